@@ -1,0 +1,34 @@
+"""Column names of every table between two stages; nothing else in the project spells them out."""
+
+from __future__ import annotations
+
+USER = "user_id"
+ITEM = "item_id"
+TIMESTAMP = "timestamp"
+POSITION = "position"
+RATING = "rating"
+SPLIT = "split"
+
+RAW_ITEM = "raw_id"
+TITLE = "title"
+LABEL = "label"
+N_INTERACTIONS = "n_interactions"
+
+EXAMPLE = "example_id"
+HISTORY = "history"
+TARGET = "target"
+
+DRAW = "draw"
+CANDIDATES = "candidates"
+
+VECTOR = "vector"
+
+SCORES = "scores"
+TEXT = "text"
+PREDICTED = "predicted_item"
+VALID = "valid"
+CATALOGUE_RANK = "catalogue_rank"
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+SPLITS = (TRAIN, VALIDATION, TEST)
+HELD_OUT = (VALIDATION, TEST)

@@ -1,0 +1,342 @@
+"""``params.yaml`` as frozen, checked objects: the one place for a hyper-parameter.
+
+:func:`load_params` checks the whole file at once and names every error with its key and the allowed values.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML, YAMLError
+
+from llara_core import paths
+from llara_core.errors import ConfigError
+
+Recommender = Literal["gru4rec", "caser", "sasrec"]
+Baseline = Literal["popularity"]
+Objective = Literal["generative", "next_item"]
+Representation = Literal["hybrid", "text", "behavior", "index"]
+Schedule = Literal["linear", "direct", "two_stage", "sqrt", "quadratic", "cosine", "sigmoid"]
+
+# Names become DVC stage names and paths, so they are kept to what both take without quoting.
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$", description="lower-case letters, digits and underscores")]
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RunConfig(Section):
+    """The axes that ``dvc.yaml`` multiplies out; an empty list of recommenders, baselines or systems yields no stage."""
+
+    datasets: list[Name] = Field(min_length=1, description="keys of `datasets`")
+    baselines: list[Baseline] = Field(description="systems that need no training stage")
+    recommenders: list[Recommender] = Field(description="conventional recommenders to train and compare")
+    llm_recommenders: list[Recommender] = Field(description="whose item embeddings the LLM systems use")
+    systems: list[Name] = Field(description="LLM systems to tune and compare; keys of `systems`")
+    seeds: list[Seed] = Field(min_length=1, description="one training run of everything per seed")
+
+    @model_validator(mode="after")
+    def _axes_agree(self) -> Self:
+        for axis, values in self:
+            if len(set(values)) != len(values):
+                raise ValueError(f"run.{axis} lists a value twice: {values}")
+        if self.systems and not self.llm_recommenders:
+            raise ValueError("run.llm_recommenders is empty, but run.systems is not: name at least one recommender")
+        missing = [name for name in self.llm_recommenders if name not in self.recommenders]
+        if missing and self.systems:
+            raise ValueError(
+                f"run.llm_recommenders names {missing}, which run.recommenders does not train; "
+                "add it there or take it from run.llm_recommenders"
+            )
+        return self
+
+
+class DownloadConfig(Section):
+    mirror: str | None = Field(description="folder or URL prefix tried first; the variable LLARA_MIRROR overrides it")
+    timeout_s: PositiveFloat = Field(description="seconds without an answer until a connection counts as failed")
+    retries: Annotated[int, Field(ge=0, le=20)] = Field(description="further attempts per source, with doubling pauses")
+
+
+class SplitConfig(Section):
+    strategy: Literal["user_chronological", "global_time"] = Field(
+        description="user_chronological: users, sorted by their first interaction, are divided (the released protocol); "
+        "global_time: all interactions are cut at two points in time"
+    )
+    train: Annotated[float, Field(gt=0, lt=1)] = Field(description="share of users or of interactions for training")
+    validation: Annotated[float, Field(gt=0, lt=1)] = Field(description="share for validation; the rest is the test split")
+
+    @model_validator(mode="after")
+    def _leaves_a_test_split(self) -> Self:
+        if self.train + self.validation >= 1:
+            raise ValueError(f"train + validation = {self.train + self.validation:g} leaves nothing to test on; keep it below 1")
+        return self
+
+
+class DatasetConfig(Section):
+    format: Literal["movielens_100k", "synthetic"] = Field(
+        description="movielens_100k: the GroupLens archive; synthetic: a small planted world made on the spot, for trials and tests"
+    )
+    min_rating: float = Field(description="interactions rated lower are dropped; 0 keeps all")
+    min_user_interactions: Annotated[int, Field(ge=0)] = Field(description="users with fewer are dropped")
+    min_item_interactions: Annotated[int, Field(ge=0)] = Field(description="items with fewer are dropped")
+    catalogue: Literal["interacted", "full"] = Field(
+        description="interacted: items with at least one kept interaction; full: every item of the raw item file"
+    )
+    max_history_len: PositiveInt = Field(description="previous items per example")
+    split: SplitConfig
+    noun: str = Field(min_length=1, description="what an item is called in prompts, e.g. movie")
+    verb: str = Field(min_length=1, description="what a user has done with an item, e.g. watched")
+
+
+class DrawsConfig(Section):
+    train: PositiveInt = Field(description="candidate sets per training example; epoch e uses set e modulo this")
+    validation: PositiveInt
+    test: PositiveInt
+
+
+class CandidatesConfig(Section):
+    seed: Seed
+    n_candidates: Annotated[int, Field(ge=2)] = Field(description="target included")
+    draws: DrawsConfig
+    exclude: Literal["all_interactions", "last_interactions"] = Field(
+        description="items never drawn as negatives: all that the user ever interacted with (the paper), or only the "
+        "history of the example (the released code)"
+    )
+
+
+class Gru4RecConfig(Section):
+    hidden_dim: PositiveInt
+    n_layers: PositiveInt
+
+
+class CaserConfig(Section):
+    n_horizontal_filters: PositiveInt = Field(description="per filter height")
+    n_vertical_filters: PositiveInt
+    window: PositiveInt = Field(description="items that the convolutions see")
+
+
+class SasRecConfig(Section):
+    n_layers: PositiveInt
+    n_heads: PositiveInt
+
+
+class RecommendersConfig(Section):
+    """Training of GRU4Rec, Caser and SASRec (paper, section 5.1.2)."""
+
+    embedding_dim: PositiveInt
+    learning_rate: PositiveFloat
+    batch_size: PositiveInt = Field(description="training windows per step")
+    l2: list[Annotated[float, Field(ge=0)]] = Field(
+        min_length=1, description="L2 coefficients tried; the best on validation is kept"
+    )
+    loss: Literal["cross_entropy", "bce"] = Field(
+        description="cross_entropy: softmax over the catalogue; bce: one sampled negative per position (SASRec's original)"
+    )
+    dropout: Dropout
+    max_epochs: PositiveInt
+    patience: PositiveInt = Field(description="epochs without a better validation score until training stops")
+    gru4rec: Gru4RecConfig
+    caser: CaserConfig
+    sasrec: SasRecConfig
+
+
+class LlmConfig(Section):
+    model: str = Field(
+        min_length=1,
+        description="embedded:smollm2-135m-instruct, a folder with a transformers model, or a model hub id such as "
+        "meta-llama/Llama-2-7b-hf",
+    )
+    revision: str | None = Field(description="commit, tag or branch of a hub id; null for the others")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        description="of the frozen weights; auto: bfloat16 where the device computes in it, else float32"
+    )
+    quantization: Literal["none", "8bit", "4bit"] = Field(description="bitsandbytes, CUDA only (extra `quantization`)")
+
+
+class PromptConfig(Section):
+    representation: Representation = Field(
+        description="hybrid: title + behaviour token; text: title + trained placeholder; behavior: behaviour token only; "
+        "index: the item's number"
+    )
+    templates: Literal["sampled", "first"] = Field(
+        description="sampled: one of several wordings per prompt, drawn from a named stream; first: always the same"
+    )
+    chat_template: bool = Field(description="wrap prompts in the tokenizer's chat template, where it has one")
+
+
+class LoraSection(Section):
+    rank: PositiveInt
+    alpha: PositiveFloat
+    dropout: Dropout
+
+
+class CurriculumConfig(Section):
+    schedule: Schedule = Field(description="p(hybrid) over the run; linear is the paper's equation 9")
+    two_stage_text_share: Share = Field(description="share of the run that two_stage spends on text-only (paper: 2 of 5 epochs)")
+
+
+class TuneConfig(Section):
+    """Tuning of one LLM system."""
+
+    objective: Objective = Field(
+        description="generative: the paper's, next-token loss on the answer title; next_item: ours, a softmax over the "
+        "catalogue at every behaviour token of the history"
+    )
+    epochs: PositiveInt
+    max_examples: PositiveInt | None = Field(description="budget in plan rows over all epochs; null for everything")
+    batch_size: PositiveInt = Field(description="plan rows per optimiser step")
+    micro_batch_size: PositiveInt = Field(description="plan rows per forward pass; divides batch_size")
+    learning_rate: PositiveFloat = Field(description="peak; the cosine schedule ends at zero")
+    warmup_share: Share = Field(description="share of the steps that rise linearly from 1/100 of the peak to the peak")
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_grad_norm: PositiveFloat
+    chunk_len: Annotated[int, Field(ge=2)] = Field(description="items per next_item row; all but the last are inputs")
+    warm_start_rows: Annotated[int, Field(ge=0)] = Field(description="rows of the other objective trained before this one")
+    mixture: Annotated[float, Field(ge=0, lt=1)] = Field(description="share of later batches that train the other objective")
+    gradient_checkpointing: bool = Field(description="trade a third more time for memory; for 7B models on one card")
+    checkpoint_every: PositiveInt = Field(description="optimiser steps between checkpoints in the scratch folder")
+
+    @model_validator(mode="after")
+    def _batches_fit(self) -> Self:
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(f"batch_size {self.batch_size} is no multiple of micro_batch_size {self.micro_batch_size}")
+        return self
+
+
+class InferenceConfig(Section):
+    batch_size: PositiveInt = Field(description="prompts per forward pass; changes speed and memory, not results")
+    max_draws: PositiveInt = Field(description="candidate sets per held-out example that prompts with candidates answer")
+    max_new_tokens: PositiveInt = Field(description="limit of a generated answer")
+
+
+class EvaluationConfig(Section):
+    bootstrap_samples: PositiveInt
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    seed: Seed
+
+
+class SystemConfig(Section):
+    """The sections that define one LLM system, after its overrides."""
+
+    prompt: PromptConfig
+    lora: LoraSection
+    curriculum: CurriculumConfig
+    tune: TuneConfig
+
+
+class Params(Section):
+    run: RunConfig
+    download: DownloadConfig
+    datasets: dict[Name, DatasetConfig]
+    candidates: CandidatesConfig
+    recommenders: RecommendersConfig
+    llm: LlmConfig
+    prompt: PromptConfig
+    lora: LoraSection
+    curriculum: CurriculumConfig
+    tune: TuneConfig
+    inference: InferenceConfig
+    evaluation: EvaluationConfig
+    systems: dict[Name, SystemConfig]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _merge_systems(cls, raw: Any) -> Any:
+        """A system is the global sections with its own values laid over them."""
+        if not isinstance(raw, dict) or not isinstance(raw.get("systems"), dict):
+            return raw
+        defaults = {key: raw[key] for key in SystemConfig.model_fields if key in raw}
+        return {**raw, "systems": {name: _overlay(defaults, own or {}) for name, own in raw["systems"].items()}}
+
+    @model_validator(mode="after")
+    def _axes_have_sections(self) -> Self:
+        for axis, section in (("datasets", self.datasets), ("systems", self.systems)):
+            unknown = [name for name in getattr(self.run, axis) if name not in section]
+            if unknown:
+                raise ValueError(f"run.{axis} names {unknown}, but `{axis}` defines only {sorted(section)}")
+        return self
+
+    def dataset(self, name: str) -> DatasetConfig:
+        return _entry("dataset", self.datasets, name)
+
+    def system(self, name: str) -> SystemConfig:
+        return _entry("system", self.systems, name)
+
+
+def load_params(path: Path = paths.PARAMS) -> Params:
+    """Read and check ``params.yaml`` (YAML 1.2 rules, so that ``1e-4`` is a number).
+
+    Raises:
+        ConfigError: the file is missing, no YAML, or breaks a constraint; all violations are listed at once.
+    """
+    try:
+        raw = YAML(typ="safe", pure=True).load(path)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: not found; run from the repository root") from error
+    except YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: expected sections such as `run:` at the top level, found {type(raw).__name__}")
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(_explain(path, error)) from error
+
+
+def _overlay(base: dict[str, Any], own: Any) -> Any:
+    if not isinstance(own, dict):
+        return own
+    merged = dict(base)
+    for key, value in own.items():
+        merged[key] = _overlay(base[key], value) if isinstance(base.get(key), dict) else value
+    return merged
+
+
+def _entry(kind: str, section: dict[str, Any], name: str) -> Any:
+    if name not in section:
+        raise ConfigError(f"unknown {kind} {name!r}; {paths.PARAMS} defines {sorted(section)}")
+    return section[name]
+
+
+def _explain(path: Path, error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"] if part != "[key]") or "(whole file)"
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = f"unknown key{_suggestion(problem['loc'])}"
+        elif problem["type"] == "missing":
+            message = "missing"
+        elif problem["type"] not in {"value_error"}:
+            message += f", got {problem['input']!r}"
+        lines.append(f"  {key}: {message}")
+    # A mistake in a global section also shows in every system that inherits it; saying it once is enough.
+    unique = [line for line in dict.fromkeys(lines) if not _inherited(line, lines)]
+    return f"{path}: {len(unique)} problem(s)\n" + "\n".join(unique)
+
+
+def _inherited(line: str, lines: list[str]) -> bool:
+    parts = line.strip().split(".", 2)
+    return parts[0] == "systems" and len(parts) == 3 and f"  {parts[2]}" in lines
+
+
+def _suggestion(location: tuple[int | str, ...]) -> str:
+    section: Any = Params
+    for part in location[:-1]:
+        field = getattr(section, "model_fields", {}).get(part)
+        if field is not None:
+            section = field.annotation
+        elif part in location:  # a name inside `datasets` or `systems`
+            section = getattr(section, "__args__", (None,))[-1]
+    known = list(getattr(section, "model_fields", {}))
+    near = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(known)}" if known else ""

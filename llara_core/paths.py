@@ -1,0 +1,71 @@
+"""Where every artifact lies, relative to the repository root; ``dvc.yaml`` names the same places.
+
+A *cell* is one trained thing: ``sasrec-0`` (recommender, seed), ``llara-sasrec-0`` (system, recommender, seed) or a baseline's
+plain name (``popularity``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+LLM = Path("data/llm")
+REPORT = Path("metrics")
+
+
+def raw(dataset: str) -> Path:
+    return Path("data/raw") / dataset
+
+
+def prepared(dataset: str) -> Path:
+    """Folder with ``interactions.parquet``, ``items.parquet`` and ``examples.parquet``."""
+    return Path("data/prepared") / dataset
+
+
+def candidates(dataset: str) -> Path:
+    """Folder with ``train.parquet``, ``validation.parquet`` and ``test.parquet``."""
+    return Path("data/candidates") / dataset
+
+
+def recommender_cell(recommender: str, seed: int) -> str:
+    return f"{recommender}-{seed}"
+
+
+def llm_cell(system: str, recommender: str, seed: int) -> str:
+    return f"{system}-{recommender}-{seed}"
+
+
+def recommender(dataset: str, cell: str) -> Path:
+    return Path("data/recommenders") / dataset / cell
+
+
+def item_embeddings(dataset: str, cell: str) -> Path:
+    return Path("data/item_embeddings") / dataset / f"{cell}.parquet"
+
+
+def adapter(dataset: str, cell: str) -> Path:
+    return Path("data/adapters") / dataset / cell
+
+
+def predictions(dataset: str, cell: str) -> Path:
+    """Folder with one ``<mode>.parquet`` per way of answering (``score``, ``generate``, ``constrained``, ``fused``)."""
+    return Path("data/predictions") / dataset / cell
+
+
+def curves(dataset: str, cell: str) -> Path:
+    """DVCLive folder with the training curves of one cell."""
+    return Path("metrics") / dataset / "curves" / cell
+
+
+def statistics(dataset: str) -> Path:
+    return Path("metrics") / dataset / "statistics.json"
+
+
+def metrics(dataset: str, cell: str) -> Path:
+    """Folder with one ``<mode>.json`` per way of answering."""
+    return Path("metrics") / dataset / "systems" / cell
+
+
+def scratch() -> Path:
+    """Git-ignored folder for checkpoints of interrupted stages; never an input of another stage."""
+    return Path(".scratch")

@@ -1,0 +1,192 @@
+"""Parquet tables and JSON files between stages: declared schemas, checked both ways, written atomically."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from llara_core import columns as c
+from llara_core.errors import DataError
+
+ITEM_LIST = pa.list_(pa.int32())
+
+INTERACTIONS = pa.schema(
+    [
+        pa.field(c.USER, pa.int32(), nullable=False),
+        pa.field(c.ITEM, pa.int32(), nullable=False),
+        pa.field(c.TIMESTAMP, pa.int64(), nullable=False),  # seconds since 1970-01-01 UTC
+        pa.field(c.POSITION, pa.int32(), nullable=False),  # 0-based place in the user's sequence
+        pa.field(c.SPLIT, pa.string(), nullable=False),
+    ]
+)
+ITEMS = pa.schema(
+    [
+        pa.field(c.ITEM, pa.int32(), nullable=False),
+        pa.field(c.RAW_ITEM, pa.string(), nullable=False),
+        pa.field(c.TITLE, pa.string(), nullable=False),
+        pa.field(c.LABEL, pa.string(), nullable=False),
+        pa.field(c.N_INTERACTIONS, pa.int32(), nullable=False),
+    ]
+)
+EXAMPLES = pa.schema(
+    [
+        pa.field(c.EXAMPLE, pa.int32(), nullable=False),
+        pa.field(c.USER, pa.int32(), nullable=False),
+        pa.field(c.SPLIT, pa.string(), nullable=False),
+        pa.field(c.HISTORY, ITEM_LIST, nullable=False),  # oldest first, at least 1 item
+        pa.field(c.TARGET, pa.int32(), nullable=False),
+    ]
+)
+CANDIDATE_SETS = pa.schema(
+    [
+        pa.field(c.EXAMPLE, pa.int32(), nullable=False),
+        pa.field(c.DRAW, pa.int32(), nullable=False),
+        pa.field(c.CANDIDATES, ITEM_LIST, nullable=False),  # in prompt order, the target among them
+    ]
+)
+ITEM_EMBEDDINGS = pa.schema(
+    [
+        pa.field(c.ITEM, pa.int32(), nullable=False),
+        pa.field(c.LABEL, pa.string(), nullable=False),
+        pa.field(c.VECTOR, pa.list_(pa.float32()), nullable=False),
+    ]
+)
+PREDICTIONS = pa.schema(
+    [
+        pa.field(c.EXAMPLE, pa.int32(), nullable=False),
+        pa.field(c.DRAW, pa.int32(), nullable=False),
+        pa.field(c.SCORES, pa.list_(pa.float32())),  # aligned with the candidates; null where the mode ranks nothing
+        pa.field(c.TEXT, pa.string()),  # what the model wrote; null where it writes nothing
+        pa.field(c.PREDICTED, pa.int32()),  # null: no valid answer
+        pa.field(c.VALID, pa.bool_(), nullable=False),
+        pa.field(c.CATALOGUE_RANK, pa.int32()),  # 1-based rank of the target among all items; null where not computed
+    ]
+)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` (a file or a folder) and rename it into place when the block succeeds.
+
+    A crash leaves the old ``path`` or none, never half of a new one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        staged = scratch / path.name
+        yield staged
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        os.replace(staged, path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_table(path: Path, frame: pd.DataFrame, schema: pa.Schema, metadata: Mapping[str, str] | None = None) -> None:
+    """Write ``frame`` as Parquet under ``schema``; row order is kept, the index is dropped.
+
+    Args:
+        metadata: string facts stored in the file's schema (provenance), read back by :func:`table_metadata`.
+
+    Raises:
+        DataError: a column is missing, has another type, or holds nulls where the schema forbids them.
+    """
+    try:
+        table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
+    except (pa.ArrowException, KeyError, TypeError) as error:
+        raise DataError(f"{path}: the table does not fit its schema: {error}") from error
+    _check_nulls(path, table, schema)
+    facts = {key.encode(): value.encode() for key, value in (metadata or {}).items()}
+    with atomic_path(path) as staged:
+        pq.write_table(table.replace_schema_metadata(facts), staged)
+
+
+def read_table(path: Path, schema: pa.Schema) -> pd.DataFrame:
+    """Read a Parquet table and check it against ``schema``.
+
+    Raises:
+        DataError: the file is missing, unreadable, or has other columns than ``schema``.
+    """
+    table = _open(path)
+    if not table.schema.equals(schema, check_metadata=False):
+        raise DataError(
+            f"{path}: expected the columns {_describe(schema)} but found {_describe(table.schema)}; "
+            "delete the file and run `dvc repro` again"
+        )
+    _check_nulls(path, table, schema)
+    return table.to_pandas()
+
+
+def table_metadata(path: Path) -> dict[str, str]:
+    """The string facts stored with :func:`write_table`."""
+    facts = _open(path).schema.metadata or {}
+    return {key.decode(): value.decode() for key, value in facts.items()}
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` as indented JSON; NaN is refused, since JSON has none."""
+    with atomic_path(path) as staged:
+        staged.write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: the file is missing or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: not found; run `dvc repro` to make it") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON ({error}); delete it and run `dvc repro` again") from error
+
+
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def tables_hash(*paths: Path) -> str:
+    """Hex sha256 over the contents of several tables (values in row order; independent of file encoding and metadata)."""
+    digest = hashlib.sha256()
+    for path in paths:
+        table = _open(path).replace_schema_metadata(None).combine_chunks()
+        for batch in table.to_batches():
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, batch.schema) as writer:
+                writer.write_batch(batch)
+            digest.update(sink.getvalue())
+    return digest.hexdigest()
+
+
+def _open(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: not found; run `dvc repro` to make it") from error
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read as Parquet ({error}); delete it and run `dvc repro` again") from error
+
+
+def _check_nulls(path: Path, table: pa.Table, schema: pa.Schema) -> None:
+    for field in schema:
+        if not field.nullable and table.column(field.name).null_count:
+            raise DataError(f"{path}: column {field.name!r} holds {table.column(field.name).null_count} empty values")
+
+
+def _describe(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} ({field.type})" for field in schema)

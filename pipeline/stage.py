@@ -1,0 +1,47 @@
+"""What every stage script shares: a command line, logging, and errors as one clear message."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import sys
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from llara_core.errors import LlaraError
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of a foreseeable error.")]
+
+
+def run(main: Callable[..., None]) -> None:
+    """Run ``main`` as a Typer command; a :class:`LlaraError` ends it with its message and exit code 1."""
+    name = inspect.getmodule(main).__spec__.name.rpartition(".")[2]  # type: ignore[union-attr]
+    logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s", stream=sys.stderr)
+    for chatty in ("httpx", "urllib3", "filelock", "datasets", "fsspec"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+    @functools.wraps(main)
+    def command(*args: object, debug: bool = False, **kwargs: object) -> None:
+        coordinates = " ".join(str(value) for value in kwargs.values())
+        logging.info("start %s", coordinates)
+        start = time.perf_counter()
+        try:
+            main(*args, **kwargs)
+        except LlaraError as error:
+            if debug:
+                raise
+            typer.echo(f"{name}: error: {error}", err=True)
+            raise typer.Exit(1) from None
+        logging.info("done in %.1f s", time.perf_counter() - start)
+
+    option = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Debug)
+    signature = inspect.signature(main, eval_str=True)
+    command.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*signature.parameters.values(), option]
+    )
+    command.__annotations__ = {**inspect.get_annotations(main, eval_str=True), "debug": Debug}
+    typer.run(command)
