@@ -113,18 +113,27 @@ class CandidatesConfig(Section):
     )
 
 
-class Gru4RecConfig(Section):
+class RecommenderSection(Section):
+    """What each recommender has of its own."""
+
+    l2: list[Annotated[float, Field(ge=0)]] = Field(
+        min_length=1, description="L2 coefficients tried; the best on validation is kept (paper: 1e-3 to 1e-7)"
+    )
+    dropout: Dropout
+
+
+class Gru4RecConfig(RecommenderSection):
     hidden_dim: PositiveInt
     n_layers: PositiveInt
 
 
-class CaserConfig(Section):
+class CaserConfig(RecommenderSection):
     n_horizontal_filters: PositiveInt = Field(description="per filter height")
     n_vertical_filters: PositiveInt
     window: PositiveInt = Field(description="items that the convolutions see")
 
 
-class SasRecConfig(Section):
+class SasRecConfig(RecommenderSection):
     n_layers: PositiveInt
     n_heads: PositiveInt
 
@@ -134,19 +143,21 @@ class RecommendersConfig(Section):
 
     embedding_dim: PositiveInt
     learning_rate: PositiveFloat
-    batch_size: PositiveInt = Field(description="training windows per step")
-    l2: list[Annotated[float, Field(ge=0)]] = Field(
-        min_length=1, description="L2 coefficients tried; the best on validation is kept"
-    )
+    batch_size: PositiveInt = Field(description="next-item targets per optimiser step; windows of a sequence hold several")
     loss: Literal["cross_entropy", "bce"] = Field(
         description="cross_entropy: softmax over the catalogue; bce: one sampled negative per position (SASRec's original)"
     )
-    dropout: Dropout
     max_epochs: PositiveInt
     patience: PositiveInt = Field(description="epochs without a better validation score until training stops")
     gru4rec: Gru4RecConfig
     caser: CaserConfig
     sasrec: SasRecConfig
+
+    @model_validator(mode="after")
+    def _heads_divide_the_embedding(self) -> Self:
+        if self.embedding_dim % self.sasrec.n_heads:
+            raise ValueError(f"embedding_dim {self.embedding_dim} is no multiple of sasrec.n_heads {self.sasrec.n_heads}")
+        return self
 
 
 class LlmConfig(Section):
@@ -219,8 +230,9 @@ class InferenceConfig(Section):
 
 
 class EvaluationConfig(Section):
-    bootstrap_samples: PositiveInt
-    confidence: Annotated[float, Field(gt=0, lt=1)]
+    bootstrap_samples: PositiveInt = Field(description="resamples of the users behind every interval")
+    permutation_samples: PositiveInt = Field(description="random sign flips of a paired test with too many users to enumerate")
+    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(description="coverage of the intervals")
     seed: Seed
 
 

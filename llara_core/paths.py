@@ -1,7 +1,7 @@
 """Where every artifact lies, relative to the repository root; ``dvc.yaml`` names the same places.
 
-A *cell* is one trained thing: ``sasrec-0`` (recommender, seed), ``llara-sasrec-0`` (system, recommender, seed) or a baseline's
-plain name (``popularity``).
+A *cell* is one trained thing: ``sasrec-0`` (recommender, seed), ``llara-sasrec-0`` (system, recommender, seed),
+``fused-llara-sasrec-0`` (an LLM cell with its recommender) or a baseline's plain name (``popularity``).
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from pathlib import Path
 PARAMS = Path("params.yaml")
 LLM = Path("data/llm")
 REPORT = Path("metrics")
+PLOTS = Path("metrics/plots")
+CURVES = Path("metrics/curves")  # apart from the rest of `metrics`, so that the report can depend on all of them
 
 
 def raw(dataset: str) -> Path:
@@ -35,6 +37,10 @@ def llm_cell(system: str, recommender: str, seed: int) -> str:
     return f"{system}-{recommender}-{seed}"
 
 
+def fused_cell(llm_cell: str) -> str:
+    return f"fused-{llm_cell}"
+
+
 def recommender(dataset: str, cell: str) -> Path:
     return Path("data/recommenders") / dataset / cell
 
@@ -54,7 +60,7 @@ def predictions(dataset: str, cell: str) -> Path:
 
 def curves(dataset: str, cell: str) -> Path:
     """DVCLive folder with the training curves of one cell."""
-    return Path("metrics") / dataset / "curves" / cell
+    return CURVES / dataset / cell
 
 
 def statistics(dataset: str) -> Path:

@@ -24,6 +24,7 @@ class PredictionFacts(BaseModel):
         objective: tuning objective of an LLM system, ``none`` for the others.
         seed: training seed.
         candidates_hash: of the held-out candidate sets; two systems are comparable only where it is equal.
+        note: what a reader of the report should know besides, e.g. the weight of a fusion.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -34,6 +35,7 @@ class PredictionFacts(BaseModel):
     objective: str
     seed: int
     candidates_hash: str
+    note: str = ""
 
 
 def held_out_candidates(dataset: str) -> tuple[pd.DataFrame, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -88,7 +87,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield staged
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        os.replace(staged, path)
+        staged.replace(path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -104,9 +103,8 @@ def write_table(path: Path, frame: pd.DataFrame, schema: pa.Schema, metadata: Ma
     """
     try:
         table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
-    except (pa.ArrowException, KeyError, TypeError) as error:
+    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: the table does not fit its schema: {error}") from error
-    _check_nulls(path, table, schema)
     facts = {key.encode(): value.encode() for key, value in (metadata or {}).items()}
     with atomic_path(path) as staged:
         pq.write_table(table.replace_schema_metadata(facts), staged)
@@ -124,8 +122,8 @@ def read_table(path: Path, schema: pa.Schema) -> pd.DataFrame:
             f"{path}: expected the columns {_describe(schema)} but found {_describe(table.schema)}; "
             "delete the file and run `dvc repro` again"
         )
-    _check_nulls(path, table, schema)
-    return table.to_pandas()
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 def table_metadata(path: Path) -> dict[str, str]:
@@ -182,11 +180,5 @@ def _open(path: Path) -> pa.Table:
         raise DataError(f"{path}: cannot be read as Parquet ({error}); delete it and run `dvc repro` again") from error
 
 
-def _check_nulls(path: Path, table: pa.Table, schema: pa.Schema) -> None:
-    for field in schema:
-        if not field.nullable and table.column(field.name).null_count:
-            raise DataError(f"{path}: column {field.name!r} holds {table.column(field.name).null_count} empty values")
-
-
 def _describe(schema: pa.Schema) -> str:
-    return ", ".join(f"{field.name} ({field.type})" for field in schema)
+    return ", ".join(f"{field.name}: {field.type}{'' if field.nullable else ' not null'}" for field in schema)

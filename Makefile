@@ -1,0 +1,56 @@
+# make repro   the whole pipeline, from raw data to the table of results; run again, it does only what changed
+# make test    all tests
+# make check   lint, format and types
+# make lock    write requirements.lock anew from pyproject.toml; newest versions: make lock UPGRADE=--upgrade
+#
+# Each target makes its environment (.venv) itself. Another interpreter than python3: make repro PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+STAMP := $(VENV)/.installed
+TORCH := 2.13.0
+UPGRADE ?=
+
+.PHONY: help repro test check lock
+help:
+	@sed -n '/^# make/s/^# //p' Makefile
+
+# Stages run as `python -m pipeline.<stage>`, so the environment comes first on PATH. DVC and DVCLive need a Git repository with a
+# commit: an unpacked archive becomes one.
+repro: $(STAMP)
+	@command -v git > /dev/null || { echo "git is needed (DVC builds on it) but was not found: install it and run make repro again."; exit 1; }
+	@git rev-parse --git-dir > /dev/null 2>&1 || { \
+		echo "This is no Git repository, which DVC needs: making one."; git init --quiet && git add --all && \
+		git -c user.name=llara-dvc -c user.email=llara-dvc@localhost commit --quiet --message "Unpacked archive"; }
+	@git rev-parse --verify --quiet HEAD > /dev/null || { \
+		echo "This Git repository has no commit yet, which DVC needs: git add --all && git commit, then make repro again."; exit 1; }
+	@touch $(VENV)/.repro-started
+	PATH="$(BIN):$$PATH" $(BIN)/dvc repro
+	@[ metrics/report.md -nt $(VENV)/.repro-started ] || sed -n '/^|/p' metrics/report.md
+	@echo "Report: metrics/report.md and metrics/report.html"
+
+test: $(STAMP)
+	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The lock names PyTorch without the build ("+cpu", "+cu130"): the index that pip uses decides it.
+lock: $(STAMP)
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet $(UPGRADE) --upgrade-package torch==$(TORCH) \
+		--extra dev --extra chat --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--output-file requirements.lock pyproject.toml
+	sed 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.lock > $(VENV)/requirements.lock
+	mv $(VENV)/requirements.lock requirements.lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || { \
+		echo "Python 3.11 or newer is needed; '$(PYTHON)' is $$($(PYTHON) --version 2> /dev/null || echo missing)."; \
+		echo "Name another one, for example: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --editable .
+	@touch $@

@@ -1,0 +1,24 @@
+"""Training curves as DVCLive plots, and nothing else: no wall-clock times, no system metrics, no summary file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def write_curves(folder: Path, curves: Mapping[str, Mapping[int, float]]) -> None:
+    """Write one ``plots/metrics/<name>.tsv`` per curve into ``folder``.
+
+    The DVCLive session is never ended, because its end writes a summary file that ``dvc plots`` would take for a plot.
+
+    Args:
+        folder: replaced where DVCLive wrote it before.
+        curves: value by step by name, e.g. ``{"train/loss": {0: 2.3}}``.
+    """
+    from dvclive.live import Live
+
+    live = Live(dir=str(folder), dvcyaml=None, save_dvc_exp=False, report=None)
+    for name, values in curves.items():
+        for step, value in values.items():
+            live.step = step
+            live.log_metric(name, value, timestamp=False)

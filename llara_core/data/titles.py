@@ -1,0 +1,85 @@
+"""Titles as a reader knows them, and labels that identify an item."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+# The articles that catalogues move behind the title; only an exact one after the last comma counts ("Paris, Texas" stays).
+ARTICLES = frozenset(
+    {"the", "a", "an"}
+    | {"le", "la", "les", "l'", "un", "une"}
+    | {"il", "lo", "gli", "el", "los", "las", "o"}
+    | {"der", "die", "das", "det", "den"}
+)
+_YEAR = re.compile(r"\s*\((\d{4})\)$")
+_MEDIUM = re.compile(r"\s*\((?:V|TV)\)$")  # IMDb's marks for direct-to-video and television
+_PARENTHESIS = re.compile(r"\(([^()]*)\)")
+
+
+def clean_title(raw: str) -> tuple[str, int | None]:
+    """The title for prompts, and the year of release where the raw title ends in one.
+
+    HTML entities are decoded, white space is collapsed, the year and the marks ``(V)`` and ``(TV)`` are cut from the end, and
+    articles behind a title, or behind a second title in parentheses, return to its front. Nothing else changes. A title of
+    which nothing would remain is kept as it is.
+
+    Source: replaces the released code's clean-up, which makes ``A Affair to Remembern`` of ``Affair to Remember, An``.
+
+    >>> clean_title("City of Lost Children, The (1995)")
+    ('The City of Lost Children', 1995)
+    >>> clean_title("Eye of Vichy, The (Oeil de Vichy, L') (1993)")
+    ("The Eye of Vichy (L'Oeil de Vichy)", 1993)
+    >>> clean_title("Fast, Cheap &amp; Out of Control (1997)")
+    ('Fast, Cheap & Out of Control', 1997)
+    >>> clean_title("unknown")
+    ('unknown', None)
+    """
+    whole = "".join(char for char in " ".join(html.unescape(raw).split()) if char.isprintable())
+    title = _MEDIUM.sub("", whole)
+    match = _YEAR.search(title)
+    title = _YEAR.sub("", title)
+    if not title:
+        return whole, None
+    title = _PARENTHESIS.sub(lambda second: f"({_article_first(second[1])})", title)
+    if title == (moved := _article_first(title)):
+        stem, opening, rest = title.partition(" (")
+        moved = _article_first(stem) + opening + rest
+    return moved, int(match[1]) if match else None
+
+
+def _article_first(title: str) -> str:
+    stem, comma, article = title.rpartition(", ")
+    if not comma or article.casefold() not in ARTICLES:
+        return title
+    return article + ("" if article.endswith("'") else " ") + stem
+
+
+def unique_labels(titles: Sequence[str], years: Sequence[int | None], raw_ids: Sequence[str]) -> list[str]:
+    """One label per item: the title, with the year where titles collide, with the raw id where they still do.
+
+    Labels differ in more than case, so that an answer in other case still names one item.
+
+    Args:
+        titles, years, raw_ids: aligned; the raw ids are unique.
+
+    >>> unique_labels(["Sabrina", "Sabrina", "Heat"], [1954, 1995, 1995], ["7", "8", "9"])
+    ['Sabrina (1954)', 'Sabrina (1995)', 'Heat']
+    """
+    labels = list(titles)
+    repeated = _repeated(labels)
+    for row, year in enumerate(years):
+        if labels[row].casefold() in repeated and year is not None:
+            labels[row] = f"{labels[row]} ({year})"
+    while repeated := _repeated(labels):
+        labels = [
+            f"{label} [{raw_id}]" if label.casefold() in repeated else label
+            for label, raw_id in zip(labels, raw_ids, strict=True)
+        ]
+    return labels
+
+
+def _repeated(labels: Iterable[str]) -> set[str]:
+    return {label for label, count in Counter(label.casefold() for label in labels).items() if count > 1}

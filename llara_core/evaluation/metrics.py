@@ -1,0 +1,190 @@
+"""Ranking metrics: first one row per answered candidate set, then their means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from llara_core import columns as c
+from llara_core.errors import DataError
+
+HIT, RANK = "hit", "rank"
+CUTOFFS = (3, 5, 10)
+
+Interval = Callable[[npt.ArrayLike, npt.ArrayLike], tuple[float, float]]
+
+
+def per_set_results(predictions: pd.DataFrame, candidates: pd.DataFrame, examples: pd.DataFrame, source: str) -> pd.DataFrame:
+    """One row per answered candidate set: whether the answer is the target, and where the target was ranked.
+
+    Args:
+        predictions: rows of :data:`tables.PREDICTIONS`; may cover only the first few draws, the same for all of a split.
+        candidates: rows of :data:`tables.CANDIDATE_SETS` of both held-out splits.
+        examples: rows of :data:`tables.EXAMPLES`.
+        source: what to call the predictions in messages.
+
+    Returns:
+        Columns user_id, example_id, split, draw, ``hit`` (1.0 where the answer is valid and the target, else 0.0), ``valid``
+        (1.0 or 0.0), ``rank`` (1-based rank of the target among the candidates, NaN where the system has no scores) and
+        catalogue_rank (1-based, NaN where not computed). Ordered by split, example and draw.
+
+    Raises:
+        DataError: an unknown, repeated or missing candidate set, an answer that is not among its candidates, or scores that
+            do not match the candidates.
+    """
+    held_out = examples.loc[examples[c.SPLIT].isin(c.HELD_OUT), [c.EXAMPLE, c.USER, c.SPLIT, c.TARGET]]
+    sets = candidates.merge(held_out, on=c.EXAMPLE, validate="many_to_one")
+    if predictions.duplicated([c.EXAMPLE, c.DRAW]).any():
+        raise DataError(f"{source}: answers a candidate set twice; delete it and run `dvc repro` again")
+    rows = predictions.merge(sets, on=[c.EXAMPLE, c.DRAW], how="left", indicator=True)
+    unknown = rows.loc[rows["_merge"] != "both", [c.EXAMPLE, c.DRAW]].to_numpy(int)
+    if len(unknown):
+        raise DataError(
+            f"{source}: answers {len(unknown)} candidate sets that do not exist (first: example {unknown[0, 0]}, draw "
+            f"{unknown[0, 1]}); it belongs to other candidates: delete it and run `dvc repro` again"
+        )
+    _check_coverage(rows, sets, source)
+    items = np.stack(rows[c.CANDIDATES].to_list())  # [N, C]
+    target = rows[c.TARGET].to_numpy()
+    valid = rows[c.VALID].to_numpy(bool)
+    predicted = rows[c.PREDICTED].fillna(-1).to_numpy(int)
+    foreign = valid & ~(items == predicted[:, None]).any(axis=1)
+    if foreign.any():
+        first = rows.iloc[int(foreign.argmax())]
+        raise DataError(
+            f"{source}: {foreign.sum()} valid answers are not among their candidates (first: item {first[c.PREDICTED]}, "
+            f"example {first[c.EXAMPLE]}, draw {first[c.DRAW]}); such an answer must be marked invalid"
+        )
+    results = rows[[c.USER, c.EXAMPLE, c.SPLIT, c.DRAW]].assign(
+        **{
+            HIT: (valid & (predicted == target)).astype(float),
+            c.VALID: valid.astype(float),
+            RANK: _target_ranks(rows, items, target, source),
+            c.CATALOGUE_RANK: rows[c.CATALOGUE_RANK].to_numpy(float, na_value=np.nan),
+        }
+    )
+    order = results[c.SPLIT].map({split: place for place, split in enumerate(c.HELD_OUT)})
+    return results.assign(order=order).sort_values(["order", c.EXAMPLE, c.DRAW], ignore_index=True).drop(columns="order")
+
+
+def rank_of_target(scores: npt.NDArray[np.floating], target_index: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    """1-based rank of the target; candidates with equal scores rank in candidate order.
+
+    The order of the candidates is shuffled once when they are drawn, so this breaks ties at random, yet the same way every
+    time and for every system, and rank 1 is exactly the candidate that an argmax answers. A system that scores all
+    candidates alike gets chance level, neither the best nor the worst.
+
+    Args:
+        scores: ``(N, C)``, higher is better.
+        target_index: ``(N,)``, the target's place among the candidates.
+
+    >>> rank_of_target(np.array([[0.1, 0.5, 0.5]]), np.array([2])).tolist()
+    [2]
+    """
+    own = np.take_along_axis(scores, target_index[:, None], axis=1)  # [N, 1]
+    earlier = np.arange(scores.shape[1]) < target_index[:, None]  # [N, C]
+    ahead: npt.NDArray[np.int64] = ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
+    return 1 + ahead
+
+
+def hit_ratio(ranks: npt.ArrayLike, k: int) -> float:
+    """Share of targets ranked at ``k`` or better."""
+    return float(np.mean(np.asarray(ranks) <= k))
+
+
+def ndcg(ranks: npt.ArrayLike, k: int) -> float:
+    """Mean normalised discounted cumulative gain; with one relevant item it is ``1 / log2(1 + rank)`` up to rank ``k``, else 0.
+
+    >>> round(ndcg([1, 2, 11], 10), 4)  # (1 + 0.6309 + 0) / 3
+    0.5436
+    """
+    rank = np.asarray(ranks, dtype=float)
+    return float(np.mean(np.where(rank <= k, 1 / np.log2(1 + rank), 0.0)))
+
+
+def mean_reciprocal_rank(ranks: npt.ArrayLike) -> float:
+    """Mean of ``1 / rank``."""
+    return float(np.mean(1 / np.asarray(ranks, dtype=float)))
+
+
+def aggregate(results: pd.DataFrame, interval: Interval) -> dict[str, float]:
+    """Means over the candidate sets of one split.
+
+    Args:
+        results: rows of :func:`per_set_results`, of one split; may hold several seeds, one after the other.
+        interval: from values ``(N,)`` and their users ``(N,)`` to the ends of an interval of the mean.
+
+    Returns:
+        ``hit_ratio@1`` (an invalid answer is a miss) with the ends of its interval, ``valid_ratio``,
+        ``hit_ratio@1_among_valid`` where there is a valid answer; ``hit_ratio@k``, ``ndcg@k`` and ``mrr`` where the system
+        ranks the candidates; the same with the suffix ``_catalogue`` where it ranks all items; the numbers of examples,
+        users and draws.
+
+    Source:
+        Paper, section 5.1.3, defines the hit ratio and the valid ratio; its released code divides the hits by the valid
+        answers in one place and by all in another, here each has its own name.
+    """
+    low, high = interval(results[HIT], results[c.USER])
+    means = {
+        "hit_ratio@1": float(results[HIT].mean()),
+        "hit_ratio@1_low": low,
+        "hit_ratio@1_high": high,
+        "valid_ratio": float(results[c.VALID].mean()),
+    }
+    if results[c.VALID].any():
+        means["hit_ratio@1_among_valid"] = float(results.loc[results[c.VALID] == 1, HIT].mean())
+    if results[RANK].notna().all():
+        means |= _ranking_means(results[RANK], CUTOFFS, "")
+    if results[c.CATALOGUE_RANK].notna().all():
+        means |= _ranking_means(results[c.CATALOGUE_RANK], (10,), "_catalogue")
+    sizes = {"n_examples": c.EXAMPLE, "n_users": c.USER, "n_draws": c.DRAW}
+    return means | {name: int(results[column].nunique()) for name, column in sizes.items()}
+
+
+def rounded(means: dict[str, float]) -> dict[str, float]:
+    """The same with four decimals, a tenth of what one more hit of 1,000 would change."""
+    return {name: round(value, 4) for name, value in means.items()}
+
+
+def _ranking_means(ranks: pd.Series, cutoffs: tuple[int, ...], suffix: str) -> dict[str, float]:
+    hits = {f"hit_ratio@{k}{suffix}": hit_ratio(ranks, k) for k in cutoffs}
+    gains = {f"ndcg@{k}{suffix}": ndcg(ranks, k) for k in cutoffs}
+    return hits | gains | {f"mrr{suffix}": mean_reciprocal_rank(ranks)}
+
+
+def _check_coverage(rows: pd.DataFrame, sets: pd.DataFrame, source: str) -> None:
+    for split in c.HELD_OUT:
+        expected = sets.loc[sets[c.SPLIT] == split]
+        answered = rows.loc[rows[c.SPLIT] == split]
+        missing = set(expected[c.EXAMPLE]) - set(answered[c.EXAMPLE])
+        if missing:
+            raise DataError(
+                f"{source}: {len(missing)} of {expected[c.EXAMPLE].nunique()} {split} examples are not answered (first: "
+                f"{min(missing)}); a hit ratio over the rest would not be comparable: predict all of them"
+            )
+        draws = np.sort(answered[c.DRAW].unique())
+        sizes = answered.groupby(c.EXAMPLE).size()
+        if not np.array_equal(draws, np.sort(expected[c.DRAW].unique())[: len(draws)]) or (sizes != len(draws)).any():
+            raise DataError(
+                f"{source}: {split} example {sizes.idxmin()} answers {sizes.min()} of the draws {draws.tolist()}; every "
+                "example must answer the same first draws, or some users would count more than others"
+            )
+
+
+def _target_ranks(
+    rows: pd.DataFrame, items: npt.NDArray[np.int32], target: npt.NDArray[np.int32], source: str
+) -> npt.NDArray[np.float64]:
+    unscored = rows[c.SCORES].isna()
+    if unscored.all():
+        return np.full(len(rows), np.nan)
+    if unscored.any():
+        raise DataError(f"{source}: {unscored.sum()} of {len(rows)} candidate sets have no scores; a mode has all or none")
+    if (rows[c.SCORES].map(len) != items.shape[1]).any():
+        raise DataError(f"{source}: a list of scores does not have the {items.shape[1]} entries of its candidate set")
+    scores = np.stack(rows[c.SCORES].to_list()).astype(float)
+    if not np.isfinite(scores).all():
+        raise DataError(f"{source}: {(~np.isfinite(scores)).sum()} scores are not finite, so the ranking would be arbitrary")
+    return rank_of_target(scores, (items == target[:, None]).argmax(axis=1)).astype(float)

@@ -1,0 +1,60 @@
+"""From the text that a language model wrote to the candidate that it names, or to no valid answer."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+_QUOTES = ('""', "''", "``", "“”", "‘’", "«»", "„“")  # noqa: RUF001
+
+
+def parse_answer(text: str, labels: Sequence[str]) -> int | None:
+    """The candidate whose whole label the first line of ``text`` is, or None for an invalid answer.
+
+    Equality is tried twice: as written (but for spacing and Unicode composition), then forgivingly, without case, one pair of
+    surrounding quotes and one full stop at the end. A try counts where exactly one label agrees, so an answer that fits
+    several labels equally well is invalid, and a label inside another one ("Alien", "Aliens") is never confused with it.
+
+    Args:
+        text: the answer without its prompt; lines after its first non-empty one are ignored.
+        labels: what the candidates are called, in candidate order: titles, or numbers for the ``index`` representation.
+
+    Returns:
+        The index in ``labels``, or None.
+
+    Source:
+        Replaces the substring search of the paper's released code, which calls a right answer invalid when its title contains
+        another candidate's.
+
+    >>> parse_answer('"aliens".', ["Alien", "Aliens"])
+    1
+    >>> parse_answer("I would say Aliens", ["Alien", "Aliens"]) is None
+    True
+    """
+    lines = text.strip().splitlines()
+    if not lines:
+        return None
+    for normalise in (_as_written, _forgiving):
+        answer = normalise(lines[0])
+        agreeing = [index for index, label in enumerate(labels) if normalise(label) == answer]
+        if answer and len(agreeing) == 1:
+            return agreeing[0]
+    return None
+
+
+def _as_written(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def _forgiving(text: str) -> str:
+    outside = _as_written(text).removesuffix(".").rstrip()
+    inside = _without_quotes(outside)
+    if inside != outside and outside == _as_written(text):  # the one full stop may stand inside the quotes instead
+        inside = inside.removesuffix(".").rstrip()
+    return unicodedata.normalize("NFC", inside.casefold())
+
+
+def _without_quotes(text: str) -> str:
+    if len(text) > 2 and text[0] + text[-1] in _QUOTES:
+        return text[1:-1].strip()
+    return text

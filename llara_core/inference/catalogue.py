@@ -1,0 +1,65 @@
+"""Scores over the whole catalogue from the head of the ``next_item`` objective: one short pass per history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tqdm import tqdm
+
+from llara_core.config import PromptConfig
+from llara_core.errors import ModelError
+from llara_core.inference.prompts import batches, history_prompt
+from llara_core.llm.encoding import PromptEncoder
+from llara_core.llm.hybrid import HybridLM
+from llara_core.prompts.rendering import Words
+
+
+class HeadScorer:
+    """A tuned model as a scorer of histories.
+
+    Args:
+        model: with a catalogue head, in evaluation mode.
+        encoder: of its tokenizer.
+        labels: of all items.
+        words: the dataset's words.
+        config: how the model was prompted in tuning.
+        batch_size: histories per pass; changes speed and memory, not results.
+
+    Raises:
+        ModelError: the model has no head.
+    """
+
+    def __init__(
+        self,
+        model: HybridLM,
+        encoder: PromptEncoder,
+        labels: Sequence[str],
+        words: Words,
+        config: PromptConfig,
+        batch_size: int,
+    ) -> None:
+        if model.head is None:
+            raise ModelError("this adapter has no catalogue head; tune it with tune.objective next_item")
+        self._model, self._head, self._encoder = model, model.head, encoder
+        self._labels, self._words, self._config, self._batch_size = labels, words, config, batch_size
+
+    @torch.inference_mode()
+    def score_catalogue(self, histories: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
+        """Logits of every item as the next one, ``(N, n_items)``, read at the last item of each history."""
+        prompts = [history_prompt(history, self._labels, self._words, self._config) for history in histories]
+        ids = [self._encoder.prompt_ids(prompt) for prompt in prompts]
+        device = self._model.item_vectors.device
+        scores = np.empty((len(histories), len(self._model.item_vectors)), dtype=np.float32)
+        with tqdm(total=len(histories), desc="score catalogue", unit="history") as progress:
+            for rows in batches([len(row) for row in ids], self._batch_size):
+                batch = self._encoder.pad([ids[row] for row in rows], [prompts[row].slot_items for row in rows])
+                hidden = self._model.hidden_states(
+                    batch.input_ids.to(device), batch.attention_mask.to(device), batch.slot_items.to(device)
+                )
+                # Every history prompt ends at its last item's slot.
+                scores[rows] = self._head(hidden[:, -1]).float().cpu().numpy()
+                progress.update(len(rows))
+        return scores

@@ -1,0 +1,66 @@
+"""The prompts of held-out examples, as one table of strings and ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from llara_core import columns as c
+from llara_core import seeding
+from llara_core.config import PromptConfig
+from llara_core.prompts.rendering import N_TEMPLATES, Prompt, Words, answer_text, render_history, render_ranking
+
+# The wording of a held-out prompt belongs to the test, not to the training seed: all seeds answer the same questions.
+_TEMPLATE_SEED = 0
+
+
+@dataclass(frozen=True)
+class Query:
+    """A prompt with candidates and the answers that name them, in candidate order."""
+
+    prompt: Prompt
+    answers: tuple[str, ...]
+
+
+def ranking_queries(
+    rows: pd.DataFrame, labels: Sequence[str], words: Words, config: PromptConfig
+) -> list[Query]:
+    """One query per row.
+
+    Args:
+        rows: with the columns example_id, draw, history and candidates.
+        labels: of all items.
+        words: the dataset's words.
+        config: representation and choice of wording.
+    """
+    representation = config.representation
+    return [
+        Query(
+            render_ranking(
+                row.history, row.candidates, labels, words, representation, _template(config, "generative", row.example_id, row.draw)
+            ),
+            tuple(answer_text(item, labels, representation) for item in row.candidates),
+        )
+        for row in rows[[c.EXAMPLE, c.DRAW, c.HISTORY, c.CANDIDATES]].itertuples(index=False)
+    ]
+
+
+def history_prompt(history: Sequence[int], labels: Sequence[str], words: Words, config: PromptConfig) -> Prompt:
+    """The prompt of the catalogue head; its wording depends on the history alone."""
+    return render_history(history, labels, words, config.representation, _template(config, "next_item", *map(int, history)))
+
+
+def _template(config: PromptConfig, objective: str, *names: int) -> int:
+    if config.templates == "first":
+        return 0
+    rng = seeding.numpy_stream(_TEMPLATE_SEED, "held-out template", objective, *names)
+    return int(rng.integers(N_TEMPLATES[objective]))
+
+
+def batches(lengths: Sequence[int], batch_size: int) -> list[np.ndarray]:
+    """Row numbers in batches of prompts of similar length, which wastes the least on padding."""
+    order = np.argsort(lengths, kind="stable")
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]

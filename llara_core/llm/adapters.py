@@ -1,0 +1,179 @@
+"""What tuning trains, as files: LoRA in peft's own format, the rest as safetensors, facts as JSON; loading is strict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors.torch import load_file, save_file
+
+from llara_core import tables
+from llara_core.config import LoraSection, Objective, PromptConfig
+from llara_core.errors import ModelError
+from llara_core.llm.encoding import PromptEncoder
+from llara_core.llm.hybrid import HybridLM, NextItemHead
+
+LORA_FOLDER = "lora"
+MODULES_FILE = "modules.safetensors"
+FACTS_FILE = "adapter.json"
+
+
+class AdapterFacts(BaseModel):
+    """What an adapter belongs to and how it was made.
+
+    Attributes:
+        dataset, system, recommender, seed: its cell.
+        objective: what it was tuned for.
+        prompt: how it was prompted, and must be prompted again.
+        has_head: whether a catalogue head was trained.
+        llm: fingerprint of the base model.
+        item_embeddings: hash of the recommender's table whose vectors it was tuned on.
+        rows: plan rows trained.
+        dtype: in which the frozen weights were computed.
+        versions: of the libraries that trained it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str
+    system: str
+    recommender: str
+    seed: int
+    objective: Objective
+    prompt: PromptConfig
+    has_head: bool
+    llm: str
+    item_embeddings: str
+    rows: int
+    dtype: str
+    versions: dict[str, str]
+
+
+def build_model(
+    base: Any, encoder: PromptEncoder, item_vectors: torch.Tensor, lora: LoraSection, prompt: PromptConfig, *, with_head: bool
+) -> HybridLM:
+    """A trainable model around a frozen base model.
+
+    Args:
+        base: the ``*ForCausalLM``; LoRA is added to all of its linear layers but the vocabulary head.
+        encoder: whose slot tokens the model fills.
+        item_vectors: ``(n_items, D_rec)`` float32.
+        lora: rank, alpha and dropout.
+        prompt: text-only and index prompts get random item vectors, so that nothing of the recommender leaks in.
+        with_head: add the catalogue head of the ``next_item`` objective.
+    """
+    if prompt.representation in ("text", "index"):
+        item_vectors = torch.randn(item_vectors.shape) * item_vectors.std()
+    peft_model = get_peft_model(
+        base,
+        LoraConfig(
+            r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules="all-linear", task_type="CAUSAL_LM"
+        ),
+    )
+    head = NextItemHead(item_vectors, base.config.hidden_size) if with_head else None
+    model = HybridLM(
+        peft_model, item_vectors, behavior_id=encoder.behavior_id, placeholder_id=encoder.placeholder_id, head=head
+    )
+    return model.to(base.device)
+
+
+def trained_tensors(model: HybridLM) -> dict[str, torch.Tensor]:
+    """Every tensor that tuning changes, by name."""
+    return {name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad}
+
+
+def module_tensors(model: HybridLM) -> dict[str, torch.Tensor]:
+    """Everything outside the language model: projector, placeholder and, where there is one, the head."""
+    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("llm.")}
+
+
+def save_adapter(folder: Path, model: HybridLM, facts: AdapterFacts) -> None:
+    """Write an adapter folder, all of it or nothing."""
+    with tables.atomic_path(folder) as staged:
+        model.llm.save_pretrained(staged / LORA_FOLDER, save_embedding_layers=False)
+        # peft's model card is a form to fill in, not a fact about this adapter.
+        (staged / LORA_FOLDER / "README.md").unlink(missing_ok=True)
+        save_file({name: tensor.contiguous() for name, tensor in module_tensors(model).items()}, staged / MODULES_FILE)
+        tables.write_json(staged / FACTS_FILE, facts.model_dump())
+
+
+def read_facts(folder: Path) -> AdapterFacts:
+    """The facts of an adapter folder.
+
+    Raises:
+        ModelError: the folder holds no adapter of this project.
+    """
+    if not (folder / FACTS_FILE).is_file():
+        raise ModelError(f"{folder}: no tuned adapter here ({FACTS_FILE} is missing); run `dvc repro`")
+    try:
+        return AdapterFacts.model_validate(tables.read_json(folder / FACTS_FILE))
+    except ValidationError as error:
+        raise ModelError(f"{folder / FACTS_FILE}: not the facts of an adapter: {error}") from error
+
+
+def load_adapter(
+    folder: Path, base: Any, encoder: PromptEncoder, item_vectors: torch.Tensor, *, llm: str, item_embeddings: str
+) -> tuple[HybridLM, AdapterFacts]:
+    """Load an adapter onto a frozen base model, for inference.
+
+    Args:
+        folder: written by :func:`save_adapter`.
+        base: the ``*ForCausalLM`` that it was tuned on.
+        encoder: of that model's tokenizer.
+        item_vectors: ``(n_items, D_rec)`` float32, the recommender's table that it was tuned on.
+        llm: fingerprint of ``base``.
+        item_embeddings: hash of the table of ``item_vectors``.
+
+    Raises:
+        ModelError: it was tuned on another base model or on other embeddings, or a tensor is missing.
+    """
+    facts = read_facts(folder)
+    if facts.llm != llm:
+        raise ModelError(f"{folder}: tuned on language model {facts.llm[:12]}, but data/llm holds {llm[:12]}; tune again")
+    if facts.item_embeddings != item_embeddings:
+        raise ModelError(
+            f"{folder}: tuned on the item embeddings {facts.item_embeddings[:12]} of {facts.recommender}, but was given "
+            f"{item_embeddings[:12]}; use the recommender it was tuned on, or tune again"
+        )
+    expected = _lora_names(base, folder)
+    saved = load_file(folder / LORA_FOLDER / "adapter_model.safetensors")
+    if missing := expected - set(saved):
+        raise ModelError(f"{folder}: {len(missing)} LoRA tensors are missing, e.g. {min(missing)}; tune again")
+    # device_map is peft's default otherwise: it would move a CPU model to the first accelerator.
+    peft_model = PeftModel.from_pretrained(base, folder / LORA_FOLDER, torch_device=str(base.device))
+    d_llm = base.config.hidden_size
+    head = NextItemHead(item_vectors, d_llm) if facts.has_head else None
+    model = HybridLM(
+        peft_model, item_vectors, behavior_id=encoder.behavior_id, placeholder_id=encoder.placeholder_id, head=head
+    )
+    modules = load_file(folder / MODULES_FILE)
+    wrong = set(module_tensors(model)) ^ set(modules)
+    if wrong:
+        raise ModelError(f"{folder / MODULES_FILE}: missing or unexpected tensors {sorted(wrong)}; tune again")
+    model.load_state_dict(modules, strict=False)
+    return model.to(base.device).eval(), facts
+
+
+def assert_round_trip(folder: Path, model: HybridLM) -> None:
+    """Check that every trained tensor is in the saved files with its value.
+
+    Raises:
+        ModelError: one is not; the adapter would not give the predictions that were trained.
+    """
+    saved = {**load_file(folder / MODULES_FILE), **load_file(folder / LORA_FOLDER / "adapter_model.safetensors")}
+    for name, tensor in trained_tensors(model).items():
+        key = name.removeprefix("llm.").replace(".default.", ".")
+        if key not in saved or not torch.equal(saved[key], tensor.detach().cpu()):
+            raise ModelError(f"{folder}: the trained tensor {name} did not survive saving")
+
+
+def _lora_names(base: Any, folder: Path) -> set[str]:
+    """Names of the LoRA tensors that the saved configuration calls for on ``base``."""
+    config = LoraConfig.from_pretrained(folder / LORA_FOLDER)
+    targets = set(config.target_modules or ())
+    names = (name for name, module in base.named_modules() if hasattr(module, "weight"))
+    linear = [name for name in names if name.rpartition(".")[2] in targets or name in targets]
+    return {f"base_model.model.{name}.lora_{side}.weight" for name in linear for side in "AB"}

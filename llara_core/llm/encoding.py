@@ -1,0 +1,108 @@
+"""From rendered prompts to token ids, with the slots that the model fills counted and checked."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from llara_core.errors import ModelError
+from llara_core.prompts.rendering import SLOT_TOKENS, Prompt, neutralise
+
+_CHAT_MARK = "@@prompt@@"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Left-padded prompts.
+
+    Attributes:
+        input_ids: ``(B, L)`` int64.
+        attention_mask: ``(B, L)`` int64, 0 at padding.
+        slot_items: ``(S,)`` int64, the item of every slot, row by row; ``S`` is the number of slots in the batch.
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    slot_items: torch.Tensor
+
+
+class PromptEncoder:
+    """Tokenizes prompts and answers for one language model.
+
+    Args:
+        tokenizer: of the language model; the two slot tokens are added to it here, once.
+        chat_template: wrap prompts in the tokenizer's chat template.
+
+    Raises:
+        ModelError: a chat template is asked for, but the tokenizer has none; or it has no end-of-sequence token.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, chat_template: bool) -> None:
+        if tokenizer.eos_token_id is None:
+            raise ModelError("the tokenizer has no end-of-sequence token, so no answer could ever end; use another model")
+        tokenizer.add_special_tokens({"additional_special_tokens": list(SLOT_TOKENS)})
+        self.tokenizer = tokenizer
+        self.behavior_id, self.placeholder_id = tokenizer.convert_tokens_to_ids(list(SLOT_TOKENS))
+        self.eos_id: int = tokenizer.eos_token_id
+        self.pad_id: int = self.eos_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        self._before, self._after = self._chat_frame() if chat_template else ("", "")
+        # Chat answers open a turn; plain ones continue the sentence "The answer is".
+        self._answer_prefix = "" if chat_template else " "
+        self._anchor = (self._after or "is").rsplit("\n", 1)[-1] or "\n"
+        self.answer_ids = functools.cache(self._answer_ids)
+
+    def safe_labels(self, labels: Sequence[str]) -> list[str]:
+        """Labels that cannot be taken for special tokens."""
+        return [neutralise(label, self.tokenizer.all_special_tokens) for label in labels]
+
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt.
+
+        Raises:
+            ModelError: the tokenizer did not keep every slot token whole.
+        """
+        ids: list[int] = self.tokenizer(
+            self._before + prompt.text + self._after, add_special_tokens=not self._before, verbose=False
+        )["input_ids"]
+        slots = sum(token in (self.behavior_id, self.placeholder_id) for token in ids)
+        if slots != len(prompt.slot_items):
+            raise ModelError(f"the prompt has {len(prompt.slot_items)} items but {slots} slots after tokenization: {prompt.text!r}")
+        return ids
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Generated text without special tokens."""
+        text: str = self.tokenizer.decode(token_ids, skip_special_tokens=True)
+        return text.strip()
+
+    def pad(self, rows: Sequence[Sequence[int]], slot_items: Sequence[Sequence[int]]) -> Batch:
+        """Left-pad rows of token ids, so that every prompt ends at the position from which its answer continues."""
+        length = max(map(len, rows))
+        input_ids = torch.full((len(rows), length), self.pad_id, dtype=torch.long)
+        mask = torch.zeros((len(rows), length), dtype=torch.long)
+        for index, row in enumerate(rows):
+            input_ids[index, length - len(row) :] = torch.tensor(row)
+            mask[index, length - len(row) :] = 1
+        return Batch(input_ids, mask, torch.tensor([item for row in slot_items for item in row], dtype=torch.long))
+
+    def _answer_ids(self, text: str) -> tuple[int, ...]:
+        # Encoded behind an anchor, since SentencePiece tokenizers put a word boundary before a text that stands alone.
+        anchor = self.tokenizer(self._anchor, add_special_tokens=False)["input_ids"]
+        both = self.tokenizer(self._anchor + self._answer_prefix + text, add_special_tokens=False)["input_ids"]
+        if both[: len(anchor)] != anchor:
+            raise ModelError(f"the tokenizer merges the answer {text!r} with the prompt's end {self._anchor!r}")
+        return (*both[len(anchor) :], self.eos_id)
+
+    def _chat_frame(self) -> tuple[str, str]:
+        if self.tokenizer.chat_template is None:
+            raise ModelError("prompt.chat_template is true, but the tokenizer has no chat template; set it to false")
+        text = self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": _CHAT_MARK}], tokenize=False, add_generation_prompt=True
+        )
+        before, mark, after = text.partition(_CHAT_MARK)
+        if not mark:
+            raise ModelError("the tokenizer's chat template drops the user's message; set prompt.chat_template to false")
+        return before, after

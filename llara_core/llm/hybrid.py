@@ -1,0 +1,143 @@
+"""The language model with slots: titles as tokens, item embeddings projected in beside them (paper, Figure 2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from llara_core.llm.projector import Projector
+
+
+class NextItemHead(nn.Module):
+    """Logits over the whole catalogue from the hidden state at an item's slot, ``(..., d_llm) -> (..., n_items)``.
+
+    Not part of the paper. LayerNorm and a linear map lead into the recommender's space, where the item table (initialised from the
+    recommender's) scores every item.
+
+    Args:
+        item_vectors: ``(n_items, d_rec)`` float32, the table's initial values.
+        d_llm: width of the hidden states.
+    """
+
+    def __init__(self, item_vectors: torch.Tensor, d_llm: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(d_llm)
+        self.linear = nn.Linear(d_llm, item_vectors.shape[1])
+        self.items = nn.Parameter(item_vectors.clone())
+        self.bias = nn.Parameter(torch.zeros(len(item_vectors)))
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        # In float32 throughout: a softmax over thousands of items loses its tail in bfloat16.
+        with torch.autocast(hidden.device.type, enabled=False):
+            query = self.linear(self.norm(hidden.float()))
+            return F.linear(query, self.items, self.bias)
+
+
+class HybridLM(nn.Module):
+    """A (LoRA-wrapped) causal LM whose slot tokens are replaced by behaviour tokens or by the trained placeholder.
+
+    Args:
+        llm: a Llama-family ``*ForCausalLM`` or the peft model around it.
+        item_vectors: ``(n_items, d_rec)`` float32, the frozen embeddings of the recommender.
+        behavior_id: token id of behaviour slots.
+        placeholder_id: token id of placeholder slots.
+        head: catalogue head of the ``next_item`` objective, or None.
+    """
+
+    def __init__(
+        self,
+        llm: nn.Module,
+        item_vectors: torch.Tensor,
+        *,
+        behavior_id: int,
+        placeholder_id: int,
+        head: NextItemHead | None = None,
+    ) -> None:
+        super().__init__()
+        self.llm = llm
+        self.behavior_id, self.placeholder_id = behavior_id, placeholder_id
+        tokens = llm.get_input_embeddings().weight
+        rms = tokens.detach().float().pow(2).mean().sqrt().item()
+        self.register_buffer("item_vectors", item_vectors, persistent=False)
+        self.projector = Projector(item_vectors, tokens.shape[1], rms)
+        self.placeholder = nn.Parameter(torch.randn(tokens.shape[1]) * rms)
+        self.head = head
+
+    @property
+    def causal_lm(self) -> Any:
+        """The ``*ForCausalLM`` itself, its linear layers carrying LoRA."""
+        return self.llm.get_base_model() if hasattr(self.llm, "get_base_model") else self.llm
+
+    def embed(self, input_ids: torch.Tensor, slot_items: torch.Tensor) -> torch.Tensor:
+        """Token embeddings with every slot filled.
+
+        Args:
+            input_ids: ``(B, L)`` int64.
+            slot_items: ``(S,)`` int64, item of every slot in row-major order of ``input_ids``.
+
+        Returns:
+            ``(B, L, D_llm)`` in the dtype of the LLM's embeddings.
+        """
+        behavior, placeholder = input_ids == self.behavior_id, input_ids == self.placeholder_id
+        slots = behavior | placeholder
+        # Slot tokens lie beyond the vocabulary of most models: look up any valid row, it is overwritten below.
+        embeddings: torch.Tensor = self.llm.get_input_embeddings()(input_ids.masked_fill(slots, 0))
+        filled = torch.where(
+            behavior[slots].unsqueeze(-1),
+            self.projector(self.item_vectors[slot_items]),
+            self.placeholder,
+        )  # [S, D_llm]
+        return embeddings.masked_scatter(slots.unsqueeze(-1), filled.to(embeddings.dtype))
+
+    def hidden_states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, slot_items: torch.Tensor) -> torch.Tensor:
+        """Final hidden states ``(B, L, D_llm)``, before the vocabulary head."""
+        output = self.causal_lm.model(
+            inputs_embeds=self.embed(input_ids, slot_items),
+            attention_mask=attention_mask,
+            position_ids=positions(attention_mask),
+            use_cache=False,
+        )
+        hidden: torch.Tensor = output.last_hidden_state
+        return hidden
+
+    def token_logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Vocabulary logits ``(..., V)`` in float32, for just the hidden states given."""
+        logits: torch.Tensor = self.causal_lm.lm_head(hidden)
+        return logits.float()
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        slot_items: torch.Tensor,
+        targets: torch.Tensor,
+        *,
+        next_item: bool,
+    ) -> dict[str, torch.Tensor]:
+        """Training loss of one batch.
+
+        Args:
+            input_ids: ``(B, L)``, prompts (with their answers in the generative objective).
+            attention_mask: ``(B, L)``.
+            slot_items: ``(S,)``.
+            targets: ``(B, L)`` int64: what the position predicts, -100 where nothing; token ids (equations 7 and 8) or, with
+                ``next_item``, item ids at slots.
+            next_item: which of the two objectives the batch serves.
+
+        Returns:
+            ``{"loss": scalar}``, the mean over the predicting positions.
+        """
+        hidden = self.hidden_states(input_ids, attention_mask, slot_items)
+        predicting = targets != -100
+        # Logits at the predicting positions only: full-vocabulary logits everywhere cost about as much as the LLM itself.
+        states = hidden[predicting]
+        logits = self.head(states) if next_item and self.head is not None else self.token_logits(states)
+        return {"loss": F.cross_entropy(logits, targets[predicting])}
+
+
+def positions(attention_mask: torch.Tensor) -> torch.Tensor:
+    """Position of every token in its own prompt, whatever the padding before it, ``(B, L)``."""
+    return (attention_mask.cumsum(dim=-1) - 1).clamp(min=0)

@@ -1,0 +1,113 @@
+"""Loading the frozen base model and its tokenizer from the folder that ``fetch_llm`` made."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from llara_core import tables
+from llara_core.config import LlmConfig
+from llara_core.errors import ModelError
+
+logger = logging.getLogger(__name__)
+
+SOURCE_FILE = "source.json"
+
+
+def device() -> torch.device:
+    """The accelerator if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def compute_dtype(dtype: str) -> torch.dtype:
+    """The dtype that ``llm.dtype`` means on this machine."""
+    if dtype != "auto":
+        resolved: torch.dtype = getattr(torch, dtype)
+        return resolved
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.bfloat16 if _cpu_computes_bfloat16() else torch.float32
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The base model's tokenizer.
+
+    Raises:
+        ModelError: there is no model in ``folder``, or it has no tokenizer.
+    """
+    _check_fetched(folder)
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder}: its tokenizer cannot be loaded: {error}") from error
+    return tokenizer
+
+
+def load_base_model(folder: Path, config: LlmConfig) -> Any:
+    """The frozen causal LM, on the accelerator if there is one.
+
+    Args:
+        folder: made by ``fetch_llm``.
+        config: dtype and quantisation.
+
+    Raises:
+        ModelError: the folder holds no complete model, or quantisation is asked for where it cannot run.
+    """
+    _check_fetched(folder)
+    dtype = compute_dtype(config.dtype)
+    options: dict[str, Any] = {}
+    if config.quantization != "none":
+        options = {"quantization_config": _quantization(config.quantization, dtype), "device_map": {"": 0}}
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, local_files_only=True, output_loading_info=True, **options
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder}: cannot be loaded as a causal language model: {error}") from error
+    if report["missing_keys"]:
+        raise ModelError(f"{folder}: the weights are incomplete, e.g. {sorted(report['missing_keys'])[:3]} are missing")
+    if not options:
+        model.to(device())
+    model.requires_grad_(False)
+    model.config.use_cache = False
+    logger.info("%s parameters in %s on %s", f"{model.num_parameters():,}", dtype, model.device)
+    return model
+
+
+def fingerprint(folder: Path) -> str:
+    """What identifies the base model in provenance: the hash that ``fetch_llm`` wrote."""
+    _check_fetched(folder)
+    return str(tables.read_json(folder / SOURCE_FILE)["sha256"])
+
+
+def _check_fetched(folder: Path) -> None:
+    if not (folder / SOURCE_FILE).is_file():
+        raise ModelError(f"{folder}: no language model here; run `dvc repro fetch_llm`")
+
+
+def _cpu_computes_bfloat16() -> bool:
+    # Without the instructions bfloat16 is emulated and several times slower than float32.
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None) or getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(supported and supported())
+
+
+def _quantization(kind: str, dtype: torch.dtype) -> Any:
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError as error:
+        raise ModelError(
+            f"llm.quantization: {kind} needs the extra `quantization` (pip install 'llara-dvc[quantization]'); or set it to none"
+        ) from error
+    if not torch.cuda.is_available():
+        raise ModelError(f"llm.quantization: {kind} needs a CUDA device; set it to none on this machine")
+    from transformers import BitsAndBytesConfig
+
+    if kind == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )

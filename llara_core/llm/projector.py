@@ -1,0 +1,35 @@
+"""SR2LLM: from a recommender's item embedding to a behaviour token (paper, section 4.1, equation 5)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class Projector(nn.Module):
+    """A two-layer perceptron ``(..., d_rec) -> (..., d_llm)``.
+
+    The paper does not say how its perceptron is initialised. Here the output layer is scaled so that behaviour tokens start with
+    the root mean square of the LLM's own token embeddings: much larger ones drown the titles beside them.
+
+    Args:
+        item_vectors: ``(n_items, d_rec)`` float32, all that will ever be projected.
+        d_llm: width of the LLM's token embeddings.
+        token_rms: root mean square of the LLM's token embeddings.
+    """
+
+    def __init__(self, item_vectors: torch.Tensor, d_llm: int, token_rms: float) -> None:
+        super().__init__()
+        d_rec = item_vectors.shape[1]
+        self.layers = nn.Sequential(nn.Linear(d_rec, d_llm), nn.GELU(), nn.Linear(d_llm, d_llm))
+        # Recommenders differ in the scale of their embeddings by an order of magnitude; the projector sees unit scale.
+        self.register_buffer("input_scale", item_vectors.pow(2).mean().rsqrt(), persistent=True)
+        with torch.no_grad():
+            output = self.layers[2]
+            ratio = token_rms / self(item_vectors).pow(2).mean().sqrt()
+            output.weight.mul_(ratio)
+            output.bias.mul_(ratio)
+
+    def forward(self, item_vectors: torch.Tensor) -> torch.Tensor:
+        projected: torch.Tensor = self.layers(item_vectors * self.input_scale)
+        return projected

@@ -1,0 +1,115 @@
+"""From item lists to prompt text with placeholders (paper, section 4.2 and Figure 3): pure strings, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from llara_core.config import Representation
+from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
+
+# Where a projected item embedding (<emb_s> in the paper) or the trained [PH] embedding of text-only prompts goes.
+BEHAVIOR_TOKEN = "<|behavior|>"
+PLACEHOLDER_TOKEN = "<|placeholder|>"
+SLOT_TOKENS = (BEHAVIOR_TOKEN, PLACEHOLDER_TOKEN)
+
+N_TEMPLATES: dict[str, int] = {"generative": len(RANKING_TEMPLATES), "next_item": len(HISTORY_TEMPLATES)}
+SEPARATOR = ", "
+
+
+@dataclass(frozen=True)
+class Words:
+    """The dataset's words for an item and for what a user does with it, e.g. ``Words("movie", "watched")``."""
+
+    noun: str
+    verb: str
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A rendered prompt.
+
+    Attributes:
+        text: the prompt, with one slot token per item slot.
+        slot_items: item id of every slot, in order of appearance; empty in ``index`` prompts, which have no slots.
+    """
+
+    text: str
+    slot_items: tuple[int, ...]
+
+
+def answer_text(item: int, labels: Sequence[str], representation: Representation) -> str:
+    """What the model must write for ``item``: its label, or its number in ``index`` prompts."""
+    return str(item) if representation == "index" else labels[item]
+
+
+def render_item(item: int, labels: Sequence[str], representation: Representation) -> str:
+    """One item as the model reads it (paper, equation 6 for ``hybrid``).
+
+    >>> render_item(1, ["Alien", "Titanic"], "hybrid")
+    'Titanic<|behavior|>'
+    >>> render_item(1, ["Alien", "Titanic"], "text")
+    'Titanic<|placeholder|>'
+    >>> render_item(1, ["Alien", "Titanic"], "behavior"), render_item(1, ["Alien", "Titanic"], "index")
+    ('<|behavior|>', '1')
+    """
+    match representation:
+        case "hybrid":
+            return labels[item] + BEHAVIOR_TOKEN
+        case "text":
+            return labels[item] + PLACEHOLDER_TOKEN
+        case "behavior":
+            return BEHAVIOR_TOKEN
+        case "index":
+            return str(item)
+
+
+def render_ranking(
+    history: Sequence[int],
+    candidates: Sequence[int],
+    labels: Sequence[str],
+    words: Words,
+    representation: Representation,
+    template: int,
+) -> Prompt:
+    """The paper's prompt: history and candidates, to be answered with one candidate's name."""
+    return _render(RANKING_TEMPLATES[template], {"history": history, "candidates": candidates}, labels, words, representation)
+
+
+def render_history(
+    history: Sequence[int], labels: Sequence[str], words: Words, representation: Representation, template: int
+) -> Prompt:
+    """The prompt of the ``next_item`` objective: the history alone, a prediction being read at every item's slot."""
+    return _render(HISTORY_TEMPLATES[template], {"history": history}, labels, words, representation)
+
+
+def neutralise(label: str, special_tokens: Sequence[str]) -> str:
+    """``label`` with every special token broken up by a space, so that no title can forge a slot or an end of turn.
+
+    >>> neutralise("Say <|behavior|>!", ["<|behavior|>"])
+    'Say < |behavior|>!'
+    """
+    for token in special_tokens:
+        label = label.replace(token, f"{token[0]} {token[1:]}")
+    return label
+
+
+def _render(
+    template: str,
+    items: dict[Literal["history", "candidates"], Sequence[int]],
+    labels: Sequence[str],
+    words: Words,
+    representation: Representation,
+) -> Prompt:
+    order = sorted(items, key=lambda field: template.index(f"{{{field}}}"))
+    text = template.format(
+        noun=words.noun,
+        verb=words.verb,
+        **{
+            field: SEPARATOR.join(render_item(item, labels, representation) for item in listed)
+            for field, listed in items.items()
+        },
+    )
+    slots = () if representation == "index" else tuple(int(item) for field in order for item in items[field])
+    return Prompt(text, slots)

@@ -1,0 +1,61 @@
+"""The rank of the next item among the whole catalogue, for every system that scores all items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+History = Sequence[int] | npt.NDArray[np.integer]
+
+
+def catalogue_rank(
+    scores: npt.NDArray[np.floating], targets: npt.NDArray[np.integer], histories: Sequence[History]
+) -> npt.NDArray[np.int32]:
+    """1-based rank of each target among all items but those of its history.
+
+    History items are left out because nobody interacts with them a second time here; a target that does stand in its own
+    history is ranked all the same. Ties are counted against the target, so that a constant score ranks last, not first.
+
+    Args:
+        scores: ``(N, n_items)``; higher is better.
+        targets: ``(N,)`` item ids.
+        histories: ``N`` lists of item ids.
+
+    Returns:
+        ``(N,)`` int32.
+
+    >>> catalogue_rank(np.array([[0.9, 0.5, 0.7, 0.5]]), np.array([1]), [[0]])
+    array([3], dtype=int32)
+    """
+    rows = np.arange(len(targets))
+    lengths = [len(history) for history in histories]
+    seen = np.concatenate([np.asarray(history, dtype=np.int64) for history in histories]) if rows.size else rows
+    ahead = scores >= scores[rows, targets][:, None]
+    ahead[np.repeat(rows, lengths), seen] = False
+    ahead[rows, targets] = True
+    ranks: npt.NDArray[np.int32] = ahead.sum(axis=1, dtype=np.int32)
+    return ranks
+
+
+def expected_hit_ratio(
+    ranks: npt.NDArray[np.integer], n_eligible: npt.NDArray[np.integer], n_negatives: int
+) -> npt.NDArray[np.float64]:
+    """Probability that a target is ranked above all negatives of a random candidate set: HR@1 without the noise of a draw.
+
+    Args:
+        ranks: ``(N,)`` 1-based ranks of the targets among the eligible negatives and themselves.
+        n_eligible: ``(N,)`` items that a negative may be.
+        n_negatives: negatives per candidate set, drawn without replacement.
+
+    Returns:
+        ``(N,)`` of C(n_eligible - rank + 1, n_negatives) / C(n_eligible, n_negatives).
+
+    >>> expected_hit_ratio(np.array([1, 2, 4]), np.array([3, 3, 3]), 2).round(3)  # 2 of 3 are drawn
+    array([1.   , 0.333, 0.   ])
+    """
+    drawn = np.arange(n_negatives)
+    worse = (n_eligible - ranks + 1)[:, None]
+    ratios = np.clip(worse - drawn, 0, None) / np.maximum(n_eligible[:, None] - drawn, 1)
+    return ratios.prod(axis=1)  # type: ignore[no-any-return]

@@ -1,0 +1,112 @@
+"""What all recommenders share: scores over the catalogue, and one pass over a sequence that predicts at every position.
+
+Shapes: ``B`` sequences, ``T`` items per sequence (oldest first), ``D`` embedding dimensions. The padding id is ``n_items``; it
+stands to the *right* of a sequence, where a model that reads from left to right never sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from llara_core.errors import DataError
+from llara_core.ranking import History
+
+SCORING_BATCH = 1024
+
+
+class CatalogueScorer(Protocol):
+    """Whatever ranks all items for a user's history."""
+
+    def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
+        """Scores ``(B, n_items)`` of every item as the next one; higher is better."""
+
+
+class SequenceRecommender(nn.Module):
+    """A model that reads a sequence once and predicts the next item at every position.
+
+    A sub-class defines :meth:`encode`. The output weights are the item embeddings themselves ("tied"), plus a bias per item,
+    which takes up popularity.
+
+    Args:
+        n_items: size of the catalogue; items are 0 to ``n_items - 1``.
+        embedding_dim: ``D``.
+        max_history_len: most recent items that a prediction may use.
+
+    Source: the tied output and the absent user embedding follow SASRec (Kang and McAuley, 2018, equation 6); held-out users
+    are new to the model, so that a user embedding would be untrained.
+    """
+
+    def __init__(self, n_items: int, embedding_dim: int, max_history_len: int) -> None:
+        super().__init__()
+        self.n_items = n_items
+        self.max_history_len = max_history_len
+        self.padding_idx = n_items
+        self.item_embedding = nn.Embedding(n_items + 1, embedding_dim, padding_idx=self.padding_idx)
+        self.output_bias = nn.Parameter(torch.zeros(n_items))
+        with torch.no_grad():
+            self.item_embedding.weight.normal_(std=embedding_dim**-0.5)
+            self.item_embedding.weight[self.padding_idx] = 0
+
+    def encode(self, items: Tensor) -> Tensor:
+        """What follows each position.
+
+        Args:
+            items: ``(B, T)`` int64, padded on the right with :attr:`padding_idx`.
+
+        Returns:
+            ``(B, T, D)``; row ``t`` depends on items ``0`` to ``t`` alone.
+        """
+        raise TypeError(f"{type(self).__name__} does not define encode")
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Scores ``(..., n_items)`` of all items for states ``(..., D)``."""
+        scores: Tensor = F.linear(states, self.item_embedding.weight[: self.n_items], self.output_bias)
+        return scores
+
+    def pair_logits(self, states: Tensor, items: Tensor) -> Tensor:
+        """Scores ``(N,)`` of one item ``(N,)`` each for states ``(N, D)``."""
+        scores: Tensor = (states * self.item_embedding(items)).sum(dim=-1) + self.output_bias[items]
+        return scores
+
+    @torch.no_grad()
+    def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
+        """Scores ``(B, n_items)`` of every item as the next one, from the last ``max_history_len`` items of each history.
+
+        Raises:
+            DataError: a history is empty.
+        """
+        empty = sum(len(history) == 0 for history in histories)
+        if empty:
+            raise DataError(f"{empty} of {len(histories)} histories are empty, but a prediction needs at least one item")
+        was_training = self.training
+        self.eval()
+        batches = [histories[start : start + SCORING_BATCH] for start in range(0, len(histories), SCORING_BATCH)]
+        scores = [self._score(batch).float().cpu().numpy() for batch in batches]
+        self.train(was_training)
+        return np.concatenate(scores) if scores else np.empty((0, self.n_items), dtype=np.float32)
+
+    def item_embeddings(self) -> npt.NDArray[np.float32]:
+        """The item table ``(n_items, D)`` without the padding row."""
+        return self.item_embedding.weight[: self.n_items].detach().float().cpu().numpy().copy()
+
+    def _score(self, histories: Sequence[History]) -> Tensor:
+        items, lengths = pad_right([history[-self.max_history_len :] for history in histories], self.padding_idx)
+        states = self.encode(items.to(self.output_bias.device))
+        return self.logits(states[torch.arange(len(items)), lengths - 1])
+
+
+def pad_right(sequences: Sequence[History], padding_idx: int) -> tuple[Tensor, Tensor]:
+    """Sequences as one ``(B, T)`` int64 tensor, filled on the right, and their lengths ``(B,)``."""
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    items = torch.full((len(sequences), int(lengths.max())), padding_idx)
+    items[torch.arange(items.shape[1]) < lengths[:, None]] = torch.from_numpy(
+        np.concatenate([np.asarray(sequence, dtype=np.int64) for sequence in sequences])
+    )
+    return items, lengths

@@ -1,0 +1,110 @@
+"""A trained recommender on disk: ``model.safetensors``, ``config.json`` and the search that chose it; loaded strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from llara_core import paths, tables
+from llara_core.errors import DataError, ModelError
+from llara_core.recommenders import models
+from llara_core.recommenders.base import SequenceRecommender
+from llara_core.recommenders.training import TrainedModel
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+SEARCH = "search.json"
+
+
+class CheckpointFacts(BaseModel):
+    """What a checkpoint is, stored in its ``config.json``.
+
+    Attributes:
+        type: name of the recommender, e.g. ``sasrec``.
+        arguments: of the model's class, ``n_items`` among them.
+        data_hash: of the prepared data it was trained on (:func:`data_hash`).
+        l2, best_epoch, validation_score: which run of the search this is.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: str
+    arguments: dict[str, Any]
+    data_hash: str
+    l2: float
+    best_epoch: int
+    validation_score: float
+
+
+def data_hash(dataset: str) -> str:
+    """Hash of what a recommender learns from and is asked: the prepared examples and items."""
+    folder = paths.prepared(dataset)
+    return tables.tables_hash(folder / "examples.parquet", folder / "items.parquet")
+
+
+def save(folder: Path, results: Sequence[TrainedModel], name: str, arguments: dict[str, Any], data_hash: str) -> TrainedModel:
+    """Write the best of ``results`` and the scores of all, and return the best.
+
+    Args:
+        folder: replaced as a whole, when everything is written.
+        results: one per L2 coefficient; the highest validation score is kept, the first of equal ones.
+        name: the recommender.
+        arguments: of its class.
+        data_hash: of the prepared data it was trained on.
+    """
+    best = max(results, key=lambda result: result.validation_score)
+    facts = CheckpointFacts(type=name, arguments=arguments, data_hash=data_hash, **_run_facts(best))
+    weights = {key: tensor.detach().cpu().contiguous() for key, tensor in best.model.state_dict().items()}
+    with tables.atomic_path(folder) as staged:
+        staged.mkdir()
+        save_file(weights, staged / WEIGHTS)
+        tables.write_json(staged / CONFIG, facts.model_dump())
+        tables.write_json(staged / SEARCH, [_run_facts(result) for result in results])
+    return best
+
+
+def load(folder: Path, name: str, expected_data_hash: str) -> SequenceRecommender:
+    """Load a frozen recommender in evaluation mode.
+
+    Args:
+        folder: written by :func:`save`.
+        name: the recommender that is wanted.
+        expected_data_hash: of the data it is to be used with.
+
+    Raises:
+        ModelError: the folder holds another recommender, one of other data, or is damaged.
+    """
+    facts = _read_facts(folder)
+    if facts.type != name:
+        raise ModelError(f"{folder}: holds a {facts.type} but {name} is wanted; name the folder of a {name}")
+    if facts.data_hash != expected_data_hash:
+        raise ModelError(
+            f"{folder}: trained on other data (hash {facts.data_hash[:12]}, the prepared data has {expected_data_hash[:12]}); "
+            "run `dvc repro train_recommender` again"
+        )
+    model = models.build(name, facts.arguments)
+    _load_weights(model, folder / WEIGHTS)
+    return model.eval().requires_grad_(False)
+
+
+def _run_facts(result: TrainedModel) -> dict[str, Any]:
+    return {"l2": result.l2, "best_epoch": result.best_epoch, "validation_score": result.validation_score}
+
+
+def _read_facts(folder: Path) -> CheckpointFacts:
+    try:
+        return CheckpointFacts.model_validate(tables.read_json(folder / CONFIG))
+    except (DataError, ValidationError) as error:
+        raise ModelError(f"{folder}: no readable recommender ({error}); run `dvc repro train_recommender` again") from error
+
+
+def _load_weights(model: SequenceRecommender, path: Path) -> None:
+    try:
+        model.load_state_dict(load_file(path), strict=True)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ModelError(f"{path}: weights do not load ({error}); run `dvc repro train_recommender` again") from error

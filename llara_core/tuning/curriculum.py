@@ -1,0 +1,40 @@
+"""When the hybrid prompts come: schedules p(tau) of the hard task's probability (paper, section 4.3, equation 9)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from llara_core.config import CurriculumConfig
+
+_SIGMOID_STEEPNESS = 10.0
+
+
+def _sigmoid(tau: float) -> float:
+    # Rescaled, so that it starts at 0 and ends at 1 like the others.
+    def raw(x: float) -> float:
+        return 1 / (1 + math.exp(-_SIGMOID_STEEPNESS * (x - 0.5)))
+
+    return (raw(tau) - raw(0)) / (raw(1) - raw(0))
+
+
+def schedule(config: CurriculumConfig) -> Callable[[float], float]:
+    """The probability of a hybrid prompt as a function of progress.
+
+    Args:
+        config: its ``schedule`` names one of: ``linear`` (the paper's), ``direct`` (always hybrid) and ``two_stage`` (text-only, then
+            hybrid), both of the paper's Table 3, and ``sqrt``, ``quadratic``, ``cosine``, ``sigmoid``.
+
+    Returns:
+        ``p(tau)`` in [0, 1] for ``tau = row / rows`` in [0, 1].
+    """
+    functions: dict[str, Callable[[float], float]] = {
+        "linear": lambda tau: tau,
+        "direct": lambda tau: 1.0,
+        "two_stage": lambda tau: float(tau >= config.two_stage_text_share),
+        "sqrt": math.sqrt,
+        "quadratic": lambda tau: tau**2,
+        "cosine": lambda tau: (1 - math.cos(math.pi * tau)) / 2,
+        "sigmoid": _sigmoid,
+    }
+    return functions[config.schedule]

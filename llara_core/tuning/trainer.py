@@ -1,0 +1,193 @@
+"""The training loop: transformers' ``Trainer`` walking the plan, with checkpoints of just what is trained."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from torch.utils.data import Dataset, SequentialSampler
+from transformers import Trainer, TrainingArguments
+
+from llara_core.config import TuneConfig
+from llara_core.errors import ModelError
+from llara_core.llm.adapters import trained_tensors
+from llara_core.llm.encoding import PromptEncoder
+from llara_core.llm.hybrid import HybridLM
+from llara_core.tuning.rows import EncodedRow, collate
+
+logger = logging.getLogger(__name__)
+
+_WEIGHTS = "trained.safetensors"
+_STATE = "trainer_state.json"
+
+Curves = dict[str, dict[int, float]]
+
+
+def learning_rate_factor(step: int, *, n_steps: int, warmup_share: float) -> float:
+    """Share of the peak learning rate at ``step``: from 1/100 linearly to 1, then a cosine to 0 (paper, section 5.1.2).
+
+    >>> [round(learning_rate_factor(step, n_steps=10, warmup_share=0.2), 3) for step in (0, 1, 2, 6, 10)]
+    [0.01, 0.505, 1.0, 0.5, 0.0]
+    """
+    warmup = math.ceil(n_steps * warmup_share)
+    if step < warmup:
+        return 0.01 + 0.99 * step / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(n_steps - warmup, 1)))
+
+
+def train(
+    model: HybridLM,
+    plan: pd.DataFrame,
+    dataset: Dataset[EncodedRow],
+    encoder: PromptEncoder,
+    config: TuneConfig,
+    *,
+    seed: int,
+    scratch: Path,
+) -> Curves:
+    """Train ``model`` in place along the plan, resuming from the last complete checkpoint in ``scratch``.
+
+    Args:
+        model: trainable tensors in float32, the frozen base in its compute dtype.
+        plan: made by :func:`llara_core.tuning.plan.make_plan`.
+        dataset: its rows, encoded.
+        encoder: pads the rows.
+        config: batch sizes, learning rate, checkpointing.
+        seed: of dropout.
+        scratch: folder for checkpoints, of this very configuration and these inputs only.
+
+    Returns:
+        Values by step by curve, of the whole run, interruptions notwithstanding: loss (per objective where both are trained),
+        learning rate, p(hybrid) and the realised share of hybrid rows.
+    """
+    base_dtype = model.causal_lm.dtype
+    on_cuda = model.item_vectors.is_cuda
+    n_steps = len(plan) // config.batch_size
+    arguments = TrainingArguments(
+        output_dir=str(scratch),
+        max_steps=n_steps,
+        per_device_train_batch_size=config.micro_batch_size,
+        gradient_accumulation_steps=_accumulation(config),
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        bf16=base_dtype == torch.bfloat16,
+        fp16=base_dtype == torch.float16,
+        use_cpu=not on_cuda,
+        gradient_checkpointing=False,
+        save_strategy="steps",
+        save_steps=config.checkpoint_every,
+        save_total_limit=2,
+        logging_strategy="steps",
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        report_to="none",
+        remove_unused_columns=False,
+        label_names=[],
+        seed=seed,
+        # The plan fixes the data order; accelerate would otherwise reseed and skip through its own sampler.
+        accelerator_config={"use_seedable_sampler": False},
+        dataloader_pin_memory=on_cuda,
+        disable_tqdm=False,
+    )
+    if config.gradient_checkpointing:
+        model.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+        model.causal_lm.enable_input_require_grads()
+    trainer = _PlanTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=dataset,
+        data_collator=functools.partial(collate, encoder=encoder),
+    )
+    trainer.n_steps, trainer.warmup_share = n_steps, config.warmup_share
+    checkpoint = _last_complete_checkpoint(scratch)
+    if checkpoint is not None:
+        logger.info("resuming from %s", checkpoint.name)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return _curves(trainer.state.log_history, plan, config.batch_size)
+
+
+class _PlanTrainer(Trainer):  # type: ignore[misc]
+    n_steps: int
+    warmup_share: float
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        factor = functools.partial(learning_rate_factor, n_steps=self.n_steps, warmup_share=self.warmup_share)
+        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, factor)
+        self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        # Every trained tensor, whether or not the last batches used it: the released code dropped its projector this way.
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = trained_tensors(self.accelerator.unwrap_model(self.model))
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / _WEIGHTS)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        saved = load_file(Path(resume_from_checkpoint) / _WEIGHTS)
+        tensors = trained_tensors(model or self.model)
+        if set(saved) != set(tensors):
+            raise ModelError(f"{resume_from_checkpoint}: holds other tensors than are trained; delete the folder and start again")
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                tensor.copy_(saved[name])
+
+
+def _curves(log_history: list[dict[str, float]], plan: pd.DataFrame, batch_size: int) -> Curves:
+    """Loss and learning rate from the trainer's log (which checkpoints carry), the curriculum from the plan."""
+    steps = plan.index // batch_size
+    by_step = plan.groupby(steps)
+    so_far = pd.RangeIndex(1, by_step.ngroups + 1)
+    curves: Curves = {
+        "train/loss": {},
+        "train/lr": {},
+        "curriculum/p_hybrid": by_step["p_hybrid"].mean().to_dict(),
+        # Shares over all rows up to a step: a step has too few rows to compare its own share with p.
+        "curriculum/expected_share": (by_step["p_hybrid"].mean().cumsum() / so_far).to_dict(),
+        "curriculum/hybrid_share": (by_step["hybrid"].mean().cumsum() / so_far).to_dict(),
+    }
+    next_item = by_step["next_item"].first()
+    mixed = next_item.nunique() > 1
+    for entry in log_history:
+        if "loss" in entry:  # the last entry sums the run up
+            step = int(entry["step"]) - 1
+            curves["train/lr"][step] = entry["learning_rate"]
+            name = f"train/loss_{'next_item' if next_item[step] else 'generative'}" if mixed else "train/loss"
+            curves.setdefault(name, {})[step] = entry["loss"]
+    return {name: values for name, values in curves.items() if values}
+
+
+def _accumulation(config: TuneConfig) -> int:
+    # TrainingArguments counts per process; several processes share one optimiser step's rows.
+    from accelerate import PartialState
+
+    processes = PartialState(cpu=not torch.cuda.is_available()).num_processes
+    per_pass = config.micro_batch_size * processes
+    if config.batch_size % per_pass:
+        raise ModelError(f"tune.batch_size {config.batch_size} is no multiple of micro_batch_size x processes = {per_pass}")
+    return config.batch_size // per_pass
+
+
+def _last_complete_checkpoint(scratch: Path) -> Path | None:
+    """The newest checkpoint whose last file is whole; anything newer was cut off while it was written, and is deleted."""
+    found = sorted(scratch.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    for folder in found:
+        try:
+            json.loads((folder / _STATE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(folder)
+            continue
+        return folder
+    return None

@@ -1,0 +1,101 @@
+"""One tuning run, from training data to a finished adapter (paper, section 4.3, equation 11)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from llara_core import seeding
+from llara_core.config import LlmConfig, SystemConfig
+from llara_core.llm import adapters, loading
+from llara_core.llm.encoding import PromptEncoder
+from llara_core.tuning.plan import Units, make_plan
+from llara_core.tuning.rows import PlanDataset, TrainingData
+from llara_core.tuning.trainer import Curves, train
+
+logger = logging.getLogger(__name__)
+
+_LIBRARIES = ("torch", "transformers", "peft", "accelerate")
+
+
+def tune(
+    config: SystemConfig,
+    llm_config: LlmConfig,
+    data: TrainingData,
+    item_vectors: torch.Tensor,
+    *,
+    cell: tuple[str, str, str, int],
+    hashes: dict[str, str],
+    llm_folder: Path,
+    adapter_folder: Path,
+    scratch: Path,
+) -> Curves:
+    """Tune one system and write its adapter; killed and started again, it goes on where it was.
+
+    Args:
+        config: the system's sections.
+        llm_config: how the base model is loaded.
+        data: training data.
+        item_vectors: ``(n_items, D_rec)`` float32 of the frozen recommender.
+        cell: (dataset, system, recommender, seed).
+        hashes: of the inputs, ``data`` and ``item_embeddings``.
+        llm_folder: the base model.
+        adapter_folder: where the finished adapter goes.
+        scratch: root of the checkpoint folders; this run's own is deleted when it ends.
+
+    Returns:
+        The curves of :func:`llara_core.tuning.trainer.train`.
+    """
+    dataset, system, recommender, seed = cell
+    units = Units(len(data.targets), _n_draws(data), [len(sequence) for sequence in data.sequences])
+    plan = make_plan(
+        units, config.tune, config.curriculum, sample_templates=config.prompt.templates == "sampled", seed=seed
+    )
+    logger.info("%d rows, %d of them next_item, %d hybrid", len(plan), plan["next_item"].sum(), plan["hybrid"].sum())
+
+    seeding.seed_torch_globally(seed, "tune", *cell[:3])
+    encoder = PromptEncoder(loading.load_tokenizer(llm_folder), chat_template=config.prompt.chat_template)
+    data = TrainingData(**{**vars(data), "labels": encoder.safe_labels(data.labels)})
+    base = loading.load_base_model(llm_folder, llm_config)
+    facts = adapters.AdapterFacts(
+        dataset=dataset,
+        system=system,
+        recommender=recommender,
+        seed=seed,
+        objective=config.tune.objective,
+        prompt=config.prompt,
+        has_head=bool(plan["next_item"].any()),
+        llm=loading.fingerprint(llm_folder),
+        item_embeddings=hashes["item_embeddings"],
+        rows=len(plan),
+        dtype=str(base.dtype).removeprefix("torch."),
+        versions={library: version(library) for library in _LIBRARIES},
+    )
+    model = adapters.build_model(base, encoder, item_vectors, config.lora, config.prompt, with_head=facts.has_head)
+    n_trained = sum(tensor.numel() for tensor in adapters.trained_tensors(model).values())
+    logger.info("%s of %s parameters are trained", f"{n_trained:,}", f"{sum(p.numel() for p in model.parameters()):,}")
+
+    checkpoints = scratch / "tune" / _run_key(config, facts, hashes["data"], plan)
+    rows = PlanDataset(plan, data, encoder, config.prompt.representation)
+    curves = train(model, plan, rows, encoder, config.tune, seed=seed, scratch=checkpoints)
+    adapters.save_adapter(adapter_folder, model, facts)
+    adapters.assert_round_trip(adapter_folder, model)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return curves
+
+
+def _n_draws(data: TrainingData) -> int:
+    return 1 + max(draw for _, draw in data.candidates)
+
+
+def _run_key(config: SystemConfig, facts: adapters.AdapterFacts, data_hash: str, plan: pd.DataFrame) -> str:
+    """Names the checkpoints of this very run: another parameter, input or library version starts afresh."""
+    content = json.dumps([config.model_dump(), facts.model_dump(), data_hash], sort_keys=True)
+    return hashlib.sha256(content.encode() + plan.to_csv().encode()).hexdigest()[:16]

@@ -1,0 +1,43 @@
+"""Export a frozen recommender's item table: ``python -m pipeline.export_embeddings movielens sasrec 0``."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import typer
+
+from llara_core import paths
+from pipeline.stage import run
+
+logger = logging.getLogger(__name__)
+
+
+def main(
+    dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")],
+    recommender: Annotated[str, typer.Argument(help="gru4rec, caser or sasrec")],
+    seed: Annotated[int, typer.Argument(help="training seed of the recommender", min=0)],
+) -> None:
+    """Write the item embeddings of a trained RECOMMENDER to data/item_embeddings/."""
+    from llara_core import columns as c
+    from llara_core import tables
+    from llara_core.recommenders import checkpoints
+
+    cell = paths.recommender_cell(recommender, seed)
+    folder = paths.recommender(dataset, cell)
+    data_hash = checkpoints.data_hash(dataset)
+    vectors = checkpoints.load(folder, recommender, data_hash).item_embeddings()
+    items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
+    provenance = {
+        "recommender": recommender,
+        "seed": str(seed),
+        "data_hash": data_hash,
+        "model_sha256": tables.file_sha256(folder / checkpoints.WEIGHTS),
+    }
+    frame = items[[c.ITEM, c.LABEL]].assign(**{c.VECTOR: list(vectors)})
+    tables.write_table(paths.item_embeddings(dataset, cell), frame, tables.ITEM_EMBEDDINGS, provenance)
+    logger.info("%d items, %d dimensions", *vectors.shape)
+
+
+if __name__ == "__main__":
+    run(main)

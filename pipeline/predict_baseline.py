@@ -1,0 +1,42 @@
+"""Score the held-out candidates with a baseline: ``python -m pipeline.predict_baseline movielens popularity``."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import typer
+
+from llara_core import paths
+from pipeline.stage import run
+
+logger = logging.getLogger(__name__)
+
+
+def main(
+    dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")],
+    baseline: Annotated[str, typer.Argument(help="popularity")],
+) -> None:
+    """Count the training interactions of DATASET and predict validation and test by them."""
+    from llara_core import columns as c
+    from llara_core import predictions, tables
+    from llara_core.recommenders.popularity import fit_baseline
+    from llara_core.recommenders.scoring import predict
+
+    prepared = paths.prepared(dataset)
+    interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
+    examples = tables.read_table(prepared / "examples.parquet", tables.EXAMPLES)
+    n_items = len(tables.read_table(prepared / "items.parquet", tables.ITEMS))
+    candidates, candidates_hash = predictions.held_out_candidates(dataset)
+
+    train_items = interactions.loc[interactions[c.SPLIT] == c.TRAIN, c.ITEM].to_numpy()
+    frame = predict(fit_baseline(baseline, train_items, n_items), examples, candidates)
+    facts = predictions.PredictionFacts(
+        dataset=dataset, system=baseline, mode="score", objective="none", seed=0, candidates_hash=candidates_hash
+    )
+    predictions.write_predictions(paths.predictions(dataset, baseline) / "score.parquet", frame, facts)
+    logger.info("%d candidate sets scored", len(frame))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,31 @@
+"""Filter and split a data set into Parquet tables: ``python -m pipeline.prepare movielens``."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import typer
+
+from llara_core import paths
+from llara_core.config import load_params
+from pipeline.stage import run
+
+logger = logging.getLogger(__name__)
+
+
+def main(dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")]) -> None:
+    """Filter and split DATASET into data/prepared/DATASET/, and describe it in metrics/DATASET/statistics.json."""
+    from llara_core import tables
+    from llara_core.data.preparation import prepare
+
+    prepared = prepare(paths.raw(dataset), load_params().dataset(dataset))
+    prepared.write(paths.prepared(dataset))
+    tables.write_json(paths.statistics(dataset), prepared.statistics)
+    facts = prepared.statistics
+    logger.info("%d sequences, %d items, %d interactions", facts["sequences"], facts["items"], facts["interactions"])
+    logger.info("users per split %s, examples per split %s", facts["users_per_split"], facts["examples_per_split"])
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,30 @@
+"""Compare all systems of the axes: a Markdown page, a self-contained HTML page, tables for ``dvc plots``, and the terminal.
+
+Run by the stage ``report``: ``python -m pipeline.report``.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import typer
+
+from llara_core import paths
+from llara_core.config import load_params
+from llara_core.evaluation import report
+from pipeline.stage import run
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Write the report and print its table."""
+    params = load_params()
+    reports = report.build(params)
+    report.write(reports, params)
+    typer.echo(report.terminal(reports))
+    logger.info("%d datasets, pages in %s", len(reports), paths.REPORT)
+
+
+if __name__ == "__main__":
+    run(main)

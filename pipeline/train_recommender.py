@@ -1,0 +1,52 @@
+"""Train one sequence recommender: ``python -m pipeline.train_recommender movielens sasrec 0``."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import typer
+
+from llara_core import paths
+from llara_core.config import load_params
+from pipeline.stage import run
+
+logger = logging.getLogger(__name__)
+
+
+def main(
+    dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")],
+    recommender: Annotated[str, typer.Argument(help="gru4rec, caser or sasrec")],
+    seed: Annotated[int, typer.Argument(help="training seed", min=0)],
+) -> None:
+    """Train RECOMMENDER on DATASET once per L2 coefficient and keep the one best on validation in data/recommenders/."""
+    from llara_core import tables
+    from llara_core.curves import write_curves
+    from llara_core.recommenders import checkpoints, models, training
+
+    params = load_params()
+    config, max_history_len = params.recommenders, params.dataset(dataset).max_history_len
+    prepared = paths.prepared(dataset)
+    interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
+    n_items = len(tables.read_table(prepared / "items.parquet", tables.ITEMS))
+    arguments = models.model_arguments(recommender, config, n_items, max_history_len)
+
+    results = training.search_l2(
+        lambda: models.build(recommender, arguments),
+        training.training_sequences(interactions),
+        training.validation_set(interactions, max_history_len, params.candidates.n_candidates),
+        getattr(config, recommender).l2,
+        training.options_from(config),
+        seed,
+        dataset,
+        recommender,
+    )
+    cell = paths.recommender_cell(recommender, seed)
+    folder = paths.recommender(dataset, cell)
+    best = checkpoints.save(folder, results, recommender, arguments, checkpoints.data_hash(dataset))
+    write_curves(paths.curves(dataset, cell), best.curves)
+    logger.info("%s: l2 %g, epoch %d, validation %.4f", cell, best.l2, best.best_epoch, best.validation_score)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,68 @@
+"""Which modules of this repository a module imports, read from the source (imports inside functions too)."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+PACKAGES = ("llara_core", "pipeline")
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of the repository and its file, relative to the root."""
+    found = {}
+    for package in PACKAGES:
+        for file in sorted((REPOSITORY / package).rglob("*.py")):
+            path = file.relative_to(REPOSITORY)
+            parts = path.with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def imported_names(module: str) -> frozenset[str]:
+    """Dotted names that ``module`` imports at run time, of this repository or not."""
+    tree = ast.parse((REPOSITORY / modules()[module]).read_text(encoding="utf-8"))
+    names: set[str] = set()
+    for node in _run_time_nodes(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} uses a relative import"
+            names.update(_submodule_or_parent(str(node.module), alias.name) for alias in node.names)
+    return frozenset(names)
+
+
+@cache
+def direct(module: str) -> frozenset[str]:
+    """Modules of this repository that ``module`` imports itself."""
+    return frozenset(name for name in imported_names(module) if name in modules())
+
+
+@cache
+def transitive(module: str) -> frozenset[str]:
+    """Modules of this repository that ``module`` imports, itself or through others."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        new = direct(waiting.pop()) - seen
+        seen |= new
+        waiting.extend(new)
+    return frozenset(seen - {module})
+
+
+def _submodule_or_parent(parent: str, name: str) -> str:
+    return f"{parent}.{name}" if f"{parent}.{name}" in modules() else parent
+
+
+def _run_time_nodes(tree: ast.AST) -> list[ast.AST]:
+    """All nodes but those under ``if TYPE_CHECKING:``."""
+    nodes: list[ast.AST] = []
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
+            continue
+        nodes += [child, *_run_time_nodes(child)]
+    return nodes

@@ -1,0 +1,240 @@
+"""dvc.yaml, params.yaml and the packages fit together."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from imports import REPOSITORY, direct, imported_names, modules, transitive
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+
+from llara_core import paths
+from llara_core.config import Params
+
+STAGES: dict[str, dict[str, Any]] = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+# Not named in any stage's deps: pure declarations and input/output contracts. A change of theirs that alters an artifact shows
+# elsewhere: in dvc.yaml (paths), in the tables themselves (columns, tables), in the stage's params (config). Naming them would
+# re-run everything, the tuning included, for a reworded error message or a new key. `seeding`, `ranking` and `predictions` are
+# no declarations: they decide numbers.
+DECLARATIONS = {"llara_core.errors", "llara_core.columns", "llara_core.paths", "llara_core.tables", "llara_core.config"}
+DECLARATIONS |= {"pipeline.stage"}  # command line and logging
+
+# Sections whose change cannot alter the output of a stage that reads them, and so are no params of it.
+NOT_AN_INPUT = {"download"}  # where the bytes come from; what they are is checked by their sha256
+
+LAYERS = (
+    {"errors", "columns", "paths", "tables", "config", "seeding", "predictions", "ranking", "curves"},
+    {"data", "recommenders", "prompts", "llm"},
+    {"tuning", "inference", "evaluation"},
+)
+
+
+def script(stage: str) -> str:
+    """Module of a stage's script."""
+    match = re.match(r"python -m (pipeline\.\w+)", STAGES[stage]["cmd"])
+    assert match, f"{stage}: its cmd is not `python -m pipeline.<script>`, which a queued experiment's copy needs"
+    return match[1]
+
+
+def unit(module: str) -> str:
+    """Sub-package of the core, or its single module: ``llara_core.data.titles`` -> ``data``."""
+    return module.split(".")[1]
+
+
+def core_modules() -> list[str]:
+    return [name for name in modules() if name.startswith("llara_core.")]
+
+
+def paths_in(entries: list[Any]) -> list[str]:
+    """Paths of a list of deps, outs or metrics, without their options."""
+    return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_name_all_code_that_a_stage_runs(stage: str) -> None:
+    deps = [Path(path) for path in paths_in(STAGES[stage]["deps"])]
+    needed = {script(stage), *transitive(script(stage))} - DECLARATIONS
+    files = [modules()[name] for name in needed if modules()[name].name != "__init__.py"]
+    missing = sorted(str(file) for file in files if not any(file.is_relative_to(dep) for dep in deps))
+    assert not missing, f"add to the deps of stage {stage} in dvc.yaml: {missing}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_name_no_code_that_a_stage_does_not_run(stage: str) -> None:
+    files = [modules()[name] for name in {script(stage), *transitive(script(stage))}]
+    code = [path for path in paths_in(STAGES[stage]["deps"]) if path.startswith(("llara_core", "pipeline"))]
+    unused = [path for path in code if not any(file.is_relative_to(path) for file in files)]
+    assert not unused, f"take from the deps of stage {stage} in dvc.yaml: {unused}"
+
+
+def test_package_markers_are_empty() -> None:
+    """They are in no deps, so they may do nothing."""
+    assert [str(path) for path in modules().values() if path.name == "__init__.py" and (REPOSITORY / path).read_text()] == []
+
+
+def read_sections(module: str) -> set[str]:
+    """Sections of params.yaml that a script reads: ``params.llm``, ``load_params().candidates``, ``params.dataset(name)``."""
+    tree = ast.parse((REPOSITORY / modules()[module]).read_text(encoding="utf-8"))
+    only_checked = {
+        id(node.value.func) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+    }
+    by_accessor = {"dataset": {"datasets"}, "system": {"systems", "prompt", "lora", "curriculum", "tune"}}
+    sections: set[str] = set()
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Attribute)
+            and ast.unparse(node.value) in {"params", "load_params()"}
+            and id(node) not in only_checked
+        ):
+            sections |= by_accessor.get(node.attr, {node.attr} & set(Params.model_fields))
+    return sections
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_params_name_all_sections_that_a_script_reads(stage: str) -> None:
+    if stage == "download":  # reads one key of its data set's section, and re-runs for that one only
+        assert STAGES[stage]["params"] == ["datasets.${item.dataset}.format"]
+        return
+    declared = {name.split(".")[0] for name in STAGES[stage].get("params", [])}
+    missing = read_sections(script(stage)) - declared - NOT_AN_INPUT
+    assert not missing, f"add to the params of stage {stage} in dvc.yaml: {sorted(missing)}"
+
+
+def test_every_script_is_a_stage_or_for_users() -> None:
+    scripts = {name for name in modules() if name.startswith("pipeline.")} - {"pipeline.stage"}
+    assert scripts - {script(stage) for stage in STAGES} <= {"pipeline.recommend"}
+
+
+def test_dvc_yaml_and_paths_agree() -> None:
+    coordinates = {"dataset": "d", "recommender": "r", "system": "s", "seed": "0", "baseline": "b", "cell": "b"}
+    written = set()
+    for stage in STAGES.values():
+        for path in paths_in(stage.get("outs", []) + stage.get("metrics", []) + stage.get("plots", [])):
+            written.add(Path(re.sub(r"\$\{item\.(\w+)\}", lambda match: coordinates[match[1]], path)))
+    llm = paths.llm_cell("s", "r", 0)
+    expected = {paths.raw("d"), paths.prepared("d"), paths.candidates("d"), paths.statistics("d"), paths.LLM}
+    expected |= {paths.recommender("d", "r-0"), paths.item_embeddings("d", "r-0"), paths.adapter("d", llm)}
+    expected |= {paths.predictions("d", cell) for cell in ("b", "r-0", llm, paths.fused_cell(llm))}
+    expected |= {paths.metrics("d", cell) for cell in ("b", "r-0", llm, paths.fused_cell(llm))}
+    expected |= {paths.curves("d", cell) for cell in ("r-0", llm)}
+    assert expected <= written
+    assert {path for path in written - expected if not path.is_relative_to(paths.REPORT)} == set()
+
+
+def test_the_core_knows_neither_the_command_line_nor_dvc() -> None:
+    for module in core_modules():
+        roots = {name.split(".")[0] for name in imported_names(module)}
+        assert not roots & {"typer", "click", "dvc", "pipeline"}, module
+
+
+def test_no_pickle() -> None:
+    for module, path in modules().items():
+        assert not {name.split(".")[0] for name in imported_names(module)} & {"pickle", "dill", "cloudpickle", "joblib"}, module
+        assert "torch.load(" not in (REPOSITORY / path).read_text(encoding="utf-8"), module
+
+
+def test_imports_point_one_way() -> None:
+    level = {name: number for number, names in enumerate(LAYERS) for name in names}
+    assert {unit(module) for module in core_modules()} <= set(level), "give the new sub-package a layer"
+    for module in core_modules():
+        for other in direct(module) - {"llara_core"}:
+            assert level[unit(other)] <= level[unit(module)], f"{module} imports {other} of a higher layer"
+
+
+def test_sub_packages_do_not_import_each_other_in_a_circle() -> None:
+    edges = {(unit(a), unit(b)) for a in core_modules() for b in direct(a) - {"llara_core"} if unit(a) != unit(b)}
+    names = {name for edge in edges for name in edge}
+    while names:
+        leaves = {name for name in names if not any(a == name and b in names for a, b in edges)}
+        assert leaves, f"a circle among {sorted(names)}"
+        names -= leaves
+
+
+def test_stage_scripts_share_only_the_wrapper() -> None:
+    for module in modules():
+        if module.startswith("pipeline."):
+            others = {name for name in direct(module) if name.startswith("pipeline")}
+            assert others <= {"pipeline.stage", "pipeline"}, module
+
+
+def python(code: str) -> str:
+    """Output of a fresh interpreter in the repository root."""
+    command = [sys.executable, "-c", code]
+    answer = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+def test_help_answers_without_torch() -> None:
+    scripts = [name for name in modules() if name.startswith("pipeline.") and name != "pipeline.stage"]
+    code = f"""
+import contextlib, io, runpy, sys
+for module in {scripts}:
+    sys.argv = [module, "--help"]
+    help_text = io.StringIO()
+    with contextlib.redirect_stdout(help_text):
+        try:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        except SystemExit as answer:
+            assert answer.code == 0, module
+    assert "Usage:" in help_text.getvalue(), module
+    loaded = {{"torch", "transformers"}} & set(sys.modules)
+    assert not loaded, f"{{module}} imports {{loaded}}"
+print("done")
+"""
+    assert python(code) == "done\n"
+
+
+def test_prompts_and_evaluation_load_no_torch() -> None:
+    names = [name for name in core_modules() if unit(name) in {"prompts", "evaluation"} | LAYERS[0]]
+    assert python(f"import {', '.join(names)}; import sys; print('torch' in sys.modules)") == "False\n"
+
+
+def test_both_yaml_versions_read_the_same_params() -> None:
+    """DVC reads them with YAML 1.1 rules, under which 1e-4 (without a dot) is a string; the code with those of 1.2."""
+    text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
+    assert yaml.safe_load(text) == YAML(typ="safe", pure=True).load(text)
+
+
+def test_params_are_in_block_style() -> None:
+    """`dvc exp run -S` would reflow anything else."""
+    text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
+    events = list(yaml.parse(text))
+    for event, following in pairwise(events):
+        if isinstance(event, yaml.CollectionStartEvent) and event.flow_style:
+            assert isinstance(following, yaml.CollectionEndEvent), f"params.yaml, line {event.start_mark.line + 1}"
+
+
+# What the field calls by these names needs no description.
+SELF_EXPLAINING = {"batch_size", "dropout", "embedding_dim", "epochs", "hidden_dim", "learning_rate", "max_epochs", "n_heads"}
+SELF_EXPLAINING |= {"max_grad_norm", "n_layers", "rank", "alpha", "seed", "weight_decay", "bootstrap_samples", "confidence"}
+SELF_EXPLAINING |= {"n_vertical_filters", "validation", "test"}
+
+
+def sections(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """``model`` and every section below it."""
+    yield model
+    for field in model.model_fields.values():
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from sections(kind)
+
+
+def test_every_key_of_params_is_described() -> None:
+    for section in sections(Params):
+        for name, field in section.model_fields.items():
+            is_section = any(
+                isinstance(kind, type) and issubclass(kind, BaseModel)
+                for kind in (field.annotation, *get_args(field.annotation))
+            )
+            assert is_section or field.description or name in SELF_EXPLAINING, f"{section.__name__}.{name}"

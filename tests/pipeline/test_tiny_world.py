@@ -1,0 +1,123 @@
+"""The real ``dvc.yaml``, run by the real ``dvc``, on a synthetic data set and a tiny random Llama."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_world
+from tiny_world import World, stages_run
+
+pytestmark = pytest.mark.timeout(600)  # the first test waits for the whole pipeline
+UP_TO_DATE = "Data and pipelines are up to date."
+
+
+@pytest.fixture(scope="session")
+def llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("llm") / "tiny-llama"
+    tiny_world.write_tiny_llama(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory, llm: Path) -> World:
+    """A world after its first ``dvc repro``, with the results committed; tests change clones of it only."""
+    world = tiny_world.create(tmp_path_factory.mktemp("first") / "world", llm)
+    world.dvc("repro")
+    world.commit("Results")
+    return world
+
+
+def test_the_report_names_every_system(world: World) -> None:
+    report = (world.root / "metrics" / "report.md").read_text(encoding="utf-8").lower().replace("_", " ")
+    for name in ("popularity", "sasrec", *tiny_world.SYSTEMS):
+        assert name.replace("_", " ") in report
+    assert (world.root / "metrics" / "report.html").stat().st_size > 0
+
+
+def test_all_systems_answer_the_same_candidate_sets(world: World) -> None:
+    records = [json.loads(path.read_text()) for path in (world.root / "metrics" / "tiny" / "systems").rglob("*.json")]
+    cells = {path.parent.name for path in (world.root / "metrics" / "tiny" / "systems").rglob("*.json")}
+    assert {"popularity", "sasrec-0", "llara-sasrec-0", "llara_next_item-sasrec-0"} <= cells
+    assert len({record["candidates_hash"] for record in records}) == 1
+
+
+def test_a_second_run_does_nothing(world: World) -> None:
+    output = world.dvc("repro")
+    assert stages_run(output) == set()
+    assert UP_TO_DATE in output
+    assert UP_TO_DATE in world.dvc("status")
+
+
+def test_results_are_text_in_git_and_data_are_not(world: World) -> None:
+    tracked = world.succeed("git", "ls-files").splitlines()
+    assert "metrics/report.md" in tracked
+    assert "dvc.lock" in tracked
+    assert [path for path in tracked if path.startswith("data/")] == []
+
+
+def test_a_clone_without_the_cache_gives_the_same_bytes(world: World, tmp_path: Path) -> None:
+    """A committed dvc.lock whose outputs are nowhere is no obstacle, and the same seed writes the same bytes."""
+    copy = tiny_world.clone(world, tmp_path / "clone", with_cache=False)
+    results = ("metrics/tiny", "metrics/curves/tiny", "metrics/plots", "metrics/report.md", "metrics/report.html")
+    copy.succeed("git", "rm", "-r", "--quiet", *results)
+    copy.dvc("repro")
+    copy.succeed("git", "add", "--all")
+    assert copy.succeed("git", "status", "--porcelain") == "", copy.succeed("git", "diff", "--cached")
+
+
+def test_another_schedule_re_runs_tuning_and_what_follows(world: World, tmp_path: Path) -> None:
+    copy = tiny_world.clone(world, tmp_path / "clone", with_cache=True)
+    output = copy.dvc("exp", "run", "--set-param", "curriculum.schedule=direct")
+    assert {"tune", "predict_llm"} <= stages_run(output)
+    assert stages_run(output) <= {"tune", "predict_llm", "fuse", "evaluate_llm", "evaluate_fused", "report"}
+    assert "schedule: direct" in (copy.root / "params.yaml").read_text()
+
+
+def test_an_experiment_can_be_queued(world: World, tmp_path: Path) -> None:
+    """It runs in a copy of the repository; a number that YAML 1.1 takes for text has to survive the way there."""
+    copy = tiny_world.clone(world, tmp_path / "clone", with_cache=True)
+    copy.dvc("exp", "run", "--queue", "--name", "wider", "--set-param", "evaluation.confidence=9e-1")
+    copy.dvc("exp", "run", "--run-all")
+    shown = json.loads(copy.dvc("exp", "show", "--json"))
+    experiments = [experiment for commit in shown for experiment in commit["experiments"] or []]
+    assert [experiment["name"] for experiment in experiments] == ["wider"]
+    assert experiments[0]["revs"][0]["error"] is None
+    assert (copy.root / "params.yaml").read_text() == (world.root / "params.yaml").read_text()
+
+
+def test_metrics_plots_and_the_graph_can_be_shown(world: World, tmp_path: Path) -> None:
+    shown = json.loads(world.dvc("metrics", "show", "--json"))
+    names = next(iter(shown.values()))["data"]
+    assert any(name.startswith("metrics/tiny/systems/llara-sasrec-0") for name in names)
+    assert "tune@" in world.dvc("dag", "--dot")
+    world.dvc("plots", "show", "--out", str(tmp_path / "plots"))
+    assert (tmp_path / "plots" / "index.html").stat().st_size > 0
+
+
+def test_an_empty_axis_yields_no_stage(world: World, tmp_path: Path) -> None:
+    copy = tiny_world.clone(world, tmp_path / "clone", with_cache=False)
+    copy.change_params({"run": {"systems": [], "llm_recommenders": []}})
+    stages = {line.split("@")[0] for line in copy.dvc("stage", "list", "--name-only").splitlines()}
+    assert not stages & {"tune", "predict_llm", "fuse", "evaluate_llm", "evaluate_fused"}
+    assert {"download", "train_recommender", "evaluate_recommender", "report"} <= stages
+
+
+def test_code_of_the_world_runs_not_that_of_this_repository(world: World) -> None:
+    """An installed (editable) package must not win over a queued experiment's copy."""
+    where = world.succeed(
+        sys.executable, "-c", "import llara_core, pipeline; print(llara_core.__path__[0], pipeline.__path__[0])"
+    )
+    assert where.split() == [str(world.root / "llara_core"), str(world.root / "pipeline")]
+
+
+def test_a_misspelt_key_stops_the_pipeline_with_one_message(llm: Path, tmp_path: Path) -> None:
+    world = tiny_world.create(tmp_path / "world", llm)
+    world.change_params({"recommenders": {"learning_rat": 1.0e-3}})
+    answer = world.run(sys.executable, "-m", "dvc", "repro")
+    assert answer.returncode != 0
+    assert answer.stdout.count("recommenders.learning_rat: unknown key; did you mean 'learning_rate'?") == 1
+    assert "Traceback" not in answer.stdout
+    assert not (world.root / "data" / "raw" / "tiny").exists()

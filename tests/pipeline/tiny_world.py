@@ -1,0 +1,176 @@
+"""A small copy of this repository in which the real ``dvc repro`` runs in about a minute, without a network."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+REPOSITORY = Path(__file__).parents[2]
+TRACKED = (
+    ".gitignore",
+    ".dvcignore",
+    ".dvc/.gitignore",
+    ".dvc/config",
+    ".dvc/plots",
+    "dvc.yaml",
+    "params.yaml",
+    "pipeline",
+    "llara_core",
+    "metrics/curves/README.md",
+)
+SYSTEMS = ("llara", "llara_next_item")
+
+# One data set, one recommender, both objectives; everything as small as it can be while every stage still does its work.
+TINY: dict[str, Any] = {
+    "run": {"datasets": ["tiny"], "recommenders": ["sasrec"], "llm_recommenders": ["sasrec"], "systems": list(SYSTEMS)},
+    "candidates": {"draws": {"train": 1, "validation": 2, "test": 2}},
+    "recommenders": {"embedding_dim": 16, "max_epochs": 2, "patience": 2},
+    "llm": {"dtype": "float32"},
+    "lora": {"rank": 2, "alpha": 4.0},
+    "tune": {"max_examples": 16, "batch_size": 8, "micro_batch_size": 4, "chunk_len": 6},
+    "inference": {"max_draws": 1, "max_new_tokens": 8},
+    "evaluation": {"bootstrap_samples": 50, "permutation_samples": 99},
+    "systems": {"llara_next_item": {"tune": {"max_examples": 32}}},
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """A Git and DVC repository; its commands run with this interpreter's environment, one thread and no network."""
+
+    root: Path
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the world; standard error goes where standard output goes."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "DVC_", "PYTHONPATH"))}
+        environment |= {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}",
+            "DVC_SITE_CACHE_DIR": str(self.root.parent / "site-cache"),
+            "DVC_NO_ANALYTICS": "1",
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+            "NO_COLOR": "1",
+            "COLUMNS": "200",
+        }
+        return subprocess.run(
+            command, cwd=self.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+
+    def succeed(self, *command: str) -> str:
+        """Run a command that has to succeed, and return what it printed."""
+        answer = self.run(*command)
+        assert answer.returncode == 0, f"{' '.join(command)}\n{answer.stdout[-6000:]}"
+        return answer.stdout
+
+    def dvc(self, *arguments: str) -> str:
+        return self.succeed(sys.executable, "-m", "dvc", *arguments)
+
+    def change_params(self, changes: dict[str, Any]) -> None:
+        """Lay ``changes`` over params.yaml."""
+        path = self.root / "params.yaml"
+        yaml = YAML()
+        params = yaml.load(path)
+        _overlay(params, changes)
+        yaml.dump(params, path)
+
+    def commit(self, message: str) -> None:
+        self.succeed("git", "add", "--all")
+        self.succeed("git", "commit", "--quiet", "--message", message)
+
+
+def create(root: Path, llm: Path) -> World:
+    """Copy the repository's code to ``root`` and shrink its parameters; nothing is run yet.
+
+    Args:
+        llm: folder of the language model (:func:`write_tiny_llama`).
+    """
+    for name in TRACKED:
+        source, target = REPOSITORY / name, root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    world = World(root)
+    world.change_params({**TINY, "llm": {**TINY["llm"], "model": str(llm)}, "datasets": {"tiny": tiny_dataset()}})
+    world.succeed("git", "init", "--quiet")
+    identify(world)
+    world.commit("The tiny world")
+    return world
+
+
+def clone(world: World, root: Path, *, with_cache: bool) -> World:
+    """Clone a world as a colleague would; ``with_cache`` lets it share the DVC cache and checks all outputs out."""
+    world.succeed("git", "clone", "--quiet", str(world.root), str(root))
+    copy = World(root)
+    identify(copy)
+    if with_cache:
+        copy.dvc("config", "--local", "cache.dir", str(world.root / ".dvc" / "cache"))
+        copy.dvc("checkout")
+    return copy
+
+
+def identify(world: World) -> None:
+    world.succeed("git", "config", "user.name", "Test")
+    world.succeed("git", "config", "user.email", "test@example.com")
+
+
+def stages_run(output: str) -> set[str]:
+    """Names, without their cells, of the stages that a ``dvc`` command ran."""
+    return set(re.findall(r"Running stage '(\w+)", output))
+
+
+def tiny_dataset() -> dict[str, Any]:
+    """The repository's MovieLens section, made synthetic."""
+    params = YAML(typ="safe", pure=True).load(REPOSITORY / "params.yaml")
+    dataset: dict[str, Any] = params["datasets"]["movielens"]
+    return {**dataset, "format": "synthetic", "min_rating": 0.0}
+
+
+def write_tiny_llama(folder: Path) -> None:
+    """Save a random Llama of two layers with a byte-level tokenizer of its own, as transformers saves any model."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    text = ["This user has watched the following movies in the past.", "Choose the answer from the following movie titles."]
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<s>", "</s>", "<pad>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    bpe.train_from_iterator(text, trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    tokenizer.save_pretrained(folder)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=2048,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=True,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        LlamaForCausalLM(config).save_pretrained(folder)
+
+
+def _overlay(base: dict[str, Any], changes: dict[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            _overlay(base[key], value)
+        else:
+            base[key] = value

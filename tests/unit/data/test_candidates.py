@@ -1,0 +1,98 @@
+"""Candidate sets: target once, negatives from where they may come, uniform, and the same every time."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llara_core.data.candidates import sample_candidates
+from llara_core.errors import DataError
+from llara_core.seeding import numpy_stream
+
+
+def world(walks: dict[int, list[int]], max_len: int = 2) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Interactions, and one example per user: the last item of the walk given up to ``max_len`` before it."""
+    interactions = pd.DataFrame(
+        [(user, item) for user, walk in walks.items() for item in walk], columns=["user_id", "item_id"], dtype=int
+    )
+    rows = [(user, np.array(walk[-1 - max_len : -1], dtype=np.int32), walk[-1]) for user, walk in walks.items()]
+    examples = pd.DataFrame(rows, columns=["user_id", "history", "target"])
+    return examples.assign(example_id=100 + examples.index, split="test"), interactions
+
+
+def draw(examples, interactions, n_items, n_candidates=3, n_draws=2, exclude="all_interactions", seed=0):  # type: ignore[no-untyped-def]
+    return sample_candidates(
+        examples,
+        interactions,
+        n_items,
+        n_candidates=n_candidates,
+        n_draws=n_draws,
+        exclude=exclude,
+        rng=numpy_stream(seed, "candidates"),
+    )
+
+
+WALKS = st.dictionaries(st.integers(0, 9), st.lists(st.integers(0, 11), min_size=2, max_size=8), min_size=1).map(
+    lambda walks: dict(sorted(walks.items()))
+)
+
+
+@given(WALKS, st.sampled_from(["all_interactions", "last_interactions"]), st.integers(2, 5), st.integers(0, 3))
+def test_sets_keep_their_promises(walks: dict[int, list[int]], exclude: str, n_candidates: int, seed: int) -> None:
+    examples, interactions = world(walks)
+    sets = draw(examples, interactions, 12, n_candidates, n_draws=3, exclude=exclude, seed=seed)
+    assert sets["example_id"].to_list() == [example for example in examples["example_id"] for _ in range(3)]
+    assert sets["draw"].to_list() == [0, 1, 2] * len(examples)
+    asked = sets.merge(examples, on="example_id")
+    for row in asked.itertuples():
+        candidates = list(row.candidates)
+        assert candidates.count(row.target) == 1
+        assert len(set(candidates)) == len(candidates) == n_candidates
+        assert all(0 <= item < 12 for item in candidates)
+        seen = set(walks[row.user_id]) if exclude == "all_interactions" else {*row.history, row.target}
+        assert seen & set(candidates) == {row.target}
+    again = draw(examples, interactions, 12, n_candidates, n_draws=3, exclude=exclude, seed=seed)
+    pd.testing.assert_frame_equal(sets, again)
+
+
+def test_last_interactions_may_draw_an_earlier_one() -> None:
+    examples, interactions = world({0: [0, 1, 2, 3]})  # history 1, 2; target 3; items 0 and 4 are eligible
+    (candidates,) = draw(examples, interactions, 5, n_candidates=3, n_draws=1, exclude="last_interactions")["candidates"]
+    assert sorted(candidates) == [0, 3, 4]
+
+
+def test_negatives_and_places_are_uniform() -> None:
+    examples, interactions = world({0: [1, 2], 1: [0, 5, 3]})
+    n_draws = 6000
+    sets = np.stack(draw(examples, interactions, 8, n_candidates=4, n_draws=n_draws)["candidates"].to_list())
+    for user, (target, eligible) in enumerate([(2, [0, 3, 4, 5, 6, 7]), (3, [1, 2, 4, 6, 7])]):
+        own = sets[user * n_draws : (user + 1) * n_draws]
+        expected = n_draws * 3 / len(eligible)
+        counts = np.bincount(own.ravel(), minlength=8)
+        np.testing.assert_allclose(counts[eligible], expected, atol=5 * np.sqrt(expected))
+        places = np.bincount(np.argmax(own == target, axis=1), minlength=4)
+        np.testing.assert_allclose(places, n_draws / 4, atol=5 * np.sqrt(n_draws / 4))
+
+
+def test_exactly_enough_negatives() -> None:
+    examples, interactions = world({0: [0, 1, 2]})
+    sets = draw(examples, interactions, 5, n_candidates=3)
+    assert all(sorted(candidates) == [2, 3, 4] for candidates in sets["candidates"])
+
+
+def test_too_few_negatives_names_the_example_and_the_remedy() -> None:
+    examples, interactions = world({0: [0, 1], 7: [0, 1, 2, 3]})
+    with pytest.raises(DataError) as caught:
+        draw(examples, interactions, 5, n_candidates=4)
+    assert str(caught.value) == (
+        "1 of 2 test examples have fewer than 3 eligible negatives: example 101 of user 7 has 1; lower "
+        "candidates.n_candidates to at most 2, or use a larger catalogue (`catalogue: full`) or `exclude: last_interactions`"
+    )
+
+
+def test_more_draws_keep_the_catalogue_ids_of_users_without_examples_out_of_play() -> None:
+    """Users of other splits are in the interactions, before and after the asked ones."""
+    examples, interactions = world({0: [0, 1], 3: [2, 3], 9: [4, 5, 6, 7]})
+    sets = draw(examples.iloc[1:2], interactions, 8, n_candidates=7, n_draws=4)
+    assert all(sorted(candidates) == [0, 1, 3, 4, 5, 6, 7] for candidates in sets["candidates"])

@@ -1,0 +1,127 @@
+"""Both splits and the examples they ask."""
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from llara_core.data.splitting import make_examples, split_by_time, split_by_user
+from llara_core.errors import DataError
+
+
+def sequences(users: dict[int, list[int]]) -> pd.DataFrame:
+    """A sequence per user from its timestamps; every interaction is with an item of its own."""
+    rows = [(user, time, position) for user, times in users.items() for position, time in enumerate(sorted(times))]
+    frame = pd.DataFrame(rows, columns=["user_id", "timestamp", "position"])
+    return frame.assign(item_id=range(len(frame)))
+
+
+LOGS = st.dictionaries(st.integers(0, 30), st.lists(st.integers(0, 50), min_size=2, max_size=12), min_size=3, max_size=20).map(
+    lambda users: sequences(dict(sorted(users.items())))
+)
+
+
+def split_of(frame: pd.DataFrame) -> dict[int, str]:
+    return dict(zip(frame["user_id"], frame["split"], strict=True))
+
+
+def test_users_are_cut_by_their_first_interaction() -> None:
+    frame = sequences({user: [100 - user, 200] for user in range(10)})  # user 9 is the earliest
+    split = split_of(split_by_user(frame, 0.7, 0.1))  # 0.7 + 0.1 < 0.8 in floating point
+    assert [user for user in split if split[user] == "train"] == [3, 4, 5, 6, 7, 8, 9]
+    assert split[2] == "validation"
+    assert (split[1], split[0]) == ("test", "test")
+
+
+def test_user_cut_of_the_released_movielens() -> None:
+    split = split_of(split_by_user(sequences({user: [5, 6] for user in range(943)}), 0.8, 0.1))
+    assert pd.Series(split).value_counts().to_dict() == {"train": 754, "validation": 94, "test": 95}
+    assert [split[user] for user in (753, 754, 847, 848)] == ["train", "validation", "validation", "test"]  # ties by id
+
+
+def test_examples_of_a_user_split() -> None:
+    frame = sequences({0: [1, 2, 3, 4], 1: [5, 6, 7], 2: [8, 9, 10]})  # items 0-3, 4-6, 7-9
+    examples = make_examples(frame.assign(split=np.repeat(["train", "validation", "test"], [4, 3, 3])), max_history_len=2)
+    assert examples["example_id"].to_list() == list(range(3 + 1 + 1))
+    assert [list(history) for history in examples["history"]] == [[0], [0, 1], [1, 2], [4, 5], [7, 8]]
+    assert examples["target"].to_list() == [1, 2, 3, 6, 9]
+    assert examples["split"].to_list() == ["train"] * 3 + ["validation", "test"]
+
+
+def test_time_cut_sends_ties_to_the_later_period() -> None:
+    frame = sequences({0: [0, 1, 2, 3, 4, 5, 6, 8, 9, 9], 1: [7, 8, 8, 9, 9, 9, 9, 9, 9, 9]})
+    # 20 interactions: sorted number 8 is the first of three at time 8, number 18 is one of the nine at time 9.
+    split = split_by_time(frame, 0.4, 0.5)
+    assert split.groupby("split")["timestamp"].agg(["min", "max", "size"]).to_dict("index") == {
+        "train": {"min": 0, "max": 7, "size": 8},
+        "validation": {"min": 8, "max": 8, "size": 3},
+        "test": {"min": 9, "max": 9, "size": 20 - 8 - 3},
+    }
+
+
+def test_time_split_asks_for_the_last_of_each_period_and_remembers_earlier_ones() -> None:
+    frame = sequences({0: [0, 1, 10, 11, 20, 21], 1: [12], 2: [2, 13], 3: [22, 23]})
+    split = frame.assign(split=pd.cut(frame["timestamp"], [-1, 9, 19, 99], labels=["train", "validation", "test"]).astype(str))
+    examples = make_examples(split, max_history_len=3)
+    rows = {
+        (row.split, row.user_id): (list(row.history), row.target) for row in examples.itertuples()
+    }  # user 0 has items 0-5, user 1 item 6, user 2 items 7-8, user 3 items 9-10
+    assert rows == {
+        ("train", 0): ([0], 1),
+        ("validation", 0): ([0, 1, 2], 3),
+        ("validation", 2): ([7], 8),
+        ("test", 0): ([2, 3, 4], 5),
+        ("test", 3): ([9], 10),  # new in the period, yet with a history; user 1 has none and is not asked
+    }
+
+
+@pytest.mark.parametrize("strategy", [split_by_user, split_by_time])
+def test_an_empty_split_is_an_error(strategy) -> None:  # type: ignore[no-untyped-def]
+    frame = sequences({0: [1, 1, 1], 1: [1, 1, 1]})
+    with pytest.raises(DataError, match="each of train, validation, test needs at least one"):
+        make_examples(strategy(frame, 0.8, 0.1), max_history_len=10)
+
+
+@given(LOGS, st.floats(0.1, 0.8), st.floats(0.05, 0.15))
+def test_no_user_is_in_two_splits(frame: pd.DataFrame, train: float, validation: float) -> None:
+    split = split_by_user(frame, train, validation)
+    assert (split.groupby("user_id")["split"].nunique() == 1).all()
+    first = split.groupby("split")["timestamp"].min()  # of the period = of its earliest user
+    order = [first[name] for name in ("train", "validation", "test") if name in first]
+    assert order == sorted(order)
+
+
+@given(LOGS, st.floats(0.1, 0.8), st.floats(0.05, 0.15))
+def test_nothing_in_training_is_later_than_anything_held_out(frame: pd.DataFrame, train: float, validation: float) -> None:
+    split = split_by_time(frame, train, validation)
+    periods = [split.loc[split["split"] == name, "timestamp"] for name in ("train", "validation", "test")]
+    present = [period for period in periods if len(period)]
+    for earlier, later in pairwise(present):
+        assert earlier.max() < later.min()
+    assert len(periods[0]) <= train * len(frame) + 1e-6
+
+
+@given(LOGS, st.sampled_from([split_by_user, split_by_time]), st.integers(1, 4))
+def test_a_history_is_what_came_right_before_its_target(frame: pd.DataFrame, strategy, max_len: int) -> None:  # type: ignore[no-untyped-def]
+    split = strategy(frame, 0.5, 0.25)
+    try:
+        examples = make_examples(split, max_len)
+    except DataError:
+        assume(False)
+    place = split.set_index("item_id")  # items are unique here
+    for row in examples.itertuples():
+        target = place.loc[row.target]
+        assert (target["user_id"], target["split"]) == (row.user_id, row.split)
+        assert len(row.history) == min(max_len, target["position"]) >= 1
+        assert [place.loc[item, "position"] for item in row.history] == list(
+            range(target["position"] - len(row.history), target["position"])
+        )
+        if row.split == "train":  # what training reads is all training data
+            assert {place.loc[item, "split"] for item in row.history} == {"train"}
+    trained = split[split["split"] == "train"]
+    assert (examples["split"] == "train").sum() == len(trained) - trained["user_id"].nunique()
+    held_out = examples[examples["split"] != "train"]
+    assert not held_out.duplicated(["user_id", "split"]).any()

@@ -1,0 +1,77 @@
+"""Titles come out as a reader knows them, and nothing but articles, years and entities changes."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llara_core.data.titles import clean_title, unique_labels
+
+
+@pytest.mark.parametrize(
+    ("raw", "title", "year"),
+    [
+        ("Toy Story (1995)", "Toy Story", 1995),
+        ("City of Lost Children, The (1995)", "The City of Lost Children", 1995),
+        ("Affair to Remember, An (1957)", "An Affair to Remember", 1957),
+        ("Fish Called Wanda, A (1988)", "A Fish Called Wanda", 1988),
+        ("Good, The Bad and The Ugly, The (1966)", "The Good, The Bad and The Ugly", 1966),
+        ("Godfather: Part II, The (1974)", "The Godfather: Part II", 1974),
+        ("Boot, Das (1981)", "Das Boot", 1981),
+        ("Enfer, L' (1994)", "L'Enfer", 1994),
+        ("Convent, The (Convento, O) (1995)", "The Convent (O Convento)", 1995),
+        ("Star Maker, The (Uomo delle stelle, L') (1995)", "The Star Maker (L'Uomo delle stelle)", 1995),
+        ("Hate (Haine, La) (1995)", "Hate (La Haine)", 1995),
+        ("Adventure (Part 1), The (1995)", "The Adventure (Part 1)", 1995),
+        ("Shanghai Triad (Yao a yao yao dao waipo qiao) (1995)", "Shanghai Triad (Yao a yao yao dao waipo qiao)", 1995),
+        ("Nosferatu (Nosferatu, eine Symphonie des Grauens) (1922)", "Nosferatu (Nosferatu, eine Symphonie des Grauens)", 1922),
+        ("I, Worst of All (Yo, la peor de todas) (1990)", "I, Worst of All (Yo, la peor de todas)", 1990),
+        ("Fast, Cheap & Out of Control (1997)", "Fast, Cheap & Out of Control", 1997),
+        ("Fast, Cheap &amp; Out of Control (1997)", "Fast, Cheap & Out of Control", 1997),
+        ("Paris, Texas (1984)", "Paris, Texas", 1984),
+        ("Cry, the Beloved Country (1995)", "Cry, the Beloved Country", 1995),
+        ("2001: A Space Odyssey (1968)", "2001: A Space Odyssey", 1968),
+        ("  Two   Friends (1986) ", "Two Friends", 1986),
+        ("Great Giving (1995) (V)", "Great Giving", 1995),
+        ("unknown", "unknown", None),
+        ("(1995)", "(1995)", None),
+        ("", "", None),
+    ],
+)
+def test_clean_title(raw: str, title: str, year: int | None) -> None:
+    assert clean_title(raw) == (title, year)
+
+
+@given(st.text(alphabet="abcAThe, ()'&1995\t", max_size=40))
+def test_cleaning_keeps_every_word(raw: str) -> None:
+    title, year = clean_title(raw)
+    rest = re.sub(r"\s+", " ", raw).strip()
+    if year is not None:
+        rest = rest.removesuffix(f"({year})")
+    assert sorted(re.findall(r"\w", title)) == sorted(re.findall(r"\w", rest))
+    assert bool(title) == bool(raw.strip())
+
+
+def test_labels_name_year_then_id_only_where_needed() -> None:
+    labels = unique_labels(
+        ["Heat", "Sabrina", "Sabrina", "Chasing Amy", "Chasing Amy", "unknown", "unknown"],
+        [1995, 1954, 1995, 1997, 1997, None, None],
+        ["1", "2", "3", "246", "268", "7", "8"],
+    )
+    assert labels == [
+        "Heat",
+        "Sabrina (1954)",
+        "Sabrina (1995)",
+        "Chasing Amy (1997) [246]",
+        "Chasing Amy (1997) [268]",
+        "unknown [7]",
+        "unknown [8]",
+    ]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["A", "a", "A (1)", "A [1]", "A (1) [0]", "B"]), st.sampled_from([None, 1, 2]))))
+def test_labels_are_unique_even_without_case(rows: list[tuple[str, int | None]]) -> None:
+    labels = unique_labels([title for title, _ in rows], [year for _, year in rows], [str(k) for k in range(len(rows))])
+    assert len({label.casefold() for label in labels}) == len(rows)
+    assert all(label.startswith(title) for label, (title, _) in zip(labels, rows, strict=True))

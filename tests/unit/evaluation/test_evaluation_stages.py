@@ -1,0 +1,64 @@
+import json
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from llara_core import paths
+from llara_core.errors import DataError
+from pipeline import evaluate, fuse
+from pipeline import report as report_stage
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def filled(world):
+    yaml = YAML()
+    params = yaml.load(REPOSITORY / "params.yaml")
+    params["run"] = world.params.run.model_dump()
+    yaml.dump(params, Path("params.yaml"))
+    world.put("popularity", "popularity", world.target_is(4))
+    world.put("sasrec-0", "sasrec", world.target_is(1))
+    world.put("llara-sasrec-0", "llara-sasrec", world.target_is(2), objective="generative")
+    return world
+
+
+def test_from_predictions_to_the_report(filled, capsys: pytest.CaptureFixture[str]) -> None:
+    world = filled
+    world.put("llara-sasrec-0", "llara-sasrec", world.target_is(3), mode="constrained", draws=1, objective="generative")
+    fuse.main("movielens", "llara", "sasrec", 0)
+    for cell in ("popularity", "sasrec-0", "llara-sasrec-0", "fused-llara-sasrec-0"):
+        evaluate.main("movielens", cell)
+    report_stage.main()
+    files = sorted(file.relative_to("metrics/movielens/systems").as_posix() for file in Path("metrics").rglob("*.json"))
+    assert files == [
+        "fused-llara-sasrec-0/fused.json",
+        "llara-sasrec-0/constrained.json",
+        "llara-sasrec-0/score.json",
+        "popularity/score.json",
+        "sasrec-0/score.json",
+    ]
+    fused = json.loads((paths.metrics("movielens", "fused-llara-sasrec-0") / "fused.json").read_text())
+    assert fused["test"]["hit_ratio@1"] == 1.0
+    assert fused["note"] == "LLM weight 0.00"  # the recommender is always right
+    assert "fused-llara-sasrec" in capsys.readouterr().out
+    assert Path("metrics/report.html").stat().st_size > 10_000
+
+
+def test_fusing_a_system_that_scores_nothing_names_the_file(filled) -> None:
+    (paths.predictions("movielens", "llara-sasrec-0") / "score.parquet").unlink()
+    with pytest.raises(DataError, match=r"llara-sasrec-0/score\.parquet: not found"):
+        fuse.main("movielens", "llara", "sasrec", 0)
+
+
+def test_dvc_plots_draw_exactly_the_tables_that_the_report_writes(filled) -> None:
+    filled.put("fused-llara-sasrec-0", "fused-llara-sasrec", filled.target_is(1), mode="fused")
+    report_stage.main()
+    drawn = {
+        file
+        for entry in YAML(typ="safe").load(REPOSITORY / "dvc.yaml")["plots"]
+        for plot in entry.values()
+        for file in plot["y"]
+    }
+    assert drawn == {file.as_posix() for file in paths.PLOTS.iterdir()}

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+
+from llara_core import columns as c
+from llara_core import paths, predictions
+from llara_core.errors import DataError
+from llara_core.evaluation import fusion
+from llara_core.evaluation.results import read_ground
+
+
+def scored(cell: str) -> fusion.Scored:
+    return predictions.read_predictions(paths.predictions("movielens", cell) / "score.parquet")
+
+
+def noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(36, 5))
+
+
+def test_fused_scores_are_the_weighted_log_shares(world) -> None:
+    llm, recommender = world.target_is(1) + noise(0), world.target_is(2) + noise(1)
+    world.put("sasrec-0", "sasrec", recommender)
+    world.put("llara-sasrec-0", "llara-sasrec", llm, objective="generative")
+    fused = fusion.fuse(scored("llara-sasrec-0"), scored("sasrec-0"), read_ground("movielens"))
+    expected = (1 - fused.weight) * log_softmax(recommender, axis=1) + fused.weight * log_softmax(llm, axis=1)
+    np.testing.assert_allclose(np.stack(fused.frame[c.SCORES]), expected, atol=1e-5)
+    assert fused.facts.model_dump() == {
+        "dataset": "movielens",
+        "system": "fused-llara-sasrec",
+        "mode": "fused",
+        "objective": "generative",
+        "seed": 0,
+        "candidates_hash": world.candidates_hash,
+        "note": f"LLM weight {fused.weight:.2f}",
+    }
+
+
+@pytest.mark.parametrize(("llm_place", "recommender_place", "weight"), [(1, 5, 1.0), (5, 1, 0.0)])
+def test_a_useless_partner_gets_no_weight(world, llm_place: int, recommender_place: int, weight: float) -> None:
+    world.put("sasrec-0", "sasrec", world.target_is(recommender_place))
+    world.put("llara-sasrec-0", "llara-sasrec", world.target_is(llm_place))
+    assert fusion.fuse(scored("llara-sasrec-0"), scored("sasrec-0"), read_ground("movielens")).weight == weight
+
+
+def test_weight_comes_from_validation_alone(world) -> None:
+    validation = world.candidates[c.EXAMPLE].to_numpy()[:, None] < 5
+    # The LLM is right on validation and wrong on test: a weight that saw test would stay with the recommender.
+    world.put("llara-sasrec-0", "llara-sasrec", np.where(validation, world.target_is(1), world.target_is(5)))
+    world.put("sasrec-0", "sasrec", np.where(validation, world.target_is(5), world.target_is(1)))
+    assert fusion.fuse(scored("llara-sasrec-0"), scored("sasrec-0"), read_ground("movielens")).weight == 1.0
+
+
+def test_chosen_weight_is_the_likelihoods_peak_on_the_grid() -> None:
+    rng = np.random.default_rng(0)
+    llm, recommender = (log_softmax(rng.normal(size=(400, 5)), axis=1) for _ in range(2))
+    target = np.array([rng.choice(5, p=p / p.sum()) for p in np.exp(0.35 * llm + 0.65 * recommender)])
+    chosen = fusion.choose_weight(llm, recommender, target)
+
+    def likelihood(weight: float) -> float:
+        fused = log_softmax((1 - weight) * recommender + weight * llm, axis=1)
+        return float(fused[np.arange(400), target].mean())
+
+    assert likelihood(chosen) == pytest.approx(max(likelihood(weight) for weight in np.arange(21) / 20))
+    assert 0.05 < chosen < 0.7
+
+
+def test_equal_systems_leave_the_recommender_alone() -> None:
+    same = log_softmax(noise(0), axis=1)
+    assert fusion.choose_weight(same, same, np.zeros(36, dtype=int)) == 0.0
+
+
+def test_only_common_candidate_sets_are_answered(world) -> None:
+    world.put("sasrec-0", "sasrec", world.target_is(1))
+    world.put("llara-sasrec-0", "llara-sasrec", world.target_is(1), draws=1)
+    frame = fusion.fuse(scored("llara-sasrec-0"), scored("sasrec-0"), read_ground("movielens")).frame
+    assert frame[c.DRAW].eq(0).all()
+    assert len(frame) == 12
+
+
+def test_other_candidate_sets_are_refused(world) -> None:
+    world.put("sasrec-0", "sasrec", world.target_is(1))
+    world.put("llara-sasrec-0", "llara-sasrec", world.target_is(1), candidates_hash="f" * 64)
+    with pytest.raises(DataError, match="llara-sasrec answers the candidate sets ffffffffffff, sasrec those"):
+        fusion.fuse(scored("llara-sasrec-0"), scored("sasrec-0"), read_ground("movielens"))
+
+
+def test_a_system_without_scores_is_refused(world) -> None:
+    world.put("sasrec-0", "sasrec", world.target_is(1))
+    frame = world.put("llara-sasrec-0", "llara-sasrec", world.target_is(1)).assign(**{c.SCORES: None})
+    with pytest.raises(DataError, match="llara-sasrec \\(score\\) has candidate sets without scores"):
+        fusion.fuse((frame, scored("llara-sasrec-0")[1]), scored("sasrec-0"), read_ground("movielens"))

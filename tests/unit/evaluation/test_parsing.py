@@ -1,0 +1,53 @@
+import pytest
+
+from llara_core.evaluation.parsing import parse_answer
+
+LABELS = ["Alien", "Aliens", "Monsters, Inc.", '"Weird Al" Yankovic', "E.T.", "Am\u00e9lie", "Heat"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Alien", 0),
+        ("Aliens", 1),  # "Alien" occurs in it, and must neither win nor make it ambiguous
+        ("  Aliens \n", 1),
+        ("aLIENS", 1),
+        ("Aliens.", 1),
+        ('"Aliens"', 1),
+        ('"Aliens."', 1),
+        ('"Aliens".', 1),
+        ("\u201cAliens\u201d", 1),
+        ("Monsters, Inc.", 2),  # a full stop of its own
+        ("monsters,  inc", 2),
+        ('"Weird Al" Yankovic', 3),  # quotes of its own that are no pair around the whole
+        ('""Weird Al" Yankovic"', 3),
+        ("E.T", 4),
+        ("Ame\u0301lie", 5),  # decomposed
+        ("Heat\nAlien", 6),  # the first line answers
+        ("\n\nHeat", 6),
+    ],
+)
+def test_names_a_candidate(text: str, expected: int) -> None:
+    assert parse_answer(text, LABELS) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \n ", ".", '""', "Alie", "Alien Aliens", "Alien, Aliens", "The answer is Heat", "Heat..", "Gravity"]
+)
+def test_anything_else_is_invalid(text: str) -> None:
+    assert parse_answer(text, LABELS) is None
+
+
+def test_labels_that_only_case_tells_apart_need_the_exact_form() -> None:
+    assert parse_answer("Heat", ["Heat", "HEAT"]) == 0
+    assert parse_answer("HEAT", ["Heat", "HEAT"]) == 1
+    assert parse_answer("heat", ["Heat", "HEAT"]) is None
+
+
+def test_one_label_twice_is_ambiguous() -> None:
+    assert parse_answer("Heat", ["Heat", "Alien", "Heat"]) is None
+
+
+def test_index_answers_are_numbers_as_wholes() -> None:
+    labels = ["1", "12", "120"]
+    assert [parse_answer(text, labels) for text in ("1", "12.", "120", "2")] == [0, 1, 2, None]

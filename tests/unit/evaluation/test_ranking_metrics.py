@@ -1,0 +1,105 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from llara_core import columns as c
+from llara_core.errors import DataError
+from llara_core.evaluation import metrics
+
+
+def no_interval(values: object, users: object) -> tuple[float, float]:
+    return 0.0, 1.0
+
+
+def results(world, frame: pd.DataFrame) -> pd.DataFrame:
+    return metrics.per_set_results(frame, world.candidates, world.examples, "these predictions")
+
+
+def test_rank_counts_better_scores_and_equal_ones_before() -> None:
+    scores = np.array([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [2.0, 1.0, 2.0]])
+    assert metrics.rank_of_target(scores, np.array([0, 0, 0, 2, 2])).tolist() == [1, 3, 1, 3, 2]
+
+
+def test_rank_1_is_the_argmax_and_constant_scores_are_chance() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.integers(3, size=(500, 4)).astype(float)  # many ties
+    target = rng.integers(4, size=500)
+    np.testing.assert_array_equal(metrics.rank_of_target(scores, target) == 1, scores.argmax(axis=1) == target)
+    constant = metrics.rank_of_target(np.zeros((4, 4)), np.arange(4))
+    assert metrics.hit_ratio(constant, 1) == 1 / 4
+
+
+def test_measures_of_known_ranks() -> None:
+    ranks = [1, 2, 4, 11]
+    assert metrics.hit_ratio(ranks, 3) == 2 / 4
+    assert metrics.hit_ratio(ranks, 10) == 3 / 4
+    assert metrics.ndcg(ranks, 3) == pytest.approx((1 + 1 / math.log2(3)) / 4)
+    assert metrics.ndcg(ranks, 10) == pytest.approx((1 + 1 / math.log2(3) + 1 / math.log2(5)) / 4)
+    assert metrics.mean_reciprocal_rank(ranks) == pytest.approx((1 + 1 / 2 + 1 / 4 + 1 / 11) / 4)
+
+
+@pytest.mark.parametrize("place", [1, 2, 4])
+def test_rows_carry_the_rank_and_the_hit(world, place: int) -> None:
+    rows = results(world, world.put("sasrec-0", "sasrec", world.target_is(place)))
+    assert rows[metrics.RANK].eq(place).all()
+    assert rows[metrics.HIT].eq(float(place == 1)).all()
+    assert rows[c.SPLIT].tolist() == ["validation"] * 5 * 3 + ["test"] * 7 * 3
+    assert (rows[c.USER] - rows[c.EXAMPLE]).eq(100).all()
+
+
+def test_row_order_of_the_predictions_does_not_matter(world) -> None:
+    frame = world.put("sasrec-0", "sasrec", np.random.default_rng(0).normal(size=(36, 5)))
+    pd.testing.assert_frame_equal(results(world, frame), results(world, frame.sample(frac=1, random_state=0)))
+
+
+def test_an_invalid_answer_is_a_miss_even_where_it_names_the_target(world) -> None:
+    frame = world.put("sasrec-0", "sasrec", world.target_is(1))
+    frame.loc[[15, 16, 17], c.VALID] = False  # one of the seven test users; still names the target
+    frame.loc[[18], [c.VALID, c.PREDICTED]] = [False, pd.NA]
+    means = metrics.aggregate(results(world, frame).query("split == 'test'"), no_interval)
+    assert means["hit_ratio@1"] == pytest.approx(17 / 21)
+    assert means["valid_ratio"] == pytest.approx(17 / 21)
+    assert means["hit_ratio@1_among_valid"] == 1.0
+    assert (means["n_examples"], means["n_users"], means["n_draws"]) == (7, 7, 3)
+
+
+def test_without_scores_there_is_no_ranking_measure_and_without_valid_answers_no_share_among_them(world) -> None:
+    frame = world.put("sasrec-0", "sasrec", world.target_is(1)).assign(**{c.SCORES: None, c.VALID: False})
+    means = metrics.aggregate(results(world, frame), no_interval)
+    assert means["hit_ratio@1"] == 0.0
+    assert not {"hit_ratio@3", "ndcg@10", "mrr", "mrr_catalogue", "hit_ratio@1_among_valid"} & means.keys()
+
+
+def test_catalogue_ranks_are_measured_under_their_own_names(world) -> None:
+    frame = world.put("sasrec-0", "sasrec", world.target_is(2))
+    frame[c.CATALOGUE_RANK] = pd.array([10, 11, 20] * 12, dtype="Int32")
+    means = metrics.aggregate(results(world, frame), no_interval)
+    assert means["hit_ratio@10_catalogue"] == pytest.approx(1 / 3)
+    assert means["mrr_catalogue"] == pytest.approx((1 / 10 + 1 / 11 + 1 / 20) / 3)
+    assert means["mrr"] == pytest.approx(1 / 2)
+
+
+def test_the_first_draws_of_every_example_are_enough(world) -> None:
+    assert len(results(world, world.put("llara-sasrec-0", "llara-sasrec", world.target_is(1), draws=2))) == 12 * 2
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        (lambda frame: frame[frame[c.EXAMPLE] != 3], "1 of 5 validation examples are not answered \\(first: 3\\)"),
+        (lambda frame: frame[(frame[c.EXAMPLE] != 7) | (frame[c.DRAW] != 1)], "test example 7 answers 2 of the draws"),
+        (lambda frame: frame[frame[c.DRAW] != 0], "answers 2 of the draws \\[1, 2\\]"),
+        (lambda frame: pd.concat([frame, frame.iloc[:1]]), "answers a candidate set twice"),
+        (lambda frame: frame.assign(**{c.DRAW: frame[c.DRAW] + 1}), "12 candidate sets that do not exist .*draw 3"),
+        (lambda frame: frame.assign(**{c.PREDICTED: 29_000}), "36 valid answers are not among their candidates"),
+        (lambda frame: frame.assign(**{c.SCORES: [None, *frame[c.SCORES][1:]]}), "1 of 36 candidate sets have no scores"),
+        (lambda frame: frame.assign(**{c.SCORES: [[1.0] * 4] * 36}), "does not have the 5 entries"),
+        (lambda frame: frame.assign(**{c.SCORES: [[float("nan")] * 5] * 36}), "180 scores are not finite"),
+    ],
+)
+def test_predictions_that_do_not_answer_the_sets_are_refused(world, kept, message: str) -> None:
+    frame = world.put("sasrec-0", "sasrec", world.target_is(1))
+    with pytest.raises(DataError, match=f"these predictions: .*{message}"):
+        results(world, kept(frame))

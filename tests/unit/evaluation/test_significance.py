@@ -1,0 +1,84 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from llara_core.evaluation.significance import MAX_ENUMERATED, bootstrap_interval, holm, sign_flip_p_value
+
+
+def stream() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_same_stream_same_interval() -> None:
+    values, users = np.array([0, 1, 1, 0, 1]), np.arange(5)
+    assert bootstrap_interval(values, users, 500, 0.9, stream()) == bootstrap_interval(values, users, 500, 0.9, stream())
+
+
+def test_repeating_a_users_draws_does_not_narrow_the_interval() -> None:
+    hits, users = stream().integers(2, size=40), np.arange(40)
+    once = bootstrap_interval(hits, users, 1000, 0.95, stream())
+    tenfold = bootstrap_interval(np.repeat(hits, 10), np.repeat(users, 10), 1000, 0.95, stream())
+    assert tenfold == pytest.approx(once)
+    as_if_independent = bootstrap_interval(np.repeat(hits, 10), np.arange(400), 1000, 0.95, stream())
+    assert as_if_independent[1] - as_if_independent[0] < 0.5 * (once[1] - once[0])
+
+
+def test_users_with_more_rows_weigh_more() -> None:
+    low, high = bootstrap_interval([1, 1, 1, 0], [7, 7, 7, 8], 2000, 0.999, stream())
+    assert (low, high) == (0.0, 1.0)
+    draws = [bootstrap_interval([1, 1, 1, 0], [7, 7, 7, 8], 1, 0.5, np.random.default_rng(seed))[0] for seed in range(50)]
+    assert set(draws) == {0.0, 3 / 4, 1.0}  # both users once: (3 + 0) hits of (3 + 1) rows
+
+
+def test_interval_covers_the_true_mean_about_as_often_as_it_says() -> None:
+    rng = stream()
+    covered = 0
+    for _ in range(300):
+        taste = rng.beta(2, 2, size=60)  # users differ, so draws of one user go together
+        hits = rng.random((60, 5)) < taste[:, None]
+        low, high = bootstrap_interval(hits.ravel(), np.repeat(np.arange(60), 5), 300, 0.9, rng)
+        covered += low <= 0.5 <= high
+    assert 0.84 <= covered / 300 <= 0.95  # 0.9 with a standard error of 0.017
+
+
+def test_a_small_chunk_size_changes_nothing_but_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, users = stream().random(30), np.arange(30)
+    whole = bootstrap_interval(values, users, 100, 0.9, stream())
+    monkeypatch.setattr("llara_core.evaluation.significance._CHUNK_CELLS", 90)
+    assert bootstrap_interval(values, users, 100, 0.9, stream()) == whole
+
+
+def test_p_value_is_exact_against_full_enumeration() -> None:
+    differences = [0.5, -0.2, 0.1, 0.3, 0.0, 0.4]
+    sums = [abs(np.dot(signs, differences)) for signs in itertools.product([-1, 1], repeat=6)]
+    expected = np.mean(np.array(sums) >= abs(sum(differences)) - 1e-9)
+    assert sign_flip_p_value(differences, 10, stream()) == expected
+
+
+def test_p_value_is_symmetric_and_one_for_no_difference() -> None:
+    differences = np.array([0.5, -0.2, 0.1, 0.3])
+    assert sign_flip_p_value(differences, 10, stream()) == sign_flip_p_value(-differences, 10, stream())
+    assert sign_flip_p_value([0.0, 0.0], 10, stream()) == 1.0
+    assert sign_flip_p_value([0.3, -0.3], 10, stream()) == 1.0
+
+
+def test_random_flips_agree_with_the_exact_value_and_are_never_zero() -> None:
+    few = np.r_[np.ones(11), -np.ones(5)]  # 16 users: enumerated
+    exact = sign_flip_p_value(few, 10, stream())
+    # |sum| >= 6 of 16 signs: at most 5 or at least 11 positive
+    assert exact == pytest.approx(2 * sum(_choose(16, k) for k in range(6)) / 2**16)
+    many = np.r_[few, -1e-9]  # 17 users: drawn, with a difference that decides nothing
+    assert len(few) <= MAX_ENUMERATED < len(many)
+    assert sign_flip_p_value(many, 20_000, stream()) == pytest.approx(exact, abs=0.02)
+    assert sign_flip_p_value(np.ones(60), 99, stream()) == 1 / 100
+
+
+def test_holm_multiplies_by_the_number_of_hypotheses_left_and_never_decreases() -> None:
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.01 * 3, 0.03 * 2, 0.03 * 2, 0.005 * 4])
+    assert holm([0.6, 0.7]).tolist() == [1.0, 1.0]
+    assert holm([]).tolist() == []
+
+
+def _choose(n: int, k: int) -> int:
+    return len(list(itertools.combinations(range(n), k)))

@@ -1,0 +1,104 @@
+"""What every sequence recommender owes its callers: causality, padding, one pass equal to one window per row."""
+
+import numpy as np
+import pytest
+import torch
+
+from llara_core.errors import DataError
+from llara_core.recommenders import models
+from llara_core.recommenders.base import SequenceRecommender, pad_right
+
+N_ITEMS, T = 12, 6
+OWN = {
+    "gru4rec": {"hidden_dim": 10, "n_layers": 2},
+    "caser": {"window": 4, "n_horizontal_filters": 3, "n_vertical_filters": 2},
+    "sasrec": {"n_layers": 2, "n_heads": 2},
+}
+HISTORIES = [[3], [1, 2, 3], [7, 0, 11, 4, 2, 9], [5, 5, 5, 5]]
+
+
+def make(name: str, dropout: float = 0.5) -> SequenceRecommender:
+    torch.manual_seed(0)
+    arguments = {"n_items": N_ITEMS, "embedding_dim": 8, "max_history_len": T, "dropout": dropout}
+    model = models.build(name, arguments | OWN[name])
+    with torch.no_grad():
+        model.output_bias.normal_()
+    return model.eval()
+
+
+@pytest.fixture(params=sorted(OWN))
+def model(request: pytest.FixtureRequest) -> SequenceRecommender:
+    return make(request.param)
+
+
+def test_scores_have_one_column_per_item(model: SequenceRecommender) -> None:
+    scores = model.score_catalogue(HISTORIES)
+    assert scores.shape == (4, N_ITEMS)
+    assert scores.dtype == np.float32
+
+
+def test_scores_do_not_depend_on_the_batch(model: SequenceRecommender) -> None:
+    alone = np.concatenate([model.score_catalogue([history]) for history in HISTORIES])
+    np.testing.assert_allclose(model.score_catalogue(HISTORIES), alone, atol=1e-5)
+
+
+def test_padding_changes_no_state(model: SequenceRecommender) -> None:
+    plain = model.encode(torch.tensor([[1, 2, 3]]))
+    padded = model.encode(torch.tensor([[1, 2, 3, N_ITEMS, N_ITEMS]]))
+    torch.testing.assert_close(padded[:, :3], plain)
+
+
+def test_later_items_change_no_earlier_state(model: SequenceRecommender) -> None:
+    items = torch.tensor([[7, 0, 11, 4, 2, 9]])
+    changed = items.clone()
+    changed[0, 4:] = torch.tensor([1, 3])
+    before, after = model.encode(items), model.encode(changed)
+    torch.testing.assert_close(after[:, :4], before[:, :4])
+    assert not torch.allclose(after[:, 4:], before[:, 4:])
+
+
+def test_one_pass_over_all_positions_equals_one_window_per_row(model: SequenceRecommender) -> None:
+    sequence = [7, 0, 11, 4, 2, 9]
+    one_pass = model.logits(model.encode(torch.tensor([sequence])))[0].detach().numpy()
+    per_row = model.score_catalogue([sequence[: end + 1] for end in range(len(sequence))])
+    np.testing.assert_allclose(one_pass, per_row, atol=1e-5)
+
+
+def test_only_the_latest_items_count(model: SequenceRecommender) -> None:
+    recent = [7, 0, 11, 4, 2, 9]
+    np.testing.assert_allclose(model.score_catalogue([[1, 3, *recent]]), model.score_catalogue([recent]), atol=1e-6)
+
+
+def test_scoring_leaves_training_mode_as_it_was(model: SequenceRecommender) -> None:
+    model.train()
+    first, second = model.score_catalogue(HISTORIES), model.score_catalogue(HISTORIES)
+    np.testing.assert_array_equal(first, second)  # no dropout
+    assert model.training
+
+
+def test_no_histories_give_an_empty_table(model: SequenceRecommender) -> None:
+    assert model.score_catalogue([]).shape == (0, N_ITEMS)
+
+
+def test_an_empty_history_is_refused(model: SequenceRecommender) -> None:
+    with pytest.raises(DataError, match="1 of 2 histories are empty"):
+        model.score_catalogue([[1], []])
+
+
+def test_item_embeddings_leave_out_the_padding_row(model: SequenceRecommender) -> None:
+    table = model.item_embeddings()
+    assert table.shape == (N_ITEMS, 8)
+    assert table.dtype == np.float32
+    np.testing.assert_array_equal(table, model.item_embedding.weight[:-1].detach().numpy())
+
+
+def test_pair_logits_are_entries_of_the_full_table(model: SequenceRecommender) -> None:
+    states = torch.randn(3, 8)
+    items = torch.tensor([4, 0, 11])
+    torch.testing.assert_close(model.pair_logits(states, items), model.logits(states)[torch.arange(3), items])
+
+
+def test_pad_right() -> None:
+    items, lengths = pad_right([[1, 2], [3], np.array([4, 5, 6])], padding_idx=9)
+    assert items.tolist() == [[1, 2, 9], [3, 9, 9], [4, 5, 6]]
+    assert lengths.tolist() == [2, 1, 3]

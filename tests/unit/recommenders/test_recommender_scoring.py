@@ -1,0 +1,46 @@
+"""Popularity, and the predictions table of a recommender."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from llara_core import columns as c
+from llara_core.errors import ConfigError, DataError
+from llara_core.recommenders.popularity import fit_baseline
+from llara_core.recommenders.scoring import predict
+
+# Items 0..4 are chosen 1, 3, 2, 0, 0 times.
+POPULARITY = fit_baseline("popularity", np.array([1, 2, 1, 0, 1, 2]), n_items=5)
+EXAMPLES = pd.DataFrame(
+    {
+        c.EXAMPLE: [4, 7, 9],
+        c.USER: [0, 1, 2],
+        c.SPLIT: [c.TRAIN, c.VALIDATION, c.TEST],
+        c.HISTORY: [np.array([0]), np.array([1]), np.array([3])],
+        c.TARGET: [1, 2, 4],
+    }
+)
+CANDIDATES = pd.DataFrame({c.EXAMPLE: [9, 7, 9], c.DRAW: [0, 0, 1], c.CANDIDATES: [[4, 0], [3, 2], [2, 4]]})
+
+
+def test_popularity_counts() -> None:
+    np.testing.assert_array_equal(POPULARITY.score_catalogue([[0], [4, 2]]), [[1, 3, 2, 0, 0], [1, 3, 2, 0, 0]])
+
+
+def test_an_unknown_baseline_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"unknown baseline 'random'.*popularity"):
+        fit_baseline("random", np.array([0]), 1)
+
+
+def test_predictions_follow_the_candidates() -> None:
+    frame = predict(POPULARITY, EXAMPLES, CANDIDATES)
+    assert frame[c.EXAMPLE].tolist() == [9, 7, 9]
+    assert [row.tolist() for row in frame[c.SCORES]] == [[0, 1], [0, 2], [2, 0]]
+    assert frame[c.PREDICTED].tolist() == [0, 2, 2]
+    # Example 9: without its history {3}, items 1, 2, 0 stand before target 4. Example 7: without {1}, nothing before item 2.
+    assert frame[c.CATALOGUE_RANK].tolist() == [4, 1, 4]
+
+
+def test_candidates_without_an_example_are_an_error() -> None:
+    with pytest.raises(DataError, match="example_id 5"):
+        predict(POPULARITY, EXAMPLES, CANDIDATES.assign(**{c.EXAMPLE: [9, 5, 9]}))

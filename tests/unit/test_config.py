@@ -1,0 +1,200 @@
+"""params.yaml: what it accepts, and what it says when it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from llara_core.config import Params, load_params
+from llara_core.errors import ConfigError
+
+REPOSITORY = Path(__file__).parents[2]
+Edit = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture
+def params_with(tmp_path: Path) -> Callable[[Edit], Path]:
+    """Write a copy of the repository's params.yaml with changes."""
+
+    def write(edit: Edit) -> Path:
+        raw = YAML(typ="safe", pure=True).load(REPOSITORY / "params.yaml")
+        edit(raw)
+        path = tmp_path / "params.yaml"
+        YAML().dump(raw, path)
+        return path
+
+    return write
+
+
+def replaced(path: Path, old: str, new: str) -> Path:
+    """Change the text of a YAML file in place (to test how a number is spelt, which a YAML writer would decide itself)."""
+    text = path.read_text()
+    assert text.count(old) >= 1
+    path.write_text(text.replace(old, new, 1))
+    return path
+
+
+def test_the_repository_s_own_file_is_valid() -> None:
+    params = load_params(REPOSITORY / "params.yaml")
+    assert set(params.run.systems) <= set(params.systems)
+    assert set(params.run.datasets) <= set(params.datasets)
+
+
+def test_all_problems_are_listed_at_once(params_with: Callable[[Edit], Path]) -> None:
+    def edit(raw: dict[str, Any]) -> None:
+        raw["candidates"]["n_candidates"] = 1
+        raw["curriculum"]["schedule"] = "exponential"
+        raw["recommenders"]["sasrec"]["dropout"] = 1.0
+        del raw["lora"]["rank"]
+
+    path = params_with(edit)
+    with pytest.raises(ConfigError) as caught:
+        load_params(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: 4 problem(s)\n")
+    assert "  candidates.n_candidates: Input should be greater than or equal to 2, got 1" in message
+    assert "  curriculum.schedule: Input should be 'linear', 'direct', 'two_stage'" in message
+    assert "got 'exponential'" in message
+    assert "  recommenders.sasrec.dropout: Input should be less than 1, got 1.0" in message
+    assert "  lora.rank: missing" in message
+
+
+@pytest.mark.parametrize(
+    ("section", "misspelt", "meant"),
+    [("recommenders", "learning_rat", "learning_rate"), ("tune", "max_exmples", "max_examples"), ("llm", "modle", "model")],
+)
+def test_a_misspelt_key_gets_a_suggestion(params_with: Callable[[Edit], Path], section: str, misspelt: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{section}\.{misspelt}: unknown key; did you mean '{meant}'\?"):
+        load_params(params_with(lambda raw: raw[section].update({misspelt: 1})))
+
+
+def test_a_misspelt_key_of_a_dataset_and_of_a_system_gets_a_suggestion(params_with: Callable[[Edit], Path]) -> None:
+    def edit(raw: dict[str, Any]) -> None:
+        raw["datasets"]["movielens"]["min_ratting"] = 3.0
+        raw["systems"]["llara"] = {"tune": {"epoch": 3}}
+
+    with pytest.raises(ConfigError) as caught:
+        load_params(params_with(edit))
+    assert "datasets.movielens.min_ratting: unknown key; did you mean 'min_rating'?" in str(caught.value)
+    assert "systems.llara.tune.epoch: unknown key; did you mean 'epochs'?" in str(caught.value)
+
+
+def test_an_unknown_key_unlike_any_other_gets_the_known_ones(params_with: Callable[[Edit], Path]) -> None:
+    with pytest.raises(ConfigError, match=r"lora\.zzz: unknown key; known keys: rank, alpha, dropout"):
+        load_params(params_with(lambda raw: raw["lora"].update(zzz=1)))
+
+
+def test_a_system_overlays_only_what_it_names(params_with: Callable[[Edit], Path]) -> None:
+    def edit(raw: dict[str, Any]) -> None:
+        raw["tune"]["epochs"] = 7
+        raw["tune"]["learning_rate"] = 0.5
+        raw["systems"] = {"plain": {}, "own": {"tune": {"epochs": 2}, "prompt": {"representation": "text"}}}
+        raw["run"]["systems"] = ["plain", "own"]
+
+    params = load_params(params_with(edit))
+    assert params.system("plain").tune == params.tune
+    assert params.system("own").tune.epochs == 2
+    assert params.system("own").tune.learning_rate == 0.5
+    assert params.system("own").prompt.representation == "text"
+    assert params.system("own").lora == params.lora
+    assert params.tune.epochs == 7
+
+
+def test_a_mistake_in_a_global_section_is_named_once(params_with: Callable[[Edit], Path]) -> None:
+    with pytest.raises(ConfigError, match=r"1 problem\(s\)\n  lora\.rank: .* got 0$"):
+        load_params(params_with(lambda raw: raw["lora"].update(rank=0)))
+
+
+@pytest.mark.parametrize("spelling", ["1e-4", "5e-05", "1.0e-4", "0.0001", "1E-4"])
+def test_every_spelling_of_a_small_number_is_a_number(params_with: Callable[[Edit], Path], spelling: str) -> None:
+    path = params_with(lambda raw: raw["tune"].update(learning_rate="SPELLING"))
+    params = load_params(replaced(path, "learning_rate: SPELLING", f"learning_rate: {spelling}"))
+    assert params.tune.learning_rate == float(spelling)
+
+
+def test_a_quoted_number_is_a_number_too(params_with: Callable[[Edit], Path]) -> None:
+    """`dvc exp run -S` may write a number that YAML 1.1 takes for a string in quotes."""
+    path = params_with(lambda raw: raw["recommenders"]["sasrec"].update(l2=["1e-4", "5e-05"]))
+    assert load_params(path).recommenders.sasrec.l2 == [1e-4, 5e-5]
+
+
+def test_empty_axes_are_legal(params_with: Callable[[Edit], Path]) -> None:
+    def edit(raw: dict[str, Any]) -> None:
+        raw["run"].update(baselines=[], recommenders=[], llm_recommenders=[], systems=[])
+
+    params = load_params(params_with(edit))
+    assert params.run.recommenders == []
+
+
+@pytest.mark.parametrize("axis", ["datasets", "seeds"])
+def test_an_axis_that_everything_needs_may_not_be_empty(params_with: Callable[[Edit], Path], axis: str) -> None:
+    with pytest.raises(ConfigError, match=rf"run\.{axis}: List should have at least 1 item"):
+        load_params(params_with(lambda raw: raw["run"].update({axis: []})))
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        ({"seeds": [0, 0]}, r"run\.seeds lists a value twice: \[0, 0\]"),
+        ({"llm_recommenders": []}, r"run\.llm_recommenders is empty, but run\.systems is not"),
+        ({"recommenders": ["caser"]}, r"run\.llm_recommenders names \['sasrec'\], which run\.recommenders does not train"),
+        (
+            {"recommenders": ["bert4rec"]},
+            r"run\.recommenders\.0: Input should be 'gru4rec', 'caser' or 'sasrec', got 'bert4rec'",
+        ),
+        ({"datasets": ["movielans"]}, r"run\.datasets names \['movielans'\], but `datasets` defines only \['movielens'"),
+        ({"systems": ["nobody"]}, r"run\.systems names \['nobody'\], but `systems` defines only \['llara'"),
+    ],
+)
+def test_axes_that_contradict_each_other(params_with: Callable[[Edit], Path], run: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_params(params_with(lambda raw: raw["run"].update(run)))
+
+
+def test_the_split_leaves_a_test_set(params_with: Callable[[Edit], Path]) -> None:
+    with pytest.raises(ConfigError, match=r"train \+ validation = 1 leaves nothing to test on"):
+        load_params(params_with(lambda raw: raw["datasets"]["movielens"]["split"].update(train=0.9, validation=0.1)))
+
+
+def test_the_micro_batch_divides_the_batch(params_with: Callable[[Edit], Path]) -> None:
+    with pytest.raises(ConfigError, match="batch_size 16 is no multiple of micro_batch_size 5"):
+        load_params(params_with(lambda raw: raw["tune"].update(batch_size=16, micro_batch_size=5)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("run: [1", r"params\.yaml: not valid YAML"),
+        ("", r"params\.yaml: expected sections such as `run:` at the top level, found NoneType"),
+        ("- run", r"params\.yaml: expected sections such as `run:` at the top level, found .*[Ss]eq|list"),
+    ],
+)
+def test_a_file_that_is_no_params_file(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_params(path)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not found; run from the repository root"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_unknown_coordinates_name_the_known_ones() -> None:
+    params = load_params(REPOSITORY / "params.yaml")
+    with pytest.raises(ConfigError, match=r"unknown dataset 'imdb'; params\.yaml defines \['movielens'"):
+        params.dataset("imdb")
+    with pytest.raises(ConfigError, match=r"unknown system 'gpt'; params\.yaml defines \['llara'"):
+        params.system("gpt")
+
+
+def test_params_cannot_be_changed() -> None:
+    params = load_params(REPOSITORY / "params.yaml")
+    assert isinstance(params, Params)
+    with pytest.raises(ValueError, match="frozen"):
+        params.tune.epochs = 1  # type: ignore[misc]

@@ -1,0 +1,78 @@
+"""The predictions table that every system writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from llara_core import columns as c
+from llara_core import paths, tables
+from llara_core.errors import DataError
+from llara_core.predictions import PredictionFacts, from_scores, held_out_candidates, read_predictions, write_predictions
+
+FACTS = PredictionFacts(dataset="tiny", system="sasrec", mode="score", objective="none", seed=3, candidates_hash="abc")
+
+
+def candidate_sets() -> pd.DataFrame:
+    return pd.DataFrame({c.EXAMPLE: [10, 11], c.DRAW: [0, 4], c.CANDIDATES: [[7, 1, 2], [5, 3, 9]]})
+
+
+def test_the_best_scored_candidate_is_the_answer() -> None:
+    frame = from_scores(candidate_sets(), np.array([[0.1, 0.3, 0.2], [-1.0, -2.0, -3.0]]))
+    assert frame[c.PREDICTED].tolist() == [1, 5]
+    assert frame[c.VALID].tolist() == [True, True]
+    assert frame[c.EXAMPLE].tolist() == [10, 11]
+    assert frame[c.DRAW].tolist() == [0, 4]
+    assert frame[c.TEXT].isna().all()
+    assert frame[c.CATALOGUE_RANK].isna().all()
+
+
+def test_a_tie_goes_to_the_first_candidate() -> None:
+    frame = from_scores(candidate_sets(), np.array([[0.5, 0.5, 0.5], [0.0, 1.0, 1.0]]))
+    assert frame[c.PREDICTED].tolist() == [7, 3]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_not_finite_is_refused(bad: float) -> None:
+    with pytest.raises(DataError, match=r"1 candidate sets have scores that are not finite \(first: example_id 11\)"):
+        from_scores(candidate_sets(), np.array([[0.1, 0.3, 0.2], [0.0, bad, 0.0]]))
+
+
+def test_predictions_come_back_with_their_facts(tmp_path: Path) -> None:
+    path = tmp_path / "score.parquet"
+    write_predictions(path, from_scores(candidate_sets(), np.eye(3)[:2], np.array([1, 40])), FACTS)
+    frame, facts = read_predictions(path)
+    assert facts == FACTS
+    assert frame[c.PREDICTED].tolist() == [7, 3]
+    assert frame[c.CATALOGUE_RANK].tolist() == [1, 40]
+    assert list(frame[c.SCORES][1]) == [0.0, 1.0, 0.0]
+
+
+def test_a_candidates_subset_with_its_own_index_is_fine(tmp_path: Path) -> None:
+    subset = candidate_sets().iloc[1:]
+    frame = from_scores(subset, np.array([[0.0, 0.0, 1.0]]), np.array([2]))
+    write_predictions(tmp_path / "score.parquet", frame, FACTS)
+    back, _ = read_predictions(tmp_path / "score.parquet")
+    assert back[[c.EXAMPLE, c.PREDICTED, c.CATALOGUE_RANK]].to_numpy().tolist() == [[11, 9, 2]]
+
+
+def test_a_table_without_facts_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "score.parquet"
+    tables.write_table(path, from_scores(candidate_sets(), np.eye(3)[:2]), tables.PREDICTIONS)
+    with pytest.raises(DataError, match=r"score\.parquet: its metadata does not say what it answers"):
+        read_predictions(path)
+
+
+def test_held_out_candidates_are_validation_then_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = paths.candidates("tiny")
+    tables.write_table(folder / "validation.parquet", candidate_sets().iloc[:1], tables.CANDIDATE_SETS)
+    tables.write_table(folder / "test.parquet", candidate_sets().iloc[1:], tables.CANDIDATE_SETS)
+    frame, digest = held_out_candidates("tiny")
+    assert frame[c.EXAMPLE].tolist() == [10, 11]
+    assert frame.index.tolist() == [0, 1]
+    tables.write_table(folder / "test.parquet", candidate_sets().iloc[:1], tables.CANDIDATE_SETS)
+    assert held_out_candidates("tiny")[1] != digest
