@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from llara_core import paths
 from llara_core.errors import ConfigError
@@ -28,6 +29,8 @@ PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0)]
+
+Entry = TypeVar("Entry")
 
 
 class Section(BaseModel):
@@ -313,7 +316,7 @@ def _overlay(base: dict[str, Any], own: Any) -> Any:
     return merged
 
 
-def _entry(kind: str, section: dict[str, Any], name: str) -> Any:
+def _entry(kind: str, section: dict[str, Entry], name: str) -> Entry:
     if name not in section:
         raise ConfigError(f"unknown {kind} {name!r}; {paths.PARAMS} defines {sorted(section)}")
     return section[name]

@@ -96,6 +96,10 @@ def save_adapter(folder: Path, model: HybridLM, facts: AdapterFacts) -> None:
         model.llm.save_pretrained(staged / LORA_FOLDER, save_embedding_layers=False)
         # peft's model card is a form to fill in, not a fact about this adapter.
         (staged / LORA_FOLDER / "README.md").unlink(missing_ok=True)
+        # peft writes the set of target modules in hash order, which differs from run to run.
+        config = staged / LORA_FOLDER / "adapter_config.json"
+        content = tables.read_json(config)
+        tables.write_json(config, {**content, "target_modules": sorted(content["target_modules"])})
         save_file({name: tensor.contiguous() for name, tensor in module_tensors(model).items()}, staged / MODULES_FILE)
         tables.write_json(staged / FACTS_FILE, facts.model_dump())
 

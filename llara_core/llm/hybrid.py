@@ -47,9 +47,12 @@ class HybridLM(nn.Module):
         head: catalogue head of the ``next_item`` objective, or None.
     """
 
+    llm: Any
+    item_vectors: torch.Tensor
+
     def __init__(
         self,
-        llm: nn.Module,
+        llm: Any,
         item_vectors: torch.Tensor,
         *,
         behavior_id: int,

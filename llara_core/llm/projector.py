@@ -18,6 +18,8 @@ class Projector(nn.Module):
         token_rms: root mean square of the LLM's token embeddings.
     """
 
+    input_scale: torch.Tensor
+
     def __init__(self, item_vectors: torch.Tensor, d_llm: int, token_rms: float) -> None:
         super().__init__()
         d_rec = item_vectors.shape[1]
@@ -26,6 +28,7 @@ class Projector(nn.Module):
         self.register_buffer("input_scale", item_vectors.pow(2).mean().rsqrt(), persistent=True)
         with torch.no_grad():
             output = self.layers[2]
+            assert isinstance(output, nn.Linear)
             ratio = token_rms / self(item_vectors).pow(2).mean().sqrt()
             output.weight.mul_(ratio)
             output.bias.mul_(ratio)

@@ -99,8 +99,10 @@ def _run_facts(result: TrainedModel) -> dict[str, Any]:
 def _read_facts(folder: Path) -> CheckpointFacts:
     try:
         return CheckpointFacts.model_validate(tables.read_json(folder / CONFIG))
-    except (DataError, ValidationError) as error:
-        raise ModelError(f"{folder}: no readable recommender ({error}); run `dvc repro train_recommender` again") from error
+    except DataError as error:
+        raise ModelError(str(error)) from error
+    except ValidationError as error:
+        raise ModelError(f"{folder / CONFIG}: describes no recommender; run `dvc repro train_recommender` again") from error
 
 
 def _load_weights(model: SequenceRecommender, path: Path) -> None:

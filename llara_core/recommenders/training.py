@@ -195,7 +195,7 @@ def cut_windows(
         generator: draws the offsets.
 
     Returns:
-        inputs and targets, both ``(N, window_len)`` int64, where a target is the item after the input; padded alike.
+        inputs and targets, both ``(N, T)`` int64 with ``T <= window_len``; a target is the item after the input; padded alike.
     """
     windows = []
     for items in sequences:

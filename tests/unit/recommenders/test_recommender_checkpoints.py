@@ -69,6 +69,12 @@ def test_a_damaged_or_missing_file_is_refused(folder: Path, name: str) -> None:
         checkpoints.load(folder, "sasrec", "d" * 64)
 
 
+def test_a_config_without_its_facts_is_refused(folder: Path) -> None:
+    (folder / "config.json").write_text('{"type": "sasrec"}')
+    with pytest.raises(ModelError, match="describes no recommender"):
+        checkpoints.load(folder, "sasrec", "d" * 64)
+
+
 def test_arguments_of_another_version_are_refused() -> None:
     with pytest.raises(ModelError, match="do not fit this version"):
         models.build("sasrec", ARGUMENTS | {"n_experts": 3})
