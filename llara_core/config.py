@@ -80,13 +80,16 @@ class SplitConfig(Section):
     @model_validator(mode="after")
     def _leaves_a_test_split(self) -> Self:
         if self.train + self.validation >= 1:
-            raise ValueError(f"train + validation = {self.train + self.validation:g} leaves nothing to test on; keep it below 1")
+            raise ValueError(
+                f"train + validation = {self.train + self.validation:g} leaves nothing to test on; keep it below 1"
+            )
         return self
 
 
 class DatasetConfig(Section):
     format: Literal["movielens_100k", "synthetic"] = Field(
-        description="movielens_100k: the GroupLens archive; synthetic: a small planted world made on the spot, for trials and tests"
+        description="movielens_100k: the GroupLens archive; synthetic: a small planted world made on the spot, "
+        "for trials and tests"
     )
     min_rating: float = Field(description="interactions rated lower are dropped; 0 keeps all")
     min_user_interactions: Annotated[int, Field(ge=0)] = Field(description="users with fewer are dropped")
@@ -195,7 +198,9 @@ class LoraSection(Section):
 
 class CurriculumConfig(Section):
     schedule: Schedule = Field(description="p(hybrid) over the run; linear is the paper's equation 9")
-    two_stage_text_share: Share = Field(description="share of the run that two_stage spends on text-only (paper: 2 of 5 epochs)")
+    two_stage_text_share: Share = Field(
+        description="share of the run that two_stage spends on text-only (paper: 2 of 5 epochs)"
+    )
 
 
 class TuneConfig(Section):

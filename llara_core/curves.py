@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+# Names of the curves; the report and `dvc plots` find them by these.
+LOSS, LEARNING_RATE = "train/loss", "train/lr"
+OBJECTIVE_LOSS = {"generative": "train/loss_generative", "next_item": "train/loss_next_item"}
+VALIDATION_HIT_RATIO = "validation/hit_ratio@1"
+P_HYBRID, HYBRID_SHARE = "curriculum/p_hybrid", "curriculum/hybrid_share"
+
 
 def write_curves(folder: Path, curves: Mapping[str, Mapping[int, float]]) -> None:
     """Write one ``plots/metrics/<name>.tsv`` per curve into ``folder``.

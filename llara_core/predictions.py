@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +12,16 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llara_core import columns as c
-from llara_core import paths, tables
+from llara_core import paths, ranking, tables
 from llara_core.errors import DataError
+from llara_core.ranking import History
+
+
+class CatalogueScorer(Protocol):
+    """Whatever ranks all items for a user's history."""
+
+    def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
+        """Scores ``(B, n_items)`` of every item as the next one; higher is better."""
 
 
 class PredictionFacts(BaseModel):
@@ -45,6 +55,32 @@ def held_out_candidates(dataset: str) -> tuple[pd.DataFrame, str]:
     return pd.concat(frames, ignore_index=True), tables.tables_hash(*files)
 
 
+def predict(scorer: CatalogueScorer, examples: pd.DataFrame, candidates: pd.DataFrame) -> pd.DataFrame:
+    """Predictions over candidate sets, with the target's rank among the whole catalogue.
+
+    Args:
+        scorer: scores each example's history once, however many candidate sets the example has.
+        examples: rows of :data:`tables.EXAMPLES`; further ones than the candidates need are ignored.
+        candidates: ``N`` rows of :data:`tables.CANDIDATE_SETS`.
+
+    Returns:
+        ``N`` rows of :data:`tables.PREDICTIONS`, in the order of ``candidates``.
+
+    Raises:
+        DataError: a candidate set belongs to no example.
+    """
+    asked = examples[examples[c.EXAMPLE].isin(candidates[c.EXAMPLE])].reset_index(drop=True)
+    rows = pd.Index(asked[c.EXAMPLE]).get_indexer(candidates[c.EXAMPLE])
+    if (rows < 0).any():
+        orphan = candidates[c.EXAMPLE].iloc[int((rows < 0).argmax())]
+        raise DataError(f"candidate sets ask for {c.EXAMPLE} {orphan}, which the examples lack; run `dvc repro` again")
+    histories = asked[c.HISTORY].to_list()
+    catalogue = scorer.score_catalogue(histories)
+    ranks = ranking.catalogue_rank(catalogue, asked[c.TARGET].to_numpy(), histories)
+    items = np.stack(candidates[c.CANDIDATES].to_list())
+    return from_scores(candidates, catalogue[rows[:, None], items], ranks[rows])
+
+
 def from_scores(
     candidates: pd.DataFrame,
     scores: npt.NDArray[np.floating],
@@ -65,7 +101,7 @@ def from_scores(
         first = candidates.loc[bad.argmax(), c.EXAMPLE]
         raise DataError(f"{bad.sum()} candidate sets have scores that are not finite (first: {c.EXAMPLE} {first})")
     items = np.stack(candidates[c.CANDIDATES].to_list())
-    ranks = pd.Series(catalogue_rank, dtype="Int32") if catalogue_rank is not None else pd.Series(pd.NA, index=range(len(items)))
+    ranks = pd.Series(pd.NA if catalogue_rank is None else catalogue_rank, index=range(len(items)))
     return pd.DataFrame(
         {
             c.EXAMPLE: candidates[c.EXAMPLE].to_numpy(),

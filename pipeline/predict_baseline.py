@@ -21,7 +21,6 @@ def main(
     from llara_core import columns as c
     from llara_core import predictions, tables
     from llara_core.recommenders.popularity import fit_baseline
-    from llara_core.recommenders.scoring import predict
 
     prepared = paths.prepared(dataset)
     interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
@@ -30,7 +29,7 @@ def main(
     candidates, candidates_hash = predictions.held_out_candidates(dataset)
 
     train_items = interactions.loc[interactions[c.SPLIT] == c.TRAIN, c.ITEM].to_numpy()
-    frame = predict(fit_baseline(baseline, train_items, n_items), examples, candidates)
+    frame = predictions.predict(fit_baseline(baseline, train_items, n_items), examples, candidates)
     facts = predictions.PredictionFacts(
         dataset=dataset, system=baseline, mode="score", objective="none", seed=0, candidates_hash=candidates_hash
     )

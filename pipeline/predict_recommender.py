@@ -21,14 +21,13 @@ def main(
     """Predict validation and test of DATASET with a trained RECOMMENDER."""
     from llara_core import predictions, tables
     from llara_core.recommenders import checkpoints
-    from llara_core.recommenders.scoring import predict
 
     cell = paths.recommender_cell(recommender, seed)
     model = checkpoints.load(paths.recommender(dataset, cell), recommender, checkpoints.data_hash(dataset))
     examples = tables.read_table(paths.prepared(dataset) / "examples.parquet", tables.EXAMPLES)
     candidates, candidates_hash = predictions.held_out_candidates(dataset)
 
-    frame = predict(model, examples, candidates)
+    frame = predictions.predict(model, examples, candidates)
     facts = predictions.PredictionFacts(
         dataset=dataset, system=recommender, mode="score", objective="none", seed=seed, candidates_hash=candidates_hash
     )

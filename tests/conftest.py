@@ -3,6 +3,21 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny random Llama, as the stage ``fetch_llm`` leaves it."""
+    from llara_core.llm.fetching import fetch_llm
+    from tests.pipeline.tiny_world import write_tiny_llama
+
+    root = tmp_path_factory.mktemp("tiny_llama")
+    write_tiny_llama(root / "source")
+    fetch_llm(str(root / "source"), None, root / "llm")
+    return root / "llm"

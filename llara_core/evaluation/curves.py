@@ -11,9 +11,6 @@ from llara_core import paths
 from llara_core.errors import DataError
 
 STEP, CURVE, VALUE = "step", "curve", "value"
-LOSS, LEARNING_RATE = "train/loss", "train/lr"
-VALIDATION_HIT_RATIO = "validation/hit_ratio_at_1"
-P_HYBRID, HYBRID_SHARE = "curriculum/p_hybrid", "curriculum/hybrid_share"
 
 Curves = Mapping[str, Mapping[str, pd.DataFrame]]
 

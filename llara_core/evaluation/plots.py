@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from llara_core.curves import HYBRID_SHARE, P_HYBRID
 from llara_core.evaluation.comparison import SystemResult
-from llara_core.evaluation.curves import HYBRID_SHARE, P_HYBRID, STEP, VALUE, Curves
+from llara_core.evaluation.curves import STEP, VALUE, Curves
 
 # Okabe and Ito's palette, which readers with any colour vision can tell apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -18,18 +18,10 @@ from jinja2 import Environment, StrictUndefined
 
 from llara_core import paths, tables
 from llara_core.config import Params, SplitConfig
+from llara_core.curves import HYBRID_SHARE, LEARNING_RATE, LOSS, OBJECTIVE_LOSS, P_HYBRID, VALIDATION_HIT_RATIO
 from llara_core.evaluation import paper, plots
 from llara_core.evaluation.comparison import SystemResult, compare, systems_of
-from llara_core.evaluation.curves import (
-    HYBRID_SHARE,
-    LEARNING_RATE,
-    LOSS,
-    P_HYBRID,
-    VALIDATION_HIT_RATIO,
-    Curves,
-    joined,
-    read_curves,
-)
+from llara_core.evaluation.curves import Curves, joined, read_curves
 from llara_core.evaluation.results import read_ground, short_hash
 from llara_core.evaluation.tables import COLUMNS, plain_text
 
@@ -110,7 +102,7 @@ def plot_tables(reports: Sequence[DatasetReport]) -> dict[str, pd.DataFrame]:
         "hit_ratio": pd.concat([_bars(report) for report in reports], ignore_index=True),
         "recommender_loss": _over_datasets(reports, "recommender_curves", {LOSS: ""}),
         "recommender_validation": _over_datasets(reports, "recommender_curves", {VALIDATION_HIT_RATIO: ""}),
-        "llm_loss": _over_datasets(reports, "llm_curves", {LOSS: ""}),
+        "llm_loss": _over_datasets(reports, "llm_curves", {name: objective for objective, name in OBJECTIVE_LOSS.items()}),
         "llm_learning_rate": _over_datasets(reports, "llm_curves", {LEARNING_RATE: ""}),
         "llm_curriculum": _over_datasets(reports, "llm_curves", {P_HYBRID: "p(hybrid)", HYBRID_SHARE: "realised share"}),
     }

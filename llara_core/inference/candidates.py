@@ -1,8 +1,8 @@
 """Three ways to answer a prompt with candidates, from one pass over it.
 
-The prompt is read once. All candidates are then scored side by side as branches of a tree that share it, which gives the ``score``
-ranking and, since every allowed token's logit stands in that tree, the ``constrained`` answer. ``generate`` continues the prompt
-freely. Left padding with explicit positions keeps every result independent of the batch.
+The prompt is read once. All candidates are then scored side by side as branches of a tree that share it, which gives the
+``score`` ranking and, since every allowed token's logit stands in that tree, the ``constrained`` answer. ``generate`` continues
+the prompt freely. Left padding with explicit positions keeps every result independent of the batch.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def answer_queries(
             for row, tokens, values in zip(rows, branches, logprobs, strict=True):
                 scores[row] = [sum(branch) for branch in values]
                 constrained[row] = constrained_choice(tokens, values)
-            for row, tokens in zip(rows, _generate(model, prefix, encoder.eos_id, max_new_tokens), strict=True):
-                texts[row] = encoder.decode(tokens)
+            for row, written in zip(rows, _generate(model, prefix, encoder.eos_id, max_new_tokens), strict=True):
+                texts[row] = encoder.decode(written)
             progress.update(len(rows))
     return Answers(scores, constrained, texts)
 
@@ -114,9 +114,7 @@ def _read(model: HybridLM, batch: Batch) -> _Prefix:
     return _Prefix(cache, mask, model.token_logits(output.last_hidden_state[:, -1]))
 
 
-def _branch_logprobs(
-    model: HybridLM, prefix: _Prefix, branches: Sequence[Sequence[Sequence[int]]]
-) -> list[list[list[float]]]:
+def _branch_logprobs(model: HybridLM, prefix: _Prefix, branches: Sequence[Sequence[Sequence[int]]]) -> list[list[list[float]]]:
     """Log-probability of every token of every branch, all branches of all queries in one pass.
 
     Args:

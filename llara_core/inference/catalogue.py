@@ -12,9 +12,10 @@ from tqdm import tqdm
 from llara_core.config import PromptConfig
 from llara_core.errors import ModelError
 from llara_core.inference.prompts import batches, history_prompt
-from llara_core.llm.encoding import PromptEncoder
+from llara_core.llm.encoding import Batch, PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.prompts.rendering import Words
+from llara_core.ranking import History
 
 
 class HeadScorer:
@@ -47,7 +48,7 @@ class HeadScorer:
         self._labels, self._words, self._config, self._batch_size = labels, words, config, batch_size
 
     @torch.inference_mode()
-    def score_catalogue(self, histories: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
+    def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
         """Logits of every item as the next one, ``(N, n_items)``, read at the last item of each history."""
         prompts = [history_prompt(history, self._labels, self._words, self._config) for history in histories]
         ids = [self._encoder.prompt_ids(prompt) for prompt in prompts]
@@ -59,7 +60,11 @@ class HeadScorer:
                 hidden = self._model.hidden_states(
                     batch.input_ids.to(device), batch.attention_mask.to(device), batch.slot_items.to(device)
                 )
-                # Every history prompt ends at its last item's slot.
-                scores[rows] = self._head(hidden[:, -1]).float().cpu().numpy()
+                scores[rows] = self._head(hidden[torch.arange(len(rows)), self._last_slots(batch)]).cpu().numpy()
                 progress.update(len(rows))
         return scores
+
+    def _last_slots(self, batch: Batch) -> torch.Tensor:
+        """Position of every prompt's last item ``(B,)``; it is the last token but for what a chat template appends."""
+        slots = self._encoder.is_slot(batch.input_ids)
+        return slots.shape[1] - 1 - slots.flip(1).int().argmax(dim=1)

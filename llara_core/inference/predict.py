@@ -13,9 +13,8 @@ from llara_core.inference.prompts import ranking_queries
 from llara_core.llm.adapters import AdapterFacts
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
-from llara_core.predictions import from_scores
+from llara_core.predictions import from_scores, predict
 from llara_core.prompts.rendering import Words
-from llara_core.recommenders.scoring import predict
 
 
 def predict_cell(
@@ -41,8 +40,8 @@ def predict_cell(
         config: batch size, draws and length limit.
 
     Returns:
-        ``next_item`` adapters: ``score``, by the head, for all draws. ``generative`` ones: ``generate``, ``constrained`` and ``score``, for
-        the first ``config.max_draws`` draws.
+        ``next_item`` adapters: ``score``, by the head, for all draws. ``generative`` ones: ``generate``, ``constrained`` and
+        ``score``, for the first ``config.max_draws`` draws.
     """
     labels = encoder.safe_labels(labels)
     if facts.objective == "next_item":
@@ -51,9 +50,7 @@ def predict_cell(
     asked = candidates[candidates[c.DRAW] < config.max_draws].reset_index(drop=True)
     rows = asked.merge(examples[[c.EXAMPLE, c.HISTORY]], on=c.EXAMPLE, how="left", validate="many_to_one")
     queries = ranking_queries(rows, labels, words, facts.prompt)
-    answers = answer_queries(
-        model, encoder, queries, batch_size=config.batch_size, max_new_tokens=config.max_new_tokens
-    )
+    answers = answer_queries(model, encoder, queries, batch_size=config.batch_size, max_new_tokens=config.max_new_tokens)
     parsed = [parse_answer(text, query.answers) for text, query in zip(answers.texts, queries, strict=True)]
     return {
         "generate": _chosen(asked, parsed, answers.texts),

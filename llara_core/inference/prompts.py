@@ -12,6 +12,7 @@ from llara_core import columns as c
 from llara_core import seeding
 from llara_core.config import PromptConfig
 from llara_core.prompts.rendering import N_TEMPLATES, Prompt, Words, answer_text, render_history, render_ranking
+from llara_core.ranking import History
 
 # The wording of a held-out prompt belongs to the test, not to the training seed: all seeds answer the same questions.
 _TEMPLATE_SEED = 0
@@ -25,9 +26,7 @@ class Query:
     answers: tuple[str, ...]
 
 
-def ranking_queries(
-    rows: pd.DataFrame, labels: Sequence[str], words: Words, config: PromptConfig
-) -> list[Query]:
+def ranking_queries(rows: pd.DataFrame, labels: Sequence[str], words: Words, config: PromptConfig) -> list[Query]:
     """One query per row.
 
     Args:
@@ -39,18 +38,19 @@ def ranking_queries(
     representation = config.representation
     return [
         Query(
-            render_ranking(
-                row.history, row.candidates, labels, words, representation, _template(config, "generative", row.example_id, row.draw)
-            ),
-            tuple(answer_text(item, labels, representation) for item in row.candidates),
+            render_ranking(history, items, labels, words, representation, _template(config, "generative", example, draw)),
+            tuple(answer_text(item, labels, representation) for item in items),
         )
-        for row in rows[[c.EXAMPLE, c.DRAW, c.HISTORY, c.CANDIDATES]].itertuples(index=False)
+        for example, draw, history, items in zip(
+            rows[c.EXAMPLE], rows[c.DRAW], rows[c.HISTORY], rows[c.CANDIDATES], strict=True
+        )
     ]
 
 
-def history_prompt(history: Sequence[int], labels: Sequence[str], words: Words, config: PromptConfig) -> Prompt:
+def history_prompt(history: History, labels: Sequence[str], words: Words, config: PromptConfig) -> Prompt:
     """The prompt of the catalogue head; its wording depends on the history alone."""
-    return render_history(history, labels, words, config.representation, _template(config, "next_item", *map(int, history)))
+    items = [int(item) for item in history]
+    return render_history(items, labels, words, config.representation, _template(config, "next_item", *items))
 
 
 def _template(config: PromptConfig, objective: str, *names: int) -> int:

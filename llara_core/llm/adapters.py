@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from llara_core import tables
@@ -17,6 +21,7 @@ from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM, NextItemHead
 
 LORA_FOLDER = "lora"
+LORA_FILE = f"{LORA_FOLDER}/adapter_model.safetensors"
 MODULES_FILE = "modules.safetensors"
 FACTS_FILE = "adapter.json"
 
@@ -66,8 +71,8 @@ def build_model(
         with_head: add the catalogue head of the ``next_item`` objective.
     """
     if prompt.representation in ("text", "index"):
-        item_vectors = torch.randn(item_vectors.shape) * item_vectors.std()
-    peft_model = get_peft_model(
+        item_vectors = torch.randn(item_vectors.shape) / math.sqrt(item_vectors.shape[1])  # not even their scale
+    peft_model = _with_lora(
         base,
         LoraConfig(
             r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules="all-linear", task_type="CAUSAL_LM"
@@ -142,21 +147,18 @@ def load_adapter(
             f"{folder}: tuned on the item embeddings {facts.item_embeddings[:12]} of {facts.recommender}, but was given "
             f"{item_embeddings[:12]}; use the recommender it was tuned on, or tune again"
         )
-    expected = _lora_names(base, folder)
-    saved = load_file(folder / LORA_FOLDER / "adapter_model.safetensors")
-    if missing := expected - set(saved):
-        raise ModelError(f"{folder}: {len(missing)} LoRA tensors are missing, e.g. {min(missing)}; tune again")
-    # device_map is peft's default otherwise: it would move a CPU model to the first accelerator.
-    peft_model = PeftModel.from_pretrained(base, folder / LORA_FOLDER, torch_device=str(base.device))
+    # Not PeftModel.from_pretrained, which only warns of missing tensors and moves a CPU model to an accelerator.
+    peft_model = _with_lora(base, _lora_config(folder / LORA_FOLDER))
+    lora = _read_tensors(folder / LORA_FILE)
+    _check_names(folder / LORA_FILE, lora, get_peft_model_state_dict(peft_model, save_embedding_layers=False))
+    set_peft_model_state_dict(peft_model, lora)
     d_llm = base.config.hidden_size
     head = NextItemHead(item_vectors, d_llm) if facts.has_head else None
     model = HybridLM(
         peft_model, item_vectors, behavior_id=encoder.behavior_id, placeholder_id=encoder.placeholder_id, head=head
     )
-    modules = load_file(folder / MODULES_FILE)
-    wrong = set(module_tensors(model)) ^ set(modules)
-    if wrong:
-        raise ModelError(f"{folder / MODULES_FILE}: missing or unexpected tensors {sorted(wrong)}; tune again")
+    modules = _read_tensors(folder / MODULES_FILE)
+    _check_names(folder / MODULES_FILE, modules, module_tensors(model))
     model.load_state_dict(modules, strict=False)
     return model.to(base.device).eval(), facts
 
@@ -167,17 +169,35 @@ def assert_round_trip(folder: Path, model: HybridLM) -> None:
     Raises:
         ModelError: one is not; the adapter would not give the predictions that were trained.
     """
-    saved = {**load_file(folder / MODULES_FILE), **load_file(folder / LORA_FOLDER / "adapter_model.safetensors")}
+    saved = _read_tensors(folder / MODULES_FILE) | _read_tensors(folder / LORA_FILE)
     for name, tensor in trained_tensors(model).items():
         key = name.removeprefix("llm.").replace(".default.", ".")
         if key not in saved or not torch.equal(saved[key], tensor.detach().cpu()):
             raise ModelError(f"{folder}: the trained tensor {name} did not survive saving")
 
 
-def _lora_names(base: Any, folder: Path) -> set[str]:
-    """Names of the LoRA tensors that the saved configuration calls for on ``base``."""
-    config = LoraConfig.from_pretrained(folder / LORA_FOLDER)
-    targets = set(config.target_modules or ())
-    names = (name for name, module in base.named_modules() if hasattr(module, "weight"))
-    linear = [name for name in names if name.rpartition(".")[2] in targets or name in targets]
-    return {f"base_model.model.{name}.lora_{side}.weight" for name in linear for side in "AB"}
+def _with_lora(base: Any, config: LoraConfig) -> Any:
+    with warnings.catch_warnings():
+        # peft reads an attribute that transformers has renamed.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        return get_peft_model(base, config)
+
+
+def _lora_config(folder: Path) -> LoraConfig:
+    try:
+        return LoraConfig.from_pretrained(str(folder))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{folder}: its LoRA configuration cannot be read ({error}); tune again") from error
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        tensors: dict[str, torch.Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: its tensors cannot be read ({error}); tune again") from error
+    return tensors
+
+
+def _check_names(path: Path, found: Iterable[str], expected: Iterable[str]) -> None:
+    if wrong := set(found) ^ set(expected):
+        raise ModelError(f"{path}: {len(wrong)} tensors are missing or unexpected, e.g. {min(wrong)}; tune again")

@@ -48,7 +48,6 @@ class PromptEncoder:
         self.tokenizer = tokenizer
         self.behavior_id, self.placeholder_id = tokenizer.convert_tokens_to_ids(list(SLOT_TOKENS))
         self.eos_id: int = tokenizer.eos_token_id
-        self.pad_id: int = self.eos_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         self._before, self._after = self._chat_frame() if chat_template else ("", "")
         # Chat answers open a turn; plain ones continue the sentence "The answer is".
         self._answer_prefix = "" if chat_template else " "
@@ -57,7 +56,13 @@ class PromptEncoder:
 
     def safe_labels(self, labels: Sequence[str]) -> list[str]:
         """Labels that cannot be taken for special tokens."""
-        return [neutralise(label, self.tokenizer.all_special_tokens) for label in labels]
+        # `all_special_tokens` leaves out what no role names, e.g. the turn marks of chat models.
+        special = [str(token) for token in self.tokenizer.added_tokens_decoder.values() if token.special]
+        return [neutralise(label, special) for label in labels]
+
+    def is_slot(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """Where items are, bool in the shape of ``input_ids``."""
+        return torch.isin(input_ids, torch.tensor([self.behavior_id, self.placeholder_id], device=input_ids.device))
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         """Token ids of a prompt.
@@ -70,7 +75,9 @@ class PromptEncoder:
         )["input_ids"]
         slots = sum(token in (self.behavior_id, self.placeholder_id) for token in ids)
         if slots != len(prompt.slot_items):
-            raise ModelError(f"the prompt has {len(prompt.slot_items)} items but {slots} slots after tokenization: {prompt.text!r}")
+            raise ModelError(
+                f"the prompt has {len(prompt.slot_items)} items but {slots} slots after tokenization: {prompt.text!r}"
+            )
         return ids
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -81,7 +88,8 @@ class PromptEncoder:
     def pad(self, rows: Sequence[Sequence[int]], slot_items: Sequence[Sequence[int]]) -> Batch:
         """Left-pad rows of token ids, so that every prompt ends at the position from which its answer continues."""
         length = max(map(len, rows))
-        input_ids = torch.full((len(rows), length), self.pad_id, dtype=torch.long)
+        # Padding is masked, so any id will do; a tokenizer's pad token may lie beyond the model's vocabulary.
+        input_ids = torch.full((len(rows), length), self.eos_id, dtype=torch.long)
         mask = torch.zeros((len(rows), length), dtype=torch.long)
         for index, row in enumerate(rows):
             input_ids[index, length - len(row) :] = torch.tensor(row)

@@ -36,20 +36,21 @@ def fetch_llm(model: str, revision: str | None, destination: Path) -> None:
     Raises:
         ModelError: the model is unknown, incomplete, gated or out of reach; the message says what to do.
     """
+    local = Path(model).expanduser()
     with tables.atomic_path(destination) as staged:
         staged.mkdir()
         if model.startswith("embedded:"):
             if model != EMBEDDED:
                 raise ModelError(f"llm.model: {model!r} is not embedded; the only embedded model is {EMBEDDED!r}")
             _fetch_embedded(staged)
-        elif Path(model).is_dir():
-            _copy_folder(Path(model), staged)
+        elif local.is_dir():
+            _copy_folder(local, staged)
         elif model.startswith((".", "/", "~")) or model.count("/") != 1:
             raise ModelError(f"llm.model: {model!r} is neither a folder nor a hub id such as meta-llama/Llama-2-7b-hf")
         else:
             _fetch_hub(model, revision, staged)
         _check_complete(staged, model)
-        facts = {"model": model if not Path(model).is_dir() else Path(model).name, "revision": revision}
+        facts = {"model": local.resolve().name if local.is_dir() else model, "revision": revision}
         tables.write_json(staged / SOURCE_FILE, {**facts, "sha256": _fingerprint(staged)})
 
 
@@ -83,13 +84,13 @@ def _copy_folder(source: Path, folder: Path) -> None:
             f"llm.model: {source} holds no *.safetensors weights; save the model with `save_pretrained(folder)` of transformers"
         )
     # The weights of some models lie there in two formats; only the safetensors are read.
-    ignore = shutil.ignore_patterns("*.bin", "*.pth", "*.pt", "*.gguf", ".git", ".cache")
+    ignore = shutil.ignore_patterns("*.bin", "*.pth", "*.pt", "*.gguf", ".git", ".cache", SOURCE_FILE)
     shutil.copytree(source, folder, ignore=ignore, dirs_exist_ok=True)
 
 
 def _fetch_hub(model: str, revision: str | None, folder: Path) -> None:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, HTTPError, RepositoryNotFoundError
 
     try:
         cached = snapshot_download(model, revision=revision, allow_patterns=list(_HUB_FILES))
@@ -98,12 +99,16 @@ def _fetch_hub(model: str, revision: str | None, folder: Path) -> None:
             f"llm.model: {model} is gated; accept its licence on the model's page, then log in with `hf auth login`"
         ) from error
     except RepositoryNotFoundError as error:
-        raise ModelError(f"llm.model: the hub knows no {model} (a private one needs `hf auth login`)") from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise ModelError(
+            f"llm.model: there is no folder {model} here, and the hub knows no such model (a private one needs `hf auth login`)"
+        ) from error
+    except HFValidationError as error:
+        raise ModelError(f"llm.model: {model!r} is neither a folder nor a hub id: {error}") from error
+    except (HTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
-            f"llm.model: {model} cannot be fetched from the hub ({reason}); bring the model's folder to this machine and set "
-            f"llm.model to its path, or use {EMBEDDED!r}"
+            f"llm.model: there is no folder {model} here, and it cannot be fetched from the hub ({reason}); bring the model's "
+            f"folder to this machine and set llm.model to its path, or use {EMBEDDED!r}"
         ) from error
     _copy_folder(Path(cached), folder)
 

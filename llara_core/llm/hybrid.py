@@ -14,8 +14,9 @@ from llara_core.llm.projector import Projector
 class NextItemHead(nn.Module):
     """Logits over the whole catalogue from the hidden state at an item's slot, ``(..., d_llm) -> (..., n_items)``.
 
-    Not part of the paper. LayerNorm and a linear map lead into the recommender's space, where the item table (initialised from the
-    recommender's) scores every item.
+    Not part of the paper. LayerNorm and a linear map lead into the recommender's space, where the item table (initialised from
+    the recommender's, brought to unit scale) scores every item. Adam moves every weight by about the learning rate: a table in
+    the recommender's own scale, some 0.05, would be forgotten within a hundred steps.
 
     Args:
         item_vectors: ``(n_items, d_rec)`` float32, the table's initial values.
@@ -26,14 +27,24 @@ class NextItemHead(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(d_llm)
         self.linear = nn.Linear(d_llm, item_vectors.shape[1])
-        self.items = nn.Parameter(item_vectors.clone())
+        self.items = nn.Parameter(item_vectors / item_vectors.pow(2).mean().sqrt())
         self.bias = nn.Parameter(torch.zeros(len(item_vectors)))
+
+    @torch.no_grad()
+    def set_prior(self, item_counts: torch.Tensor) -> None:
+        """Let the bias start as the items' log-frequency in training, which few steps could not learn.
+
+        Args:
+            item_counts: ``(n_items,)`` training interactions per item; one is added to each.
+        """
+        smoothed = item_counts.to(self.bias) + 1
+        self.bias.copy_((smoothed / smoothed.sum()).log())
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         # In float32 throughout: a softmax over thousands of items loses its tail in bfloat16.
         with torch.autocast(hidden.device.type, enabled=False):
             query = self.linear(self.norm(hidden.float()))
-            return F.linear(query, self.items, self.bias)
+            return F.linear(query * query.shape[-1] ** -0.5, self.items, self.bias)
 
 
 class HybridLM(nn.Module):

@@ -64,7 +64,7 @@ def load_base_model(folder: Path, config: LlmConfig) -> Any:
         options = {"quantization_config": _quantization(config.quantization, dtype), "device_map": {"": 0}}
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, output_loading_info=True, **options
+            folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
         )
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{folder}: cannot be loaded as a causal language model: {error}") from error
@@ -100,7 +100,8 @@ def _quantization(kind: str, dtype: torch.dtype) -> Any:
         import bitsandbytes  # noqa: F401
     except ImportError as error:
         raise ModelError(
-            f"llm.quantization: {kind} needs the extra `quantization` (pip install 'llara-dvc[quantization]'); or set it to none"
+            f"llm.quantization: {kind} needs the extra `quantization` (pip install 'llara-dvc[quantization]'); "
+            "or set it to none"
         ) from error
     if not torch.cuda.is_available():
         raise ModelError(f"llm.quantization: {kind} needs a CUDA device; set it to none on this machine")

@@ -9,8 +9,8 @@ from torch import nn
 class Projector(nn.Module):
     """A two-layer perceptron ``(..., d_rec) -> (..., d_llm)``.
 
-    The paper does not say how its perceptron is initialised. Here the output layer is scaled so that behaviour tokens start with
-    the root mean square of the LLM's own token embeddings: much larger ones drown the titles beside them.
+    The paper does not say how its perceptron is initialised. Here the output layer is scaled so that behaviour tokens start
+    with the root mean square of the LLM's own token embeddings: much larger ones drown the titles beside them.
 
     Args:
         item_vectors: ``(n_items, d_rec)`` float32, all that will ever be projected.
@@ -23,12 +23,11 @@ class Projector(nn.Module):
     def __init__(self, item_vectors: torch.Tensor, d_llm: int, token_rms: float) -> None:
         super().__init__()
         d_rec = item_vectors.shape[1]
-        self.layers = nn.Sequential(nn.Linear(d_rec, d_llm), nn.GELU(), nn.Linear(d_llm, d_llm))
+        hidden, output = nn.Linear(d_rec, d_llm), nn.Linear(d_llm, d_llm)
+        self.layers = nn.Sequential(hidden, nn.GELU(), output)
         # Recommenders differ in the scale of their embeddings by an order of magnitude; the projector sees unit scale.
         self.register_buffer("input_scale", item_vectors.pow(2).mean().rsqrt(), persistent=True)
         with torch.no_grad():
-            output = self.layers[2]
-            assert isinstance(output, nn.Linear)
             ratio = token_rms / self(item_vectors).pow(2).mean().sqrt()
             output.weight.mul_(ratio)
             output.bias.mul_(ratio)

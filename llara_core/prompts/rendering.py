@@ -32,7 +32,7 @@ class Prompt:
 
     Attributes:
         text: the prompt, with one slot token per item slot.
-        slot_items: item id of every slot, in order of appearance; empty in ``index`` prompts, which have no slots.
+        slot_items: item id of every slot, in order of appearance; empty in ``index`` prompts with candidates.
     """
 
     text: str
@@ -80,8 +80,13 @@ def render_ranking(
 def render_history(
     history: Sequence[int], labels: Sequence[str], words: Words, representation: Representation, template: int
 ) -> Prompt:
-    """The prompt of the ``next_item`` objective: the history alone, a prediction being read at every item's slot."""
-    return _render(HISTORY_TEMPLATES[template], {"history": history}, labels, words, representation)
+    """The prompt of the ``next_item`` objective: the history alone, a prediction being read at every item's slot.
+
+    Item numbers have no slot of their own; here a placeholder, which says nothing about the item, follows each.
+    """
+    return _render(
+        HISTORY_TEMPLATES[template], {"history": history}, labels, words, representation, index_slot=PLACEHOLDER_TOKEN
+    )
 
 
 def neutralise(label: str, special_tokens: Sequence[str]) -> str:
@@ -101,15 +106,17 @@ def _render(
     labels: Sequence[str],
     words: Words,
     representation: Representation,
+    index_slot: str = "",
 ) -> Prompt:
     order = sorted(items, key=lambda field: template.index(f"{{{field}}}"))
+    after = index_slot if representation == "index" else ""
     text = template.format(
         noun=words.noun,
         verb=words.verb,
         **{
-            field: SEPARATOR.join(render_item(item, labels, representation) for item in listed)
+            field: SEPARATOR.join(render_item(item, labels, representation) + after for item in listed)
             for field, listed in items.items()
         },
     )
-    slots = () if representation == "index" else tuple(int(item) for field in order for item in items[field])
+    slots = () if representation == "index" and not index_slot else tuple(int(item) for field in order for item in items[field])
     return Prompt(text, slots)

@@ -7,7 +7,6 @@ stands to the *right* of a sequence, where a model that reads from left to right
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +18,6 @@ from llara_core.errors import DataError
 from llara_core.ranking import History
 
 SCORING_BATCH = 1024
-
-
-class CatalogueScorer(Protocol):
-    """Whatever ranks all items for a user's history."""
-
-    def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
-        """Scores ``(B, n_items)`` of every item as the next one; higher is better."""
 
 
 class SequenceRecommender(nn.Module):

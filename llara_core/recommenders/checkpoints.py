@@ -42,9 +42,9 @@ class CheckpointFacts(BaseModel):
 
 
 def data_hash(dataset: str) -> str:
-    """Hash of what a recommender learns from and is asked: the prepared examples and items."""
+    """Hash of what a recommender learns from and is asked: the prepared tables."""
     folder = paths.prepared(dataset)
-    return tables.tables_hash(folder / "examples.parquet", folder / "items.parquet")
+    return tables.tables_hash(*(folder / f"{table}.parquet" for table in ("interactions", "items", "examples")))
 
 
 def save(folder: Path, results: Sequence[TrainedModel], name: str, arguments: dict[str, Any], data_hash: str) -> TrainedModel:

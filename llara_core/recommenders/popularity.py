@@ -12,7 +12,7 @@ from llara_core.errors import ConfigError
 from llara_core.ranking import History
 
 if TYPE_CHECKING:
-    from llara_core.recommenders.base import CatalogueScorer
+    from llara_core.predictions import CatalogueScorer
 
 
 class Popularity:

@@ -19,13 +19,12 @@ from tqdm import tqdm
 from llara_core import columns as c
 from llara_core import seeding
 from llara_core.config import RecommendersConfig
+from llara_core.curves import LOSS, VALIDATION_HIT_RATIO
 from llara_core.errors import DataError
 from llara_core.ranking import catalogue_rank, expected_hit_ratio
 from llara_core.recommenders.base import SequenceRecommender, pad_right
 
 logger = logging.getLogger(__name__)
-
-LOSS, SCORE = "train/loss", "validation/hit_ratio@1"  # names of the curves
 
 
 @dataclass(frozen=True)
@@ -170,7 +169,7 @@ def fit(
                 break
     model.load_state_dict(best_state)
     model.eval()
-    return TrainedModel(model, l2, best_epoch, best_score, {LOSS: losses, SCORE: scores})
+    return TrainedModel(model, l2, best_epoch, best_score, {LOSS: losses, VALIDATION_HIT_RATIO: scores})
 
 
 def validation_score(model: SequenceRecommender, validation: ValidationSet) -> float:

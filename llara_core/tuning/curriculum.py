@@ -22,8 +22,8 @@ def schedule(config: CurriculumConfig) -> Callable[[float], float]:
     """The probability of a hybrid prompt as a function of progress.
 
     Args:
-        config: its ``schedule`` names one of: ``linear`` (the paper's), ``direct`` (always hybrid) and ``two_stage`` (text-only, then
-            hybrid), both of the paper's Table 3, and ``sqrt``, ``quadratic``, ``cosine``, ``sigmoid``.
+        config: its ``schedule`` names one of: ``linear`` (the paper's), ``direct`` (always hybrid), ``two_stage`` (text-only,
+            then hybrid), both of the paper's Table 3, and ``sqrt``, ``quadratic``, ``cosine``, ``sigmoid``.
 
     Returns:
         ``p(tau)`` in [0, 1] for ``tau = row / rows`` in [0, 1].

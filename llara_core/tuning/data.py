@@ -27,7 +27,7 @@ def load_training_data(dataset: str, labels: Sequence[str], words: Words) -> tup
             (number[example], draw): items.tolist()
             for example, draw, items in zip(candidates[c.EXAMPLE], candidates[c.DRAW], candidates[c.CANDIDATES], strict=True)
         },
-        sequences=sequences[sequences.str.len() >= 2].to_list(),
+        sequences=[sequence for sequence in sequences if len(sequence) >= 2],
         labels=labels,
         words=words,
     )

@@ -37,7 +37,9 @@ class Units:
     sequence_lens: Sequence[int]
 
 
-def make_plan(units: Units, tune: TuneConfig, curriculum: CurriculumConfig, *, sample_templates: bool, seed: int) -> pd.DataFrame:
+def make_plan(
+    units: Units, tune: TuneConfig, curriculum: CurriculumConfig, *, sample_templates: bool, seed: int
+) -> pd.DataFrame:
     """Expand a configuration into the rows of a tuning run.
 
     Args:
@@ -48,9 +50,10 @@ def make_plan(units: Units, tune: TuneConfig, curriculum: CurriculumConfig, *, s
         seed: of the training run; every choice has a named stream of its own.
 
     Returns:
-        One row per prompt, in training order: ``next_item`` (which objective), ``source`` (example or sequence number), ``start``
-        and ``stop`` (items of a chunk, half-open), ``draw`` (candidate set), ``template``, ``p_hybrid`` (p(k/T)) and ``hybrid`` (drawn with it). Every
-        batch of ``tune.batch_size`` rows serves one objective. A last batch that would be short is left out.
+        One row per prompt, in training order: ``next_item`` (which objective), ``source`` (example or sequence number),
+        ``start`` and ``stop`` (items of a chunk, half-open), ``draw`` (candidate set), ``template``, ``p_hybrid`` (p(k/T)) and
+        ``hybrid`` (drawn with it). Every batch of ``tune.batch_size`` rows serves one objective. Last batches that would be
+        short, of the warm start and of the rest, are left out.
 
     Raises:
         ConfigError: the data and the budget do not fill one batch.
@@ -58,14 +61,14 @@ def make_plan(units: Units, tune: TuneConfig, curriculum: CurriculumConfig, *, s
     main_next_item = tune.objective == "next_item"
     epochs = {False: _ranking_epochs(units, seed), True: _chunk_epochs(units, tune.chunk_len, seed)}
     main_rows = sum(len(epochs[main_next_item](epoch)) for epoch in range(tune.epochs))
-    n_rows = min(main_rows, tune.max_examples or main_rows) + tune.warm_start_rows
-    n_batches = n_rows // tune.batch_size
-    if n_batches == 0:
+    n_rows = min(main_rows, tune.max_examples or main_rows)
+    if n_rows < tune.batch_size:
         raise ConfigError(
-            f"tuning has {n_rows} rows, which do not fill one batch of tune.batch_size {tune.batch_size}; lower the batch size or "
-            "raise tune.max_examples"
+            f"tuning has {n_rows} rows, which do not fill one batch of tune.batch_size {tune.batch_size}; lower the batch size "
+            "or raise tune.max_examples"
         )
     warm_batches = tune.warm_start_rows // tune.batch_size
+    n_batches = warm_batches + n_rows // tune.batch_size
     auxiliary = seeding.numpy_stream(seed, "plan", "mixture").random(n_batches) < tune.mixture
     auxiliary[:warm_batches] = True
     next_item = np.repeat(auxiliary != main_next_item, tune.batch_size)
@@ -111,8 +114,7 @@ def _chunk_epochs(units: Units, chunk_len: int, seed: int) -> Callable[[int], Ro
         rows = [
             (sequence, max(start, 0), min(start + chunk_len, length), 0)
             for sequence, (length, phase) in enumerate(zip(units.sequence_lens, phases, strict=True))
-            for start in range(-int(phase), length - 1, stride)
-            if start + chunk_len >= 2  # a chunk that ends before the sequence's second item has no target
+            for start in range(-int(phase), length - 1, stride)  # so a chunk has two items at least, a target among them
         ]
         return rng.permutation(np.array(rows, dtype=np.int64).reshape(-1, 4))
 
@@ -122,7 +124,10 @@ def _chunk_epochs(units: Units, chunk_len: int, seed: int) -> Callable[[int], Ro
 def _take(epoch_rows: Callable[[int], Rows], n_rows: int) -> Rows:
     taken: list[Rows] = [np.empty((0, 4), dtype=np.int64)]
     while (have := sum(map(len, taken))) < n_rows:
-        taken.append(epoch_rows(len(taken) - 1)[: n_rows - have])
+        epoch = epoch_rows(len(taken) - 1)
+        if len(epoch) == 0:
+            raise ConfigError("the data has no rows for tune.warm_start_rows or tune.mixture to train on; set both to 0")
+        taken.append(epoch[: n_rows - have])
     return np.concatenate(taken)
 
 

@@ -11,7 +11,6 @@ import torch
 from torch.utils.data import Dataset
 
 from llara_core.config import Representation
-from llara_core.errors import ConfigError
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.prompts.rendering import Words, answer_text, render_history, render_ranking
 
@@ -49,15 +48,9 @@ class TrainingData:
 
 
 class PlanDataset(Dataset[EncodedRow]):
-    """The plan's rows, encoded on demand; row k of the data set is row k of the plan.
-
-    Raises:
-        ConfigError: ``next_item`` rows with ``index`` prompts, which have no slot to read a prediction at.
-    """
+    """The plan's rows, encoded on demand; row k of the data set is row k of the plan."""
 
     def __init__(self, plan: pd.DataFrame, data: TrainingData, encoder: PromptEncoder, representation: Representation) -> None:
-        if representation == "index" and plan["next_item"].any():
-            raise ConfigError("prompt.representation index has no item slots, which tune.objective next_item reads; use generative")
         self._rows = list(plan.itertuples(index=False))
         self._data, self._encoder, self._representation = data, encoder, representation
 

@@ -10,14 +10,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 from torch.utils.data import Dataset, SequentialSampler
-from transformers import Trainer, TrainingArguments
+from tqdm import tqdm
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from llara_core.config import TuneConfig
-from llara_core.errors import ModelError
+from llara_core.curves import HYBRID_SHARE, LEARNING_RATE, OBJECTIVE_LOSS, P_HYBRID
+from llara_core.errors import ConfigError, ModelError
 from llara_core.llm.adapters import trained_tensors
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
@@ -65,7 +69,7 @@ def train(
         scratch: folder for checkpoints, of this very configuration and these inputs only.
 
     Returns:
-        Values by step by curve, of the whole run, interruptions notwithstanding: loss (per objective where both are trained),
+        Values by step by curve, of the whole run, interruptions notwithstanding: loss by objective,
         learning rate, p(hybrid) and the realised share of hybrid rows.
     """
     base_dtype = model.causal_lm.dtype
@@ -75,14 +79,13 @@ def train(
         output_dir=str(scratch),
         max_steps=n_steps,
         per_device_train_batch_size=config.micro_batch_size,
-        gradient_accumulation_steps=_accumulation(config),
+        gradient_accumulation_steps=config.batch_size // config.micro_batch_size,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
         bf16=base_dtype == torch.bfloat16,
         fp16=base_dtype == torch.float16,
         use_cpu=not on_cuda,
-        gradient_checkpointing=False,
         save_strategy="steps",
         save_steps=config.checkpoint_every,
         save_total_limit=2,
@@ -96,10 +99,13 @@ def train(
         # The plan fixes the data order; accelerate would otherwise reseed and skip through its own sampler.
         accelerator_config={"use_seedable_sampler": False},
         dataloader_pin_memory=on_cuda,
-        disable_tqdm=False,
+        disable_tqdm=True,
     )
+    if arguments.n_gpu > 1 or arguments.world_size > 1:
+        # Trainer would split a batch row by row, but a batch's slots belong to all of its rows together.
+        raise ConfigError("tuning runs on one GPU in one process; set CUDA_VISIBLE_DEVICES, for example to 0")
     if config.gradient_checkpointing:
-        model.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+        model.causal_lm.activation_checkpointing_enable({"use_reentrant": False})
         model.causal_lm.enable_input_require_grads()
     trainer = _PlanTrainer(
         model=model,
@@ -108,6 +114,8 @@ def train(
         data_collator=functools.partial(collate, encoder=encoder),
     )
     trainer.n_steps, trainer.warmup_share = n_steps, config.warmup_share
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_ProgressBar(plan["p_hybrid"].to_numpy()[:: config.batch_size]))
     checkpoint = _last_complete_checkpoint(scratch)
     if checkpoint is not None:
         logger.info("resuming from %s", checkpoint.name)
@@ -139,45 +147,60 @@ class _PlanTrainer(Trainer):  # type: ignore[misc]
         saved = load_file(Path(resume_from_checkpoint) / _WEIGHTS)
         tensors = trained_tensors(model or self.model)
         if set(saved) != set(tensors):
-            raise ModelError(f"{resume_from_checkpoint}: holds other tensors than are trained; delete the folder and start again")
+            raise ModelError(f"{resume_from_checkpoint}: holds other tensors than are trained; delete it and start again")
         with torch.no_grad():
             for name, tensor in tensors.items():
                 tensor.copy_(saved[name])
+
+
+class _ProgressBar(TrainerCallback):  # type: ignore[misc]
+    """One bar with the latest loss; the trainer's own prints a line per step between its updates."""
+
+    def __init__(self, p_hybrid: npt.NDArray[np.float64]) -> None:
+        self._p_hybrid = p_hybrid  # by step
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._bar = tqdm(
+            total=state.max_steps, initial=state.global_step, desc="tune", unit="step", disable=not state.is_world_process_zero
+        )
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._bar.update()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
+        if "loss" in logs:
+            p_hybrid = self._p_hybrid[state.global_step - 1]
+            self._bar.set_postfix_str(f"loss {logs['loss']:.3f}, lr {logs['learning_rate']:.1e}, p(hybrid) {p_hybrid:.2f}")
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._bar.close()
 
 
 def _curves(log_history: list[dict[str, float]], plan: pd.DataFrame, batch_size: int) -> Curves:
     """Loss and learning rate from the trainer's log (which checkpoints carry), the curriculum from the plan."""
     steps = plan.index // batch_size
     by_step = plan.groupby(steps)
-    so_far = pd.RangeIndex(1, by_step.ngroups + 1)
+    p_hybrid = by_step["p_hybrid"].mean()
     curves: Curves = {
-        "train/loss": {},
-        "train/lr": {},
-        "curriculum/p_hybrid": by_step["p_hybrid"].mean().to_dict(),
-        # Shares over all rows up to a step: a step has too few rows to compare its own share with p.
-        "curriculum/expected_share": (by_step["p_hybrid"].mean().cumsum() / so_far).to_dict(),
-        "curriculum/hybrid_share": (by_step["hybrid"].mean().cumsum() / so_far).to_dict(),
+        LEARNING_RATE: {},
+        P_HYBRID: _by_step(p_hybrid),
+        # Over a tenth of the run around each step: a single step has too few rows to compare its own share with p.
+        HYBRID_SHARE: _by_step(
+            by_step["hybrid"].mean().rolling(max(len(p_hybrid) // 10, 1), center=True, min_periods=1).mean()
+        ),
     }
     next_item = by_step["next_item"].first()
-    mixed = next_item.nunique() > 1
     for entry in log_history:
         if "loss" in entry:  # the last entry sums the run up
             step = int(entry["step"]) - 1
-            curves["train/lr"][step] = entry["learning_rate"]
-            name = f"train/loss_{'next_item' if next_item[step] else 'generative'}" if mixed else "train/loss"
-            curves.setdefault(name, {})[step] = entry["loss"]
-    return {name: values for name, values in curves.items() if values}
+            curves[LEARNING_RATE][step] = entry["learning_rate"]
+            objective = "next_item" if next_item[step] else "generative"
+            curves.setdefault(OBJECTIVE_LOSS[objective], {})[step] = entry["loss"]
+    return curves
 
 
-def _accumulation(config: TuneConfig) -> int:
-    # TrainingArguments counts per process; several processes share one optimiser step's rows.
-    from accelerate import PartialState
-
-    processes = PartialState(cpu=not torch.cuda.is_available()).num_processes
-    per_pass = config.micro_batch_size * processes
-    if config.batch_size % per_pass:
-        raise ModelError(f"tune.batch_size {config.batch_size} is no multiple of micro_batch_size x processes = {per_pass}")
-    return config.batch_size // per_pass
+def _by_step(values: pd.Series[float]) -> dict[int, float]:
+    return dict(enumerate(values.tolist()))
 
 
 def _last_complete_checkpoint(scratch: Path) -> Path | None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import shutil
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from llara_core import seeding
 from llara_core.config import LlmConfig, SystemConfig
 from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
+from llara_core.prompts.rendering import Words
+from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
 from llara_core.tuning.plan import Units, make_plan
 from llara_core.tuning.rows import PlanDataset, TrainingData
 from llara_core.tuning.trainer import Curves, train
@@ -55,9 +58,7 @@ def tune(
     """
     dataset, system, recommender, seed = cell
     units = Units(len(data.targets), _n_draws(data), [len(sequence) for sequence in data.sequences])
-    plan = make_plan(
-        units, config.tune, config.curriculum, sample_templates=config.prompt.templates == "sampled", seed=seed
-    )
+    plan = make_plan(units, config.tune, config.curriculum, sample_templates=config.prompt.templates == "sampled", seed=seed)
     logger.info("%d rows, %d of them next_item, %d hybrid", len(plan), plan["next_item"].sum(), plan["hybrid"].sum())
 
     seeding.seed_torch_globally(seed, "tune", *cell[:3])
@@ -79,10 +80,13 @@ def tune(
         versions={library: version(library) for library in _LIBRARIES},
     )
     model = adapters.build_model(base, encoder, item_vectors, config.lora, config.prompt, with_head=facts.has_head)
+    if model.head is not None:
+        items = torch.tensor([item for sequence in data.sequences for item in sequence])
+        model.head.set_prior(torch.bincount(items, minlength=len(item_vectors)))
     n_trained = sum(tensor.numel() for tensor in adapters.trained_tensors(model).values())
     logger.info("%s of %s parameters are trained", f"{n_trained:,}", f"{sum(p.numel() for p in model.parameters()):,}")
 
-    checkpoints = scratch / "tune" / _run_key(config, facts, hashes["data"], plan)
+    checkpoints = scratch / "tune" / _run_key(config, llm_config, facts, data.words, hashes["data"], plan)
     rows = PlanDataset(plan, data, encoder, config.prompt.representation)
     curves = train(model, plan, rows, encoder, config.tune, seed=seed, scratch=checkpoints)
     adapters.save_adapter(adapter_folder, model, facts)
@@ -92,10 +96,14 @@ def tune(
 
 
 def _n_draws(data: TrainingData) -> int:
-    return 1 + max(draw for _, draw in data.candidates)
+    return 1 + max((draw for _, draw in data.candidates), default=0)
 
 
-def _run_key(config: SystemConfig, facts: adapters.AdapterFacts, data_hash: str, plan: pd.DataFrame) -> str:
+def _run_key(
+    config: SystemConfig, llm_config: LlmConfig, facts: adapters.AdapterFacts, words: Words, data_hash: str, plan: pd.DataFrame
+) -> str:
     """Names the checkpoints of this very run: another parameter, input or library version starts afresh."""
-    content = json.dumps([config.model_dump(), facts.model_dump(), data_hash], sort_keys=True)
+    wording = [RANKING_TEMPLATES, HISTORY_TEMPLATES, asdict(words)]
+    inputs = [config.model_dump(), llm_config.model_dump(), facts.model_dump(), wording, data_hash]
+    content = json.dumps(inputs, sort_keys=True)
     return hashlib.sha256(content.encode() + plan.to_csv().encode()).hexdigest()[:16]

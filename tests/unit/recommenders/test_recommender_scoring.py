@@ -6,8 +6,8 @@ import pytest
 
 from llara_core import columns as c
 from llara_core.errors import ConfigError, DataError
+from llara_core.predictions import predict
 from llara_core.recommenders.popularity import fit_baseline
-from llara_core.recommenders.scoring import predict
 
 # Items 0..4 are chosen 1, 3, 2, 0, 0 times.
 POPULARITY = fit_baseline("popularity", np.array([1, 2, 1, 0, 1, 2]), n_items=5)

@@ -1,0 +1,58 @@
+"""Recommend items for one history; not a stage: ``python -m pipeline.recommend movielens llara_next_item sasrec 0 --item "Toy Story"``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llara_core import columns as c
+from llara_core import paths, tables
+from llara_core.config import load_params
+from llara_core.errors import DataError
+from llara_core.prompts.rendering import Words
+from pipeline.stage import run
+
+
+def main(
+    dataset: str,
+    system: str,
+    recommender: str,
+    seed: int,
+    item: Annotated[list[str], typer.Option(help="A title of the history, oldest first; repeat the option for each item.")],
+    top: Annotated[int, typer.Option(min=1, help="Number of items to recommend.")] = 10,
+) -> None:
+    """Print the items that should follow a history of titles, best first."""
+    from llara_core.inference.recommend import find_items, recommend
+    from llara_core.llm.session import load_tuned
+    from llara_core.recommenders import checkpoints
+
+    params = load_params()
+    config, cell = params.dataset(dataset), paths.llm_cell(system, recommender, seed)
+    items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
+    history = find_items(item, items)[-config.max_history_len :]
+    if not history:
+        raise DataError("name at least one title with --item")
+    rec_cell = paths.recommender_cell(recommender, seed)
+    retriever = checkpoints.load(paths.recommender(dataset, rec_cell), recommender, checkpoints.data_hash(dataset))
+    model, encoder, facts = load_tuned(
+        paths.adapter(dataset, cell), paths.LLM, params.llm, paths.item_embeddings(dataset, rec_cell), len(items)
+    )
+    ranked = recommend(
+        model,
+        encoder,
+        facts,
+        retriever,
+        history,
+        items,
+        Words(config.noun, config.verb),
+        params.inference,
+        n_candidates=params.candidates.n_candidates,
+        top=top,
+    )
+    for rank, row in enumerate(ranked.itertuples(index=False), start=1):
+        typer.echo(f"{rank:3d}  {row.score:8.3f}  {getattr(row, c.LABEL)}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,134 @@
+"""A tiny random language model and a tiny catalogue, for the tests of everything around language models."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llara_core.config import LlmConfig, SystemConfig
+from llara_core.llm import adapters, loading
+from llara_core.llm.encoding import PromptEncoder
+from llara_core.llm.hybrid import HybridLM
+from llara_core.llm.loading import load_base_model
+from llara_core.prompts.rendering import Words
+from llara_core.tuning.rows import TrainingData
+
+torch.set_num_threads(1)
+
+LABELS = ["Alien", "Aliens", "Heat", "Fargo", "Twelve Monkeys", "Babe", "Seven", "Toy Story", "Nixon", "Casino", "Clue", "Big"]
+WORDS = Words("movie", "watched")
+N_ITEMS, D_REC = len(LABELS), 6
+LLM = LlmConfig(model="tiny", revision=None, dtype="float32", quantization="none")
+
+
+def system_config(**changes: dict[str, Any]) -> SystemConfig:
+    """A small configuration; ``changes`` are laid over its sections."""
+    sections: dict[str, dict[str, Any]] = {
+        "prompt": {"representation": "hybrid", "templates": "sampled", "chat_template": False},
+        "lora": {"rank": 2, "alpha": 4.0, "dropout": 0.0},
+        "curriculum": {"schedule": "linear", "two_stage_text_share": 0.4},
+        "tune": {
+            "objective": "generative",
+            "epochs": 4,
+            "max_examples": 24,
+            "batch_size": 4,
+            "micro_batch_size": 2,
+            "learning_rate": 1e-2,
+            "warmup_share": 0.1,
+            "weight_decay": 0.0,
+            "max_grad_norm": 1.0,
+            "chunk_len": 4,
+            "warm_start_rows": 0,
+            "mixture": 0.0,
+            "gradient_checkpointing": False,
+            "checkpoint_every": 2,
+        },
+    }
+    for name, values in changes.items():
+        sections[name] |= values
+    return SystemConfig.model_validate(sections)
+
+
+def item_vectors(seed: int = 0) -> torch.Tensor:
+    return torch.randn(N_ITEMS, D_REC, generator=torch.Generator().manual_seed(seed)) * (1 + seed)
+
+
+def make_encoder(folder: Path, *, chat_template: str | None = None) -> PromptEncoder:
+    tokenizer = loading.load_tokenizer(folder)
+    tokenizer.chat_template = chat_template
+    return PromptEncoder(tokenizer, chat_template=chat_template is not None)
+
+
+def make_base(folder: Path) -> Any:
+    """The tiny model with weights large enough that every token and position matters."""
+    base = load_base_model(folder, LLM)
+    generator = torch.Generator().manual_seed(1)
+    for parameter in base.parameters():
+        if parameter.ndim == 2:
+            parameter.normal_(0, 0.25, generator=generator)
+    return base
+
+
+def make_model(
+    folder: Path, representation: str = "hybrid", *, with_head: bool = False, vectors: torch.Tensor | None = None, seed: int = 0
+) -> HybridLM:
+    """An adapted model in evaluation mode whose LoRA does something (peft starts it at zero)."""
+    torch.manual_seed(seed)
+    config = system_config(prompt={"representation": representation})
+    model = adapters.build_model(
+        make_base(folder),
+        make_encoder(folder),
+        item_vectors() if vectors is None else vectors,
+        config.lora,
+        config.prompt,
+        with_head=with_head,
+    )
+    with torch.no_grad():
+        for name, tensor in adapters.trained_tensors(model).items():
+            if "lora_B" in name:
+                tensor.normal_(0, 0.1)
+    return model.eval()
+
+
+def adapter_facts(model: HybridLM, representation: str = "hybrid") -> adapters.AdapterFacts:
+    return adapters.AdapterFacts(
+        dataset="tiny",
+        system="llara",
+        recommender="sasrec",
+        seed=0,
+        objective="generative" if model.head is None else "next_item",
+        prompt=system_config(prompt={"representation": representation}).prompt,
+        has_head=model.head is not None,
+        llm="llm-hash",
+        item_embeddings="vectors-hash",
+        rows=24,
+        dtype="float32",
+        versions={},
+    )
+
+
+def training_data() -> TrainingData:
+    """Every user walks along the same cycle of items; every other item of the catalogue is a candidate."""
+    sequences = [[(start + step) % N_ITEMS for step in range(length)] for start, length in ((0, 7), (3, 5), (5, 2), (8, 9))]
+    examples = [(sequence[:end], sequence[end]) for sequence in sequences for end in range(1, len(sequence))]
+    return TrainingData(
+        histories=[history for history, _ in examples],
+        targets=[target for _, target in examples],
+        candidates={
+            (number, draw): [(target + offset * (1 + 2 * draw)) % N_ITEMS for offset in range(4)]
+            for number, (_, target) in enumerate(examples)
+            for draw in range(2)
+        },
+        sequences=sequences,
+        labels=LABELS,
+        words=WORDS,
+    )
+
+
+def folder_hashes(folder: Path) -> dict[str, str]:
+    """sha256 of every file by its path inside ``folder``."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -1,0 +1,125 @@
+"""The catalogue head at inference: the right position, whatever the batch and the frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from llara_core import columns as c
+from llara_core.config import InferenceConfig
+from llara_core.errors import ModelError
+from llara_core.inference.catalogue import HeadScorer
+from llara_core.inference.predict import predict_cell
+from llara_core.inference.prompts import batches, history_prompt, ranking_queries
+from llara_core.llm.hybrid import HybridLM
+from tests.helpers.llm import LABELS, N_ITEMS, WORDS, adapter_facts, make_encoder, make_model, system_config
+
+CHAT = "{% for m in messages %}<turn>{{ m.content }}</turn>{% endfor %}<turn>assistant:"
+HISTORIES = [[0], [1, 2, 3], [4, 5], [6, 7, 8, 9, 10], [11, 0], [2], [3, 1]]
+PROMPT = system_config().prompt
+
+
+@pytest.fixture(scope="module")
+def model(tiny_llama: Path) -> HybridLM:
+    return make_model(tiny_llama, with_head=True)
+
+
+@pytest.mark.parametrize("chat_template", [None, CHAT])
+def test_scores_are_read_at_the_last_item(tiny_llama: Path, model: HybridLM, chat_template: str | None) -> None:
+    encoder = make_encoder(tiny_llama, chat_template=chat_template)
+    scores = HeadScorer(model, encoder, LABELS, WORDS, PROMPT, batch_size=7).score_catalogue(HISTORIES)
+    for history, row in zip(HISTORIES, scores, strict=True):
+        prompt = history_prompt(history, LABELS, WORDS, PROMPT)
+        ids = encoder.prompt_ids(prompt)
+        last = max(place for place, token in enumerate(ids) if token == encoder.behavior_id)
+        with torch.inference_mode():
+            hidden = model.hidden_states(torch.tensor([ids]), torch.ones(1, len(ids)), torch.tensor(prompt.slot_items))
+            expected = model.head(hidden[0, last]).numpy()
+        np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_scores_do_not_depend_on_the_batch_size(tiny_llama: Path, model: HybridLM) -> None:
+    encoder = make_encoder(tiny_llama)
+    by_size = [HeadScorer(model, encoder, LABELS, WORDS, PROMPT, batch_size=size).score_catalogue(HISTORIES) for size in (1, 7)]
+    np.testing.assert_allclose(by_size[0], by_size[1], rtol=1e-5, atol=1e-5)
+
+
+def test_a_model_without_head_is_an_error(tiny_llama: Path) -> None:
+    with pytest.raises(ModelError, match="this adapter has no catalogue head"):
+        HeadScorer(make_model(tiny_llama), make_encoder(tiny_llama), LABELS, WORDS, PROMPT, batch_size=1)
+
+
+def test_batches_cover_every_row_once_shortest_first() -> None:
+    found = batches([5, 1, 4, 1, 3], batch_size=2)
+    assert [rows.tolist() for rows in found] == [[1, 3], [4, 2], [0]]
+
+
+def _held_out() -> tuple[pd.DataFrame, pd.DataFrame]:
+    examples = pd.DataFrame(
+        {
+            c.EXAMPLE: [4, 7],
+            c.USER: [1, 2],
+            c.SPLIT: [c.VALIDATION, c.TEST],
+            c.HISTORY: [np.array([0, 1], dtype=np.int32), np.array([2], dtype=np.int32)],
+            c.TARGET: [3, 4],
+        }
+    )
+    candidates = pd.DataFrame(
+        {
+            c.EXAMPLE: [7, 4, 7, 4],
+            c.DRAW: [0, 0, 1, 1],
+            c.CANDIDATES: [np.array(row, dtype=np.int32) for row in ([4, 5, 6], [7, 3, 8], [9, 4, 0], [3, 5, 10])],
+        }
+    )
+    return examples, candidates
+
+
+def test_held_out_wordings_belong_to_the_question_and_not_to_the_row_order() -> None:
+    examples, candidates = _held_out()
+    rows = candidates.merge(examples, on=c.EXAMPLE)
+    queries = ranking_queries(rows, LABELS, WORDS, PROMPT)
+    backwards = ranking_queries(rows[::-1], LABELS, WORDS, PROMPT)
+    assert backwards[::-1] == queries
+    many = pd.concat([rows.assign(**{c.DRAW: draw}) for draw in range(10)])
+    assert len({query.prompt.text[:9] for query in ranking_queries(many, LABELS, WORDS, PROMPT)}) == 4
+    first = system_config(prompt={"templates": "first"}).prompt
+    assert all(query.prompt.text.startswith("This user") for query in ranking_queries(many, LABELS, WORDS, first))
+
+
+def test_next_item_systems_score_all_draws_by_the_head(tiny_llama: Path, model: HybridLM) -> None:
+    encoder = make_encoder(tiny_llama)
+    examples, candidates = _held_out()
+    config = InferenceConfig(batch_size=2, max_draws=1, max_new_tokens=4)
+    by_mode = predict_cell(model, encoder, adapter_facts(model), examples, candidates, LABELS, WORDS, config)
+    assert list(by_mode) == ["score"]
+    catalogue = HeadScorer(model, encoder, LABELS, WORDS, PROMPT, batch_size=1).score_catalogue([[2], [0, 1]])
+    for number, row in by_mode["score"].iterrows():
+        items = candidates[c.CANDIDATES][number]
+        of_example = catalogue[0 if candidates[c.EXAMPLE][number] == 7 else 1]
+        np.testing.assert_allclose(row[c.SCORES], of_example[items], rtol=1e-5, atol=1e-5)
+        assert row[c.PREDICTED] == items[of_example[items].argmax()]
+        assert 1 <= row[c.CATALOGUE_RANK] <= N_ITEMS
+
+
+def test_generative_systems_answer_in_three_ways_the_first_draws(tiny_llama: Path) -> None:
+    model, encoder = make_model(tiny_llama), make_encoder(tiny_llama)
+    examples, candidates = _held_out()
+    config = InferenceConfig(batch_size=2, max_draws=1, max_new_tokens=4)
+    by_mode = predict_cell(model, encoder, adapter_facts(model), examples, candidates, LABELS, WORDS, config)
+    assert sorted(by_mode) == ["constrained", "generate", "score"]
+    for frame in by_mode.values():
+        assert frame[c.EXAMPLE].to_list() == [7, 4]
+        assert frame[c.DRAW].to_list() == [0, 0]
+    assert by_mode["constrained"][c.VALID].all()
+    for predicted, items in zip(by_mode["constrained"][c.PREDICTED], candidates[c.CANDIDATES], strict=False):
+        assert predicted in items
+    # A random model writes no title: invalid, with no prediction, but its text is kept.
+    generated = by_mode["generate"]
+    assert not generated[c.VALID].any()
+    assert generated[c.PREDICTED].isna().all()
+    assert generated[c.TEXT].notna().all()
+    assert by_mode["score"][c.SCORES].map(len).to_list() == [3, 3]

@@ -1,0 +1,160 @@
+"""Saving and loading what was trained: exactly, completely, and onto nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from llara_core.errors import ModelError
+from llara_core.llm import adapters
+from llara_core.llm.hybrid import HybridLM
+from llara_core.tuning.rows import EncodedRow, collate
+from tests.helpers.llm import LABELS, WORDS, adapter_facts, folder_hashes, item_vectors, make_base, make_encoder, make_model
+
+
+@pytest.fixture(scope="module")
+def saved(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, HybridLM]:
+    folder = tmp_path_factory.mktemp("adapter") / "cell"
+    model = make_model(tiny_llama, with_head=True)
+    adapters.save_adapter(folder, model, adapter_facts(model))
+    return folder, model
+
+
+def _load(tiny_llama: Path, folder: Path, **changes: str) -> HybridLM:
+    hashes = {"llm": "llm-hash", "item_embeddings": "vectors-hash"} | changes
+    base = make_base(tiny_llama)
+    return adapters.load_adapter(folder, base, make_encoder(tiny_llama), item_vectors(), **hashes)[0]
+
+
+def _copy_without(folder: Path, target: Path, file: str, tensor: str | None) -> Path:
+    """A copy of an adapter that lacks one file, or one tensor of it."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            copy = target / path.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    if tensor is None:
+        (target / file).unlink()
+        return target
+    tensors = load_file(target / file)
+    del tensors[next(name for name in tensors if tensor in name)]
+    save_file(tensors, target / file)
+    return target
+
+
+def test_loading_restores_every_trained_tensor_and_the_predictions(tiny_llama: Path, saved: tuple[Path, HybridLM]) -> None:
+    folder, model = saved
+    loaded = _load(tiny_llama, folder)
+    before, after = adapters.trained_tensors(model), dict(loaded.named_parameters())
+    assert len(before) == 2 * 7 * 2 + 1 + 4 + 6  # LoRA pairs of 7 layers in 2 blocks, placeholder, projector, head
+    for name, tensor in before.items():
+        assert torch.equal(tensor, after[name]), name
+    encoder = make_encoder(tiny_llama)
+    rows = [EncodedRow([9, encoder.behavior_id, encoder.placeholder_id], (3, 4), [-100, 4, 5], next_item=True)]
+    torch.testing.assert_close(loaded(**collate(rows, encoder)), model(**collate(rows, encoder)), rtol=0, atol=0)
+
+
+def test_adapter_files_have_the_same_bytes_whatever_the_hash_seed(saved: tuple[Path, HybridLM]) -> None:
+    folder, _ = saved
+    targets = json.loads((folder / adapters.LORA_FOLDER / "adapter_config.json").read_text())["target_modules"]
+    assert targets == sorted(targets)
+    layers = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert {name.rpartition(".")[2] for name in targets} == layers
+    assert set(folder_hashes(folder)) == {
+        "adapter.json",
+        "modules.safetensors",
+        "lora/adapter_config.json",
+        "lora/adapter_model.safetensors",
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "tensor", "message"),
+    [
+        (adapters.LORA_FILE, "q_proj.lora_B", "1 tensors are missing or unexpected, e.g. base_model.model.model.layers"),
+        (adapters.MODULES_FILE, "projector.layers.2.weight", "e.g. projector.layers.2.weight"),
+        (adapters.MODULES_FILE, "placeholder", "e.g. placeholder"),
+        (adapters.LORA_FILE, None, "its tensors cannot be read"),
+        (adapters.MODULES_FILE, None, "its tensors cannot be read"),
+        (f"{adapters.LORA_FOLDER}/adapter_config.json", None, "its LoRA configuration cannot be read"),
+        (adapters.FACTS_FILE, None, "no tuned adapter here"),
+    ],
+)
+def test_an_incomplete_adapter_is_an_error(
+    tiny_llama: Path, saved: tuple[Path, HybridLM], tmp_path: Path, file: str, tensor: str | None, message: str
+) -> None:
+    incomplete = _copy_without(saved[0], tmp_path / "copy", file, tensor)
+    with pytest.raises(ModelError, match=message):
+        _load(tiny_llama, incomplete)
+
+
+def test_an_adapter_of_another_model_or_other_embeddings_is_an_error(tiny_llama: Path, saved: tuple[Path, HybridLM]) -> None:
+    with pytest.raises(ModelError, match="tuned on language model llm-hash, but data/llm holds other"):
+        _load(tiny_llama, saved[0], llm="other")
+    with pytest.raises(ModelError, match="embeddings vectors-hash of sasrec, but was given other"):
+        _load(tiny_llama, saved[0], item_embeddings="other")
+
+
+def test_facts_that_are_none_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / adapters.FACTS_FILE).write_text('{"dataset": "tiny"}')
+    with pytest.raises(ModelError, match="not the facts of an adapter"):
+        adapters.read_facts(tmp_path)
+
+
+def test_a_tensor_that_did_not_survive_saving_is_an_error(
+    tiny_llama: Path, saved: tuple[Path, HybridLM], tmp_path: Path
+) -> None:
+    model = make_model(tiny_llama, with_head=True)
+    adapters.save_adapter(tmp_path / "cell", model, adapter_facts(model))
+    adapters.assert_round_trip(tmp_path / "cell", model)
+    with torch.no_grad():
+        model.placeholder[0] += 1
+    with pytest.raises(ModelError, match="placeholder did not survive"):
+        adapters.assert_round_trip(tmp_path / "cell", model)
+
+
+@pytest.mark.parametrize("representation", ["text", "index"])
+def test_nothing_of_the_recommender_reaches_prompts_without_behavior_tokens(
+    tiny_llama: Path, tmp_path: Path, representation: str
+) -> None:
+    """Another recommender's vectors, of another scale, change no prediction, neither fresh nor loaded."""
+    from llara_core.inference.candidates import answer_queries
+    from llara_core.inference.catalogue import HeadScorer
+    from llara_core.inference.prompts import Query
+    from llara_core.prompts.rendering import render_ranking
+
+    encoder = make_encoder(tiny_llama)
+    with_head = representation == "text"
+    queries = [Query(render_ranking([0, 1], [2, 3, 4], LABELS, WORDS, representation, 0), ("Heat", "Fargo", "Babe"))]
+    scores = []
+    for number, vectors in enumerate((item_vectors(0), item_vectors(1))):
+        model = make_model(tiny_llama, representation, with_head=with_head, vectors=vectors)
+        facts = adapter_facts(model, representation)
+        adapters.save_adapter(tmp_path / str(number), model, facts)
+        loaded, _ = adapters.load_adapter(
+            tmp_path / str(number),
+            make_base(tiny_llama),
+            encoder,
+            vectors,
+            llm=facts.llm,
+            item_embeddings=facts.item_embeddings,
+        )
+        for one in (model, loaded):
+            answers = answer_queries(one, encoder, queries, batch_size=1, max_new_tokens=4)
+            scores.append(torch.tensor(answers.scores))
+            if with_head:
+                scorer = HeadScorer(one, encoder, LABELS, WORDS, facts.prompt, batch_size=1)
+                scores[-1] = torch.cat([scores[-1], torch.tensor(scorer.score_catalogue([[0, 1]]))], dim=1)
+    for other in scores[1:]:
+        assert torch.equal(other, scores[0])
+
+
+def test_hybrid_prompts_do_depend_on_the_recommender(tiny_llama: Path) -> None:
+    encoder = make_encoder(tiny_llama)
+    rows = [EncodedRow([9, encoder.behavior_id, 8], (3,), [-100, 7, -100], next_item=False)]
+    losses = {make_model(tiny_llama, vectors=item_vectors(seed))(**collate(rows, encoder))["loss"].item() for seed in (0, 1)}
+    assert len(losses) == 2

@@ -1,0 +1,95 @@
+"""Token ids: slots, frames, padding and answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from llara_core.errors import ModelError
+from llara_core.llm.encoding import PromptEncoder
+from llara_core.llm.loading import load_tokenizer
+from llara_core.prompts.rendering import N_TEMPLATES, SLOT_TOKENS, Prompt, render_history, render_ranking
+from tests.helpers.llm import LABELS, WORDS, make_encoder
+
+CHAT = "{% for m in messages %}<turn>{{ m.role }}\n{{ m.content }}</turn>\n{% endfor %}<turn>assistant{{ '\n' }}"
+HOSTILE = ["<|behavior|>", "Say <|placeholder|> twice<|placeholder|>", "</s>", "<s> {history} {}", "two\nlines", "<pad>"]
+
+
+@pytest.mark.parametrize("chat_template", [None, CHAT])
+@pytest.mark.parametrize("representation", ["hybrid", "text", "behavior", "index"])
+def test_every_item_has_one_slot_even_with_hostile_titles(
+    tiny_llama: Path, representation: str, chat_template: str | None
+) -> None:
+    encoder = make_encoder(tiny_llama, chat_template=chat_template)
+    labels = encoder.safe_labels(HOSTILE)
+    special = set(encoder.tokenizer.all_special_ids)
+    for template in range(N_TEMPLATES["generative"]):
+        prompt = render_ranking([0, 1, 2], [3, 4, 5], labels, WORDS, representation, template)
+        ids = encoder.prompt_ids(prompt)
+        behavior, placeholder = ids.count(encoder.behavior_id), ids.count(encoder.placeholder_id)
+        in_slots = {"hybrid": (6, 0), "text": (0, 6), "behavior": (6, 0), "index": (0, 0)}[representation]
+        assert (behavior, placeholder) == in_slots
+        assert sum(token in special for token in ids) == sum(in_slots)
+
+
+def test_tokens_without_a_role_are_neutralised_too(tiny_llama: Path) -> None:
+    tokenizer = load_tokenizer(tiny_llama)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|turn|>"]})
+    encoder = PromptEncoder(tokenizer, chat_template=False)
+    (label,) = encoder.safe_labels(["End <|turn|>"])
+    assert tokenizer.convert_tokens_to_ids("<|turn|>") not in tokenizer(label)["input_ids"]
+    assert encoder.safe_labels(["Plain <title>"]) == ["Plain <title>"]
+
+
+def test_slots_that_do_not_match_the_items_are_an_error(tiny_llama: Path) -> None:
+    with pytest.raises(ModelError, match="1 items but 2 slots"):
+        make_encoder(tiny_llama).prompt_ids(Prompt(SLOT_TOKENS[0] * 2, (0,)))
+
+
+def test_padding_is_on_the_left_and_masked(tiny_llama: Path) -> None:
+    batch = make_encoder(tiny_llama).pad([[7, 8], [9], [4, 5, 6]], [[1], [], [0, 2]])
+    assert batch.attention_mask.tolist() == [[0, 1, 1], [0, 0, 1], [1, 1, 1]]
+    assert batch.input_ids[batch.attention_mask.bool()].tolist() == [7, 8, 9, 4, 5, 6]
+    assert batch.slot_items.tolist() == [1, 0, 2]
+
+
+def test_is_slot_finds_both_slot_tokens(tiny_llama: Path) -> None:
+    encoder = make_encoder(tiny_llama)
+    ids = torch.tensor([[1, encoder.behavior_id], [encoder.placeholder_id, encoder.eos_id]])
+    assert encoder.is_slot(ids).tolist() == [[False, True], [True, False]]
+
+
+@pytest.mark.parametrize("chat_template", [None, CHAT])
+@pytest.mark.parametrize("answer", [*LABELS, "12", "Ünïcode ☃"])
+def test_answers_continue_the_prompt_and_end(tiny_llama: Path, answer: str, chat_template: str | None) -> None:
+    encoder = make_encoder(tiny_llama, chat_template=chat_template)
+    prompt = render_ranking([0], [1, 2], LABELS, WORDS, "hybrid", 0)
+    ids = encoder.answer_ids(answer)
+    assert ids[-1] == encoder.eos_id
+    assert encoder.decode(ids) == answer
+    before, after = ("", " ") if chat_template is None else ("<turn>user\n", "</turn>\n<turn>assistant\n")
+    whole = encoder.tokenizer(before + prompt.text + after + answer)["input_ids"]
+    assert whole == [*encoder.prompt_ids(prompt), *ids[:-1]]
+
+
+def test_chat_template_frames_the_prompt(tiny_llama: Path) -> None:
+    encoder = make_encoder(tiny_llama, chat_template=CHAT)
+    ids = encoder.prompt_ids(render_history([0, 1], LABELS, WORDS, "index", 0))
+    assert encoder.tokenizer.decode(ids) == "<turn>user\nThis user has watched 0, 1</turn>\n<turn>assistant\n"
+
+
+def test_missing_chat_template_and_a_template_without_the_message_are_errors(tiny_llama: Path) -> None:
+    tokenizer = load_tokenizer(tiny_llama)
+    with pytest.raises(ModelError, match="has no chat template"):
+        PromptEncoder(tokenizer, chat_template=True)
+    with pytest.raises(ModelError, match="drops the user's message"):
+        make_encoder(tiny_llama, chat_template="hello")
+
+
+def test_a_tokenizer_without_end_token_is_an_error(tiny_llama: Path) -> None:
+    tokenizer = load_tokenizer(tiny_llama)
+    tokenizer.eos_token = None
+    with pytest.raises(ModelError, match="no end-of-sequence token"):
+        PromptEncoder(tokenizer, chat_template=False)

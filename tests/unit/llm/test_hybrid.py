@@ -1,0 +1,123 @@
+"""The model around the language model: projector, losses, padding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from llara_core.llm.encoding import PromptEncoder
+from llara_core.llm.hybrid import HybridLM, NextItemHead, positions
+from llara_core.llm.projector import Projector
+from llara_core.tuning.rows import EncodedRow, collate
+from tests.helpers.llm import D_REC, N_ITEMS, item_vectors, make_encoder, make_model
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_llama: Path) -> PromptEncoder:
+    return make_encoder(tiny_llama)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_llama: Path) -> HybridLM:
+    return make_model(tiny_llama, with_head=True)
+
+
+def _rows(encoder: PromptEncoder, *, next_item: bool) -> list[EncodedRow]:
+    slot, placeholder = encoder.behavior_id, encoder.placeholder_id
+    if next_item:
+        return [
+            EncodedRow([9, slot, 8, 7, slot], (3, 4), [-100, 4, -100, -100, 5], next_item=True),
+            EncodedRow([6, placeholder], (0,), [-100, 11], next_item=True),
+        ]
+    return [
+        EncodedRow([9, slot, 8, 7, 1], (3,), [-100, -100, 7, 1, -100], next_item=False),
+        EncodedRow([6, placeholder, 5], (2,), [-100, 5, -100], next_item=False),
+    ]
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
+def test_behavior_tokens_start_with_the_size_of_word_tokens(scale: float) -> None:
+    vectors = item_vectors() * scale
+    projector = Projector(vectors, 32, token_rms=0.07)
+    assert projector(vectors).pow(2).mean().sqrt().item() == pytest.approx(0.07, rel=1e-5)
+
+
+def test_placeholder_starts_with_the_size_of_word_tokens(model: HybridLM) -> None:
+    tokens = model.llm.get_input_embeddings().weight
+    ratio = model.placeholder.pow(2).mean().sqrt() / tokens.pow(2).mean().sqrt()
+    assert 0.6 < ratio < 1.4  # 32 draws of unit variance
+
+
+def test_positions_start_at_each_prompt() -> None:
+    mask = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1]])
+    assert positions(mask).tolist() == [[0, 0, 0, 1], [0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("next_item", [False, True])
+def test_loss_is_the_mean_over_predicting_positions(model: HybridLM, encoder: PromptEncoder, next_item: bool) -> None:
+    rows = _rows(encoder, next_item=next_item)
+    summed, count = 0.0, 0
+    for row in rows:  # one by one, without padding, from full logits
+        hidden = model.hidden_states(
+            torch.tensor([row.input_ids]), torch.ones(1, len(row.input_ids)), torch.tensor(row.slot_items)
+        )
+        logits = model.head(hidden[0]) if next_item else model.causal_lm.lm_head(hidden[0])
+        for position, target in enumerate(row.targets):
+            if target != -100:
+                summed -= F.log_softmax(logits[position], dim=-1)[target].item()
+                count += 1
+    assert count == 3
+    loss = model(**collate(rows, encoder))["loss"].item()
+    assert loss == pytest.approx(summed / count, rel=1e-5)
+
+
+@pytest.mark.parametrize("next_item", [False, True])
+def test_loss_does_not_depend_on_padding(model: HybridLM, encoder: PromptEncoder, next_item: bool) -> None:
+    inputs = collate(_rows(encoder, next_item=next_item), encoder)
+    padded = {
+        "input_ids": F.pad(inputs["input_ids"], (5, 0), value=3),
+        "attention_mask": F.pad(inputs["attention_mask"], (5, 0)),
+        "slot_items": inputs["slot_items"],
+        "targets": F.pad(inputs["targets"], (5, 0), value=-100),
+        "next_item": next_item,
+    }
+    torch.testing.assert_close(model(**padded), model(**inputs), rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_reach_all_that_is_trained_and_nothing_else(model: HybridLM, encoder: PromptEncoder) -> None:
+    model.zero_grad()
+    for next_item in (False, True):
+        model(**collate(_rows(encoder, next_item=next_item), encoder))["loss"].backward()
+    without = {name for name, tensor in model.named_parameters() if tensor.grad is None or not tensor.grad.any()}
+    assert without == {name for name, tensor in model.named_parameters() if not tensor.requires_grad}
+    assert all(name.startswith("llm.") for name in without)
+
+
+def test_gradients_of_text_only_batches_leave_the_projector_alone(model: HybridLM, encoder: PromptEncoder) -> None:
+    model.zero_grad()
+    model(**collate(_rows(encoder, next_item=False)[1:], encoder))["loss"].backward()
+    assert model.placeholder.grad is not None
+    assert model.placeholder.grad.any()
+    assert not any(tensor.grad is not None and tensor.grad.any() for tensor in model.projector.parameters())
+
+
+@pytest.mark.parametrize("scale", [0.05, 1.0])
+def test_head_starts_from_the_recommenders_table_at_unit_scale(scale: float) -> None:
+    vectors = item_vectors()
+    head = NextItemHead(vectors * scale, 32)
+    hidden = torch.randn(2, 5, 32)
+    query = head.linear(head.norm(hidden))
+    assert head(hidden).shape == (2, 5, N_ITEMS)
+    assert head.items.pow(2).mean().item() == pytest.approx(1)
+    torch.testing.assert_close(head(hidden), query @ (vectors / vectors.pow(2).mean().sqrt()).T / D_REC**0.5)
+    assert head(hidden.bfloat16()).dtype == torch.float32
+
+
+def test_prior_of_the_head_is_the_smoothed_log_frequency() -> None:
+    head = NextItemHead(item_vectors(), 32)
+    head.set_prior(torch.tensor([3, 0, *[1] * (N_ITEMS - 2)]))
+    total = 3 + 0 + (N_ITEMS - 2) + N_ITEMS
+    assert head.bias.exp()[:3].tolist() == pytest.approx([4 / total, 1 / total, 2 / total])

@@ -1,0 +1,53 @@
+"""Schedules of the hybrid prompts' probability."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llara_core.config import CurriculumConfig, Schedule
+from llara_core.tuning.curriculum import schedule
+
+SCHEDULES = get_args(Schedule)
+
+
+def _schedule(name: str, text_share: float = 0.4) -> Callable[[float], float]:
+    return schedule(CurriculumConfig(schedule=name, two_stage_text_share=text_share))
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "middle", "end"),
+    [
+        ("linear", 0, 1 / 2, 1),
+        ("direct", 1, 1, 1),
+        ("two_stage", 0, 1, 1),
+        ("sqrt", 0, 2**-0.5, 1),
+        ("quadratic", 0, 1 / 4, 1),
+        ("cosine", 0, 1 / 2, 1),
+        ("sigmoid", 0, 1 / 2, 1),
+    ],
+)
+def test_values(name: str, start: float, middle: float, end: float) -> None:
+    p = _schedule(name)
+    assert [p(0.0), p(0.5), p(1.0)] == pytest.approx([start, middle, end])
+
+
+def test_every_schedule_has_its_values_above() -> None:
+    assert set(SCHEDULES) == {"linear", "direct", "two_stage", "sqrt", "quadratic", "cosine", "sigmoid"}
+
+
+@given(st.sampled_from(SCHEDULES), st.floats(0, 1), st.floats(0, 1))
+def test_probabilities_that_never_fall(name: str, one: float, other: float) -> None:
+    p = _schedule(name)
+    earlier, later = sorted((one, other))
+    assert 0 <= p(earlier) <= p(later) + 1e-12
+    assert p(later) <= 1 + 1e-12
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_two_stage_turns_at_its_share(text_share: float, tau: float) -> None:
+    assert _schedule("two_stage", text_share)(tau) == (1.0 if tau >= text_share else 0.0)

@@ -1,0 +1,95 @@
+"""Rows of the plan as tensors: what each position sees and predicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from llara_core.llm.encoding import PromptEncoder
+from llara_core.tuning.rows import IGNORE, PlanDataset, collate
+from tests.helpers.llm import LABELS, make_encoder, training_data
+
+DATA = training_data()
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_llama: Path) -> PromptEncoder:
+    return make_encoder(tiny_llama)
+
+
+def _dataset(encoder: PromptEncoder, representation: str = "hybrid", **changes: Any) -> PlanDataset:
+    row = {"next_item": False, "source": 5, "start": 0, "stop": 0, "draw": 1, "template": 0, "p_hybrid": 1.0, "hybrid": True}
+    rows = [{**row, **changes}, {**row, **changes, "source": 1, "hybrid": False}]
+    return PlanDataset(pd.DataFrame(rows), DATA, encoder, representation)
+
+
+@pytest.mark.parametrize("representation", ["hybrid", "text", "behavior", "index"])
+def test_generative_rows_predict_the_answer_and_nothing_else(encoder: PromptEncoder, representation: str) -> None:
+    for index, example in ((0, 5), (1, 1)):
+        row = _dataset(encoder, representation)[index]
+        target = DATA.targets[example]
+        answer = encoder.answer_ids(str(target) if representation == "index" else LABELS[target])
+        n_prompt = len(row.input_ids) - len(answer)
+        assert row.input_ids[n_prompt:] == list(answer)
+        assert row.targets == [-100] * (n_prompt - 1) + list(answer) + [-100]
+        assert answer[-1] == encoder.eos_id
+
+
+def test_only_rows_drawn_hybrid_hold_behavior_tokens(encoder: PromptEncoder) -> None:
+    hybrid, text = _dataset(encoder)[0], _dataset(encoder)[1]
+    assert encoder.placeholder_id not in hybrid.input_ids
+    assert encoder.behavior_id not in text.input_ids
+    assert hybrid.input_ids.count(encoder.behavior_id) == len(hybrid.slot_items) == len(DATA.histories[5]) + 4
+    assert text.input_ids.count(encoder.placeholder_id) == len(text.slot_items) == len(DATA.histories[1]) + 4
+
+
+def test_ablations_have_no_curriculum(encoder: PromptEncoder) -> None:
+    for row in (_dataset(encoder, "behavior")[0], _dataset(encoder, "behavior")[1]):
+        assert encoder.behavior_id in row.input_ids
+        assert encoder.placeholder_id not in row.input_ids
+
+
+def test_the_row_names_its_candidate_set(encoder: PromptEncoder) -> None:
+    for draw in (0, 1):
+        row = _dataset(encoder, draw=draw)[0]
+        assert list(row.slot_items) == [*DATA.histories[5], *DATA.candidates[5, draw]]
+
+
+def test_next_item_rows_predict_the_following_item_at_every_slot(encoder: PromptEncoder) -> None:
+    row = _dataset(encoder, next_item=True, source=3, start=2, stop=6)[0]
+    items = DATA.sequences[3][2:6]
+    slots = [place for place, token in enumerate(row.input_ids) if token == encoder.behavior_id]
+    assert list(row.slot_items) == items[:-1]
+    assert [row.targets[place] for place in slots] == items[1:]
+    assert sum(target != -100 for target in row.targets) == 3
+    assert slots[-1] == len(row.input_ids) - 1
+
+
+def test_index_chunks_predict_at_a_slot_behind_each_number(encoder: PromptEncoder) -> None:
+    row = _dataset(encoder, "index", next_item=True, source=0, stop=4)[0]
+    at_slots = [target for token, target in zip(row.input_ids, row.targets, strict=True) if token == encoder.placeholder_id]
+    assert len(at_slots) == len(row.slot_items) > 0
+    assert IGNORE not in at_slots
+    assert encoder.behavior_id not in row.input_ids
+
+
+def test_collate_pads_on_the_left_and_keeps_targets_in_place(encoder: PromptEncoder) -> None:
+    dataset = _dataset(encoder)
+    rows = [dataset[0], dataset[1]]
+    batch = collate(rows, encoder)
+    for index, row in enumerate(rows):
+        padding = batch["input_ids"].shape[1] - len(row.input_ids)
+        assert batch["input_ids"][index, padding:].tolist() == row.input_ids
+        assert batch["targets"][index].tolist() == [-100] * padding + row.targets
+        assert batch["attention_mask"][index].tolist() == [0] * padding + [1] * len(row.input_ids)
+    assert batch["slot_items"].tolist() == [*rows[0].slot_items, *rows[1].slot_items]
+    assert batch["next_item"] is False
+
+
+def test_a_batch_of_two_objectives_is_a_bug(encoder: PromptEncoder) -> None:
+    other = _dataset(encoder, next_item=True, source=3, start=0, stop=3)[0]
+    with pytest.raises(ValueError, match="one objective"):
+        collate([_dataset(encoder)[0], other], encoder)

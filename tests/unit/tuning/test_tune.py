@@ -1,0 +1,246 @@
+"""Whole tuning runs on the tiny model: learning, interruption, and what is saved."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.torch import load_file
+
+from llara_core import columns as c
+from llara_core import tables
+from llara_core.config import SystemConfig
+from llara_core.errors import ConfigError, DataError, ModelError
+from llara_core.inference.catalogue import HeadScorer
+from llara_core.llm import adapters
+from llara_core.llm.hybrid import HybridLM
+from llara_core.llm.item_vectors import load_item_vectors
+from llara_core.llm.session import load_tuned
+from llara_core.prompts.rendering import Words
+from llara_core.tuning import trainer, tune
+from llara_core.tuning.rows import EncodedRow, PlanDataset
+from llara_core.tuning.trainer import Curves, learning_rate_factor
+from tests.helpers.llm import LABELS, LLM, N_ITEMS, WORDS, folder_hashes, item_vectors, make_base, system_config, training_data
+
+CELL = ("tiny", "llara", "sasrec", 0)
+
+
+class KilledError(Exception):
+    """Stands for a kill signal."""
+
+
+def _tune(tiny_llama: Path, root: Path, config: SystemConfig, name: str = "cell", **changes: Any) -> Curves:
+    arguments = {
+        "cell": CELL,
+        "hashes": {"data": "data-hash", "item_embeddings": "vectors-hash"},
+        "llm_folder": tiny_llama,
+        "adapter_folder": root / name,
+        "scratch": root / "scratch",
+    } | changes
+    return tune.tune(config, LLM, training_data(), item_vectors(), **arguments)
+
+
+def _kill_at_row(monkeypatch: pytest.MonkeyPatch, row: int) -> None:
+    read = PlanDataset.__getitem__
+
+    def until_killed(self: PlanDataset, index: int) -> EncodedRow:
+        if index == row:
+            raise KilledError
+        return read(self, index)
+
+    monkeypatch.setattr(PlanDataset, "__getitem__", until_killed)
+
+
+def _interrupt(tiny_llama: Path, root: Path, config: SystemConfig, row: int) -> Path:
+    """Run until ``row`` is read; the folder of this run's checkpoints."""
+    with pytest.MonkeyPatch.context() as patch:
+        _kill_at_row(patch, row)
+        with pytest.raises(KilledError):
+            _tune(tiny_llama, root, config)
+    assert not (root / "cell").exists()
+    (checkpoints,) = (root / "scratch" / "tune").iterdir()
+    return checkpoints
+
+
+RESUMABLE = {
+    "generative": system_config(lora={"dropout": 0.3}),
+    "next_item": system_config(lora={"dropout": 0.3}, tune={"objective": "next_item"}),
+    "mixed": system_config(lora={"dropout": 0.3}, tune={"mixture": 0.5, "warm_start_rows": 4}),
+}
+
+
+@pytest.mark.parametrize("name", list(RESUMABLE))
+def test_a_resumed_run_equals_an_uninterrupted_one(tiny_llama: Path, tmp_path: Path, name: str) -> None:
+    """Six or seven steps, killed in the fifth: once cleanly, once while a newer checkpoint was half written."""
+    config = RESUMABLE[name]
+    curves = _tune(tiny_llama, tmp_path / "whole", config)
+    whole = folder_hashes(tmp_path / "whole" / "cell")
+
+    checkpoints = _interrupt(tiny_llama, tmp_path / "resumed", config, row=19)
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["checkpoint-2", "checkpoint-4"]
+    half = checkpoints / "checkpoint-5"
+    half.mkdir()
+    shutil.copy(checkpoints / "checkpoint-2" / "trained.safetensors", half)
+    (half / "trainer_state.json").write_text('{"global_step": 5, "log_his')
+    resumed_curves = _tune(tiny_llama, tmp_path / "resumed", config)
+
+    assert folder_hashes(tmp_path / "resumed" / "cell") == whole
+    assert resumed_curves == curves
+    n_steps = len(curves["curriculum/p_hybrid"])
+    assert sorted(curves["train/lr"]) == list(range(n_steps))
+    assert not list((tmp_path / "resumed" / "scratch" / "tune").iterdir())
+
+
+def test_another_seed_of_dropout_gives_another_adapter(tiny_llama: Path, tmp_path: Path) -> None:
+    """What makes the test above mean something: dropout does reach the weights."""
+    for dropout in (0.0, 0.3):
+        _tune(tiny_llama, tmp_path, system_config(lora={"dropout": dropout}), name=str(dropout))
+    assert folder_hashes(tmp_path / "0.0")[adapters.LORA_FILE] != folder_hashes(tmp_path / "0.3")[adapters.LORA_FILE]
+
+
+def test_checkpoints_of_another_run_are_not_picked_up(tiny_llama: Path, tmp_path: Path) -> None:
+    config = system_config(tune={"learning_rate": 2e-2})
+    _tune(tiny_llama, tmp_path / "fresh", config)
+    _interrupt(tiny_llama, tmp_path / "stale", system_config(), row=19)
+    _tune(tiny_llama, tmp_path / "stale", config)
+    assert folder_hashes(tmp_path / "stale" / "cell") == folder_hashes(tmp_path / "fresh" / "cell")
+
+
+@pytest.mark.parametrize("changed", ["quantization", "noun", "data", "item_embeddings"])
+def test_the_run_key_names_everything_that_training_depends_on(changed: str) -> None:
+    def key(value: str | None) -> str:
+        facts = adapters.AdapterFacts(
+            dataset="d",
+            system="s",
+            recommender="r",
+            seed=0,
+            objective="generative",
+            prompt=system_config().prompt,
+            has_head=False,
+            llm="l",
+            item_embeddings=value if value and changed == "item_embeddings" else "e",
+            rows=1,
+            dtype="float32",
+            versions={},
+        )
+        llm = LLM.model_copy(update={"quantization": "4bit"}) if value and changed == "quantization" else LLM
+        words = Words(value if value and changed == "noun" else "movie", "watched")
+        data = value if value and changed == "data" else "data-hash"
+        return tune._run_key(system_config(), llm, facts, words, data, pd.DataFrame({"source": [0]}))
+
+    assert key(None) == key(None)
+    assert key("other") != key(None)
+
+
+@pytest.mark.parametrize("objective", ["generative", "next_item"])
+def test_tuning_lowers_the_loss(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: str) -> None:
+    """Users walk along a cycle of items, so the next item can be learnt; the tied embeddings must allow confident answers."""
+    monkeypatch.setattr(tune.loading, "load_base_model", lambda folder, config: make_base(folder))
+    config = system_config(tune={"objective": objective, "epochs": 40, "max_examples": 240, "checkpoint_every": 1000})
+    loss = list(_tune(tiny_llama, tmp_path, config)["train/loss_generative"].values())
+    assert len(loss) == 60
+    assert sum(loss[-10:]) < 0.7 * sum(loss[:10])
+
+
+def test_text_only_tuning_saves_the_projector_all_the_same(tiny_llama: Path, tmp_path: Path) -> None:
+    config = system_config(curriculum={"schedule": "two_stage", "two_stage_text_share": 1.0})
+    _tune(tiny_llama, tmp_path, config)
+    saved = load_file(tmp_path / "cell" / adapters.MODULES_FILE)
+    layers = {f"projector.layers.{layer}.{part}" for layer in (0, 2) for part in ("weight", "bias")}
+    assert set(saved) == layers | {"projector.input_scale", "placeholder"}
+
+
+def test_gradient_checkpointing_changes_no_result(tiny_llama: Path, tmp_path: Path) -> None:
+    losses = [
+        _tune(tiny_llama, tmp_path, system_config(tune={"gradient_checkpointing": on}), name=str(on))["train/loss_generative"]
+        for on in (False, True)
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_micro_batches_accumulate_to_the_batch(tiny_llama: Path, tmp_path: Path) -> None:
+    """In `next_item`, with chunks of equal length, one pass of 4 rows and 4 passes of 1 row are the same step."""
+    losses = []
+    for size in (4, 1):
+        tuned = {"objective": "next_item", "micro_batch_size": size, "chunk_len": 2, "max_examples": 12}
+        losses.append(_tune(tiny_llama, tmp_path, system_config(tune=tuned), name=str(size))["train/loss_generative"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_a_loaded_system_is_the_trained_one(tiny_llama: Path, tmp_path: Path) -> None:
+    table = tmp_path / "sasrec-0.parquet"
+    frame = pd.DataFrame({c.ITEM: range(N_ITEMS), c.LABEL: LABELS, c.VECTOR: list(item_vectors().numpy())})
+    tables.write_table(table, frame, tables.ITEM_EMBEDDINGS)
+    hashes = {"data": "data-hash", "item_embeddings": load_item_vectors(table, N_ITEMS)[1]}
+    config = system_config(tune={"objective": "next_item"})
+    kept: list[HybridLM] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adapters, "assert_round_trip", lambda folder, model: kept.append(model))
+        _tune(tiny_llama, tmp_path, config, hashes=hashes)
+
+    loaded, encoder, facts = load_tuned(tmp_path / "cell", tiny_llama, LLM, table, N_ITEMS)
+    assert (facts.objective, facts.has_head, facts.rows) == ("next_item", True, 24)
+    histories = [[0, 1, 2], [5]]
+    scores = [
+        HeadScorer(model.eval(), encoder, LABELS, WORDS, facts.prompt, batch_size=2).score_catalogue(histories)
+        for model in (kept[0], loaded)
+    ]
+    np.testing.assert_array_equal(scores[0], scores[1])
+
+    frame[c.VECTOR] = list(item_vectors(1).numpy())
+    tables.write_table(table, frame, tables.ITEM_EMBEDDINGS)
+    with pytest.raises(ModelError, match="use the recommender it was tuned on"):
+        load_tuned(tmp_path / "cell", tiny_llama, LLM, table, N_ITEMS)
+    with pytest.raises(DataError, match=f"has {N_ITEMS} items, but the prepared data has 3"):
+        load_tuned(tmp_path / "cell", tiny_llama, LLM, table, 3)
+
+
+def test_curves_split_the_losses_of_a_mixed_run(tiny_llama: Path, tmp_path: Path) -> None:
+    curves = _tune(tiny_llama, tmp_path, system_config(tune={"mixture": 0.5, "warm_start_rows": 4}))
+    steps = sorted([*curves["train/loss_next_item"], *curves["train/loss_generative"]])
+    assert steps == list(range(7))
+    assert 0 in curves["train/loss_next_item"]
+    assert "train/loss" not in curves
+    share, p = curves["curriculum/hybrid_share"], curves["curriculum/p_hybrid"]
+    assert list(p.values()) == pytest.approx([sum(range(4 * step, 4 * step + 4)) / 4 / 28 for step in range(7)])
+    assert curves["curriculum/expected_share"][6] == pytest.approx(sum(range(28)) / 28 / 28)
+    assert 0 <= share[6] <= 1
+
+
+def test_learning_rate_rises_from_a_hundredth_and_falls_to_zero() -> None:
+    factors = [learning_rate_factor(step, n_steps=100, warmup_share=0.1) for step in range(101)]
+    assert factors[0] == 0.01
+    assert factors[5] == pytest.approx(0.01 + 0.99 * 5 / 10)
+    assert factors[10] == 1
+    assert factors[55] == pytest.approx(0.5 * (1 + math.cos(math.pi / 2)))
+    assert factors[100] == pytest.approx(0)
+    assert factors[:11] == sorted(factors[:11])
+    assert factors[10:] == sorted(factors[10:], reverse=True)
+    assert learning_rate_factor(0, n_steps=3, warmup_share=0.0) == 1
+
+
+def test_training_applies_the_learning_rate(tiny_llama: Path, tmp_path: Path) -> None:
+    rates = _tune(tiny_llama, tmp_path, system_config(tune={"warmup_share": 0.5}))["train/lr"]
+    expected = [1e-2 * learning_rate_factor(step, n_steps=6, warmup_share=0.5) for step in range(6)]
+    assert list(rates.values()) == pytest.approx(expected)
+
+
+@pytest.mark.filterwarnings("error")
+def test_progress_is_one_bar_without_warnings(tiny_llama: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    _tune(tiny_llama, tmp_path, system_config())
+    out, err = capfd.readouterr()
+    assert out == ""
+    last = err.replace("\r", "\n").strip().splitlines()[-1]
+    assert last.startswith("tune: 100%")
+    assert "p(hybrid) 0.83" in last  # of the last step's first row: 20 of 24
+
+
+def test_several_gpus_or_processes_are_refused(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer.TrainingArguments, "world_size", 2)
+    with pytest.raises(ConfigError, match="one GPU in one process"):
+        _tune(tiny_llama, tmp_path, system_config())
