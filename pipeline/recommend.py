@@ -1,4 +1,7 @@
-"""Recommend items for one history; not a stage: ``python -m pipeline.recommend movielens llara_next_item sasrec 0 --item "Toy Story"``."""
+"""Recommend items for one history; no stage, but for users.
+
+``python -m pipeline.recommend movielens llara_next_item sasrec 0 --item "Toy Story" --item "Aladdin"``
+"""
 
 from __future__ import annotations
 

@@ -45,8 +45,8 @@ def recommend(
 ) -> pd.DataFrame:
     """The ``top`` items to follow ``history``, best first.
 
-    A ``next_item`` adapter ranks the whole catalogue with its head. A ``generative`` one ranks a candidate set, as it was tuned to: here
-    the ``n_candidates`` items that its recommender ranks first.
+    A ``next_item`` adapter ranks the whole catalogue with its head. A ``generative`` one ranks a candidate set, as it was tuned
+    to: here the ``n_candidates`` items that its recommender ranks first.
 
     Args:
         model: tuned, in evaluation mode.
