@@ -38,7 +38,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class _Prefix:
+class Prefix:
     """A batch of prompts that has been read."""
 
     cache: DynamicCache
@@ -67,12 +67,12 @@ def answer_queries(
         for rows in batches([len(ids) for ids in prompt_ids], batch_size):
             batch = encoder.pad([prompt_ids[row] for row in rows], [queries[row].prompt.slot_items for row in rows])
             branches = [[encoder.answer_ids(answer) for answer in queries[row].answers] for row in rows]
-            prefix = _read(model, batch)
-            logprobs = _branch_logprobs(model, prefix, branches)
+            prefix = read_prompts(model, batch)
+            logprobs = branch_logprobs(model, prefix, branches)
             for row, tokens, values in zip(rows, branches, logprobs, strict=True):
                 scores[row] = [sum(branch) for branch in values]
                 constrained[row] = constrained_choice(tokens, values)
-            for row, written in zip(rows, _generate(model, prefix, encoder.eos_id, max_new_tokens), strict=True):
+            for row, written in zip(rows, generate(model, prefix, encoder.eos_id, max_new_tokens), strict=True):
                 texts[row] = encoder.decode(written)
             progress.update(len(rows))
     return Answers(scores, constrained, texts)
@@ -100,7 +100,7 @@ def constrained_choice(branches: Sequence[Sequence[int]], logprobs: Sequence[Seq
     return alive[0]
 
 
-def _read(model: HybridLM, batch: Batch) -> _Prefix:
+def read_prompts(model: HybridLM, batch: Batch) -> Prefix:
     device = model.item_vectors.device
     ids, mask = batch.input_ids.to(device), batch.attention_mask.to(device)
     cache = DynamicCache(config=model.causal_lm.config)
@@ -111,10 +111,10 @@ def _read(model: HybridLM, batch: Batch) -> _Prefix:
         past_key_values=cache,
         use_cache=True,
     )
-    return _Prefix(cache, mask, model.token_logits(output.last_hidden_state[:, -1]))
+    return Prefix(cache, mask, model.token_logits(output.last_hidden_state[:, -1]))
 
 
-def _branch_logprobs(model: HybridLM, prefix: _Prefix, branches: Sequence[Sequence[Sequence[int]]]) -> list[list[list[float]]]:
+def branch_logprobs(model: HybridLM, prefix: Prefix, branches: Sequence[Sequence[Sequence[int]]]) -> list[list[list[float]]]:
     """Log-probability of every token of every branch, all branches of all queries in one pass.
 
     Args:
@@ -176,7 +176,7 @@ def _flatten(branches: Sequence[Sequence[Sequence[int]]]) -> _Tree:
     return _Tree(*padded.unbind(dim=2))
 
 
-def _generate(model: HybridLM, prefix: _Prefix, eos_id: int, max_new_tokens: int) -> list[list[int]]:
+def generate(model: HybridLM, prefix: Prefix, eos_id: int, max_new_tokens: int) -> list[list[int]]:
     """Greedy continuation of every prompt up to its end token; the cache is used up."""
     lengths = prefix.mask.sum(dim=1, keepdim=True)
     mask, logits = prefix.mask, prefix.last_logits

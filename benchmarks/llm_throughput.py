@@ -1,0 +1,122 @@
+"""How fast this machine tunes and answers: ``python -m benchmarks.llm_throughput movielens sasrec 0``.
+
+Needs the stages up to ``export_embeddings`` and ``fetch_llm``. Prints rows per second of both tuning objectives (forward and
+backward) and queries per second of every way of answering, as the median over batches with the slowest and the fastest.
+Compare ratios of one run only: machines, and the same machine at another hour, differ.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Annotated
+
+import typer
+
+from llara_core import columns as c
+from llara_core import paths, seeding, tables
+from llara_core.config import load_params
+from llara_core.prompts.rendering import Words
+from pipeline.stage import run
+
+
+def main(
+    dataset: str,
+    recommender: str,
+    seed: int,
+    batches: Annotated[int, typer.Option(min=1, help="Timed batches of each kind, after one that is not timed.")] = 5,
+) -> None:
+    """Time tuning and inference of an untuned hybrid model on DATASET with RECOMMENDER's embeddings."""
+    import torch
+
+    from llara_core.inference import candidates as answering
+    from llara_core.inference.catalogue import HeadScorer
+    from llara_core.inference.prompts import Query
+    from llara_core.llm import adapters, loading
+    from llara_core.llm.encoding import PromptEncoder
+    from llara_core.llm.item_vectors import load_item_vectors
+    from llara_core.prompts.rendering import answer_text, render_ranking
+    from llara_core.tuning.data import load_training_data
+    from llara_core.tuning.plan import Units, make_plan
+    from llara_core.tuning.rows import PlanDataset, collate
+
+    params = load_params()
+    words = Words(params.dataset(dataset).noun, params.dataset(dataset).verb)
+    items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
+    data, _ = load_training_data(dataset, items[c.LABEL].to_list(), words)
+    vectors, _ = load_item_vectors(paths.item_embeddings(dataset, paths.recommender_cell(recommender, seed)), len(items))
+    encoder = PromptEncoder(loading.load_tokenizer(paths.LLM), chat_template=params.prompt.chat_template)
+    base = loading.load_base_model(paths.LLM, params.llm)
+    seeding.seed_torch_globally(seed, "benchmark")
+    model = adapters.build_model(base, encoder, vectors, params.lora, params.prompt, with_head=True)
+    low_precision = base.dtype != torch.float32
+    units = Units(len(data.targets), 1, [len(sequence) for sequence in data.sequences])
+
+    for objective in ("generative", "next_item"):
+        size = params.tune.micro_batch_size
+        budget = {
+            "objective": objective,
+            "max_examples": size * (batches + 1),
+            "batch_size": size,
+            "warm_start_rows": 0,
+            "mixture": 0,
+        }
+        tune = params.tune.model_copy(update=budget)
+        plan = make_plan(units, tune, params.curriculum, sample_templates=True, seed=seed)
+        rows = PlanDataset(plan, data, encoder, params.prompt.representation)
+
+        def train(number: int, rows: PlanDataset = rows, size: int = size) -> None:
+            batch = collate([rows[row] for row in range(number * size, (number + 1) * size)], encoder)
+            inputs = {name: value.to(base.device) if torch.is_tensor(value) else value for name, value in batch.items()}
+            with torch.autocast(base.device.type, base.dtype, enabled=low_precision):
+                model(**inputs)["loss"].backward()
+
+        _report(f"tune, {objective}", size, _times(train, batches), "rows")
+
+    model.eval()
+    size = params.inference.batch_size
+    queries = [
+        Query(
+            render_ranking(data.histories[row], data.candidates[row, 0], data.labels, words, params.prompt.representation, 0),
+            tuple(answer_text(item, data.labels, params.prompt.representation) for item in data.candidates[row, 0]),
+        )
+        for row in range(size * (batches + 1))
+    ]
+    for mode, parts in {"score and constrained": ("tree",), "generate": ("text",), "all three": ("tree", "text")}.items():
+
+        @torch.inference_mode()
+        def answer(number: int, parts: tuple[str, ...] = parts) -> None:
+            asked = queries[number * size : (number + 1) * size]
+            prompts = [query.prompt for query in asked]
+            batch = encoder.pad([encoder.prompt_ids(prompt) for prompt in prompts], [prompt.slot_items for prompt in prompts])
+            prefix = answering.read_prompts(model, batch)
+            if "tree" in parts:
+                branches = [[encoder.answer_ids(text) for text in query.answers] for query in asked]
+                answering.branch_logprobs(model, prefix, branches)
+            if "text" in parts:
+                answering.generate(model, prefix, encoder.eos_id, params.inference.max_new_tokens)
+
+        _report(f"answer, {mode}", size, _times(answer, batches), "queries")
+
+    scorer = HeadScorer(model, encoder, data.labels, words, params.prompt, size)
+    histories = data.histories[: size * (batches + 1)]
+    head = _times(lambda number: scorer.score_catalogue(histories[number * size : (number + 1) * size]), batches)
+    _report("rank the catalogue (next_item head)", size, head, "queries")
+
+
+def _times(work: Callable[[int], object], batches: int) -> Iterator[float]:
+    work(0)
+    for number in range(1, batches + 1):
+        start = time.perf_counter()
+        work(number)
+        yield time.perf_counter() - start
+
+
+def _report(what: str, size: int, seconds: Iterator[float], unit: str) -> None:
+    speeds = sorted(size / value for value in seconds)
+    typer.echo(f"{what:40s} {statistics.median(speeds):8.2f} {unit}/s  ({speeds[0]:.2f} to {speeds[-1]:.2f})")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,84 @@
+"""What every random stream gives, as small values: ``python tests/golden/make_golden.py`` writes ``golden.json`` anew.
+
+A difference means that the same parameters and seed now give other numbers: say so under "changes numbers" in the changelog.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from llara_core import seeding
+from llara_core.config import CurriculumConfig, DatasetConfig, TuneConfig
+from llara_core.data import synthetic
+from llara_core.data.candidates import sample_candidates
+from llara_core.data.preparation import prepare
+from llara_core.tuning.plan import Units, make_plan
+
+GOLDEN = Path(__file__).with_name("golden.json")
+
+DATASET = DatasetConfig.model_validate(
+    {
+        "format": "synthetic",
+        "min_rating": 3.0,
+        "min_user_interactions": 0,
+        "min_item_interactions": 0,
+        "catalogue": "interacted",
+        "max_history_len": 10,
+        "split": {"strategy": "user_chronological", "train": 0.8, "validation": 0.1},
+        "noun": "movie",
+        "verb": "watched",
+    }
+)
+TUNE = TuneConfig(
+    objective="generative",
+    epochs=1,
+    max_examples=24,
+    batch_size=4,
+    micro_batch_size=4,
+    learning_rate=1e-3,
+    warmup_share=0.1,
+    weight_decay=0.0,
+    max_grad_norm=1.0,
+    chunk_len=5,
+    warm_start_rows=4,
+    mixture=0.25,
+    gradient_checkpointing=False,
+    checkpoint_every=1,
+)
+
+
+def values() -> dict[str, Any]:
+    """The golden values, as JSON types."""
+    with tempfile.TemporaryDirectory() as scratch:
+        raw = Path(scratch) / "raw"
+        raw.mkdir()
+        synthetic.write(raw)
+        raw_hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(raw.iterdir())}
+        prepared = prepare(raw, DATASET)
+    rng = seeding.numpy_stream(0, "candidates", "synthetic", "test")
+    test = prepared.examples[prepared.examples["split"] == "test"]
+    sets = sample_candidates(
+        test, prepared.interactions, len(prepared.items), n_candidates=5, n_draws=1, exclude="all_interactions", rng=rng
+    )
+    plan = make_plan(
+        Units(n_examples=50, n_draws=2, sequence_lens=[9, 4, 12]),
+        TUNE,
+        CurriculumConfig(schedule="linear", two_stage_text_share=0.4),
+        sample_templates=True,
+        seed=0,
+    )
+    return {
+        "stream_seed": seeding.stream_seed(0, "candidates", "movielens", "test"),
+        "raw": raw_hashes,
+        "statistics": prepared.statistics,
+        "candidates": [row.tolist() for row in sets["candidates"][:3]],
+        "plan": json.loads(plan.drop(columns="p_hybrid").astype(int).to_json(orient="values")),
+    }
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(json.dumps(values(), indent=1) + "\n", encoding="utf-8")
