@@ -34,7 +34,7 @@ Entry = TypeVar("Entry")
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class RunConfig(Section):
@@ -52,6 +52,8 @@ class RunConfig(Section):
         for axis, values in self:
             if len(set(values)) != len(values):
                 raise ValueError(f"run.{axis} lists a value twice: {values}")
+        if not (self.baselines or self.recommenders or self.systems):
+            raise ValueError("run.baselines, run.recommenders and run.systems are all empty: name at least one")
         if self.systems and not self.llm_recommenders:
             raise ValueError("run.llm_recommenders is empty, but run.systems is not: name at least one recommender")
         missing = [name for name in self.llm_recommenders if name not in self.recommenders]
@@ -174,7 +176,7 @@ class LlmConfig(Section):
     )
     revision: str | None = Field(description="commit, tag or branch of a hub id; null for the others")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        description="of the frozen weights; auto: bfloat16 where the device computes in it, else float32"
+        description="of the frozen weights; auto: bfloat16 where the device computes in it, else float16 (GPU) or float32 (CPU)"
     )
     quantization: Literal["none", "8bit", "4bit"] = Field(description="bitsandbytes, CUDA only (extra `quantization`)")
 
@@ -281,6 +283,8 @@ class Params(Section):
     def _axes_have_sections(self) -> Self:
         for axis, section in (("datasets", self.datasets), ("systems", self.systems)):
             unknown = [name for name in getattr(self.run, axis) if name not in section]
+            if reserved := {"curves", "plots"} & set(section):
+                raise ValueError(f"`{axis}` may not be called {sorted(reserved)}: metrics/ has folders of that name")
             if unknown:
                 raise ValueError(f"run.{axis} names {unknown}, but `{axis}` defines only {sorted(section)}")
         return self

@@ -10,6 +10,7 @@ from pathlib import Path
 
 PARAMS = Path("params.yaml")
 LLM = Path("data/llm")
+LLM_SOURCE = "source.json"  # in a model folder: where the model came from, and its hash
 REPORT = Path("metrics")
 PLOTS = Path("metrics/plots")
 CURVES = Path("metrics/curves")  # apart from the rest of `metrics`, so that the report can depend on all of them
@@ -47,6 +48,10 @@ def recommender(dataset: str, cell: str) -> Path:
 
 def item_embeddings(dataset: str, cell: str) -> Path:
     return Path("data/item_embeddings") / dataset / f"{cell}.parquet"
+
+
+def system(name: str) -> Path:
+    return Path("data/systems") / f"{name}.json"
 
 
 def adapter(dataset: str, cell: str) -> Path:

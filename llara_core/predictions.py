@@ -96,6 +96,8 @@ def from_scores(
     Raises:
         DataError: a score is not finite, which would make the ranking arbitrary.
     """
+    # In the precision that is stored, so that the answer is always the item ranked first.
+    scores = scores.astype(np.float32)
     bad = ~np.isfinite(scores).all(axis=1)
     if bad.any():
         first = candidates.loc[bad.argmax(), c.EXAMPLE]
@@ -106,7 +108,7 @@ def from_scores(
         {
             c.EXAMPLE: candidates[c.EXAMPLE].to_numpy(),
             c.DRAW: candidates[c.DRAW].to_numpy(),
-            c.SCORES: list(scores.astype(np.float32)),
+            c.SCORES: list(scores),
             c.TEXT: pd.Series(None, index=range(len(items)), dtype="object"),
             c.PREDICTED: pd.array(items[np.arange(len(items)), scores.argmax(axis=1)], dtype="Int32"),
             c.VALID: True,

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import torch
 
 
 def stream_seed(seed: int, *names: str | int) -> int:
@@ -33,13 +29,6 @@ def stream_seed(seed: int, *names: str | int) -> int:
 def numpy_stream(seed: int, *names: str | int) -> np.random.Generator:
     """A NumPy generator for the stream ``names`` (see :func:`stream_seed`)."""
     return np.random.default_rng(stream_seed(seed, *names))
-
-
-def torch_stream(seed: int, *names: str | int) -> torch.Generator:
-    """A CPU torch generator for the stream ``names`` (see :func:`stream_seed`)."""
-    import torch
-
-    return torch.Generator().manual_seed(stream_seed(seed, *names))
 
 
 def seed_torch_globally(seed: int, *names: str | int) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 from llara_core import columns as c
 from llara_core import paths
 from llara_core.config import EvaluationConfig, RunConfig
-from llara_core.errors import DataError
+from llara_core.errors import ConfigError, DataError
 from llara_core.evaluation import metrics, significance
 from llara_core.evaluation.results import CellResults, Ground, read_cell, short_hash, user_interval
 from llara_core.seeding import numpy_stream
@@ -96,8 +96,14 @@ def compare(ground: Ground, run: RunConfig, config: EvaluationConfig) -> list[Sy
     The best recommender is the one with the highest hit ratio@1 on validation, so the choice does not profit from test.
 
     Raises:
+        ConfigError: the axes name no system.
         DataError: predictions are missing, incomplete, or answer other candidate sets.
     """
+    if not systems_of(run):
+        raise ConfigError(
+            f"{paths.PARAMS}: run.baselines, run.recommenders and run.systems are all empty, so there is nothing to compare; "
+            "name at least one system"
+        )
     answers = [(system.kind, seeds) for system in systems_of(run) for seeds in _by_mode(ground, system)]
     require_same_candidates([cell for _, seeds in answers for cell in seeds])
     rows = [_summarise(kind, seeds, config) for kind, seeds in answers]

@@ -23,7 +23,7 @@ def hit_ratio_figure(results: Sequence[SystemResult], n_candidates: int, confide
     """Test hit ratio@1 of every system as bars with intervals, and chance level.
 
     Args:
-        results: in the order of the report, drawn from top to bottom.
+        results: at least one, in the order of the report, drawn from top to bottom.
         n_candidates: per set; chance is its inverse.
         confidence: of the intervals.
     """

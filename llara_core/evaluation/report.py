@@ -22,10 +22,11 @@ from llara_core.curves import HYBRID_SHARE, LEARNING_RATE, LOSS, OBJECTIVE_LOSS,
 from llara_core.evaluation import paper, plots
 from llara_core.evaluation.comparison import SystemResult, compare, systems_of
 from llara_core.evaluation.curves import Curves, joined, read_curves
+from llara_core.evaluation.paper import PaperResult
 from llara_core.evaluation.results import read_ground, short_hash
-from llara_core.evaluation.tables import COLUMNS, plain_text
+from llara_core.evaluation.tables import plain_text, report_columns
 
-LIBRARIES = ("numpy", "pandas", "scikit-learn", "torch", "transformers", "peft")
+LIBRARIES = ("numpy", "pandas", "torch", "transformers", "peft")
 TEMPLATES = {"md": "report.md.jinja", "html": "report.html.jinja"}
 
 
@@ -40,6 +41,7 @@ class DatasetReport:
         llm_curves: tuning curves of the LLM systems.
         candidates_hash: of the held-out candidate sets.
         protocol: how it was measured, in sentences.
+        published: the paper's rows for this dataset, none where the paper does not have it.
     """
 
     name: str
@@ -48,6 +50,7 @@ class DatasetReport:
     llm_curves: Curves
     candidates_hash: str
     protocol: list[str]
+    published: Sequence[PaperResult]
 
 
 def write(reports: Sequence[DatasetReport], params: Params) -> None:
@@ -79,7 +82,7 @@ def render(reports: Sequence[DatasetReport], params: Params, form: str) -> str:
     template = environment.from_string(files(__package__).joinpath(TEMPLATES[form]).read_text(encoding="utf-8"))
     return template.render(
         reports=reports,
-        columns=COLUMNS,
+        columns={report.name: report_columns(report.published) for report in reports},
         paper=paper,
         confidence=f"{params.evaluation.confidence:.0%}",
         llm=params.llm.model,
@@ -91,7 +94,8 @@ def render(reports: Sequence[DatasetReport], params: Params, form: str) -> str:
 def terminal(reports: Sequence[DatasetReport]) -> str:
     """The results of all datasets as plain text."""
     return "\n".join(
-        f"\n{report.name}, test split, candidate sets {short_hash(report.candidates_hash)}\n\n{plain_text(report.results)}\n"
+        f"\n{report.name}, test split, candidate sets {short_hash(report.candidates_hash)}\n\n"
+        f"{plain_text(report.results, report.published)}\n"
         for report in reports
     )
 
@@ -148,6 +152,7 @@ def _dataset_report(params: Params, dataset: str) -> DatasetReport:
         llm_curves=read_curves(dataset, cells["llm"]),
         candidates_hash=ground.candidates_hash,
         protocol=protocol(params, dataset),
+        published=paper.TABLE_2.get(params.dataset(dataset).format, ()),
     )
 
 

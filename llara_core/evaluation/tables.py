@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from llara_core.evaluation import paper
 from llara_core.evaluation.comparison import SystemResult
+from llara_core.evaluation.paper import PaperResult
 
 MISSING = "-"
 OBJECTIVES = {"generative": "generative (paper)", "next_item": "next item (ours)", "none": MISSING}
@@ -104,11 +106,43 @@ TERMINAL_COLUMNS = (
 )
 
 
-def plain_text(results: Sequence[SystemResult]) -> str:
-    """The results for a terminal of :data:`TERMINAL_WIDTH` columns."""
-    cells = [[column.heading for column in TERMINAL_COLUMNS]]
-    cells += [[column.text(result) for column in TERMINAL_COLUMNS] for result in results]
-    widths = [max(len(row[place]) for row in cells) for place in range(len(TERMINAL_COLUMNS))]
+def report_columns(published: Sequence[PaperResult]) -> list[Column]:
+    """:data:`COLUMNS`, with the paper's hit ratio@1 beside ours where the paper has the dataset."""
+    meaning = "of the same system in the paper, measured on other candidate sets: no test against ours; valid: where not 1"
+    return _with_paper(COLUMNS, published, Column("HR@1 in the paper", meaning, lambda result: _published(result, published)))
+
+
+def plain_text(results: Sequence[SystemResult], published: Sequence[PaperResult]) -> str:
+    """The results for a terminal of :data:`TERMINAL_WIDTH` columns; the paper's are left out where they do not fit.
+
+    Args:
+        results: a line each.
+        published: the paper's rows for this dataset; may be empty.
+    """
+    beside = Column("paper*", "", lambda result: _published(result, published).partition(" ")[0])
+    text = _aligned(results, _with_paper(TERMINAL_COLUMNS, published, beside))
+    if not published or len(max(text.splitlines(), key=len)) > TERMINAL_WIDTH:
+        return _aligned(results, TERMINAL_COLUMNS)
+    return f"{text}\n\n* HR@1 of the same system in the paper, measured on other candidate sets"
+
+
+def _published(result: SystemResult, published: Sequence[PaperResult]) -> str:
+    row = paper.counterpart(result, published)
+    if row is None:
+        return ""
+    return f"{row.hit_ratio:.4f}" if row.valid_ratio == 1 else f"{row.hit_ratio:.4f} (valid {row.valid_ratio:.4f})"
+
+
+def _with_paper(columns: Sequence[Column], published: Sequence[PaperResult], beside: Column) -> list[Column]:
+    """``columns`` with ``beside`` after the hit ratio@1, if anything is published."""
+    place = [column.heading for column in columns].index("HR@1") + 1
+    return [*columns[:place], *([beside] if published else []), *columns[place:]]
+
+
+def _aligned(results: Sequence[SystemResult], columns: Sequence[Column]) -> str:
+    cells = [[column.heading for column in columns]]
+    cells += [[column.text(result) for column in columns] for result in results]
+    widths = [max(len(row[place]) for row in cells) for place in range(len(columns))]
     gap = "  " if sum(widths) + 2 * len(widths) <= TERMINAL_WIDTH else " "
     lines = [gap.join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     return "\n".join([lines[0], gap.join("-" * width for width in widths), *lines[1:]])

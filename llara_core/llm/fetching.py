@@ -9,10 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from llara_core import tables
+from llara_core import paths, tables
 from llara_core.data.sources import fetch_registry_member
 from llara_core.errors import ModelError
-from llara_core.llm.loading import SOURCE_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +38,8 @@ def fetch_llm(model: str, revision: str | None, destination: Path) -> None:
     local = Path(model).expanduser()
     with tables.atomic_path(destination) as staged:
         staged.mkdir()
+        if revision is not None and (model.startswith("embedded:") or local.is_dir()):
+            raise ModelError(f"llm.revision: {revision!r} belongs to a hub id, but llm.model is {model!r}; set it to null")
         if model.startswith("embedded:"):
             if model != EMBEDDED:
                 raise ModelError(f"llm.model: {model!r} is not embedded; the only embedded model is {EMBEDDED!r}")
@@ -51,7 +52,7 @@ def fetch_llm(model: str, revision: str | None, destination: Path) -> None:
             _fetch_hub(model, revision, staged)
         _check_complete(staged, model)
         facts = {"model": local.resolve().name if local.is_dir() else model, "revision": revision}
-        tables.write_json(staged / SOURCE_FILE, {**facts, "sha256": _fingerprint(staged)})
+        tables.write_json(staged / paths.LLM_SOURCE, {**facts, "sha256": _fingerprint(staged)})
 
 
 def _fetch_embedded(folder: Path) -> None:
@@ -84,7 +85,7 @@ def _copy_folder(source: Path, folder: Path) -> None:
             f"llm.model: {source} holds no *.safetensors weights; save the model with `save_pretrained(folder)` of transformers"
         )
     # The weights of some models lie there in two formats; only the safetensors are read.
-    ignore = shutil.ignore_patterns("*.bin", "*.pth", "*.pt", "*.gguf", ".git", ".cache", SOURCE_FILE)
+    ignore = shutil.ignore_patterns("*.bin", "*.pth", "*.pt", "*.gguf", ".git", ".cache", paths.LLM_SOURCE)
     shutil.copytree(source, folder, ignore=ignore, dirs_exist_ok=True)
 
 

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from llara_core import tables
+from llara_core import paths, tables
 from llara_core.config import LlmConfig
 from llara_core.errors import ModelError
 
 logger = logging.getLogger(__name__)
-
-SOURCE_FILE = "source.json"
 
 
 def device() -> torch.device:
@@ -24,7 +23,13 @@ def device() -> torch.device:
 
 
 def compute_dtype(dtype: str) -> torch.dtype:
-    """The dtype that ``llm.dtype`` means on this machine."""
+    """The dtype that ``llm.dtype`` means on this machine.
+
+    Raises:
+        ModelError: float16 without a GPU, which neither computes nor trains in it.
+    """
+    if dtype == "float16" and not torch.cuda.is_available():
+        raise ModelError("llm.dtype: float16 needs a GPU; use auto, bfloat16 or float32 on this machine")
     if dtype != "auto":
         resolved: torch.dtype = getattr(torch, dtype)
         return resolved
@@ -66,8 +71,10 @@ def load_base_model(folder: Path, config: LlmConfig) -> Any:
         model, report = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{folder}: cannot be loaded as a causal language model: {error}") from error
+    if not (hasattr(model, "model") and hasattr(model, "lm_head")):
+        raise ModelError(f"{folder}: {type(model).__name__} is not of the Llama family (no `model` and `lm_head`); use another")
     if report["missing_keys"]:
         raise ModelError(f"{folder}: the weights are incomplete, e.g. {sorted(report['missing_keys'])[:3]} are missing")
     if not options:
@@ -81,11 +88,11 @@ def load_base_model(folder: Path, config: LlmConfig) -> Any:
 def fingerprint(folder: Path) -> str:
     """What identifies the base model in provenance: the hash that ``fetch_llm`` wrote."""
     _check_fetched(folder)
-    return str(tables.read_json(folder / SOURCE_FILE)["sha256"])
+    return str(tables.read_json(folder / paths.LLM_SOURCE)["sha256"])
 
 
 def _check_fetched(folder: Path) -> None:
-    if not (folder / SOURCE_FILE).is_file():
+    if not (folder / paths.LLM_SOURCE).is_file():
         raise ModelError(f"{folder}: no language model here; run `dvc repro fetch_llm`")
 
 

@@ -76,7 +76,8 @@ def make_plan(
     rows = np.empty((len(next_item), 4), dtype=np.int64)
     for objective in (False, True):
         rows[next_item == objective] = _take(epochs[objective], int((next_item == objective).sum()))
-    p = np.array([schedule(curriculum)(k / len(rows)) for k in range(len(rows))])
+    p_of = schedule(curriculum)
+    p = np.array([p_of(k / len(rows)) for k in range(len(rows))])
     return pd.DataFrame(
         {
             "next_item": next_item,

@@ -15,6 +15,7 @@ import torch
 
 from llara_core import seeding
 from llara_core.config import LlmConfig, SystemConfig
+from llara_core.curves import write_curves
 from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.prompts.rendering import Words
@@ -38,6 +39,7 @@ def tune(
     hashes: dict[str, str],
     llm_folder: Path,
     adapter_folder: Path,
+    curves_folder: Path,
     scratch: Path,
 ) -> Curves:
     """Tune one system and write its adapter; killed and started again, it goes on where it was.
@@ -51,14 +53,17 @@ def tune(
         hashes: of the inputs, ``data`` and ``item_embeddings``.
         llm_folder: the base model.
         adapter_folder: where the finished adapter goes.
+        curves_folder: where its curves go.
         scratch: root of the checkpoint folders; this run's own is deleted when it ends.
 
     Returns:
-        The curves of :func:`llara_core.tuning.trainer.train`.
+        The curves as written, see :func:`llara_core.tuning.trainer.train`.
     """
     dataset, system, recommender, seed = cell
     units = Units(len(data.targets), _n_draws(data), [len(sequence) for sequence in data.sequences])
     plan = make_plan(units, config.tune, config.curriculum, sample_templates=config.prompt.templates == "sampled", seed=seed)
+    if config.prompt.representation != "hybrid":
+        plan = plan.assign(p_hybrid=0.0, hybrid=False)  # an ablation without a hard task has no curriculum to walk
     logger.info("%d rows, %d of them next_item, %d hybrid", len(plan), plan["next_item"].sum(), plan["hybrid"].sum())
 
     seeding.seed_torch_globally(seed, "tune", *cell[:3])
@@ -91,6 +96,8 @@ def tune(
     curves = train(model, plan, rows, encoder, config.tune, seed=seed, scratch=checkpoints)
     adapters.save_adapter(adapter_folder, model, facts)
     adapters.assert_round_trip(adapter_folder, model)
+    write_curves(curves_folder, curves)
+    # Last of all: a run that is killed before this line can still be resumed.
     shutil.rmtree(checkpoints, ignore_errors=True)
     return curves
 

@@ -17,7 +17,7 @@ from llara_core.llm.hybrid import HybridLM
 from llara_core.prompts.rendering import answer_text, render_ranking
 from tests.helpers.llm import LABELS, N_ITEMS, WORDS, make_encoder, make_model
 
-N_QUERIES, N_NEW = 7, 6
+N_QUERIES, N_NEW = 8, 6
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def queries() -> list[Query]:
 
 @pytest.fixture(scope="module")
 def answers(model: HybridLM, encoder: PromptEncoder, queries: list[Query]) -> Answers:
-    return answer_queries(model, encoder, queries, batch_size=7, max_new_tokens=N_NEW)
+    return answer_queries(model, encoder, queries, batch_size=N_QUERIES, max_new_tokens=N_NEW)
 
 
 @torch.inference_mode()
@@ -121,7 +121,7 @@ def _greedy_by_hand(model: HybridLM, encoder: PromptEncoder, query: Query) -> li
     return tokens
 
 
-@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("batch_size", [1, 7])
 def test_answers_do_not_depend_on_the_batch_size(
     model: HybridLM, encoder: PromptEncoder, queries: list[Query], answers: Answers, batch_size: int
 ) -> None:

@@ -123,6 +123,7 @@ def test_dvc_yaml_and_paths_agree() -> None:
             written.add(Path(re.sub(r"\$\{item\.(\w+)\}", lambda match: coordinates[match[1]], path)))
     llm = paths.llm_cell("s", "r", 0)
     expected = {paths.raw("d"), paths.prepared("d"), paths.candidates("d"), paths.statistics("d"), paths.LLM}
+    expected |= {paths.system("s")}
     expected |= {paths.recommender("d", "r-0"), paths.item_embeddings("d", "r-0"), paths.adapter("d", llm)}
     expected |= {paths.predictions("d", cell) for cell in ("b", "r-0", llm, paths.fused_cell(llm))}
     expected |= {paths.metrics("d", cell) for cell in ("b", "r-0", llm, paths.fused_cell(llm))}

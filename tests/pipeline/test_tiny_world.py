@@ -72,7 +72,7 @@ def test_another_schedule_re_runs_tuning_and_what_follows(world: World, tmp_path
     copy = tiny_world.clone(world, tmp_path / "clone", with_cache=True)
     output = copy.dvc("exp", "run", "--set-param", "curriculum.schedule=direct")
     assert {"tune", "predict_llm"} <= stages_run(output)
-    assert stages_run(output) <= {"tune", "predict_llm", "fuse", "evaluate_llm", "evaluate_fused", "report"}
+    assert stages_run(output) <= {"resolve_system", "tune", "predict_llm", "fuse", "evaluate_llm", "evaluate_fused", "report"}
     assert "schedule: direct" in (copy.root / "params.yaml").read_text()
 
 

@@ -124,10 +124,25 @@ def test_a_quoted_number_is_a_number_too(params_with: Callable[[Edit], Path]) ->
 
 def test_empty_axes_are_legal(params_with: Callable[[Edit], Path]) -> None:
     def edit(raw: dict[str, Any]) -> None:
-        raw["run"].update(baselines=[], recommenders=[], llm_recommenders=[], systems=[])
+        raw["run"].update(recommenders=[], llm_recommenders=[], systems=[])
 
     params = load_params(params_with(edit))
     assert params.run.recommenders == []
+
+
+def test_without_any_system_there_is_nothing_to_compare(params_with: Callable[[Edit], Path]) -> None:
+    def edit(raw: dict[str, Any]) -> None:
+        raw["run"].update(baselines=[], recommenders=[], llm_recommenders=[], systems=[])
+
+    with pytest.raises(ConfigError, match="are all empty: name at least one"):
+        load_params(params_with(edit))
+
+
+def test_numbers_are_finite_and_metrics_folders_are_reserved(params_with: Callable[[Edit], Path]) -> None:
+    with pytest.raises(ConfigError, match=r"tune\.learning_rate: .*finite"):
+        load_params(params_with(lambda raw: raw["tune"].update(learning_rate=float("inf"))))
+    with pytest.raises(ConfigError, match="`datasets` may not be called"):
+        load_params(params_with(lambda raw: raw["datasets"].update(plots=raw["datasets"]["movielens"])))
 
 
 @pytest.mark.parametrize("axis", ["datasets", "seeds"])

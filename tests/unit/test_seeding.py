@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import torch
 
-from llara_core.seeding import numpy_stream, seed_torch_globally, stream_seed, torch_stream
+from llara_core.seeding import numpy_stream, seed_torch_globally, stream_seed
 
 
 def test_a_stream_depends_on_seed_and_every_name() -> None:
@@ -38,12 +38,6 @@ def test_drawing_more_from_one_stream_leaves_another_alone() -> None:
     before = numpy_stream(0, "test").integers(1000, size=5)
     numpy_stream(0, "train").integers(1000, size=100)
     assert np.array_equal(numpy_stream(0, "test").integers(1000, size=5), before)
-
-
-def test_torch_streams_repeat() -> None:
-    first = torch.rand(4, generator=torch_stream(0, "a"))
-    assert torch.equal(first, torch.rand(4, generator=torch_stream(0, "a")))
-    assert not torch.equal(first, torch.rand(4, generator=torch_stream(0, "b")))
 
 
 def test_global_seeding_fixes_initialisation() -> None:

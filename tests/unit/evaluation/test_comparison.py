@@ -4,7 +4,7 @@ import pytest
 
 from llara_core import columns as c
 from llara_core import paths
-from llara_core.errors import DataError
+from llara_core.errors import ConfigError, DataError
 from llara_core.evaluation import comparison, metrics, results
 from llara_core.evaluation.comparison import compare
 
@@ -44,6 +44,12 @@ def test_the_reference_is_not_chosen_on_test(world) -> None:
     assert rows["popularity"].is_reference
     assert rows["popularity"].test["hit_ratio@1"] == 0.0
     assert rows["sasrec"].difference.mean == 1.0
+
+
+def test_nothing_to_compare_is_an_error(world) -> None:
+    run = world.params.run.model_copy(update={"baselines": [], "recommenders": [], "llm_recommenders": [], "systems": []})
+    with pytest.raises(ConfigError, match=r"params\.yaml: run\.baselines, run\.recommenders and run\.systems are all empty"):
+        comparison.compare(results.read_ground("movielens"), run, world.params.evaluation)
 
 
 def test_user_differences_use_common_draws_and_average_seeds() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,52 @@ def test_pages_name_every_system_the_protocol_and_the_papers_figures(filled) -> 
         assert all(word in page for word in ("other candidate sets", "never interacted with", "80% / 10% / 10%", "reference"))
 
 
+def rows_of(page: str) -> dict[tuple[str, str], dict[str, str]]:
+    """The rows of a Markdown page's table of systems by system and mode; heading to text without emphasis."""
+    lines = page.replace("*", "").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("| System | Answers by"))
+    heading, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[start : lines.index("", start)]]
+    return {(row[0], row[1]): dict(zip(heading, row, strict=True)) for row in rows}
+
+
+def test_the_papers_figures_stand_beside_their_counterparts_and_the_others_below(filled) -> None:
+    filled.put("llara-sasrec-0", "llara-sasrec", filled.target_is(2), mode="generate", draws=1, objective="generative")
+    pages = written(filled)
+    page = pages["report.md"].decode()
+    assert {key: row["HR@1 in the paper"] for key, row in rows_of(page).items()} == {
+        ("popularity", "score"): "",
+        ("sasrec", "score"): "0.3444",
+        ("llara-sasrec", "generate"): "0.4421 (valid 0.9684)",
+        ("llara-sasrec", "score"): "",
+        ("fused-llara-sasrec (LLM weight 0.30)", "fused"): "",
+    }
+    below = page[page.index("### Further systems of the paper") :]
+    assert "| LLaRA (SASRec) |" not in below
+    assert "| SASRec |" not in below
+    # What was not run here is no counterpart: the list is complete.
+    for row in ("| TALLRec | 0.3895 | 0.9263 |", "| MoRec | 0.2822 | 1.0000 |", "| LLaRA (Caser) | 0.4737 | 0.9684 |"):
+        assert row in below
+    html = pages["report.html"].decode()
+    assert html.count("0.4421 (valid 0.9684)") == 1
+    assert html.count("0.3444") == 1
+    assert '<th scope="row">TALLRec</th><td>0.3895</td>' in html
+
+
+def test_another_objective_has_no_counterpart(filled) -> None:
+    filled.put("llara-sasrec-0", "llara-sasrec", filled.target_is(2), mode="generate", draws=1, objective="next_item")
+    assert rows_of(written(filled)["report.md"].decode())["llara-sasrec", "generate"]["HR@1 in the paper"] == ""
+
+
+def test_a_dataset_that_the_paper_does_not_have_has_no_column_for_it(filled) -> None:
+    (built,) = report.build(filled.params)
+    other = [replace(built, published=paper.TABLE_2.get("synthetic", ()))]
+    for form in ("md", "html"):
+        page = report.render(other, filled.params, form)
+        assert "HR@1 in the paper" not in page
+        assert paper.SOURCE not in page
+    assert "paper" not in report.terminal(other)
+
+
 def test_html_page_is_self_contained_and_describes_its_figures(filled) -> None:
     page = written(filled)["report.html"].decode()
     assert page.count('<img src="data:image/png;base64,') == 3 == page.count(' alt="')
@@ -90,5 +137,19 @@ def test_terminal_table_fits_and_has_a_line_per_system(filled) -> None:
     filled.put("fused-llara-sasrec-0", f"fused-{long}", filled.target_is(1), mode="fused")
     lines = report.terminal(report.build(filled.params)).splitlines()
     assert max(map(len, lines)) <= TERMINAL_WIDTH
-    table = lines[lines.index(next(line for line in lines if line.startswith("system"))) + 2 :]
-    assert [line.split()[0] for line in table if line] == ["popularity", "sasrec", long, "llara-sasrec", f"fused-{long}"]
+    start = lines.index(next(line for line in lines if line.startswith("system")))
+    table = lines[start + 2 : lines.index("", start)]
+    assert [line.split()[0] for line in table] == ["popularity", "sasrec", long, "llara-sasrec", f"fused-{long}"]
+    place = lines[start].index("paper*")
+    assert [line[place : place + 6].strip() for line in table] == ["", "0.3444", "", "", ""]
+    assert "other candidate sets" in lines[-1]
+
+
+def test_terminal_table_leaves_the_papers_figures_out_where_they_do_not_fit(filled) -> None:
+    filled.put("sasrec-0", "sasrec", filled.target_is(1))
+    long = "fused-" + 22 * "x" + "-sasrec"
+    filled.put("fused-llara-sasrec-0", long, filled.target_is(1), mode="constrained")
+    text = report.terminal(report.build(filled.params))
+    assert max(map(len, text.splitlines())) <= TERMINAL_WIDTH
+    assert long in text
+    assert "paper" not in text

@@ -19,7 +19,7 @@ from llara_core.llm.hybrid import HybridLM
 from tests.helpers.llm import LABELS, N_ITEMS, WORDS, adapter_facts, make_encoder, make_model, system_config
 
 CHAT = "{% for m in messages %}<turn>{{ m.content }}</turn>{% endfor %}<turn>assistant:"
-HISTORIES = [[0], [1, 2, 3], [4, 5], [6, 7, 8, 9, 10], [11, 0], [2], [3, 1]]
+HISTORIES = [[0], [1, 2, 3], [4, 5], [6, 7, 8, 9, 10], [11, 0], [2], [3, 1], [8, 5, 4]]
 PROMPT = system_config().prompt
 
 

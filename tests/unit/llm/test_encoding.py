@@ -77,7 +77,8 @@ def test_answers_continue_the_prompt_and_end(tiny_llama: Path, answer: str, chat
 def test_chat_template_frames_the_prompt(tiny_llama: Path) -> None:
     encoder = make_encoder(tiny_llama, chat_template=CHAT)
     ids = encoder.prompt_ids(render_history([0, 1], LABELS, WORDS, "index", 0))
-    assert encoder.tokenizer.decode(ids) == "<turn>user\nThis user has watched 0, 1</turn>\n<turn>assistant\n"
+    read = "This user has watched 0<|placeholder|>, 1<|placeholder|>"
+    assert encoder.tokenizer.decode(ids) == f"<turn>user\n{read}</turn>\n<turn>assistant\n"
 
 
 def test_missing_chat_template_and_a_template_without_the_message_are_errors(tiny_llama: Path) -> None:

@@ -40,6 +40,7 @@ def _tune(tiny_llama: Path, root: Path, config: SystemConfig, name: str = "cell"
         "hashes": {"data": "data-hash", "item_embeddings": "vectors-hash"},
         "llm_folder": tiny_llama,
         "adapter_folder": root / name,
+        "curves_folder": root / f"{name}-curves",
         "scratch": root / "scratch",
     } | changes
     return tune.tune(config, LLM, training_data(), item_vectors(), **arguments)
@@ -142,7 +143,7 @@ def test_tuning_lowers_the_loss(tiny_llama: Path, tmp_path: Path, monkeypatch: p
     """Users walk along a cycle of items, so the next item can be learnt; the tied embeddings must allow confident answers."""
     monkeypatch.setattr(tune.loading, "load_base_model", lambda folder, config: make_base(folder))
     config = system_config(tune={"objective": objective, "epochs": 40, "max_examples": 240, "checkpoint_every": 1000})
-    loss = list(_tune(tiny_llama, tmp_path, config)["train/loss_generative"].values())
+    loss = list(_tune(tiny_llama, tmp_path, config)[f"train/loss_{objective}"].values())
     assert len(loss) == 60
     assert sum(loss[-10:]) < 0.7 * sum(loss[:10])
 
@@ -168,7 +169,7 @@ def test_micro_batches_accumulate_to_the_batch(tiny_llama: Path, tmp_path: Path)
     losses = []
     for size in (4, 1):
         tuned = {"objective": "next_item", "micro_batch_size": size, "chunk_len": 2, "max_examples": 12}
-        losses.append(_tune(tiny_llama, tmp_path, system_config(tune=tuned), name=str(size))["train/loss_generative"])
+        losses.append(_tune(tiny_llama, tmp_path, system_config(tune=tuned), name=str(size))["train/loss_next_item"])
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
@@ -205,11 +206,15 @@ def test_curves_split_the_losses_of_a_mixed_run(tiny_llama: Path, tmp_path: Path
     steps = sorted([*curves["train/loss_next_item"], *curves["train/loss_generative"]])
     assert steps == list(range(7))
     assert 0 in curves["train/loss_next_item"]
-    assert "train/loss" not in curves
     share, p = curves["curriculum/hybrid_share"], curves["curriculum/p_hybrid"]
     assert list(p.values()) == pytest.approx([sum(range(4 * step, 4 * step + 4)) / 4 / 28 for step in range(7)])
-    assert curves["curriculum/expected_share"][6] == pytest.approx(sum(range(28)) / 28 / 28)
-    assert 0 <= share[6] <= 1
+    assert list(share) == list(p)
+    assert all(0 <= value <= 1 for value in share.values())
+
+
+def test_without_hybrid_prompts_there_is_no_curriculum(tiny_llama: Path, tmp_path: Path) -> None:
+    curves = _tune(tiny_llama, tmp_path, system_config(prompt={"representation": "text"}))
+    assert set(curves["curriculum/p_hybrid"].values()) == set(curves["curriculum/hybrid_share"].values()) == {0.0}
 
 
 def test_learning_rate_rises_from_a_hundredth_and_falls_to_zero() -> None:
