@@ -10,6 +10,7 @@ RATING = "rating"
 SPLIT = "split"
 
 RAW_ITEM = "raw_id"
+RAW_TITLE = "raw_title"
 TITLE = "title"
 LABEL = "label"
 N_INTERACTIONS = "n_interactions"

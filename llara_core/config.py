@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -88,21 +88,116 @@ class SplitConfig(Section):
         return self
 
 
-class DatasetConfig(Section):
-    format: Literal["movielens_100k", "synthetic"] = Field(
-        description="movielens_100k: the GroupLens archive; synthetic: a small planted world made on the spot, "
-        "for trials and tests"
-    )
-    min_rating: float = Field(description="interactions rated lower are dropped; 0 keeps all")
+class DatasetSection(Section):
+    """What every data set has, whatever its format."""
+
+    max_history_len: PositiveInt = Field(description="previous items per example")
+    noun: str = Field(min_length=1, description="what an item is called in prompts, e.g. movie")
+    verb: str = Field(min_length=1, description="what a user has done with an item, e.g. watched")
+
+
+class LogSection(DatasetSection):
+    """Data sets that come as interactions, to be filtered and split here."""
+
     min_user_interactions: Annotated[int, Field(ge=0)] = Field(description="users with fewer are dropped")
     min_item_interactions: Annotated[int, Field(ge=0)] = Field(description="items with fewer are dropped")
     catalogue: Literal["interacted", "full"] = Field(
         description="interacted: items with at least one kept interaction; full: every item of the raw item file"
     )
-    max_history_len: PositiveInt = Field(description="previous items per example")
     split: SplitConfig
-    noun: str = Field(min_length=1, description="what an item is called in prompts, e.g. movie")
-    verb: str = Field(min_length=1, description="what a user has done with an item, e.g. watched")
+
+
+class RatedSection(LogSection):
+    min_rating: float = Field(description="interactions rated lower are dropped; 0 keeps all")
+
+
+class MovieLensConfig(RatedSection):
+    """The GroupLens archive of 100,000 ratings."""
+
+    format: Literal["movielens_100k"]
+
+
+class SyntheticConfig(RatedSection):
+    """A small planted world in the layout of MovieLens 100K, made on the spot, for trials and tests."""
+
+    format: Literal["synthetic"]
+
+
+class LastFmConfig(LogSection):
+    """The GroupLens archive HetRec 2011 Last.fm 2K; tagging an artist is the interaction."""
+
+    format: Literal["lastfm_2k"]
+    order: Literal["file", "timestamp"] = Field(
+        description="of a user's sequence. file: by artist id, as the released data have it; timestamp: by the date of the tag"
+    )
+
+    @model_validator(mode="after")
+    def _periods_need_time(self) -> Self:
+        if self.order == "file" and self.split.strategy == "global_time":
+            raise ValueError("split.strategy global_time cuts sequences by time and needs order: timestamp")
+        return self
+
+
+class SubsampleConfig(Section):
+    users: Annotated[float, Field(gt=0, le=1)] = Field(description="share of the users that is kept; 1 keeps all")
+    items: Annotated[float, Field(gt=0, le=1)] = Field(description="share of the items that is kept; 1 keeps all")
+    seed: Seed
+
+
+class SteamConfig(LogSection):
+    """The review and game files of the McAuley lab, UCSD; a review is the interaction."""
+
+    format: Literal["steam"]
+    subsample: SubsampleConfig = Field(description="random part of users and items, drawn after the minimum counts")
+
+
+class ColumnsConfig(Section):
+    """What the columns of an own log are called."""
+
+    user: str = Field(min_length=1, description="user id, in the interactions")
+    item: str = Field(min_length=1, description="item id, in the interactions")
+    time: str = Field(min_length=1, description="time of the interaction")
+    rating: str | None = Field(description="rating of the interaction; null where there is none")
+    item_id: str = Field(min_length=1, description="item id, in the items")
+    title: str = Field(min_length=1, description="item title, in the items")
+
+
+class OwnLogConfig(RatedSection):
+    """Own files, in ``data/own/<data set>/``."""
+
+    format: Literal["log"]
+    interactions: str = Field(min_length=1, description=".csv, .csv.gz or .parquet file, or a folder of .parquet files")
+    items: str = Field(min_length=1, description="likewise; one row per item")
+    separator: str = Field(min_length=1, max_length=1, description="between the fields of CSV files")
+    encoding: str = Field(min_length=1, description="of CSV files, e.g. utf-8, cp1252")
+    columns: ColumnsConfig
+    time_format: str = Field(
+        min_length=1, description="seconds or milliseconds (since 1970, UTC), iso8601, or a pattern such as %d/%m/%Y %H:%M"
+    )
+    min_counts: Literal["once", "k_core"] = Field(
+        description="how the minimum counts are met. once: items, then users, one pass; k_core: repeated until both hold"
+    )
+    repeats: Literal["keep", "first"] = Field(
+        description="several interactions of a user with one item. keep: all (but for exact duplicates); first: the earliest"
+    )
+
+
+class ReleasedFramesConfig(DatasetSection):
+    """The frames that the paper's authors publish, in ``data/own/<data set>/``: their very rows, split by them."""
+
+    format: Literal["released_frames"]
+    train: str = Field(min_length=1, description="file name of the training frame, e.g. train_data.df")
+    validation: str = Field(min_length=1, description="of the validation frame, e.g. Val_data.df")
+    test: str = Field(min_length=1, description="of the test frame, e.g. Test_data.df")
+    names: str = Field(
+        min_length=1, description="u.item (its ids minus 1 are the frames'), or an id::name file such as id2name.txt"
+    )
+
+
+DatasetConfig = MovieLensConfig | SyntheticConfig | LastFmConfig | SteamConfig | OwnLogConfig | ReleasedFramesConfig
+DATASET_FORMATS: dict[Any, type[DatasetSection]] = {
+    get_args(section.model_fields["format"].annotation)[0]: section for section in get_args(DatasetConfig)
+}
 
 
 class DrawsConfig(Section):
@@ -157,6 +252,7 @@ class RecommendersConfig(Section):
     )
     max_epochs: PositiveInt
     patience: PositiveInt = Field(description="epochs without a better validation score until training stops")
+    max_validation_positions: PositiveInt = Field(description="positions that the validation score is taken over, at most")
     gru4rec: Gru4RecConfig
     caser: CaserConfig
     sasrec: SasRecConfig
@@ -258,7 +354,7 @@ class SystemConfig(Section):
 class Params(Section):
     run: RunConfig
     download: DownloadConfig
-    datasets: dict[Name, DatasetConfig]
+    datasets: dict[Name, Annotated[DatasetConfig, Field(discriminator="format")]]
     candidates: CandidatesConfig
     recommenders: RecommendersConfig
     llm: LlmConfig
@@ -291,6 +387,12 @@ class Params(Section):
 
     def dataset(self, name: str) -> DatasetConfig:
         return _entry("dataset", self.datasets, name)
+
+    def exclusion(self, dataset: str) -> str:
+        """Which items are never negatives: ``candidates.exclude``; but in released frames, which tell nothing of a user but
+        histories, always ``last_interactions``."""
+        frames = isinstance(self.dataset(dataset), ReleasedFramesConfig)
+        return "last_interactions" if frames else self.candidates.exclude
 
     def system(self, name: str) -> SystemConfig:
         return _entry("system", self.systems, name)
@@ -334,18 +436,28 @@ def _entry(kind: str, section: dict[str, Entry], name: str) -> Entry:
 def _explain(path: Path, error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"] if part != "[key]") or "(whole file)"
+        location = _location(problem["loc"])
+        key = ".".join(str(part) for part in location if part != "[key]") or "(whole file)"
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             message = f"unknown key{_suggestion(problem['loc'])}"
         elif problem["type"] == "missing":
             message = "missing"
+        elif problem["type"] == "union_tag_not_found":
+            key, message = f"{key}.format", "missing"
+        elif problem["type"] == "union_tag_invalid":
+            key, message = f"{key}.format", f"Input should be {problem['ctx']['expected_tags']}, got {problem['ctx']['tag']!r}"
         elif problem["type"] not in {"value_error"}:
             message += f", got {problem['input']!r}"
         lines.append(f"  {key}: {message}")
     # A mistake in a global section also shows in every system that inherits it; saying it once is enough.
     unique = [line for line in dict.fromkeys(lines) if not _inherited(line, lines)]
     return f"{path}: {len(unique)} problem(s)\n" + "\n".join(unique)
+
+
+def _location(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """The keys as they stand in the file: without the format, which pydantic adds behind the name of a data set."""
+    return location[:2] + location[3:] if location[:1] == ("datasets",) else location
 
 
 def _inherited(line: str, lines: list[str]) -> bool:
@@ -359,8 +471,10 @@ def _suggestion(location: tuple[int | str, ...]) -> str:
         field = getattr(section, "model_fields", {}).get(part)
         if field is not None:
             section = field.annotation
-        elif part in location:  # a name inside `datasets` or `systems`
-            section = getattr(section, "__args__", (None,))[-1]
+        elif part in DATASET_FORMATS:
+            section = DATASET_FORMATS[part]
+        elif get_args(section):  # a name inside `systems`
+            section = get_args(section)[-1]
     known = list(getattr(section, "model_fields", {}))
     near = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(known)}" if known else ""

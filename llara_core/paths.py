@@ -20,6 +20,11 @@ def raw(dataset: str) -> Path:
     return Path("data/raw") / dataset
 
 
+def own(dataset: str) -> Path:
+    """Folder for a user's own files, which no stage writes."""
+    return Path("data/own") / dataset
+
+
 def prepared(dataset: str) -> Path:
     """Folder with ``interactions.parquet``, ``items.parquet`` and ``examples.parquet``."""
     return Path("data/prepared") / dataset

@@ -16,6 +16,8 @@ from llara_core import paths, ranking, tables
 from llara_core.errors import DataError
 from llara_core.ranking import History
 
+PREDICT_BLOCK = 4096  # examples scored at a time: the scores of all items for all of them would fill the memory
+
 
 class CatalogueScorer(Protocol):
     """Whatever ranks all items for a user's history."""
@@ -74,11 +76,17 @@ def predict(scorer: CatalogueScorer, examples: pd.DataFrame, candidates: pd.Data
     if (rows < 0).any():
         orphan = candidates[c.EXAMPLE].iloc[int((rows < 0).argmax())]
         raise DataError(f"candidate sets ask for {c.EXAMPLE} {orphan}, which the examples lack; run `dvc repro` again")
-    histories = asked[c.HISTORY].to_list()
-    catalogue = scorer.score_catalogue(histories)
-    ranks = ranking.catalogue_rank(catalogue, asked[c.TARGET].to_numpy(), histories)
+    histories, targets = asked[c.HISTORY].to_list(), asked[c.TARGET].to_numpy()
     items = np.stack(candidates[c.CANDIDATES].to_list())
-    return from_scores(candidates, catalogue[rows[:, None], items], ranks[rows])
+    scores, ranks = np.empty(items.shape, dtype=np.float32), np.empty(len(items), dtype=np.int32)
+    for start in range(0, len(asked), PREDICT_BLOCK):
+        part = slice(start, start + PREDICT_BLOCK)
+        catalogue = scorer.score_catalogue(histories[part])
+        of_part = np.flatnonzero((rows >= start) & (rows < start + PREDICT_BLOCK))
+        local = rows[of_part] - start
+        scores[of_part] = catalogue[local[:, None], items[of_part]]
+        ranks[of_part] = ranking.catalogue_rank(catalogue, targets[part], histories[part])[local]
+    return from_scores(candidates, scores, ranks)
 
 
 def from_scores(

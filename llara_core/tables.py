@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -92,8 +92,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def write_table(path: Path, frame: pd.DataFrame, schema: pa.Schema, metadata: Mapping[str, str] | None = None) -> None:
-    """Write ``frame`` as Parquet under ``schema``; row order is kept, the index is dropped.
+def write_table(
+    path: Path, content: pd.DataFrame | pa.Table, schema: pa.Schema, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a table as Parquet under ``schema``; row order is kept, the index is dropped.
 
     Args:
         metadata: string facts stored in the file's schema (provenance), read back by :func:`table_metadata`.
@@ -101,17 +103,33 @@ def write_table(path: Path, frame: pd.DataFrame, schema: pa.Schema, metadata: Ma
     Raises:
         DataError: a column is missing, has another type, or holds nulls where the schema forbids them.
     """
-    try:
-        table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
-    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: the table does not fit its schema: {error}") from error
+    write_parts(path, [content], schema, metadata)
+
+
+def write_parts(
+    path: Path, parts: Iterable[pd.DataFrame | pa.Table], schema: pa.Schema, metadata: Mapping[str, str] | None = None
+) -> None:
+    """As :func:`write_table`, from the parts of a table that need not fit into memory together."""
     facts = {key.encode(): value.encode() for key, value in (metadata or {}).items()}
-    with atomic_path(path) as staged:
-        pq.write_table(table.replace_schema_metadata(facts), staged)
+    with atomic_path(path) as staged, pq.ParquetWriter(staged, schema.with_metadata(facts)) as writer:
+        for part in parts:
+            try:
+                table = pa.Table.from_pandas(part, schema, preserve_index=False) if isinstance(part, pd.DataFrame) else part
+            except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+                raise DataError(f"{path}: the table does not fit its schema: {error}") from error
+            if not table.schema.equals(schema):
+                raise DataError(f"{path}: expected the columns {_describe(schema)} but found {_describe(table.schema)}")
+            writer.write_table(table.replace_schema_metadata(facts))
 
 
 def read_table(path: Path, schema: pa.Schema) -> pd.DataFrame:
-    """Read a Parquet table and check it against ``schema``.
+    """Read a Parquet table as a frame and check it against ``schema``; errors as :func:`read_arrow`."""
+    frame: pd.DataFrame = read_arrow(path, schema).to_pandas()
+    return frame
+
+
+def read_arrow(path: Path, schema: pa.Schema) -> pa.Table:
+    """Read a Parquet table and check it against ``schema``; lists take a tenth of the memory that they take in a frame.
 
     Raises:
         DataError: the file is missing, unreadable, or has other columns than ``schema``.
@@ -122,8 +140,7 @@ def read_table(path: Path, schema: pa.Schema) -> pd.DataFrame:
             f"{path}: expected the columns {_describe(schema)} but found {_describe(table.schema)}; "
             "delete the file and run `dvc repro` again"
         )
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
+    return table
 
 
 def table_metadata(path: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Fetch and verify the raw files of a data set: ``python -m pipeline.download movielens``."""
+"""Bring the raw files of a data set: ``python -m pipeline.download movielens``."""
 
 from __future__ import annotations
 
@@ -12,21 +12,11 @@ from pipeline.stage import run
 
 
 def main(dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")]) -> None:
-    """Fetch and verify the raw files of DATASET into data/raw/DATASET/."""
-    from llara_core.data import sources, synthetic
+    """Fetch and verify, make or copy the raw files of DATASET into data/raw/DATASET/."""
+    from llara_core.data import origins
 
     params = load_params()
-    destination = paths.raw(dataset)
-    if params.dataset(dataset).format == "synthetic":
-        synthetic.write(destination)
-        return
-    sources.fetch(
-        sources.MOVIELENS_100K,
-        destination,
-        mirror=params.download.mirror,
-        timeout_s=params.download.timeout_s,
-        retries=params.download.retries,
-    )
+    origins.bring(dataset, params.dataset(dataset), params.download, paths.raw(dataset))
 
 
 if __name__ == "__main__":

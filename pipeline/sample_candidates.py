@@ -16,29 +16,33 @@ logger = logging.getLogger(__name__)
 
 def main(dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")]) -> None:
     """Draw the candidate sets of DATASET into data/candidates/DATASET/, one table per split."""
+    import pyarrow.compute as pc
+
     from llara_core import columns as c
     from llara_core import tables
-    from llara_core.data.candidates import sample_candidates
+    from llara_core.data.candidates import CandidateSampler
     from llara_core.seeding import numpy_stream
 
-    config = load_params().candidates
+    params = load_params()
+    config, exclude = params.candidates, params.exclusion(dataset)
+    if exclude != config.exclude:
+        logger.warning("%s tells nothing of a user but histories: negatives come from outside these alone", dataset)
     prepared = paths.prepared(dataset)
-    interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
-    examples = tables.read_table(prepared / "examples.parquet", tables.EXAMPLES)
-    n_items = len(tables.read_table(prepared / "items.parquet", tables.ITEMS))
+    examples = tables.read_arrow(prepared / "examples.parquet", tables.EXAMPLES)
+    sampler = CandidateSampler(
+        tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS),
+        len(tables.read_arrow(prepared / "items.parquet", tables.ITEMS)),
+        n_candidates=config.n_candidates,
+        exclude=exclude,
+    )
     with tables.atomic_path(paths.candidates(dataset)) as folder:
         for split in c.SPLITS:
-            sets = sample_candidates(
-                examples[examples[c.SPLIT] == split],
-                interactions,
-                n_items,
-                n_candidates=config.n_candidates,
-                n_draws=getattr(config.draws, split),
-                exclude=config.exclude,
-                rng=numpy_stream(config.seed, "candidates", dataset, split),
-            )
-            tables.write_table(folder / f"{split}.parquet", sets, tables.CANDIDATE_SETS)
-            logger.info("%s: %d sets of %d", split, len(sets), config.n_candidates)
+            asked = examples.filter(pc.field(c.SPLIT) == split)
+            n_draws = getattr(config.draws, split)
+            sets = sampler.sample(asked, n_draws, numpy_stream(config.seed, "candidates", dataset, split))
+            facts = {"exclude": exclude} if exclude != config.exclude else None
+            tables.write_parts(folder / f"{split}.parquet", sets, tables.CANDIDATE_SETS, facts)
+            logger.info("%s: %d sets of %d", split, len(asked) * n_draws, config.n_candidates)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def main(
     results = training.search_l2(
         lambda: models.build(recommender, arguments),
         training.training_sequences(interactions),
-        training.validation_set(interactions, max_history_len, params.candidates.n_candidates),
+        training.validation_set(interactions, max_history_len, params.candidates.n_candidates, config.max_validation_positions),
         getattr(config, recommender).l2,
         training.options_from(config),
         seed,

@@ -2,80 +2,131 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from llara_core import columns as c
+from llara_core import tables
 from llara_core.errors import DataError
 
 Integers = npt.NDArray[np.int64]
 
+# Sets drawn at a time, which bounds the memory. Part of the protocol: another number gives other sets to larger tables.
+BLOCK_SETS = 1 << 19
 
-def sample_candidates(
-    examples: pd.DataFrame,
-    interactions: pd.DataFrame,
-    n_items: int,
-    *,
-    n_candidates: int,
-    n_draws: int,
-    exclude: str,
-    rng: np.random.Generator,
-) -> pd.DataFrame:
-    """Draw ``n_draws`` candidate sets per example: the target and uniform negatives, distinct, in random order.
+
+class CandidateSampler:
+    """Draws the target and uniform negatives, distinct, in random order.
 
     Args:
-        examples: rows of :data:`tables.EXAMPLES`, ``E`` of them.
         interactions: all rows of :data:`tables.INTERACTIONS`, of every split.
         n_items: size of the catalogue, whose ids are ``0 .. n_items - 1``.
         n_candidates: target included.
         exclude: which items are never negatives. ``all_interactions``: everything the user ever interacted with, before or
             after the target; ``last_interactions``: the example's history and target only.
 
-    Returns:
-        ``E * n_draws`` rows of :data:`tables.CANDIDATE_SETS`, by example and draw.
-
-    Raises:
-        DataError: an example has fewer eligible negatives than needed.
-
     Source: paper, section 5.1.3 (19 non-interacted items; ``all_interactions``). The released code draws outside the last 10
     items only, anew at every access (``last_interactions``).
     """
-    group, excluded = _exclusions(examples, interactions, exclude)
-    n_eligible = n_items - np.bincount(excluded[:, 0])[group]
-    _check_enough(examples, n_eligible, n_candidates - 1)
-    ranks = _distinct_ranks(np.repeat(n_eligible, n_draws), n_candidates - 1, rng)
-    negatives = _nth_eligible(np.repeat(group, n_draws), ranks, excluded, n_items)
-    targets = np.repeat(examples[c.TARGET].to_numpy(dtype=np.int64), n_draws)
-    sets = rng.permuted(np.column_stack([targets, negatives]), axis=1).astype(np.int32)  # (E * n_draws, C)
-    return pd.DataFrame(
-        {
+
+    def __init__(self, interactions: pd.DataFrame, n_items: int, *, n_candidates: int, exclude: str) -> None:
+        self._n_items, self._n_candidates = n_items, n_candidates
+        self._of_users = None
+        if exclude == "all_interactions":
+            self._of_users = _Excluded.of(interactions[c.USER].to_numpy(), interactions[c.ITEM].to_numpy(), n_items)
+
+    def sample(self, examples: pa.Table, n_draws: int, rng: np.random.Generator) -> Iterator[pa.Table]:
+        """Draw ``n_draws`` candidate sets per example.
+
+        Args:
+            examples: ``E`` rows of :data:`tables.EXAMPLES`.
+
+        Returns:
+            ``E * n_draws`` rows of :data:`tables.CANDIDATE_SETS`, by example and draw, in parts.
+
+        Raises:
+            DataError: an example has fewer eligible negatives than needed.
+        """
+        block = max(1, BLOCK_SETS // n_draws)
+        for first in range(0, len(examples), block):
+            yield self._sample_block(examples.slice(first, block), n_draws, rng)
+
+    def _sample_block(self, examples: pa.Table, n_draws: int, rng: np.random.Generator) -> pa.Table:
+        if self._of_users is not None:
+            group, excluded = examples[c.USER].to_numpy().astype(np.int64), self._of_users
+        else:
+            group = np.arange(len(examples))
+            excluded = _Excluded.of(*_last_interactions(examples), self._n_items)
+        n_negatives = self._n_candidates - 1
+        n_eligible = self._n_items - excluded.sizes(group)
+        _check_enough(examples, n_eligible, n_negatives)
+        ranks = _distinct_ranks(np.repeat(n_eligible, n_draws), n_negatives, rng)
+        negatives = excluded.nth_eligible(np.repeat(group, n_draws), ranks)
+        targets = np.repeat(examples[c.TARGET].to_numpy().astype(np.int64), n_draws)
+        sets = rng.permuted(np.column_stack([targets, negatives]), axis=1).astype(np.int32)  # (E * n_draws, C)
+        offsets = np.arange(len(sets) + 1, dtype=np.int32) * self._n_candidates
+        columns = {
             c.EXAMPLE: np.repeat(examples[c.EXAMPLE].to_numpy(), n_draws),
-            c.DRAW: np.tile(np.arange(n_draws), len(examples)),
-            c.CANDIDATES: list(sets),
+            c.DRAW: np.tile(np.arange(n_draws, dtype=np.int32), len(examples)),
+            c.CANDIDATES: pa.ListArray.from_arrays(offsets, sets.ravel()),
         }
-    )
+        return pa.table(columns, schema=tables.CANDIDATE_SETS)
 
 
-def _exclusions(examples: pd.DataFrame, interactions: pd.DataFrame, exclude: str) -> tuple[Integers, Integers]:
-    """Group of each example, ``(E,)``, and the sorted distinct pairs (group, excluded item), ``(P, 2)``.
+@dataclass(frozen=True)
+class _Excluded:
+    """Excluded items of groups of examples (a user, or a single example): ``P`` distinct pairs (group, item), sorted.
 
-    Examples of one group exclude the same items: a group is a user, or a single example.
+    Attributes:
+        starts: ``(G + 1,)`` first pair of each group.
+        keys: ``(P,)`` ascending; group and number of eligible items below the pair's item, as one number.
+        n_items: size of the catalogue.
     """
-    if exclude == "all_interactions":
-        group = examples[c.USER].to_numpy(dtype=np.int64)
-        return group, np.unique(interactions[[c.USER, c.ITEM]].to_numpy(dtype=np.int64), axis=0)
-    group = np.arange(len(examples), dtype=np.int64)
-    lengths = examples[c.HISTORY].map(len).to_numpy()
-    histories = np.concatenate(examples[c.HISTORY].to_list()).astype(np.int64)
-    seen = np.column_stack([np.repeat(group, lengths), histories])
-    return group, np.unique(np.vstack([seen, np.column_stack([group, examples[c.TARGET].to_numpy()])]), axis=0)
+
+    starts: Integers
+    keys: Integers
+    n_items: int
+
+    @classmethod
+    def of(cls, groups: npt.NDArray[np.integer], items: npt.NDArray[np.integer], n_items: int) -> Self:
+        pairs = np.unique(groups.astype(np.int64) * n_items + items)
+        group, item = np.divmod(pairs, n_items)
+        starts = np.searchsorted(group, np.arange(group[-1] + 2))
+        below = item - (np.arange(len(pairs)) - starts[group])
+        return cls(starts, group * (n_items + 1) + below, n_items)
+
+    def sizes(self, group: Integers) -> Integers:
+        return self.starts[group + 1] - self.starts[group]
+
+    def nth_eligible(self, group: Integers, ranks: Integers) -> Integers:
+        """The item that is number ``rank`` (0-based, ascending) among those its group does not exclude, ``(N, k)``.
+
+        With a group's excluded items ``e_0 < e_1 < ...``, exactly ``e_i - i`` eligible items lie below ``e_i``; so the wanted
+        item is ``rank`` plus the number of ``i`` with ``e_i - i <= rank``.
+        """
+        wanted = group[:, None] * (self.n_items + 1) + ranks
+        return ranks + np.searchsorted(self.keys, wanted, side="right") - self.starts[group][:, None]
 
 
-def _check_enough(examples: pd.DataFrame, n_eligible: Integers, needed: int) -> None:
+def _last_interactions(examples: pa.Table) -> tuple[Integers, Integers]:
+    """Row number and item of every item in the histories and of the targets."""
+    histories = examples[c.HISTORY].combine_chunks()
+    rows = np.arange(len(examples))
+    groups = np.repeat(rows, histories.value_lengths().to_numpy())
+    items = np.concatenate([histories.flatten().to_numpy(), examples[c.TARGET].to_numpy()])
+    return np.concatenate([groups, rows]), items.astype(np.int64)
+
+
+def _check_enough(examples: pa.Table, n_eligible: Integers, needed: int) -> None:
     if len(short := np.flatnonzero(n_eligible < needed)):
         worst = short[np.argmin(n_eligible[short])]
-        example = examples.iloc[worst]
+        example = examples.slice(worst, 1).to_pylist()[0]
         raise DataError(
             f"{len(short)} of {len(examples)} {example[c.SPLIT]} examples have fewer than {needed} eligible negatives: "
             f"example {example[c.EXAMPLE]} of user {example[c.USER]} has {n_eligible[worst]}; lower candidates.n_candidates to "
@@ -96,17 +147,3 @@ def _distinct_ranks(n_eligible: Integers, k: int, rng: np.random.Generator) -> I
         taken = (ranks[:, :column] == drawn[:, None]).any(axis=1)
         ranks[:, column] = np.where(taken, last, drawn)
     return ranks
-
-
-def _nth_eligible(group: Integers, ranks: Integers, excluded: Integers, n_items: int) -> Integers:
-    """The item that is number ``rank`` (0-based, ascending) among those its group does not exclude, ``(N, k)``.
-
-    With a group's excluded items ``e_0 < e_1 < ...``, exactly ``e_i - i`` eligible items lie below ``e_i``; so the wanted item
-    is ``rank`` plus the number of ``i`` with ``e_i - i <= rank``.
-    """
-    starts = np.searchsorted(excluded[:, 0], np.arange(excluded[-1, 0] + 1))
-    below = excluded[:, 1] - (np.arange(len(excluded)) - starts[excluded[:, 0]])
-    keys = excluded[:, 0] * (n_items + 1) + below  # ascending: groups ascend, and `below` ascends in each
-    wanted = group[:, None] * (n_items + 1) + ranks
-    passed: Integers = np.searchsorted(keys, wanted, side="right") - starts[group][:, None]
-    return ranks + passed

@@ -2,55 +2,126 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from llara_core import columns as c
+from llara_core.config import LogSection, OwnLogConfig, RatedSection, SteamConfig, SubsampleConfig
+from llara_core.data.raw import Counts, count
+from llara_core.errors import ConfigError
+from llara_core.seeding import numpy_stream
 
 MIN_SEQUENCE = 2  # one item of history and one target
 
 
-def filter_interactions(
-    interactions: pd.DataFrame, *, min_rating: float, min_user_interactions: int, min_item_interactions: int
-) -> tuple[pd.DataFrame, dict[str, dict[str, int]]]:
-    """Drop interactions in four steps, each once and in this order, and count what each leaves.
+def filter_interactions(interactions: pd.DataFrame, config: LogSection) -> tuple[pd.DataFrame, dict[str, Counts]]:
+    """Drop interactions in the steps that the data set's section asks for, and count what each leaves.
 
-    1. ``rating``: interactions rated below ``min_rating``;
-    2. ``items``: items with fewer than ``min_item_interactions`` of the remaining interactions;
-    3. ``users``: users with fewer than ``min_user_interactions`` of the remaining interactions;
-    4. ``sequences``: users with a single interaction, who have nothing to predict from.
+    1. ``rating`` (where there are ratings): interactions rated below ``min_rating``;
+    2. ``repeats`` (``repeats: first``): all but a user's earliest interaction with an item, ties by row order;
+    3. ``items``: items with fewer than ``min_item_interactions`` of the remaining interactions;
+    4. ``users``: users with fewer than ``min_user_interactions`` of the remaining interactions;
+       or, with ``min_counts: k_core``, both in turn until no more goes, as the one step ``k_core``;
+    5. ``subsample`` (Steam): a random part of the remaining users and items;
+    6. ``sequences``: users with a single interaction, who have nothing to predict from.
 
-    One pass, no iteration: after step 3 an item may again have fewer interactions than step 2 asked for.
+    But for ``k_core`` each runs once: after the users, an item may again have fewer interactions than was asked for.
 
     Args:
-        interactions: ``user_id``, ``item_id``, ``rating``, ``timestamp``; row order is kept.
+        interactions: ``user_id`` and ``item_id`` (whole numbers >= 0), ``timestamp`` and perhaps ``rating``; row order is kept.
 
     Returns:
-        The kept rows, and users, items and interactions left after each step, under the step's name, ``raw`` first.
+        The kept rows without their ratings, and users, items and interactions left after each step, under the step's name.
+
+    Raises:
+        ConfigError: ``min_rating`` is set for a log without ratings.
 
     Source: the order in which the released LastFM data were made (items before users, one pass each); MovieLens uses step 1
-    alone.
+    alone; Steam steps 4 and 5 (paper, section 5.1.1).
     """
-    steps = {"raw": interactions}
-    steps["rating"] = interactions[interactions[c.RATING] >= min_rating]
-    steps["items"] = _with_count(steps["rating"], c.ITEM, min_item_interactions)
-    steps["users"] = _with_count(steps["items"], c.USER, min_user_interactions)
-    steps["sequences"] = _with_count(steps["users"], c.USER, MIN_SEQUENCE)
-    return steps["sequences"], {name: _counts(frame) for name, frame in steps.items()}
+    kept, steps = interactions, dict[str, Counts]()
+    if isinstance(config, RatedSection):
+        kept = _rated(kept, config.min_rating)
+        steps["rating"] = count(kept)
+    if isinstance(config, OwnLogConfig) and config.repeats == "first":
+        kept = first_of_each_pair(kept)
+        steps["repeats"] = count(kept)
+    kept = kept.drop(columns=c.RATING, errors="ignore")
+
+    minima = {c.ITEM: config.min_item_interactions, c.USER: config.min_user_interactions}
+    if isinstance(config, OwnLogConfig) and config.min_counts == "k_core":
+        kept = _k_core(kept, minima)
+        steps["k_core"] = count(kept)
+    else:
+        for name, column in (("items", c.ITEM), ("users", c.USER)):
+            kept = _with_count(kept, column, minima[column])
+            steps[name] = count(kept)
+    if isinstance(config, SteamConfig):
+        kept = _subsample(kept, config.subsample)
+        steps["subsample"] = count(kept)
+    kept = _with_count(kept, c.USER, MIN_SEQUENCE)
+    steps["sequences"] = count(kept)
+    return kept, steps
 
 
-def sort_sequences(interactions: pd.DataFrame) -> pd.DataFrame:
+def sort_sequences(interactions: pd.DataFrame, *, by_time: bool = True) -> pd.DataFrame:
     """Rows by user and time, with ``position``, the 0-based place in the user's sequence.
 
     The sort is stable: interactions of one user with equal timestamps stay in file order. That is the tie rule; equal
     timestamps are frequent in MovieLens, and the released frames order them otherwise for most users.
+
+    Args:
+        by_time: False: a user's interactions stay in file order altogether.
     """
-    rows = interactions.sort_values([c.USER, c.TIMESTAMP], kind="stable", ignore_index=True)
-    return rows.assign(**{c.POSITION: rows.groupby(c.USER).cumcount()})
+    users, times = interactions[c.USER].to_numpy(), interactions[c.TIMESTAMP].to_numpy()
+    order = np.lexsort((times, users)) if by_time else np.argsort(users, kind="stable")
+    rows = interactions.take(order).reset_index(drop=True)
+    return rows.assign(**{c.POSITION: _places(rows[c.USER].to_numpy())})
+
+
+def first_of_each_pair(interactions: pd.DataFrame) -> pd.DataFrame:
+    """A user's earliest interaction with each item, ties by row order; row order is kept."""
+    users, items = interactions[c.USER].to_numpy(), interactions[c.ITEM].to_numpy()
+    order = np.lexsort((interactions[c.TIMESTAMP].to_numpy(), items, users))
+    again = (users[order][1:] == users[order][:-1]) & (items[order][1:] == items[order][:-1])
+    return interactions.take(np.sort(order[np.concatenate([[True], ~again])])) if len(order) else interactions
+
+
+def _rated(frame: pd.DataFrame, minimum: float) -> pd.DataFrame:
+    if c.RATING in frame:
+        return frame[frame[c.RATING] >= minimum]
+    if minimum > 0:
+        raise ConfigError(
+            f"min_rating is {minimum:g}, but the log has no ratings; name their column in columns.rating, or set 0"
+        )
+    return frame
 
 
 def _with_count(frame: pd.DataFrame, column: str, minimum: int) -> pd.DataFrame:
-    return frame[frame.groupby(column)[column].transform("size") >= minimum]
+    ids = frame[column].to_numpy()
+    return frame[np.bincount(ids)[ids] >= minimum] if minimum > 1 else frame
 
 
-def _counts(frame: pd.DataFrame) -> dict[str, int]:
-    return {"users": frame[c.USER].nunique(), "items": frame[c.ITEM].nunique(), "interactions": len(frame)}
+def _k_core(frame: pd.DataFrame, minima: dict[str, int]) -> pd.DataFrame:
+    before = -1
+    while before != len(frame):
+        before = len(frame)
+        for column, minimum in minima.items():
+            frame = _with_count(frame, column, minimum)
+    return frame
+
+
+def _subsample(frame: pd.DataFrame, config: SubsampleConfig) -> pd.DataFrame:
+    """The rows whose user and item are both drawn; each side has its own random stream."""
+    for column, share in ((c.USER, config.users), (c.ITEM, config.items)):
+        drawn = numpy_stream(config.seed, "subsample", column).permutation(np.unique(frame[column]))
+        frame = frame[frame[column].isin(drawn[: round(share * len(drawn))])]
+    return frame
+
+
+def _places(users: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
+    """0-based place of each row among the rows of its user; ``users`` is sorted."""
+    starts = np.flatnonzero(np.concatenate([[True], users[1:] != users[:-1]])) if len(users) else users
+    lengths = np.diff(np.append(starts, len(users)))
+    return (np.arange(len(users)) - np.repeat(starts, lengths)).astype(np.int32)

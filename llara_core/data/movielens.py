@@ -9,11 +9,28 @@ from pathlib import Path
 import pandas as pd
 
 from llara_core import columns as c
+from llara_core.config import MovieLensConfig, SyntheticConfig
+from llara_core.data.raw import RawLog
 from llara_core.errors import DataError
 
-RAW_TITLE = "raw_title"
 N_ITEM_FIELDS = 24
 _LARGEST = 2**63 - 1
+
+
+def read(folder: Path, _: MovieLensConfig | SyntheticConfig) -> RawLog:
+    """The log in ``folder``, which holds ``u.data`` and ``u.item``.
+
+    Raises:
+        DataError: a file is missing or malformed, or a rated item has no line in ``u.item``.
+    """
+    ratings, items = read_interactions(folder / "u.data"), read_items(folder / "u.item")
+    unknown = ratings.loc[~ratings[c.ITEM].isin(items[c.ITEM]), c.ITEM]
+    if len(unknown):
+        raise DataError(
+            f"{folder / 'u.data'}: {len(unknown)} ratings are of items that u.item does not list, such as {unknown.iloc[0]}; "
+            "take both files from the same archive"
+        )
+    return RawLog.number(ratings, items)
 
 
 def read_interactions(path: Path) -> pd.DataFrame:
@@ -64,7 +81,7 @@ def read_items(path: Path) -> pd.DataFrame:
         titles[item] = fields[1].strip()
     if not titles:
         raise DataError(f"{path}: holds no items; delete its folder and run the download stage again")
-    return pd.DataFrame({c.ITEM: pd.Series(list(titles), dtype="int64"), RAW_TITLE: list(titles.values())})
+    return pd.DataFrame({c.ITEM: pd.Series(list(titles), dtype="int64"), c.RAW_TITLE: list(titles.values())})
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from llara_core import columns as c
 from llara_core import tables
-from llara_core.config import DatasetConfig
-from llara_core.data import movielens
+from llara_core.config import DatasetConfig, LastFmConfig, LogSection, ReleasedFramesConfig
+from llara_core.data import lastfm, movielens, own_log, released_frames, steam
 from llara_core.data.filtering import filter_interactions, sort_sequences
-from llara_core.data.splitting import STRATEGIES, make_examples
+from llara_core.data.raw import RawLog
+from llara_core.data.splitting import SPLIT_DTYPE, STRATEGIES, examples_table, make_examples
 from llara_core.data.titles import clean_title, unique_labels
 from llara_core.errors import DataError
+
+READERS: dict[str, Callable[[Path, Any], RawLog]] = {
+    "movielens_100k": movielens.read,
+    "synthetic": movielens.read,
+    "lastfm_2k": lastfm.read,
+    "steam": steam.read,
+    "log": own_log.read,
+}
 
 
 @dataclass(frozen=True)
@@ -25,7 +38,7 @@ class Prepared:
 
     interactions: pd.DataFrame
     items: pd.DataFrame
-    examples: pd.DataFrame
+    examples: pa.Table
     statistics: dict[str, Any]
 
     def write(self, folder: Path) -> None:
@@ -40,80 +53,93 @@ def prepare(folder: Path, config: DatasetConfig) -> Prepared:
     """Read, filter, split and number one data set.
 
     Items without a title are dropped with their interactions, and counted. User and item ids are contiguous, in ascending
-    order of the raw ids.
+    order of the raw ids; released frames keep their item ids, and have no filter and no split of ours.
 
     Args:
-        folder: holds ``u.data`` and ``u.item``.
+        folder: the raw files, under the names that the data set's reader expects.
 
     Raises:
         DataError: a raw file is missing or malformed, or the filter leaves too little for the split.
     """
-    ratings = movielens.read_interactions(folder / "u.data")
-    raw_items = movielens.read_items(folder / "u.item")
-    _check_items_known(folder, ratings, raw_items)
-    titled = raw_items[raw_items[movielens.RAW_TITLE] != ""]
-    usable = ratings[ratings[c.ITEM].isin(titled[c.ITEM])]
-    kept, steps = filter_interactions(
-        usable,
-        min_rating=config.min_rating,
-        min_user_interactions=config.min_user_interactions,
-        min_item_interactions=config.min_item_interactions,
-    )
+    if isinstance(config, ReleasedFramesConfig):
+        return _prepare_frames(released_frames.read(folder, config))
+    return _prepare_log(READERS[config.format](folder, config), config, folder)
+
+
+def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
+    titled = np.array([clean_title(title)[0] != "" for title in raw.items[c.RAW_TITLE]])
+    usable = raw.interactions[titled[raw.interactions[c.ITEM].to_numpy()]]
+    kept, steps = filter_interactions(usable, config)
+    steps = {**raw.steps, **steps}
     if kept.empty:
-        raise DataError(f"the filter leaves no interaction of {len(ratings)} in {folder}; after each step: {steps}")
-    catalogue = titled if config.catalogue == "full" else titled[titled[c.ITEM].isin(kept[c.ITEM])]
-    items = _number_items(catalogue, kept)
-    split = STRATEGIES[config.split.strategy](_number(kept, items), config.split.train, config.split.validation)
-    interactions = split[tables.INTERACTIONS.names]
+        raise DataError(f"the filter leaves no interaction of {len(raw.interactions)} in {folder}; after each step: {steps}")
+    n_interactions = np.bincount(kept[c.ITEM], minlength=len(raw.items))
+    in_catalogue = titled if config.catalogue == "full" else n_interactions > 0
+    items = _items_table(raw.items[in_catalogue], n_interactions[in_catalogue])
+    in_sequences = np.bincount(kept[c.USER], minlength=raw.n_users) > 0
+    numbered = kept.assign(
+        **{c.USER: _new_ids(in_sequences)[kept[c.USER].to_numpy()], c.ITEM: _new_ids(in_catalogue)[kept[c.ITEM].to_numpy()]}
+    )
+    sequences = sort_sequences(numbered, by_time=not (isinstance(config, LastFmConfig) and config.order == "file"))
+    interactions = STRATEGIES[config.split.strategy](sequences, config.split.train, config.split.validation)
     examples = make_examples(interactions, config.max_history_len)
-    statistics = {
-        **_table_1(interactions, items),
-        "dropped": {
-            "items_without_title": len(raw_items) - len(titled),
-            "interactions_without_title": len(ratings) - len(usable),
-            "users_with_one_interaction": steps["users"]["users"] - steps["sequences"]["users"],
-        },
-        "left_after": steps,
-        **_describe(interactions, examples),
+    dropped = {
+        **raw.dropped,
+        "items_without_title": int((~titled).sum()),
+        "interactions_without_title": len(raw.interactions) - len(usable),
+        "users_with_one_interaction": _users_before_sequences(steps) - steps["sequences"]["users"],
     }
+    return _prepared(interactions, items, examples, {"dropped": dropped, "left_after": steps})
+
+
+def _prepare_frames(frames: released_frames.ReleasedFrames) -> Prepared:
+    n_interactions = np.bincount(frames.sequences[c.ITEM], minlength=len(frames.items))
+    split = frames.sequences[c.SPLIT].astype(SPLIT_DTYPE)
+    histories = frames.examples[c.HISTORY]
+    examples = examples_table(
+        frames.examples[c.USER].to_numpy(),
+        frames.examples[c.SPLIT].map(c.SPLITS.index).to_numpy(dtype=np.int8),
+        np.concatenate([np.empty(0, dtype=np.int32), *histories]),
+        histories.map(len).to_numpy(),
+        frames.examples[c.TARGET].to_numpy(),
+    )
+    items = _items_table(frames.items, n_interactions)
+    return _prepared(frames.sequences.assign(**{c.SPLIT: split}), items, examples, {"dropped": dict(frames.dropped)})
+
+
+def _prepared(interactions: pd.DataFrame, items: pd.DataFrame, examples: pa.Table, facts: dict[str, Any]) -> Prepared:
+    interactions = interactions[tables.INTERACTIONS.names]
+    statistics = {**_table_1(interactions, items), **facts, **_describe(interactions, items, examples)}
     return Prepared(interactions, items, examples, statistics)
 
 
-def _check_items_known(folder: Path, ratings: pd.DataFrame, items: pd.DataFrame) -> None:
-    unknown = ratings.loc[~ratings[c.ITEM].isin(items[c.ITEM]), c.ITEM]
-    if len(unknown):
-        raise DataError(
-            f"{folder / 'u.data'}: {len(unknown)} ratings are of items that u.item does not list, such as {unknown.iloc[0]}; "
-            "take both files from the same archive"
-        )
+def _users_before_sequences(steps: dict[str, dict[str, int]]) -> int:
+    return list(steps.values())[-2]["users"]
 
 
-def _number_items(catalogue: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
-    """The items table; rows ascend by raw id, and ``item_id`` is the row."""
-    catalogue = catalogue.sort_values(c.ITEM)
-    raw_ids = catalogue[c.ITEM].to_list()
-    cleaned = [clean_title(raw) for raw in catalogue[movielens.RAW_TITLE]]
+def _new_ids(kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
+    """From old to new ids, which number the kept ones."""
+    return (np.cumsum(kept) - 1).astype(np.int32)
+
+
+def _items_table(catalogue: pd.DataFrame, n_interactions: npt.NDArray[np.integer]) -> pd.DataFrame:
+    """The items table; ``item_id`` is the row.
+
+    Args:
+        catalogue: ``raw_id`` and ``raw_title``.
+    """
+    names = catalogue[c.RAW_ITEM].to_list()
+    cleaned = [clean_title(raw) for raw in catalogue[c.RAW_TITLE]]
     titles, years = [title for title, _ in cleaned], [year for _, year in cleaned]
-    names = [str(raw_id) for raw_id in raw_ids]
     return pd.DataFrame(
         {
-            c.ITEM: np.arange(len(raw_ids)),
+            c.ITEM: np.arange(len(names)),
             c.RAW_ITEM: names,
             c.TITLE: titles,
             c.LABEL: unique_labels(titles, years, names),
-            c.N_INTERACTIONS: kept[c.ITEM].value_counts().reindex(raw_ids, fill_value=0).to_numpy(),
+            c.N_INTERACTIONS: n_interactions,
         }
     )
-
-
-def _number(kept: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
-    """The kept interactions as sequences, with contiguous ids."""
-    item_ids = {int(raw_id): item_id for raw_id, item_id in zip(items[c.RAW_ITEM], items[c.ITEM], strict=True)}
-    users = np.unique(kept[c.USER].to_numpy())
-    numbered = kept.copy()
-    numbered[c.USER] = np.searchsorted(users, kept[c.USER].to_numpy())
-    numbered[c.ITEM] = kept[c.ITEM].map(item_ids)
-    return sort_sequences(numbered)
 
 
 def _table_1(interactions: pd.DataFrame, items: pd.DataFrame) -> dict[str, int]:
@@ -121,20 +147,28 @@ def _table_1(interactions: pd.DataFrame, items: pd.DataFrame) -> dict[str, int]:
     return {"sequences": interactions[c.USER].nunique(), "items": len(items), "interactions": len(interactions)}
 
 
-def _describe(interactions: pd.DataFrame, examples: pd.DataFrame) -> dict[str, Any]:
-    trained = interactions.loc[interactions[c.SPLIT] == c.TRAIN, c.ITEM].unique()
-    held_out = {name: examples[examples[c.SPLIT] == name] for name in c.HELD_OUT}
-    tied = interactions.duplicated([c.USER, c.TIMESTAMP], keep=False)
+def _describe(interactions: pd.DataFrame, items: pd.DataFrame, examples: pa.Table) -> dict[str, Any]:
+    trained = np.zeros(len(items), dtype=bool)
+    trained[interactions.loc[interactions[c.SPLIT] == c.TRAIN, c.ITEM]] = True
+    by_split = {name: examples.filter(pc.field(c.SPLIT) == name) for name in c.SPLITS}
     return {
-        "interactions_per_split": _per_split(interactions.groupby(c.SPLIT).size()),
-        "users_per_split": _per_split(interactions.groupby(c.SPLIT)[c.USER].nunique()),
-        "examples_per_split": _per_split(examples.groupby(c.SPLIT).size()),
-        "cold_targets": {name: int((~rows[c.TARGET].isin(trained)).sum()) for name, rows in held_out.items()},
+        "interactions_per_split": _per_split(interactions.groupby(c.SPLIT, observed=True).size()),
+        "users_per_split": _per_split(interactions.groupby(c.SPLIT, observed=True)[c.USER].nunique()),
+        "examples_per_split": {name: len(rows) for name, rows in by_split.items()},
+        "cold_targets": {name: int((~trained[by_split[name][c.TARGET].to_numpy()]).sum()) for name in c.HELD_OUT},
         "mean_history_len": {
-            name: round(float(examples.loc[examples[c.SPLIT] == name, c.HISTORY].map(len).mean()), 4) for name in c.SPLITS
+            name: round(pc.mean(pc.list_value_length(rows[c.HISTORY])).as_py(), 4) for name, rows in by_split.items()
         },
-        "tied_timestamps_share": round(float(tied.mean()), 4),
+        "tied_timestamps_share": round(_tied_share(interactions), 4),
     }
+
+
+def _tied_share(interactions: pd.DataFrame) -> float:
+    """Share of the interactions that have their timestamp in common with another one of the same user."""
+    users, times = interactions[c.USER].to_numpy(), interactions[c.TIMESTAMP].to_numpy()
+    order = np.lexsort((times, users))
+    with_next = (users[order][1:] == users[order][:-1]) & (times[order][1:] == times[order][:-1])
+    return float((np.append(with_next, False) | np.append(False, with_next)).mean())
 
 
 def _per_split(counts: pd.Series[int]) -> dict[str, int]:

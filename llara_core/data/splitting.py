@@ -10,9 +10,13 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from llara_core import columns as c
+from llara_core import tables
 from llara_core.errors import DataError
+
+SPLIT_DTYPE = pd.CategoricalDtype(list(c.SPLITS))
 
 
 def split_by_user(sequences: pd.DataFrame, train: float, validation: float) -> pd.DataFrame:
@@ -31,9 +35,14 @@ def split_by_user(sequences: pd.DataFrame, train: float, validation: float) -> p
 
     Source: reproduces the released MovieLens and LastFM splits, user by user.
     """
-    first = sequences.groupby(c.USER)[c.TIMESTAMP].min().sort_values(kind="stable")
-    ends = _cuts(len(first), train, validation)
-    return sequences.assign(**{c.SPLIT: sequences[c.USER].map(_by_rank(first.index, ends))})
+    users = sequences[c.USER].to_numpy()
+    starts = np.flatnonzero(np.concatenate([[True], users[1:] != users[:-1]]))
+    firsts = np.minimum.reduceat(sequences[c.TIMESTAMP].to_numpy(), starts)
+    of_user = np.empty(len(starts), dtype=np.int8)
+    of_user[np.argsort(firsts, kind="stable")] = np.searchsorted(
+        _cuts(len(starts), train, validation), np.arange(len(starts)), side="right"
+    )
+    return _with_split(sequences, np.repeat(of_user, np.diff(np.append(starts, len(users)))))
 
 
 def split_by_time(sequences: pd.DataFrame, train: float, validation: float) -> pd.DataFrame:
@@ -52,11 +61,10 @@ def split_by_time(sequences: pd.DataFrame, train: float, validation: float) -> p
     """
     times = np.sort(sequences[c.TIMESTAMP].to_numpy())
     cuts = times[list(_cuts(len(times), train, validation))]
-    period = np.searchsorted(cuts, sequences[c.TIMESTAMP].to_numpy(), side="right")
-    return sequences.assign(**{c.SPLIT: np.array(c.SPLITS, dtype=object)[period]})
+    return _with_split(sequences, np.searchsorted(cuts, sequences[c.TIMESTAMP].to_numpy(), side="right"))
 
 
-def make_examples(sequences: pd.DataFrame, max_history_len: int) -> pd.DataFrame:
+def make_examples(sequences: pd.DataFrame, max_history_len: int) -> pa.Table:
     """The examples of a split table, in the order training, validation, test, by user and position in each.
 
     Training: every interaction of the training split that has an earlier one is a target. Validation and test: one example
@@ -66,11 +74,12 @@ def make_examples(sequences: pd.DataFrame, max_history_len: int) -> pd.DataFrame
     may then have an example in each split.
 
     Args:
-        sequences: with ``split``, sorted by user and position, each user's positions counting from 0.
+        sequences: with ``split``, sorted by user and position, each user's positions counting from 0; what a user has in one
+            split stands together.
         max_history_len: longest history, in items.
 
     Returns:
-        ``example_id``, ``user_id``, ``split``, ``history`` (int32 arrays) and ``target``.
+        A table of :data:`tables.EXAMPLES`.
 
     Raises:
         DataError: a split has no example.
@@ -78,29 +87,48 @@ def make_examples(sequences: pd.DataFrame, max_history_len: int) -> pd.DataFrame
     Source: the released frames also hold one row per first interaction, with an empty history, which no prompt can show:
     68,389 training rows on MovieLens, where this yields 68,389 - 754 users = 67,635.
     """
-    position = sequences[c.POSITION].to_numpy()
-    split = sequences[c.SPLIT].to_numpy()
-    last = ~sequences.duplicated([c.USER, c.SPLIT], keep="last").to_numpy()
-    asked = (position > 0) & (last | (split == c.TRAIN))
-    rows = np.concatenate([np.flatnonzero(asked & (split == name)) for name in c.SPLITS])
-    items = sequences[c.ITEM].to_numpy(dtype=np.int32)
-    starts = rows - np.minimum(position[rows], max_history_len)
-    examples = pd.DataFrame(
-        {
-            c.EXAMPLE: np.arange(len(rows)),
-            c.USER: sequences[c.USER].to_numpy()[rows],
-            c.SPLIT: split[rows],
-            c.HISTORY: [items[start:end] for start, end in zip(starts, rows, strict=True)],
-            c.TARGET: items[rows],
-        }
-    )
-    counts = {name: int((examples[c.SPLIT] == name).sum()) for name in c.SPLITS}
+    users, items = sequences[c.USER].to_numpy(dtype=np.int32), sequences[c.ITEM].to_numpy(dtype=np.int32)
+    position, split = sequences[c.POSITION].to_numpy(), sequences[c.SPLIT].cat.codes.to_numpy()
+    last = np.append((users[1:] != users[:-1]) | (split[1:] != split[:-1]), True)
+    asked = (position > 0) & (last | (split == c.SPLITS.index(c.TRAIN)))
+    rows = np.concatenate([np.flatnonzero(asked & (split == code)) for code in range(len(c.SPLITS))])
+    lengths = np.minimum(position[rows], max_history_len)
+    return examples_table(users[rows], split[rows], _slices(items, rows - lengths, lengths), lengths, items[rows])
+
+
+def examples_table(
+    users: npt.NDArray[np.int32],
+    split: npt.NDArray[np.int8],
+    histories: npt.NDArray[np.int32],
+    lengths: npt.NDArray[np.integer],
+    targets: npt.NDArray[np.int32],
+) -> pa.Table:
+    """``N`` examples as a table of :data:`tables.EXAMPLES`.
+
+    Args:
+        users, targets: ``(N,)``.
+        split: ``(N,)`` indices into :data:`columns.SPLITS`, ascending.
+        histories: the items of all histories, one after the other.
+        lengths: ``(N,)`` of the histories.
+
+    Raises:
+        DataError: a split has no example.
+    """
+    counts = {name: int((split == code).sum()) for code, name in enumerate(c.SPLITS)}
     if not all(counts.values()):
         raise DataError(
             f"the split leaves {counts} examples, but each of {', '.join(c.SPLITS)} needs at least one; "
             "lower the minima of the filter, change split.train and split.validation, or use more data"
         )
-    return examples
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    columns = {
+        c.EXAMPLE: np.arange(len(users), dtype=np.int32),
+        c.USER: users,
+        c.SPLIT: pa.DictionaryArray.from_arrays(pa.array(split), list(c.SPLITS)).cast(pa.string()),
+        c.HISTORY: pa.ListArray.from_arrays(offsets, histories),
+        c.TARGET: targets,
+    }
+    return pa.table(columns, schema=tables.EXAMPLES)
 
 
 STRATEGIES: dict[str, Callable[[pd.DataFrame, float, float], pd.DataFrame]] = {
@@ -114,6 +142,22 @@ def _cuts(n: int, train: float, validation: float) -> tuple[int, int]:
     return int(round(train * n, 6)), int(round((train + validation) * n, 6))
 
 
-def _by_rank(users: pd.Index[int], ends: tuple[int, int]) -> dict[int, str]:
-    rank: npt.NDArray[np.intp] = np.searchsorted(ends, np.arange(len(users)), side="right")
-    return {user: c.SPLITS[k] for user, k in zip(users, rank, strict=True)}
+def _with_split(sequences: pd.DataFrame, codes: npt.NDArray[np.integer]) -> pd.DataFrame:
+    return sequences.assign(**{c.SPLIT: pd.Categorical.from_codes(codes, dtype=SPLIT_DTYPE)})
+
+
+def _slices(
+    values: npt.NDArray[np.int32], starts: npt.NDArray[np.integer], lengths: npt.NDArray[np.integer], block: int = 1 << 20
+) -> npt.NDArray[np.int32]:
+    """``values[start : start + length]`` of all slices, one after the other.
+
+    Block by block, so that the indices (twice as wide as the values) never stand in memory for all slices at once.
+    """
+    ends = np.cumsum(lengths)
+    sliced = np.empty(ends[-1] if len(ends) else 0, dtype=values.dtype)
+    for first in range(0, len(starts), block):
+        part = slice(first, first + block)
+        begin, end = ends[first] - lengths[first], ends[part][-1]
+        shifts = starts[part] - (ends[part] - lengths[part])
+        sliced[begin:end] = values[np.repeat(shifts, lengths[part]) + np.arange(begin, end)]
+    return sliced

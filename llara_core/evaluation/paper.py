@@ -29,19 +29,34 @@ SOURCE = "Liao et al., LLaRA: Large Language-Recommendation Assistant, SIGIR 202
 
 # Table 2 of the paper by the `format` of our datasets. One candidate set per test user, drawn by the authors and not published,
 # so these figures and ours do not rest on the same candidates and must not be tested against each other.
+_SYSTEMS = (
+    ("GRU4Rec", "gru4rec"),
+    ("Caser", "caser"),
+    ("SASRec", "sasrec"),
+    ("MoRec", None),
+    ("Llama2, zero-shot", None),
+    ("GPT-4, zero-shot", None),
+    ("TALLRec", None),
+    ("LLaRA (GRU4Rec)", "llara-gru4rec"),
+    ("LLaRA (Caser)", "llara-caser"),
+    ("LLaRA (SASRec)", "llara-sasrec"),
+)
+_HIT_RATIOS = {
+    "movielens_100k": (0.3750, 0.3861, 0.3444, 0.2822, 0.0421, 0.2000, 0.3895, 0.4421, 0.4737, 0.4421),
+    "steam": (0.4168, 0.4368, 0.4010, 0.3911, 0.0135, 0.3626, 0.4637, 0.4924, 0.4874, 0.4949),
+    "lastfm_2k": (0.2616, 0.2233, 0.2233, 0.1652, 0.0246, 0.3770, 0.4180, 0.4344, 0.4344, 0.4508),
+}
+_VALID_RATIOS = {
+    "movielens_100k": (1, 1, 1, 1, 0.4421, 0.9895, 0.9263, 0.9684, 0.9684, 0.9684),
+    "steam": (1, 1, 1, 1, 0.1653, 0.9798, 0.9840, 0.9975, 0.9966, 0.9975),
+    "lastfm_2k": (1, 1, 1, 1, 0.3443, 1, 0.9836, 0.9836, 0.9918, 1),
+}
 TABLE_2: dict[str, tuple[PaperResult, ...]] = {
-    "movielens_100k": (
-        PaperResult("GRU4Rec", 0.3750, 1.0, ours="gru4rec"),
-        PaperResult("Caser", 0.3861, 1.0, ours="caser"),
-        PaperResult("SASRec", 0.3444, 1.0, ours="sasrec"),
-        PaperResult("MoRec", 0.2822, 1.0),
-        PaperResult("Llama2, zero-shot", 0.0421, 0.4421),
-        PaperResult("GPT-4, zero-shot", 0.2000, 0.9895),
-        PaperResult("TALLRec", 0.3895, 0.9263),
-        PaperResult("LLaRA (GRU4Rec)", 0.4421, 0.9684, ours="llara-gru4rec"),
-        PaperResult("LLaRA (Caser)", 0.4737, 0.9684, ours="llara-caser"),
-        PaperResult("LLaRA (SASRec)", 0.4421, 0.9684, ours="llara-sasrec"),
-    ),
+    name: tuple(
+        PaperResult(system, hit_ratio, valid_ratio, ours)
+        for (system, ours), hit_ratio, valid_ratio in zip(_SYSTEMS, hit_ratios, _VALID_RATIOS[name], strict=True)
+    )
+    for name, hit_ratios in _HIT_RATIOS.items()
 }
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from llara_core import paths, tables
-from llara_core.config import Params, SplitConfig
+from llara_core.config import DatasetConfig, LastFmConfig, Params, RatedSection, ReleasedFramesConfig, SplitConfig
 from llara_core.curves import HYBRID_SHARE, LEARNING_RATE, LOSS, OBJECTIVE_LOSS, P_HYBRID, VALIDATION_HIT_RATIO
 from llara_core.evaluation import paper, plots
 from llara_core.evaluation.comparison import SystemResult, compare, systems_of
@@ -115,19 +115,12 @@ def plot_tables(reports: Sequence[DatasetReport]) -> dict[str, pd.DataFrame]:
 def protocol(params: Params, dataset: str) -> list[str]:
     """How the systems of ``dataset`` were compared, in five sentences."""
     config, sets, statistics = params.dataset(dataset), params.candidates, params.evaluation
-    split = {
-        "user_chronological": f"users, sorted by their first interaction, are divided {_split_shares(config.split)} into "
-        "training, validation and test, and the last item of each held-out user is the target",
-        "global_time": f"all interactions are cut at two points in time, {_split_shares(config.split)}, so that nothing in "
-        "training is later than anything held out",
-    }[config.split.strategy]
     negatives = {
         "all_interactions": "items that the user never interacted with",
         "last_interactions": "items outside the example's history",
-    }[sets.exclude]
+    }[params.exclusion(dataset)]
     return [
-        f"On {dataset}, interactions rated {config.min_rating:g} or higher are kept; {split}; a history holds up to "
-        f"{config.max_history_len} items.",
+        f"{_rows(dataset, config)}; a history holds up to {config.max_history_len} items.",
         f"Each held-out example comes with {sets.draws.validation} (validation) and {sets.draws.test} (test) candidate sets of "
         f"{sets.n_candidates} items, the target and {negatives}, drawn once with seed {sets.seed}, so every system answers the "
         "same sets; one that is slow may answer the first few of them.",
@@ -138,6 +131,23 @@ def protocol(params: Params, dataset: str) -> list[str]:
         "flipping the signs of the users' differences, with Holm's correction over the systems of the table.",
         "Epochs, hyper-parameters, fusion weights and the best recommender are chosen on validation; test is only reported.",
     ]
+
+
+def _rows(dataset: str, config: DatasetConfig) -> str:
+    """Which interactions count, in what order, and how they are split."""
+    if isinstance(config, ReleasedFramesConfig):
+        return f"On {dataset}, the rows and the split are those of the released frames"
+    kept = f"users with at least {config.min_user_interactions} and items with at least {config.min_item_interactions}"
+    if isinstance(config, RatedSection):
+        kept = f"ratings of at least {config.min_rating:g}, {kept}"
+    order = ", in the order of the file (not of time)" if isinstance(config, LastFmConfig) and config.order == "file" else ""
+    split = {
+        "user_chronological": f"users, sorted by their first interaction, are divided {_split_shares(config.split)} into "
+        "training, validation and test, and the last item of each held-out user is the target",
+        "global_time": f"all interactions are cut at two points in time, {_split_shares(config.split)}, so that nothing in "
+        "training is later than anything held out",
+    }[config.split.strategy]
+    return f"On {dataset}, {kept} interactions are kept{order}; {split}"
 
 
 def _dataset_report(params: Params, dataset: str) -> DatasetReport:

@@ -11,16 +11,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
 from llara_core import seeding
-from llara_core.config import CurriculumConfig, DatasetConfig, TuneConfig
+from llara_core.config import CurriculumConfig, SyntheticConfig, TuneConfig
 from llara_core.data import synthetic
-from llara_core.data.candidates import sample_candidates
+from llara_core.data.candidates import CandidateSampler
 from llara_core.data.preparation import prepare
 from llara_core.tuning.plan import Units, make_plan
 
 GOLDEN = Path(__file__).with_name("golden.json")
 
-DATASET = DatasetConfig.model_validate(
+DATASET = SyntheticConfig.model_validate(
     {
         "format": "synthetic",
         "min_rating": 3.0,
@@ -60,10 +62,9 @@ def values() -> dict[str, Any]:
         raw_hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(raw.iterdir())}
         prepared = prepare(raw, DATASET)
     rng = seeding.numpy_stream(0, "candidates", "synthetic", "test")
-    test = prepared.examples[prepared.examples["split"] == "test"]
-    sets = sample_candidates(
-        test, prepared.interactions, len(prepared.items), n_candidates=5, n_draws=1, exclude="all_interactions", rng=rng
-    )
+    test = prepared.examples.filter(pc.field("split") == "test")
+    sampler = CandidateSampler(prepared.interactions, len(prepared.items), n_candidates=5, exclude="all_interactions")
+    (sets,) = sampler.sample(test, 1, rng)
     plan = make_plan(
         Units(n_examples=50, n_draws=2, sequence_lens=[9, 4, 12]),
         TUNE,
@@ -75,7 +76,7 @@ def values() -> dict[str, Any]:
         "stream_seed": seeding.stream_seed(0, "candidates", "movielens", "test"),
         "raw": raw_hashes,
         "statistics": prepared.statistics,
-        "candidates": [row.tolist() for row in sets["candidates"][:3]],
+        "candidates": sets["candidates"].to_pylist()[:3],
         "plan": json.loads(plan.drop(columns="p_hybrid").astype(int).to_json(orient="values")),
     }
 

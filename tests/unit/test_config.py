@@ -161,7 +161,7 @@ def test_an_axis_that_everything_needs_may_not_be_empty(params_with: Callable[[E
             {"recommenders": ["bert4rec"]},
             r"run\.recommenders\.0: Input should be 'gru4rec', 'caser' or 'sasrec', got 'bert4rec'",
         ),
-        ({"datasets": ["movielans"]}, r"run\.datasets names \['movielans'\], but `datasets` defines only \['movielens'"),
+        ({"datasets": ["movielans"]}, r"run\.datasets names \['movielans'\], but `datasets` defines only \['lastfm', "),
         ({"systems": ["nobody"]}, r"run\.systems names \['nobody'\], but `systems` defines only \['llara'"),
     ],
 )
@@ -202,7 +202,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 def test_unknown_coordinates_name_the_known_ones() -> None:
     params = load_params(REPOSITORY / "params.yaml")
-    with pytest.raises(ConfigError, match=r"unknown dataset 'imdb'; params\.yaml defines \['movielens'"):
+    with pytest.raises(ConfigError, match=r"unknown dataset 'imdb'; params\.yaml defines \['lastfm', 'movielens'"):
         params.dataset("imdb")
     with pytest.raises(ConfigError, match=r"unknown system 'gpt'; params\.yaml defines \['llara'"):
         params.system("gpt")

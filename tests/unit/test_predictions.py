@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 
 from llara_core import columns as c
-from llara_core import paths, tables
+from llara_core import paths, predictions, tables
 from llara_core.errors import DataError
 from llara_core.predictions import PredictionFacts, from_scores, held_out_candidates, read_predictions, write_predictions
 
@@ -33,6 +35,22 @@ def test_the_best_scored_candidate_is_the_answer() -> None:
 def test_a_tie_goes_to_the_first_candidate() -> None:
     frame = from_scores(candidate_sets(), np.array([[0.5, 0.5, 0.5], [0.0, 1.0, 1.0]]))
     assert frame[c.PREDICTED].tolist() == [7, 3]
+
+
+def test_examples_are_scored_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scorer puts item ``history + 1`` on top; examples, sets and an example without sets come in disorder."""
+
+    class Successor:
+        def score_catalogue(self, histories: Any) -> npt.NDArray[np.float32]:
+            assert len(histories) <= 2
+            return -np.abs(np.arange(9) - np.array([[history[-1] + 1.0] for history in histories])).astype(np.float32)
+
+    monkeypatch.setattr(predictions, "PREDICT_BLOCK", 2)
+    examples = pd.DataFrame({c.EXAMPLE: [5, 6, 7, 8, 9], c.HISTORY: [[0], [1], [2], [3], [4]], c.TARGET: [1, 2, 3, 6, 5]})
+    sets = {c.EXAMPLE: [9, 5, 8, 8, 7], c.DRAW: [0, 0, 0, 1, 0], c.CANDIDATES: [[5, 0], [3, 1], [6, 5], [0, 6], [7, 3]]}
+    frame = predictions.predict(Successor(), examples, pd.DataFrame(sets))
+    assert frame[c.PREDICTED].tolist() == [5, 1, 5, 6, 3]
+    assert frame[c.CATALOGUE_RANK].tolist() == [1, 1, 4, 4, 1]  # of target 6 behind 4, 5 and (a tie) 2: 4
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

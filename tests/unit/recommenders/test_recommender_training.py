@@ -42,7 +42,7 @@ def planted_chain(n_users: int, length: int) -> pd.DataFrame:
 
 def search(name: str, l2_grid: list[float], seed: int = 0, options: training.TrainingOptions = OPTIONS) -> Any:
     interactions = planted_chain(n_users=120, length=20)
-    validation = training.validation_set(interactions, MAX_HISTORY, n_candidates=5)
+    validation = training.validation_set(interactions, MAX_HISTORY, 5, 1000)
     sequences = training.training_sequences(interactions)
     return training.search_l2(lambda: build(name), sequences, validation, l2_grid, options, seed, "chain", name)
 
@@ -70,7 +70,7 @@ def test_each_coefficient_starts_from_the_same_streams_and_the_best_epoch_is_kep
     assert weak.curves == again.curves
     assert strong.validation_score < weak.validation_score
     interactions = planted_chain(n_users=120, length=20)
-    validation = training.validation_set(interactions, MAX_HISTORY, n_candidates=5)
+    validation = training.validation_set(interactions, MAX_HISTORY, 5, 1000)
     assert training.validation_score(weak.model, validation) == weak.validation_score
     scores = weak.curves["validation/hit_ratio@1"]
     assert weak.validation_score == max(scores.values()) == scores[weak.best_epoch]
@@ -103,11 +103,23 @@ def test_validation_positions_reach_into_earlier_periods_but_never_ask_for_them(
     splits = [c.TRAIN, c.TRAIN, c.VALIDATION, c.VALIDATION, c.TEST]
     rows = [(0, item, 0, item, split) for item, split in enumerate(splits)] + [(1, 7, 0, 0, c.VALIDATION)]
     interactions = pd.DataFrame(rows, columns=[c.USER, c.ITEM, c.TIMESTAMP, c.POSITION, c.SPLIT])
-    validation = training.validation_set(interactions, max_history_len=2, n_candidates=3)
+    validation = training.validation_set(interactions, 2, 3, 1000)
     assert [history.tolist() for history in validation.histories] == [[0, 1], [1, 2]]
     assert validation.targets.tolist() == [2, 3]
     assert validation.seen[0].tolist() == [0, 1, 2, 3, 4]
     assert [items.tolist() for items in training.training_sequences(interactions)] == [[0, 1]]
+
+
+def test_many_validation_positions_are_thinned_evenly_and_scored_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(user, (user + place) % 7, 0, place, c.VALIDATION) for user in range(4) for place in range(6)]
+    interactions = pd.DataFrame(rows, columns=[c.USER, c.ITEM, c.TIMESTAMP, c.POSITION, c.SPLIT])
+    every, thinned = (training.validation_set(interactions, 3, 3, n) for n in (20, 7))
+    assert (len(every.targets), len(thinned.targets)) == (20, 7)
+    assert thinned.targets.tolist() == every.targets[[0, 3, 6, 9, 12, 15, 19]].tolist()
+    model = build("gru4rec")
+    whole = training.validation_score(model, every)
+    monkeypatch.setattr(training, "SCORING_BATCH", 3)
+    assert training.validation_score(model, every) == pytest.approx(whole)
 
 
 def test_no_training_sequence_is_an_error() -> None:
@@ -119,4 +131,4 @@ def test_no_training_sequence_is_an_error() -> None:
 def test_no_validation_position_is_an_error() -> None:
     interactions = pd.DataFrame({c.USER: [0, 0], c.ITEM: [1, 2], c.POSITION: [0, 1], c.SPLIT: [c.TRAIN, c.TRAIN]})
     with pytest.raises(DataError, match=r"split\.validation"):
-        training.validation_set(interactions, 10, 20)
+        training.validation_set(interactions, 10, 20, 1000)

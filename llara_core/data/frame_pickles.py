@@ -1,0 +1,276 @@
+"""Pandas frames out of pickle files, without running anything that a file names.
+
+A pickle is a program: it names functions and classes, and loading it calls them. To admit only what every frame needs would
+not be enough: a ``numpy.dtype`` accepts a state in which numpy takes the file's bytes for addresses, so that a file which names
+nothing but numpy can take the process over. Here, therefore, nothing that a file names is imported. An admitted name
+stands for a :class:`_Record`, which keeps the arguments and the state that the file gives it; the columns are then built from
+the records. This also makes the reader independent of the pandas that is installed.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import io
+import pickle
+import re
+import reprlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from llara_core.errors import DataError
+
+
+def read_frame(path: Path) -> pd.DataFrame:
+    """The columns of a pickled data frame, as pandas 0.23 to 3.1 (with numpy 1 or 2, and pickle protocol 0 to 5) write it.
+
+    Columns may hold numbers, strings, and lists, tuples and arrays of them; numpy's numbers inside a cell become Python's. Row
+    labels are not kept: rows are numbered from 0.
+
+    A file made for the purpose can still waste memory or time, as any compressed or nested format can; it cannot run code.
+
+    Raises:
+        DataError: the file is missing, names anything that a frame does not need, is damaged, or holds no data frame.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    copyreg.clear_extension_cache()  # what is cached there would be handed out without asking find_class
+    try:
+        return _frame(_Unpickler(path, content).load())
+    except DataError:
+        raise
+    # Bytes from anywhere fail in any way, by RecursionError and MemoryError too.
+    except Exception as error:
+        reason = f"{type(error).__name__}: {str(error)[:200]}"
+        raise DataError(f"{path}: no readable pickle of a pandas DataFrame ({reason}); copy the published file anew") from error
+
+
+class _Record:
+    """Stands for a class or function: keeps the arguments it is called with and the state it is given, and does nothing.
+
+    Every admitted name is a subclass, never a plain function: pickle can set attributes of what has no ``__setstate__``.
+    """
+
+    __slots__ = ("args", "state")
+    args: tuple[Any, ...]
+    state: Any
+
+    def __new__(cls, *args: Any) -> Any:
+        record = super().__new__(cls)
+        record.args, record.state = args, None
+        return record
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class _Frame(_Record): ...
+
+
+class _Manager(_Record): ...
+
+
+class _Block(_Record): ...
+
+
+class _Partial(_Record):
+    """``functools.partial``, which pandas 1.3 uses for ``new_block`` alone."""
+
+    def __call__(self, *args: Any) -> Any:
+        return _Block(*args)
+
+
+class _Slice(_Record): ...
+
+
+class _Index(_Record): ...
+
+
+class _Marker(_Record):
+    """A class that is only handed on, such as the kind of an index."""
+
+
+class _NdArray(_Record): ...
+
+
+class _Array(_Record): ...
+
+
+class _BufferArray(_Record): ...
+
+
+class _DType(_Record):
+    """Its state becomes the numpy dtype of a plain number or object; there is no other."""
+
+    codes = re.compile(r"O8|b1|[iu][1248]|f[248]")
+
+    def __setstate__(self, state: Any) -> None:
+        (code, *_), (_, order, *_) = self.args, state
+        if not self.codes.fullmatch(code) or order not in ("<", ">", "|"):
+            raise pickle.UnpicklingError(f"arrays of type {order}{code} are not read")
+        self.state = np.dtype(order + code)
+
+
+class _Scalar(_Record):
+    """A number of numpy's; becomes Python's at once, since cells may hold millions."""
+
+    def __new__(cls, dtype: _DType, data: bytes) -> Any:
+        return np.frombuffer(data, _dtype(dtype)).item()
+
+
+class _Bytes(_Record):
+    """``codecs.encode`` and ``bytearray``, as which protocols 0 to 4 write bytes."""
+
+    def __new__(cls, data: str | bytes, *_: str) -> Any:
+        return data.encode("latin-1") if isinstance(data, str) else bytes(memoryview(data))
+
+
+class _Reconstructor(_Record):
+    """``copyreg._reconstructor``, as which protocols 0 and 1 write an object."""
+
+    def __new__(cls, kind: type[_Record], *_: Any) -> Any:
+        return _Record.__new__(kind)
+
+
+class _StringArray(_Record): ...
+
+
+class _ArrowStringArray(_Record): ...
+
+
+class _ArrowArray(_Record): ...
+
+
+class _ArrowType(_Record): ...
+
+
+class _ArrowBuffer(_Record): ...
+
+
+_ADMITTED: dict[tuple[str, str], type[_Record]] = {
+    ("pandas", "DataFrame"): _Frame,
+    ("pandas.core.frame", "DataFrame"): _Frame,
+    ("pandas.core.internals", "BlockManager"): _Manager,
+    ("pandas.core.internals.managers", "BlockManager"): _Manager,
+    ("pandas.core.internals.blocks", "new_block"): _Block,
+    ("pandas._libs.internals", "_unpickle_block"): _Block,
+    ("functools", "partial"): _Partial,
+    ("builtins", "slice"): _Slice,
+    ("__builtin__", "slice"): _Slice,
+    ("pandas.core.indexes.base", "_new_Index"): _Index,
+    ("pandas", "Index"): _Marker,
+    ("pandas", "RangeIndex"): _Marker,
+    ("pandas.core.indexes.base", "Index"): _Marker,
+    ("pandas.core.indexes.range", "RangeIndex"): _Marker,
+    ("pandas.core.indexes.numeric", "Int64Index"): _Marker,
+    ("numpy", "dtype"): _DType,
+    ("numpy", "ndarray"): _NdArray,
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
+    ("numpy.core.multiarray", "scalar"): _Scalar,
+    ("numpy._core.multiarray", "scalar"): _Scalar,
+    ("numpy.core.numeric", "_frombuffer"): _BufferArray,
+    ("numpy._core.numeric", "_frombuffer"): _BufferArray,
+    ("copy_reg", "_reconstructor"): _Reconstructor,
+    ("__builtin__", "object"): _Marker,
+    ("_codecs", "encode"): _Bytes,
+    ("builtins", "bytearray"): _Bytes,
+    ("__builtin__", "bytearray"): _Bytes,
+    # Columns of strings, and from pandas 3 on the names of the columns.
+    ("pandas", "StringDtype"): _Marker,
+    ("pandas.arrays", "StringArray"): _StringArray,
+    ("pandas._libs.arrays", "__pyx_unpickle_NDArrayBacked"): _StringArray,
+    ("pandas.arrays", "ArrowStringArray"): _ArrowStringArray,
+    ("pyarrow.lib", "_restore_array"): _ArrowArray,
+    ("pyarrow.lib", "type_for_alias"): _ArrowType,
+    ("pyarrow.lib", "py_buffer"): _ArrowBuffer,
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, path: Path, content: bytes) -> None:
+        super().__init__(io.BytesIO(content))
+        self._path = path
+
+    def find_class(self, module: str, name: str) -> Any:
+        if record := _ADMITTED.get((module, name)):
+            return record
+        raise DataError(
+            f"{self._path}: refused, for it asks for {module[:100]}.{name[:100]}, which no frame of numbers, lists and strings "
+            "needs; nothing of the file was run: take it from a source that you trust"
+        )
+
+
+def _frame(root: Any) -> pd.DataFrame:
+    if not isinstance(root, _Frame):
+        raise TypeError(f"it holds a {type(root).__name__.lstrip('_')}")
+    manager = root.state["_mgr" if "_mgr" in root.state else "_data"]
+    if manager.args:
+        blocks, axes = manager.args
+        parts = [(block.args[0], block.args[1]) for block in blocks]
+    else:  # up to pandas 1.2
+        layout = manager.state[3]["0.14.1"]
+        axes, parts = layout["axes"], [(block["values"], block["mgr_locs"]) for block in layout["blocks"]]
+    index = axes[0].args[1]
+    labels = _array(index["data"]).tolist() if "data" in index else []
+    if not labels or not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
+        raise ValueError(f"its columns need names, different strings, not {reprlib.repr(labels)}")
+    columns: dict[str, npt.NDArray[Any]] = {}
+    for values, places in parts:
+        for place, column in zip(_places(places, len(labels)), np.atleast_2d(_array(values)), strict=True):
+            columns[labels[place]] = column
+    return pd.DataFrame({label: columns[label] for label in labels})
+
+
+def _places(places: Any, n_columns: int) -> Sequence[int] | npt.NDArray[Any]:
+    """The columns that a block holds."""
+    if isinstance(places, _Slice):
+        return range(n_columns)[slice(*places.args)]
+    return _array(places)
+
+
+def _array(value: Any) -> npt.NDArray[Any]:
+    match value:
+        case _Array(args=(kind, *_), state=(_, shape, dtype, fortran, data)) if kind is _NdArray:
+            return _filled(data, _dtype(dtype), shape, "F" if fortran else "C")
+        case _BufferArray(args=(data, dtype, shape, order)):
+            return _filled(data, _dtype(dtype), shape, order)
+        case _StringArray(state=(_, values, *_)):
+            return _array(values)
+        case _ArrowStringArray(state={"_pa_array": _ArrowArray(args=((_ArrowType(args=("large_string",)), *layout),))}):
+            length, _, offset, buffers, *_ = layout
+            views = [buffer and pa.py_buffer(buffer.args[0]) for buffer in buffers]
+            strings = pa.Array.from_buffers(pa.large_string(), length, views, offset=offset)
+            strings.validate(full=True)  # the offsets into the text come from the file
+            return np.array(strings.to_pylist(), dtype=object)
+    raise ValueError(f"it holds a {type(value).__name__.lstrip('_')} in place of an array")
+
+
+def _filled(data: Any, dtype: np.dtype[Any], shape: Any, order: Any) -> npt.NDArray[Any]:
+    if dtype.hasobject:
+        # Not np.array(data): cells are lists, which it would turn into further dimensions.
+        flat = np.fromiter(map(_plain, data), dtype=object, count=len(data))
+    else:
+        flat = np.frombuffer(data, dtype).astype(dtype.newbyteorder("="))
+    return flat.reshape(shape, order=order)
+
+
+def _dtype(record: Any) -> np.dtype[Any]:
+    if not isinstance(record, _DType) or record.state is None:
+        raise ValueError("it holds an array without a type")
+    dtype: np.dtype[Any] = record.state
+    return dtype
+
+
+def _plain(cell: Any) -> Any:
+    """A cell with arrays in place of their records."""
+    if type(cell) in (list, tuple):
+        return type(cell)(map(_plain, cell))
+    return _array(cell) if isinstance(cell, _Record) else cell
