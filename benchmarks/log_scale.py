@@ -33,9 +33,9 @@ DATASET = "scale"
 INTERACTIONS, ITEMS = "interactions.csv", "items.csv"
 USER, ITEM, RATING, TIME = "userId", "movieId", "rating", "timestamp"
 
-# MovieLens-32M: 32,000,204 ratings of 87,585 movies by 200,948 users, each at least 20; half of the users have at most 73.
+# MovieLens-32M: 87,585 movies and 200,948 users, each with at least 20 ratings, half of them with at most 73.
 N_ITEMS = 87_585
-USERS_PER_ROW = 200_948 / 32_000_204
+USERS_PER_ROW = 200_948 / 30_000_000
 MIN_ACTIVITY, MEDIAN_ACTIVITY, MEAN_ACTIVITY = 20, 73, 159
 CHUNK_ROWS = 1_000_000
 

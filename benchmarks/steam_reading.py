@@ -184,9 +184,8 @@ def _user_name(user: int, words: Sequence[Sequence[str]]) -> str:
 
 
 def _python_2(text: str) -> str:
-    """The text as Python 2 printed it."""
-    escaped = text.encode("unicode_escape").decode("ascii")
-    return f'u"{escaped}"' if "'" in text and '"' not in text else "u'" + escaped.replace("'", "\\'") + "'"
+    """The text as Python 2 printed it: with the quotes and escapes of Python 3's ``ascii``."""
+    return "u" + ascii(text)
 
 
 def _line(pairs: Sequence[str]) -> bytes:

@@ -15,13 +15,13 @@ import pickle
 import re
 import reprlib
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 
 from llara_core.errors import DataError
 
@@ -58,7 +58,6 @@ class _Record:
     Every admitted name is a subclass, never a plain function: pickle can set attributes of what has no ``__setstate__``.
     """
 
-    __slots__ = ("args", "state")
     args: tuple[Any, ...]
     state: Any
 
@@ -245,11 +244,8 @@ def _array(value: Any) -> npt.NDArray[Any]:
         case _StringArray(state=(_, values, *_)):
             return _array(values)
         case _ArrowStringArray(state={"_pa_array": _ArrowArray(args=((_ArrowType(args=("large_string",)), *layout),))}):
-            length, _, offset, buffers, *_ = layout
-            views = [buffer and pa.py_buffer(buffer.args[0]) for buffer in buffers]
-            strings = pa.Array.from_buffers(pa.large_string(), length, views, offset=offset)
-            strings.validate(full=True)  # the offsets into the text come from the file
-            return np.array(strings.to_pylist(), dtype=object)
+            length, _, start, buffers, *_ = layout
+            return _strings(slice(start, start + length), *(buffer and buffer.args[0] for buffer in buffers))
     raise ValueError(f"it holds a {type(value).__name__.lstrip('_')} in place of an array")
 
 
@@ -260,6 +256,22 @@ def _filled(data: Any, dtype: np.dtype[Any], shape: Any, order: Any) -> npt.NDAr
     else:
         flat = np.frombuffer(data, dtype).astype(dtype.newbyteorder("="))
     return flat.reshape(shape, order=order)
+
+
+def _strings(rows: slice, valid: bytes | None, bounds: bytes, text: bytes) -> npt.NDArray[np.object_]:
+    """The strings of an Arrow array; not left to Arrow, whose own reader ends the process on some malformed buffers.
+
+    Args:
+        valid: a bit per row, lowest first, 0 for a missing string; None if there is none missing.
+        bounds: int64, where each string starts in ``text`` and, after the last, where that ends.
+    """
+    ends = np.frombuffer(bounds, dtype="<i8")[rows.start : rows.stop + 1]
+    if len(ends) != rows.stop - rows.start + 1 or ends[0] < 0 or ends[-1] > len(text) or (np.diff(ends) < 0).any():
+        raise ValueError("its strings do not lie within their text")
+    strings = np.array([bytes(text[start:end]).decode() for start, end in pairwise(ends)], dtype=object)
+    if valid is not None:
+        strings[np.unpackbits(np.frombuffer(valid, dtype=np.uint8), bitorder="little")[rows] == 0] = None
+    return strings
 
 
 def _dtype(record: Any) -> np.dtype[Any]:

@@ -1,8 +1,8 @@
 """Reader of users' own logs: CSV or Parquet files of interactions and of items.
 
 The engine is pyarrow: at 30 million rows ``benchmarks/log_scale.py`` has it three to five times as fast as pandas and level
-with Polars and DuckDB; it takes every encoding that Python knows and adds no dependency. Ids are dictionary-encoded batch by batch,
-so that only the distinct ones are trimmed, compared and sorted.
+with Polars and DuckDB; it takes every encoding that Python knows and adds no dependency. Ids are dictionary-encoded batch by
+batch, so that only the distinct ones are trimmed, compared and sorted.
 
 pyarrow does not name the line of what it refuses; a second, slower pass over the CSV file does, once an error is certain.
 """
@@ -202,7 +202,7 @@ class _Column:
             times = self.values.to_numpy(zero_copy_only=False).astype("datetime64[s]").astype(np.int64)
             fits = np.ones(len(times), dtype=np.bool_)
         elif time_format in UNITS_PER_SECOND:
-            numbers = self._numbers().to_numpy()
+            numbers = self._numbers()
             fits = np.isfinite(numbers) & (np.floor(numbers) == numbers)
             times = np.where(fits, numbers, 0) // UNITS_PER_SECOND[time_format]
         else:
@@ -222,25 +222,26 @@ class _Column:
         return whole
 
     def ratings(self) -> npt.NDArray[np.float64]:
-        numbers: npt.NDArray[np.float64] = self._numbers().cast(pa.float64(), safe=False).to_numpy()
+        numbers = self._numbers()
         self._refuse(np.isfinite(numbers), "is not a finite number")
         return numbers
 
-    def _numbers(self) -> pa.Array:
-        """int64 where all are whole numbers, else float64; NaN for text that is no number."""
+    def _numbers(self) -> npt.NDArray[np.float64]:
+        """NaN for text that is no number; the seconds of 10,000 years are exact."""
         kind = self.values.type
         self._refuse_nulls()
-        if pa.types.is_signed_integer(kind):
-            return self.values.cast(pa.int64())
-        if pa.types.is_unsigned_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-            return self.values.cast(pa.float64(), safe=False)
-        if not pa.types.is_string(kind):
+        if pa.types.is_string(kind):
+            text = pc.utf8_trim_whitespace(self.values)
+            try:
+                numbers = text.cast(pa.float64())
+            except pa.ArrowInvalid:
+                numbers = pc.if_else(pc.match_substring_regex(text, NUMBER), text, "nan").cast(pa.float64())
+        elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+            numbers = self.values.cast(pa.float64(), safe=False)
+        else:
             raise self._wrong_type("numbers")
-        text = pc.utf8_trim_whitespace(self.values)
-        for number in (pa.int64(), pa.float64()):
-            with contextlib.suppress(pa.ArrowInvalid):
-                return text.cast(number)
-        return pc.if_else(pc.match_substring_regex(text, NUMBER), text, "nan").cast(pa.float64())
+        values: npt.NDArray[np.float64] = numbers.to_numpy()
+        return values
 
     def _refuse_nulls(self) -> None:
         if self.values.null_count:

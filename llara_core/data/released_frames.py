@@ -131,7 +131,10 @@ def _read_rows(path: Path, n_items: int) -> _Rows:
     _refuse(
         path,
         np.where(counted == 0, (lengths != 0) & (lengths != 1), lengths != counted),
-        lambda row: f"{LENGTH} is {lengths[row]}, but {SEQUENCE} {histories[row].tolist()} holds {counted[row]} items",
+        lambda row: (
+            f"{LENGTH} is {lengths[row]}, but {SEQUENCE} {histories[row].tolist()} holds {counted[row]} items before the "
+            f"padding, which is the number of names, {n_items}"
+        ),
     )
     _refuse(
         path,

@@ -34,10 +34,9 @@ from llara_core.errors import DataError
 REVIEWS = "steam_reviews.json.gz"
 GAMES = "steam_games.json.gz"
 
+# Unpacked. A line that is still open after so many bytes is given up. Reviews have at most 8,000 characters, which are 80,000
+# bytes if each is escaped; the bound keeps the memory and the recursion of literal_eval small whatever a damaged file holds.
 BLOCK_BYTES = 1 << 18
-# Steam ends a review at 8,000 characters, which are 80,000 bytes if each is escaped. The bound keeps the memory and the
-# recursion of literal_eval small whatever a damaged file holds.
-MAX_LINE_BYTES = 1 << 18
 MIN_LINES_TO_JUDGE = 10
 
 Fields = tuple[object, object, object]
@@ -56,7 +55,7 @@ _REVIEW = (
     rf"(?:{_OTHER}, )*u'date': u'({_PLAIN}*+)'(?:, {_OTHER})*\}}\r?"
 )
 REVIEW_LINE = re.compile(rf"(?:{_REVIEW}|([^\n]*))\n")
-"""One line, of text decoded as Latin-1: user (with quotes and escapes), product and date; or, for ``literal_eval``, the whole line."""
+"""One line, decoded as Latin-1: user (with quotes and escapes), product, date; or, for ``literal_eval``, the whole line."""
 
 
 def read(folder: Path, _: SteamConfig) -> RawLog:
@@ -206,7 +205,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
                 if feed:
                     n_lines += block.count(b"\n") + 1
                     yield block + feed
-                if len(rest) > MAX_LINE_BYTES:
+                if len(rest) > BLOCK_BYTES:
                     rest = b"\0"  # stands for what is left out, since no literal may hold it
                 bar.update(packed.tell() - bar.n)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -225,9 +224,7 @@ def _literals(block: bytes) -> Iterator[dict[Any, Any] | None]:
 
 
 def _literal(line: bytes) -> dict[Any, Any] | None:
-    """The dictionary of one line, or None if it is no literal of one in UTF-8, or too long."""
-    if len(line) > MAX_LINE_BYTES:
-        return None
+    """The dictionary of one line, or None if it is no literal of one, or not UTF-8."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python warns of unknown escapes, such as \d, and keeps them as they are
