@@ -4,6 +4,7 @@
 # make lock    write requirements.lock anew from pyproject.toml; newest versions: make lock UPGRADE=--upgrade
 #
 # Each target makes its environment (.venv) itself. Another interpreter than python3: make repro PYTHON=python3.12
+# Tests run in two processes; another number: make test JOBS=8
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,6 +12,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 STAMP := $(VENV)/.installed
 TORCH := 2.13.0
 UPGRADE ?=
+JOBS ?= 2
 
 .PHONY: help repro test check lock
 help:
@@ -30,8 +32,9 @@ repro: $(STAMP)
 	@[ metrics/report.md -nt $(VENV)/.repro-started ] || sed -n '/^|/p' metrics/report.md
 	@echo "Report: metrics/report.md and metrics/report.html"
 
+# One thread each: the tests' models are tiny, and threads of several processes would only wait for each other.
 test: $(STAMP)
-	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest
+	PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -27,6 +27,7 @@ import typer
 from ruamel.yaml import YAML
 
 from llara_core import paths
+from pipeline.stage import run
 
 ROOT = Path(__file__).resolve().parent.parent
 DATASET = "scale"
@@ -38,6 +39,7 @@ N_ITEMS = 87_585
 USERS_PER_ROW = 200_948 / 30_000_000
 MIN_ACTIVITY, MEDIAN_ACTIVITY, MEAN_ACTIVITY = 20, 73, 159
 CHUNK_ROWS = 1_000_000
+WORDS = ["Night", "River", "Last", "Stone", "Garden", "Winter", "Story", "Silent", "Road", "King", "Moon", "City"]
 
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 Layout = Literal["movielens", "shop"]
@@ -49,23 +51,24 @@ def main(
     layout: Annotated[
         Layout, typer.Option(help="movielens: whole-number ids, by user and item; shop: text ids, by time.")
     ] = "movielens",
-    engine: Annotated[list[str] | None, typer.Option(help="Compare only these; may be repeated. `none`: none.")] = None,
+    engines: Annotated[str, typer.Option(help="What to compare, comma-separated.")] = "pandas,pyarrow,polars,duckdb",
     stages: Annotated[bool, typer.Option("--stages", help="Also run prepare and sample_candidates.")] = False,
 ) -> None:
     """Generate a log in FOLDER unless it holds one already, and measure what reads it."""
-    own = folder / "data" / "own" / DATASET
-    if not (own / INTERACTIONS).is_file():
-        _report("generate", generate, own, rows, layout)
+    raw = folder / paths.raw(DATASET)
+    if not raw.is_dir():
+        _report("generate", generate, raw, rows, layout)
     write_params(folder)
-    sizes = {name: f"{(own / name).stat().st_size / 1e6:,.0f} MB" for name in (INTERACTIONS, ITEMS)}
-    typer.echo(f"{own}: {sizes}; {os.cpu_count()} cores")
+    typer.echo(f"{raw / INTERACTIONS}: {(raw / INTERACTIONS).stat().st_size / 1e6:,.0f} MB; {os.cpu_count()} cores")
     results = {}
-    for name in engine or ENGINES:
-        if name in ENGINES and importlib.util.find_spec(name) is None:
+    for name in engines.split(","):
+        if name not in ENGINES:
+            raise typer.BadParameter(f"{name!r} is none of {', '.join(ENGINES)}", param_hint="--engines")
+        if importlib.util.find_spec(name):
+            results[name] = _report(name, read_with, name, raw / INTERACTIONS)
+        else:
             typer.echo(f"{name:20s} is not installed: skipped")
-        elif name in ENGINES:
-            results[name] = _report(name, read_with, name, own / INTERACTIONS)
-    if len({result for result in results.values() if result}) > 1:
+    if len(set(results.values()) - {None}) > 1:
         raise SystemExit(f"the engines disagree: {results}")
     _report("own_log.read", read_log, folder)
     if stages:
@@ -73,27 +76,27 @@ def main(
             _report(stage, run_stage, stage, folder)
 
 
-def generate(own: Path, rows: int, layout: Layout) -> None:
-    """Write ``interactions.csv`` and ``items.csv`` into ``own``: skewed popularity and activity, no pair twice."""
+def generate(raw: Path, rows: int, layout: Layout) -> None:
+    """Write ``interactions.csv`` and ``items.csv`` into ``raw``: skewed popularity and activity, no pair twice."""
     import pandas as pd
     import pyarrow as pa
     from pyarrow import csv
 
+    from llara_core.tables import atomic_path
+
     rng = np.random.default_rng(0)
-    own.mkdir(parents=True)
     n_users = max(1, round(rows * USERS_PER_ROW))
     typical = MEDIAN_ACTIVITY - MIN_ACTIVITY
     spread = np.sqrt(2 * np.log((MEAN_ACTIVITY - MIN_ACTIVITY) / typical))
     activity = MIN_ACTIVITY + rng.lognormal(np.log(typical), spread, n_users)
-    popularity = (np.arange(N_ITEMS) + 250.0) ** -1.7  # the first has 0.3 % of all interactions, half have at most a dozen
-    rng.shuffle(popularity)
+    # The most popular item has 0.3 % of all interactions; half of the items share 1 %.
+    popularity = rng.permutation((np.arange(N_ITEMS) + 250.0) ** -1.7)
     pairs = np.empty(0, dtype=np.int64)
     while len(pairs) < rows:
         n_drawn = rows - len(pairs) + rows // 5
-        users = np.searchsorted(np.cumsum(activity / activity.sum()), rng.random(n_drawn)).clip(max=n_users - 1)
-        items = np.searchsorted(np.cumsum(popularity / popularity.sum()), rng.random(n_drawn)).clip(max=N_ITEMS - 1)
-        pairs = np.sort(np.concatenate([pairs, users * N_ITEMS + items]))
-        pairs = pairs[np.diff(pairs, prepend=-1) > 0]  # np.unique hashes, which takes 15 times as long
+        drawn = _draw(rng, activity, n_drawn) * N_ITEMS + _draw(rng, popularity, n_drawn)
+        pairs = np.sort(np.concatenate([pairs, drawn]))
+        pairs = pairs[np.diff(pairs, prepend=-1) > 0]  # np.unique hashes large integers, which takes 15 times as long
     pairs = np.delete(pairs, rng.choice(len(pairs), len(pairs) - rows, replace=False))
     users, items = pairs // N_ITEMS, pairs % N_ITEMS
     first = rng.integers(820_454_400, 1_697_000_000, n_users)  # January 1996 to October 2023
@@ -102,27 +105,35 @@ def generate(own: Path, rows: int, layout: Layout) -> None:
     if layout == "shop":
         order = np.argsort(seconds, kind="stable")
         users, items, seconds = users[order], items[order], seconds[order]
-    # An odd factor permutes the 32-bit numbers, so that the ids are distinct and in no order.
-    user_ids, item_ids = (
-        pa.array(
-            [
-                str(number) if layout == "movielens" else f"{prefix}{number * 0x9E3779B1 % 2**32:08x}"
-                for number in range(1, n + 1)
-            ]
-        )
-        for prefix, n in (("u-", n_users), ("B0", N_ITEMS))
-    )
+    user_ids, item_ids = (pa.array(_ids(layout, prefix, n)) for prefix, n in (("u-", n_users), ("B0", N_ITEMS)))
+
     schema = pa.schema({USER: pa.string(), ITEM: pa.string(), RATING: pa.float64(), TIME: pa.int64()})
-    with csv.CSVWriter(
-        own / INTERACTIONS, schema, write_options=csv.WriteOptions(quoting_style="none", quoting_header="none")
-    ) as writer:
-        for start in range(0, rows, CHUNK_ROWS):
-            part = slice(start, start + CHUNK_ROWS)
-            ids = user_ids.take(pa.array(users[part])), item_ids.take(pa.array(items[part]))
-            writer.write(pa.table([*ids, ratings[part], seconds[part]], schema=schema))
-    words = ["Night", "River", "Last", "Stone", "Garden", "Winter", "Story", "Silent", "Road", "King", "Moon", "City"]
-    titles = [f"{' '.join(rng.choice(words, 3))}, The ({rng.integers(1920, 2024)})" for _ in range(N_ITEMS)]
-    pd.DataFrame({ITEM: item_ids.to_pylist(), "title": titles}).to_csv(own / ITEMS, index=False)
+    plain = csv.WriteOptions(quoting_style="none", quoting_header="none")
+    with atomic_path(raw) as staged:
+        staged.mkdir()
+        with csv.CSVWriter(staged / INTERACTIONS, schema, write_options=plain) as writer:
+            for start in range(0, rows, CHUNK_ROWS):
+                part = slice(start, start + CHUNK_ROWS)
+                ids = user_ids.take(pa.array(users[part])), item_ids.take(pa.array(items[part]))
+                writer.write(pa.table([*ids, ratings[part], seconds[part]], schema=schema))
+        years = rng.integers(1920, 2024, N_ITEMS)
+        titles = [
+            f"{' '.join(words)}, The ({year})" for words, year in zip(rng.choice(WORDS, (N_ITEMS, 4)), years, strict=True)
+        ]
+        pd.DataFrame({ITEM: item_ids.to_pylist(), "title": titles}).to_csv(staged / ITEMS, index=False)
+
+
+def _draw(rng: np.random.Generator, weights: np.ndarray, n: int) -> np.ndarray:
+    """``n`` places of ``weights``, each with a probability proportional to its weight."""
+    bounds = np.cumsum(weights)
+    return np.searchsorted(bounds, rng.random(n) * bounds[-1], side="right")
+
+
+def _ids(layout: Layout, prefix: str, n: int) -> list[str]:
+    if layout == "movielens":
+        return [str(number) for number in range(1, n + 1)]
+    # An odd factor permutes the 32-bit numbers: the ids are distinct and in no order.
+    return [f"{prefix}{number * 0x9E3779B1 % 2**32:08x}" for number in range(1, n + 1)]
 
 
 def with_pandas(path: Path) -> Columns:
@@ -234,7 +245,7 @@ def read_log(folder: Path) -> dict[str, Any]:
 
     config = load_params(folder / paths.PARAMS).dataset(DATASET)
     assert isinstance(config, OwnLogConfig)
-    log = own_log.read(folder / "data" / "own" / DATASET, config)
+    log = own_log.read(folder / paths.raw(DATASET), config)
     return {"steps": log.steps, "dropped": log.dropped}
 
 
@@ -259,8 +270,8 @@ def _measured(job: Callable[..., Any], *arguments: object) -> tuple[Any, float, 
     start = time.perf_counter()
     result = job(*arguments)
     seconds = time.perf_counter() - start
-    own, children = (resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return result, seconds, max(own, children)
+    peaks = (resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return result, seconds, max(peaks)
 
 
 def _ranks(ids: np.ndarray) -> np.ndarray:
@@ -273,4 +284,4 @@ def _ranks(ids: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -25,6 +25,7 @@ TRACKED = (
     "pipeline",
     "llara_core",
     "metrics/curves/README.md",
+    "data/own/README.md",
 )
 SYSTEMS = ("llara", "llara_next_item")
 
