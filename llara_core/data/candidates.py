@@ -95,7 +95,8 @@ class _Excluded:
 
     @classmethod
     def of(cls, groups: npt.NDArray[np.integer], items: npt.NDArray[np.integer], n_items: int) -> Self:
-        pairs = np.unique(groups.astype(np.int64) * n_items + items)
+        pairs = np.sort(groups.astype(np.int64) * n_items + items)
+        pairs = pairs[np.diff(pairs, prepend=-1) > 0]  # np.unique hashes, which takes several times as long
         group, item = np.divmod(pairs, n_items)
         starts = np.searchsorted(group, np.arange(group[-1] + 2))
         below = item - (np.arange(len(pairs)) - starts[group])

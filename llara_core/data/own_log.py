@@ -1,8 +1,8 @@
 """Reader of users' own logs: CSV or Parquet files of interactions and of items.
 
-The engine is pyarrow: at 30 million rows ``benchmarks/log_scale.py`` has it three to five times as fast as pandas and level
-with Polars and DuckDB; it takes every encoding that Python knows and adds no dependency. Ids are dictionary-encoded batch by
-batch, so that only the distinct ones are trimmed, compared and sorted.
+The engine is pyarrow: at 30 million rows ``benchmarks/log_scale.py`` has it three times as fast as pandas, twice as fast as
+DuckDB and level with Polars; it takes every encoding that Python knows and adds no dependency. Ids are dictionary-encoded batch
+by batch, so that only the distinct ones are trimmed, compared and sorted.
 
 pyarrow does not name the line of what it refuses; a second, slower pass over the CSV file does, once an error is certain.
 """

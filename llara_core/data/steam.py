@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import ast
 import gzip
+import itertools
 import re
 import warnings
 import zlib
 from array import array
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from functools import lru_cache
@@ -77,20 +79,22 @@ def read(folder: Path, _: SteamConfig) -> RawLog:
     dropped: Counts = {}
     titles = read_games(folder / GAMES, dropped)
     items = pd.DataFrame(sorted(titles.items()), columns=[c.RAW_ITEM, c.RAW_TITLE])
-    raw, users = _read_reviews(folder / REVIEWS, items[c.RAW_ITEM].to_list(), dropped)
-    known = raw[raw[c.ITEM] < len(items)]
-    if known.empty:
+    log, users = _read_reviews(folder / REVIEWS, items[c.RAW_ITEM].to_list(), dropped)
+    steps = {"raw": count(log)}
+    log = log[log[c.ITEM] < len(items)]
+    if log.empty:
         raise DataError(
-            f"{folder / REVIEWS}: none of its {len(raw)} reviews is of a game in {GAMES}; take both files from one source"
+            f"{folder / REVIEWS}: none of its reviews is of a game that {GAMES} lists; take both files from one source"
         )
-    distinct = known.sort_values(c.TIMESTAMP, kind="stable").drop_duplicates([c.USER, c.ITEM]).sort_index(ignore_index=True)
-    dropped |= {"reviews_of_unknown_products": len(raw) - len(known), "reviews_repeated": len(known) - len(distinct)}
-    steps = {"raw": count(raw), "known": count(known), "distinct": count(distinct)}
-    ascending = np.array(sorted(distinct[c.USER].unique().tolist(), key=users.__getitem__))
+    steps["known"] = count(log)
+    log = log.sort_values(c.TIMESTAMP, kind="stable").drop_duplicates([c.USER, c.ITEM]).sort_index(ignore_index=True)
+    steps["distinct"] = count(log)
+    n_raw, n_known, n_distinct = (step["interactions"] for step in steps.values())
+    dropped |= {"reviews_of_unknown_products": n_raw - n_known, "reviews_repeated": n_known - n_distinct}
+    ascending = np.array(sorted(log[c.USER].unique().tolist(), key=users.__getitem__))
     numbers = np.empty(len(users), dtype=np.int32)
     numbers[ascending] = np.arange(len(ascending))
-    interactions = distinct.assign(**{c.USER: numbers[distinct[c.USER]]})
-    return RawLog(interactions, items, len(ascending), steps, dropped)
+    return RawLog(log.assign(**{c.USER: numbers[log[c.USER]]}), items, len(ascending), steps, dropped)
 
 
 def read_games(path: Path, dropped: Counts) -> dict[str, str]:
@@ -151,8 +155,8 @@ def _read_reviews(path: Path, games: list[str], dropped: Counts) -> tuple[pd.Dat
     """
     reasons = ("reviews_unreadable", "reviews_without_user", "reviews_without_product", "reviews_without_date")
     dropped |= dict.fromkeys(reasons, 0)
-    users: dict[str, int] = {}
-    products = {raw_id: number for number, raw_id in enumerate(games)}
+    users: defaultdict[str, int] = defaultdict(itertools.count().__next__)
+    products = defaultdict(itertools.count(len(games)).__next__, {raw_id: number for number, raw_id in enumerate(games)})
     user_numbers, product_numbers, timestamps = array("i"), array("i"), array("q")
     for user, product, day in _records(path, review_fields, dropped, "reviews_unreadable"):
         if not (isinstance(user, str) and user):
@@ -162,8 +166,8 @@ def _read_reviews(path: Path, games: list[str], dropped: Counts) -> tuple[pd.Dat
         elif not isinstance(day, str) or (timestamp := _midnight(day)) is None:
             dropped["reviews_without_date"] += 1
         else:
-            user_numbers.append(users.setdefault(user, len(users)))
-            product_numbers.append(products.setdefault(product, len(products)))
+            user_numbers.append(users[user])
+            product_numbers.append(products[product])
             timestamps.append(timestamp)
     if not timestamps:
         raise DataError(f"{path}: holds no review with user, product and date; delete it and run the download stage again")
