@@ -225,7 +225,7 @@ def write_params(folder: Path) -> None:
         "encoding": "utf-8",
         "columns": {"user": USER, "item": ITEM, "time": TIME, "rating": RATING, "item_id": ITEM, "title": "title"},
         "time_format": "seconds",
-        "min_rating": 0.0,
+        "min_rating": None,
         "min_user_interactions": 0,
         "min_item_interactions": 0,
         "min_counts": "once",

@@ -108,7 +108,7 @@ class LogSection(DatasetSection):
 
 
 class RatedSection(LogSection):
-    min_rating: float = Field(description="interactions rated lower are dropped; 0 keeps all")
+    min_rating: float | None = Field(description="interactions rated lower are dropped; null keeps all")
 
 
 class MovieLensConfig(RatedSection):
@@ -180,6 +180,12 @@ class OwnLogConfig(RatedSection):
     repeats: Literal["keep", "first"] = Field(
         description="several interactions of a user with one item. keep: all (but for exact duplicates); first: the earliest"
     )
+
+    @model_validator(mode="after")
+    def _keys_agree(self) -> Self:
+        if self.min_rating is not None and self.columns.rating is None:
+            raise ValueError("min_rating needs a rating: name its column in columns.rating, or set min_rating to null")
+        return self
 
 
 class ReleasedFramesConfig(DatasetSection):
@@ -387,12 +393,6 @@ class Params(Section):
 
     def dataset(self, name: str) -> DatasetConfig:
         return _entry("dataset", self.datasets, name)
-
-    def exclusion(self, dataset: str) -> str:
-        """Which items are never negatives: ``candidates.exclude``; but in released frames, which tell nothing of a user but
-        histories, always ``last_interactions``."""
-        frames = isinstance(self.dataset(dataset), ReleasedFramesConfig)
-        return "last_interactions" if frames else self.candidates.exclude
 
     def system(self, name: str) -> SystemConfig:
         return _entry("system", self.systems, name)

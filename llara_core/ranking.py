@@ -15,8 +15,8 @@ def catalogue_rank(
 ) -> npt.NDArray[np.int32]:
     """1-based rank of each target among all items but those of its history.
 
-    History items are left out because nobody interacts with them a second time here; a target that does stand in its own
-    history is ranked all the same. Ties are counted against the target, so that a constant score ranks last, not first.
+    History items are left out: in most logs nobody interacts with them again. A target that does stand in its own history is
+    ranked all the same. Ties are counted against the target, so that a constant score ranks last, not first.
 
     Args:
         scores: ``(N, n_items)``; higher is better.

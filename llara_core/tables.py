@@ -19,6 +19,7 @@ from llara_core import columns as c
 from llara_core.errors import DataError
 
 ITEM_LIST = pa.list_(pa.int32())
+HASHED_ROWS = 1 << 24  # at a time: Arrow's lists have 32-bit offsets
 
 INTERACTIONS = pa.schema(
     [
@@ -179,12 +180,13 @@ def tables_hash(*paths: Path) -> str:
     """Hex sha256 over the contents of several tables (values in row order; independent of file encoding and metadata)."""
     digest = hashlib.sha256()
     for path in paths:
-        table = _open(path).replace_schema_metadata(None).combine_chunks()
-        for batch in table.to_batches():
-            sink = pa.BufferOutputStream()
-            with pa.ipc.new_stream(sink, batch.schema) as writer:
-                writer.write_batch(batch)
-            digest.update(sink.getvalue())
+        table = _open(path).replace_schema_metadata(None)
+        for start in range(0, len(table), HASHED_ROWS):
+            for batch in table.slice(start, HASHED_ROWS).combine_chunks().to_batches():
+                sink = pa.BufferOutputStream()
+                with pa.ipc.new_stream(sink, batch.schema) as writer:
+                    writer.write_batch(batch)
+                digest.update(sink.getvalue())
     return digest.hexdigest()
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from llara_core import paths
-from llara_core.config import load_params
+from llara_core.config import ReleasedFramesConfig, load_params
 from pipeline.stage import run
 
 logger = logging.getLogger(__name__)
@@ -20,12 +20,14 @@ def main(dataset: Annotated[str, typer.Argument(help="key of `datasets` in param
 
     from llara_core import columns as c
     from llara_core import tables
-    from llara_core.data.candidates import CandidateSampler
+    from llara_core.data.candidates import CandidateSampler, exclusion
     from llara_core.seeding import numpy_stream
 
     params = load_params()
-    config, exclude = params.candidates, params.exclusion(dataset)
-    if exclude != config.exclude:
+    section, config = params.dataset(dataset), params.candidates
+    exclude, facts = exclusion(section, config), None
+    if isinstance(section, ReleasedFramesConfig):
+        facts = {"exclude": exclude}
         logger.warning("%s tells nothing of a user but histories: negatives come from outside these alone", dataset)
     prepared = paths.prepared(dataset)
     examples = tables.read_arrow(prepared / "examples.parquet", tables.EXAMPLES)
@@ -40,7 +42,6 @@ def main(dataset: Annotated[str, typer.Argument(help="key of `datasets` in param
             asked = examples.filter(pc.field(c.SPLIT) == split)
             n_draws = getattr(config.draws, split)
             sets = sampler.sample(asked, n_draws, numpy_stream(config.seed, "candidates", dataset, split))
-            facts = {"exclude": exclude} if exclude != config.exclude else None
             tables.write_parts(folder / f"{split}.parquet", sets, tables.CANDIDATE_SETS, facts)
             logger.info("%s: %d sets of %d", split, len(asked) * n_draws, config.n_candidates)
 

@@ -13,12 +13,20 @@ import pyarrow as pa
 
 from llara_core import columns as c
 from llara_core import tables
+from llara_core.config import CandidatesConfig, DatasetConfig, ReleasedFramesConfig
 from llara_core.errors import DataError
 
 Integers = npt.NDArray[np.int64]
 
 # Sets drawn at a time, which bounds the memory. Part of the protocol: another number gives other sets to larger tables.
 BLOCK_SETS = 1 << 19
+
+
+def exclusion(dataset: DatasetConfig, candidates: CandidatesConfig) -> str:
+    """Which items are never negatives: what ``candidates.exclude`` says; in released frames, which tell nothing of a user but
+    histories, always ``last_interactions``.
+    """
+    return "last_interactions" if isinstance(dataset, ReleasedFramesConfig) else candidates.exclude
 
 
 class CandidateSampler:
@@ -129,7 +137,7 @@ def _check_enough(examples: pa.Table, n_eligible: Integers, needed: int) -> None
         worst = short[np.argmin(n_eligible[short])]
         example = examples.slice(worst, 1).to_pylist()[0]
         raise DataError(
-            f"{len(short)} of {len(examples)} {example[c.SPLIT]} examples have fewer than {needed} eligible negatives: "
+            f"{example[c.SPLIT]} examples have fewer than {needed} eligible negatives, {len(short)} among the first: "
             f"example {example[c.EXAMPLE]} of user {example[c.USER]} has {n_eligible[worst]}; lower candidates.n_candidates to "
             f"at most {n_eligible[worst] + 1}, or use a larger catalogue (`catalogue: full`) or `exclude: last_interactions`"
         )

@@ -9,7 +9,6 @@ import pandas as pd
 from llara_core import columns as c
 from llara_core.config import LogSection, OwnLogConfig, RatedSection, SteamConfig, SubsampleConfig
 from llara_core.data.raw import Counts, count
-from llara_core.errors import ConfigError
 from llara_core.seeding import numpy_stream
 
 MIN_SEQUENCE = 2  # one item of history and one target
@@ -18,7 +17,7 @@ MIN_SEQUENCE = 2  # one item of history and one target
 def filter_interactions(interactions: pd.DataFrame, config: LogSection) -> tuple[pd.DataFrame, dict[str, Counts]]:
     """Drop interactions in the steps that the data set's section asks for, and count what each leaves.
 
-    1. ``rating`` (where there are ratings): interactions rated below ``min_rating``;
+    1. ``rating`` (with a ``min_rating``): interactions rated below ``min_rating``;
     2. ``repeats`` (``repeats: first``): all but a user's earliest interaction with an item, ties by row order;
     3. ``items``: items with fewer than ``min_item_interactions`` of the remaining interactions;
     4. ``users``: users with fewer than ``min_user_interactions`` of the remaining interactions;
@@ -34,15 +33,12 @@ def filter_interactions(interactions: pd.DataFrame, config: LogSection) -> tuple
     Returns:
         The kept rows without their ratings, and users, items and interactions left after each step, under the step's name.
 
-    Raises:
-        ConfigError: ``min_rating`` is set for a log without ratings.
-
     Source: the order in which the released LastFM data were made (items before users, one pass each); MovieLens uses step 1
     alone; Steam steps 4 and 5 (paper, section 5.1.1).
     """
     kept, steps = interactions, dict[str, Counts]()
-    if isinstance(config, RatedSection):
-        kept = _rated(kept, config.min_rating)
+    if isinstance(config, RatedSection) and config.min_rating is not None:
+        kept = kept[kept[c.RATING] >= config.min_rating]
         steps["rating"] = count(kept)
     if isinstance(config, OwnLogConfig) and config.repeats == "first":
         kept = first_of_each_pair(kept)
@@ -51,7 +47,8 @@ def filter_interactions(interactions: pd.DataFrame, config: LogSection) -> tuple
 
     minima = {c.ITEM: config.min_item_interactions, c.USER: config.min_user_interactions}
     if isinstance(config, OwnLogConfig) and config.min_counts == "k_core":
-        kept = _k_core(kept, minima)
+        # Users with a single interaction go in the last step anyway, which must not undo what the core promises.
+        kept = _k_core(kept, {**minima, c.USER: max(minima[c.USER], MIN_SEQUENCE)})
         steps["k_core"] = count(kept)
     else:
         for name, column in (("items", c.ITEM), ("users", c.USER)):
@@ -86,16 +83,6 @@ def first_of_each_pair(interactions: pd.DataFrame) -> pd.DataFrame:
     order = np.lexsort((interactions[c.TIMESTAMP].to_numpy(), items, users))
     again = (users[order][1:] == users[order][:-1]) & (items[order][1:] == items[order][:-1])
     return interactions.take(np.sort(order[np.concatenate([[True], ~again])])) if len(order) else interactions
-
-
-def _rated(frame: pd.DataFrame, minimum: float) -> pd.DataFrame:
-    if c.RATING in frame:
-        return frame[frame[c.RATING] >= minimum]
-    if minimum > 0:
-        raise ConfigError(
-            f"min_rating is {minimum:g}, but the log has no ratings; name their column in columns.rating, or set 0"
-        )
-    return frame
 
 
 def _with_count(frame: pd.DataFrame, column: str, minimum: int) -> pd.DataFrame:

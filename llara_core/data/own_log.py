@@ -343,18 +343,19 @@ class _CsvFile:
         others = [other for other in USUAL_SEPARATORS if other in found[0]]
         _check_columns(self.path, names, found, f"; is the separator {others[0]!r}?" if others and len(found) == 1 else "")
         wanted = [header[found.index(name)] for name in names]
-        n_quotes = 0
+        n_quotes = n_lines = n_rows = 0
 
-        def count_quotes(buffer: pa.Buffer) -> pa.Buffer:
-            nonlocal n_quotes
-            n_quotes += buffer.to_pybytes().count(b'"')
+        def tally(buffer: pa.Buffer) -> pa.Buffer:
+            nonlocal n_quotes, n_lines
+            data = buffer.to_pybytes()
+            n_quotes, n_lines = n_quotes + data.count(b'"'), n_lines + data.count(b"\n")
             return buffer
 
         try:
             with (
                 pa.input_stream(self.path, compression="gzip" if self._is_packed() else None) as stream,
                 pa_csv.open_csv(
-                    pa.TransformInputStream(stream, count_quotes),
+                    pa.TransformInputStream(stream, tally),
                     # pyarrow itself skips the mark, and decodes UTF-8 without going through Python.
                     pa_csv.ReadOptions(block_size=BATCH_BYTES, encoding=self.encoding.removesuffix("-sig")),
                     pa_csv.ParseOptions(delimiter=self.separator, newlines_in_values=True),
@@ -364,11 +365,13 @@ class _CsvFile:
                 ) as reader,
             ):
                 for batch in reader:
+                    n_rows += len(batch)
                     yield batch.select(wanted)
         except (pa.ArrowException, UnicodeError, OSError) as error:
             self._explain(error)
-        # A quote that stays open swallows the rest of the file, and pyarrow says nothing.
-        if n_quotes % 2:
+        # A stray quote swallows what follows, up to the next one, and pyarrow says nothing. A field may hold line feeds, so the
+        # doubt is settled by the strict pass.
+        if n_quotes % 2 or (n_quotes and n_lines > n_rows + 1):
             for _ in self._records(strict=True):
                 pass
 

@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 
 from llara_core import columns as c
 from llara_core import tables
-from llara_core.config import DatasetConfig, LastFmConfig, LogSection, ReleasedFramesConfig
+from llara_core.config import DatasetConfig, LastFmConfig, LogSection, MovieLensConfig, ReleasedFramesConfig, SyntheticConfig
 from llara_core.data import lastfm, movielens, own_log, released_frames, steam
 from llara_core.data.filtering import filter_interactions, sort_sequences
 from llara_core.data.raw import RawLog
 from llara_core.data.splitting import SPLIT_DTYPE, STRATEGIES, examples_table, make_examples
-from llara_core.data.titles import clean_title, unique_labels
+from llara_core.data.titles import movie_title, plain_title, unique_labels
 from llara_core.errors import DataError
 
 READERS: dict[str, Callable[[Path, Any], RawLog]] = {
@@ -62,12 +62,12 @@ def prepare(folder: Path, config: DatasetConfig) -> Prepared:
         DataError: a raw file is missing or malformed, or the filter leaves too little for the split.
     """
     if isinstance(config, ReleasedFramesConfig):
-        return _prepare_frames(released_frames.read(folder, config))
+        return _prepare_frames(released_frames.read(folder, config), are_movies=config.names == released_frames.MOVIES)
     return _prepare_log(READERS[config.format](folder, config), config, folder)
 
 
 def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
-    titled = np.array([clean_title(title)[0] != "" for title in raw.items[c.RAW_TITLE]])
+    titled = np.array([plain_title(title) != "" for title in raw.items[c.RAW_TITLE]])
     usable = raw.interactions[titled[raw.interactions[c.ITEM].to_numpy()]]
     kept, steps = filter_interactions(usable, config)
     steps = {**raw.steps, **steps}
@@ -75,7 +75,8 @@ def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
         raise DataError(f"the filter leaves no interaction of {len(raw.interactions)} in {folder}; after each step: {steps}")
     n_interactions = np.bincount(kept[c.ITEM], minlength=len(raw.items))
     in_catalogue = titled if config.catalogue == "full" else n_interactions > 0
-    items = _items_table(raw.items[in_catalogue], n_interactions[in_catalogue])
+    are_movies = isinstance(config, MovieLensConfig | SyntheticConfig)
+    items = _items_table(raw.items[in_catalogue], n_interactions[in_catalogue], are_movies)
     in_sequences = np.bincount(kept[c.USER], minlength=raw.n_users) > 0
     numbered = kept.assign(
         **{c.USER: _new_ids(in_sequences)[kept[c.USER].to_numpy()], c.ITEM: _new_ids(in_catalogue)[kept[c.ITEM].to_numpy()]}
@@ -92,7 +93,7 @@ def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
     return _prepared(interactions, items, examples, {"dropped": dropped, "left_after": steps})
 
 
-def _prepare_frames(frames: released_frames.ReleasedFrames) -> Prepared:
+def _prepare_frames(frames: released_frames.ReleasedFrames, are_movies: bool) -> Prepared:
     n_interactions = np.bincount(frames.sequences[c.ITEM], minlength=len(frames.items))
     split = frames.sequences[c.SPLIT].astype(SPLIT_DTYPE)
     histories = frames.examples[c.HISTORY]
@@ -103,7 +104,7 @@ def _prepare_frames(frames: released_frames.ReleasedFrames) -> Prepared:
         histories.map(len).to_numpy(),
         frames.examples[c.TARGET].to_numpy(),
     )
-    items = _items_table(frames.items, n_interactions)
+    items = _items_table(frames.items, n_interactions, are_movies)
     return _prepared(frames.sequences.assign(**{c.SPLIT: split}), items, examples, {"dropped": dict(frames.dropped)})
 
 
@@ -122,14 +123,15 @@ def _new_ids(kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
     return (np.cumsum(kept) - 1).astype(np.int32)
 
 
-def _items_table(catalogue: pd.DataFrame, n_interactions: npt.NDArray[np.integer]) -> pd.DataFrame:
+def _items_table(catalogue: pd.DataFrame, n_interactions: npt.NDArray[np.integer], are_movies: bool) -> pd.DataFrame:
     """The items table; ``item_id`` is the row.
 
     Args:
         catalogue: ``raw_id`` and ``raw_title``.
+        are_movies: the titles have MovieLens' articles and years at their ends; elsewhere these belong to the title.
     """
     names = catalogue[c.RAW_ITEM].to_list()
-    cleaned = [clean_title(raw) for raw in catalogue[c.RAW_TITLE]]
+    cleaned = [movie_title(raw) if are_movies else (plain_title(raw), None) for raw in catalogue[c.RAW_TITLE]]
     titles, years = [title for title, _ in cleaned], [year for _, year in cleaned]
     return pd.DataFrame(
         {
@@ -159,8 +161,15 @@ def _describe(interactions: pd.DataFrame, items: pd.DataFrame, examples: pa.Tabl
         "mean_history_len": {
             name: round(pc.mean(pc.list_value_length(rows[c.HISTORY])).as_py(), 4) for name, rows in by_split.items()
         },
+        "targets_in_history": {name: _targets_in_history(by_split[name]) for name in c.HELD_OUT},
         "tied_timestamps_share": round(_tied_share(interactions), 4),
     }
+
+
+def _targets_in_history(examples: pa.Table) -> int:
+    """Examples whose target stands in their own history: no negative does, so these give the answer away."""
+    targets, histories = examples[c.TARGET].to_pylist(), examples[c.HISTORY].to_pylist()
+    return sum(target in history for target, history in zip(targets, histories, strict=True))
 
 
 def _tied_share(interactions: pd.DataFrame) -> float:

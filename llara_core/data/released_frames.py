@@ -16,9 +16,10 @@ from llara_core import columns as c
 from llara_core.config import ReleasedFramesConfig
 from llara_core.data import movielens
 from llara_core.data.frame_pickles import read_frame
-from llara_core.data.titles import clean_title
+from llara_core.data.titles import plain_title
 from llara_core.errors import DataError
 
+MOVIES = "u.item"  # a file of names with this name is in the layout of MovieLens
 SEQUENCE, LENGTH, NEXT = "seq", "len_seq", "next"
 _SHAPES = {
     SEQUENCE: "a list of item ids, or of (item id, rating) pairs, of one length in all rows",
@@ -157,7 +158,7 @@ def _read_numbers(path: Path, column: str, cells: list[object]) -> IntArray:
     n_dims = 1 if column == SEQUENCE else 0
     rows = [_numbers(cell) for cell in cells]
     shape = rows[0].shape
-    paired = shape[n_dims:] == (2,)
+    paired = shape[n_dims:] == (2,) and column != LENGTH
     shaped = rows[0].size > 0 and (paired or len(shape) == n_dims)
 
     def describe(row: int) -> str:
@@ -220,7 +221,7 @@ def _examples(rows: _Rows, users: npt.NDArray[np.int32], max_history_len: int) -
 
 def _read_items(path: Path) -> pd.DataFrame:
     """``raw_id`` and ``raw_title``; row number = the frames' id."""
-    if path.name == "u.item":
+    if path.name == MOVIES:
         table = movielens.read_items(path)
         first, titles = 1, dict(zip(table[c.ITEM].tolist(), table[c.RAW_TITLE], strict=True))
     else:
@@ -229,7 +230,7 @@ def _read_items(path: Path) -> pd.DataFrame:
     for item in ids:
         if item not in titles:
             raise DataError(f"{path}: names {len(titles)} items, so their ids must be {ids[0]} to {ids[-1]}; {item} is missing")
-        if not clean_title(titles[item])[0]:
+        if not plain_title(titles[item]):
             raise DataError(f"{path}: item {item} has an empty name; give it one, for the frames' ids allow no gap")
     return pd.DataFrame({c.RAW_ITEM: [str(item) for item in ids], c.RAW_TITLE: [titles[item] for item in ids]})
 

@@ -16,6 +16,7 @@ from llara_core import columns as c
 from llara_core import tables
 from llara_core.errors import DataError
 
+MAX_LISTED = 2**31 - 1  # Arrow's lists have 32-bit offsets
 SPLIT_DTYPE = pd.CategoricalDtype(list(c.SPLITS))
 
 
@@ -112,13 +113,17 @@ def examples_table(
         lengths: ``(N,)`` of the histories.
 
     Raises:
-        DataError: a split has no example.
+        DataError: a split has no example, or the histories do not fit into one table.
     """
     counts = {name: int((split == code).sum()) for code, name in enumerate(c.SPLITS)}
     if not all(counts.values()):
         raise DataError(
             f"the split leaves {counts} examples, but each of {', '.join(c.SPLITS)} needs at least one; "
             "lower the minima of the filter, change split.train and split.validation, or use more data"
+        )
+    if (n_listed := int(lengths.sum())) > MAX_LISTED:
+        raise DataError(
+            f"the histories hold {n_listed} items, but a table takes {MAX_LISTED}; lower max_history_len or filter more"
         )
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     columns = {

@@ -30,6 +30,7 @@ from tqdm import tqdm
 
 from llara_core import columns as c
 from llara_core.config import SteamConfig
+from llara_core.data.filtering import first_of_each_pair
 from llara_core.data.raw import Counts, RawLog, count
 from llara_core.errors import DataError
 
@@ -87,7 +88,7 @@ def read(folder: Path, _: SteamConfig) -> RawLog:
             f"{folder / REVIEWS}: none of its reviews is of a game that {GAMES} lists; take both files from one source"
         )
     steps["known"] = count(log)
-    log = log.sort_values(c.TIMESTAMP, kind="stable").drop_duplicates([c.USER, c.ITEM]).sort_index(ignore_index=True)
+    log = first_of_each_pair(log).reset_index(drop=True)
     steps["distinct"] = count(log)
     n_raw, n_known, n_distinct = (step["interactions"] for step in steps.values())
     dropped |= {"reviews_of_unknown_products": n_raw - n_known, "reviews_repeated": n_known - n_distinct}
@@ -100,7 +101,7 @@ def read(folder: Path, _: SteamConfig) -> RawLog:
 def read_games(path: Path, dropped: Counts) -> dict[str, str]:
     """Title by id, in file order: ``title``, else ``app_name``; of several lines with one id, the first with a title.
 
-    HTML entities are left for :func:`llara_core.data.titles.clean_title`, as decoding twice would alter ``&amp;lt;``.
+    HTML entities are left for :func:`llara_core.data.titles.plain_title`, as decoding twice would alter ``&amp;lt;``.
 
     Args:
         path: a ``steam_games.json.gz``.

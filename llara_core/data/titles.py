@@ -19,25 +19,34 @@ _MEDIUM = re.compile(r"\s*\((?:V|TV)\)$")  # IMDb's marks for direct-to-video an
 _PARENTHESIS = re.compile(r"\(([^()]*)\)")
 
 
-def clean_title(raw: str) -> tuple[str, int | None]:
-    """The title for prompts, and the year of release where the raw title ends in one.
+def plain_title(raw: str) -> str:
+    """The title with HTML entities decoded, white space collapsed and characters that nobody can see left out.
 
-    HTML entities are decoded, white space is collapsed, the year and the marks ``(V)`` and ``(TV)`` are cut from the end, and
+    >>> plain_title(" Ratchet &amp;  Clank ")
+    'Ratchet & Clank'
+    """
+    return "".join(char for char in " ".join(html.unescape(raw).split()) if char.isprintable())
+
+
+def movie_title(raw: str) -> tuple[str, int | None]:
+    """The title of a MovieLens movie for prompts, and the year of release where the raw title ends in one.
+
+    Beyond :func:`plain_title`, the year and the marks ``(V)`` and ``(TV)`` are cut from the end, and
     articles behind a title, or behind a second title in parentheses, return to its front. Nothing else changes. A title of
     which nothing would remain is kept as it is.
 
     Source: replaces the released code's clean-up, which makes ``A Affair to Remembern`` of ``Affair to Remember, An``.
 
-    >>> clean_title("City of Lost Children, The (1995)")
+    >>> movie_title("City of Lost Children, The (1995)")
     ('The City of Lost Children', 1995)
-    >>> clean_title("Eye of Vichy, The (Oeil de Vichy, L') (1993)")
+    >>> movie_title("Eye of Vichy, The (Oeil de Vichy, L') (1993)")
     ("The Eye of Vichy (L'Oeil de Vichy)", 1993)
-    >>> clean_title("Fast, Cheap &amp; Out of Control (1997)")
+    >>> movie_title("Fast, Cheap &amp; Out of Control (1997)")
     ('Fast, Cheap & Out of Control', 1997)
-    >>> clean_title("unknown")
+    >>> movie_title("unknown")
     ('unknown', None)
     """
-    whole = "".join(char for char in " ".join(html.unescape(raw).split()) if char.isprintable())
+    whole = plain_title(raw)
     title = _MEDIUM.sub("", whole)
     match = _YEAR.search(title)
     title = _YEAR.sub("", title)

@@ -51,6 +51,7 @@ _VALID_RATIOS = {
     "steam": (1, 1, 1, 1, 0.1653, 0.9798, 0.9840, 0.9975, 0.9966, 0.9975),
     "lastfm_2k": (1, 1, 1, 1, 0.3443, 1, 0.9836, 0.9836, 0.9918, 1),
 }
+STEAM_MIN_USER_INTERACTIONS = 20
 TABLE_2: dict[str, tuple[PaperResult, ...]] = {
     name: tuple(
         PaperResult(system, hit_ratio, valid_ratio, ours)

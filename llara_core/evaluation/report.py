@@ -17,8 +17,18 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from llara_core import paths, tables
-from llara_core.config import DatasetConfig, LastFmConfig, Params, RatedSection, ReleasedFramesConfig, SplitConfig
+from llara_core.config import (
+    DatasetConfig,
+    LastFmConfig,
+    OwnLogConfig,
+    Params,
+    RatedSection,
+    ReleasedFramesConfig,
+    SplitConfig,
+    SteamConfig,
+)
 from llara_core.curves import HYBRID_SHARE, LEARNING_RATE, LOSS, OBJECTIVE_LOSS, P_HYBRID, VALIDATION_HIT_RATIO
+from llara_core.data.candidates import exclusion
 from llara_core.evaluation import paper, plots
 from llara_core.evaluation.comparison import SystemResult, compare, systems_of
 from llara_core.evaluation.curves import Curves, joined, read_curves
@@ -118,7 +128,7 @@ def protocol(params: Params, dataset: str) -> list[str]:
     negatives = {
         "all_interactions": "items that the user never interacted with",
         "last_interactions": "items outside the example's history",
-    }[params.exclusion(dataset)]
+    }[exclusion(config, sets)]
     return [
         f"{_rows(dataset, config)}; a history holds up to {config.max_history_len} items.",
         f"Each held-out example comes with {sets.draws.validation} (validation) and {sets.draws.test} (test) candidate sets of "
@@ -138,8 +148,13 @@ def _rows(dataset: str, config: DatasetConfig) -> str:
     if isinstance(config, ReleasedFramesConfig):
         return f"On {dataset}, the rows and the split are those of the released frames"
     kept = f"users with at least {config.min_user_interactions} and items with at least {config.min_item_interactions}"
-    if isinstance(config, RatedSection):
+    if isinstance(config, RatedSection) and config.min_rating is not None:
         kept = f"ratings of at least {config.min_rating:g}, {kept}"
+    if isinstance(config, OwnLogConfig):
+        kept = f"{'a k-core of ' * (config.min_counts == 'k_core')}{kept}"
+        kept = f"{'the first interactions with an item, ' * (config.repeats == 'first')}{kept}"
+    if isinstance(config, SteamConfig):
+        kept += f" (then {config.subsample.users:.3g} of the users and {config.subsample.items:.3g} of the items)"
     order = ", in the order of the file (not of time)" if isinstance(config, LastFmConfig) and config.order == "file" else ""
     split = {
         "user_chronological": f"users, sorted by their first interaction, are divided {_split_shares(config.split)} into "
@@ -162,8 +177,15 @@ def _dataset_report(params: Params, dataset: str) -> DatasetReport:
         llm_curves=read_curves(dataset, cells["llm"]),
         candidates_hash=ground.candidates_hash,
         protocol=protocol(params, dataset),
-        published=paper.TABLE_2.get(params.dataset(dataset).format, ()),
+        published=_published(params.dataset(dataset)),
     )
+
+
+def _published(config: DatasetConfig) -> Sequence[PaperResult]:
+    """The paper's rows for the data set; none for a Steam that is not selected as the paper's is."""
+    if isinstance(config, SteamConfig) and config.min_user_interactions != paper.STEAM_MIN_USER_INTERACTIONS:
+        return ()
+    return paper.TABLE_2.get(config.format, ())
 
 
 def _figures(report: DatasetReport, params: Params) -> list[tuple[str, str]]:

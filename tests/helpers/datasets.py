@@ -25,7 +25,7 @@ _OF_FORMAT: dict[str, dict[str, Any]] = {
     "lastfm_2k": {"order": "file"},
     "steam": {"subsample": {"users": 1.0, "items": 1.0, "seed": 0}},
     "log": {
-        "min_rating": 0.0,
+        "min_rating": None,
         "interactions": "interactions.csv",
         "items": "items.csv",
         "separator": ",",

@@ -26,7 +26,6 @@ def blocks(text: str, language: str) -> list[str]:
 def test_the_walk_from_two_files_to_a_report(tmp_path: Path) -> None:
     tiny_world.write_tiny_llama(tmp_path / "llm")
     world = tiny_world.create(tmp_path / "world", tmp_path / "llm")
-    world.change_params({"run": {"systems": [], "llm_recommenders": []}})  # "a good first step with a new log"
     make_files, run = blocks(WALK, "sh")
     (section,) = blocks(WALK, "yaml")
     world.succeed("bash", "-euc", make_files)

@@ -30,7 +30,7 @@ DECLARATIONS = {"llara_core.errors", "llara_core.columns", "llara_core.paths", "
 DECLARATIONS |= {"pipeline.stage"}  # command line and logging
 
 # Sections whose change cannot alter the output of a stage that reads them, and so are no params of it.
-NOT_AN_INPUT = {"download"}  # where the bytes come from; what they are is checked by their sha256
+NOT_AN_INPUT = {"download"}  # where the bytes come from; what they are is checked by their sha256, where one is known
 
 LAYERS = (
     {"errors", "columns", "paths", "tables", "config", "seeding", "predictions", "ranking", "curves"},
@@ -90,7 +90,6 @@ def read_sections(module: str) -> set[str]:
     }
     by_accessor = {
         "dataset": {"datasets"},
-        "exclusion": {"datasets", "candidates"},
         "system": {"systems", "prompt", "lora", "curriculum", "tune"},
     }
     sections: set[str] = set()

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from llara_core.config import Params, load_params
 from llara_core.errors import ConfigError
+from tests.helpers.datasets import dataset_config
 
 REPOSITORY = Path(__file__).parents[2]
 Edit = Callable[[dict[str, Any]], None]
@@ -213,3 +214,9 @@ def test_params_cannot_be_changed() -> None:
     assert isinstance(params, Params)
     with pytest.raises(ValueError, match="frozen"):
         params.tune.epochs = 1  # type: ignore[misc]
+
+
+def test_a_rating_filter_needs_ratings(params_with: Callable[[Edit], Path]) -> None:
+    section = dataset_config("log").model_dump() | {"min_rating": 3.0}
+    with pytest.raises(ConfigError, match=r"datasets\.shop: min_rating needs a rating: name its column in columns\.rating"):
+        load_params(params_with(lambda raw: raw["datasets"].update(shop=section)))

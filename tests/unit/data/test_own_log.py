@@ -297,6 +297,11 @@ def test_quoted_fields(tmp_path: Path) -> None:
     ]
 
 
+def test_two_stray_quotes_do_not_swallow_the_rows_between_them(tmp_path: Path) -> None:
+    message = complaint(tmp_path, items='item,title\n1,"Heat\n2,Alien\n3,"Up\n4,Clue\n')
+    assert message.startswith("items.csv:2: a quoted field does not end, or its quotes are not doubled")
+
+
 def test_a_quote_that_stays_open_names_its_line(tmp_path: Path) -> None:
     message = complaint(tmp_path, items='item,title\n1,Heat\n2,"Alien\n3,Up\n')
     assert message.startswith("items.csv:3: a quoted field does not end")

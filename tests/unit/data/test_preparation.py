@@ -154,3 +154,16 @@ def test_a_rating_of_an_unlisted_item_is_an_error(tmp_path: Path) -> None:
 def test_a_filter_that_leaves_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the filter leaves no interaction of 9"):
         thirds(raw_files(tmp_path, RATINGS, TITLES), min_rating=6.0)
+
+
+def test_only_movies_lose_years_and_regain_articles(tmp_path: Path) -> None:
+    (tmp_path / "interactions.csv").write_text("user,item,time\n" + "".join(f"{u},{i},{u}{i}\n" for u in "456" for i in "123"))
+    (tmp_path / "items.csv").write_text('item,title\n1,"Vitamin B, A"\n2,Blade Runner (2049)\n3,Ratchet &amp; Clank\n')
+    prepared = prepare(tmp_path, dataset_config("log", split={"train": 0.4, "validation": 0.3}, time_format="seconds"))
+    assert prepared.items["label"].to_list() == ["Vitamin B, A", "Blade Runner (2049)", "Ratchet & Clank"]
+
+
+def test_targets_that_stand_in_their_history_are_counted(tmp_path: Path) -> None:
+    ratings = [*RATINGS, (30, 7, 5, 399)]  # only user 30, in test, comes back to an item
+    facts = thirds(raw_files(tmp_path, ratings, TITLES)).statistics
+    assert facts["targets_in_history"] == {"validation": 0, "test": 1}

@@ -202,9 +202,7 @@ def literals(draw: st.DrawFn) -> bytes:
     for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
         start = draw(st.integers(0, len(damaged)))
         end = start + draw(st.integers(0, 3))
-        damaged[start:end] = draw(
-            st.binary(max_size=1) | st.sampled_from([b"\\", b"'", b'"', b"\\x", b", ", b"\n", b"\r", b"#"])
-        )
+        damaged[start:end] = draw(st.binary(max_size=1) | DAMAGE)
     return bytes(damaged)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llara_core.data.titles import clean_title, unique_labels
+from llara_core.data.titles import movie_title, unique_labels
 
 
 @pytest.mark.parametrize(
@@ -39,13 +39,13 @@ from llara_core.data.titles import clean_title, unique_labels
         ("", "", None),
     ],
 )
-def test_clean_title(raw: str, title: str, year: int | None) -> None:
-    assert clean_title(raw) == (title, year)
+def test_movie_title(raw: str, title: str, year: int | None) -> None:
+    assert movie_title(raw) == (title, year)
 
 
 @given(st.text(alphabet="abcAThe, ()'&1995\t", max_size=40))
 def test_cleaning_keeps_every_word(raw: str) -> None:
-    title, year = clean_title(raw)
+    title, year = movie_title(raw)
     rest = re.sub(r"\s+", " ", raw).strip()
     if year is not None:
         rest = rest.removesuffix(f"({year})")
