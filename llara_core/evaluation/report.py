@@ -147,14 +147,19 @@ def _rows(dataset: str, config: DatasetConfig) -> str:
     """Which interactions count, in what order, and how they are split."""
     if isinstance(config, ReleasedFramesConfig):
         return f"On {dataset}, the rows and the split are those of the released frames"
-    kept = f"users with at least {config.min_user_interactions} and items with at least {config.min_item_interactions}"
+    clauses = []
     if isinstance(config, RatedSection) and config.min_rating is not None:
-        kept = f"ratings of at least {config.min_rating:g}, {kept}"
-    if isinstance(config, OwnLogConfig):
-        kept = f"{'a k-core of ' * (config.min_counts == 'k_core')}{kept}"
-        kept = f"{'the first interactions with an item, ' * (config.repeats == 'first')}{kept}"
-    if isinstance(config, SteamConfig):
-        kept += f" (then {config.subsample.users:.3g} of the users and {config.subsample.items:.3g} of the items)"
+        clauses.append(f"rated {config.min_rating:g} or higher")
+    if isinstance(config, OwnLogConfig) and config.repeats == "first":
+        clauses.append("a user's first with the item")
+    for name, minimum in (("items", config.min_item_interactions), ("users", config.min_user_interactions)):
+        if minimum > 1:
+            clauses.append(f"of {name} with at least {minimum}")
+    if isinstance(config, OwnLogConfig) and config.min_counts == "k_core":
+        clauses.append("as a k-core")
+    if isinstance(config, SteamConfig) and (config.subsample.users < 1 or config.subsample.items < 1):
+        clauses.append(f"of a random {config.subsample.users:.0%} of the users and {config.subsample.items:.0%} of the items")
+    kept = f"interactions {', '.join(clauses)}" if clauses else "all interactions"
     order = ", in the order of the file (not of time)" if isinstance(config, LastFmConfig) and config.order == "file" else ""
     split = {
         "user_chronological": f"users, sorted by their first interaction, are divided {_split_shares(config.split)} into "
@@ -162,7 +167,7 @@ def _rows(dataset: str, config: DatasetConfig) -> str:
         "global_time": f"all interactions are cut at two points in time, {_split_shares(config.split)}, so that nothing in "
         "training is later than anything held out",
     }[config.split.strategy]
-    return f"On {dataset}, {kept} interactions are kept{order}; {split}"
+    return f"On {dataset}, {kept} are kept{order}; {split}"
 
 
 def _dataset_report(params: Params, dataset: str) -> DatasetReport:

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from llara_core import paths
+from llara_core.config import load_params
 from llara_core.errors import DataError
 from llara_core.evaluation import curves, paper, report
 from llara_core.evaluation.tables import TERMINAL_WIDTH
@@ -153,3 +154,19 @@ def test_terminal_table_leaves_the_papers_figures_out_where_they_do_not_fit(fill
     assert max(map(len, text.splitlines())) <= TERMINAL_WIDTH
     assert long in text
     assert "paper" not in text
+
+
+@pytest.mark.parametrize(
+    ("dataset", "selection"),
+    [
+        ("movielens", "On movielens, interactions rated 3 or higher are kept; users"),
+        (
+            "lastfm",
+            "On lastfm, interactions of items with at least 4, of users with at least 4 are kept, in the order of the file",
+        ),
+        ("steam", "interactions of users with at least 20, of a random 33% of the users and 33% of the items are kept; users"),
+    ],
+)
+def test_the_protocol_says_which_rows_count(dataset: str, selection: str) -> None:
+    params = load_params(Path(__file__).parents[3] / "params.yaml")
+    assert selection in report.protocol(params, dataset)[0]
