@@ -29,6 +29,7 @@ PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0)]
+Draws = Annotated[int, Field(ge=1, le=100_000)]
 
 Entry = TypeVar("Entry")
 
@@ -91,7 +92,7 @@ class SplitConfig(Section):
 class DatasetSection(Section):
     """What every data set has, whatever its format."""
 
-    max_history_len: PositiveInt = Field(description="previous items per example")
+    max_history_len: Annotated[int, Field(ge=1, le=100_000)] = Field(description="previous items per example")
     noun: str = Field(min_length=1, description="what an item is called in prompts, e.g. movie")
     verb: str = Field(min_length=1, description="what a user has done with an item, e.g. watched")
 
@@ -183,6 +184,10 @@ class OwnLogConfig(RatedSection):
 
     @model_validator(mode="after")
     def _keys_agree(self) -> Self:
+        names = self.columns
+        of_interactions = [name for name in (names.user, names.item, names.time, names.rating) if name is not None]
+        if len(set(of_interactions)) < len(of_interactions) or names.item_id == names.title:
+            raise ValueError("columns: one column cannot serve two purposes; give each its own")
         if self.min_rating is not None and self.columns.rating is None:
             raise ValueError("min_rating needs a rating: name its column in columns.rating, or set min_rating to null")
         return self
@@ -199,6 +204,12 @@ class ReleasedFramesConfig(DatasetSection):
         min_length=1, description="u.item (its ids minus 1 are the frames'), or an id::name file such as id2name.txt"
     )
 
+    @model_validator(mode="after")
+    def _splits_differ(self) -> Self:
+        if len({self.train, self.validation, self.test}) < 3:
+            raise ValueError("train, validation and test name the same file twice: the test would be part of the training")
+        return self
+
 
 DatasetConfig = MovieLensConfig | SyntheticConfig | LastFmConfig | SteamConfig | OwnLogConfig | ReleasedFramesConfig
 DATASET_FORMATS: dict[Any, type[DatasetSection]] = {
@@ -207,9 +218,9 @@ DATASET_FORMATS: dict[Any, type[DatasetSection]] = {
 
 
 class DrawsConfig(Section):
-    train: PositiveInt = Field(description="candidate sets per training example; epoch e uses set e modulo this")
-    validation: PositiveInt
-    test: PositiveInt
+    train: Draws = Field(description="candidate sets per training example; epoch e uses set e modulo this")
+    validation: Draws
+    test: Draws
 
 
 class CandidatesConfig(Section):
@@ -408,7 +419,7 @@ def load_params(path: Path = paths.PARAMS) -> Params:
         raw = YAML(typ="safe", pure=True).load(path)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: not found; run from the repository root") from error
-    except YAMLError as error:
+    except (YAMLError, ValueError, KeyError, RecursionError) as error:  # ruamel lets some of its own through
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected sections such as `run:` at the top level, found {type(raw).__name__}")

@@ -88,6 +88,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield staged
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
+        elif staged.is_dir():
+            path.unlink(missing_ok=True)
         staged.replace(path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -20,8 +20,8 @@ def main(dataset: Annotated[str, typer.Argument(help="key of `datasets` in param
     from llara_core.data.preparation import prepare
 
     prepared = prepare(paths.raw(dataset), load_params().dataset(dataset))
-    prepared.write(paths.prepared(dataset))
     tables.write_json(paths.statistics(dataset), prepared.statistics)
+    prepared.write(paths.prepared(dataset))
     facts = prepared.statistics
     logger.info("%d sequences, %d items, %d interactions", facts["sequences"], facts["items"], facts["interactions"])
     logger.info("users per split %s, examples per split %s", facts["users_per_split"], facts["examples_per_split"])

@@ -139,7 +139,8 @@ def _check_enough(examples: pa.Table, n_eligible: Integers, needed: int) -> None
         raise DataError(
             f"{example[c.SPLIT]} examples have fewer than {needed} eligible negatives, {len(short)} among the first: "
             f"example {example[c.EXAMPLE]} of user {example[c.USER]} has {n_eligible[worst]}; lower candidates.n_candidates to "
-            f"at most {n_eligible[worst] + 1}, or use a larger catalogue (`catalogue: full`) or `exclude: last_interactions`"
+            f"at most {max(n_eligible[worst], 1) + 1}, or use a larger catalogue (`catalogue: full`) or "
+            "`exclude: last_interactions`"
         )
 
 

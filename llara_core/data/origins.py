@@ -73,9 +73,9 @@ def _copy_own(name: str, files: Mapping[str, str], destination: Path) -> None:
             place = f"datasets.{name}.{key}: {file!r}"
             if Path(file).is_absolute() or ".." in Path(file).parts or not Path(file).parts:
                 raise DataError(f"{place} must be the path of a file or folder inside {paths.own(name)}")
-            if not source.exists():
-                raise DataError(f"{place}: {source} does not exist; put the file there or correct the name")
             try:
+                if not source.exists():
+                    raise DataError(f"{place}: {source} does not exist; put the file there or correct the name")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _copy(source, target)
             except OSError as error:

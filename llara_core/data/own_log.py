@@ -39,9 +39,11 @@ CSV_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 PARQUET_SUFFIX = ".parquet"
 USUAL_SEPARATORS = ",;\t|"
 BATCH_BYTES, BATCH_ROWS = 1 << 24, 1 << 19
+csv.field_size_limit(BATCH_BYTES)  # the default is 128 KiB, which a review may exceed
 
 UNITS_PER_SECOND = {"seconds": 1, "milliseconds": 1000}
 ISO = "iso8601"
+YEAR_DIRECTIVES = ("%Y", "%y", "%G", "%c", "%x", "%s")
 FIRST_SECOND, LAST_SECOND = (int(np.datetime64(time, "s").astype(np.int64)) for time in ("0001-01-01", "9999-12-31T23:59:59"))
 
 WHOLE_NUMBER = r"^(0|[1-9][0-9]{0,17})$"  # fits int64, and no two texts are the same number
@@ -164,6 +166,8 @@ def _check_time_format(time_format: str) -> None:
         pd.to_datetime(["?"], format=time_format, errors="coerce")
     except (ValueError, re.error) as error:
         raise DataError(f"time_format {time_format!r} is no pattern for times: {error}") from error
+    if not any(directive in time_format for directive in YEAR_DIRECTIVES):
+        raise DataError(f"time_format {time_format!r} has no year ({', '.join(YEAR_DIRECTIVES)}), so times have no order")
 
 
 @dataclass(frozen=True)
@@ -247,7 +251,10 @@ class _Column:
             self._fail(int(np.argmin(fits)), complaint)
 
     def _fail(self, row: int, complaint: str) -> NoReturn:
-        value = self.values[row].as_py()
+        try:
+            value = self.values[row].as_py()
+        except (OverflowError, ValueError):  # a time that Python's own types cannot hold
+            value = self.values.cast(pa.int64(), safe=False)[row].as_py()
         place = f"{self.table.place(self.first_row + row)}: column {self.name!r}"
         if value is None or not str(value).strip():
             raise DataError(f"{place} is empty; every row needs a value there")
@@ -269,12 +276,16 @@ class _Table:
         self.files: list[_CsvFile | _ParquetFile]
         self.first_rows: list[int] = []
         if self.path.is_dir():
-            parts = [path for path in self.path.iterdir() if path.suffix.lower() == PARQUET_SUFFIX and path.name[0] not in "._"]
-            self.files = [_ParquetFile(path) for path in sorted(parts)]
+            entries = sorted(path for path in self.path.iterdir() if path.name[0] not in "._")
+            for path in entries:
+                if path.is_dir() or path.name.lower().endswith(CSV_SUFFIXES):
+                    raise DataError(f"{path}: a folder may hold {PARQUET_SUFFIX} files, no other log and no folder; move it")
+            parts = [path for path in entries if path.suffix.lower() == PARQUET_SUFFIX]
             if not parts:
                 raise DataError(f"{self.path}: the folder holds no {PARQUET_SUFFIX} file")
+            self.files = [_ParquetFile(path) for path in parts]
         elif not self.path.exists():
-            raise DataError(f"{self.path}: not found; put the file there, or correct its name in params.yaml")
+            raise DataError(f"{self.path}: not found; correct its name, or run the download stage, which copies it")
         elif name.lower().endswith(CSV_SUFFIXES):
             self.files = [_CsvFile(self.path, config.separator, config.encoding)]
         elif name.lower().endswith(PARQUET_SUFFIX):
@@ -315,6 +326,7 @@ class _ParquetFile:
             with pq.ParquetFile(self.path) as file:
                 _check_columns(self.path, names, file.schema_arrow.names)
                 for batch in file.iter_batches(BATCH_ROWS, columns=list(dict.fromkeys(names))):
+                    batch.validate(full=True)  # text that is not UTF-8
                     yield batch.select(names)
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{self.path}: cannot be read as Parquet, damaged or of another kind: {error}") from error
@@ -327,13 +339,14 @@ class _CsvFile:
     def __init__(self, path: Path, separator: str, encoding: str) -> None:
         self.path = path
         self.separator = separator
-        if not separator.isascii() or separator in '"\r\n':
+        if not separator.isascii() or separator in '"\r\n\0':
             raise DataError(
                 f"{path}: separator {separator!r} cannot be used; it must be ASCII and neither a quote nor a line break"
             )
         try:
+            "".encode(encoding)  # codecs.lookup() also knows codecs that are none of text, such as hex
             name = codecs.lookup(encoding).name
-        except LookupError as error:
+        except (LookupError, ValueError) as error:
             raise DataError(f"{path}: encoding {encoding!r} is unknown; usual ones are utf-8 and cp1252") from error
         self.encoding = "utf-8-sig" if name == "utf-8" else name  # -sig: with or without a byte order mark
 
@@ -348,7 +361,7 @@ class _CsvFile:
         def tally(buffer: pa.Buffer) -> pa.Buffer:
             nonlocal n_quotes, n_lines
             data = buffer.to_pybytes()
-            n_quotes, n_lines = n_quotes + data.count(b'"'), n_lines + data.count(b"\n")
+            n_quotes, n_lines = n_quotes + data.count(b'"'), n_lines + max(data.count(b"\n"), data.count(b"\r"))
             return buffer
 
         try:

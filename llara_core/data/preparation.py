@@ -68,6 +68,8 @@ def prepare(folder: Path, config: DatasetConfig) -> Prepared:
 
 def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
     titled = np.array([plain_title(title) != "" for title in raw.items[c.RAW_TITLE]])
+    if not titled.any():
+        raise DataError(f"{folder}: no item has a title, and prompts are made of titles; check the item file and its columns")
     usable = raw.interactions[titled[raw.interactions[c.ITEM].to_numpy()]]
     kept, steps = filter_interactions(usable, config)
     steps = {**raw.steps, **steps}

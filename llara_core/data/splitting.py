@@ -61,7 +61,7 @@ def split_by_time(sequences: pd.DataFrame, train: float, validation: float) -> p
         ``sequences`` with the column ``split``, which holds the period.
     """
     times = np.sort(sequences[c.TIMESTAMP].to_numpy())
-    cuts = times[list(_cuts(len(times), train, validation))]
+    cuts = times[np.minimum(_cuts(len(times), train, validation), len(times) - 1)]
     return _with_split(sequences, np.searchsorted(cuts, sequences[c.TIMESTAMP].to_numpy(), side="right"))
 
 

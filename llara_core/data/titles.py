@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import itertools
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -14,18 +16,23 @@ ARTICLES = frozenset(
     | {"il", "lo", "gli", "el", "los", "las", "o"}
     | {"der", "die", "das", "det", "den"}
 )
+_ENTITY = re.compile(r"&(?:\w+|#\d+|#[xX][0-9a-fA-F]+);")  # with its semicolon; "&notes" holds none
 _YEAR = re.compile(r"\s*\((\d{4})\)$")
 _MEDIUM = re.compile(r"\s*\((?:V|TV)\)$")  # IMDb's marks for direct-to-video and television
 _PARENTHESIS = re.compile(r"\(([^()]*)\)")
 
 
 def plain_title(raw: str) -> str:
-    """The title with HTML entities decoded, white space collapsed and characters that nobody can see left out.
+    """The title with HTML entities decoded, white space collapsed and control characters left out; empty if none can be seen.
 
-    >>> plain_title(" Ratchet &amp;  Clank ")
-    'Ratchet & Clank'
+    >>> plain_title(" Ratchet &amp;  Clank, Q&notes ")
+    'Ratchet & Clank, Q&notes'
+    >>> plain_title("\u200b")
+    ''
     """
-    return "".join(char for char in " ".join(html.unescape(raw).split()) if char.isprintable())
+    decoded = _ENTITY.sub(lambda entity: html.unescape(entity[0]), raw)
+    title = "".join(char for char in " ".join(decoded.split()) if unicodedata.category(char) not in {"Cc", "Cs"})
+    return title if any(unicodedata.category(char) != "Cf" for char in title) else ""
 
 
 def movie_title(raw: str) -> tuple[str, int | None]:
@@ -67,7 +74,8 @@ def _article_first(title: str) -> str:
 
 
 def unique_labels(titles: Sequence[str], years: Sequence[int | None], raw_ids: Sequence[str]) -> list[str]:
-    """One label per item: the title, with the year where titles collide, with the raw id where they still do.
+    """One label per item: the title, with the year where titles collide, with the raw id where they still do, and with a number
+    where even these differ in case alone.
 
     Labels differ in more than case, so that an answer in other case still names one item.
 
@@ -82,11 +90,16 @@ def unique_labels(titles: Sequence[str], years: Sequence[int | None], raw_ids: S
     for row, year in enumerate(years):
         if labels[row].casefold() in repeated and year is not None:
             labels[row] = f"{labels[row]} ({year})"
-    while repeated := _repeated(labels):
-        labels = [
-            f"{label} [{raw_id}]" if label.casefold() in repeated else label
-            for label, raw_id in zip(labels, raw_ids, strict=True)
-        ]
+    repeated = _repeated(labels)
+    for row, raw_id in enumerate(raw_ids):
+        if labels[row].casefold() in repeated:
+            labels[row] = f"{labels[row]} [{plain_title(raw_id)}]"
+    taken: set[str] = set()
+    for row, label in enumerate(labels):
+        numbers = itertools.count(2)
+        while labels[row].casefold() in taken:
+            labels[row] = f"{label} #{next(numbers)}"
+        taken.add(labels[row].casefold())
     return labels
 
 

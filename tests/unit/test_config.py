@@ -220,3 +220,14 @@ def test_a_rating_filter_needs_ratings(params_with: Callable[[Edit], Path]) -> N
     section = dataset_config("log").model_dump() | {"min_rating": 3.0}
     with pytest.raises(ConfigError, match=r"datasets\.shop: min_rating needs a rating: name its column in columns\.rating"):
         load_params(params_with(lambda raw: raw["datasets"].update(shop=section)))
+
+
+def test_one_column_or_file_serves_one_purpose(params_with: Callable[[Edit], Path]) -> None:
+    shop = dataset_config("log").model_dump()
+    shop["columns"] |= {"user": "item"}
+    frames = {"format": "released_frames", "train": "a.df", "validation": "b.df", "test": "a.df", "names": "u.item"}
+    frames |= {"max_history_len": 10, "noun": "movie", "verb": "watched"}
+    with pytest.raises(ConfigError) as caught:
+        load_params(params_with(lambda raw: raw["datasets"].update(shop=shop, frames=frames)))
+    assert "datasets.shop: columns: one column cannot serve two purposes" in str(caught.value)
+    assert "datasets.frames: train, validation and test name the same file twice" in str(caught.value)

@@ -381,7 +381,7 @@ def test_damaged_files(tmp_path: Path) -> None:
 
 def test_missing_files_and_unknown_kinds(tmp_path: Path) -> None:
     put(tmp_path)
-    with pytest.raises(DataError, match=r"none.csv: not found; put the file there, or correct its name in params.yaml"):
+    with pytest.raises(DataError, match=r"none.csv: not found; correct its name, or run the download stage, which copies it"):
         read(tmp_path, dataset_config("log", items="none.csv"))
     message = complaint(tmp_path, log_name="log.xlsx")
     assert message == (
@@ -460,3 +460,28 @@ def as_csv(table: dict[str, Any]) -> str:
 def ascending(ids: Iterable[str]) -> list[str]:
     whole = all(raw.isascii() and raw.isdigit() and (raw == "0" or raw[0] != "0") for raw in ids)
     return sorted(set(ids), key=int if whole else None)
+
+
+def test_times_without_a_year_and_codecs_that_are_no_encoding(tmp_path: Path) -> None:
+    assert "has no year" in complaint(tmp_path, time_format="%H:%M")
+    assert "encoding 'hex' is unknown" in complaint(tmp_path, encoding="hex")
+
+
+def test_a_folder_inside_a_folder_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "log" / "more").mkdir(parents=True)
+    (tmp_path / "items.csv").write_text(ITEMS)
+    with pytest.raises(DataError, match=r"log/more: a folder may hold \.parquet files, no other log and no folder"):
+        read(tmp_path, dataset_config("log", interactions="log"))
+
+
+def test_text_that_is_not_utf_8_in_parquet(tmp_path: Path) -> None:
+    users = pa.array([b"anna", b"\xff"]).view(pa.string())
+    pq.write_table(pa.table({"user": users, "item": ["1", "1"], "time": [1, 2]}), tmp_path / "log.parquet")
+    (tmp_path / "items.csv").write_text(ITEMS)
+    with pytest.raises(DataError, match=r"log\.parquet: cannot be read as Parquet, .*Invalid UTF8"):
+        read(tmp_path, dataset_config("log", interactions="log.parquet"))
+
+
+def test_a_field_longer_than_python_s_limit(tmp_path: Path) -> None:
+    items = f'item,title\n1,"{"long " * 40_000}\nend"\n2,Heat\n3,Up\n'
+    assert len(put(tmp_path, items=items).items["raw_title"][0]) > 200_000

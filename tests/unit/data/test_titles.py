@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llara_core.data.titles import movie_title, unique_labels
+from llara_core.data.titles import movie_title, plain_title, unique_labels
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,13 @@ def test_labels_are_unique_even_without_case(rows: list[tuple[str, int | None]])
     labels = unique_labels([title for title, _ in rows], [year for _, year in rows], [str(k) for k in range(len(rows))])
     assert len({label.casefold() for label in labels}) == len(rows)
     assert all(label.startswith(title) for label, (title, _) in zip(labels, rows, strict=True))
+
+
+def test_labels_whose_ids_differ_in_case_alone_get_a_number() -> None:
+    assert unique_labels(["Heat", "Heat", "HEAT"], [None] * 3, ["a", "A", "b"]) == ["Heat [a]", "Heat [A] #2", "HEAT [b]"]
+
+
+def test_titles_in_any_script_stay_as_they_are() -> None:
+    for title in ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\U0001f468\u200d\U0001f469", "\U0001fae8", "a&copyb"):
+        assert plain_title(title) == title
+    assert plain_title("\x85 Up\x00 \u2028 &#39;n&amp;") == "Up 'n&"
