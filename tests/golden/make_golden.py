@@ -1,4 +1,4 @@
-"""What every random stream gives, as small values: ``python tests/golden/make_golden.py`` writes ``golden.json`` anew.
+"""What every random stream gives, as small values: ``python -m tests.golden.make_golden`` writes ``golden.json`` anew.
 
 A difference means that the same parameters and seed now give other numbers: say so under "changes numbers" in the changelog.
 """
@@ -14,27 +14,16 @@ from typing import Any
 import pyarrow.compute as pc
 
 from llara_core import seeding
-from llara_core.config import CurriculumConfig, SyntheticConfig, TuneConfig
+from llara_core.config import CurriculumConfig, TuneConfig
 from llara_core.data import synthetic
 from llara_core.data.candidates import CandidateSampler
 from llara_core.data.preparation import prepare
 from llara_core.tuning.plan import Units, make_plan
+from tests.helpers.datasets import dataset_config
 
 GOLDEN = Path(__file__).with_name("golden.json")
 
-DATASET = SyntheticConfig.model_validate(
-    {
-        "format": "synthetic",
-        "min_rating": 3.0,
-        "min_user_interactions": 0,
-        "min_item_interactions": 0,
-        "catalogue": "interacted",
-        "max_history_len": 10,
-        "split": {"strategy": "user_chronological", "train": 0.8, "validation": 0.1},
-        "noun": "movie",
-        "verb": "watched",
-    }
-)
+DATASET = dataset_config("synthetic")
 TUNE = TuneConfig(
     objective="generative",
     epochs=1,
