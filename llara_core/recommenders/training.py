@@ -162,7 +162,7 @@ def fit(
     Source: paper, section 5.1.2 (Adam, 1e-3, 256, L2 grid); a batch holds ``batch_size`` next-item targets, as a batch of 256
     one-target rows does, but in windows that share their encoder pass.
     """
-    optimiser = torch.optim.Adam(model.parameters(), lr=options.learning_rate, weight_decay=l2, fused=True)
+    optimiser = torch.optim.Adam(model.parameter_groups(l2), lr=options.learning_rate, fused=True)
     losses: dict[int, float] = {}
     scores: dict[int, float] = {}
     best_score, best_epoch, best_state = -1.0, 0, copy.deepcopy(model.state_dict())
@@ -232,11 +232,13 @@ def _train_epoch(
     batch_size = max(1, options.batch_size // model.max_history_len)
     losses = []
     for batch in torch.split(order, batch_size):
+        model.start_batch(inputs[batch], targets[batch])
         loss = _loss(model, inputs[batch], targets[batch], options.loss)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         losses.append(loss.item())
+    model.end_epoch()
     return float(np.mean(losses))
 
 

