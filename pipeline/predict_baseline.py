@@ -15,12 +15,12 @@ logger = logging.getLogger(__name__)
 
 def main(
     dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")],
-    baseline: Annotated[str, typer.Argument(help="popularity")],
+    baseline: Annotated[str, typer.Argument(help="random, popularity or item_knn")],
 ) -> None:
-    """Count the training interactions of DATASET and predict validation and test by them."""
+    """Fit BASELINE on the training interactions of DATASET and predict validation and test."""
     from llara_core import columns as c
-    from llara_core import predictions, tables
-    from llara_core.recommenders.popularity import fit_baseline
+    from llara_core import predictions, provenance, tables
+    from llara_core.recommenders.baselines import fit_baseline
 
     prepared = paths.prepared(dataset)
     interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
@@ -28,12 +28,18 @@ def main(
     n_items = len(tables.read_table(prepared / "items.parquet", tables.ITEMS))
     candidates, candidates_hash = predictions.held_out_candidates(dataset)
 
-    train_items = interactions.loc[interactions[c.SPLIT] == c.TRAIN, c.ITEM].to_numpy()
-    frame = predictions.predict(fit_baseline(baseline, train_items, n_items), examples, candidates)
+    training = interactions[interactions[c.SPLIT] == c.TRAIN]
+    frame = predictions.predict(fit_baseline(baseline, training, n_items), examples, candidates)
     facts = predictions.PredictionFacts(
-        dataset=dataset, system=baseline, mode="score", objective="none", seed=0, candidates_hash=candidates_hash
+        dataset=dataset,
+        system=baseline,
+        mode="score",
+        objective="none",
+        seed=0,
+        candidates_hash=candidates_hash,
+        hardware=provenance.hardware(),
     )
-    predictions.write_predictions(paths.predictions(dataset, baseline) / "score.parquet", frame, facts)
+    predictions.write_predictions(paths.predictions(dataset, baseline), frame, facts)
     logger.info("%d candidate sets scored", len(frame))
 
 

@@ -1,16 +1,16 @@
-"""Popularity, and the predictions table of a recommender."""
+"""The predictions table of a recommender."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from llara_core import columns as c
-from llara_core.errors import ConfigError, DataError
+from llara_core.errors import DataError
 from llara_core.predictions import predict
-from llara_core.recommenders.popularity import fit_baseline
+from llara_core.recommenders.baselines import Popularity
 
 # Items 0..4 are chosen 1, 3, 2, 0, 0 times.
-POPULARITY = fit_baseline("popularity", np.array([1, 2, 1, 0, 1, 2]), n_items=5)
+POPULARITY = Popularity(np.array([1, 2, 1, 0, 1, 2]), n_items=5)
 EXAMPLES = pd.DataFrame(
     {
         c.EXAMPLE: [4, 7, 9],
@@ -21,15 +21,6 @@ EXAMPLES = pd.DataFrame(
     }
 )
 CANDIDATES = pd.DataFrame({c.EXAMPLE: [9, 7, 9], c.DRAW: [0, 0, 1], c.CANDIDATES: [[4, 0], [3, 2], [2, 4]]})
-
-
-def test_popularity_counts() -> None:
-    np.testing.assert_array_equal(POPULARITY.score_catalogue([[0], [4, 2]]), [[1, 3, 2, 0, 0], [1, 3, 2, 0, 0]])
-
-
-def test_an_unknown_baseline_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"unknown baseline 'random'.*popularity"):
-        fit_baseline("random", np.array([0]), 1)
 
 
 def test_predictions_follow_the_candidates() -> None:

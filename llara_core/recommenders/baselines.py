@@ -1,0 +1,160 @@
+"""Sanity floors that need no training: a random ranking, popularity, and the neighbours of an item."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import sparse
+
+from llara_core import columns as c
+from llara_core import seeding
+from llara_core.config import Baseline
+from llara_core.errors import ConfigError
+from llara_core.ranking import History
+
+if TYPE_CHECKING:
+    from llara_core.predictions import CatalogueScorer
+
+# Chosen by the hit ratio@1 on validation: for 20, 50, 100 and 200 neighbours it is .42, .47, .45 and .46 on MovieLens, and .26,
+# .34, .34 and .33 on LastFM. Its standard error over the users is .04, so that finer steps would fit noise.
+N_NEIGHBOURS = 50
+
+# Rows whose products are in memory at a time: at worst each is as long as the catalogue.
+ITEM_BLOCK = 256
+HISTORY_BLOCK = 256
+
+
+class Random:
+    """Ranks the catalogue in a random order: among ``C`` candidates the target is first with probability 1/C.
+
+    The order is drawn from the history alone, so that a second run gives the same scores.
+
+    Args:
+        n_items: size of the catalogue.
+    """
+
+    def __init__(self, n_items: int) -> None:
+        self.n_items = n_items
+
+    def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
+        """Scores ``(B, n_items)``: in each row 0 to ``n_items - 1``, every order equally likely."""
+        scores = np.empty((len(histories), self.n_items), dtype=np.float32)
+        for row, history in zip(scores, histories, strict=True):
+            row[:] = seeding.numpy_stream(0, "random ranking", *map(int, history)).permutation(self.n_items)
+        return scores
+
+
+class Popularity:
+    """Scores an item by its number of training interactions, whatever the history.
+
+    Args:
+        items: item id of every training interaction.
+        n_items: size of the catalogue; an item without interactions scores 0.
+
+    >>> Popularity(np.array([2, 0, 2]), n_items=3).score_catalogue([[1]])
+    array([[1., 0., 2.]], dtype=float32)
+    """
+
+    def __init__(self, items: npt.NDArray[np.integer], n_items: int) -> None:
+        self.counts = np.bincount(items, minlength=n_items).astype(np.float32)
+
+    def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
+        """Scores ``(B, n_items)``, the same row for every history."""
+        return np.tile(self.counts, (len(histories), 1))
+
+
+class ItemKNN:
+    """Scores an item by its similarity to the items of the history, summed over those among its nearest neighbours.
+
+    The similarity of two items is the cosine between the sets of their training users: ``n_ij / sqrt(n_i n_j)`` with ``n_i``
+    users of item i and ``n_ij`` users of both. Each item keeps its :data:`N_NEIGHBOURS` most similar other items; between
+    equally similar ones the lower id goes first. Items without a neighbour in the history follow behind all others, by
+    popularity.
+
+    The order of the history and repetitions in it do not matter: more weight for recent items lowered the hit ratio on
+    MovieLens' validation split. A term that shrinks the similarity of items with few users (Ferrari Dacrema et al., 2019)
+    lowered it on LastFM's, and changed it by less than its standard error on MovieLens'.
+
+    Args:
+        users: user id of every training interaction, ``(N,)``.
+        items: item id of every training interaction, ``(N,)``.
+        n_items: size of the catalogue.
+
+    Source: Deshpande and Karypis (2004). Differs: there the neighbours of an item of the history are kept, here those of the
+    scored item, which does better on validation.
+    """
+
+    def __init__(self, users: npt.NDArray[np.integer], items: npt.NDArray[np.integer], n_items: int) -> None:
+        chosen = _sets(users, items, (int(users.max(initial=-1)) + 1, n_items))
+        counts = chosen.sum(axis=0)
+        self.similarity_from = _neighbours(chosen, counts).T.tocsr()  # row: item of the history, column: scored item
+        # Below 1 / max(n), the least similarity of two items that share a user.
+        self.fallback = (counts / (counts.max() + 1) ** 2).astype(np.float32)
+
+    def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
+        """Scores ``(B, n_items)``, at least 0."""
+        scores = np.empty((len(histories), len(self.fallback)), dtype=np.float32)
+        for start in range(0, len(histories), HISTORY_BLOCK):
+            part = histories[start : start + HISTORY_BLOCK]
+            rows = np.repeat(np.arange(len(part)), [len(history) for history in part])
+            read = _sets(rows, np.concatenate(part), (len(part), len(self.fallback)))
+            similarity = (read @ self.similarity_from).toarray()
+            np.maximum(similarity, self.fallback, out=scores[start : start + HISTORY_BLOCK])
+        return scores
+
+
+def fit_baseline(name: str, interactions: pd.DataFrame, n_items: int) -> CatalogueScorer:
+    """The baseline ``name``, fitted on the training interactions.
+
+    Args:
+        name: one of :data:`Baseline`.
+        interactions: rows of :data:`tables.INTERACTIONS`, those of the training split alone.
+        n_items: size of the catalogue.
+
+    Raises:
+        ConfigError: no baseline has this name.
+    """
+    users, items = interactions[c.USER].to_numpy(), interactions[c.ITEM].to_numpy()
+    match name:
+        case "random":
+            return Random(n_items)
+        case "popularity":
+            return Popularity(items, n_items)
+        case "item_knn":
+            return ItemKNN(users, items, n_items)
+    raise ConfigError(f"unknown baseline {name!r}; choose from {sorted(get_args(Baseline))}")
+
+
+def _sets(rows: npt.NDArray[np.integer], items: npt.NDArray[np.integer], shape: tuple[int, int]) -> sparse.csr_array:
+    """Sparse ``shape`` float32 matrix with 1 where a row has an item, however often."""
+    matrix = sparse.coo_array((np.ones(len(rows), dtype=np.float32), (rows, items)), shape=shape).tocsr()
+    matrix.sum_duplicates()
+    matrix.data[:] = 1
+    return matrix
+
+
+def _neighbours(chosen: sparse.csr_array, counts: npt.NDArray[np.float32]) -> sparse.csr_array:
+    """Sparse ``(n_items, n_items)`` similarities of each item (row) to its nearest neighbours."""
+    by_item, norms = chosen.T.tocsr(), np.sqrt(counts)
+    blocks = []
+    for start in range(0, len(counts), ITEM_BLOCK):
+        shared = by_item[start : start + ITEM_BLOCK] @ chosen  # users of both, (ITEM_BLOCK, n_items)
+        shared.sort_indices()
+        rows = start + np.repeat(np.arange(shared.shape[0]), np.diff(shared.indptr))
+        shared.data /= norms[rows] * norms[shared.indices]
+        shared.data[rows == shared.indices] = 0
+        # A stable sort, since partitions order ties differently on different processors.
+        nearest = [
+            first + np.argsort(-shared.data[first:last], kind="stable")[:N_NEIGHBOURS]
+            for first, last in pairwise(shared.indptr)
+        ]
+        kept = np.concatenate(nearest)
+        indptr = np.cumsum([0, *map(len, nearest)])
+        block = sparse.csr_array((shared.data[kept], shared.indices[kept], indptr), shape=shared.shape)
+        blocks.append(block)
+    return sparse.vstack(blocks, format="csr")
