@@ -16,10 +16,12 @@ from ruamel.yaml.error import YAMLError
 from llara_core import paths
 from llara_core.errors import ConfigError
 
-Recommender = Literal["gru4rec", "caser", "sasrec"]
-Baseline = Literal["popularity"]
+Recommender = Literal["gru4rec", "caser", "sasrec", "morec"]
+Baseline = Literal["random", "popularity", "item_knn"]
 Objective = Literal["generative", "next_item"]
-Representation = Literal["hybrid", "text", "behavior", "index"]
+Representation = Literal["hybrid", "text", "title", "behavior", "index"]
+# Those that show behaviour tokens, and so need a recommender.
+WITH_BEHAVIOR: tuple[Representation, ...] = ("hybrid", "behavior")
 Schedule = Literal["linear", "direct", "two_stage", "sqrt", "quadratic", "cosine", "sigmoid"]
 
 # Names become DVC stage names and paths, so they are kept to what both take without quoting.
@@ -39,13 +41,16 @@ class Section(BaseModel):
 
 
 class RunConfig(Section):
-    """The axes that ``dvc.yaml`` multiplies out; an empty list of recommenders, baselines or systems yields no stage."""
+    """The axes that ``dvc.yaml`` multiplies out; an empty list yields no stage."""
 
     datasets: list[Name] = Field(min_length=1, description="keys of `datasets`")
     baselines: list[Baseline] = Field(description="systems that need no training stage")
     recommenders: list[Recommender] = Field(description="conventional recommenders to train and compare")
-    llm_recommenders: list[Recommender] = Field(description="whose item embeddings the LLM systems use")
-    systems: list[Name] = Field(description="LLM systems to tune and compare; keys of `systems`")
+    llm_recommenders: list[Recommender] = Field(description="whose item embeddings `systems` use")
+    systems: list[Name] = Field(description="LLM systems tuned on each of llm_recommenders; keys of `systems`")
+    text_systems: list[Name] = Field(description="LLM systems tuned without a recommender; keys of `systems`")
+    untuned_systems: list[Name] = Field(description="LLM systems that are not tuned (zero-shot); keys of `systems`")
+    chat_models: list[Name] = Field(description="remote chat models, asked zero-shot; keys of `chat_models`")
     seeds: list[Seed] = Field(min_length=1, description="one training run of everything per seed")
 
     @model_validator(mode="after")
@@ -53,8 +58,10 @@ class RunConfig(Section):
         for axis, values in self:
             if len(set(values)) != len(values):
                 raise ValueError(f"run.{axis} lists a value twice: {values}")
-        if not (self.baselines or self.recommenders or self.systems):
-            raise ValueError("run.baselines, run.recommenders and run.systems are all empty: name at least one")
+        if not any(
+            (self.baselines, self.recommenders, self.systems, self.text_systems, self.untuned_systems, self.chat_models)
+        ):
+            raise ValueError("all axes of systems are empty: name at least one, for example in run.baselines")
         if self.systems and not self.llm_recommenders:
             raise ValueError("run.llm_recommenders is empty, but run.systems is not: name at least one recommender")
         missing = [name for name in self.llm_recommenders if name not in self.recommenders]
@@ -258,8 +265,21 @@ class SasRecConfig(RecommenderSection):
     n_heads: PositiveInt
 
 
+class MoRecConfig(SasRecConfig):
+    """SASRec over encoded titles in place of item ids (paper, section 5.1.2)."""
+
+    encoder: str = Field(
+        min_length=1,
+        description="embedded:all-minilm-l6-v2, a folder with a BERT-family model, or a model hub id such as "
+        "google-bert/bert-base-uncased",
+    )
+    revision: str | None = Field(description="commit, tag or branch of a hub id; null for the others")
+    train_encoder: bool = Field(description="tune the encoder with the rest; false keeps it frozen and encodes titles once")
+    encoder_learning_rate: PositiveFloat = Field(description="of the encoder, where it is tuned")
+
+
 class RecommendersConfig(Section):
-    """Training of GRU4Rec, Caser and SASRec (paper, section 5.1.2)."""
+    """Training of the sequence recommenders (paper, section 5.1.2)."""
 
     embedding_dim: PositiveInt
     learning_rate: PositiveFloat
@@ -273,11 +293,13 @@ class RecommendersConfig(Section):
     gru4rec: Gru4RecConfig
     caser: CaserConfig
     sasrec: SasRecConfig
+    morec: MoRecConfig
 
     @model_validator(mode="after")
     def _heads_divide_the_embedding(self) -> Self:
-        if self.embedding_dim % self.sasrec.n_heads:
-            raise ValueError(f"embedding_dim {self.embedding_dim} is no multiple of sasrec.n_heads {self.sasrec.n_heads}")
+        for name, section in (("sasrec", self.sasrec), ("morec", self.morec)):
+            if self.embedding_dim % section.n_heads:
+                raise ValueError(f"embedding_dim {self.embedding_dim} is no multiple of {name}.n_heads {section.n_heads}")
         return self
 
 
@@ -291,13 +313,15 @@ class LlmConfig(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         description="of the frozen weights; auto: bfloat16 where the device computes in it, else float16 (GPU) or float32 (CPU)"
     )
-    quantization: Literal["none", "8bit", "4bit"] = Field(description="bitsandbytes, CUDA only (extra `quantization`)")
+    quantization: Literal["none", "8bit", "4bit"] = Field(
+        description="bitsandbytes (extra `quantization`); made for CUDA, slow on a CPU"
+    )
 
 
 class PromptConfig(Section):
     representation: Representation = Field(
-        description="hybrid: title + behaviour token; text: title + trained placeholder; behavior: behaviour token only; "
-        "index: the item's number"
+        description="hybrid: title + behaviour token; text: title + trained placeholder; title: title only; "
+        "behavior: behaviour token only; index: the item's number"
     )
     templates: Literal["sampled", "first"] = Field(
         description="sampled: one of several wordings per prompt, drawn from a named stream; first: always the same"
@@ -346,10 +370,41 @@ class TuneConfig(Section):
         return self
 
 
+class AblationConfig(Section):
+    """What is taken away from a system, to see what it brings."""
+
+    llm_weights: Literal["pretrained", "random"] = Field(
+        description="random: a language model of the same shape with freshly initialised, frozen weights"
+    )
+    item_vectors: Literal["recommender", "random"] = Field(
+        description="random: those of an untrained recommender in place of the trained one's"
+    )
+
+
 class InferenceConfig(Section):
     batch_size: PositiveInt = Field(description="prompts per forward pass; changes speed and memory, not results")
     max_draws: PositiveInt = Field(description="candidate sets per held-out example that prompts with candidates answer")
     max_new_tokens: PositiveInt = Field(description="limit of a generated answer")
+    shuffled_histories: bool = Field(
+        description="also answer the test sets with every history in a random order, which shows what the order is worth"
+    )
+
+
+class ChatModelConfig(Section):
+    """A chat model behind an OpenAI-compatible endpoint, asked with text prompts."""
+
+    model: str = Field(min_length=1, description="the endpoint's name for the model")
+    base_url: str = Field(pattern=r"^https?://\S+$", description="of the endpoint, usually ending in /v1")
+    api_key_variable: str = Field(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="environment variable that holds the key; never written anywhere"
+    )
+    temperature: Annotated[float, Field(ge=0, le=2)] = Field(description="0: as deterministic as the endpoint can be")
+    max_answer_tokens: PositiveInt = Field(description="limit of an answer")
+    max_draws: PositiveInt = Field(description="candidate sets per held-out example that are asked")
+    max_requests: PositiveInt = Field(description="requests per run at most, retries included; answers in the cache cost none")
+    concurrency: Annotated[int, Field(ge=1, le=256)] = Field(description="requests under way at once")
+    timeout_s: PositiveFloat = Field(description="seconds until a request counts as failed")
+    retries: Annotated[int, Field(ge=0, le=20)] = Field(description="further attempts after 429, 5xx and time-outs")
 
 
 class EvaluationConfig(Section):
@@ -359,6 +414,27 @@ class EvaluationConfig(Section):
     seed: Seed
 
 
+class ComparisonConfig(Section):
+    """Systems that differ in one respect, for a table of their own."""
+
+    title: str = Field(min_length=1, description="heading of the table")
+    reference: Name = Field(description="the system that the others are tested against")
+    systems: list[Name] = Field(min_length=1, description="the others; those that are on no axis are left out")
+
+
+class CaseStudyConfig(Section):
+    """Which systems' answers are set against each other, to find users that show what each kind of knowledge brings."""
+
+    hybrid: Name = Field(description="system on run.systems; its recommender is the third of the comparison")
+    text: Name = Field(description="system that reads titles alone")
+
+
+class ReportConfig(Section):
+    ablations: dict[Name, ComparisonConfig]
+    case_studies: list[CaseStudyConfig] = Field(description="those with a system on no axis are left out")
+    n_cases: Annotated[int, Field(ge=0)] = Field(description="users per kind of case that are shown with their histories")
+
+
 class SystemConfig(Section):
     """The sections that define one LLM system, after its overrides."""
 
@@ -366,6 +442,12 @@ class SystemConfig(Section):
     lora: LoraSection
     curriculum: CurriculumConfig
     tune: TuneConfig
+    ablation: AblationConfig
+
+    @property
+    def shows_behavior(self) -> bool:
+        """Whether its prompts hold behaviour tokens."""
+        return self.prompt.representation in WITH_BEHAVIOR
 
 
 class Params(Section):
@@ -379,27 +461,53 @@ class Params(Section):
     lora: LoraSection
     curriculum: CurriculumConfig
     tune: TuneConfig
+    ablation: AblationConfig
     inference: InferenceConfig
     evaluation: EvaluationConfig
     systems: dict[Name, SystemConfig]
+    chat_models: dict[Name, ChatModelConfig]
+    report: ReportConfig
 
     @model_validator(mode="before")
     @classmethod
     def _merge_systems(cls, raw: Any) -> Any:
-        """A system is the global sections with its own values laid over them."""
+        """A system is the global sections, or the system that it `extends`, with its own values laid over them."""
         if not isinstance(raw, dict) or not isinstance(raw.get("systems"), dict):
             return raw
         defaults = {key: raw[key] for key in SystemConfig.model_fields if key in raw}
-        return {**raw, "systems": {name: _overlay(defaults, own or {}) for name, own in raw["systems"].items()}}
+        return {**raw, "systems": {name: _resolve(name, raw["systems"], defaults, ()) for name in raw["systems"]}}
 
     @model_validator(mode="after")
     def _axes_have_sections(self) -> Self:
-        for axis, section in (("datasets", self.datasets), ("systems", self.systems)):
-            unknown = [name for name in getattr(self.run, axis) if name not in section]
-            if reserved := {"curves", "plots"} & set(section):
-                raise ValueError(f"`{axis}` may not be called {sorted(reserved)}: metrics/ has folders of that name")
-            if unknown:
-                raise ValueError(f"run.{axis} names {unknown}, but `{axis}` defines only {sorted(section)}")
+        of_systems = ("systems", "text_systems", "untuned_systems")
+        sections = {"datasets": "datasets", "chat_models": "chat_models"} | dict.fromkeys(of_systems, "systems")
+        for axis, section in sections.items():
+            defined = getattr(self, section)
+            if unknown := [name for name in getattr(self.run, axis) if name not in defined]:
+                raise ValueError(f"run.{axis} names {unknown}, but `{section}` defines only {sorted(defined)}")
+        if reserved := {"curves", "plots"} & set(self.datasets):
+            raise ValueError(f"`datasets` may not be called {sorted(reserved)}: metrics/ has folders of that name")
+        taken = {*get_args(Recommender), *get_args(Baseline)}
+        cells = [name for axis in (*of_systems, "chat_models") for name in getattr(self.run, axis)]
+        if clash := {name for name in cells if name in taken or cells.count(name) > 1}:
+            raise ValueError(f"{sorted(clash)} would name two different systems of one run; give each its own name")
+        return self
+
+    @model_validator(mode="after")
+    def _systems_fit_their_axes(self) -> Self:
+        for name in (*self.run.text_systems, *self.run.untuned_systems):
+            if self.systems[name].shows_behavior:
+                representation = self.systems[name].prompt.representation
+                raise ValueError(
+                    f"systems.{name} has representation {representation}, which needs a recommender: list it in run.systems"
+                )
+        for name in self.run.untuned_systems:
+            system = self.systems[name]
+            if system.prompt.representation == "text" or system.tune.objective == "next_item":
+                raise ValueError(
+                    f"systems.{name} is in run.untuned_systems, but needs something trained (the placeholder of representation "
+                    "text, or the head of objective next_item); use representation title and objective generative"
+                )
         return self
 
     def dataset(self, name: str) -> DatasetConfig:
@@ -407,6 +515,9 @@ class Params(Section):
 
     def system(self, name: str) -> SystemConfig:
         return _entry("system", self.systems, name)
+
+    def chat_model(self, name: str) -> ChatModelConfig:
+        return _entry("chat model", self.chat_models, name)
 
 
 def load_params(path: Path = paths.PARAMS) -> Params:
@@ -436,6 +547,19 @@ def _overlay(base: dict[str, Any], own: Any) -> Any:
     for key, value in own.items():
         merged[key] = _overlay(base[key], value) if isinstance(base.get(key), dict) else value
     return merged
+
+
+def _resolve(name: str, systems: dict[str, Any], defaults: dict[str, Any], seen: tuple[str, ...]) -> Any:
+    own = {} if systems[name] is None else systems[name]
+    if not isinstance(own, dict) or "extends" not in own:
+        return _overlay(defaults, own)
+    parent = own["extends"]
+    if parent not in systems:
+        raise ValueError(f"systems.{name}.extends names {parent!r}, but `systems` defines only {sorted(systems)}")
+    if parent in (*seen, name):
+        raise ValueError(f"systems.{name}.extends leads back to {name!r} in a circle")
+    base = _resolve(parent, systems, defaults, (*seen, name))
+    return _overlay(base, {key: value for key, value in own.items() if key != "extends"})
 
 
 def _entry(kind: str, section: dict[str, Entry], name: str) -> Entry:

@@ -1,7 +1,8 @@
 """Where every artifact lies, relative to the repository root; ``dvc.yaml`` names the same places.
 
-A *cell* is one trained thing: ``sasrec-0`` (recommender, seed), ``llara-sasrec-0`` (system, recommender, seed),
-``fused-llara-sasrec-0`` (an LLM cell with its recommender) or a baseline's plain name (``popularity``).
+A *cell* is one thing that answers: ``sasrec-0`` (recommender, seed), ``llara-sasrec-0`` (system, recommender, seed),
+``tallrec-0`` (a system without a recommender), ``fused-llara-sasrec-0`` (an LLM cell with its recommender), or the plain name
+of what is not trained here: a baseline (``popularity``), an untuned system (``zero_shot``), a chat model.
 """
 
 from __future__ import annotations
@@ -39,8 +40,13 @@ def recommender_cell(recommender: str, seed: int) -> str:
     return f"{recommender}-{seed}"
 
 
-def llm_cell(system: str, recommender: str, seed: int) -> str:
-    return f"{system}-{recommender}-{seed}"
+def llm_cell(system: str, recommender: str | None, seed: int) -> str:
+    return f"{llm_system(system, recommender)}-{seed}"
+
+
+def llm_system(system: str, recommender: str | None) -> str:
+    """What the report calls a tuned system: its cell without the seed."""
+    return system if recommender is None else f"{system}-{recommender}"
 
 
 def fused_cell(llm_cell: str) -> str:
@@ -64,7 +70,8 @@ def adapter(dataset: str, cell: str) -> Path:
 
 
 def predictions(dataset: str, cell: str) -> Path:
-    """Folder with one ``<mode>.parquet`` per way of answering (``score``, ``generate``, ``constrained``, ``fused``)."""
+    """Folder with one ``<mode>.parquet`` per way of answering (``score``, ``generate``, ``constrained``, ``fused``), and one
+    ``<mode>-shuffled.parquet`` where the histories were shuffled."""
     return Path("data/predictions") / dataset / cell
 
 
@@ -78,7 +85,7 @@ def statistics(dataset: str) -> Path:
 
 
 def metrics(dataset: str, cell: str) -> Path:
-    """Folder with one ``<mode>.json`` per way of answering."""
+    """Folder with one JSON file per file of :func:`predictions`."""
     return Path("metrics") / dataset / "systems" / cell
 
 

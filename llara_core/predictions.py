@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +12,13 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llara_core import columns as c
-from llara_core import paths, ranking, tables
+from llara_core import paths, ranking, seeding, tables
 from llara_core.errors import DataError
 from llara_core.ranking import History
 
+Order = Literal["ordered", "shuffled"]  # of the items in a history
+
+_SHUFFLE_SEED = 0
 PREDICT_BLOCK = 4096  # examples scored at a time: the scores of all items for all of them would fill the memory
 
 
@@ -33,10 +36,12 @@ class PredictionFacts(BaseModel):
         dataset: key in ``params.yaml``.
         system: the cell without its seed, e.g. ``sasrec`` or ``llara-sasrec``.
         mode: how the answer was had: ``score``, ``generate``, ``constrained`` or ``fused``.
+        history: ``ordered``, or ``shuffled``: the test sets alone, answered with each history in a random order.
         objective: tuning objective of an LLM system, ``none`` for the others.
         seed: training seed.
         candidates_hash: of the held-out candidate sets; two systems are comparable only where it is equal.
         note: what a reader of the report should know besides, e.g. the weight of a fusion.
+        hardware: of the machine that computed the answers.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,10 +49,17 @@ class PredictionFacts(BaseModel):
     dataset: str
     system: str
     mode: str
+    history: Order = "ordered"
     objective: str
     seed: int
     candidates_hash: str
     note: str = ""
+    hardware: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """Of the table inside the cell's folder."""
+        return f"{self.mode}.parquet" if self.history == "ordered" else f"{self.mode}-{self.history}.parquet"
 
 
 def held_out_candidates(dataset: str) -> tuple[pd.DataFrame, str]:
@@ -55,6 +67,38 @@ def held_out_candidates(dataset: str) -> tuple[pd.DataFrame, str]:
     files = [paths.candidates(dataset) / f"{split}.parquet" for split in c.HELD_OUT]
     frames = [tables.read_table(file, tables.CANDIDATE_SETS) for file in files]
     return pd.concat(frames, ignore_index=True), tables.tables_hash(*files)
+
+
+def shuffled_test(examples: pd.DataFrame, candidates: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The test examples with their histories in a random order, and their candidate sets.
+
+    The order belongs to the question, not to a training run: every system and every seed reads the same.
+
+    Args:
+        examples: rows of :data:`tables.EXAMPLES`.
+        candidates: rows of :data:`tables.CANDIDATE_SETS`.
+    """
+    test = examples[examples[c.SPLIT] == c.TEST].reset_index(drop=True)
+    histories = [
+        seeding.numpy_stream(_SHUFFLE_SEED, "shuffled history", int(example)).permutation(history)
+        for example, history in zip(test[c.EXAMPLE], test[c.HISTORY], strict=True)
+    ]
+    asked = candidates[candidates[c.EXAMPLE].isin(test[c.EXAMPLE])].reset_index(drop=True)
+    return test.assign(**{c.HISTORY: pd.Series(histories, dtype="object")}), asked
+
+
+def questions(
+    examples: pd.DataFrame, candidates: pd.DataFrame, *, shuffled: bool
+) -> dict[Order, tuple[pd.DataFrame, pd.DataFrame]]:
+    """What a system has to answer, examples and candidate sets, by the order of the histories.
+
+    Args:
+        examples: rows of :data:`tables.EXAMPLES`.
+        candidates: rows of :data:`tables.CANDIDATE_SETS` of the held-out splits.
+        shuffled: whether the test sets are asked again with shuffled histories.
+    """
+    asked: dict[Order, tuple[pd.DataFrame, pd.DataFrame]] = {"ordered": (examples, candidates)}
+    return asked | {"shuffled": shuffled_test(examples, candidates)} if shuffled else asked
 
 
 def predict(scorer: CatalogueScorer, examples: pd.DataFrame, candidates: pd.DataFrame) -> pd.DataFrame:
@@ -125,10 +169,34 @@ def from_scores(
     )
 
 
-def write_predictions(path: Path, frame: pd.DataFrame, facts: PredictionFacts) -> None:
-    """Write a predictions table with its facts."""
+def from_choices(candidates: pd.DataFrame, chosen: Sequence[int | None], texts: Sequence[str] | None = None) -> pd.DataFrame:
+    """Predictions of a system that names one candidate and ranks nothing.
+
+    Args:
+        candidates: rows of :data:`tables.CANDIDATE_SETS`, ``N`` of them.
+        chosen: ``N`` places among the candidates; None for an invalid answer.
+        texts: ``N`` answers as they were written, or None.
+    """
+    predicted = [None if place is None else row[place] for row, place in zip(candidates[c.CANDIDATES], chosen, strict=True)]
+    return pd.DataFrame(
+        {
+            c.EXAMPLE: candidates[c.EXAMPLE].to_numpy(),
+            c.DRAW: candidates[c.DRAW].to_numpy(),
+            c.SCORES: None,
+            c.TEXT: texts,
+            c.PREDICTED: pd.array(predicted, dtype="Int32"),
+            c.VALID: [place is not None for place in chosen],
+            c.CATALOGUE_RANK: pd.array([pd.NA] * len(chosen), dtype="Int32"),
+        }
+    )
+
+
+def write_predictions(folder: Path, frame: pd.DataFrame, facts: PredictionFacts) -> Path:
+    """Write a predictions table with its facts into the folder of its cell, and return the file."""
+    path = folder / facts.file_name
     metadata = {key: str(value) for key, value in facts.model_dump().items()}
     tables.write_table(path, frame, tables.PREDICTIONS, metadata)
+    return path
 
 
 def read_predictions(path: Path) -> tuple[pd.DataFrame, PredictionFacts]:

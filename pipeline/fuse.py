@@ -26,8 +26,8 @@ def main(dataset: str, system: str, recommender: str, seed: int) -> None:
         raise DataError(f"{scored}: not found; only a system that scores its candidates can be fused; run `dvc repro`")
     recommender_file = paths.predictions(dataset, paths.recommender_cell(recommender, seed)) / "score.parquet"
     fusion = fuse(predictions.read_predictions(scored), predictions.read_predictions(recommender_file), read_ground(dataset))
-    target = paths.predictions(dataset, paths.fused_cell(llm_cell)) / "fused.parquet"
-    predictions.write_predictions(target, fusion.frame, fusion.facts)
+    folder = paths.predictions(dataset, paths.fused_cell(llm_cell))
+    target = predictions.write_predictions(folder, fusion.frame, fusion.facts)
     logger.info("weight of the LLM %.2f, %d candidate sets in %s", fusion.weight, len(fusion.frame), target)
 
 

@@ -1,8 +1,15 @@
-"""Answer the held-out candidate sets with a tuned system: ``python -m pipeline.predict_llm movielens llara sasrec 0``."""
+"""Answer the held-out candidate sets with a tuned system.
+
+Run by the stages ``predict_llm`` and ``predict_text``:
+``python -m pipeline.predict_llm movielens llara 0 --recommender sasrec``.
+"""
 
 from __future__ import annotations
 
 import logging
+from typing import Annotated
+
+import typer
 
 from llara_core import columns as c
 from llara_core import paths, predictions, tables
@@ -11,9 +18,14 @@ from llara_core.prompts.rendering import Words
 from pipeline.stage import run
 
 
-def main(dataset: str, system: str, recommender: str, seed: int) -> None:
-    """Predict validation and test of DATASET with a tuned SYSTEM, by every way of answering that its objective has."""
-    from llara_core.inference.predict import predict_cell
+def main(
+    dataset: str,
+    system: str,
+    seed: Annotated[int, typer.Argument(min=0)],
+    recommender: Annotated[str | None, typer.Option(help="Whose item embeddings it was tuned on.")] = None,
+) -> None:
+    """Predict validation and test of DATASET with the tuned SYSTEM, by every way of answering that its objective has."""
+    from llara_core.inference.predict import predict_orders
     from llara_core.llm.session import load_tuned
 
     params = load_params()
@@ -23,24 +35,23 @@ def main(dataset: str, system: str, recommender: str, seed: int) -> None:
     labels = tables.read_table(prepared / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
     examples = tables.read_table(prepared / "examples.parquet", tables.EXAMPLES)
     candidates, candidates_hash = predictions.held_out_candidates(dataset)
-    embeddings = paths.item_embeddings(dataset, paths.recommender_cell(recommender, seed))
-
-    model, encoder, facts = load_tuned(paths.adapter(dataset, cell), paths.LLM, params.llm, embeddings, len(labels))
-    by_mode = predict_cell(model, encoder, facts, examples, candidates, labels, words, params.inference)
-    for mode, frame in by_mode.items():
-        predictions.write_predictions(
-            paths.predictions(dataset, cell) / f"{mode}.parquet",
-            frame,
-            predictions.PredictionFacts(
-                dataset=dataset,
-                system=f"{system}-{recommender}",
-                mode=mode,
-                objective=facts.objective,
-                seed=seed,
-                candidates_hash=candidates_hash,
-            ),
+    embeddings = paths.item_embeddings(dataset, paths.recommender_cell(recommender, seed)) if recommender else None
+    model, encoder, adapter = load_tuned(paths.adapter(dataset, cell), paths.LLM, params.llm, embeddings, len(labels))
+    for order, mode, frame in predict_orders(
+        model, encoder, adapter.objective, adapter.prompt, examples, candidates, labels, words, params.inference
+    ):
+        facts = predictions.PredictionFacts(
+            dataset=dataset,
+            system=paths.llm_system(system, recommender),
+            mode=mode,
+            history=order,
+            objective=adapter.objective,
+            seed=seed,
+            candidates_hash=candidates_hash,
+            hardware=adapter.hardware,
         )
-        logging.info("%s: %d candidate sets answered, %d validly", mode, len(frame), frame[c.VALID].sum())
+        predictions.write_predictions(paths.predictions(dataset, cell), frame, facts)
+        logging.info("%s, %s: %d candidate sets answered, %d validly", mode, order, len(frame), frame[c.VALID].sum())
 
 
 if __name__ == "__main__":

@@ -21,12 +21,14 @@ def run(main: Callable[..., None]) -> None:
     """Run ``main`` as a Typer command; a :class:`LlaraError` ends it with its message and exit code 1."""
     name = inspect.getmodule(main).__spec__.name.rpartition(".")[2]  # type: ignore[union-attr]
     logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s", stream=sys.stderr)
-    for chatty in ("httpx", "urllib3", "filelock", "datasets", "fsspec"):
+    for chatty in ("httpx", "httpx2", "openai", "urllib3", "filelock", "datasets", "fsspec"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # peft imports it wherever it is installed, and on a CPU it asks for a faster kernel that nothing here needs.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
     @functools.wraps(main)
     def command(*args: object, debug: bool = False, **kwargs: object) -> None:
-        coordinates = " ".join(str(value) for value in kwargs.values())
+        coordinates = " ".join(str(value) for value in kwargs.values() if value is not None)
         logging.info("start %s", coordinates)
         start = time.perf_counter()
         try:

@@ -1,8 +1,11 @@
-"""Tune one LLM system on one recommender's embeddings: ``python -m pipeline.tune movielens llara sasrec 0``."""
+"""Tune one LLM system: ``python -m pipeline.tune movielens llara 0 --recommender sasrec``."""
 
 from __future__ import annotations
 
 import logging
+from typing import Annotated
+
+import typer
 
 from llara_core import columns as c
 from llara_core import paths, tables
@@ -11,9 +14,14 @@ from llara_core.prompts.rendering import Words
 from pipeline.stage import run
 
 
-def main(dataset: str, system: str, recommender: str, seed: int) -> None:
-    """Tune SYSTEM of params.yaml on DATASET with RECOMMENDER's item embeddings."""
-    from llara_core.llm.item_vectors import load_item_vectors
+def main(
+    dataset: str,
+    system: str,
+    seed: Annotated[int, typer.Argument(min=0)],
+    recommender: Annotated[str | None, typer.Option(help="Whose item embeddings it reads; none for text systems.")] = None,
+) -> None:
+    """Tune SYSTEM of params.yaml on DATASET with SEED."""
+    from llara_core.llm.item_vectors import item_vectors_for
     from llara_core.tuning.data import load_training_data
     from llara_core.tuning.tune import tune
 
@@ -21,10 +29,12 @@ def main(dataset: str, system: str, recommender: str, seed: int) -> None:
     config = SystemConfig.model_validate(tables.read_json(paths.system(system)))
     words = Words(params.dataset(dataset).noun, params.dataset(dataset).verb)
     cell = paths.llm_cell(system, recommender, seed)
-    items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
-    data, data_hash = load_training_data(dataset, items[c.LABEL].to_list(), words)
-    embeddings = paths.item_embeddings(dataset, paths.recommender_cell(recommender, seed))
-    item_vectors, embeddings_hash = load_item_vectors(embeddings, len(items))
+    labels = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
+    data, data_hash = load_training_data(dataset, labels, words)
+    embeddings = paths.item_embeddings(dataset, paths.recommender_cell(recommender, seed)) if recommender else None
+    item_vectors, embeddings_hash = item_vectors_for(
+        config.prompt.representation, config.ablation, embeddings, len(labels), seed
+    )
     tune(
         config,
         params.llm,
@@ -32,6 +42,7 @@ def main(dataset: str, system: str, recommender: str, seed: int) -> None:
         item_vectors,
         cell=(dataset, system, recommender, seed),
         hashes={"data": data_hash, "item_embeddings": embeddings_hash},
+        head_dim=params.recommenders.embedding_dim,
         llm_folder=paths.LLM,
         adapter_folder=paths.adapter(dataset, cell),
         curves_folder=paths.curves(dataset, cell),

@@ -101,7 +101,7 @@ def constrained_choice(branches: Sequence[Sequence[int]], logprobs: Sequence[Seq
 
 
 def read_prompts(model: HybridLM, batch: Batch) -> Prefix:
-    device = model.item_vectors.device
+    device = model.device
     ids, mask = batch.input_ids.to(device), batch.attention_mask.to(device)
     cache = DynamicCache(config=model.causal_lm.config)
     output = model.causal_lm.model(

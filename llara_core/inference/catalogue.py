@@ -52,8 +52,8 @@ class HeadScorer:
         """Logits of every item as the next one, ``(N, n_items)``, read at the last item of each history."""
         prompts = [history_prompt(history, self._labels, self._words, self._config) for history in histories]
         ids = [self._encoder.prompt_ids(prompt) for prompt in prompts]
-        device = self._model.item_vectors.device
-        scores = np.empty((len(histories), len(self._model.item_vectors)), dtype=np.float32)
+        device = self._model.device
+        scores = np.empty((len(histories), len(self._head.items)), dtype=np.float32)
         with tqdm(total=len(histories), desc="score catalogue", unit="history") as progress:
             for rows in batches([len(row) for row in ids], self._batch_size):
                 batch = self._encoder.pad([ids[row] for row in rows], [prompts[row].slot_items for row in rows])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from llara_core import tables
-from llara_core.config import LoraSection, Objective, PromptConfig
+from llara_core.config import AblationConfig, LoraSection, Objective, PromptConfig
 from llara_core.errors import ModelError
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM, NextItemHead
@@ -30,14 +29,16 @@ class AdapterFacts(BaseModel):
     """What an adapter belongs to and how it was made.
 
     Attributes:
-        dataset, system, recommender, seed: its cell.
+        dataset, system, recommender, seed: its cell; the recommender is None where the system has none.
         objective: what it was tuned for.
         prompt: how it was prompted, and must be prompted again.
+        ablation: what was taken away from it.
         has_head: whether a catalogue head was trained.
         llm: fingerprint of the base model.
-        item_embeddings: hash of the recommender's table whose vectors it was tuned on.
+        item_embeddings: hash of the recommender's table whose vectors it was tuned on; None where it saw none.
         rows: plan rows trained.
         dtype: in which the frozen weights were computed.
+        hardware: that it was tuned on.
         versions: of the libraries that trained it.
     """
 
@@ -45,44 +46,54 @@ class AdapterFacts(BaseModel):
 
     dataset: str
     system: str
-    recommender: str
+    recommender: str | None
     seed: int
     objective: Objective
     prompt: PromptConfig
+    ablation: AblationConfig
     has_head: bool
     llm: str
-    item_embeddings: str
+    item_embeddings: str | None
     rows: int
     dtype: str
+    hardware: str
     versions: dict[str, str]
 
 
 def build_model(
-    base: Any, encoder: PromptEncoder, item_vectors: torch.Tensor, lora: LoraSection, prompt: PromptConfig, *, with_head: bool
+    base: Any,
+    encoder: PromptEncoder,
+    item_vectors: torch.Tensor | None,
+    lora: LoraSection,
+    *,
+    head_vectors: torch.Tensor | None,
 ) -> HybridLM:
     """A trainable model around a frozen base model.
 
     Args:
         base: the ``*ForCausalLM``; LoRA is added to all of its linear layers but the vocabulary head.
         encoder: whose slot tokens the model fills.
-        item_vectors: ``(n_items, D_rec)`` float32.
+        item_vectors: ``(n_items, D_rec)`` float32; None for prompts without behaviour tokens.
         lora: rank, alpha and dropout.
-        prompt: text-only and index prompts get random item vectors, so that nothing of the recommender leaks in.
-        with_head: add the catalogue head of the ``next_item`` objective.
+        head_vectors: ``(n_items, D_rec)`` initial item table of the ``next_item`` objective's head; None for no head.
     """
-    if prompt.representation in ("text", "index"):
-        item_vectors = torch.randn(item_vectors.shape) / math.sqrt(item_vectors.shape[1])  # not even their scale
     peft_model = _with_lora(
         base,
         LoraConfig(
             r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules="all-linear", task_type="CAUSAL_LM"
         ),
     )
-    head = NextItemHead(item_vectors, base.config.hidden_size) if with_head else None
-    model = HybridLM(
-        peft_model, item_vectors, behavior_id=encoder.behavior_id, placeholder_id=encoder.placeholder_id, head=head
-    )
-    return model.to(base.device)
+    head = None if head_vectors is None else NextItemHead(head_vectors, base.config.hidden_size)
+    return _hybrid(peft_model, item_vectors, encoder, head).to(base.device)
+
+
+def untuned_model(base: Any, encoder: PromptEncoder) -> HybridLM:
+    """The base model as it is, for prompts without slots, in evaluation mode."""
+    return _hybrid(base, None, encoder, None).to(base.device).eval()
+
+
+def _hybrid(llm: Any, item_vectors: torch.Tensor | None, encoder: PromptEncoder, head: NextItemHead | None) -> HybridLM:
+    return HybridLM(llm, item_vectors, behavior_id=encoder.behavior_id, placeholder_id=encoder.placeholder_id, head=head)
 
 
 def trained_tensors(model: HybridLM) -> dict[str, torch.Tensor]:
@@ -124,7 +135,13 @@ def read_facts(folder: Path) -> AdapterFacts:
 
 
 def load_adapter(
-    folder: Path, base: Any, encoder: PromptEncoder, item_vectors: torch.Tensor, *, llm: str, item_embeddings: str
+    folder: Path,
+    base: Any,
+    encoder: PromptEncoder,
+    item_vectors: torch.Tensor | None,
+    *,
+    llm: str,
+    item_embeddings: str | None,
 ) -> tuple[HybridLM, AdapterFacts]:
     """Load an adapter onto a frozen base model, for inference.
 
@@ -132,9 +149,9 @@ def load_adapter(
         folder: written by :func:`save_adapter`.
         base: the ``*ForCausalLM`` that it was tuned on.
         encoder: of that model's tokenizer.
-        item_vectors: ``(n_items, D_rec)`` float32, the recommender's table that it was tuned on.
+        item_vectors: ``(n_items, D_rec)`` float32, the table that it was tuned on, or None.
         llm: fingerprint of ``base``.
-        item_embeddings: hash of the table of ``item_vectors``.
+        item_embeddings: hash of the recommender's table, or None.
 
     Raises:
         ModelError: it was tuned on another base model or on other embeddings, or a tensor is missing.
@@ -144,20 +161,19 @@ def load_adapter(
         raise ModelError(f"{folder}: tuned on language model {facts.llm[:12]}, but data/llm holds {llm[:12]}; tune again")
     if facts.item_embeddings != item_embeddings:
         raise ModelError(
-            f"{folder}: tuned on the item embeddings {facts.item_embeddings[:12]} of {facts.recommender}, but was given "
-            f"{item_embeddings[:12]}; use the recommender it was tuned on, or tune again"
+            f"{folder}: tuned on the item embeddings {_short(facts.item_embeddings)} of {facts.recommender}, but was given "
+            f"{_short(item_embeddings)}; use the recommender it was tuned on, or tune again"
         )
     # Not PeftModel.from_pretrained, which only warns of missing tensors and moves a CPU model to an accelerator.
     peft_model = _with_lora(base, _lora_config(folder / LORA_FOLDER))
     lora = _read_tensors(folder / LORA_FILE)
     _check_names(folder / LORA_FILE, lora, get_peft_model_state_dict(peft_model, save_embedding_layers=False))
     set_peft_model_state_dict(peft_model, lora)
-    d_llm = base.config.hidden_size
-    head = NextItemHead(item_vectors, d_llm) if facts.has_head else None
-    model = HybridLM(
-        peft_model, item_vectors, behavior_id=encoder.behavior_id, placeholder_id=encoder.placeholder_id, head=head
-    )
     modules = _read_tensors(folder / MODULES_FILE)
+    head = None
+    if facts.has_head and "head.items" in modules:
+        head = NextItemHead(torch.ones_like(modules["head.items"]), base.config.hidden_size)
+    model = _hybrid(peft_model, item_vectors, encoder, head)
     _check_names(folder / MODULES_FILE, modules, module_tensors(model))
     model.load_state_dict(modules, strict=False)
     return model.to(base.device).eval(), facts
@@ -174,6 +190,10 @@ def assert_round_trip(folder: Path, model: HybridLM) -> None:
         key = name.removeprefix("llm.").replace(".default.", ".")
         if key not in saved or not torch.equal(saved[key], tensor.detach().cpu()):
             raise ModelError(f"{folder}: the trained tensor {name} did not survive saving")
+
+
+def _short(digest: str | None) -> str:
+    return "none" if digest is None else digest[:12]
 
 
 def _with_lora(base: Any, config: LoraConfig) -> Any:

@@ -48,23 +48,24 @@ class NextItemHead(nn.Module):
 
 
 class HybridLM(nn.Module):
-    """A (LoRA-wrapped) causal LM whose slot tokens are replaced by behaviour tokens or by the trained placeholder.
+    """A causal LM, with LoRA or as it is, whose slot tokens are replaced by behaviour tokens or by the trained placeholder.
 
     Args:
         llm: a Llama-family ``*ForCausalLM`` or the peft model around it.
-        item_vectors: ``(n_items, d_rec)`` float32, the frozen embeddings of the recommender.
+        item_vectors: ``(n_items, d_rec)`` float32, the frozen embeddings of the recommender; None for prompts without behaviour
+            tokens, and then there is no projector.
         behavior_id: token id of behaviour slots.
         placeholder_id: token id of placeholder slots.
         head: catalogue head of the ``next_item`` objective, or None.
     """
 
     llm: Any
-    item_vectors: torch.Tensor
+    item_vectors: torch.Tensor | None
 
     def __init__(
         self,
         llm: Any,
-        item_vectors: torch.Tensor,
+        item_vectors: torch.Tensor | None,
         *,
         behavior_id: int,
         placeholder_id: int,
@@ -76,9 +77,13 @@ class HybridLM(nn.Module):
         tokens = llm.get_input_embeddings().weight
         rms = tokens.detach().float().pow(2).mean().sqrt().item()
         self.register_buffer("item_vectors", item_vectors, persistent=False)
-        self.projector = Projector(item_vectors, tokens.shape[1], rms)
+        self.projector = None if item_vectors is None else Projector(item_vectors, tokens.shape[1], rms)
         self.placeholder = nn.Parameter(torch.randn(tokens.shape[1]) * rms)
         self.head = head
+
+    @property
+    def device(self) -> torch.device:
+        return self.placeholder.device
 
     @property
     def causal_lm(self) -> Any:
@@ -99,11 +104,9 @@ class HybridLM(nn.Module):
         slots = behavior | placeholder
         # Slot tokens lie beyond the vocabulary of most models: look up any valid row, it is overwritten below.
         embeddings: torch.Tensor = self.llm.get_input_embeddings()(input_ids.masked_fill(slots, 0))
-        filled = torch.where(
-            behavior[slots].unsqueeze(-1),
-            self.projector(self.item_vectors[slot_items]),
-            self.placeholder,
-        )  # [S, D_llm]
+        filled = self.placeholder.expand(len(slot_items), -1)  # [S, D_llm]
+        if self.projector is not None and self.item_vectors is not None:
+            filled = torch.where(behavior[slots].unsqueeze(-1), self.projector(self.item_vectors[slot_items]), filled)
         return embeddings.masked_scatter(slots.unsqueeze(-1), filled.to(embeddings.dtype))
 
     def hidden_states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, slot_items: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""A recommender's exported item embeddings, as the tensor that the projector reads."""
+"""What the projector reads of every item: a recommender's exported embeddings, random ones for the ablation, or nothing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,39 @@ import numpy as np
 import torch
 
 from llara_core import columns as c
-from llara_core import tables
-from llara_core.errors import DataError
+from llara_core import seeding, tables
+from llara_core.config import WITH_BEHAVIOR, AblationConfig, Representation
+from llara_core.errors import DataError, ModelError
+
+
+def item_vectors_for(
+    representation: Representation, ablation: AblationConfig, embeddings: Path | None, n_items: int, seed: int
+) -> tuple[torch.Tensor | None, str | None]:
+    """The item vectors that a system may see, and the hash of the table they come from.
+
+    Args:
+        representation: of its prompts; without behaviour tokens nothing of a recommender is read, so that nothing can leak in.
+        ablation: ``item_vectors`` random gives the table of an untrained recommender, in the trained one's shape.
+        embeddings: written by the stage ``export_embeddings``; None for a system without a recommender.
+        n_items: of the prepared data.
+        seed: training seed, of the random vectors.
+
+    Returns:
+        ``(n_items, D_rec)`` float32 or None, and the hash that adapters are bound to, None where no trained table is read.
+
+    Raises:
+        ModelError: the prompts hold behaviour tokens, but there is no recommender.
+        DataError: the table does not fit the data (:func:`load_item_vectors`).
+    """
+    if representation not in WITH_BEHAVIOR:
+        return None, None
+    if embeddings is None:
+        raise ModelError(f"prompts of representation {representation} hold behaviour tokens: name a recommender")
+    vectors, source = load_item_vectors(embeddings, n_items)
+    if ablation.item_vectors == "recommender":
+        return vectors, source
+    random = seeding.numpy_stream(seed, "untrained item vectors").standard_normal(tuple(vectors.shape), dtype=np.float32)
+    return torch.from_numpy(random) * vectors.shape[1] ** -0.5, None  # as recommenders are initialised
 
 
 def load_item_vectors(path: Path, n_items: int) -> tuple[torch.Tensor, str]:

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from llara_core import paths, tables
+from llara_core import paths, seeding, tables
 from llara_core.config import LlmConfig
 from llara_core.errors import ModelError
 
@@ -52,25 +52,31 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_base_model(folder: Path, config: LlmConfig) -> Any:
+def load_base_model(folder: Path, config: LlmConfig, *, random_seed: int | None = None) -> Any:
     """The frozen causal LM, on the accelerator if there is one.
 
     Args:
         folder: made by ``fetch_llm``.
         config: dtype and quantisation.
+        random_seed: for the ablation, initialise a model of the same shape afresh with this seed; None loads the weights.
 
     Raises:
-        ModelError: the folder holds no complete model, or quantisation is asked for where it cannot run.
+        ModelError: the folder holds no complete model, or quantisation is asked for without bitsandbytes.
     """
     _check_fetched(folder)
     dtype = compute_dtype(config.dtype)
     options: dict[str, Any] = {}
     if config.quantization != "none":
-        options = {"quantization_config": _quantization(config.quantization, dtype), "device_map": {"": 0}}
+        options = {"quantization_config": _quantization(config.quantization, dtype), "device_map": {"": device()}}
+    if random_seed is not None and options:
+        raise ModelError("ablation.llm_weights: random weights cannot be quantised; set llm.quantization to none")
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
-        )
+        if random_seed is None:
+            model, report = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
+            )
+        else:
+            model, report = _random_model(folder, dtype, random_seed), {"missing_keys": []}
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{folder}: cannot be loaded as a causal language model: {error}") from error
     if not (hasattr(model, "model") and hasattr(model, "lm_head")):
@@ -89,6 +95,12 @@ def fingerprint(folder: Path) -> str:
     """What identifies the base model in provenance: the hash that ``fetch_llm`` wrote."""
     _check_fetched(folder)
     return str(tables.read_json(folder / paths.LLM_SOURCE)["sha256"])
+
+
+def _random_model(folder: Path, dtype: torch.dtype, seed: int) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeding.stream_seed(seed, "random language model"))
+        return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder, local_files_only=True), dtype=dtype)
 
 
 def _check_fetched(folder: Path) -> None:
@@ -110,8 +122,6 @@ def _quantization(kind: str, dtype: torch.dtype) -> Any:
             f"llm.quantization: {kind} needs the extra `quantization` (pip install 'llara-dvc[quantization]'); "
             "or set it to none"
         ) from error
-    if not torch.cuda.is_available():
-        raise ModelError(f"llm.quantization: {kind} needs a CUDA device; set it to none on this machine")
     from transformers import BitsAndBytesConfig
 
     if kind == "8bit":

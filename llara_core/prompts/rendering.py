@@ -16,6 +16,7 @@ SLOT_TOKENS = (BEHAVIOR_TOKEN, PLACEHOLDER_TOKEN)
 
 N_TEMPLATES: dict[str, int] = {"generative": len(RANKING_TEMPLATES), "next_item": len(HISTORY_TEMPLATES)}
 SEPARATOR = ", "
+_WITHOUT_SLOT: tuple[Representation, ...] = ("title", "index")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Prompt:
 
     Attributes:
         text: the prompt, with one slot token per item slot.
-        slot_items: item id of every slot, in order of appearance; empty in ``index`` prompts with candidates.
+        slot_items: item id of every slot, in order of appearance; empty in ``title`` and ``index`` prompts with candidates.
     """
 
     text: str
@@ -51,14 +52,16 @@ def render_item(item: int, labels: Sequence[str], representation: Representation
     'Titanic<|behavior|>'
     >>> render_item(1, ["Alien", "Titanic"], "text")
     'Titanic<|placeholder|>'
-    >>> render_item(1, ["Alien", "Titanic"], "behavior"), render_item(1, ["Alien", "Titanic"], "index")
-    ('<|behavior|>', '1')
+    >>> [render_item(1, ["Alien", "Titanic"], representation) for representation in ("title", "behavior", "index")]
+    ['Titanic', '<|behavior|>', '1']
     """
     match representation:
         case "hybrid":
             return labels[item] + BEHAVIOR_TOKEN
         case "text":
             return labels[item] + PLACEHOLDER_TOKEN
+        case "title":
+            return labels[item]
         case "behavior":
             return BEHAVIOR_TOKEN
         case "index":
@@ -82,11 +85,10 @@ def render_history(
 ) -> Prompt:
     """The prompt of the ``next_item`` objective: the history alone, a prediction being read at every item's slot.
 
-    Item numbers have no slot of their own; here a placeholder, which says nothing about the item, follows each.
+    Bare titles and item numbers have no slot of their own; here a placeholder, which says nothing about the item, follows each.
     """
-    return _render(
-        HISTORY_TEMPLATES[template], {"history": history}, labels, words, representation, index_slot=PLACEHOLDER_TOKEN
-    )
+    slot = PLACEHOLDER_TOKEN if representation in _WITHOUT_SLOT else ""
+    return _render(HISTORY_TEMPLATES[template], {"history": history}, labels, words, representation, added_slot=slot)
 
 
 def neutralise(label: str, special_tokens: Sequence[str]) -> str:
@@ -106,17 +108,16 @@ def _render(
     labels: Sequence[str],
     words: Words,
     representation: Representation,
-    index_slot: str = "",
+    added_slot: str = "",
 ) -> Prompt:
     order = sorted(items, key=lambda field: template.index(f"{{{field}}}"))
-    after = index_slot if representation == "index" else ""
     text = template.format(
         noun=words.noun,
         verb=words.verb,
         **{
-            field: SEPARATOR.join(render_item(item, labels, representation) + after for item in listed)
+            field: SEPARATOR.join(render_item(item, labels, representation) + added_slot for item in listed)
             for field, listed in items.items()
         },
     )
-    slots = () if representation == "index" and not index_slot else tuple(int(item) for field in order for item in items[field])
-    return Prompt(text, slots)
+    has_slots = representation not in _WITHOUT_SLOT or added_slot
+    return Prompt(text, tuple(int(item) for field in order for item in items[field]) if has_slots else ())

@@ -73,7 +73,7 @@ def train(
         learning rate, p(hybrid) and the realised share of hybrid rows.
     """
     base_dtype = model.causal_lm.dtype
-    on_cuda = model.item_vectors.is_cuda
+    on_cuda = model.device.type == "cuda"
     n_steps = len(plan) // config.batch_size
     arguments = TrainingArguments(
         output_dir=str(scratch),

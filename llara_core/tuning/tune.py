@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from llara_core import seeding
+from llara_core import provenance, seeding
 from llara_core.config import LlmConfig, SystemConfig
 from llara_core.curves import write_curves
 from llara_core.llm import adapters, loading
@@ -33,10 +33,11 @@ def tune(
     config: SystemConfig,
     llm_config: LlmConfig,
     data: TrainingData,
-    item_vectors: torch.Tensor,
+    item_vectors: torch.Tensor | None,
     *,
-    cell: tuple[str, str, str, int],
-    hashes: dict[str, str],
+    cell: tuple[str, str, str | None, int],
+    hashes: dict[str, str | None],
+    head_dim: int,
     llm_folder: Path,
     adapter_folder: Path,
     curves_folder: Path,
@@ -48,9 +49,10 @@ def tune(
         config: the system's sections.
         llm_config: how the base model is loaded.
         data: training data.
-        item_vectors: ``(n_items, D_rec)`` float32 of the frozen recommender.
-        cell: (dataset, system, recommender, seed).
-        hashes: of the inputs, ``data`` and ``item_embeddings``.
+        item_vectors: ``(n_items, D_rec)`` float32, or None for prompts without behaviour tokens.
+        cell: (dataset, system, recommender or None, seed).
+        hashes: of the inputs, ``data`` and ``item_embeddings`` (None where there are none).
+        head_dim: width of the head's item table where there are no item vectors to start it from.
         llm_folder: the base model.
         adapter_folder: where the finished adapter goes.
         curves_folder: where its curves go.
@@ -66,10 +68,11 @@ def tune(
         plan = plan.assign(p_hybrid=0.0, hybrid=False)  # an ablation without a hard task has no curriculum to walk
     logger.info("%d rows, %d of them next_item, %d hybrid", len(plan), plan["next_item"].sum(), plan["hybrid"].sum())
 
-    seeding.seed_torch_globally(seed, "tune", *cell[:3])
+    seeding.seed_torch_globally(seed, "tune", *(name for name in cell[:3] if name is not None))
     encoder = PromptEncoder(loading.load_tokenizer(llm_folder), chat_template=config.prompt.chat_template)
     data = TrainingData(**{**vars(data), "labels": encoder.safe_labels(data.labels)})
-    base = loading.load_base_model(llm_folder, llm_config)
+    random_seed = seed if config.ablation.llm_weights == "random" else None
+    base = loading.load_base_model(llm_folder, llm_config, random_seed=random_seed)
     facts = adapters.AdapterFacts(
         dataset=dataset,
         system=system,
@@ -77,17 +80,23 @@ def tune(
         seed=seed,
         objective=config.tune.objective,
         prompt=config.prompt,
+        ablation=config.ablation,
         has_head=bool(plan["next_item"].any()),
         llm=loading.fingerprint(llm_folder),
         item_embeddings=hashes["item_embeddings"],
         rows=len(plan),
         dtype=str(base.dtype).removeprefix("torch."),
+        hardware=provenance.hardware(),
         versions={library: version(library) for library in _LIBRARIES},
     )
-    model = adapters.build_model(base, encoder, item_vectors, config.lora, config.prompt, with_head=facts.has_head)
+    n_items = len(data.labels)
+    head_vectors = None
+    if facts.has_head:
+        head_vectors = torch.randn(n_items, head_dim) if item_vectors is None else item_vectors
+    model = adapters.build_model(base, encoder, item_vectors, config.lora, head_vectors=head_vectors)
     if model.head is not None:
         items = torch.tensor([item for sequence in data.sequences for item in sequence])
-        model.head.set_prior(torch.bincount(items, minlength=len(item_vectors)))
+        model.head.set_prior(torch.bincount(items, minlength=n_items))
     n_trained = sum(tensor.numel() for tensor in adapters.trained_tensors(model).values())
     logger.info("%s of %s parameters are trained", f"{n_trained:,}", f"{sum(p.numel() for p in model.parameters()):,}")
 
@@ -107,7 +116,12 @@ def _n_draws(data: TrainingData) -> int:
 
 
 def _run_key(
-    config: SystemConfig, llm_config: LlmConfig, facts: adapters.AdapterFacts, words: Words, data_hash: str, plan: pd.DataFrame
+    config: SystemConfig,
+    llm_config: LlmConfig,
+    facts: adapters.AdapterFacts,
+    words: Words,
+    data_hash: str | None,
+    plan: pd.DataFrame,
 ) -> str:
     """Names the checkpoints of this very run: another parameter, input or library version starts afresh."""
     wording = [RANKING_TEMPLATES, HISTORY_TEMPLATES, asdict(words)]

@@ -46,6 +46,7 @@ def system_config(**changes: dict[str, Any]) -> SystemConfig:
             "gradient_checkpointing": False,
             "checkpoint_every": 2,
         },
+        "ablation": {"llm_weights": "pretrained", "item_vectors": "recommender"},
     }
     for name, values in changes.items():
         sections[name] |= values
@@ -78,13 +79,13 @@ def make_model(
     """An adapted model in evaluation mode whose LoRA does something (peft starts it at zero)."""
     torch.manual_seed(seed)
     config = system_config(prompt={"representation": representation})
+    vectors = item_vectors() if vectors is None else vectors
     model = adapters.build_model(
         make_base(folder),
         make_encoder(folder),
-        item_vectors() if vectors is None else vectors,
+        vectors if config.shows_behavior else None,
         config.lora,
-        config.prompt,
-        with_head=with_head,
+        head_vectors=vectors if with_head else None,
     )
     with torch.no_grad():
         for name, tensor in adapters.trained_tensors(model).items():
@@ -101,11 +102,13 @@ def adapter_facts(model: HybridLM, representation: str = "hybrid") -> adapters.A
         seed=0,
         objective="generative" if model.head is None else "next_item",
         prompt=system_config(prompt={"representation": representation}).prompt,
+        ablation=system_config().ablation,
         has_head=model.head is not None,
         llm="llm-hash",
         item_embeddings="vectors-hash",
         rows=24,
         dtype="float32",
+        hardware="",
         versions={},
     )
 

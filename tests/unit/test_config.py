@@ -94,7 +94,7 @@ def test_a_system_overlays_only_what_it_names(params_with: Callable[[Edit], Path
         raw["tune"]["epochs"] = 7
         raw["tune"]["learning_rate"] = 0.5
         raw["systems"] = {"plain": {}, "own": {"tune": {"epochs": 2}, "prompt": {"representation": "text"}}}
-        raw["run"]["systems"] = ["plain", "own"]
+        raw["run"].update(systems=["plain", "own"], text_systems=[], untuned_systems=[])
 
     params = load_params(params_with(edit))
     assert params.system("plain").tune == params.tune
@@ -103,6 +103,41 @@ def test_a_system_overlays_only_what_it_names(params_with: Callable[[Edit], Path
     assert params.system("own").prompt.representation == "text"
     assert params.system("own").lora == params.lora
     assert params.tune.epochs == 7
+
+
+def test_a_system_extends_another(params_with: Callable[[Edit], Path]) -> None:
+    def edit(raw: dict[str, Any]) -> None:
+        raw["systems"] |= {
+            "short": {"tune": {"epochs": 2, "objective": "next_item"}},
+            "shorter": {"extends": "short", "tune": {"epochs": 1}},
+            "shortest": {"extends": "shorter", "lora": {"rank": 1}},
+        }
+
+    shortest = load_params(params_with(edit)).system("shortest")
+    assert (shortest.tune.objective, shortest.tune.epochs, shortest.lora.rank) == ("next_item", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("extends", "message"),
+    [
+        ("nobody", r"systems\.mine\.extends names 'nobody'"),
+        ("mine", r"systems\.mine\.extends leads back to 'mine' in a circle"),
+    ],
+)
+def test_a_system_extends_one_that_is_there(params_with: Callable[[Edit], Path], extends: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_params(params_with(lambda raw: raw["systems"].update(mine={"extends": extends})))
+
+
+def test_no_system_may_be_called_like_a_recommender(params_with: Callable[[Edit], Path]) -> None:
+    """Its cell would be the recommender's: sasrec-0."""
+
+    def edit(raw: dict[str, Any]) -> None:
+        raw["systems"]["sasrec"] = {"prompt": {"representation": "title"}}
+        raw["run"]["text_systems"] = ["sasrec"]
+
+    with pytest.raises(ConfigError, match=r"\['sasrec'\] would name two different systems"):
+        load_params(params_with(edit))
 
 
 def test_a_mistake_in_a_global_section_is_named_once(params_with: Callable[[Edit], Path]) -> None:
@@ -125,7 +160,7 @@ def test_a_quoted_number_is_a_number_too(params_with: Callable[[Edit], Path]) ->
 
 def test_empty_axes_are_legal(params_with: Callable[[Edit], Path]) -> None:
     def edit(raw: dict[str, Any]) -> None:
-        raw["run"].update(recommenders=[], llm_recommenders=[], systems=[])
+        raw["run"].update(recommenders=[], llm_recommenders=[], systems=[], text_systems=[], untuned_systems=[])
 
     params = load_params(params_with(edit))
     assert params.run.recommenders == []
@@ -133,9 +168,9 @@ def test_empty_axes_are_legal(params_with: Callable[[Edit], Path]) -> None:
 
 def test_without_any_system_there_is_nothing_to_compare(params_with: Callable[[Edit], Path]) -> None:
     def edit(raw: dict[str, Any]) -> None:
-        raw["run"].update(baselines=[], recommenders=[], llm_recommenders=[], systems=[])
+        raw["run"].update({axis: [] for axis in ("baselines", "recommenders", "systems", "text_systems", "untuned_systems")})
 
-    with pytest.raises(ConfigError, match="are all empty: name at least one"):
+    with pytest.raises(ConfigError, match="all axes of systems are empty: name at least one"):
         load_params(params_with(edit))
 
 
@@ -160,10 +195,18 @@ def test_an_axis_that_everything_needs_may_not_be_empty(params_with: Callable[[E
         ({"recommenders": ["caser"]}, r"run\.llm_recommenders names \['sasrec'\], which run\.recommenders does not train"),
         (
             {"recommenders": ["bert4rec"]},
-            r"run\.recommenders\.0: Input should be 'gru4rec', 'caser' or 'sasrec', got 'bert4rec'",
+            r"run\.recommenders\.0: Input should be 'gru4rec', 'caser', 'sasrec' or 'morec', got 'bert4rec'",
         ),
         ({"datasets": ["movielans"]}, r"run\.datasets names \['movielans'\], but `datasets` defines only \['lastfm', "),
         ({"systems": ["nobody"]}, r"run\.systems names \['nobody'\], but `systems` defines only \['llara'"),
+        ({"text_systems": ["nobody"]}, r"run\.text_systems names \['nobody'\], but `systems` defines only \['llara'"),
+        ({"chat_models": ["nobody"]}, r"run\.chat_models names \['nobody'\], but `chat_models` defines only \["),
+        ({"systems": ["tallrec"]}, r"\['tallrec'\] would name two different systems of one run"),
+        (
+            {"text_systems": ["llara_behavior"]},
+            r"systems\.llara_behavior has representation behavior, .*list it in run\.systems",
+        ),
+        ({"untuned_systems": ["next_item_text"]}, r"systems\.next_item_text is in run\.untuned_systems, but needs something"),
     ],
 )
 def test_axes_that_contradict_each_other(params_with: Callable[[Edit], Path], run: dict[str, Any], message: str) -> None:

@@ -13,7 +13,15 @@ import pytest
 from llara_core import columns as c
 from llara_core import paths, predictions, tables
 from llara_core.errors import DataError
-from llara_core.predictions import PredictionFacts, from_scores, held_out_candidates, read_predictions, write_predictions
+from llara_core.predictions import (
+    PredictionFacts,
+    from_scores,
+    held_out_candidates,
+    questions,
+    read_predictions,
+    shuffled_test,
+    write_predictions,
+)
 
 FACTS = PredictionFacts(dataset="tiny", system="sasrec", mode="score", objective="none", seed=3, candidates_hash="abc")
 
@@ -60,8 +68,8 @@ def test_a_score_that_is_not_finite_is_refused(bad: float) -> None:
 
 
 def test_predictions_come_back_with_their_facts(tmp_path: Path) -> None:
-    path = tmp_path / "score.parquet"
-    write_predictions(path, from_scores(candidate_sets(), np.eye(3)[:2], np.array([1, 40])), FACTS)
+    path = write_predictions(tmp_path, from_scores(candidate_sets(), np.eye(3)[:2], np.array([1, 40])), FACTS)
+    assert path == tmp_path / "score.parquet"
     frame, facts = read_predictions(path)
     assert facts == FACTS
     assert frame[c.PREDICTED].tolist() == [7, 3]
@@ -72,7 +80,7 @@ def test_predictions_come_back_with_their_facts(tmp_path: Path) -> None:
 def test_a_candidates_subset_with_its_own_index_is_fine(tmp_path: Path) -> None:
     subset = candidate_sets().iloc[1:]
     frame = from_scores(subset, np.array([[0.0, 0.0, 1.0]]), np.array([2]))
-    write_predictions(tmp_path / "score.parquet", frame, FACTS)
+    write_predictions(tmp_path, frame, FACTS)
     back, _ = read_predictions(tmp_path / "score.parquet")
     assert back[[c.EXAMPLE, c.PREDICTED, c.CATALOGUE_RANK]].to_numpy().tolist() == [[11, 9, 2]]
 
@@ -94,3 +102,42 @@ def test_held_out_candidates_are_validation_then_test(tmp_path: Path, monkeypatc
     assert frame.index.tolist() == [0, 1]
     tables.write_table(folder / "test.parquet", candidate_sets().iloc[:1], tables.CANDIDATE_SETS)
     assert held_out_candidates("tiny")[1] != digest
+
+
+def held_out_examples() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            c.EXAMPLE: [10, 11, 12],
+            c.SPLIT: [c.VALIDATION, c.TEST, c.TEST],
+            c.HISTORY: [np.arange(3), np.arange(10), np.array([7])],
+            c.TARGET: [1, 9, 2],
+        }
+    )
+
+
+def test_shuffled_questions_are_the_test_sets_with_the_same_items_in_another_order() -> None:
+    asked = questions(held_out_examples(), candidate_sets(), shuffled=True)
+    assert list(asked) == ["ordered", "shuffled"]
+    examples, candidates = asked["shuffled"]
+    assert examples[c.EXAMPLE].tolist() == [11, 12]
+    assert candidates[c.EXAMPLE].tolist() == [11]
+    shuffled = examples[c.HISTORY][0].tolist()
+    assert sorted(shuffled) == list(range(10))
+    assert shuffled != list(range(10))
+    assert examples[c.HISTORY][1].tolist() == [7]
+    assert list(questions(held_out_examples(), candidate_sets(), shuffled=False)) == ["ordered"]
+
+
+def test_the_random_order_belongs_to_the_question() -> None:
+    """Neither the other questions nor a repetition change it, so all systems and seeds read the same."""
+    examples = held_out_examples()
+    one = shuffled_test(examples.iloc[[1]], candidate_sets())[0][c.HISTORY][0]
+    other = shuffled_test(examples, candidate_sets())[0][c.HISTORY][0]
+    assert one.tolist() == other.tolist()
+
+
+def test_shuffled_answers_lie_beside_the_ordered_ones(tmp_path: Path) -> None:
+    frame = from_scores(candidate_sets(), np.eye(3)[:2])
+    path = write_predictions(tmp_path, frame, FACTS.model_copy(update={"history": "shuffled"}))
+    assert path == tmp_path / "score-shuffled.parquet"
+    assert read_predictions(path)[1].history == "shuffled"

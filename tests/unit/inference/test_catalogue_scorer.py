@@ -13,10 +13,10 @@ from llara_core import columns as c
 from llara_core.config import InferenceConfig
 from llara_core.errors import ModelError
 from llara_core.inference.catalogue import HeadScorer
-from llara_core.inference.predict import predict_cell
+from llara_core.inference.predict import predict_cell, predict_orders
 from llara_core.inference.prompts import batches, history_prompt, ranking_queries
 from llara_core.llm.hybrid import HybridLM
-from tests.helpers.llm import LABELS, N_ITEMS, WORDS, adapter_facts, make_encoder, make_model, system_config
+from tests.helpers.llm import LABELS, N_ITEMS, WORDS, make_encoder, make_model, system_config
 
 CHAT = "{% for m in messages %}<turn>{{ m.content }}</turn>{% endfor %}<turn>assistant:"
 HISTORIES = [[0], [1, 2, 3], [4, 5], [6, 7, 8, 9, 10], [11, 0], [2], [3, 1], [8, 5, 4]]
@@ -93,8 +93,8 @@ def test_held_out_wordings_belong_to_the_question_and_not_to_the_row_order() -> 
 def test_next_item_systems_score_all_draws_by_the_head(tiny_llama: Path, model: HybridLM) -> None:
     encoder = make_encoder(tiny_llama)
     examples, candidates = _held_out()
-    config = InferenceConfig(batch_size=2, max_draws=1, max_new_tokens=4)
-    by_mode = predict_cell(model, encoder, adapter_facts(model), examples, candidates, LABELS, WORDS, config)
+    config = InferenceConfig(batch_size=2, max_draws=1, max_new_tokens=4, shuffled_histories=False)
+    by_mode = predict_cell(model, encoder, "next_item", PROMPT, examples, candidates, LABELS, WORDS, config)
     assert list(by_mode) == ["score"]
     catalogue = HeadScorer(model, encoder, LABELS, WORDS, PROMPT, batch_size=1).score_catalogue([[2], [0, 1]])
     for number, row in by_mode["score"].iterrows():
@@ -108,8 +108,8 @@ def test_next_item_systems_score_all_draws_by_the_head(tiny_llama: Path, model: 
 def test_generative_systems_answer_in_three_ways_the_first_draws(tiny_llama: Path) -> None:
     model, encoder = make_model(tiny_llama), make_encoder(tiny_llama)
     examples, candidates = _held_out()
-    config = InferenceConfig(batch_size=2, max_draws=1, max_new_tokens=4)
-    by_mode = predict_cell(model, encoder, adapter_facts(model), examples, candidates, LABELS, WORDS, config)
+    config = InferenceConfig(batch_size=2, max_draws=1, max_new_tokens=4, shuffled_histories=False)
+    by_mode = predict_cell(model, encoder, "generative", PROMPT, examples, candidates, LABELS, WORDS, config)
     assert sorted(by_mode) == ["constrained", "generate", "score"]
     for frame in by_mode.values():
         assert frame[c.EXAMPLE].to_list() == [7, 4]
@@ -123,3 +123,21 @@ def test_generative_systems_answer_in_three_ways_the_first_draws(tiny_llama: Pat
     assert generated[c.PREDICTED].isna().all()
     assert generated[c.TEXT].notna().all()
     assert by_mode["score"][c.SCORES].map(len).to_list() == [3, 3]
+
+
+def test_shuffled_histories_ask_the_test_sets_again(tiny_llama: Path) -> None:
+    model, encoder = make_model(tiny_llama), make_encoder(tiny_llama)
+    config = InferenceConfig(batch_size=2, max_draws=2, max_new_tokens=4, shuffled_histories=True)
+    answered = list(predict_orders(model, encoder, "generative", PROMPT, *_held_out(), LABELS, WORDS, config))
+    assert [(order, mode) for order, mode, _ in answered] == [
+        (order, mode) for order in ("ordered", "shuffled") for mode in ("generate", "constrained", "score")
+    ]
+    tables = {(order, mode): frame for order, mode, frame in answered}
+    assert sorted(tables["ordered", "score"][c.EXAMPLE]) == [4, 4, 7, 7]
+    # Of the test split alone, whose history has one item here: its order cannot matter.
+    assert tables["shuffled", "score"][c.EXAMPLE].to_list() == [7, 7]
+    np.testing.assert_allclose(
+        np.stack(tables["shuffled", "score"][c.SCORES]),
+        np.stack(tables["ordered", "score"].query(f"{c.EXAMPLE} == 7")[c.SCORES]),
+        rtol=1e-5,
+    )

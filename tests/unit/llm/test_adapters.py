@@ -13,7 +13,7 @@ from llara_core.errors import ModelError
 from llara_core.llm import adapters
 from llara_core.llm.hybrid import HybridLM
 from llara_core.tuning.rows import EncodedRow, collate
-from tests.helpers.llm import LABELS, WORDS, adapter_facts, folder_hashes, item_vectors, make_base, make_encoder, make_model
+from tests.helpers.llm import adapter_facts, folder_hashes, item_vectors, make_base, make_encoder, make_model
 
 
 @pytest.fixture(scope="module")
@@ -115,42 +115,6 @@ def test_a_tensor_that_did_not_survive_saving_is_an_error(
         model.placeholder[0] += 1
     with pytest.raises(ModelError, match="placeholder did not survive"):
         adapters.assert_round_trip(tmp_path / "cell", model)
-
-
-@pytest.mark.parametrize("representation", ["text", "index"])
-def test_nothing_of_the_recommender_reaches_prompts_without_behavior_tokens(
-    tiny_llama: Path, tmp_path: Path, representation: str
-) -> None:
-    """Another recommender's vectors, of another scale, change no prediction, neither fresh nor loaded."""
-    from llara_core.inference.candidates import answer_queries
-    from llara_core.inference.catalogue import HeadScorer
-    from llara_core.inference.prompts import Query
-    from llara_core.prompts.rendering import render_ranking
-
-    encoder = make_encoder(tiny_llama)
-    with_head = representation == "text"
-    queries = [Query(render_ranking([0, 1], [2, 3, 4], LABELS, WORDS, representation, 0), ("Heat", "Fargo", "Babe"))]
-    scores = []
-    for number, vectors in enumerate((item_vectors(0), item_vectors(1))):
-        model = make_model(tiny_llama, representation, with_head=with_head, vectors=vectors)
-        facts = adapter_facts(model, representation)
-        adapters.save_adapter(tmp_path / str(number), model, facts)
-        loaded, _ = adapters.load_adapter(
-            tmp_path / str(number),
-            make_base(tiny_llama),
-            encoder,
-            vectors,
-            llm=facts.llm,
-            item_embeddings=facts.item_embeddings,
-        )
-        for one in (model, loaded):
-            answers = answer_queries(one, encoder, queries, batch_size=1, max_new_tokens=4)
-            scores.append(torch.tensor(answers.scores))
-            if with_head:
-                scorer = HeadScorer(one, encoder, LABELS, WORDS, facts.prompt, batch_size=1)
-                scores[-1] = torch.cat([scores[-1], torch.tensor(scorer.score_catalogue([[0, 1]]))], dim=1)
-    for other in scores[1:]:
-        assert torch.equal(other, scores[0])
 
 
 def test_hybrid_prompts_do_depend_on_the_recommender(tiny_llama: Path) -> None:

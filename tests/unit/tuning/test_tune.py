@@ -19,13 +19,26 @@ from llara_core.errors import ConfigError, DataError, ModelError
 from llara_core.inference.catalogue import HeadScorer
 from llara_core.llm import adapters
 from llara_core.llm.hybrid import HybridLM
-from llara_core.llm.item_vectors import load_item_vectors
+from llara_core.llm.item_vectors import item_vectors_for, load_item_vectors
 from llara_core.llm.session import load_tuned
 from llara_core.prompts.rendering import Words
 from llara_core.tuning import trainer, tune
+from llara_core.tuning.plan import Units, make_plan
 from llara_core.tuning.rows import EncodedRow, PlanDataset
 from llara_core.tuning.trainer import Curves, learning_rate_factor
-from tests.helpers.llm import LABELS, LLM, N_ITEMS, WORDS, folder_hashes, item_vectors, make_base, system_config, training_data
+from tests.helpers.llm import (
+    D_REC,
+    LABELS,
+    LLM,
+    N_ITEMS,
+    WORDS,
+    folder_hashes,
+    item_vectors,
+    make_base,
+    make_encoder,
+    system_config,
+    training_data,
+)
 
 CELL = ("tiny", "llara", "sasrec", 0)
 
@@ -38,12 +51,14 @@ def _tune(tiny_llama: Path, root: Path, config: SystemConfig, name: str = "cell"
     arguments = {
         "cell": CELL,
         "hashes": {"data": "data-hash", "item_embeddings": "vectors-hash"},
+        "head_dim": D_REC,
         "llm_folder": tiny_llama,
         "adapter_folder": root / name,
         "curves_folder": root / f"{name}-curves",
         "scratch": root / "scratch",
     } | changes
-    return tune.tune(config, LLM, training_data(), item_vectors(), **arguments)
+    vectors = arguments.pop("item_vectors", item_vectors() if config.shows_behavior else None)
+    return tune.tune(config, LLM, training_data(), vectors, **arguments)
 
 
 def _kill_at_row(monkeypatch: pytest.MonkeyPatch, row: int) -> None:
@@ -122,11 +137,13 @@ def test_the_run_key_names_everything_that_training_depends_on(changed: str) -> 
             seed=0,
             objective="generative",
             prompt=system_config().prompt,
+            ablation=system_config().ablation,
             has_head=False,
             llm="l",
             item_embeddings=value if value and changed == "item_embeddings" else "e",
             rows=1,
             dtype="float32",
+            hardware="",
             versions={},
         )
         llm = LLM.model_copy(update={"quantization": "4bit"}) if value and changed == "quantization" else LLM
@@ -141,7 +158,7 @@ def test_the_run_key_names_everything_that_training_depends_on(changed: str) -> 
 @pytest.mark.parametrize("objective", ["generative", "next_item"])
 def test_tuning_lowers_the_loss(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: str) -> None:
     """Users walk along a cycle of items, so the next item can be learnt; the tied embeddings must allow confident answers."""
-    monkeypatch.setattr(tune.loading, "load_base_model", lambda folder, config: make_base(folder))
+    monkeypatch.setattr(tune.loading, "load_base_model", lambda folder, config, random_seed: make_base(folder))
     config = system_config(tune={"objective": objective, "epochs": 40, "max_examples": 240, "checkpoint_every": 1000})
     loss = list(_tune(tiny_llama, tmp_path, config)[f"train/loss_{objective}"].values())
     assert len(loss) == 60
@@ -154,6 +171,59 @@ def test_text_only_tuning_saves_the_projector_all_the_same(tiny_llama: Path, tmp
     saved = load_file(tmp_path / "cell" / adapters.MODULES_FILE)
     layers = {f"projector.layers.{layer}.{part}" for layer in (0, 2) for part in ("weight", "bias")}
     assert set(saved) == layers | {"projector.input_scale", "placeholder"}
+
+
+@pytest.mark.parametrize("representation", ["text", "title", "index"])
+@pytest.mark.parametrize("objective", ["generative", "next_item"])
+def test_a_system_without_behavior_tokens_has_no_projector_and_no_recommender(
+    tiny_llama: Path, tmp_path: Path, representation: str, objective: str
+) -> None:
+    config = system_config(prompt={"representation": representation}, tune={"objective": objective})
+    _tune(tiny_llama, tmp_path, config, cell=("tiny", "tallrec", None, 0), hashes={"data": "d", "item_embeddings": None})
+    saved = set(load_file(tmp_path / "cell" / adapters.MODULES_FILE))
+    assert {name.split(".")[0] for name in saved} == {"placeholder"} | ({"head"} if objective == "next_item" else set())
+    model, _, facts = load_tuned(tmp_path / "cell", tiny_llama, LLM, None, N_ITEMS)
+    assert model.item_vectors is None
+    assert (facts.recommender, facts.item_embeddings) == (None, None)
+
+
+def test_text_only_and_hybrid_systems_walk_the_same_examples_in_the_same_order(tiny_llama: Path) -> None:
+    """What makes TALLRec a fair comparison: the representation changes what a row shows, never which row it is."""
+    read = [
+        PlanDataset(
+            make_plan(Units(9, 2, []), config.tune, config.curriculum, sample_templates=True, seed=0),
+            training_data(),
+            make_encoder(tiny_llama),
+            config.prompt.representation,
+        )
+        for config in (system_config(), system_config(prompt={"representation": "title"}))
+    ]
+    columns = ["source", "draw", "template"]
+    hybrid, titles = ([[getattr(row, column) for column in columns] for row in dataset._rows] for dataset in read)
+    assert hybrid == titles
+    assert all(row.slot_items == () for row in map(read[1].__getitem__, range(len(titles))))
+
+
+@pytest.mark.parametrize("ablation", [{"llm_weights": "random"}, {"item_vectors": "random"}])
+def test_what_an_ablation_replaces_by_random_numbers_is_found_again(
+    tiny_llama: Path, tmp_path: Path, ablation: dict[str, str]
+) -> None:
+    table = tmp_path / "sasrec-0.parquet"
+    frame = pd.DataFrame({c.ITEM: range(N_ITEMS), c.LABEL: LABELS, c.VECTOR: list(item_vectors().numpy())})
+    tables.write_table(table, frame, tables.ITEM_EMBEDDINGS)
+    config = system_config(ablation=ablation, tune={"objective": "next_item"})
+    vectors, source = item_vectors_for("hybrid", config.ablation, table, N_ITEMS, seed=0)
+    kept: list[HybridLM] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adapters, "assert_round_trip", lambda folder, model: kept.append(model))
+        hashes = {"data": "d", "item_embeddings": source}
+        _tune(tiny_llama, tmp_path, config, hashes=hashes, item_vectors=vectors)
+    loaded, encoder, facts = load_tuned(tmp_path / "cell", tiny_llama, LLM, table, N_ITEMS)
+    scores = [
+        HeadScorer(model.eval(), encoder, LABELS, WORDS, facts.prompt, batch_size=1).score_catalogue([[0, 1, 2]])
+        for model in (kept[0], loaded)
+    ]
+    np.testing.assert_array_equal(scores[0], scores[1])
 
 
 def test_gradient_checkpointing_changes_no_result(tiny_llama: Path, tmp_path: Path) -> None:
