@@ -1,0 +1,273 @@
+"""A chat model behind an OpenAI-compatible endpoint, asked with the text prompts (the GPT-4 row of the paper's Table 2).
+
+Every answer is kept on disk under a hash of its question, so that neither a second run nor one after a crash pays for it again.
+The API key goes to the endpoint and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import textwrap
+import threading
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from tqdm import tqdm
+
+from llara_core import columns as c
+from llara_core import paths, tables
+from llara_core.config import ChatModelConfig, PromptConfig
+from llara_core.errors import ConfigError, ModelError
+from llara_core.evaluation.parsing import parse_answer
+from llara_core.inference.prompts import ranking_queries
+from llara_core.predictions import from_choices
+from llara_core.prompts.rendering import Words
+
+if TYPE_CHECKING:
+    import openai
+
+CACHE_VARIABLE = "LLARA_CHAT_CACHE"
+SYSTEM_MESSAGE = (
+    "You recommend items. Answer with the name of exactly one of the candidates, written exactly as it is listed, "
+    "and with nothing else."
+)
+PROMPT = PromptConfig(representation="title", templates="sampled", chat_template=False)
+
+_MIN_SECRET_LEN = 8  # characters; what is shorter stands in for a key where none is needed
+_REFUSAL_CODES = ("content_filter", "content_policy_violation")  # of HTTP 400: the prompt was not let through to the model
+_LOCAL = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])([:/]|$)")
+# OpenAI's newer models refuse the old name for the limit of an answer; other servers may know no other.
+_NEW_LIMIT_NAME = re.compile(r"https://([\w-]+\.)*openai(\.azure)?\.com([:/]|$)")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a chat model said.
+
+    Attributes:
+        text: as written; empty where it refused.
+        model: that answered, as the endpoint calls it: often a dated version of the one that was asked for.
+    """
+
+    text: str
+    model: str
+
+
+def cache_folder() -> Path:
+    """Where answers are kept: the folder that the variable LLARA_CHAT_CACHE names, or one in the scratch folder.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    folder = Path(os.environ.get(CACHE_VARIABLE) or paths.scratch() / "chat")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be made for answers of chat models ({error}); set {CACHE_VARIABLE}") from error
+    return folder
+
+
+class ChatModel:
+    """A chat model and the answers that are kept from it.
+
+    Args:
+        name: key of ``chat_models``.
+        config: its section.
+        cache: existing folder of kept answers, one JSON file each.
+
+    Attributes:
+        n_requests: sent so far, retries included.
+        n_cached: questions so far whose answer was kept already.
+
+    Raises:
+        ConfigError: the environment has no usable key, or the extra ``chat`` is not installed.
+    """
+
+    def __init__(self, name: str, config: ChatModelConfig, cache: Path) -> None:
+        try:
+            import openai
+        except ImportError as error:
+            raise ConfigError(f"chat_models.{name} needs the extra `chat` (pip install 'llara-dvc[chat]')") from error
+        self.n_requests = 0
+        self.n_cached = 0
+        self._stopped = False
+        self._lock = threading.Lock()
+        self._place = f"chat_models.{name}"
+        self._config = config
+        self._cache = cache
+        self._key = _api_key(self._place, config.api_key_variable)
+        # The client retries by itself, heeding Retry-After, so requests are counted where each of them leaves. A proxy could
+        # not find a server on this machine.
+        self._client = openai.OpenAI(
+            api_key=self._key,
+            base_url=config.base_url,
+            timeout=config.timeout_s,
+            max_retries=config.retries,
+            http_client=openai.DefaultHttpx2Client(
+                trust_env=not _LOCAL.match(config.base_url), event_hooks={"request": [self._count]}
+            ),
+        )
+
+    def ask(self, prompts: Sequence[str]) -> list[Answer]:
+        """One answer per prompt; equal prompts are asked once.
+
+        Raises:
+            ModelError: the endpoint cannot be reached, refuses, or keeps failing, or the cap on requests is reached. What was
+                answered until then is kept.
+        """
+        files = [self._file(prompt) for prompt in prompts]
+        missing = {file: prompt for file, prompt in zip(files, prompts, strict=True) if not file.is_file()}
+        n_questions = len(set(files))
+        n_cached = n_questions - len(missing)
+        self.n_cached += n_cached
+        with (
+            tqdm(total=n_questions, initial=n_cached, desc=self._config.model, unit="answer") as progress,
+            ThreadPoolExecutor(self._config.concurrency) as pool,
+        ):
+            futures = [pool.submit(self._fetch, prompt, file) for file, prompt in missing.items()]
+            try:
+                for future in as_completed(futures):
+                    with suppress(CancelledError):
+                        future.result()
+                        progress.update()
+            except BaseException as error:
+                # Answers under way may be paid for, so they are waited for and kept.
+                self._stopped = True
+                pool.shutdown(cancel_futures=True)
+                if not isinstance(error, ModelError):
+                    raise
+                kept = sum(file.is_file() for file in set(files))
+                raise ModelError(
+                    f"{error}. {kept} of {n_questions} answers are kept; running again asks only for the others"
+                ) from None
+        return [Answer(**tables.read_json(file)) for file in files]
+
+    def _file(self, prompt: str) -> Path:
+        config = self._config
+        question = [config.base_url, config.model, config.temperature, config.max_answer_tokens, SYSTEM_MESSAGE, prompt]
+        return self._cache / f"{hashlib.sha256(json.dumps(question).encode()).hexdigest()}.json"
+
+    def _count(self, _request: object) -> None:
+        with self._lock:
+            if self._stopped:
+                raise CancelledError
+            if self.n_requests == self._config.max_requests:
+                raise ModelError(f"{self._place}.max_requests: {self.n_requests} requests were sent, and more are needed")
+            self.n_requests += 1
+
+    def _fetch(self, prompt: str, file: Path) -> None:
+        try:
+            answer = self._answer(prompt)
+        except BaseException:
+            self._stopped = True  # here, since this thread may take its next question before the main one hears of the failure
+            raise
+        tables.write_json(file, asdict(answer))
+
+    def _answer(self, prompt: str) -> Answer:
+        import openai
+
+        limit = "max_completion_tokens" if _NEW_LIMIT_NAME.match(self._config.base_url) else "max_tokens"
+        try:
+            completion = self._client.chat.completions.create(
+                model=self._config.model,
+                messages=[{"role": "system", "content": SYSTEM_MESSAGE}, {"role": "user", "content": prompt}],
+                temperature=self._config.temperature,
+                extra_body={limit: self._config.max_answer_tokens},
+            )
+            choice = completion.choices[0]
+            refused = choice.message.refusal or choice.finish_reason == "content_filter"
+            text = "" if refused else self._clean(choice.message.content or "")
+            return Answer(text, self._clean(completion.model or self._config.model))
+        except openai.APIError as error:
+            if isinstance(error, openai.BadRequestError) and error.code in _REFUSAL_CODES:
+                return Answer("", self._config.model)
+            raise ModelError(self._clean(self._explain(error))) from None  # without its cause, which holds the key
+        except (AttributeError, IndexError, TypeError, ValueError):
+            raise ModelError(
+                f"{self._place}.base_url: {self._config.base_url} answers, but not with a chat completion; "
+                "correct it (it usually ends in /v1)"
+            ) from None
+
+    def _explain(self, error: openai.APIError) -> str:
+        import openai
+
+        config = self._config
+        # The client's message has what the endpoint says only where it says it as OpenAI does.
+        said = error.message if isinstance(error.body, dict) and "message" in error.body else f"{error.message} - {error.body}"
+        said = textwrap.shorten(said, 300)
+        tried = f"in up to {config.retries + 1} attempts"
+        match error:
+            case openai.APITimeoutError():
+                return (
+                    f"{self._place}.timeout_s: no answer within {config.timeout_s:g} s {tried}; raise it or lower concurrency"
+                )
+            case openai.APIConnectionError():
+                return (
+                    f"{self._place}.base_url: {config.base_url} cannot be reached {tried} ({error.__cause__}); "
+                    "start the server or correct it"
+                )
+            case openai.AuthenticationError() | openai.PermissionDeniedError():
+                # Without what the endpoint says, which may repeat a part of the key.
+                return (
+                    f"{self._place}.api_key_variable: the endpoint does not accept the key in {config.api_key_variable} for "
+                    f"{config.model} (HTTP {error.status_code}); set the variable to one that it accepts"
+                )
+            case openai.NotFoundError():
+                return f"{self._place}: {config.base_url} does not know {config.model!r} ({said}); correct base_url or model"
+            case openai.APIStatusError(status_code=status) if status in (408, 409, 429) or status >= 500:
+                return f"{self._place}.retries: no answer {tried} ({said}); run again later, raise it or lower concurrency"
+        return f"{self._place}: the endpoint refuses the request ({said}); correct model, temperature or max_answer_tokens"
+
+    def _clean(self, text: str) -> str:
+        """``text`` without the key and without halves of surrogate pairs, which neither JSON nor Parquet files take."""
+        if len(self._key) >= _MIN_SECRET_LEN:
+            text = text.replace(self._key, "***")
+        return text.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def predict_chat(
+    model: ChatModel, max_draws: int, examples: pd.DataFrame, candidates: pd.DataFrame, labels: list[str], words: Words
+) -> tuple[pd.DataFrame, str]:
+    """A chat model's predictions, and a note on which model gave them and how many answers are missing.
+
+    Args:
+        model: to ask.
+        max_draws: candidate sets per example that are asked.
+        examples: rows of :data:`tables.EXAMPLES`.
+        candidates: rows of :data:`tables.CANDIDATE_SETS`.
+        labels: of all items.
+        words: the dataset's words.
+
+    Returns:
+        Rows of :data:`tables.PREDICTIONS` of the mode ``generate``, and the note.
+    """
+    asked = candidates[candidates[c.DRAW] < max_draws].reset_index(drop=True)
+    rows = asked.merge(examples[[c.EXAMPLE, c.HISTORY]], on=c.EXAMPLE, how="left", validate="many_to_one")
+    queries = ranking_queries(rows, labels, words, PROMPT)
+    answers = model.ask([query.prompt.text for query in queries])
+    chosen = [parse_answer(answer.text, query.answers) for answer, query in zip(answers, queries, strict=True)]
+    frame = from_choices(asked, chosen, [answer.text for answer in answers])
+    note = ", ".join(sorted({answer.model for answer in answers}))
+    if n_empty := sum(not answer.text.strip() for answer in answers):
+        note += f"; {n_empty} of {len(answers)} answers refused or empty"
+    return frame, note
+
+
+def _api_key(place: str, variable: str) -> str:
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise ConfigError(
+            f"{place}.api_key_variable: the environment variable {variable} is not set; "
+            "put the endpoint's key there (for a server that asks for none, any word)"
+        )
+    if not re.fullmatch(r"[!-~]+", key):
+        raise ConfigError(f"{place}.api_key_variable: {variable} holds spaces or characters beyond ASCII, which no key has")
+    return key
