@@ -1,4 +1,4 @@
-"""Turn the predictions of one cell into metrics, one JSON file per mode of answering.
+"""Turn the predictions of one cell into metrics, one JSON file per predictions table.
 
 Run by the stages ``evaluate_*``: ``python -m pipeline.evaluate movielens sasrec-0``.
 """
@@ -23,9 +23,10 @@ def main(dataset: str, cell: str) -> None:
     ground = results.read_ground(dataset)
     for answers in results.read_cell(ground, cell):
         record = results.metrics_record(answers, params.evaluation)
-        tables.write_json(paths.metrics(dataset, cell) / f"{answers.facts.mode}.json", record)
+        file = (paths.metrics(dataset, cell) / answers.facts.file_name).with_suffix(".json")
+        tables.write_json(file, record)
         test = answers.split(c.TEST)
-        logger.info("%s: test hit_ratio@1 %.4f over %d candidate sets", answers.facts.mode, test[metrics.HIT].mean(), len(test))
+        logger.info("%s: test hit_ratio@1 %.4f over %d candidate sets", file.stem, test[metrics.HIT].mean(), len(test))
 
 
 if __name__ == "__main__":

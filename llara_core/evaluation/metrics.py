@@ -17,7 +17,13 @@ CUTOFFS = (3, 5, 10)
 Interval = Callable[[npt.ArrayLike, npt.ArrayLike], tuple[float, float]]
 
 
-def per_set_results(predictions: pd.DataFrame, candidates: pd.DataFrame, examples: pd.DataFrame, source: str) -> pd.DataFrame:
+def per_set_results(
+    predictions: pd.DataFrame,
+    candidates: pd.DataFrame,
+    examples: pd.DataFrame,
+    source: str,
+    splits: tuple[str, ...] = c.HELD_OUT,
+) -> pd.DataFrame:
     """One row per answered candidate set: whether the answer is the target, and where the target was ranked.
 
     Args:
@@ -25,17 +31,18 @@ def per_set_results(predictions: pd.DataFrame, candidates: pd.DataFrame, example
         candidates: rows of :data:`tables.CANDIDATE_SETS` of both held-out splits.
         examples: rows of :data:`tables.EXAMPLES`.
         source: what to call the predictions in messages.
+        splits: that have to be answered.
 
     Returns:
-        Columns user_id, example_id, split, draw, ``hit`` (1.0 where the answer is valid and the target, else 0.0), ``valid``
-        (1.0 or 0.0), ``rank`` (1-based rank of the target among the candidates, NaN where the system has no scores) and
-        catalogue_rank (1-based, NaN where not computed). Ordered by split, example and draw.
+        Columns user_id, example_id, split, draw, predicted_item, text, ``hit`` (1.0 where the answer is valid and the target,
+        else 0.0), ``valid`` (1.0 or 0.0), ``rank`` (1-based rank of the target among the candidates, NaN where the system has
+        no scores) and catalogue_rank (1-based, NaN where not computed). Ordered by split, example and draw.
 
     Raises:
         DataError: an unknown, repeated or missing candidate set, an answer that is not among its candidates, or scores that
             do not match the candidates.
     """
-    held_out = examples.loc[examples[c.SPLIT].isin(c.HELD_OUT), [c.EXAMPLE, c.USER, c.SPLIT, c.TARGET]]
+    held_out = examples.loc[examples[c.SPLIT].isin(splits), [c.EXAMPLE, c.USER, c.SPLIT, c.TARGET]]
     sets = candidates.merge(held_out, on=c.EXAMPLE, validate="many_to_one")
     if predictions.duplicated([c.EXAMPLE, c.DRAW]).any():
         raise DataError(f"{source}: answers a candidate set twice; delete it and run `dvc repro` again")
@@ -46,7 +53,7 @@ def per_set_results(predictions: pd.DataFrame, candidates: pd.DataFrame, example
             f"{source}: answers {len(unknown)} candidate sets that do not exist (first: example {unknown[0, 0]}, draw "
             f"{unknown[0, 1]}); it belongs to other candidates: delete it and run `dvc repro` again"
         )
-    _check_coverage(rows, sets, source)
+    _check_coverage(rows, sets, source, splits)
     items = np.stack(rows[c.CANDIDATES].to_list())  # [N, C]
     target = rows[c.TARGET].to_numpy()
     valid = rows[c.VALID].to_numpy(bool)
@@ -58,7 +65,7 @@ def per_set_results(predictions: pd.DataFrame, candidates: pd.DataFrame, example
             f"{source}: {foreign.sum()} valid answers are not among their candidates (first: item {first[c.PREDICTED]}, "
             f"example {first[c.EXAMPLE]}, draw {first[c.DRAW]}); such an answer must be marked invalid"
         )
-    results = rows[[c.USER, c.EXAMPLE, c.SPLIT, c.DRAW]].assign(
+    results = rows[[c.USER, c.EXAMPLE, c.SPLIT, c.DRAW, c.PREDICTED, c.TEXT]].assign(
         **{
             HIT: (valid & (predicted == target)).astype(float),
             c.VALID: valid.astype(float),
@@ -155,8 +162,8 @@ def _ranking_means(ranks: pd.Series, cutoffs: tuple[int, ...], suffix: str) -> d
     return hits | gains | {f"mrr{suffix}": mean_reciprocal_rank(ranks)}
 
 
-def _check_coverage(rows: pd.DataFrame, sets: pd.DataFrame, source: str) -> None:
-    for split in c.HELD_OUT:
+def _check_coverage(rows: pd.DataFrame, sets: pd.DataFrame, source: str, splits: tuple[str, ...]) -> None:
+    for split in splits:
         expected = sets.loc[sets[c.SPLIT] == split]
         answered = rows.loc[rows[c.SPLIT] == split]
         missing = set(expected[c.EXAMPLE]) - set(answered[c.EXAMPLE])

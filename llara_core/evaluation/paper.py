@@ -5,42 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from llara_core.config import DatasetConfig, Params, SteamConfig
 from llara_core.evaluation.comparison import SystemResult
+from llara_core.evaluation.systems import System
 
-
-@dataclass(frozen=True)
-class PaperResult:
-    """One row of the paper.
-
-    Attributes:
-        system: its name there.
-        hit_ratio: hit ratio@1 over 20 candidates.
-        valid_ratio: share of valid answers.
-        ours: the name of the same system here; None where there is none.
-    """
-
-    system: str
-    hit_ratio: float
-    valid_ratio: float
-    ours: str | None = None
-
-
-SOURCE = "Liao et al., LLaRA: Large Language-Recommendation Assistant, SIGIR 2024, Table 2"
+SOURCE = "Liao et al., LLaRA: Large Language-Recommendation Assistant, SIGIR 2024"
 
 # Table 2 of the paper by the `format` of our datasets. One candidate set per test user, drawn by the authors and not published,
 # so these figures and ours do not rest on the same candidates and must not be tested against each other.
+_RECOMMENDERS = {"gru4rec": "GRU4Rec", "caser": "Caser", "sasrec": "SASRec", "morec": "MoRec"}
+ZERO_SHOT, CHAT, TALLREC = "Llama2, zero-shot", "GPT-4, zero-shot", "TALLRec"
 _SYSTEMS = (
-    ("GRU4Rec", "gru4rec"),
-    ("Caser", "caser"),
-    ("SASRec", "sasrec"),
-    ("MoRec", None),
-    ("Llama2, zero-shot", None),
-    ("GPT-4, zero-shot", None),
-    ("TALLRec", None),
-    ("LLaRA (GRU4Rec)", "llara-gru4rec"),
-    ("LLaRA (Caser)", "llara-caser"),
-    ("LLaRA (SASRec)", "llara-sasrec"),
-)
+    *_RECOMMENDERS.values(), ZERO_SHOT, CHAT, TALLREC, "LLaRA (GRU4Rec)", "LLaRA (Caser)", "LLaRA (SASRec)",
+)  # fmt: skip
 _HIT_RATIOS = {
     "movielens_100k": (0.3750, 0.3861, 0.3444, 0.2822, 0.0421, 0.2000, 0.3895, 0.4421, 0.4737, 0.4421),
     "steam": (0.4168, 0.4368, 0.4010, 0.3911, 0.0135, 0.3626, 0.4637, 0.4924, 0.4874, 0.4949),
@@ -51,24 +28,85 @@ _VALID_RATIOS = {
     "steam": (1, 1, 1, 1, 0.1653, 0.9798, 0.9840, 0.9975, 0.9966, 0.9975),
     "lastfm_2k": (1, 1, 1, 1, 0.3443, 1, 0.9836, 0.9836, 0.9918, 1),
 }
-STEAM_MIN_USER_INTERACTIONS = 20
-TABLE_2: dict[str, tuple[PaperResult, ...]] = {
-    name: tuple(
-        PaperResult(system, hit_ratio, valid_ratio, ours)
-        for (system, ours), hit_ratio, valid_ratio in zip(_SYSTEMS, hit_ratios, _VALID_RATIOS[name], strict=True)
-    )
-    for name, hit_ratios in _HIT_RATIOS.items()
+# Table 3, LLaRA on SASRec: hit ratio@1 by curriculum.
+_TABLE_3 = {
+    "movielens_100k": {"direct": 0.4211, "two_stage": 0.4316, "linear": 0.4421},
+    "steam": {"direct": 0.4899, "two_stage": 0.4840, "linear": 0.4949},
+    "lastfm_2k": {"direct": 0.4508, "two_stage": 0.4344, "linear": 0.4508},
 }
+_STEAM_MIN_USER_INTERACTIONS = 20
 
 
-def counterpart(result: SystemResult, published: Sequence[PaperResult]) -> PaperResult | None:
-    """The row of ``published`` that ``result`` repeats: the paper's LLMs are tuned on answers and answer with free text."""
-    if result.kind == "llm" and (result.objective, result.mode) != ("generative", "generate"):
+@dataclass(frozen=True)
+class PaperResult:
+    """One row of the paper's Table 2.
+
+    Attributes:
+        system: its name there.
+        hit_ratio: hit ratio@1 over 20 candidates.
+        valid_ratio: share of valid answers.
+    """
+
+    system: str
+    hit_ratio: float
+    valid_ratio: float
+
+
+def table_2(config: DatasetConfig) -> list[PaperResult]:
+    """The paper's rows for the data set; none where it does not have it, or selects it by another rule."""
+    if not _has(config):
+        return []
+    rows = zip(_SYSTEMS, _HIT_RATIOS[config.format], _VALID_RATIOS[config.format], strict=True)
+    return [PaperResult(*row) for row in rows]
+
+
+def counterparts(row: PaperResult, results: Sequence[SystemResult], params: Params) -> list[SystemResult]:
+    """Those of ``results`` that repeat a row of Table 2."""
+    return [result for result in results if name_in_table_2(result, params) == row.system]
+
+
+def name_in_table_2(result: SystemResult, params: Params) -> str | None:
+    """What the paper calls the system, by what it is, whatever its name here; None where the paper does not have it.
+
+    The paper's LLMs are tuned on answers alone and answer with free text.
+    """
+    system = result.answers.system
+    if system.kind == "recommender":
+        return _RECOMMENDERS[system.key]
+    if result.mode != "generate":
         return None
-    return next((row for row in published if row.ours == result.system), None)
+    if system.kind == "chat":
+        return CHAT
+    if system.kind == "untuned":
+        return ZERO_SHOT if params.system(system.key).prompt.representation == "title" else None
+    if system.kind != "tuned" or not _tuned_as_in_the_paper(system, params):
+        return None
+    config = params.system(system.key)
+    if config.prompt.representation in ("title", "text") and system.recommender is None:
+        return TALLREC
+    if config.prompt.representation == "hybrid" and config.curriculum.schedule == "linear":
+        return f"LLaRA ({_RECOMMENDERS[str(system.recommender)]})"
+    return None
 
 
-def without_counterpart(results: Sequence[SystemResult], published: Sequence[PaperResult]) -> list[PaperResult]:
-    """The rows of ``published`` that none of ``results`` repeats, in the paper's order."""
-    repeated = [counterpart(result, published) for result in results]
-    return [row for row in published if row not in repeated]
+def curriculum_hit_ratio(result: SystemResult, params: Params, dataset: str) -> float | None:
+    """The paper's hit ratio@1 for the system's curriculum (Table 3), None where it has none."""
+    system, config = result.answers.system, params.dataset(dataset)
+    if system.kind != "tuned" or system.recommender != "sasrec" or result.mode != "generate" or not _has(config):
+        return None
+    own = params.system(system.key)
+    if own.prompt.representation != "hybrid" or not _tuned_as_in_the_paper(system, params):
+        return None
+    return _TABLE_3[config.format].get(own.curriculum.schedule)
+
+
+def _tuned_as_in_the_paper(system: System, params: Params) -> bool:
+    config = params.system(system.key)
+    only_answers = config.tune.objective == "generative" and not config.tune.warm_start_rows and not config.tune.mixture
+    return only_answers and (config.ablation.llm_weights, config.ablation.item_vectors) == ("pretrained", "recommender")
+
+
+def _has(config: DatasetConfig) -> bool:
+    if isinstance(config, SteamConfig) and config.min_user_interactions != _STEAM_MIN_USER_INTERACTIONS:
+        return False
+    return config.format in _HIT_RATIOS

@@ -1,14 +1,14 @@
 """The report: one Markdown and one self-contained HTML page, and the tables behind ``dvc plots``.
 
-Its bytes depend on its inputs alone: no dates, no commit (the report is committed itself), nothing of the machine but the
-versions of the libraries.
+Its bytes depend on its inputs, the versions of the libraries and the last commit that changed code; there are no dates.
 """
 
 from __future__ import annotations
 
 import base64
 import importlib.metadata
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -16,25 +16,21 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from llara_core import paths, tables
-from llara_core.config import (
-    DatasetConfig,
-    LastFmConfig,
-    OwnLogConfig,
-    Params,
-    RatedSection,
-    ReleasedFramesConfig,
-    SplitConfig,
-    SteamConfig,
-)
+from llara_core import columns as c
+from llara_core import paths, provenance
+from llara_core import tables as files_of_tables
+from llara_core.config import Params
 from llara_core.curves import HYBRID_SHARE, LEARNING_RATE, LOSS, OBJECTIVE_LOSS, P_HYBRID, VALIDATION_HIT_RATIO
-from llara_core.data.candidates import exclusion
-from llara_core.evaluation import paper, plots
-from llara_core.evaluation.comparison import SystemResult, compare, systems_of
+from llara_core.evaluation import cases, paper, plots, significance, tables
+from llara_core.evaluation.ablations import Ablation, ablations
+from llara_core.evaluation.cases import CaseStudy, case_studies
+from llara_core.evaluation.comparison import Pairs, SystemResult, all_pairs, compare, headlines
 from llara_core.evaluation.curves import Curves, joined, read_curves
+from llara_core.evaluation.order import OrderEffect, order_effects
 from llara_core.evaluation.paper import PaperResult
+from llara_core.evaluation.protocol import budgets, protocol
 from llara_core.evaluation.results import read_ground, short_hash
-from llara_core.evaluation.tables import plain_text, report_columns
+from llara_core.evaluation.systems import System, read_answers, systems_of
 
 LIBRARIES = ("numpy", "pandas", "torch", "transformers", "peft")
 TEMPLATES = {"md": "report.md.jinja", "html": "report.html.jinja"}
@@ -47,20 +43,44 @@ class DatasetReport:
     Attributes:
         name: key in ``params.yaml``.
         results: one per system and mode.
+        pairs: differences between any two systems.
+        order: effects of shuffled histories.
+        ablations: tables of systems that differ in one respect.
+        studies: case studies.
         recommender_curves: training curves of the recommenders.
-        llm_curves: tuning curves of the LLM systems.
+        llm_curves: tuning curves of the LLM systems; those of the curriculum are of systems that have one.
+        schedules: of the curriculum, by cell.
         candidates_hash: of the held-out candidate sets.
+        hardware: every machine that computed predictions.
         protocol: how it was measured, in sentences.
-        published: the paper's rows for this dataset, none where the paper does not have it.
+        budgets: what the LLM systems were tuned on, in sentences.
+        published: the paper's Table 2 for this dataset, empty where the paper does not have it.
     """
 
     name: str
     results: list[SystemResult]
+    pairs: Pairs
+    order: list[OrderEffect]
+    ablations: list[Ablation]
+    studies: list[CaseStudy]
     recommender_curves: Curves
     llm_curves: Curves
+    schedules: Mapping[str, str]
     candidates_hash: str
+    hardware: list[str]
     protocol: list[str]
+    budgets: list[str]
     published: Sequence[PaperResult]
+
+    @property
+    def headlines(self) -> list[SystemResult]:
+        """One row per system."""
+        return headlines(self.results)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the systems."""
+        return [result.name for result in self.headlines]
 
 
 def write(reports: Sequence[DatasetReport], params: Params) -> None:
@@ -89,15 +109,20 @@ def render(reports: Sequence[DatasetReport], params: Params, form: str) -> str:
     environment = Environment(
         undefined=StrictUndefined, autoescape=form == "html", trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
+    environment.filters["literal"] = _literal
     template = environment.from_string(files(__package__).joinpath(TEMPLATES[form]).read_text(encoding="utf-8"))
     return template.render(
         reports=reports,
-        columns={report.name: report_columns(report.published) for report in reports},
+        params=params,
         paper=paper,
-        confidence=f"{params.evaluation.confidence:.0%}",
-        llm=params.llm.model,
+        tables=tables,
+        kinds=cases.KINDS,
+        shown_kinds=(cases.BEHAVIOR_DECIDES, cases.WORLD_KNOWLEDGE_DECIDES),
+        max_enumerated=significance.MAX_ENUMERATED,
+        level=1 - params.evaluation.confidence,
         figures={report.name: _figures(report, params) for report in reports} if form == "html" else {},
         versions={name: importlib.metadata.version(name) for name in LIBRARIES},
+        commit=provenance.code_commit(),
     )
 
 
@@ -105,7 +130,7 @@ def terminal(reports: Sequence[DatasetReport]) -> str:
     """The results of all datasets as plain text."""
     return "\n".join(
         f"\n{report.name}, test split, candidate sets {short_hash(report.candidates_hash)}\n\n"
-        f"{plain_text(report.results, report.published)}\n"
+        f"{tables.plain_text(report.headlines)}\n"
         for report in reports
     )
 
@@ -122,95 +147,81 @@ def plot_tables(reports: Sequence[DatasetReport]) -> dict[str, pd.DataFrame]:
     }
 
 
-def protocol(params: Params, dataset: str) -> list[str]:
-    """How the systems of ``dataset`` were compared, in five sentences."""
-    config, sets, statistics = params.dataset(dataset), params.candidates, params.evaluation
-    negatives = {
-        "all_interactions": "items that the user never interacted with",
-        "last_interactions": "items outside the example's history",
-    }[exclusion(config, sets)]
-    return [
-        f"{_rows(dataset, config)}; a history holds up to {config.max_history_len} items.",
-        f"Each held-out example comes with {sets.draws.validation} (validation) and {sets.draws.test} (test) candidate sets of "
-        f"{sets.n_candidates} items, the target and {negatives}, drawn once with seed {sets.seed}, so every system answers the "
-        "same sets; one that is slow may answer the first few of them.",
-        "A hit is a valid answer that is the target, an invalid answer is a miss, and candidates with equal scores rank in the "
-        "shuffled order in which they were drawn.",
-        f"Intervals ({statistics.confidence:.0%}) come from {statistics.bootstrap_samples} resamples of users (bootstrap), "
-        "and differences to the best recommender are paired over the candidate sets that both systems answer and tested by "
-        "flipping the signs of the users' differences, with Holm's correction over the systems of the table.",
-        "Epochs, hyper-parameters, fusion weights and the best recommender are chosen on validation; test is only reported.",
-    ]
-
-
-def _rows(dataset: str, config: DatasetConfig) -> str:
-    """Which interactions count, in what order, and how they are split."""
-    if isinstance(config, ReleasedFramesConfig):
-        return f"On {dataset}, the rows and the split are those of the released frames"
-    clauses = []
-    if isinstance(config, RatedSection) and config.min_rating is not None:
-        clauses.append(f"rated {config.min_rating:g} or higher")
-    if isinstance(config, OwnLogConfig) and config.repeats == "first":
-        clauses.append("a user's first with the item")
-    for name, minimum in (("items", config.min_item_interactions), ("users", config.min_user_interactions)):
-        if minimum > 1:
-            clauses.append(f"of {name} with at least {minimum}")
-    if isinstance(config, OwnLogConfig) and config.min_counts == "k_core":
-        clauses.append("as a k-core")
-    if isinstance(config, SteamConfig) and (config.subsample.users < 1 or config.subsample.items < 1):
-        clauses.append(f"of a random {config.subsample.users:.0%} of the users and {config.subsample.items:.0%} of the items")
-    kept = f"interactions {', '.join(clauses)}" if clauses else "all interactions"
-    order = ", in the order of the file (not of time)" if isinstance(config, LastFmConfig) and config.order == "file" else ""
-    split = {
-        "user_chronological": f"users, sorted by their first interaction, are divided {_split_shares(config.split)} into "
-        "training, validation and test, and the last item of each held-out user is the target",
-        "global_time": f"all interactions are cut at two points in time, {_split_shares(config.split)}, so that nothing in "
-        "training is later than anything held out",
-    }[config.split.strategy]
-    return f"On {dataset}, {kept} are kept{order}; {split}"
-
-
 def _dataset_report(params: Params, dataset: str) -> DatasetReport:
     ground = read_ground(dataset)
-    cells: dict[str, list[str]] = {"recommender": [], "llm": [], "fused": []}
-    for system in systems_of(params.run):
-        cells[system.kind].extend(system.cells)
+    answers = read_answers(ground, params.run)
+    results = compare(answers, params.evaluation)
+    judged = headlines(results)
+    labels = files_of_tables.read_table(paths.prepared(dataset) / "items.parquet", files_of_tables.ITEMS)[c.LABEL].to_list()
+    systems = systems_of(params.run)
+    schedules = _schedules(systems, params)
     return DatasetReport(
         name=dataset,
-        results=compare(ground, params.run, params.evaluation),
-        recommender_curves=read_curves(dataset, cells["recommender"]),
-        llm_curves=read_curves(dataset, cells["llm"]),
+        results=results,
+        pairs=all_pairs(judged, params.evaluation),
+        order=order_effects(answers, params.evaluation),
+        ablations=ablations(judged, params),
+        studies=case_studies(ground, judged, labels, params),
+        recommender_curves=read_curves(dataset, _cells(systems, "recommender")),
+        llm_curves=_with_own_curriculum(read_curves(dataset, _cells(systems, "tuned")), schedules),
+        schedules=schedules,
         candidates_hash=ground.candidates_hash,
+        hardware=sorted({seed.facts.hardware for each in answers for seed in each.seeds if seed.facts.hardware}),
         protocol=protocol(params, dataset),
-        published=_published(params.dataset(dataset)),
+        budgets=budgets(params, systems, int((ground.examples[c.SPLIT] == c.TRAIN).sum())),
+        published=paper.table_2(params.dataset(dataset)),
     )
 
 
-def _published(config: DatasetConfig) -> Sequence[PaperResult]:
-    """The paper's rows for the data set; none for a Steam that is not selected as the paper's is."""
-    if isinstance(config, SteamConfig) and config.min_user_interactions != paper.STEAM_MIN_USER_INTERACTIONS:
-        return ()
-    return paper.TABLE_2.get(config.format, ())
+def _cells(systems: Sequence[System], kind: str) -> list[str]:
+    return [cell for system in systems if system.kind == kind for cell in system.cells]
 
 
-def _figures(report: DatasetReport, params: Params) -> list[tuple[str, str]]:
-    """Captions and base64 PNGs."""
-    bars = plots.hit_ratio_figure(report.results, params.candidates.n_candidates, params.evaluation.confidence)
-    figures = [("Hit ratio@1 on test of every system; the table above has the numbers", bars)]
-    for caption, curves in (
-        ("Training of the recommenders: loss and validation metrics over the epochs", report.recommender_curves),
-        ("Tuning of the LLM systems: loss, learning rate and curriculum over the steps", report.llm_curves),
-    ):
-        if curves:
-            figures.append((caption, plots.curves_figure(curves)))
-    return [(caption, base64.b64encode(png).decode()) for caption, png in figures]
+def _schedules(systems: Sequence[System], params: Params) -> dict[str, str]:
+    """Schedule by cell, of the systems that have a curriculum: those with hybrid prompts."""
+    tuned = [system for system in systems if system.kind == "tuned"]
+    return {
+        cell: params.system(system.key).curriculum.schedule
+        for system in tuned
+        if params.system(system.key).prompt.representation == "hybrid"
+        for cell in system.cells
+    }
+
+
+def _with_own_curriculum(curves: Curves, schedules: Mapping[str, str]) -> Curves:
+    """Without the curves of a curriculum that a system was given but has no use for."""
+    kept = {
+        name: {cell: curve for cell, curve in cells.items() if name not in (P_HYBRID, HYBRID_SHARE) or cell in schedules}
+        for name, cells in curves.items()
+    }
+    return {name: cells for name, cells in kept.items() if cells}
+
+
+def _figures(report: DatasetReport, params: Params) -> dict[str, str]:
+    """Base64 PNGs by what they show; an ablation's by its place."""
+    n_candidates, confidence = params.candidates.n_candidates, params.evaluation.confidence
+    figures = {"systems": plots.bars_figure(report.headlines, n_candidates, confidence)}
+    for place, ablation in enumerate(report.ablations):
+        figures[f"ablation {place}"] = plots.bars_figure(ablation.rows, n_candidates, confidence)
+    if report.recommender_curves:
+        figures["recommenders"] = plots.curves_figure(report.recommender_curves, "epoch")
+    tuning = {name: cells for name, cells in report.llm_curves.items() if name not in (P_HYBRID, HYBRID_SHARE)}
+    if tuning:
+        figures["tuning"] = plots.curves_figure(tuning, "step")
+    panels: dict[str, dict[str, tuple[pd.DataFrame, pd.DataFrame]]] = {}
+    planned, realised = (report.llm_curves.get(name, {}) for name in (P_HYBRID, HYBRID_SHARE))
+    for cell in [cell for cell in planned if cell in realised]:
+        panels.setdefault(report.schedules[cell], {})[cell] = (planned[cell], realised[cell])
+    if panels:
+        figures["curriculum"] = plots.curriculum_figure(panels)
+    return {name: base64.b64encode(png).decode() for name, png in figures.items()}
 
 
 def _bars(report: DatasetReport) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "system": [f"{report.name} {result.system} ({result.mode})" for result in report.results],
-            "hit_ratio@1": [round(result.test["hit_ratio@1"], 4) for result in report.results],
+            "system": [f"{report.name} {result.name} ({result.mode})" for result in report.headlines],
+            "hit_ratio@1": [round(result.test["hit_ratio@1"], 4) for result in report.headlines],
         }
     )
 
@@ -222,10 +233,11 @@ def _over_datasets(reports: Sequence[DatasetReport], attribute: str, labels: dic
     return pd.concat(frames, ignore_index=True)
 
 
+def _literal(text: str) -> str:
+    """Titles and answers as Markdown that shows them as they are."""
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", text)
+
+
 def _write_text(path: Path, text: str) -> None:
-    with tables.atomic_path(path) as staged:
+    with files_of_tables.atomic_path(path) as staged:
         staged.write_text(text, encoding="utf-8")
-
-
-def _split_shares(split: SplitConfig) -> str:
-    return f"{split.train:.0%} / {split.validation:.0%} / {1 - split.train - split.validation:.0%}"

@@ -36,7 +36,7 @@ class Ground:
 
 @dataclass(frozen=True)
 class CellResults:
-    """One cell in one mode: what it is, and its rows of :func:`metrics.per_set_results`."""
+    """One predictions table of a cell: what it answers, and its rows of :func:`metrics.per_set_results`."""
 
     facts: PredictionFacts
     rows: pd.DataFrame
@@ -54,10 +54,11 @@ def read_ground(dataset: str) -> Ground:
 
 
 def read_cell(ground: Ground, cell: str) -> list[CellResults]:
-    """All modes of one cell, by name.
+    """All that one cell answered: every mode, with ordered and with shuffled histories, by file name.
 
     Raises:
-        DataError: the cell has no predictions, or they answer other candidate sets than ``ground``.
+        DataError: the cell has no predictions, one does not answer what its name says, or they answer other candidate sets
+            than ``ground``.
     """
     folder = paths.predictions(ground.dataset, cell)
     files = sorted(folder.glob("*.parquet"))
@@ -77,17 +78,17 @@ def user_interval(config: EvaluationConfig, dataset: str, split: str) -> metrics
 
 
 def metrics_record(results: CellResults, config: EvaluationConfig) -> dict[str, object]:
-    """The JSON content for one cell and mode: means per split, test first, then what was measured.
+    """The JSON content for one predictions table: means per split, test first, then what was measured.
 
     ``dvc metrics show`` prints one row per file and one column per key, in this order.
     """
     facts = results.facts
     means = {
         split: metrics.rounded(metrics.aggregate(results.split(split), user_interval(config, facts.dataset, split)))
-        for split in (c.TEST, c.VALIDATION)
+        for split in _answered_splits(facts)
     }
-    facts_shown = facts.model_dump(exclude={"dataset", "candidates_hash"} | ({"note"} if not facts.note else set()))
-    return {**means, **facts_shown, "candidates": short_hash(facts.candidates_hash)}
+    left_out = {"dataset", "candidates_hash", "hardware"} | ({"note"} if not facts.note else set())
+    return {**means, **facts.model_dump(exclude=left_out), "candidates": short_hash(facts.candidates_hash)}
 
 
 def short_hash(full: str) -> str:
@@ -103,4 +104,14 @@ def _read(ground: Ground, file: Path) -> CellResults:
             f"{paths.candidates(ground.dataset)} are {short_hash(ground.candidates_hash)}; results on different candidates "
             "must not be compared: run `dvc repro` to predict again"
         )
-    return CellResults(facts, metrics.per_set_results(frame, ground.candidates, ground.examples, str(file)))
+    if file.name != facts.file_name:
+        raise DataError(
+            f"{file}: its metadata say that it is {facts.file_name} of {facts.system}; delete it and run `dvc repro` again"
+        )
+    splits = _answered_splits(facts)
+    return CellResults(facts, metrics.per_set_results(frame, ground.candidates, ground.examples, str(file), splits))
+
+
+def _answered_splits(facts: PredictionFacts) -> tuple[str, ...]:
+    """Test first; shuffled histories are of test alone."""
+    return (c.TEST, c.VALIDATION) if facts.history == "ordered" else (c.TEST,)

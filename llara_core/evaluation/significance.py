@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -35,52 +37,76 @@ def bootstrap_interval(
     _, index = np.unique(np.asarray(users), return_inverse=True)
     sums = np.bincount(index, weights=np.asarray(values, dtype=float))  # [n_users]
     counts = np.bincount(index)  # [n_users]
-    n_users = len(sums)
-    means = []
-    for size in _chunks(samples, n_users):
-        chosen = generator.integers(n_users, size=(size, n_users))
-        means.append(sums[chosen].sum(axis=1) / counts[chosen].sum(axis=1))  # [size]
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
+    resamples = _resamples(len(sums), samples, generator)
+    low, high = _ends(np.concatenate([(chosen @ sums) / (chosen @ counts) for chosen in resamples]), confidence)
     return float(low), float(high)
 
 
-def sign_flip_p_value(differences: npt.ArrayLike, samples: int, generator: np.random.Generator) -> float:
-    """Two-sided p-value of a paired permutation test: could the sign of each user's difference as well be the other?
-
-    Under the null hypothesis both systems are exchangeable within a user, so the sign of each difference is a fair coin. It
-    needs no normality, which differences of hit ratios with many zeros do not have. With at most :data:`MAX_ENUMERATED`
-    users that differ, all sign patterns are enumerated and the p-value is exact; else patterns are drawn, and one is added to
-    both counts, since the observed pattern is one of them and a p-value of zero would claim too much.
+def paired_bootstrap_intervals(
+    values: npt.NDArray[np.floating], samples: int, confidence: float, generator: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Intervals of several means over the same users, from one set of resamples for all of them.
 
     Args:
-        differences: ``(n_users,)``, mean of the first system minus mean of the second per user, on identical candidate sets.
+        values: ``(M, n_users)``, e.g. one row of users' differences per pair of systems.
+        samples: number of resamples.
+        confidence: coverage, between 0 and 1.
+        generator: random stream.
+
+    Returns:
+        ``(M, 2)``, lower and upper ends.
+    """
+    n_users = values.shape[1]
+    means = np.concatenate([chosen @ values.T / n_users for chosen in _resamples(n_users, samples, generator)])  # [samples, M]
+    return _ends(means, confidence).T
+
+
+def sign_flip_p_values(differences: npt.ArrayLike, samples: int, generator: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Two-sided p-values of paired permutation tests: could the sign of each user's difference as well be the other?
+
+    Under the null hypothesis both systems are exchangeable within a user, so the sign of each difference is a fair coin. It
+    needs no normality, which differences of hit ratios with many zeros do not have. The user is the unit, with the mean over
+    the own candidate sets as one number: sets of one user share history and target, and a test that counts each of them, such
+    as McNemar's per draw, would take one user's luck for that of many.
+
+    Where at most :data:`MAX_ENUMERATED` users differ, all sign patterns are enumerated and the p-value is exact; else patterns
+    are drawn, and one is added to both counts, since the observed pattern is one of them and a p-value of zero would claim too
+    much. All rows see the same drawn patterns: each p-value is as valid as with patterns of its own, and hundreds of pairs
+    take seconds.
+
+    Args:
+        differences: ``(M, n_users)``, per pair the mean of the first system minus that of the second, on identical candidate
+            sets.
         samples: number of random sign patterns where enumeration is not feasible.
         generator: random stream.
 
-    >>> sign_flip_p_value([1.0, 1.0, 1.0], 100, np.random.default_rng(0))  # +++ and --- of 8 patterns
-    0.25
+    Returns:
+        ``(M,)``.
+
+    >>> sign_flip_p_values([[1.0, 1.0, 1.0]], 100, np.random.default_rng(0)).tolist()  # +++ and --- of 8 patterns
+    [0.25]
     """
-    decisive = np.asarray(differences, dtype=float)
-    decisive = decisive[decisive != 0]  # a flipped zero changes nothing
-    if not len(decisive):
-        return 1.0
-    observed = abs(decisive.sum()) * (1 - 1e-12)  # the same sum in another order may differ in the last bit
-    if len(decisive) <= MAX_ENUMERATED:
-        patterns = np.arange(2 ** len(decisive))[:, None] >> np.arange(len(decisive)) & 1  # [2**n, n]
-        return float(np.mean(np.abs((2 * patterns - 1) @ decisive) >= observed))
-    as_extreme = 0
-    for size in _chunks(samples, len(decisive)):
-        signs = 2 * generator.integers(2, size=(size, len(decisive)), dtype=np.int8) - 1
-        as_extreme += int(np.sum(np.abs(signs @ decisive) >= observed))
-    return (as_extreme + 1) / (samples + 1)
+    rows = np.asarray(differences, dtype=float)
+    n_decisive = np.count_nonzero(rows, axis=1)  # a flipped zero changes nothing
+    p_values = np.empty(len(rows))
+    enumerated = n_decisive <= MAX_ENUMERATED
+    p_values[enumerated] = [_exact_p_value(row[row != 0]) for row in rows[enumerated]]
+    drawn = rows[~enumerated]
+    if len(drawn):
+        observed = _observed(drawn.sum(axis=1))
+        as_extreme = np.zeros(len(drawn))
+        for size in _chunks(samples, rows.shape[1]):
+            signs = 2.0 * generator.integers(2, size=(size, rows.shape[1]), dtype=np.int8) - 1
+            as_extreme += (np.abs(signs @ drawn.T) >= observed).sum(axis=0)
+        p_values[~enumerated] = (as_extreme + 1) / (samples + 1)
+    return p_values
 
 
 def holm(p_values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """P-values adjusted for testing several systems against one (Holm's step-down method).
+    """P-values adjusted for testing a family of hypotheses (Holm's step-down method).
 
     It bounds the chance of any false claim in the family as Bonferroni's correction does, and is never less powerful; unlike
-    step-up methods it assumes nothing about how the tests depend, and here all of them share users and the reference.
+    step-up methods it assumes nothing about how the tests depend, and here all of them share users.
 
     Args:
         p_values: ``(M,)``.
@@ -97,6 +123,30 @@ def holm(p_values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     adjusted = np.empty_like(raw)
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted
+
+
+def _exact_p_value(decisive: npt.NDArray[np.float64]) -> float:
+    patterns = np.arange(2 ** len(decisive))[:, None] >> np.arange(len(decisive)) & 1  # [2**n, n]
+    return float(np.mean(np.abs((2 * patterns - 1) @ decisive) >= _observed(decisive.sum())))
+
+
+def _observed(total: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """What a pattern has to reach; the same sum in another order may differ in its last bits."""
+    size: npt.NDArray[np.float64] = np.abs(total) - 1e-9
+    return size
+
+
+def _resamples(n_users: int, samples: int, generator: np.random.Generator) -> Iterator[npt.NDArray[np.float64]]:
+    """How often each user is in each bootstrap resample, ``(size, n_users)`` a piece."""
+    for size in _chunks(samples, n_users):
+        chosen = generator.integers(n_users, size=(size, n_users)) + n_users * np.arange(size)[:, None]
+        yield np.bincount(chosen.ravel(), minlength=size * n_users).reshape(size, n_users).astype(float)
+
+
+def _ends(means: npt.NDArray[np.float64], confidence: float) -> npt.NDArray[np.float64]:
+    tail = (1 - confidence) / 2
+    ends: npt.NDArray[np.float64] = np.quantile(means, [tail, 1 - tail], axis=0)
+    return ends
 
 
 def _chunks(samples: int, width: int) -> list[int]:

@@ -28,6 +28,10 @@ class World:
     put: Callable[..., pd.DataFrame]  # writes one predictions table, returns its frame
     params: Params
 
+    def on_axes(self, **axes: list[str] | list[int]) -> Params:
+        """The parameters with other axes."""
+        return self.params.model_copy(update={"run": self.params.run.model_copy(update=axes)})
+
     def target_is(self, place: int) -> np.ndarray:
         """Scores that rank the target at 1-based ``place`` in every candidate set, with no ties."""
         items = np.stack(self.candidates[c.CANDIDATES].to_list())
@@ -53,6 +57,11 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         }
     )
     tables.write_table(paths.prepared(DATASET) / "examples.parquet", examples, tables.EXAMPLES)
+    items = pd.DataFrame({c.ITEM: np.arange(N_ITEMS)})
+    items[c.RAW_ITEM] = items[c.ITEM].astype(str)
+    items[c.TITLE] = items[c.LABEL] = [f"Film *{item}*" for item in items[c.ITEM]]
+    items[c.N_INTERACTIONS] = 1
+    tables.write_table(paths.prepared(DATASET) / "items.parquet", items, tables.ITEMS)
     for split in c.HELD_OUT:
         rows = []
         for example, target in examples.loc[examples[c.SPLIT] == split, [c.EXAMPLE, c.TARGET]].itertuples(index=False):
@@ -64,13 +73,21 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     candidates, candidates_hash = predictions.held_out_candidates(DATASET)
 
     def put(
-        cell: str, system: str, scores: np.ndarray, *, mode: str = "score", draws: int = N_DRAWS, **facts: object
+        cell: str,
+        system: str,
+        scores: np.ndarray,
+        *,
+        mode: str = "score",
+        draws: int = N_DRAWS,
+        shuffled: bool = False,
+        **facts: object,
     ) -> pd.DataFrame:
-        kept = (candidates[c.DRAW] < draws).to_numpy()
+        kept = ((candidates[c.DRAW] < draws) & (not shuffled or candidates[c.EXAMPLE] >= N_VALIDATION)).to_numpy()
         frame = predictions.from_scores(candidates[kept].reset_index(drop=True), scores[kept])
-        stated = {"objective": "none", "seed": 0, "candidates_hash": candidates_hash} | facts
-        path = paths.predictions(DATASET, cell) / f"{mode}.parquet"
-        predictions.write_predictions(path, frame, PredictionFacts(dataset=DATASET, system=system, mode=mode, **stated))
+        history = "shuffled" if shuffled else "ordered"
+        stated = {"objective": "none", "seed": 0, "candidates_hash": candidates_hash, "history": history} | facts
+        of_cell = PredictionFacts(dataset=DATASET, system=system, mode=mode, **stated)
+        predictions.write_predictions(paths.predictions(DATASET, cell), frame, of_cell)
         return frame
 
     run = RunConfig(
@@ -79,8 +96,17 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         recommenders=["sasrec"],
         llm_recommenders=["sasrec"],
         systems=["llara"],
+        text_systems=[],
+        untuned_systems=[],
+        chat_models=[],
         seeds=[0],
     )
     evaluation = EvaluationConfig(bootstrap_samples=200, permutation_samples=199, confidence=0.95, seed=0)
-    params = load_params(PARAMS).model_copy(update={"run": run, "evaluation": evaluation})
+    defaults = load_params(PARAMS)
+    budgets = {"generative": {"max_examples": 256, "epochs": 5}, "next_item": {"max_examples": 512}}
+    systems = {
+        name: system.model_copy(update={"tune": system.tune.model_copy(update=budgets[system.tune.objective])})
+        for name, system in defaults.systems.items()
+    }
+    params = defaults.model_copy(update={"run": run, "evaluation": evaluation, "systems": systems})
     return World(examples, candidates, candidates_hash, put, params)

@@ -1,12 +1,12 @@
 import numpy as np
-import pandas as pd
 import pytest
 
 from llara_core import columns as c
 from llara_core import paths
-from llara_core.errors import ConfigError, DataError
-from llara_core.evaluation import comparison, metrics, results
-from llara_core.evaluation.comparison import compare
+from llara_core.errors import DataError
+from llara_core.evaluation import comparison, results, systems
+from llara_core.evaluation.comparison import all_pairs, compare, headlines
+from llara_core.evaluation.systems import Answers, read_answers, systems_of
 
 
 def put_all(world) -> None:
@@ -17,8 +17,26 @@ def put_all(world) -> None:
     world.put("fused-llara-sasrec-0", "fused-llara-sasrec", world.target_is(1), mode="fused", draws=1, note="LLM weight 0.30")
 
 
-def rows_of(world) -> dict[str, comparison.SystemResult]:
-    return {row.system: row for row in compare(results.read_ground("movielens"), world.params.run, world.params.evaluation)}
+def answers_of(world, **axes: object) -> list[Answers]:
+    return read_answers(results.read_ground("movielens"), world.on_axes(**axes).run)
+
+
+def rows_of(world, **axes: object) -> dict[str, comparison.SystemResult]:
+    return {row.name: row for row in compare(answers_of(world, **axes), world.params.evaluation)}
+
+
+def test_every_axis_has_its_systems_and_cells(world) -> None:
+    axes = {"text_systems": ["tallrec"], "untuned_systems": ["zero_shot"], "chat_models": ["local"], "seeds": [0, 1]}
+    found = systems_of(world.on_axes(**axes).run)
+    assert [(system.kind, system.name, system.recommender, system.cells) for system in found] == [
+        ("baseline", "popularity", None, ("popularity",)),
+        ("recommender", "sasrec", None, ("sasrec-0", "sasrec-1")),
+        ("untuned", "zero_shot", None, ("zero_shot",)),
+        ("chat", "local", None, ("local",)),
+        ("tuned", "tallrec", None, ("tallrec-0", "tallrec-1")),
+        ("tuned", "llara-sasrec", "sasrec", ("llara-sasrec-0", "llara-sasrec-1")),
+        ("fused", "fused-llara-sasrec", "sasrec", ("fused-llara-sasrec-0", "fused-llara-sasrec-1")),
+    ]
 
 
 def test_each_system_is_compared_with_the_best_recommender_on_validation(world) -> None:
@@ -28,7 +46,7 @@ def test_each_system_is_compared_with_the_best_recommender_on_validation(world) 
     assert [name for name, row in rows.items() if row.is_reference] == ["sasrec"]
     assert rows["sasrec"].difference is None
     llara = rows["llara-sasrec"].difference
-    assert (llara.mean, llara.low, llara.high) == (-1.0, -1.0, -1.0)
+    assert (llara.system, llara.reference, llara.low, llara.high) == (0.0, 1.0, -1.0, -1.0)
     # 7 test users all differ by one: 2 of 2**7 sign patterns are as extreme. Holm: times the 3 or 2 hypotheses left.
     assert llara.p_value == pytest.approx(2 / 2**7 * 3) or llara.p_value == pytest.approx(2 / 2**7 * 2)
     assert rows["fused-llara-sasrec"].difference.p_value == 1.0
@@ -46,37 +64,60 @@ def test_the_reference_is_not_chosen_on_test(world) -> None:
     assert rows["sasrec"].difference.mean == 1.0
 
 
-def test_nothing_to_compare_is_an_error(world) -> None:
-    run = world.params.run.model_copy(update={"baselines": [], "recommenders": [], "llm_recommenders": [], "systems": []})
-    with pytest.raises(ConfigError, match=r"params\.yaml: run\.baselines, run\.recommenders and run\.systems are all empty"):
-        comparison.compare(results.read_ground("movielens"), run, world.params.evaluation)
+def test_a_system_is_judged_by_free_text_where_it_writes(world) -> None:
+    put_all(world)
+    for mode, place in (("constrained", 1), ("generate", 3)):
+        world.put("llara-sasrec-0", "llara-sasrec", world.target_is(place), mode=mode, draws=1, objective="generative")
+    rows = [row for row in compare(answers_of(world), world.params.evaluation) if row.name == "llara-sasrec"]
+    assert [(row.mode, row.is_headline) for row in rows] == [("generate", True), ("score", False), ("constrained", False)]
+    assert [row.difference is None for row in rows] == [False, True, True]
 
 
-def test_user_differences_use_common_draws_and_average_seeds() -> None:
-    def frame(rows: list[tuple[int, int, float]]) -> pd.DataFrame:
-        table = pd.DataFrame(rows, columns=[c.USER, c.DRAW, metrics.HIT])
-        return table.assign(**{c.EXAMPLE: table[c.USER]})
+def test_any_two_systems_are_tested_with_one_correction_for_all_pairs(world) -> None:
+    put_all(world)
+    pairs = all_pairs(headlines(compare(answers_of(world), world.params.evaluation)), world.params.evaluation)
+    assert len(pairs) == 4 * 3 // 2
+    against_llara = pairs["sasrec", "llara-sasrec"]
+    assert against_llara.mean == 1.0
+    # Of the six pairs, sasrec and fused differ from llara for all 7 users, the most extreme there is.
+    assert against_llara.p_value == pytest.approx(2 / 2**7 * 6)
+    assert pairs["sasrec", "fused-llara-sasrec"].p_value == 1.0
 
-    system = frame([(1, 0, 1.0), (1, 0, 0.0), (2, 0, 1.0), (2, 0, 1.0)])  # two seeds, one draw
-    reference = frame([(1, 0, 0.0), (1, 1, 1.0), (2, 0, 1.0), (2, 1, 0.0)])  # one seed, two draws
-    assert comparison.user_differences(system, reference).to_dict() == {1: 0.5, 2: 0.0}
+
+def test_a_pair_is_compared_on_common_draws_with_seeds_and_draws_averaged_within_users(world) -> None:
+    world.put("popularity", "popularity", world.target_is(1))
+    first_draw = world.candidates[c.DRAW].to_numpy()[:, None] == 0
+    world.put("sasrec-0", "sasrec", np.where(first_draw, world.target_is(2), world.target_is(1)))
+    world.put("sasrec-1", "sasrec", world.target_is(1), seed=1)
+    axes = {"systems": [], "llm_recommenders": [], "seeds": [0, 1]}
+    pairs = all_pairs(list(rows_of(world, **axes).values()), world.params.evaluation)
+    # Of three draws of two seeds, one of six is missed.
+    assert pairs["popularity", "sasrec"].mean == pytest.approx(1 / 6)
+    world.put("popularity", "popularity", world.target_is(1), draws=1)
+    pairs = all_pairs(list(rows_of(world, **axes).values()), world.params.evaluation)
+    assert pairs["popularity", "sasrec"].mean == pytest.approx(1 / 2)  # on draw 0, which one of two seeds misses
 
 
 def test_several_seeds_are_one_row_with_their_deviation(world) -> None:
-    run = world.params.run.model_copy(update={"seeds": [0, 1], "systems": [], "baselines": []})
     world.put("sasrec-0", "sasrec", world.target_is(1))
     world.put("sasrec-1", "sasrec", world.target_is(2), seed=1)
-    (row,) = compare(results.read_ground("movielens"), run, world.params.evaluation)
-    assert row.n_seeds == 2
+    row = rows_of(world, seeds=[0, 1], systems=[], baselines=[])["sasrec"]
+    assert len(row.answers.seeds) == 2
     assert row.test["hit_ratio@1"] == 0.5
     assert row.seed_deviation == pytest.approx(np.std([0.0, 1.0], ddof=1))
 
 
-def test_without_recommenders_nothing_is_tested(world) -> None:
+def test_seeds_that_answer_by_different_modes_are_refused(world) -> None:
+    world.put("sasrec-0", "sasrec", world.target_is(1))
+    world.put("sasrec-1", "sasrec", world.target_is(2), mode="fused", seed=1)
+    with pytest.raises(DataError, match=r"sasrec-1 answers by \['fused.parquet'\], but sasrec-0 by \['score.parquet'\]"):
+        answers_of(world, seeds=[0, 1], systems=[], baselines=[])
+
+
+def test_without_recommenders_nothing_is_tested_against_them(world) -> None:
     put_all(world)
-    run = world.params.run.model_copy(update={"recommenders": [], "baselines": []})
-    rows = compare(results.read_ground("movielens"), run, world.params.evaluation)
-    assert [row.difference for row in rows] == [None, None]
+    rows = rows_of(world, recommenders=[], baselines=[])
+    assert [row.difference for row in rows.values()] == [None, None]
 
 
 def test_cells_off_the_axes_are_ignored(world) -> None:
@@ -98,7 +139,7 @@ def test_two_systems_on_different_sets_are_refused_by_name(world) -> None:
     (first,), (second,) = results.read_cell(ground, "popularity"), results.read_cell(ground, "sasrec-0")
     other = results.CellResults(second.facts.model_copy(update={"candidates_hash": "e" * 64}), second.rows)
     with pytest.raises(DataError, match=r"popularity \(score\).*sasrec \(score\) those of eeeeeeeeeeee"):
-        comparison.require_same_candidates([first, other])
+        systems.require_same_candidates([first, other])
 
 
 def test_a_cell_without_predictions_is_an_error(world) -> None:
@@ -108,11 +149,19 @@ def test_a_cell_without_predictions_is_an_error(world) -> None:
         rows_of(world)
 
 
+def test_a_table_that_is_not_what_its_name_says_is_an_error(world) -> None:
+    put_all(world)
+    folder = paths.predictions("movielens", "popularity")
+    (folder / "score.parquet").rename(folder / "generate.parquet")
+    with pytest.raises(DataError, match=r"generate\.parquet: its metadata say that it is score\.parquet of popularity"):
+        rows_of(world)
+
+
 def test_the_metrics_record_is_flat_and_rounded(world) -> None:
     world.put("sasrec-0", "sasrec", world.target_is(2), note="of two")
     (cell,) = results.read_cell(results.read_ground("movielens"), "sasrec-0")
     record = results.metrics_record(cell, world.params.evaluation)
-    assert list(record) == ["test", "validation", "system", "mode", "objective", "seed", "note", "candidates"]
+    assert list(record) == ["test", "validation", "system", "mode", "history", "objective", "seed", "note", "candidates"]
     assert record["test"] == {
         "hit_ratio@1": 0.0,
         "hit_ratio@1_low": 0.0,

@@ -27,6 +27,7 @@ def filled(world):
 def test_from_predictions_to_the_report(filled, capsys: pytest.CaptureFixture[str]) -> None:
     world = filled
     world.put("llara-sasrec-0", "llara-sasrec", world.target_is(3), mode="constrained", draws=1, objective="generative")
+    world.put("sasrec-0", "sasrec", world.target_is(2), shuffled=True)
     fuse.main("movielens", "llara", "sasrec", 0)
     for cell in ("popularity", "sasrec-0", "llara-sasrec-0", "fused-llara-sasrec-0"):
         evaluate.main("movielens", cell)
@@ -37,6 +38,7 @@ def test_from_predictions_to_the_report(filled, capsys: pytest.CaptureFixture[st
         "llara-sasrec-0/constrained.json",
         "llara-sasrec-0/score.json",
         "popularity/score.json",
+        "sasrec-0/score-shuffled.json",
         "sasrec-0/score.json",
     ]
     fused = json.loads((paths.metrics("movielens", "fused-llara-sasrec-0") / "fused.json").read_text())

@@ -28,10 +28,12 @@ def test_fused_scores_are_the_weighted_log_shares(world) -> None:
         "dataset": "movielens",
         "system": "fused-llara-sasrec",
         "mode": "fused",
+        "history": "ordered",
         "objective": "generative",
         "seed": 0,
         "candidates_hash": world.candidates_hash,
         "note": f"LLM weight {fused.weight:.2f}",
+        "hardware": "",
     }
 
 

@@ -81,6 +81,14 @@ def test_catalogue_ranks_are_measured_under_their_own_names(world) -> None:
     assert means["mrr"] == pytest.approx(1 / 2)
 
 
+def test_only_the_splits_asked_for_have_to_be_answered(world) -> None:
+    test = world.put("sasrec-0", "sasrec", world.target_is(1)).query("example_id >= 5")
+    rows = metrics.per_set_results(test, world.candidates, world.examples, "these", (c.TEST,))
+    assert len(rows) == 7 * 3
+    with pytest.raises(DataError, match="5 of 5 validation examples are not answered"):
+        results(world, test)
+
+
 def test_the_first_draws_of_every_example_are_enough(world) -> None:
     assert len(results(world, world.put("llara-sasrec-0", "llara-sasrec", world.target_is(1), draws=2))) == 12 * 2
 

@@ -1,17 +1,19 @@
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from llara_core import paths
-from llara_core.config import load_params
+from llara_core.config import Params, load_params
 from llara_core.errors import DataError
-from llara_core.evaluation import curves, paper, report
-from llara_core.evaluation.tables import TERMINAL_WIDTH
+from llara_core.evaluation import curves, paper, plots, report
+from llara_core.evaluation.protocol import budgets, protocol
+from llara_core.evaluation.systems import systems_of
+from llara_core.evaluation.tables import points, resolution, signed
 
-SYSTEMS = ("popularity", "sasrec", "llara-sasrec", "fused-llara-sasrec")
+SYSTEMS = ("popularity", "sasrec", "tallrec", "llara-sasrec", "fused-llara-sasrec")
 
 
 def log(cell: str, name: str, values: list[float]) -> None:
@@ -21,139 +23,217 @@ def log(cell: str, name: str, values: list[float]) -> None:
 
 
 @pytest.fixture
-def filled(world):
+def params(world) -> Params:
     world.put("popularity", "popularity", world.target_is(4))
-    world.put("sasrec-0", "sasrec", world.target_is(1))
-    world.put("llara-sasrec-0", "llara-sasrec", world.target_is(2), draws=1, objective="generative")
+    world.put("sasrec-0", "sasrec", world.target_is(1), hardware="A processor, 2 cores")
+    world.put("sasrec-0", "sasrec", world.target_is(2), shuffled=True)
+    for cell, system in (("tallrec-0", "tallrec"), ("llara-sasrec-0", "llara-sasrec")):
+        world.put(cell, system, world.target_is(2), mode="generate", draws=1, objective="generative")
+        world.put(cell, system, world.target_is(3), draws=1, objective="generative")
+        log(cell, "train/loss_generative", [4.0, 3.0])
+        log(cell, "train/lr", [0.1, 0.05])
+        log(cell, "curriculum/p_hybrid", [0.0, 1.0])
+        log(cell, "curriculum/hybrid_share", [0.1, 0.9])
     world.put("fused-llara-sasrec-0", "fused-llara-sasrec", world.target_is(1), mode="fused", draws=1, note="LLM weight 0.30")
     log("sasrec-0", "train/loss", [3.0, 2.0])
     log("sasrec-0", "validation/hit_ratio@1", [0.1, 0.2])
-    log("llara-sasrec-0", "train/loss_generative", [4.0, 3.0])
-    log("llara-sasrec-0", "train/lr", [0.1, 0.05])
-    log("llara-sasrec-0", "curriculum/p_hybrid", [0.0, 1.0])
-    log("llara-sasrec-0", "curriculum/hybrid_share", [0.1, 0.9])
-    return world
+    return world.on_axes(text_systems=["tallrec"])
 
 
-def written(world) -> dict[str, bytes]:
-    report.write(report.build(world.params), world.params)
+def written(params: Params) -> dict[str, bytes]:
+    report.write(report.build(params), params)
     files = [*Path("metrics").glob("report.*"), *Path("metrics/plots").iterdir()]
     return {file.name: file.read_bytes() for file in files}
 
 
-def test_same_inputs_same_bytes(filled) -> None:
-    assert written(filled) == written(filled)
+def rendered(params: Params, form: str, monkeypatch: pytest.MonkeyPatch | None = None) -> str:
+    """One page; with ``monkeypatch`` without its figures, which take most of the time."""
+    if monkeypatch is not None:
+        monkeypatch.setattr(plots, "_png", lambda figure: b"")
+    return report.render(report.build(params), params, form)
 
 
-def test_pages_name_every_system_the_protocol_and_the_papers_figures(filled) -> None:
-    pages = written(filled)
-    for page in (pages["report.md"].decode(), pages["report.html"].decode()):
-        for text in (*SYSTEMS, "LLM weight 0.30", "generative (paper)", filled.candidates_hash, paper.SOURCE, "0.4737"):
+def section(page: str, heading: str) -> str:
+    """Of the Markdown page, without emphasis."""
+    return page.partition(f"### {heading}\n")[2].partition("\n### ")[0].replace("*", "")
+
+
+def table(text: str) -> list[dict[str, str]]:
+    """The first Markdown table of a text, a row each, without the rows that name a group."""
+    lines = text[text.index("| ") :].split("\n\n")[0].splitlines()
+    heading, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    return [dict(zip(heading, row, strict=True)) for row in rows if any(row[1:])]
+
+
+def test_same_inputs_same_bytes(params: Params) -> None:
+    assert written(params) == written(params)
+
+
+def test_pages_name_every_system_the_protocol_and_where_the_numbers_come_from(params: Params, world, monkeypatch) -> None:
+    for page in (rendered(params, "md"), rendered(params, "html", monkeypatch)):
+        for text in (*SYSTEMS, "LLM weight 0.30", world.candidates_hash, paper.SOURCE, "A processor, 2 cores", "commit"):
             assert text in page
         assert all(word in page for word in ("other candidate sets", "never interacted with", "80% / 10% / 10%", "reference"))
 
 
-def rows_of(page: str) -> dict[tuple[str, str], dict[str, str]]:
-    """The rows of a Markdown page's table of systems by system and mode; heading to text without emphasis."""
-    lines = page.replace("*", "").splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith("| System | Answers by"))
-    heading, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[start : lines.index("", start)]]
-    return {(row[0], row[1]): dict(zip(heading, row, strict=True)) for row in rows}
+def test_the_table_of_systems_has_one_row_each_in_the_mode_that_it_is_judged_by(params: Params) -> None:
+    page = rendered(params, "md")
+    rows = table(section(page, "Systems"))
+    assert [(row["System"], row["Answers by"], row["Tuned on"], row["Difference"]) for row in rows] == [
+        ("popularity", "score", "-", "-1.000 [-1.000, -1.000]"),
+        ("sasrec", "score", "-", "reference"),
+        ("tallrec", "generate", "256 prompts", "-1.000 [-1.000, -1.000]"),
+        ("llara-sasrec", "generate", "256 prompts", "-1.000 [-1.000, -1.000]"),
+        ("fused-llara-sasrec (LLM weight 0.30)", "fused", "256 prompts", "+0.000 [+0.000, +0.000]"),
+    ]
+    details = table(section(page, "All ways of answering"))
+    assert [row["HR@3"] for row in details if row["Answers by"] == "score"] == ["0.000", "1.000", "1.000", "1.000"]
 
 
-def test_the_papers_figures_stand_beside_their_counterparts_and_the_others_below(filled) -> None:
-    filled.put("llara-sasrec-0", "llara-sasrec", filled.target_is(2), mode="generate", draws=1, objective="generative")
-    pages = written(filled)
-    page = pages["report.md"].decode()
-    assert {key: row["HR@1 in the paper"] for key, row in rows_of(page).items()} == {
-        ("popularity", "score"): "",
-        ("sasrec", "score"): "0.3444",
-        ("llara-sasrec", "generate"): "0.4421 (valid 0.9684)",
-        ("llara-sasrec", "score"): "",
-        ("fused-llara-sasrec (LLM weight 0.30)", "fused"): "",
+def test_table_2_stands_beside_ours_row_by_row(params: Params) -> None:
+    rows = table(section(rendered(params, "md"), "Table 2, the paper's and ours"))
+    assert {row["System (paper)"]: (row["HR@1 (paper)"], row["Ours"]) for row in rows} == {
+        "GRU4Rec": ("0.3750", "not run"),
+        "Caser": ("0.3861", "not run"),
+        "SASRec": ("0.3444", "sasrec"),
+        "MoRec": ("0.2822", "not run"),
+        "Llama2, zero-shot": ("0.0421", "not run"),
+        "GPT-4, zero-shot": ("0.2000", "not run"),
+        "TALLRec": ("0.3895", "tallrec"),
+        "LLaRA (GRU4Rec)": ("0.4421", "not run"),
+        "LLaRA (Caser)": ("0.4737", "not run"),
+        "LLaRA (SASRec)": ("0.4421", "llara-sasrec"),
     }
-    below = page[page.index("### Further systems of the paper") :]
-    assert "| LLaRA (SASRec) |" not in below
-    assert "| SASRec |" not in below
-    # What was not run here is no counterpart: the list is complete.
-    for row in ("| TALLRec | 0.3895 | 0.9263 |", "| MoRec | 0.2822 | 1.0000 |", "| LLaRA (Caser) | 0.4737 | 0.9684 |"):
-        assert row in below
-    html = pages["report.html"].decode()
-    assert html.count("0.4421 (valid 0.9684)") == 1
-    assert html.count("0.3444") == 1
-    assert '<th scope="row">TALLRec</th><td>0.3895</td>' in html
 
 
-def test_another_objective_has_no_counterpart(filled) -> None:
-    filled.put("llara-sasrec-0", "llara-sasrec", filled.target_is(2), mode="generate", draws=1, objective="next_item")
-    assert rows_of(written(filled)["report.md"].decode())["llara-sasrec", "generate"]["HR@1 in the paper"] == ""
-
-
-def test_a_dataset_that_the_paper_does_not_have_has_no_column_for_it(filled) -> None:
-    (built,) = report.build(filled.params)
-    other = [replace(built, published=paper.TABLE_2.get("synthetic", ()))]
+def test_a_dataset_that_the_paper_does_not_have_has_no_table_2(params: Params, monkeypatch) -> None:
+    monkeypatch.setattr(plots, "_png", lambda figure: b"")
+    (built,) = report.build(params)
     for form in ("md", "html"):
-        page = report.render(other, filled.params, form)
-        assert "HR@1 in the paper" not in page
+        page = report.render([replace(built, published=[])], params, form)
+        assert "Table 2, the paper" not in page
         assert paper.SOURCE not in page
-    assert "paper" not in report.terminal(other)
 
 
-def test_html_page_is_self_contained_and_describes_its_figures(filled) -> None:
-    page = written(filled)["report.html"].decode()
-    assert page.count('<img src="data:image/png;base64,') == 3 == page.count(' alt="')
-    assert "http" not in page
+def test_any_two_systems_are_in_the_matrix_and_the_significant_ones_in_the_list(params: Params, monkeypatch) -> None:
+    # Of 10 pairs, sasrec and the fused differ from the other three for all 7 users: p = 2/2**7, times 10.
+    text = section(rendered(params, "md"), "Any two systems")
+    assert "10 pairs, of which 0 differ significantly (p < 0.05" in text
+    wide = params.model_copy(update={"evaluation": params.evaluation.model_copy(update={"confidence": 0.8})})
+    listed = section(rendered(wide, "md"), "Any two systems")
+    assert "10 pairs, of which 6 differ significantly (p < 0.2" in listed
+    assert "- sasrec is better than popularity, tallrec, llara-sasrec\n" in listed
+    html = rendered(wide, "html", monkeypatch)
+    assert 'class="better" title="sasrec 1.000, popularity 0.000: +1.000 [+1.000, +1.000], p 0.156">+100</td>' in html
+    assert 'class="worse" title="popularity 0.000, sasrec 1.000: -1.000 [-1.000, -1.000], p 0.156">\u2212100</td>' in html
 
 
-def test_plot_tables_join_the_cells(filled) -> None:
-    pages = written(filled)
-    assert (
-        pages["recommender_validation.tsv"].decode()
-        == "step\tcurve\tvalue\n0\tmovielens sasrec-0\t0.1\n1\tmovielens sasrec-0\t0.2\n"
+def test_too_few_sign_patterns_for_the_number_of_pairs_are_said(params: Params) -> None:
+    config = params.evaluation.model_copy(update={"permutation_samples": 199})
+    assert resolution(9, config) == ""  # the smallest is 9 / 200
+    assert "raise evaluation.permutation_samples to 200 or more" in resolution(10, config)  # 10 / 200 = 0.05
+
+
+def test_order_ablations_and_cases_are_on_the_page(params: Params) -> None:
+    page = rendered(params, "md")
+    (row,) = table(section(page, "Order of the history"))
+    assert (row["System"], row["HR@1"], row["HR@1, shuffled"], row["Change"]) == (
+        "sasrec",
+        "1.000",
+        "0.000",
+        "-1.000 [-1.000, -1.000]",
     )
-    curriculum = pages["llm_curriculum.tsv"].decode().splitlines()
-    assert curriculum[1] == "0\tmovielens llara-sasrec-0 p(hybrid)\t0.0"
-    assert curriculum[-1] == "1\tmovielens llara-sasrec-0 realised share\t0.9"
-    assert "movielens llara-sasrec (score)\t0.0" in pages["hit_ratio.tsv"].decode()
+    shown = section(page, "Ablations")
+    assert "# Representation of an item (the paper's Figure 4), on sasrec" in shown
+    assert "Ablations that this run does not have the systems for: Curriculum (the paper's Table 3);" in page
+    cases = section(page, "Cases: sasrec (score), tallrec (generate), llara-sasrec (generate)")
+    only = next(row for row in table(cases) if row["Kind"] == "only the recommender is right")
+    assert (only["Sets"], only["Expected"], only["Users"]) == ("7", "7.0", "7")
+    assert "Behaviour decides: no such set." in cases
 
 
-def test_without_curves_the_tables_have_headers_and_the_page_has_the_bars(filled) -> None:
-    for cell in ("sasrec-0", "llara-sasrec-0"):
-        for file in paths.curves("movielens", cell).rglob("*.tsv"):
-            file.unlink()
-    pages = written(filled)
+def test_markdown_shows_titles_as_they_are(params: Params, world) -> None:
+    world.put("llara-sasrec-0", "llara-sasrec", world.target_is(1), mode="generate", draws=1, objective="generative")
+    page = rendered(params, "md")
+    assert r"History, oldest first: Film \*1\*; Film \*2\*. Target: **Film \*" in page
+
+
+class Page(HTMLParser):
+    """Counts what a reader with a screen reader needs, and checks that every element is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.count: dict[str, int] = {}
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.count[tag] = self.count.get(tag, 0) + 1
+        if tag == "img":
+            assert dict(attrs)["alt"]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_html_page_is_well_formed_and_self_contained(params: Params) -> None:
+    text = written(params)["report.html"].decode()
+    page = Page(text)
+    assert page.open == []
+    assert page.count["table"] == page.count["caption"]
+    # Systems, the ablation of the representation, training of the recommenders, tuning, curriculum.
+    assert page.count["img"] == 5 == text.count('src="data:image/png;base64,')
+    assert "http" not in text
+    assert "<script" not in text
+
+
+def test_plot_tables_join_the_cells(params: Params) -> None:
+    found = {name: frame.to_numpy().tolist() for name, frame in report.plot_tables(report.build(params)).items()}
+    assert found["recommender_validation"] == [[0, "movielens sasrec-0", 0.1], [1, "movielens sasrec-0", 0.2]]
+    assert [0, "movielens tallrec-0 generative", 4.0] in found["llm_loss"]
+    assert found["llm_curriculum"] == [  # titles alone have no curriculum
+        [0, "movielens llara-sasrec-0 p(hybrid)", 0.0],
+        [1, "movielens llara-sasrec-0 p(hybrid)", 1.0],
+        [0, "movielens llara-sasrec-0 realised share", 0.1],
+        [1, "movielens llara-sasrec-0 realised share", 0.9],
+    ]
+    assert ["movielens llara-sasrec (generate)", 0.0] in found["hit_ratio"]
+
+
+def test_without_curves_the_tables_have_headers_and_the_page_has_the_bars(params: Params) -> None:
+    for file in paths.CURVES.rglob("*.tsv"):
+        file.unlink()
+    pages = written(params)
     assert pages["llm_loss.tsv"] == b"step\tcurve\tvalue\n"
-    assert pages["report.html"].decode().count("<img ") == 1
+    assert Page(pages["report.html"].decode()).count["img"] == 2
 
 
-def test_a_curve_that_is_no_table_is_an_error(filled) -> None:
+def test_a_curve_that_is_no_table_is_an_error(params: Params) -> None:
     (paths.curves("movielens", "sasrec-0") / "plots/metrics/train/loss.tsv").write_text("step\tloss\n0\tmuch\n")
     with pytest.raises(DataError, match=r"sasrec-0/plots/metrics/train/loss\.tsv: expected a tab-separated table"):
         curves.read_curves("movielens", ["sasrec-0"])
 
 
-def test_terminal_table_fits_and_has_a_line_per_system(filled) -> None:
-    long = "llara_next_item-sasrec"
-    filled.put("llara-sasrec-0", long, filled.target_is(2) + np.zeros((36, 5)), mode="constrained", objective="next_item")
-    filled.put("fused-llara-sasrec-0", f"fused-{long}", filled.target_is(1), mode="fused")
-    lines = report.terminal(report.build(filled.params)).splitlines()
-    assert max(map(len, lines)) <= TERMINAL_WIDTH
+def test_terminal_table_has_a_line_per_system(params: Params) -> None:
+    lines = report.terminal(report.build(params)).splitlines()
     start = lines.index(next(line for line in lines if line.startswith("system")))
-    table = lines[start + 2 : lines.index("", start)]
-    assert [line.split()[0] for line in table] == ["popularity", "sasrec", long, "llara-sasrec", f"fused-{long}"]
-    place = lines[start].index("paper*")
-    assert [line[place : place + 6].strip() for line in table] == ["", "0.3444", "", "", ""]
-    assert "other candidate sets" in lines[-1]
+    assert [line.split()[0] for line in lines[start + 2 :]] == list(SYSTEMS)
 
 
-def test_terminal_table_leaves_the_papers_figures_out_where_they_do_not_fit(filled) -> None:
-    filled.put("sasrec-0", "sasrec", filled.target_is(1))
-    long = "fused-" + 22 * "x" + "-sasrec"
-    filled.put("fused-llara-sasrec-0", long, filled.target_is(1), mode="constrained")
-    text = report.terminal(report.build(filled.params))
-    assert max(map(len, text.splitlines())) <= TERMINAL_WIDTH
-    assert long in text
-    assert "paper" not in text
+def test_budgets_say_what_each_system_and_the_paper_tuned_on(params: Params) -> None:
+    run = params.run.model_copy(update={"systems": ["llara", "llara_next_item"]})
+    ours, papers = budgets(params, systems_of(run), 1000)
+    assert ours.endswith("here: tallrec, llara: 256 prompts; llara_next_item: 512 chunks of training sequences.")
+    assert "5 epochs, which are 5,000 prompts" in papers
+    assert "llara: 50 prompts" in budgets(params, systems_of(run), 10)[0]  # 5 epochs of 10 are less than 256
+    assert budgets(params, systems_of(params.run.model_copy(update={"systems": [], "text_systems": []})), 10) == []
+
+
+def test_zero_has_one_sign() -> None:
+    assert [signed(value) for value in (-0.0, -0.0001, 0.0001, -0.05)] == ["+0.000", "+0.000", "+0.000", "-0.050"]
+    assert [points(value) for value in (-0.001, 0.001, -0.05)] == ["+0", "+0", "-5"]
 
 
 @pytest.mark.parametrize(
@@ -167,6 +247,7 @@ def test_terminal_table_leaves_the_papers_figures_out_where_they_do_not_fit(fill
         ("steam", "interactions of users with at least 20, of a random 33% of the users and 33% of the items are kept; users"),
     ],
 )
-def test_the_protocol_says_which_rows_count(dataset: str, selection: str) -> None:
-    params = load_params(Path(__file__).parents[3] / "params.yaml")
-    assert selection in report.protocol(params, dataset)[0]
+def test_the_protocol_says_which_rows_count_in_five_sentences(dataset: str, selection: str) -> None:
+    sentences = protocol(load_params(Path(__file__).parents[3] / "params.yaml"), dataset)
+    assert selection in sentences[0]
+    assert len(sentences) == 5

@@ -3,11 +3,21 @@ import itertools
 import numpy as np
 import pytest
 
-from llara_core.evaluation.significance import MAX_ENUMERATED, bootstrap_interval, holm, sign_flip_p_value
+from llara_core.evaluation.significance import (
+    MAX_ENUMERATED,
+    bootstrap_interval,
+    holm,
+    paired_bootstrap_intervals,
+    sign_flip_p_values,
+)
 
 
 def stream() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+def sign_flip_p_value(differences: object, samples: int, generator: np.random.Generator) -> float:
+    return float(sign_flip_p_values(np.array([differences]), samples, generator)[0])
 
 
 def test_same_stream_same_interval() -> None:
@@ -72,6 +82,20 @@ def test_random_flips_agree_with_the_exact_value_and_are_never_zero() -> None:
     assert len(few) <= MAX_ENUMERATED < len(many)
     assert sign_flip_p_value(many, 20_000, stream()) == pytest.approx(exact, abs=0.02)
     assert sign_flip_p_value(np.ones(60), 99, stream()) == 1 / 100
+
+
+def test_many_pairs_have_the_p_values_that_each_has_alone() -> None:
+    rows = np.array([[1.0] * 3 + [0.0] * 37, [0.1] * 30 + [-0.1] * 10, [0.0] * 40])  # exact, drawn, no difference
+    together = sign_flip_p_values(rows, 500, stream())
+    assert together.tolist() == [2 / 2**3, sign_flip_p_value(rows[1], 500, stream()), 1.0]
+
+
+def test_paired_intervals_are_those_of_each_row_with_the_users_as_units() -> None:
+    rows = stream().normal(size=(3, 20))
+    together = paired_bootstrap_intervals(rows, 300, 0.9, stream())
+    alone = [bootstrap_interval(row, np.arange(20), 300, 0.9, stream()) for row in rows]
+    np.testing.assert_allclose(together, alone)
+    assert paired_bootstrap_intervals(np.ones((1, 5)), 50, 0.9, stream()).tolist() == [[1.0, 1.0]]
 
 
 def test_holm_multiplies_by_the_number_of_hypotheses_left_and_never_decreases() -> None:

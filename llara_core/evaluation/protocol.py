@@ -1,0 +1,105 @@
+"""How the systems were compared and on what budget they were tuned, in sentences that follow the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llara_core.config import (
+    DatasetConfig,
+    LastFmConfig,
+    OwnLogConfig,
+    Params,
+    RatedSection,
+    ReleasedFramesConfig,
+    SplitConfig,
+    SteamConfig,
+)
+from llara_core.data.candidates import exclusion
+from llara_core.evaluation.systems import System
+
+PAPER_EPOCHS = 5  # section 5.1.2
+
+
+def protocol(params: Params, dataset: str) -> list[str]:
+    """How the systems of ``dataset`` were compared, in five sentences."""
+    config, sets, statistics = params.dataset(dataset), params.candidates, params.evaluation
+    negatives = {
+        "all_interactions": "items that the user never interacted with",
+        "last_interactions": "items outside the example's history",
+    }[exclusion(config, sets)]
+    return [
+        f"{_rows(dataset, config)}; a history holds up to {config.max_history_len} items.",
+        f"Each held-out example comes with {sets.draws.validation} (validation) and {sets.draws.test} (test) candidate sets of "
+        f"{sets.n_candidates} items, the target and {negatives}, drawn once with seed {sets.seed}, so every system answers the "
+        "same sets; one that is slow may answer the first few of them.",
+        "A system is judged by one way of answering, free text where it writes and the best-scored candidate elsewhere; a hit "
+        "is a valid answer that is the target, an invalid answer is a miss, and candidates with equal scores rank in the "
+        "shuffled order in which they were drawn.",
+        f"Intervals ({statistics.confidence:.0%}) come from {statistics.bootstrap_samples} resamples of users (bootstrap); "
+        "differences are taken on the candidate sets that both systems answer, averaged over seeds and then over each user's "
+        "sets, and tested by flipping the signs of the users' differences (all patterns where at most 16 users differ, else "
+        f"{statistics.permutation_samples} random ones), with Holm's correction over the comparisons of each table.",
+        "Epochs, hyper-parameters, fusion weights and the reference are chosen on validation; test is only reported.",
+    ]
+
+
+def budgets(params: Params, systems: Sequence[System], n_training_examples: int) -> list[str]:
+    """What each tuned LLM system was tuned on, and what the paper's were; nothing where none was tuned.
+
+    Args:
+        params: of the run.
+        systems: of the run.
+        n_training_examples: prompts of one epoch.
+    """
+    by_budget: dict[str, dict[str, None]] = {}
+    for system in systems:
+        if system.kind == "tuned":
+            by_budget.setdefault(_budget(params, system.key, n_training_examples), {})[system.key] = None
+    if not by_budget:
+        return []
+    ours = "; ".join(f"{', '.join(keys)}: {budget}" for budget, keys in by_budget.items())
+    return [
+        f"Tuning budget of each language model here: {ours}.",
+        f"The paper tunes on all training examples for {PAPER_EPOCHS} epochs, which are {PAPER_EPOCHS * n_training_examples:,} "
+        "prompts on this data set.",
+    ]
+
+
+def _budget(params: Params, key: str, n_training_examples: int) -> str:
+    tune = params.system(key).tune
+    if tune.objective == "next_item":
+        limit = f"all of {tune.epochs} epochs" if tune.max_examples is None else f"{tune.max_examples:,}"
+        return f"{limit} chunks of training sequences"
+    n_prompts = tune.epochs * n_training_examples
+    return f"{n_prompts if tune.max_examples is None else min(n_prompts, tune.max_examples):,} prompts"
+
+
+def _rows(dataset: str, config: DatasetConfig) -> str:
+    """Which interactions count, in what order, and how they are split."""
+    if isinstance(config, ReleasedFramesConfig):
+        return f"On {dataset}, the rows and the split are those of the released frames"
+    clauses = []
+    if isinstance(config, RatedSection) and config.min_rating is not None:
+        clauses.append(f"rated {config.min_rating:g} or higher")
+    if isinstance(config, OwnLogConfig) and config.repeats == "first":
+        clauses.append("a user's first with the item")
+    for name, minimum in (("items", config.min_item_interactions), ("users", config.min_user_interactions)):
+        if minimum > 1:
+            clauses.append(f"of {name} with at least {minimum}")
+    if isinstance(config, OwnLogConfig) and config.min_counts == "k_core":
+        clauses.append("as a k-core")
+    if isinstance(config, SteamConfig) and (config.subsample.users < 1 or config.subsample.items < 1):
+        clauses.append(f"of a random {config.subsample.users:.0%} of the users and {config.subsample.items:.0%} of the items")
+    kept = f"interactions {', '.join(clauses)}" if clauses else "all interactions"
+    order = ", in the order of the file (not of time)" if isinstance(config, LastFmConfig) and config.order == "file" else ""
+    split = {
+        "user_chronological": f"users, sorted by their first interaction, are divided {_split_shares(config.split)} into "
+        "training, validation and test, and the last item of each held-out user is the target",
+        "global_time": f"all interactions are cut at two points in time, {_split_shares(config.split)}, so that nothing in "
+        "training is later than anything held out",
+    }[config.split.strategy]
+    return f"On {dataset}, {kept} are kept{order}; {split}"
+
+
+def _split_shares(split: SplitConfig) -> str:
+    return f"{split.train:.0%} / {split.validation:.0%} / {1 - split.train - split.validation:.0%}"
