@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from llara_core import paths
-from llara_core.config import Params
+from llara_core.config import Params, SystemConfig
 
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
@@ -31,9 +31,10 @@ DECLARATIONS |= {"pipeline.stage"}  # command line and logging
 
 # Sections whose change cannot alter the output of a stage that reads them, and so are no params of it.
 NOT_AN_INPUT = {"download"}  # where the bytes come from; what they are is checked by their sha256, where one is known
+OF_TUNING = set(SystemConfig.model_fields) - {"prompt"}  # nothing to a system that is not tuned
 
 LAYERS = (
-    {"errors", "columns", "paths", "tables", "config", "seeding", "predictions", "ranking", "curves"},
+    {"errors", "columns", "paths", "tables", "config", "seeding", "predictions", "ranking", "curves", "provenance"},
     {"data", "recommenders", "prompts", "llm"},
     {"tuning", "inference", "evaluation"},
 )
@@ -90,7 +91,8 @@ def read_sections(module: str) -> set[str]:
     }
     by_accessor = {
         "dataset": {"datasets"},
-        "system": {"systems", "prompt", "lora", "curriculum", "tune"},
+        "system": {"systems", *SystemConfig.model_fields},
+        "chat_model": {"chat_models"},
     }
     sections: set[str] = set()
     for node in ast.walk(tree):
@@ -106,7 +108,7 @@ def read_sections(module: str) -> set[str]:
 @pytest.mark.parametrize("stage", STAGES)
 def test_params_name_all_sections_that_a_script_reads(stage: str) -> None:
     declared = {name.split(".")[0] for name in STAGES[stage].get("params", [])}
-    missing = read_sections(script(stage)) - declared - NOT_AN_INPUT
+    missing = read_sections(script(stage)) - declared - NOT_AN_INPUT - (OF_TUNING if stage == "predict_untuned" else set())
     assert not missing, f"add to the params of stage {stage} in dvc.yaml: {sorted(missing)}"
 
 
@@ -116,18 +118,19 @@ def test_every_script_is_a_stage_or_for_users() -> None:
 
 
 def test_dvc_yaml_and_paths_agree() -> None:
-    coordinates = {"dataset": "d", "recommender": "r", "system": "s", "seed": "0", "baseline": "b", "cell": "b"}
+    coordinates = {"dataset": "d", "recommender": "r", "system": "s", "seed": "0", "baseline": "b", "model": "b"}
     written = set()
     for stage in STAGES.values():
         for path in paths_in(stage.get("outs", []) + stage.get("metrics", []) + stage.get("plots", [])):
             written.add(Path(re.sub(r"\$\{item\.(\w+)\}", lambda match: coordinates[match[1]], path)))
-    llm = paths.llm_cell("s", "r", 0)
+    llm, text = paths.llm_cell("s", "r", 0), paths.llm_cell("s", None, 0)
+    answering = ("b", "r-0", "s", text, llm, paths.fused_cell(llm))
     expected = {paths.raw("d"), paths.prepared("d"), paths.candidates("d"), paths.statistics("d"), paths.LLM}
     expected |= {paths.system("s")}
-    expected |= {paths.recommender("d", "r-0"), paths.item_embeddings("d", "r-0"), paths.adapter("d", llm)}
-    expected |= {paths.predictions("d", cell) for cell in ("b", "r-0", llm, paths.fused_cell(llm))}
-    expected |= {paths.metrics("d", cell) for cell in ("b", "r-0", llm, paths.fused_cell(llm))}
-    expected |= {paths.curves("d", cell) for cell in ("r-0", llm)}
+    expected |= {paths.recommender("d", "r-0"), paths.item_embeddings("d", "r-0")}
+    expected |= {paths.adapter("d", cell) for cell in (llm, text)}
+    expected |= {paths.predictions("d", cell) for cell in answering} | {paths.metrics("d", cell) for cell in answering}
+    expected |= {paths.curves("d", cell) for cell in ("r-0", llm, text)}
     assert expected <= written
     assert {path for path in written - expected if not path.is_relative_to(paths.REPORT)} == set()
 

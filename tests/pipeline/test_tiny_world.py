@@ -10,6 +10,8 @@ import pytest
 import tiny_world
 from tiny_world import World, stages_run
 
+from tests.helpers.chat import endpoint, says
+
 pytestmark = pytest.mark.timeout(600)  # the first test waits for the whole pipeline
 UP_TO_DATE = "Data and pipelines are up to date."
 
@@ -32,7 +34,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, llm: Path) -> World:
 
 def test_the_report_names_every_system(world: World) -> None:
     report = (world.root / "metrics" / "report.md").read_text(encoding="utf-8").lower().replace("_", " ")
-    for name in ("popularity", "sasrec", *tiny_world.SYSTEMS):
+    for name in ("popularity", "item_knn", "sasrec", "zero_shot", *tiny_world.TEXT_SYSTEMS, *tiny_world.SYSTEMS):
         assert name.replace("_", " ") in report
     assert (world.root / "metrics" / "report.html").stat().st_size > 0
 
@@ -40,7 +42,7 @@ def test_the_report_names_every_system(world: World) -> None:
 def test_all_systems_answer_the_same_candidate_sets(world: World) -> None:
     records = [json.loads(path.read_text()) for path in (world.root / "metrics" / "tiny" / "systems").rglob("*.json")]
     cells = {path.parent.name for path in (world.root / "metrics" / "tiny" / "systems").rglob("*.json")}
-    assert {"popularity", "sasrec-0", "llara-sasrec-0", "llara_next_item-sasrec-0"} <= cells
+    assert {"popularity", "sasrec-0", "llara-sasrec-0", "llara_next_item-sasrec-0", "tallrec-0", "zero_shot"} <= cells
     assert len({record["candidates"] for record in records}) == 1
 
 
@@ -72,7 +74,10 @@ def test_another_schedule_re_runs_tuning_and_what_follows(world: World, tmp_path
     copy = tiny_world.clone(world, tmp_path / "clone", with_cache=True)
     output = copy.dvc("exp", "run", "--set-param", "curriculum.schedule=direct")
     assert {"tune", "predict_llm"} <= stages_run(output)
-    assert stages_run(output) <= {"resolve_system", "tune", "predict_llm", "fuse", "evaluate_llm", "evaluate_fused", "report"}
+    # TALLRec's prompts know no curriculum, but its plan is drawn under the same schedule, and its configuration holds it.
+    of_tallrec = {"resolve_text_system", "tune_text", "predict_text", "evaluate_text"}
+    rest = {"resolve_system", "tune", "predict_llm", "fuse", "evaluate_llm", "evaluate_fused", "report"}
+    assert stages_run(output) <= rest | of_tallrec
     assert "schedule: direct" in (copy.root / "params.yaml").read_text()
 
 
@@ -99,10 +104,31 @@ def test_metrics_plots_and_the_graph_can_be_shown(world: World, tmp_path: Path) 
 
 def test_an_empty_axis_yields_no_stage(world: World, tmp_path: Path) -> None:
     copy = tiny_world.clone(world, tmp_path / "clone", with_cache=False)
-    copy.change_params({"run": {"systems": [], "llm_recommenders": []}})
+    copy.change_params({"run": {"systems": [], "llm_recommenders": [], "text_systems": [], "untuned_systems": []}})
     stages = {line.split("@")[0] for line in copy.dvc("stage", "list", "--name-only").splitlines()}
     assert not stages & {"tune", "predict_llm", "fuse", "evaluate_llm", "evaluate_fused"}
+    assert not stages & {"tune_text", "predict_text", "predict_untuned", "predict_chat", "evaluate_chat"}
     assert {"download", "train_recommender", "evaluate_recommender", "report"} <= stages
+
+
+def test_a_chat_model_is_asked_and_measured_like_any_system(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tiny_world.clone(world, tmp_path / "clone", with_cache=True)
+    monkeypatch.setenv("LLARA_CHAT_API_KEY", "sk-0123456789")
+    with endpoint(lambda number, prompt: says("Nothing of the kind")) as server:
+        copy.change_params({"run": {"chat_models": ["local"]}, "chat_models": {"local": {"base_url": server.url}}})
+        output = copy.dvc("repro", "evaluate_chat")
+        assert stages_run(output) == {"predict_chat", "evaluate_chat"}
+        n_asked = len(server.sent)
+        record = json.loads((copy.root / "metrics" / "tiny" / "systems" / "local" / "generate.json").read_text())
+        assert record["test"]["valid_ratio"] == record["test"]["hit_ratio@1"] == 0
+        assert n_asked == sum(record[split]["n_examples"] for split in ("validation", "test")) + record["test"]["n_examples"]
+        copy.dvc("repro", "--force", "--single-item", "predict_chat@tiny-local")
+        assert len(server.sent) == n_asked  # answers are kept
+    assert "sk-0123456789" not in "".join(
+        path.read_text(errors="replace") for path in copy.root.rglob("*") if path.is_file() and ".git" not in path.parts
+    )
 
 
 def test_code_of_the_world_runs_not_that_of_this_repository(world: World) -> None:

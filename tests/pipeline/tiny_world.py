@@ -28,10 +28,19 @@ TRACKED = (
     "data/own/README.md",
 )
 SYSTEMS = ("llara", "llara_next_item")
+TEXT_SYSTEMS = ("tallrec",)
 
-# One data set, one recommender, both objectives; everything as small as it can be while every stage still does its work.
+# One data set, one recommender under the LLM, both objectives, one system of every other kind; everything as small as it can be
+# while every stage still does its work.
 TINY: dict[str, Any] = {
-    "run": {"datasets": ["tiny"], "recommenders": ["sasrec"], "llm_recommenders": ["sasrec"], "systems": list(SYSTEMS)},
+    "run": {
+        "datasets": ["tiny"],
+        "baselines": ["popularity", "item_knn"],
+        "recommenders": ["sasrec"],
+        "llm_recommenders": ["sasrec"],
+        "systems": list(SYSTEMS),
+        "text_systems": list(TEXT_SYSTEMS),
+    },
     "candidates": {"draws": {"train": 1, "validation": 2, "test": 2}},
     "recommenders": {"embedding_dim": 16, "max_epochs": 2, "patience": 2},
     "llm": {"dtype": "float32"},
@@ -39,7 +48,7 @@ TINY: dict[str, Any] = {
     "tune": {"max_examples": 16, "batch_size": 8, "micro_batch_size": 4, "chunk_len": 6},
     "inference": {"max_draws": 1, "max_new_tokens": 8},
     "evaluation": {"bootstrap_samples": 50, "permutation_samples": 99},
-    "systems": {"llara_next_item": {"tune": {"max_examples": 32}}},
+    "systems": {"llara_next_item": {"tune": {"max_examples": 32}}, "zero_shot": {"prompt": {"chat_template": False}}},
 }
 
 
@@ -136,7 +145,7 @@ def tiny_dataset() -> dict[str, Any]:
     return {**dataset, "format": "synthetic", "min_rating": 0.0}
 
 
-def write_tiny_llama(folder: Path) -> None:
+def write_tiny_llama(folder: Path, hidden_size: int = 32) -> None:
     """Save a random Llama of two layers with a byte-level tokenizer of its own, as transformers saves any model."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -154,8 +163,8 @@ def write_tiny_llama(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=hidden_size,
+        intermediate_size=2 * hidden_size,
         num_hidden_layers=2,
         num_attention_heads=2,
         max_position_embeddings=2048,
