@@ -45,7 +45,7 @@ def main(
         encoder = TextEncoder(source, items[c.LABEL].tolist())
         logger.info("%s: %d titles, %d dimensions", config.morec.encoder, len(items), encoder.dim)
         arguments["text_dim"] = encoder.dim
-        build = partial(morec.from_titles, arguments, encoder, config.morec)
+        build = partial(morec.from_titles, arguments, encoder, config)
 
     results = training.search_l2(
         build,

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llara_core.config import MoRecConfig
+from llara_core.config import RecommendersConfig
+from llara_core.errors import ConfigError
 from llara_core.recommenders.sasrec import SasRec
 
 if TYPE_CHECKING:  # it imports transformers, which only training needs
@@ -19,19 +20,19 @@ if TYPE_CHECKING:  # it imports transformers, which only training needs
 class MoRec(SasRec):
     """SASRec whose item embeddings, at the input and at the output, are projected vectors of the items' titles.
 
-    A checkpoint holds the text vectors and not the encoder, so that a loaded model needs none. While the encoder is tuned
-    (:func:`from_titles`), a batch encodes the titles of its own inputs and targets anew, with gradients; those of the other
-    items, which the softmax over the catalogue needs too, are as the last batch that held them left them. After each epoch all
-    are encoded without dropout.
+    A checkpoint holds the text vectors and not the encoder, so that a loaded model needs none.
+
+    While the encoder is tuned (:func:`from_titles`), a batch encodes the titles of its own inputs and targets, and the softmax
+    is over these items in place of the catalogue: all its titles at each step would cost too much, and vectors kept from
+    earlier steps would give the targets away, which alone are as new as the encoder. Popular items stand in more batches, for
+    which their logits are corrected. After each epoch all titles are encoded, for validation and the checkpoint.
 
     Args:
         text_dim: dimensions of a text vector. The others are those of :class:`SasRec`.
 
     Source: Yuan et al. (2023, "Where to Go Next for Recommender Systems?"): item encoder, dense layer, SASRec, trained end to
-    end. They use one sampled negative per position (here ``loss: bce``), and in later code a softmax over the items of the
-    batch, corrected for popularity; ours is over the catalogue, as for the other recommenders. To keep the vectors that are
-    not encoded anew is the memory bank of Wu et al. (2018, "Unsupervised Feature Learning via Non-Parametric Instance
-    Discrimination", section 3.1).
+    end; with sampled negatives, and in later code with a softmax over the batch, corrected for popularity. The correction is
+    that of Yi et al. (2019, "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations"), equation 3.
     """
 
     item_embedding: ProjectedTexts
@@ -48,27 +49,54 @@ class MoRec(SasRec):
     ) -> None:
         super().__init__(n_items, embedding_dim, max_history_len, dropout, n_layers, n_heads)
         self.item_embedding = ProjectedTexts(n_items, text_dim, embedding_dim)  # in place of the table by item id
-        self.encoder: TextEncoder | None = None  # where it is tuned
-        self.encoder_learning_rate = 0.0
+        self.tuning: Tuning | None = None
 
     def parameter_groups(self, l2: float) -> list[dict[str, Any]]:
         groups = super().parameter_groups(l2)
-        if self.encoder is not None:
-            parameters = list(self.encoder.model.parameters())
+        if self.tuning is not None:
+            parameters = list(self.tuning.encoder.model.parameters())
             # An L2 penalty would pull them towards zero, away from what they were pre-trained to be.
-            groups.append({"params": parameters, "lr": self.encoder_learning_rate, "weight_decay": 0.0})
+            groups.append({"params": parameters, "lr": self.tuning.learning_rate, "weight_decay": 0.0})
         return groups
 
     def start_batch(self, inputs: Tensor, targets: Tensor) -> None:
-        if self.encoder is not None:
+        if self.tuning is not None:
             items = torch.unique(torch.cat([inputs, targets]))
             items = items[items != self.padding_idx]
-            self.encoder.model.train()
-            self.item_embedding.replace(items, self.encoder.encode(items))
+            self.item_embedding.replace(items, self.tuning.encode_batch(items))
 
     def end_epoch(self) -> None:
-        if self.encoder is not None:
-            self.item_embedding.replace(torch.arange(self.n_items), self.encoder.encode_all())
+        if self.tuning is not None:
+            self.item_embedding.replace(torch.arange(self.n_items), self.tuning.encoder.encode_all())
+
+    def logits(self, states: Tensor) -> Tensor:
+        scores = super().logits(states)
+        return scores - self.tuning.log_share if self.training and self.tuning is not None else scores
+
+
+class Tuning:
+    """The encoder in training, and how often it meets an item.
+
+    Attributes:
+        encoder: changes while the model trains.
+        learning_rate: of the encoder.
+        log_share: ``(n_items,)`` the logarithm of an item's share in the batches so far; infinite outside the present batch.
+    """
+
+    def __init__(self, encoder: TextEncoder, learning_rate: float) -> None:
+        self.encoder, self.learning_rate = encoder, learning_rate
+        self.n_batches = 0
+        self.n_batches_with = torch.zeros(len(encoder.titles))
+        self.log_share = torch.empty(0)
+
+    def encode_batch(self, items: Tensor) -> Tensor:
+        """The vectors ``(N, text_dim)`` of the distinct items ``(N,)`` of a batch, in training mode."""
+        self.n_batches += 1
+        self.n_batches_with[items] += 1
+        self.log_share = torch.full_like(self.n_batches_with, torch.inf)
+        self.log_share[items] = (self.n_batches_with[items] / self.n_batches).log()
+        self.encoder.model.train()
+        return self.encoder.encode(items)
 
 
 class ProjectedTexts(nn.Module):
@@ -103,16 +131,24 @@ class ProjectedTexts(nn.Module):
         self.text_vectors = self.text_vectors.detach().index_copy(0, items, vectors)
 
 
-def from_titles(arguments: dict[str, Any], encoder: TextEncoder, config: MoRecConfig) -> MoRec:
+def from_titles(arguments: dict[str, Any], encoder: TextEncoder, config: RecommendersConfig) -> MoRec:
     """A model to be trained, its text vectors those of the pre-trained encoder.
 
     Args:
         arguments: of :class:`MoRec`.
         encoder: left as it is; where it is to be tuned, the model has a copy.
         config: whether it is, and at which learning rate.
+
+    Raises:
+        ConfigError: the encoder is to be tuned with the loss ``bce``, whose negatives are not in the batch.
     """
     model = MoRec(**arguments)
     model.item_embedding.replace(torch.arange(model.n_items), encoder.pretrained_vectors)
-    if config.train_encoder:
-        model.encoder, model.encoder_learning_rate = copy.deepcopy(encoder), config.encoder_learning_rate
+    if config.morec.train_encoder:
+        if config.loss != "cross_entropy":
+            raise ConfigError(
+                f"recommenders.loss: {config.loss} cannot tune an encoder; set it to cross_entropy, "
+                "or recommenders.morec.train_encoder to false"
+            )
+        model.tuning = Tuning(copy.deepcopy(encoder), config.morec.encoder_learning_rate)
     return model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -149,12 +150,12 @@ def test_the_base_model_is_frozen_and_in_the_asked_dtype(tiny_llama: Path) -> No
 
 
 @pytest.mark.parametrize("quantization", ["4bit", "8bit"])
-def test_quantisation_where_it_cannot_run_is_an_error(
+def test_quantisation_without_its_library_is_an_error(
     tiny_llama: Path, monkeypatch: pytest.MonkeyPatch, quantization: str
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     config = LlmConfig(model="tiny", revision=None, dtype="auto", quantization=quantization)
-    with pytest.raises(ModelError, match=f"llm.quantization: {quantization} needs"):
+    with pytest.raises(ModelError, match=f"llm.quantization: {quantization} needs the extra `quantization`"):
         loading.load_base_model(tiny_llama, config)
 
 

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
-from llara_core.config import MoRecConfig, load_params
-from llara_core.errors import ModelError
+from llara_core.config import RecommendersConfig, load_params
+from llara_core.errors import ConfigError, ModelError
 from llara_core.recommenders import checkpoints, models, morec, training
 from llara_core.recommenders.text_encoder import TextEncoder
 from tests.helpers.text_encoder import write_tiny_bert
@@ -53,15 +53,16 @@ def encoder(folder: Path) -> TextEncoder:
     return TextEncoder(folder, TITLES)
 
 
-def config(*, train_encoder: bool) -> MoRecConfig:
-    keys = {"l2": [0.0], "dropout": 0.0, "n_layers": 1, "n_heads": 1, "encoder": "tiny", "revision": None}
-    return MoRecConfig(**keys, train_encoder=train_encoder, encoder_learning_rate=3e-4)  # type: ignore[arg-type]
+def config(*, train_encoder: bool, loss: str = "cross_entropy") -> RecommendersConfig:
+    config = load_params().recommenders
+    own = config.morec.model_copy(update={"train_encoder": train_encoder, "encoder_learning_rate": 3e-4})
+    return config.model_copy(update={"loss": loss, "morec": own})
 
 
 def search(
     encoder: TextEncoder, *, tuned: bool, epochs: int, loss: str = "cross_entropy", l2: tuple[float, ...] = (0.0,)
 ) -> Any:
-    build = partial(morec.from_titles, ARGUMENTS, encoder, config(train_encoder=tuned))
+    build = partial(morec.from_titles, ARGUMENTS, encoder, config(train_encoder=tuned, loss=loss))
     options = training.TrainingOptions(0.003, 10, loss, max_epochs=epochs, patience=epochs)
     return training.search_l2(build, SEQUENCES, VALIDATION, l2, options, 0, "ring", "morec")
 
@@ -96,8 +97,7 @@ def test_long_titles_are_cut_to_what_the_encoder_takes(folder: Path) -> None:
     torch.testing.assert_close(vectors[0], vectors[1])
 
 
-@pytest.mark.parametrize("tuned", [False, True])
-@pytest.mark.parametrize("loss", ["cross_entropy", "bce"])
+@pytest.mark.parametrize(("tuned", "loss"), [(False, "cross_entropy"), (False, "bce"), (True, "cross_entropy")])
 def test_a_ring_of_titles_is_learnt(encoder: TextEncoder, tuned: bool, loss: str) -> None:
     (result,) = search(encoder, tuned=tuned, epochs=4, loss=loss)
     losses = result.curves["train/loss"]
@@ -105,21 +105,11 @@ def test_a_ring_of_titles_is_learnt(encoder: TextEncoder, tuned: bool, loss: str
     assert result.validation_score > 0.6  # chance is 1 of 5
 
 
-def test_tuning_at_no_rate_and_without_dropout_is_freezing(encoder: TextEncoder) -> None:
-    def build() -> morec.MoRec:
-        model = morec.from_titles(ARGUMENTS, encoder, config(train_encoder=True))
-        assert model.encoder is not None
-        model.encoder_learning_rate = 0.0
-        for module in model.encoder.model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
-        return model
-
-    options = training.TrainingOptions(0.003, 10, "cross_entropy", 1, 1)
-    (tuned,) = training.search_l2(build, SEQUENCES, VALIDATION, [0.0], options, 0, "ring", "morec")
-    (frozen,) = search(encoder, tuned=False, epochs=1)
-    assert tuned.curves["train/loss"][1] == pytest.approx(frozen.curves["train/loss"][1], rel=1e-4)
-    np.testing.assert_allclose(tuned.model.item_embeddings(), frozen.model.item_embeddings(), atol=1e-3)
+def test_bce_cannot_tune_an_encoder(encoder: TextEncoder) -> None:
+    with pytest.raises(
+        ConfigError, match=r"recommenders\.loss: bce cannot tune an encoder; set it to cross_entropy, or .*false"
+    ):
+        search(encoder, tuned=True, epochs=1, loss="bce")
 
 
 def test_a_frozen_encoder_stays_as_it_was(encoder: TextEncoder) -> None:
@@ -134,7 +124,7 @@ def test_a_frozen_encoder_stays_as_it_was(encoder: TextEncoder) -> None:
 def test_a_tuned_encoder_changes_and_is_a_copy(encoder: TextEncoder) -> None:
     before = parameters(encoder)
     once, again = search(encoder, tuned=True, epochs=1, l2=(0.0, 0.0))
-    tuned = once.model.encoder
+    tuned = once.model.tuning.encoder
     assert all(map(torch.equal, parameters(encoder), before))
     assert sum(map(torch.equal, parameters(tuned), before)) == 0
     # After training the text vectors are those of the tuned encoder, without dropout.
@@ -152,9 +142,22 @@ def test_a_batch_trains_the_encoder_on_its_own_titles(encoder: TextEncoder) -> N
     changed = (after != before).any(dim=1).nonzero().flatten()  # by the encoder's dropout
     assert changed.tolist() == [0, 3, 6]
     after[:, 0].sum().backward()
-    assert model.encoder is not None
-    used = model.encoder.model.embeddings.word_embeddings.weight.grad.any(dim=1).nonzero().flatten()
+    assert model.tuning is not None
+    used = model.tuning.encoder.model.embeddings.word_embeddings.weight.grad.any(dim=1).nonzero().flatten()
     assert used.tolist() == sorted({token for item in (0, 3, 6) for token in encoder.titles[item].tolist()})
+
+
+def test_while_the_encoder_is_tuned_a_batch_is_scored_among_its_own_items(encoder: TextEncoder) -> None:
+    model = morec.from_titles(ARGUMENTS, encoder, config(train_encoder=True)).train()
+    states = torch.randn(2, 16)
+    for items in ([0, 3, 6], [0, 6, 9], [0, 6, 9], [0, 9, 12]):
+        model.start_batch(torch.tensor([items[:2]]), torch.tensor([items[1:]]))
+    training_logits, scores = model.logits(states), model.eval().logits(states)
+    assert training_logits.isfinite().any(dim=0).nonzero().flatten().tolist() == [0, 9, 12]
+    # Of the four batches item 0 is in all, 9 in three and 12 in one; the popular are scored lower.
+    correction = torch.tensor([4 / 4, 3 / 4, 1 / 4]).log()
+    torch.testing.assert_close(training_logits[:, [0, 9, 12]], scores[:, [0, 9, 12]] - correction)
+    assert scores.isfinite().all()
 
 
 def test_the_rates_of_the_encoder_are_its_own(encoder: TextEncoder) -> None:
