@@ -49,7 +49,7 @@ def main(
     encoder = PromptEncoder(loading.load_tokenizer(paths.LLM), chat_template=params.prompt.chat_template)
     base = loading.load_base_model(paths.LLM, params.llm)
     seeding.seed_torch_globally(seed, "benchmark")
-    model = adapters.build_model(base, encoder, vectors, params.lora, params.prompt, with_head=True)
+    model = adapters.build_model(base, encoder, vectors, params.lora, head_vectors=vectors)
     low_precision = base.dtype != torch.float32
     units = Units(len(data.targets), 1, [len(sequence) for sequence in data.sequences])
 

@@ -126,7 +126,8 @@ def generate(raw: Path, rows: int, layout: Layout) -> None:
 def _draw(rng: np.random.Generator, weights: np.ndarray, n: int) -> np.ndarray:
     """``n`` places of ``weights``, each with a probability proportional to its weight."""
     bounds = np.cumsum(weights)
-    return np.searchsorted(bounds, rng.random(n) * bounds[-1], side="right")
+    places: np.ndarray = np.searchsorted(bounds, rng.random(n) * bounds[-1], side="right")
+    return places
 
 
 def _ids(layout: Layout, prefix: str, n: int) -> list[str]:
@@ -210,7 +211,7 @@ def read_with(engine: str, path: Path) -> tuple[int, ...]:
     columns = [np.ascontiguousarray(column) for column in ENGINES[engine](path)]
     assert [column.dtype for column in columns] == [np.int32, np.int32, np.int64, np.float64]
     users, items, *_ = columns
-    return len(users), int(users.max()), int(items.max()), *(zlib.crc32(column) for column in columns)
+    return len(users), int(users.max()), int(items.max()), *(zlib.crc32(column.tobytes()) for column in columns)
 
 
 def write_params(folder: Path) -> None:

@@ -296,7 +296,9 @@ class RecommendersConfig(Section):
     morec: MoRecConfig
 
     @model_validator(mode="after")
-    def _heads_divide_the_embedding(self) -> Self:
+    def _options_agree(self) -> Self:
+        if self.morec.train_encoder and self.loss == "bce":
+            raise ValueError("morec.train_encoder needs loss: cross_entropy, over the items of a batch")
         for name, section in (("sasrec", self.sasrec), ("morec", self.morec)):
             if self.embedding_dim % section.n_heads:
                 raise ValueError(f"embedding_dim {self.embedding_dim} is no multiple of {name}.n_heads {section.n_heads}")
@@ -326,7 +328,7 @@ class PromptConfig(Section):
     templates: Literal["sampled", "first"] = Field(
         description="sampled: one of several wordings per prompt, drawn from a named stream; first: always the same"
     )
-    chat_template: bool = Field(description="wrap prompts in the tokenizer's chat template, where it has one")
+    chat_template: bool = Field(description="wrap prompts in the tokenizer's chat template, which it then has to have")
 
 
 class LoraSection(Section):
@@ -377,7 +379,7 @@ class AblationConfig(Section):
         description="random: a language model of the same shape with freshly initialised, frozen weights"
     )
     item_vectors: Literal["recommender", "random"] = Field(
-        description="random: those of an untrained recommender in place of the trained one's"
+        description="random: normally distributed ones in the shape of the recommender's"
     )
 
 
@@ -394,7 +396,7 @@ class ChatModelConfig(Section):
     """A chat model behind an OpenAI-compatible endpoint, asked with text prompts."""
 
     model: str = Field(min_length=1, description="the endpoint's name for the model")
-    base_url: str = Field(pattern=r"^https?://\S+$", description="of the endpoint, usually ending in /v1")
+    base_url: str = Field(pattern=r"^https?://[^\s@]+$", description="of the endpoint, usually ending in /v1; without a key")
     api_key_variable: str = Field(
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="environment variable that holds the key; never written anywhere"
     )
@@ -503,11 +505,33 @@ class Params(Section):
                 )
         for name in self.run.untuned_systems:
             system = self.systems[name]
+            if system.ablation.llm_weights == "random":
+                raise ValueError(
+                    f"systems.{name}.ablation.llm_weights is random, but a system that is not tuned has nothing else"
+                )
             if system.prompt.representation == "text" or system.tune.objective == "next_item":
                 raise ValueError(
                     f"systems.{name} is in run.untuned_systems, but needs something trained (the placeholder of representation "
                     "text, or the head of objective next_item); use representation title and objective generative"
                 )
+        names = (*self.run.systems, *self.run.text_systems)
+        random = [name for name in names if self.systems[name].ablation.llm_weights == "random"]
+        if random and self.llm.quantization != "none":
+            raise ValueError(f"llm.quantization: the random weights of {random} cannot be quantised; take these from the axes")
+        return self
+
+    @model_validator(mode="after")
+    def _report_names_systems(self) -> Self:
+        named = {f"report.ablations.{key}": [table.reference, *table.systems] for key, table in self.report.ablations.items()}
+        named |= {f"report.case_studies.{row}": [case.hybrid, case.text] for row, case in enumerate(self.report.case_studies)}
+        for place, names in named.items():
+            if unknown := [name for name in names if name not in self.systems]:
+                raise ValueError(f"{place} names {unknown}, but `systems` defines only {sorted(self.systems)}")
+            if len(set(names)) < len(names):
+                raise ValueError(f"{place} names a system twice: {names}")
+        for row, case in enumerate(self.report.case_studies):
+            if self.systems[case.text].shows_behavior:
+                raise ValueError(f"report.case_studies.{row}.text: {case.text} shows behaviour tokens; name a text-only system")
         return self
 
     def dataset(self, name: str) -> DatasetConfig:
@@ -554,8 +578,9 @@ def _resolve(name: str, systems: dict[str, Any], defaults: dict[str, Any], seen:
     if not isinstance(own, dict) or "extends" not in own:
         return _overlay(defaults, own)
     parent = own["extends"]
-    if parent not in systems:
-        raise ValueError(f"systems.{name}.extends names {parent!r}, but `systems` defines only {sorted(systems)}")
+    if not isinstance(parent, str) or parent not in systems:
+        known = sorted(map(str, systems))
+        raise ValueError(f"systems.{name}.extends names {parent!r}, but `systems` defines only {known}")
     if parent in (*seen, name):
         raise ValueError(f"systems.{name}.extends leads back to {name!r} in a circle")
     base = _resolve(parent, systems, defaults, (*seen, name))

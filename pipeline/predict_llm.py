@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from llara_core import columns as c
-from llara_core import paths, predictions, tables
+from llara_core import paths, predictions, provenance, tables
 from llara_core.config import load_params
 from llara_core.prompts.rendering import Words
 from pipeline.stage import run
@@ -48,7 +48,7 @@ def main(
             objective=adapter.objective,
             seed=seed,
             candidates_hash=candidates_hash,
-            hardware=adapter.hardware,
+            hardware=provenance.hardware(),
         )
         predictions.write_predictions(paths.predictions(dataset, cell), frame, facts)
         logging.info("%s, %s: %d candidate sets answered, %d validly", mode, order, len(frame), frame[c.VALID].sum())

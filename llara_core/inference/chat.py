@@ -25,7 +25,7 @@ from tqdm import tqdm
 from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.config import ChatModelConfig, PromptConfig
-from llara_core.errors import ConfigError, ModelError
+from llara_core.errors import ConfigError, DataError, ModelError
 from llara_core.evaluation.parsing import parse_answer
 from llara_core.inference.prompts import ranking_queries
 from llara_core.predictions import from_choices
@@ -95,7 +95,7 @@ class ChatModel:
         try:
             import openai
         except ImportError as error:
-            raise ConfigError(f"chat_models.{name} needs the extra `chat` (pip install 'llara-dvc[chat]')") from error
+            raise ConfigError(f"chat_models.{name} needs the extra `chat` (pip install -e '.[chat]')") from error
         self.n_requests = 0
         self.n_cached = 0
         self._stopped = False
@@ -148,7 +148,7 @@ class ChatModel:
                 raise ModelError(
                     f"{error}. {kept} of {n_questions} answers are kept; running again asks only for the others"
                 ) from None
-        return [Answer(**tables.read_json(file)) for file in files]
+        return [_kept(file) for file in files]
 
     def _file(self, prompt: str) -> Path:
         config = self._config
@@ -259,6 +259,13 @@ def predict_chat(
     if n_empty := sum(not answer.text.strip() for answer in answers):
         note += f"; {n_empty} of {len(answers)} answers refused or empty"
     return frame, note
+
+
+def _kept(file: Path) -> Answer:
+    try:
+        return Answer(**tables.read_json(file))
+    except TypeError as error:
+        raise DataError(f"{file}: no answer of a chat model; delete it and run again") from error
 
 
 def _api_key(place: str, variable: str) -> str:

@@ -48,9 +48,9 @@ def ranking_queries(rows: pd.DataFrame, labels: Sequence[str], words: Words, con
 
 
 def history_prompt(history: History, labels: Sequence[str], words: Words, config: PromptConfig) -> Prompt:
-    """The prompt of the catalogue head; its wording depends on the history alone."""
+    """The prompt of the catalogue head; its wording depends on the items of the history alone, and not on their order."""
     items = [int(item) for item in history]
-    return render_history(items, labels, words, config.representation, _template(config, "next_item", *items))
+    return render_history(items, labels, words, config.representation, _template(config, "next_item", *sorted(items)))
 
 
 def _template(config: PromptConfig, objective: str, *names: int) -> int:

@@ -20,7 +20,7 @@ def item_vectors_for(
 
     Args:
         representation: of its prompts; without behaviour tokens nothing of a recommender is read, so that nothing can leak in.
-        ablation: ``item_vectors`` random gives the table of an untrained recommender, in the trained one's shape.
+        ablation: ``item_vectors`` random gives normally distributed numbers in the table's shape.
         embeddings: written by the stage ``export_embeddings``; None for a system without a recommender.
         n_items: of the prepared data.
         seed: training seed, of the random vectors.

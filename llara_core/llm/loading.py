@@ -119,8 +119,7 @@ def _quantization(kind: str, dtype: torch.dtype) -> Any:
         import bitsandbytes  # noqa: F401
     except ImportError as error:
         raise ModelError(
-            f"llm.quantization: {kind} needs the extra `quantization` (pip install 'llara-dvc[quantization]'); "
-            "or set it to none"
+            f"llm.quantization: {kind} needs the extra `quantization` (pip install -e '.[quantization]'); or set it to none"
         ) from error
     from transformers import BitsAndBytesConfig
 

@@ -125,6 +125,7 @@ def _run_key(
 ) -> str:
     """Names the checkpoints of this very run: another parameter, input or library version starts afresh."""
     wording = [RANKING_TEMPLATES, HISTORY_TEMPLATES, asdict(words)]
-    inputs = [config.model_dump(), llm_config.model_dump(), facts.model_dump(), wording, data_hash]
+    # A run may go on where it can: on another machine of the same library versions.
+    inputs = [config.model_dump(), llm_config.model_dump(), facts.model_dump(exclude={"hardware"}), wording, data_hash]
     content = json.dumps(inputs, sort_keys=True)
     return hashlib.sha256(content.encode() + plan.to_csv().encode()).hexdigest()[:16]

@@ -31,7 +31,6 @@ DECLARATIONS |= {"pipeline.stage"}  # command line and logging
 
 # Sections whose change cannot alter the output of a stage that reads them, and so are no params of it.
 NOT_AN_INPUT = {"download"}  # where the bytes come from; what they are is checked by their sha256, where one is known
-OF_TUNING = set(SystemConfig.model_fields) - {"prompt"}  # nothing to a system that is not tuned
 
 LAYERS = (
     {"errors", "columns", "paths", "tables", "config", "seeding", "predictions", "ranking", "curves", "provenance"},
@@ -108,7 +107,7 @@ def read_sections(module: str) -> set[str]:
 @pytest.mark.parametrize("stage", STAGES)
 def test_params_name_all_sections_that_a_script_reads(stage: str) -> None:
     declared = {name.split(".")[0] for name in STAGES[stage].get("params", [])}
-    missing = read_sections(script(stage)) - declared - NOT_AN_INPUT - (OF_TUNING if stage == "predict_untuned" else set())
+    missing = read_sections(script(stage)) - declared - NOT_AN_INPUT
     assert not missing, f"add to the params of stage {stage} in dvc.yaml: {sorted(missing)}"
 
 

@@ -131,6 +131,12 @@ def test_a_chat_model_is_asked_and_measured_like_any_system(
     )
 
 
+def test_the_benchmark_of_the_language_model_runs(world: World) -> None:
+    output = world.succeed(sys.executable, "-m", "benchmarks.llm_throughput", "tiny", "sasrec", "0", "--batches", "1")
+    assert "rows/s" in output
+    assert "queries/s" in output
+
+
 def test_code_of_the_world_runs_not_that_of_this_repository(world: World) -> None:
     """An installed (editable) package must not win over a queued experiment's copy."""
     where = world.succeed(

@@ -24,6 +24,7 @@ TRACKED = (
     "params.yaml",
     "pipeline",
     "llara_core",
+    "benchmarks",
     "metrics/curves/README.md",
     "data/own/README.md",
 )

@@ -93,7 +93,7 @@ def test_a_system_overlays_only_what_it_names(params_with: Callable[[Edit], Path
     def edit(raw: dict[str, Any]) -> None:
         raw["tune"]["epochs"] = 7
         raw["tune"]["learning_rate"] = 0.5
-        raw["systems"] = {"plain": {}, "own": {"tune": {"epochs": 2}, "prompt": {"representation": "text"}}}
+        raw["systems"] |= {"plain": {}, "own": {"tune": {"epochs": 2}, "prompt": {"representation": "text"}}}
         raw["run"].update(systems=["plain", "own"], text_systems=[], untuned_systems=[])
 
     params = load_params(params_with(edit))
@@ -127,6 +127,50 @@ def test_a_system_extends_another(params_with: Callable[[Edit], Path]) -> None:
 def test_a_system_extends_one_that_is_there(params_with: Callable[[Edit], Path], extends: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_params(params_with(lambda raw: raw["systems"].update(mine={"extends": extends})))
+
+
+Change = Callable[[dict[str, Any]], Any]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda raw: raw["systems"].update(mine={"extends": ["llara"]}), r"systems\.mine\.extends names \['llara'\]"),
+        (lambda raw: raw["ablation"].update(llm_weights="random"), r"systems\.zero_shot\.ablation\.llm_weights is random"),
+        (
+            lambda raw: raw["report"]["ablations"]["curriculum"].update(reference="lara"),
+            r"report\.ablations\.curriculum names \['lara'\]",
+        ),
+        (
+            lambda raw: raw["report"]["ablations"]["curriculum"].update(systems=["llara"]),
+            r"report\.ablations\.curriculum names a system twice",
+        ),
+        (
+            lambda raw: raw["report"]["case_studies"][0].update(text="llara_direct"),
+            r"case_studies\.0\.text: llara_direct shows",
+        ),
+        (lambda raw: raw["chat_models"]["local"].update(base_url="https://me:secret@host/v1"), r"chat_models\.local\.base_url"),
+        (
+            lambda raw: (raw["recommenders"].update(loss="bce"), raw["recommenders"]["morec"].update(train_encoder=True)),
+            r"recommenders: morec\.train_encoder needs loss: cross_entropy",
+        ),
+        (
+            lambda raw: (raw["run"].update(systems=["next_item_random_llm"]), raw["llm"].update(quantization="4bit")),
+            r"the random weights of \['next_item_random_llm'\] cannot be quantised",
+        ),
+    ],
+)
+def test_contradictions_are_named_before_anything_runs(
+    params_with: Callable[[Edit], Path], change: Change, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_params(params_with(change))
+
+
+def test_another_default_objective_reaches_only_the_systems_that_can_have_it(params_with: Callable[[Edit], Path]) -> None:
+    params = load_params(params_with(lambda raw: raw["tune"].update(objective="next_item")))
+    objectives = {name: params.system(name).tune.objective for name in ("llara", "tallrec", "zero_shot")}
+    assert objectives == {"llara": "next_item", "tallrec": "generative", "zero_shot": "generative"}
 
 
 def test_no_system_may_be_called_like_a_recommender(params_with: Callable[[Edit], Path]) -> None:

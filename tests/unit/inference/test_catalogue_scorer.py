@@ -141,3 +141,15 @@ def test_shuffled_histories_ask_the_test_sets_again(tiny_llama: Path) -> None:
         np.stack(tables["ordered", "score"].query(f"{c.EXAMPLE} == 7")[c.SCORES]),
         rtol=1e-5,
     )
+
+
+def test_the_wording_of_a_history_does_not_depend_on_its_order() -> None:
+    """So that shuffling a history changes nothing but the order."""
+    wordings = set()
+    for start in range(9):
+        items = [start, start + 1, start + 2]
+        forth, back = (history_prompt(order, LABELS, WORDS, PROMPT) for order in (items, items[::-1]))
+        assert sorted(forth.slot_items) == sorted(back.slot_items)
+        assert forth.text.partition(LABELS[items[0]])[0] == back.text.partition(LABELS[items[2]])[0]
+        wordings.add(forth.text.partition(LABELS[items[0]])[0])
+    assert len(wordings) > 1

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from ruamel.yaml import YAML
 from llara_core import columns as c
 from llara_core import predictions, tables
 from llara_core.config import ChatModelConfig, load_params
-from llara_core.errors import ConfigError, LlaraError, ModelError
+from llara_core.errors import ConfigError, DataError, LlaraError, ModelError
+from llara_core.inference import chat
 from llara_core.inference.chat import SYSTEM_MESSAGE, Answer, ChatModel, predict_chat
 from llara_core.prompts.rendering import Words
 from pipeline import predict_chat as stage
@@ -160,7 +162,7 @@ def test_the_cap_counts_retries_and_the_next_run_asks_the_rest(tmp_path: Path) -
     assert (model.n_requests, model.n_cached) == (2, 3)
 
 
-def test_no_question_is_asked_twice_until_it_changes(tmp_path: Path) -> None:
+def test_no_question_is_asked_twice_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with endpoint(lambda *_: says("Heat")) as server:
         assert len(chat_model(server, tmp_path, concurrency=2).ask(["a", "b", "a"])) == 3
         assert sorted(server.prompts) == ["a", "b"]
@@ -169,7 +171,21 @@ def test_no_question_is_asked_twice_until_it_changes(tmp_path: Path) -> None:
         changes: list[dict[str, Any]] = [{"model": "other"}, {"temperature": 0.5}, {"max_answer_tokens": 8}]
         for change in changes:
             chat_model(server, tmp_path, **change).ask(["a"])
-    assert len(server.sent) == 5
+        assert len(server.sent) == 5
+        with endpoint(lambda *_: says("Heat")) as other, monkeypatch.context() as patch:
+            chat_model(other, tmp_path).ask(["a"])
+            patch.setattr(chat, "SYSTEM_MESSAGE", "Speak.")
+            chat_model(server, tmp_path).ask(["a"])
+            assert (len(other.sent), len(server.sent)) == (1, 6)
+
+
+def test_a_kept_answer_that_is_none_is_named(tmp_path: Path) -> None:
+    with endpoint(lambda *_: says("Heat")) as server:
+        chat_model(server, tmp_path).ask(["a"])
+        (file,) = tmp_path.iterdir()
+        file.write_text('{"answer": 1}')
+        with pytest.raises(DataError, match=rf"{file.name}: no answer of a chat model; delete it"):
+            chat_model(server, tmp_path).ask(["a"])
 
 
 def test_what_was_answered_before_the_server_died_is_kept(tmp_path: Path) -> None:
@@ -184,6 +200,15 @@ def test_what_was_answered_before_the_server_died_is_kept(tmp_path: Path) -> Non
         assert server.prompts == ["c", "d"]
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """A process in the background ignores Ctrl-C, this one too where it runs there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_an_interrupt_keeps_the_answer_under_way_and_sends_no_other(tmp_path: Path) -> None:
     def reply(_number: int, _prompt: str) -> Reply:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # Ctrl-C
