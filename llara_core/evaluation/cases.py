@@ -56,6 +56,7 @@ class Case:
 
     Attributes:
         right: of recommender, text and hybrid.
+        example: id.
         user: id.
         draw: of the user's candidate sets.
         history: labels, oldest first.
@@ -64,6 +65,7 @@ class Case:
     """
 
     right: Right
+    example: int
     user: int
     draw: int
     history: list[str]
@@ -142,7 +144,8 @@ def _case(ground: Ground, right: Right, key: tuple[int, int], answers: Sequence[
     question = ground.examples[ground.examples[c.EXAMPLE] == example].iloc[0]
     said = [_said(answer, labels) for answer in answers]
     history = [labels[item] for item in question[c.HISTORY]]
-    return Case(right, int(question[c.USER]), draw, history, labels[question[c.TARGET]], (said[0], said[1], said[2]))
+    target = labels[question[c.TARGET]]
+    return Case(right, int(example), int(question[c.USER]), draw, history, target, (said[0], said[1], said[2]))
 
 
 def _said(answer: pd.Series, labels: Sequence[str]) -> str:

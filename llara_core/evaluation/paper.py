@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llara_core.config import DatasetConfig, Params, SteamConfig
+from llara_core.config import LogSection, Params, SteamConfig
 from llara_core.evaluation.comparison import SystemResult
 from llara_core.evaluation.systems import System
 
@@ -34,7 +34,9 @@ _TABLE_3 = {
     "steam": {"direct": 0.4899, "two_stage": 0.4840, "linear": 0.4949},
     "lastfm_2k": {"direct": 0.4508, "two_stage": 0.4344, "linear": 0.4508},
 }
+_N_CANDIDATES = 20
 _STEAM_MIN_USER_INTERACTIONS = 20
+_TWO_STAGE_TEXT_SHARE = 0.4
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,12 @@ class PaperResult:
     valid_ratio: float
 
 
-def table_2(config: DatasetConfig) -> list[PaperResult]:
-    """The paper's rows for the data set; none where it does not have it, or selects it by another rule."""
-    if not _has(config):
+def table_2(params: Params, dataset: str) -> list[PaperResult]:
+    """The paper's rows for the data set; none where it does not have it, or selects, splits or samples it by another rule."""
+    if not _has(params, dataset):
         return []
-    rows = zip(_SYSTEMS, _HIT_RATIOS[config.format], _VALID_RATIOS[config.format], strict=True)
+    name = params.dataset(dataset).format
+    rows = zip(_SYSTEMS, _HIT_RATIOS[name], _VALID_RATIOS[name], strict=True)
     return [PaperResult(*row) for row in rows]
 
 
@@ -82,7 +85,7 @@ def name_in_table_2(result: SystemResult, params: Params) -> str | None:
     if system.kind != "tuned" or not _tuned_as_in_the_paper(system, params):
         return None
     config = params.system(system.key)
-    if config.prompt.representation in ("title", "text") and system.recommender is None:
+    if config.prompt.representation == "title":
         return TALLREC
     if config.prompt.representation == "hybrid" and config.curriculum.schedule == "linear":
         return f"LLaRA ({_RECOMMENDERS[str(system.recommender)]})"
@@ -91,13 +94,15 @@ def name_in_table_2(result: SystemResult, params: Params) -> str | None:
 
 def curriculum_hit_ratio(result: SystemResult, params: Params, dataset: str) -> float | None:
     """The paper's hit ratio@1 for the system's curriculum (Table 3), None where it has none."""
-    system, config = result.answers.system, params.dataset(dataset)
-    if system.kind != "tuned" or system.recommender != "sasrec" or result.mode != "generate" or not _has(config):
+    system = result.answers.system
+    if system.kind != "tuned" or system.recommender != "sasrec" or result.mode != "generate" or not _has(params, dataset):
         return None
     own = params.system(system.key)
     if own.prompt.representation != "hybrid" or not _tuned_as_in_the_paper(system, params):
         return None
-    return _TABLE_3[config.format].get(own.curriculum.schedule)
+    if own.curriculum.schedule == "two_stage" and own.curriculum.two_stage_text_share != _TWO_STAGE_TEXT_SHARE:
+        return None
+    return _TABLE_3[params.dataset(dataset).format].get(own.curriculum.schedule)
 
 
 def _tuned_as_in_the_paper(system: System, params: Params) -> bool:
@@ -106,7 +111,10 @@ def _tuned_as_in_the_paper(system: System, params: Params) -> bool:
     return only_answers and (config.ablation.llm_weights, config.ablation.item_vectors) == ("pretrained", "recommender")
 
 
-def _has(config: DatasetConfig) -> bool:
+def _has(params: Params, dataset: str) -> bool:
+    config = params.dataset(dataset)
+    if config.format not in _HIT_RATIOS or params.candidates.n_candidates != _N_CANDIDATES:
+        return False
     if isinstance(config, SteamConfig) and config.min_user_interactions != _STEAM_MIN_USER_INTERACTIONS:
         return False
-    return config.format in _HIT_RATIOS
+    return isinstance(config, LogSection) and config.split.strategy == "user_chronological"

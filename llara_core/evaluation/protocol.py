@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from llara_core.config import (
     DatasetConfig,
@@ -13,8 +13,10 @@ from llara_core.config import (
     ReleasedFramesConfig,
     SplitConfig,
     SteamConfig,
+    TuneConfig,
 )
 from llara_core.data.candidates import exclusion
+from llara_core.evaluation import significance
 from llara_core.evaluation.systems import System
 
 PAPER_EPOCHS = 5  # section 5.1.2
@@ -24,9 +26,12 @@ def protocol(params: Params, dataset: str) -> list[str]:
     """How the systems of ``dataset`` were compared, in five sentences."""
     config, sets, statistics = params.dataset(dataset), params.candidates, params.evaluation
     negatives = {
-        "all_interactions": "items that the user never interacted with",
+        "all_interactions": "items with which the user has no kept interaction",
         "last_interactions": "items outside the example's history",
     }[exclusion(config, sets)]
+    chosen = ["Epochs", "hyper-parameters", "fusion weights"]
+    if params.run.baselines or params.run.recommenders:
+        chosen.append("the reference")
     return [
         f"{_rows(dataset, config)}; a history holds up to {config.max_history_len} items.",
         f"Each held-out example comes with {sets.draws.validation} (validation) and {sets.draws.test} (test) candidate sets of "
@@ -35,43 +40,62 @@ def protocol(params: Params, dataset: str) -> list[str]:
         "A system is judged by one way of answering, free text where it writes and the best-scored candidate elsewhere; a hit "
         "is a valid answer that is the target, an invalid answer is a miss, and candidates with equal scores rank in the "
         "shuffled order in which they were drawn.",
-        f"Intervals ({statistics.confidence:.0%}) come from {statistics.bootstrap_samples} resamples of users (bootstrap); "
+        f"Intervals ({statistics.confidence:.0%}) come from {statistics.bootstrap_samples:,} resamples of users (bootstrap); "
         "differences are taken on the candidate sets that both systems answer, averaged over seeds and then over each user's "
-        "sets, and tested by flipping the signs of the users' differences (all patterns where at most 16 users differ, else "
-        f"{statistics.permutation_samples} random ones), with Holm's correction over the comparisons of each table.",
-        "Epochs, hyper-parameters, fusion weights and the reference are chosen on validation; test is only reported.",
+        "sets, and tested by flipping the signs of the users' differences (all patterns where at most "
+        f"{significance.MAX_ENUMERATED} users differ, else {statistics.permutation_samples:,} random ones), with Holm's "
+        "correction over the comparisons of each table; intervals and tests are over users and do not contain the spread over "
+        "seeds.",
+        f"{', '.join(chosen[:-1])} and {chosen[-1]} are chosen on validation; test is only reported.",
     ]
 
 
-def budgets(params: Params, systems: Sequence[System], n_training_examples: int) -> list[str]:
-    """What each tuned LLM system was tuned on, and what the paper's were; nothing where none was tuned.
+def tuned_on(params: Params, systems: Sequence[System], n_training_examples: int) -> dict[str, str]:
+    """What each tuned LLM system was tuned on, by its key on the axes.
 
     Args:
         params: of the run.
         systems: of the run.
         n_training_examples: prompts of one epoch.
     """
-    by_budget: dict[str, dict[str, None]] = {}
-    for system in systems:
-        if system.kind == "tuned":
-            by_budget.setdefault(_budget(params, system.key, n_training_examples), {})[system.key] = None
+    return {
+        system.key: _budget(params.system(system.key).tune, n_training_examples) for system in systems if system.kind == "tuned"
+    }
+
+
+def budgets(tuned_on: Mapping[str, str], n_training_examples: int) -> list[str]:
+    """What each tuned LLM system was tuned on, and what the paper's were, in two sentences; none where none was tuned.
+
+    Args:
+        tuned_on: as of :func:`tuned_on`.
+        n_training_examples: prompts of one epoch.
+    """
+    by_budget: dict[str, list[str]] = {}
+    for key, budget in tuned_on.items():
+        by_budget.setdefault(budget, []).append(key)
     if not by_budget:
         return []
     ours = "; ".join(f"{', '.join(keys)}: {budget}" for budget, keys in by_budget.items())
     return [
-        f"Tuning budget of each language model here: {ours}.",
+        f"Tuning budget of each language model here, in prompts or in chunks of training sequences: {ours}.",
         f"The paper tunes on all training examples for {PAPER_EPOCHS} epochs, which are {PAPER_EPOCHS * n_training_examples:,} "
         "prompts on this data set.",
     ]
 
 
-def _budget(params: Params, key: str, n_training_examples: int) -> str:
-    tune = params.system(key).tune
-    if tune.objective == "next_item":
-        limit = f"all of {tune.epochs} epochs" if tune.max_examples is None else f"{tune.max_examples:,}"
-        return f"{limit} chunks of training sequences"
+def _budget(tune: TuneConfig, n_training_examples: int) -> str:
     n_prompts = tune.epochs * n_training_examples
-    return f"{n_prompts if tune.max_examples is None else min(n_prompts, tune.max_examples):,} prompts"
+    if tune.objective == "generative":
+        own = f"{n_prompts if tune.max_examples is None else min(n_prompts, tune.max_examples):,} prompts"
+    elif tune.max_examples is None:
+        own = f"all chunks of {tune.epochs} {'epoch' if tune.epochs == 1 else 'epochs'}"
+    else:
+        own = f"up to {tune.max_examples:,} chunks"
+    shares = [f"after {tune.warm_start_rows:,} rows of"] if tune.warm_start_rows else []
+    shares += [f"mixed with {100 * tune.mixture:g}% of"] if tune.mixture else []
+    if not shares:
+        return own
+    return f"{own} {', and '.join(shares)}{',' if len(shares) > 1 else ''} the other objective"
 
 
 def _rows(dataset: str, config: DatasetConfig) -> str:
@@ -96,7 +120,7 @@ def _rows(dataset: str, config: DatasetConfig) -> str:
         "user_chronological": f"users, sorted by their first interaction, are divided {_split_shares(config.split)} into "
         "training, validation and test, and the last item of each held-out user is the target",
         "global_time": f"all interactions are cut at two points in time, {_split_shares(config.split)}, so that nothing in "
-        "training is later than anything held out",
+        "training is later than anything held out, and the target is a user's last interaction in a held-out period",
     }[config.split.strategy]
     return f"On {dataset}, {kept} are kept{order}; {split}"
 

@@ -27,8 +27,7 @@ from llara_core.evaluation.cases import CaseStudy, case_studies
 from llara_core.evaluation.comparison import Pairs, SystemResult, all_pairs, compare, headlines
 from llara_core.evaluation.curves import Curves, joined, read_curves
 from llara_core.evaluation.order import OrderEffect, order_effects
-from llara_core.evaluation.paper import PaperResult
-from llara_core.evaluation.protocol import budgets, protocol
+from llara_core.evaluation.protocol import budgets, protocol, tuned_on
 from llara_core.evaluation.results import read_ground, short_hash
 from llara_core.evaluation.systems import System, read_answers, systems_of
 
@@ -53,8 +52,9 @@ class DatasetReport:
         candidates_hash: of the held-out candidate sets.
         hardware: every machine that computed predictions.
         protocol: how it was measured, in sentences.
-        budgets: what the LLM systems were tuned on, in sentences.
-        published: the paper's Table 2 for this dataset, empty where the paper does not have it.
+        tuned_on: what each tuned LLM system was tuned on, by its key on the axes.
+        budgets: the same in sentences, with the paper's.
+        paper_rows: the paper's Table 2 beside ours, empty where no system repeats a row of it.
     """
 
     name: str
@@ -69,8 +69,9 @@ class DatasetReport:
     candidates_hash: str
     hardware: list[str]
     protocol: list[str]
+    tuned_on: Mapping[str, str]
     budgets: list[str]
-    published: Sequence[PaperResult]
+    paper_rows: list[tables.PaperRow]
 
     @property
     def headlines(self) -> list[SystemResult]:
@@ -84,10 +85,10 @@ class DatasetReport:
 
 
 def write(reports: Sequence[DatasetReport], params: Params) -> None:
-    """Write ``report.md``, ``report.html`` and the plot tables into ``metrics``."""
+    """Write ``report.md``, ``report.html``, the plot tables and the table of pairs into ``metrics``."""
     for form in TEMPLATES:
         _write_text(paths.REPORT / f"report.{form}", render(reports, params, form))
-    for name, table in plot_tables(reports).items():
+    for name, table in {**plot_tables(reports), "pairs": pairs_table(reports)}.items():
         _write_text(paths.PLOTS / f"{name}.tsv", table.to_csv(sep="\t", index=False))
 
 
@@ -119,7 +120,9 @@ def render(reports: Sequence[DatasetReport], params: Params, form: str) -> str:
         kinds=cases.KINDS,
         shown_kinds=(cases.BEHAVIOR_DECIDES, cases.WORLD_KNOWLEDGE_DECIDES),
         max_enumerated=significance.MAX_ENUMERATED,
-        level=1 - params.evaluation.confidence,
+        level=tables.significance_level(params.evaluation),
+        has_reference=bool(params.run.baselines or params.run.recommenders),
+        has_llm=bool(params.run.systems or params.run.text_systems or params.run.untuned_systems),
         figures={report.name: _figures(report, params) for report in reports} if form == "html" else {},
         versions={name: importlib.metadata.version(name) for name in LIBRARIES},
         commit=provenance.code_commit(),
@@ -147,6 +150,16 @@ def plot_tables(reports: Sequence[DatasetReport]) -> dict[str, pd.DataFrame]:
     }
 
 
+def pairs_table(reports: Sequence[DatasetReport]) -> pd.DataFrame:
+    """The differences between any two systems, first minus second, a row each; the header alone where there are none."""
+    rows = [
+        (report.name, *names, *(round(value, 6) + 0.0 for value in (found.mean, found.low, found.high, found.p_value)))
+        for report in reports
+        for names, found in report.pairs.items()
+    ]
+    return pd.DataFrame(rows, columns=["dataset", "first", "second", "difference", "low", "high", "adjusted p"])
+
+
 def _dataset_report(params: Params, dataset: str) -> DatasetReport:
     ground = read_ground(dataset)
     answers = read_answers(ground, params.run)
@@ -155,11 +168,13 @@ def _dataset_report(params: Params, dataset: str) -> DatasetReport:
     labels = files_of_tables.read_table(paths.prepared(dataset) / "items.parquet", files_of_tables.ITEMS)[c.LABEL].to_list()
     systems = systems_of(params.run)
     schedules = _schedules(systems, params)
+    n_training_examples = int((ground.examples[c.SPLIT] == c.TRAIN).sum())
+    tuned = tuned_on(params, systems, n_training_examples)
     return DatasetReport(
         name=dataset,
         results=results,
         pairs=all_pairs(judged, params.evaluation),
-        order=order_effects(answers, params.evaluation),
+        order=order_effects(judged, answers, params.evaluation),
         ablations=ablations(judged, params),
         studies=case_studies(ground, judged, labels, params),
         recommender_curves=read_curves(dataset, _cells(systems, "recommender")),
@@ -168,8 +183,9 @@ def _dataset_report(params: Params, dataset: str) -> DatasetReport:
         candidates_hash=ground.candidates_hash,
         hardware=sorted({seed.facts.hardware for each in answers for seed in each.seeds if seed.facts.hardware}),
         protocol=protocol(params, dataset),
-        budgets=budgets(params, systems, int((ground.examples[c.SPLIT] == c.TRAIN).sum())),
-        published=paper.table_2(params.dataset(dataset)),
+        tuned_on=tuned,
+        budgets=budgets(tuned, n_training_examples),
+        paper_rows=tables.paper_rows(paper.table_2(params, dataset), judged, params),
     )
 
 
@@ -234,8 +250,8 @@ def _over_datasets(reports: Sequence[DatasetReport], attribute: str, labels: dic
 
 
 def _literal(text: str) -> str:
-    """Titles and answers as Markdown that shows them as they are."""
-    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", text)
+    """Text of others as one line of Markdown that shows it as it is; an underscore inside a word means nothing there."""
+    return re.sub(r"[\\`*\[\]<>|&~]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(text.split()))
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 MAX_ENUMERATED = 16  # users with a difference; 2**16 sign patterns are enumerated in milliseconds
-_CHUNK_CELLS = 4_000_000  # random numbers drawn at once, which bounds the memory for any number of users
+_CHUNK_CELLS = 4_000_000  # numbers at once, which bounds the memory for any number of users and of pairs
 
 
 def bootstrap_interval(
@@ -97,7 +97,10 @@ def sign_flip_p_values(differences: npt.ArrayLike, samples: int, generator: np.r
         as_extreme = np.zeros(len(drawn))
         for size in _chunks(samples, rows.shape[1]):
             signs = 2.0 * generator.integers(2, size=(size, rows.shape[1]), dtype=np.int8) - 1
-            as_extreme += (np.abs(signs @ drawn.T) >= observed).sum(axis=0)
+            block = max(1, _CHUNK_CELLS // size)  # pairs at a time
+            for start in range(0, len(drawn), block):
+                pairs = slice(start, start + block)
+                as_extreme[pairs] += (np.abs(signs @ drawn[pairs].T) >= observed[pairs]).sum(axis=0)
         p_values[~enumerated] = (as_extreme + 1) / (samples + 1)
     return p_values
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -16,12 +16,18 @@ from llara_core.evaluation.comparison import Pairs, SystemResult
 from llara_core.evaluation.order import OrderEffect
 from llara_core.evaluation.paired import Difference
 from llara_core.evaluation.paper import PaperResult
-from llara_core.evaluation.systems import Kind
+from llara_core.evaluation.systems import MODES, Kind
 
 Row = TypeVar("Row")
 PaperRow = tuple[PaperResult, SystemResult | None]
 
 MISSING = "-"
+_MODE_MEANINGS = {
+    "generate": "free text, as in the paper",
+    "score": "the best-scored candidate",
+    "constrained": "text limited to the candidates",
+    "fused": "scores of language model and recommender combined",
+}
 KIND_NAMES: dict[Kind, str] = {
     "baseline": "Baselines",
     "recommender": "Sequential recommenders",
@@ -106,23 +112,7 @@ def sizes(result: SystemResult) -> str:
     return f"{result.test['n_users']} x {result.test['n_draws']}{f' x {n_seeds}' if n_seeds > 1 else ''}"
 
 
-def budget(result: SystemResult, params: Params) -> str:
-    """What an LLM system was tuned on."""
-    if result.answers.system.kind not in ("tuned", "fused"):
-        return MISSING
-    tune = params.system(result.answers.system.key).tune
-    unit = "prompts" if tune.objective == "generative" else "chunks"
-    return f"{tune.epochs} epochs" if tune.max_examples is None else f"{tune.max_examples} {unit}"
-
-
 _SYSTEM = Column("System", "name, recommender under it, and what else defines it", name_and_note, is_prose=True)
-_MODE = Column[SystemResult](
-    "Answers by",
-    "generate: free text, as in the paper; score: the best-scored candidate; constrained: text limited to the candidates; "
-    "fused: scores of language model and recommender combined",
-    lambda result: result.mode,
-    is_prose=True,
-)
 _HIT_RATIO = Column(
     "HR@1", "hit ratio on test and its interval over users, an invalid answer is a miss; ±: deviation over seeds", hit_ratio
 )
@@ -130,26 +120,18 @@ _VALID = Column("Valid", "share of answers that name a candidate", measure("vali
 _SIZES = Column("Users x sets", "test users times candidate sets of each (times seeds)", sizes)
 
 
-def main_columns(params: Params) -> list[Column[SystemResult]]:
-    """Of the table with one row per system."""
-    return [
-        _SYSTEM,
-        _MODE,
-        Column("Tuned on", "prompts, or chunks of training sequences", lambda row: budget(row, params), is_prose=True),
-        _HIT_RATIO,
-        Column("Difference", "of HR@1 to the reference on the sets that both answer, and its interval", to_reference),
-        Column("p", "of the paired test of this difference, adjusted for the systems of this table (Holm)", p_value),
-        _VALID,
-        Column("NDCG@10", "over the candidates", measure("ndcg@10")),
-        _SIZES,
-    ]
-
-
-DETAIL_COLUMNS: list[Column[SystemResult]] = [
-    _SYSTEM,
-    _MODE,
-    Column("Objective", "what the language model was tuned for; generative: the paper's, next_item: ours",
-           lambda result: MISSING if result.objective == "none" else result.objective, is_prose=True),
+_TO_REFERENCE = [
+    Column("Difference", "of HR@1 to the reference, and its interval; on the sets that both answer, so it need not be the "
+           "difference of the two HR@1 shown", to_reference),
+    Column("p", "of the paired test of this difference, adjusted for the systems of this table (Holm)", p_value),
+]  # fmt: skip
+_OBJECTIVE = Column[SystemResult](
+    "Objective",
+    "what the language model was tuned for; generative: the paper's, next_item: ours",
+    lambda result: MISSING if result.objective == "none" else result.objective,
+    is_prose=True,
+)
+_DETAILS = [
     _HIT_RATIO,
     _VALID,
     Column("HR@1 of valid", "hit ratio among valid answers alone", measure("hit_ratio@1_among_valid")),
@@ -163,6 +145,39 @@ DETAIL_COLUMNS: list[Column[SystemResult]] = [
            lambda result: number(result.validation["hit_ratio@1"])),
     _SIZES,
 ]  # fmt: skip
+
+
+def _mode(rows: Sequence[SystemResult]) -> Column[SystemResult]:
+    """The column that explains the modes of ``rows``."""
+    used = {row.mode for row in rows}
+    meaning = "; ".join(f"{mode}: {_MODE_MEANINGS[mode]}" for mode in MODES if mode in used)
+    return Column("Answers by", meaning, lambda row: row.mode, is_prose=True)
+
+
+def _tuned_on(tuned_on: Mapping[str, str]) -> Column[SystemResult]:
+    text = "prompts, or chunks of training sequences"
+    return Column("Tuned on", text, lambda row: tuned_on.get(row.answers.system.key, MISSING), is_prose=True)
+
+
+def main_columns(rows: Sequence[SystemResult], tuned_on: Mapping[str, str]) -> list[Column[SystemResult]]:
+    """Of the table with one row per system; without the columns that none of ``rows`` fills."""
+    return [
+        _SYSTEM,
+        _mode(rows),
+        *([_tuned_on(tuned_on)] if tuned_on else []),
+        _HIT_RATIO,
+        *(_TO_REFERENCE if any(row.is_reference for row in rows) else []),
+        _VALID,
+        Column("NDCG@10", "over the candidates", measure("ndcg@10")),
+        _SIZES,
+    ]
+
+
+def detail_columns(rows: Sequence[SystemResult]) -> list[Column[SystemResult]]:
+    """Of the table with all modes; without the objective where none of ``rows`` has one."""
+    objective = [_OBJECTIVE] if any(row.objective != "none" for row in rows) else []
+    return [_SYSTEM, _mode(rows), *objective, *_DETAILS]
+
 
 ORDER_COLUMNS: list[Column[OrderEffect]] = [
     Column("System", "", lambda effect: effect.answers.system.name, is_prose=True),
@@ -209,28 +224,34 @@ TERMINAL_COLUMNS: list[Column[SystemResult]] = [
 
 
 def paper_rows(published: Sequence[PaperResult], results: Sequence[SystemResult], params: Params) -> list[PaperRow]:
-    """Every row of the paper's Table 2 with each system of ours that repeats it, or with None."""
+    """Every row of the paper's Table 2 with each system of ours that repeats it, or with None; no row where none has one."""
     rows: list[PaperRow] = []
     for row in published:
         rows += [(row, ours) for ours in paper.counterparts(row, results, params)] or [(row, None)]
-    return rows
+    return rows if any(ours for _, ours in rows) else []
 
 
-def ablation_columns(rows: Sequence[SystemResult], params: Params, dataset: str) -> list[Column[SystemResult]]:
-    """Of one ablation; with the paper's Table 3 where two rows or more have a counterpart there."""
+def ablation_columns(
+    rows: Sequence[SystemResult], params: Params, dataset: str, tuned_on: Mapping[str, str]
+) -> list[Column[SystemResult]]:
+    """Of one ablation; with the paper's Table 3 where two rows or more have a counterpart there, and with the budgets where
+    they differ.
+    """
     published = {row.name: paper.curriculum_hit_ratio(row, params, dataset) for row in rows}
     columns = [
         _SYSTEM,
-        _MODE,
+        _mode(rows),
         _HIT_RATIO,
-        Column("Difference", "", to_reference),
-        Column("p", "", p_value),
+        *_TO_REFERENCE,
         _VALID,
         _SIZES,
     ]
     if sum(value is not None for value in published.values()) > 1:
         text = {name: "" if value is None else f"{value:.4f}" for name, value in published.items()}
         columns.insert(3, Column("HR@1 (paper, Table 3)", "", lambda row: text[row.name]))
+    budgets = _tuned_on(tuned_on)
+    if len({budgets.text(row) for row in rows}) > 1:
+        columns.insert(2, budgets)
     return columns
 
 
@@ -256,9 +277,14 @@ def significantly_below(pairs: Pairs, name: str, names: Sequence[str], level: fl
     return [other for other, each in found if each is not None and each.mean > 0 and each.p_value < level]
 
 
+def significance_level(config: EvaluationConfig) -> float:
+    """What a p-value has to stay below; rounded, since 1 - 0.95 is a little more than 0.05."""
+    return round(1 - config.confidence, 12)
+
+
 def resolution(n_pairs: int, config: EvaluationConfig) -> str:
     """A warning where the drawn sign patterns are too few for any pair to become significant; else nothing."""
-    needed = math.ceil(n_pairs / (1 - config.confidence))
+    needed = math.ceil(n_pairs / significance_level(config))
     if config.permutation_samples >= needed:
         return ""
     return (

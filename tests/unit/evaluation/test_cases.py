@@ -50,7 +50,7 @@ def test_all_combinations_are_counted_over_sets_and_users(world) -> None:
 def test_the_first_examples_are_shown_with_their_answers(world) -> None:
     put_all(world)
     (study,) = studies_of(world, n_cases=2)
-    assert [(case.user, case.draw) for case in study.shown(BEHAVIOR_DECIDES)] == [(105, 0), (106, 0)]
+    assert [(case.user, case.example, case.draw) for case in study.shown(BEHAVIOR_DECIDES)] == [(105, 5, 0), (106, 6, 0)]
     assert [(case.user, case.draw) for case in study.shown(WORLD_KNOWLEDGE_DECIDES)] == [(109, 0), (110, 0)]
     case = study.cases[0]
     assert case.history == ["Film 1", "Film 2"]

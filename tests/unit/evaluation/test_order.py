@@ -2,9 +2,16 @@ import numpy as np
 
 from llara_core import columns as c
 from llara_core.evaluation import results
-from llara_core.evaluation.comparison import compare
-from llara_core.evaluation.order import order_effects
+from llara_core.evaluation.comparison import compare, headlines
+from llara_core.evaluation.order import OrderEffect, order_effects
 from llara_core.evaluation.systems import read_answers
+
+
+def effects_of(world, **axes: list[str]) -> list[OrderEffect]:
+    answers = read_answers(results.read_ground("movielens"), world.on_axes(**axes).run)
+    rows = compare(answers, world.params.evaluation)
+    assert not any(row.answers.shuffled for row in rows)
+    return order_effects(headlines(rows), answers, world.params.evaluation)
 
 
 def test_the_effect_is_shuffled_minus_ordered_on_the_same_test_sets(world) -> None:
@@ -12,21 +19,25 @@ def test_the_effect_is_shuffled_minus_ordered_on_the_same_test_sets(world) -> No
     world.put("sasrec-0", "sasrec", world.target_is(1))
     first_draw = world.candidates[c.DRAW].to_numpy()[:, None] == 0
     world.put("sasrec-0", "sasrec", np.where(first_draw, world.target_is(1), world.target_is(2)), shuffled=True)
-    answers = read_answers(results.read_ground("movielens"), world.on_axes(systems=[], llm_recommenders=[]).run)
-    (effect,) = order_effects(answers, world.params.evaluation)  # popularity was not asked again
+    (effect,) = effects_of(world, systems=[], llm_recommenders=[])  # popularity was not asked again
     assert effect.answers.system.name == "sasrec"
     assert (effect.change.reference, effect.change.system) == (1.0, 1 / 3)
     assert effect.change.p_value == 2 / 2**7  # all 7 users lose the same
-    assert [row.mode for row in compare(answers, world.params.evaluation)] == ["score", "score"]  # no row for shuffled answers
 
 
 def test_a_system_that_does_not_look_at_the_order_loses_nothing(world) -> None:
     world.put("sasrec-0", "sasrec", world.target_is(3), draws=1)
     world.put("sasrec-0", "sasrec", world.target_is(3), draws=1, shuffled=True)
-    axes = {"systems": [], "llm_recommenders": [], "baselines": []}
-    answers = read_answers(results.read_ground("movielens"), world.on_axes(**axes).run)
-    (effect,) = order_effects(answers, world.params.evaluation)
+    (effect,) = effects_of(world, systems=[], llm_recommenders=[], baselines=[])
     assert (effect.change.mean, effect.change.low, effect.change.high, effect.change.p_value) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_a_system_that_answers_in_several_ways_is_judged_by_one(world) -> None:
+    for mode in ("score", "generate", "constrained"):
+        for shuffled in (False, True):
+            world.put("zero_shot", "zero_shot", world.target_is(1), mode=mode, draws=1, shuffled=shuffled)
+    axes = {"systems": [], "llm_recommenders": [], "baselines": [], "recommenders": []}
+    assert [effect.answers.mode for effect in effects_of(world, untuned_systems=["zero_shot"], **axes)] == ["generate"]
 
 
 def test_shuffled_answers_have_test_metrics_alone(world) -> None:

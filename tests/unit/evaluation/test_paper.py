@@ -53,7 +53,7 @@ def test_the_name_of_a_system_does_not_count(world) -> None:
 
 
 def test_every_row_of_table_2_finds_its_counterpart(world) -> None:
-    rows = paper.table_2(world.params.dataset("movielens"))
+    rows = paper.table_2(world.params, "movielens")
     assert len(rows) == 10
     (tallrec,) = [row for row in rows if row.system == "TALLRec"]
     ours = [result("tuned", "tallrec"), result("tuned", "llara", "sasrec")]
@@ -77,7 +77,27 @@ def test_table_3_goes_by_the_schedule_and_only_on_sasrec(world) -> None:
     assert paper.curriculum_hit_ratio(result("tuned", "llara", "caser"), world.params, "movielens") is None
 
 
-def test_a_dataset_that_the_paper_does_not_have_has_no_rows(world) -> None:
-    steam = world.params.dataset("steam")
-    assert len(paper.table_2(steam)) == 10
-    assert paper.table_2(steam.model_copy(update={"min_user_interactions": 5})) == []
+def test_another_length_of_the_first_stage_is_not_table_3s(world) -> None:
+    two_stage = result("tuned", "llara_two_stage", "sasrec")
+    params = with_system(world.params, "llara_two_stage", "curriculum", two_stage_text_share=0.5)
+    assert paper.curriculum_hit_ratio(two_stage, params, "movielens") is None
+
+
+def test_tallrec_reads_titles_alone_on_whatever_axis(world) -> None:
+    tallrec = result("tuned", "tallrec", "sasrec")
+    assert paper.name_in_table_2(tallrec, world.params) == "TALLRec"
+    assert paper.name_in_table_2(tallrec, with_system(world.params, "tallrec", "prompt", representation="text")) is None
+
+
+def test_a_dataset_has_rows_only_by_the_rules_of_the_paper(world) -> None:
+    def n_rows(params: Params, **values: object) -> int:
+        steam = params.dataset("steam").model_copy(update=values)
+        return len(paper.table_2(params.model_copy(update={"datasets": {"steam": steam}}), "steam"))
+
+    params = world.params
+    assert n_rows(params) == 10
+    assert n_rows(params, min_user_interactions=5) == 0
+    periods = params.dataset("steam").split.model_copy(update={"strategy": "global_time"})
+    assert n_rows(params, split=periods) == 0
+    ten = params.candidates.model_copy(update={"n_candidates": 10})
+    assert n_rows(params.model_copy(update={"candidates": ten})) == 0

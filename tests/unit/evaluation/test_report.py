@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -5,13 +6,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from llara_core import paths
+from llara_core import columns as c
+from llara_core import paths, predictions, tables
 from llara_core.config import Params, load_params
 from llara_core.errors import DataError
 from llara_core.evaluation import curves, paper, plots, report
-from llara_core.evaluation.protocol import budgets, protocol
+from llara_core.evaluation.protocol import budgets, protocol, tuned_on
 from llara_core.evaluation.systems import systems_of
-from llara_core.evaluation.tables import points, resolution, signed
+from llara_core.evaluation.tables import ablation_columns, points, resolution, signed, significance_level
 
 SYSTEMS = ("popularity", "sasrec", "tallrec", "llara-sasrec", "fused-llara-sasrec")
 
@@ -73,18 +75,19 @@ def test_pages_name_every_system_the_protocol_and_where_the_numbers_come_from(pa
     for page in (rendered(params, "md"), rendered(params, "html", monkeypatch)):
         for text in (*SYSTEMS, "LLM weight 0.30", world.candidates_hash, paper.SOURCE, "A processor, 2 cores", "commit"):
             assert text in page
-        assert all(word in page for word in ("other candidate sets", "never interacted with", "80% / 10% / 10%", "reference"))
+        assert all(word in page for word in ("other candidate sets", "has no kept interaction", "80% / 10% / 10%", "reference"))
 
 
 def test_the_table_of_systems_has_one_row_each_in_the_mode_that_it_is_judged_by(params: Params) -> None:
     page = rendered(params, "md")
     rows = table(section(page, "Systems"))
+    # The world has no training examples.
     assert [(row["System"], row["Answers by"], row["Tuned on"], row["Difference"]) for row in rows] == [
         ("popularity", "score", "-", "-1.000 [-1.000, -1.000]"),
         ("sasrec", "score", "-", "reference"),
-        ("tallrec", "generate", "256 prompts", "-1.000 [-1.000, -1.000]"),
-        ("llara-sasrec", "generate", "256 prompts", "-1.000 [-1.000, -1.000]"),
-        ("fused-llara-sasrec (LLM weight 0.30)", "fused", "256 prompts", "+0.000 [+0.000, +0.000]"),
+        ("tallrec", "generate", "0 prompts", "-1.000 [-1.000, -1.000]"),
+        ("llara-sasrec", "generate", "0 prompts", "-1.000 [-1.000, -1.000]"),
+        ("fused-llara-sasrec (LLM weight 0.30)", "fused", "0 prompts", "+0.000 [+0.000, +0.000]"),
     ]
     details = table(section(page, "All ways of answering"))
     assert [row["HR@3"] for row in details if row["Answers by"] == "score"] == ["0.000", "1.000", "1.000", "1.000"]
@@ -107,12 +110,27 @@ def test_table_2_stands_beside_ours_row_by_row(params: Params) -> None:
 
 
 def test_a_dataset_that_the_paper_does_not_have_has_no_table_2(params: Params, monkeypatch) -> None:
-    monkeypatch.setattr(plots, "_png", lambda figure: b"")
-    (built,) = report.build(params)
+    monkeypatch.setattr(paper, "table_2", lambda params, dataset: [])
     for form in ("md", "html"):
-        page = report.render([replace(built, published=[])], params, form)
+        page = rendered(params, form, monkeypatch)
         assert "Table 2, the paper" not in page
         assert paper.SOURCE not in page
+
+
+def test_captions_speak_only_of_what_the_run_has(params: Params, world, monkeypatch) -> None:
+    untitled = world.params.report.model_copy(update={"ablations": {}})  # their titles are the user's
+    world = replace(world, params=world.params.model_copy(update={"report": untitled}))
+    none = {"systems": [], "llm_recommenders": [], "text_systems": []}
+    for form in ("md", "html"):
+        conventional = rendered(world.on_axes(**none, recommenders=[]), form, monkeypatch)
+        assert "language model" not in conventional.lower()
+        assert "Table 2, the paper" not in conventional  # popularity has no counterpart there
+        texts = rendered(
+            world.on_axes(**{**none, "text_systems": ["tallrec"]}, baselines=[], recommenders=[]), form, monkeypatch
+        )
+        assert "The language model is" in texts
+        assert "the reference" not in texts.lower()
+        assert "MoRec encodes" not in texts
 
 
 def test_any_two_systems_are_in_the_matrix_and_the_significant_ones_in_the_list(params: Params, monkeypatch) -> None:
@@ -125,7 +143,23 @@ def test_any_two_systems_are_in_the_matrix_and_the_significant_ones_in_the_list(
     assert "- sasrec is better than popularity, tallrec, llara-sasrec\n" in listed
     html = rendered(wide, "html", monkeypatch)
     assert 'class="better" title="sasrec 1.000, popularity 0.000: +1.000 [+1.000, +1.000], p 0.156">+100</td>' in html
-    assert 'class="worse" title="popularity 0.000, sasrec 1.000: -1.000 [-1.000, -1.000], p 0.156">\u2212100</td>' in html
+    assert (
+        'class="worse" title="popularity 0.000, sasrec 1.000: \u22121.000 [\u22121.000, \u22121.000], p 0.156">\u2212100</td>'
+        in html
+    )
+
+
+def test_all_pairs_are_written_with_six_decimals(params: Params, world) -> None:
+    lines = written(params)["pairs.tsv"].decode().splitlines()
+    assert lines[0] == "dataset\tfirst\tsecond\tdifference\tlow\thigh\tadjusted p"
+    assert lines[1] == "movielens\tpopularity\tsasrec\t-1.0\t-1.0\t-1.0\t0.15625"  # 10 * 2 / 2**7
+    assert len(lines) == 1 + 10
+    one = world.on_axes(systems=[], llm_recommenders=[], recommenders=[])
+    assert report.pairs_table(report.build(one)).to_csv(sep="\t", index=False).splitlines() == lines[:1]
+
+
+def test_the_level_is_the_share_that_the_intervals_leave_out(params: Params) -> None:
+    assert significance_level(params.evaluation) == 0.05  # 1 - 0.95 is more, and a p-value of 0.05 would be below it
 
 
 def test_too_few_sign_patterns_for_the_number_of_pairs_are_said(params: Params) -> None:
@@ -156,6 +190,28 @@ def test_markdown_shows_titles_as_they_are(params: Params, world) -> None:
     world.put("llara-sasrec-0", "llara-sasrec", world.target_is(1), mode="generate", draws=1, objective="generative")
     page = rendered(params, "md")
     assert r"History, oldest first: Film \*1\*; Film \*2\*. Target: **Film \*" in page
+
+
+def test_text_of_others_stays_text(params: Params, world, monkeypatch) -> None:
+    evil, shown = "evil|<script>\n&~`", r"evil\|\<script\> \&\~\`"
+    facts = {"objective": "generative", "mode": "generate", "draws": 1}
+    world.put("popularity", "popularity", world.target_is(4), note=evil)
+    world.put("llara-sasrec-0", "llara-sasrec", world.target_is(1), **facts)
+    items = paths.prepared("movielens") / "items.parquet"
+    tables.write_table(items, tables.read_table(items, tables.ITEMS).assign(**{c.LABEL: evil}), tables.ITEMS)
+    folder = paths.predictions("movielens", "tallrec-0")
+    frame, of_file = predictions.read_predictions(folder / "generate.parquet")
+    frame[c.VALID], frame[c.PREDICTED], frame[c.SCORES], frame[c.TEXT] = False, None, None, evil
+    frame[c.PREDICTED] = frame[c.PREDICTED].astype("Int32")
+    predictions.write_predictions(folder, frame, of_file)
+    markdown = rendered(params, "md")
+    for text in (f"popularity ({shown})", f"Target: **{shown}**", f"no valid answer: “{shown}”"):
+        assert text in markdown
+    assert re.search(r"(?<!\\)<script", markdown) is None
+    html = rendered(params, "html", monkeypatch)
+    assert "popularity (evil|&lt;script&gt;" in html
+    assert "no valid answer: “evil|&lt;script&gt;" in html
+    assert "<script" not in html
 
 
 class Page(HTMLParser):
@@ -223,12 +279,50 @@ def test_terminal_table_has_a_line_per_system(params: Params) -> None:
 
 
 def test_budgets_say_what_each_system_and_the_paper_tuned_on(params: Params) -> None:
-    run = params.run.model_copy(update={"systems": ["llara", "llara_next_item"]})
-    ours, papers = budgets(params, systems_of(run), 1000)
-    assert ours.endswith("here: tallrec, llara: 256 prompts; llara_next_item: 512 chunks of training sequences.")
+    systems = systems_of(params.run.model_copy(update={"systems": ["llara", "llara_next_item"]}))
+    found = tuned_on(params, systems, 1000)
+    ours, papers = budgets(found, 1000)
+    assert found == {"tallrec": "256 prompts", "llara": "256 prompts", "llara_next_item": "up to 512 chunks"}
+    assert ours.endswith("chunks of training sequences: tallrec, llara: 256 prompts; llara_next_item: up to 512 chunks.")
     assert "5 epochs, which are 5,000 prompts" in papers
-    assert "llara: 50 prompts" in budgets(params, systems_of(run), 10)[0]  # 5 epochs of 10 are less than 256
-    assert budgets(params, systems_of(params.run.model_copy(update={"systems": [], "text_systems": []})), 10) == []
+    assert budgets({}, 10) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "n_examples", "text"),
+    [
+        ("llara", {}, 10, "50 prompts"),  # 5 epochs of 10 are less than 256
+        ("llara", {"max_examples": None}, 1000, "5,000 prompts"),
+        ("llara_next_item", {"max_examples": 4096}, 10, "up to 4,096 chunks"),
+        ("llara_next_item", {"max_examples": None}, 10, "all chunks of 5 epochs"),
+        ("llara_next_item", {"warm_start_rows": 2000}, 10, "up to 512 chunks after 2,000 rows of the other objective"),
+        ("llara", {"mixture": 0.25}, 1000, "256 prompts mixed with 25% of the other objective"),
+        (
+            "llara",
+            {"warm_start_rows": 64, "mixture": 0.25},
+            1000,
+            "256 prompts after 64 rows of, and mixed with 25% of, the other objective",
+        ),
+    ],
+)
+def test_a_budget_is_what_there_is_and_what_else_was_trained(
+    params: Params, key: str, values: dict[str, object], n_examples: int, text: str
+) -> None:
+    system = params.system(key)
+    changed = system.model_copy(update={"tune": system.tune.model_copy(update=values)})
+    params = params.model_copy(update={"systems": {**params.systems, key: changed}})
+    run = params.run.model_copy(update={"systems": [key], "text_systems": []})
+    assert tuned_on(params, systems_of(run), n_examples) == {key: text}
+
+
+def test_an_ablation_shows_the_budgets_where_they_differ(params: Params) -> None:
+    ((ablation,),) = [each.ablations for each in report.build(params)]
+
+    def headings(**budgets: str) -> list[str]:
+        return [column.heading for column in ablation_columns(ablation.rows, params, "movielens", budgets)]
+
+    assert headings(llara="256 prompts", tallrec="256 prompts")[:3] == ["System", "Answers by", "HR@1"]
+    assert headings(llara="256 prompts", tallrec="64 prompts")[:3] == ["System", "Answers by", "Tuned on"]
 
 
 def test_zero_has_one_sign() -> None:

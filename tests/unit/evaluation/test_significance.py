@@ -90,6 +90,13 @@ def test_many_pairs_have_the_p_values_that_each_has_alone() -> None:
     assert together.tolist() == [2 / 2**3, sign_flip_p_value(rows[1], 500, stream()), 1.0]
 
 
+def test_pairs_in_blocks_have_the_same_p_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.round(stream().normal(size=(100, 40)), 1)
+    whole = sign_flip_p_values(rows, 200, stream())
+    monkeypatch.setattr("llara_core.evaluation.significance._CHUNK_CELLS", 50 * 40)  # 50 patterns and 40 pairs at a time
+    assert sign_flip_p_values(rows, 200, stream()).tolist() == whole.tolist()
+
+
 def test_paired_intervals_are_those_of_each_row_with_the_users_as_units() -> None:
     rows = stream().normal(size=(3, 20))
     together = paired_bootstrap_intervals(rows, 300, 0.9, stream())
