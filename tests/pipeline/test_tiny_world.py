@@ -75,7 +75,7 @@ def test_another_schedule_re_runs_tuning_and_what_follows(world: World, tmp_path
     output = copy.dvc("exp", "run", "--set-param", "curriculum.schedule=direct")
     assert {"tune", "predict_llm"} <= stages_run(output)
     # TALLRec's prompts know no curriculum, but its plan is drawn under the same schedule, and its configuration holds it.
-    of_tallrec = {"resolve_text_system", "tune_text", "predict_text", "evaluate_text"}
+    of_tallrec = {"resolve_text_system", "tune_text", "predict_text", "evaluate_text", "resolve_untuned_system"}
     rest = {"resolve_system", "tune", "predict_llm", "fuse", "evaluate_llm", "evaluate_fused", "report"}
     assert stages_run(output) <= rest | of_tallrec
     assert "schedule: direct" in (copy.root / "params.yaml").read_text()
