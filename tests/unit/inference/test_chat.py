@@ -322,7 +322,7 @@ def test_a_missing_or_broken_key_is_an_error(tmp_path: Path, monkeypatch: pytest
 
 def test_without_the_client_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(LlaraError, match=r"chat_models.remote needs the extra `chat` \(pip install 'llara-dvc\[chat\]'\)"):
+    with pytest.raises(LlaraError, match=r"chat_models.remote needs the extra `chat` \(pip install -e '\.\[chat\]'\)"):
         chat_model("http://127.0.0.1:9/v1", tmp_path)
 
 
