@@ -266,7 +266,7 @@ class SasRecConfig(RecommenderSection):
 
 
 class MoRecConfig(SasRecConfig):
-    """SASRec over encoded titles in place of item ids (paper, section 5.1.2)."""
+    """SASRec over encoded titles in place of item ids (paper, section 5.2.1)."""
 
     encoder: str = Field(
         min_length=1,
