@@ -318,6 +318,9 @@ class LlmConfig(Section):
     quantization: Literal["none", "8bit", "4bit"] = Field(
         description="bitsandbytes (extra `quantization`); made for CUDA, slow on a CPU"
     )
+    threads: Annotated[int, Field(ge=1, le=1024)] = Field(
+        description="CPU threads that compute, whatever the machine has: another number gives other last bits"
+    )
 
 
 class PromptConfig(Section):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import sys
 from pathlib import Path
+
+from llara_core import compute
 
 # What decides results; documents and the results themselves do not, so that committing those names no other code.
 _CODE = ("pipeline", "llara_core", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.lock")
@@ -21,9 +22,12 @@ def code_commit() -> str:
 
 
 def hardware() -> str:
-    """Processor, cores at hand, and the GPU where torch is in use and sees one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    machine = f"{_processor()}, {cores} cores"
+    """Processor, threads and instruction set in use, and the GPU where torch is in use and sees one.
+
+    Not the number of cores: it decides nothing (:mod:`llara_core.compute`), so the same results on another number are the same
+    bytes.
+    """
+    machine = f"{_processor()}, {compute.describe()}"
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         machine += f", {torch.cuda.get_device_name(0)}"

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from llara_core import columns as c
-from llara_core import paths, predictions, provenance, tables
+from llara_core import compute, paths, predictions, provenance, tables
 from llara_core.config import load_params
 from llara_core.prompts.rendering import Words
 from pipeline.stage import run
@@ -29,6 +29,7 @@ def main(
     from llara_core.llm.session import load_tuned
 
     params = load_params()
+    compute.use_threads(params.llm.threads)
     words = Words(params.dataset(dataset).noun, params.dataset(dataset).verb)
     cell = paths.llm_cell(system, recommender, seed)
     prepared = paths.prepared(dataset)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from llara_core import columns as c
-from llara_core import paths, predictions, provenance, tables
+from llara_core import compute, paths, predictions, provenance, tables
 from llara_core.config import PromptConfig, load_params
 from llara_core.prompts.rendering import Words
 from pipeline.stage import run
@@ -17,6 +17,7 @@ def main(dataset: str, system: str) -> None:
     from llara_core.llm.session import load_untuned
 
     params = load_params()
+    compute.use_threads(params.llm.threads)
     prompt = PromptConfig.model_validate(tables.read_json(paths.system(system))["prompt"])
     words = Words(params.dataset(dataset).noun, params.dataset(dataset).verb)
     prepared = paths.prepared(dataset)

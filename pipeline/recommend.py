@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from llara_core import columns as c
-from llara_core import paths, tables
+from llara_core import compute, paths, tables
 from llara_core.config import load_params
 from llara_core.errors import DataError
 from llara_core.prompts.rendering import Words
@@ -31,6 +31,7 @@ def main(
     from llara_core.recommenders import checkpoints
 
     params = load_params()
+    compute.use_threads(params.llm.threads)
     config, cell = params.dataset(dataset), paths.llm_cell(system, recommender, seed)
     items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
     history = find_items(item, items)[-config.max_history_len :]

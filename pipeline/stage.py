@@ -12,19 +12,22 @@ from typing import Annotated
 
 import typer
 
+from llara_core import compute
 from llara_core.errors import LlaraError
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of a foreseeable error.")]
 
 
 def run(main: Callable[..., None]) -> None:
-    """Run ``main`` as a Typer command; a :class:`LlaraError` ends it with its message and exit code 1."""
+    """Run ``main`` as a Typer command, on one thread; a :class:`LlaraError` ends it with its message and exit code 1."""
     name = inspect.getmodule(main).__spec__.name.rpartition(".")[2]  # type: ignore[union-attr]
     logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s", stream=sys.stderr)
     for chatty in ("httpx", "httpx2", "openai", "urllib3", "filelock", "datasets", "fsspec"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # peft imports it wherever it is installed, and on a CPU it asks for a faster kernel that nothing here needs.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+    compute.use_threads(1)
 
     @functools.wraps(main)
     def command(*args: object, debug: bool = False, **kwargs: object) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from llara_core import columns as c
-from llara_core import paths, tables
+from llara_core import compute, paths, tables
 from llara_core.config import SystemConfig, load_params
 from llara_core.prompts.rendering import Words
 from pipeline.stage import run
@@ -26,6 +26,7 @@ def main(
     from llara_core.tuning.tune import tune
 
     params = load_params()
+    compute.use_threads(params.llm.threads)
     config = SystemConfig.model_validate(tables.read_json(paths.system(system)))
     words = Words(params.dataset(dataset).noun, params.dataset(dataset).verb)
     cell = paths.llm_cell(system, recommender, seed)

@@ -61,6 +61,7 @@ class HybridLM(nn.Module):
 
     llm: Any
     item_vectors: torch.Tensor | None
+    accepts_loss_kwargs = True  # tells transformers' Trainer to count the labels of a step and to pass `num_items_in_batch`
 
     def __init__(
         self,
@@ -130,29 +131,35 @@ class HybridLM(nn.Module):
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         slot_items: torch.Tensor,
-        targets: torch.Tensor,
+        labels: torch.Tensor,
         *,
         next_item: bool,
+        num_items_in_batch: torch.Tensor | int | None = None,
     ) -> dict[str, torch.Tensor]:
-        """Training loss of one batch.
+        """Training loss of one micro-batch.
 
         Args:
             input_ids: ``(B, L)``, prompts (with their answers in the generative objective).
             attention_mask: ``(B, L)``.
             slot_items: ``(S,)``.
-            targets: ``(B, L)`` int64: what the position predicts, -100 where nothing; token ids (equations 7 and 8) or, with
+            labels: ``(B, L)`` int64: what the position predicts, -100 where nothing; token ids (equations 7 and 8) or, with
                 ``next_item``, item ids at slots.
             next_item: which of the two objectives the batch serves.
+            num_items_in_batch: predicting positions of the whole optimiser step, over all of its micro-batches and devices,
+                which transformers' ``Trainer`` counts in the labels; None: those of this micro-batch.
 
         Returns:
-            ``{"loss": scalar}``, the mean over the predicting positions.
+            ``{"loss": scalar}``, the sum over the predicting positions divided by ``num_items_in_batch``. Answers differ in
+            length; a mean per micro-batch would weigh a position by the company that it happens to keep.
         """
         hidden = self.hidden_states(input_ids, attention_mask, slot_items)
-        predicting = targets != -100
+        predicting = labels != -100
         # Logits at the predicting positions only: full-vocabulary logits everywhere cost about as much as the LLM itself.
         states = hidden[predicting]
         logits = self.head(states) if next_item and self.head is not None else self.token_logits(states)
-        return {"loss": F.cross_entropy(logits, targets[predicting])}
+        wanted = labels[predicting]
+        loss = F.cross_entropy(logits, wanted, reduction="sum")
+        return {"loss": loss / (wanted.numel() if num_items_in_batch is None else num_items_in_batch)}
 
 
 def positions(attention_mask: torch.Tensor) -> torch.Tensor:

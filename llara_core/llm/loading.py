@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from llara_core import paths, seeding, tables
+from llara_core import compute, paths, seeding, tables
 from llara_core.config import LlmConfig
 from llara_core.errors import ModelError
 
@@ -35,7 +35,7 @@ def compute_dtype(dtype: str) -> torch.dtype:
         return resolved
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return torch.bfloat16 if _cpu_computes_bfloat16() else torch.float32
+    return torch.bfloat16 if compute.computes_bfloat16() else torch.float32
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -106,12 +106,6 @@ def _random_model(folder: Path, dtype: torch.dtype, seed: int) -> Any:
 def _check_fetched(folder: Path) -> None:
     if not (folder / paths.LLM_SOURCE).is_file():
         raise ModelError(f"{folder}: no language model here; run `dvc repro fetch_llm`")
-
-
-def _cpu_computes_bfloat16() -> bool:
-    # Without the instructions bfloat16 is emulated and several times slower than float32.
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None) or getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(supported and supported())
 
 
 def _quantization(kind: str, dtype: torch.dtype) -> Any:

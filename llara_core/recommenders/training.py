@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -136,13 +135,12 @@ def search_l2(
         one result per coefficient, in the order of ``l2_grid``.
     """
     results = []
-    with _one_thread():
-        for l2 in l2_grid:
-            seeding.seed_torch_globally(seed, "recommender", *stream)
-            generator = seeding.numpy_stream(seed, "recommender", *stream)
-            result = fit(build(), sequences, validation, l2, options, generator)
-            logger.info("l2 %g: validation score %.4f in epoch %d", l2, result.validation_score, result.best_epoch)
-            results.append(result)
+    for l2 in l2_grid:
+        seeding.seed_torch_globally(seed, "recommender", *stream)
+        generator = seeding.numpy_stream(seed, "recommender", *stream)
+        result = fit(build(), sequences, validation, l2, options, generator)
+        logger.info("l2 %g: validation score %.4f in epoch %d", l2, result.validation_score, result.best_epoch)
+        results.append(result)
     return results
 
 
@@ -251,15 +249,3 @@ def _loss(model: SequenceRecommender, inputs: Tensor, targets: Tensor, kind: str
     negatives = (wanted + torch.randint(1, model.n_items, wanted.shape)) % model.n_items
     positive, negative = model.pair_logits(states, wanted), model.pair_logits(states, negatives)
     return -(F.logsigmoid(positive) + F.logsigmoid(-negative)).mean()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute on one core: these kernels are too small to share, waiting for each other costs more than it brings (up to eight
-    times the time on a busy machine), and the bytes of the result do not depend on the number of cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -23,7 +23,7 @@ class EncodedRow:
 
     input_ids: list[int]
     slot_items: tuple[int, ...]
-    targets: list[int]
+    labels: list[int]
     next_item: bool
 
 
@@ -78,8 +78,8 @@ class PlanDataset(Dataset[EncodedRow]):
         )
         prompt_ids = self._encoder.prompt_ids(prompt)
         answer = self._encoder.answer_ids(answer_text(data.targets[example], data.labels, representation))
-        targets = [IGNORE] * (len(prompt_ids) - 1) + list(answer) + [IGNORE]
-        return EncodedRow([*prompt_ids, *answer], prompt.slot_items, targets, next_item=False)
+        labels = [IGNORE] * (len(prompt_ids) - 1) + list(answer) + [IGNORE]
+        return EncodedRow([*prompt_ids, *answer], prompt.slot_items, labels, next_item=False)
 
     def _encode_chunk(self, row: Any, representation: Representation) -> EncodedRow:
         items = self._data.sequences[row.source][row.start : row.stop]
@@ -87,8 +87,8 @@ class PlanDataset(Dataset[EncodedRow]):
         prompt_ids = self._encoder.prompt_ids(prompt)
         following = iter(items[1:])
         slots = (self._encoder.behavior_id, self._encoder.placeholder_id)
-        targets = [next(following) if token in slots else IGNORE for token in prompt_ids]
-        return EncodedRow(prompt_ids, prompt.slot_items, targets, next_item=True)
+        labels = [next(following) if token in slots else IGNORE for token in prompt_ids]
+        return EncodedRow(prompt_ids, prompt.slot_items, labels, next_item=True)
 
 
 def collate(rows: Sequence[EncodedRow], encoder: PromptEncoder) -> dict[str, torch.Tensor | bool]:
@@ -97,13 +97,13 @@ def collate(rows: Sequence[EncodedRow], encoder: PromptEncoder) -> dict[str, tor
     if len(objectives) != 1:
         raise ValueError("a batch must serve one objective; the plan guarantees it")
     batch = encoder.pad([row.input_ids for row in rows], [row.slot_items for row in rows])
-    targets = torch.full_like(batch.input_ids, IGNORE)
+    labels = torch.full_like(batch.input_ids, IGNORE)
     for index, row in enumerate(rows):
-        targets[index, targets.shape[1] - len(row.targets) :] = torch.tensor(row.targets)
+        labels[index, labels.shape[1] - len(row.labels) :] = torch.tensor(row.labels)
     return {
         "input_ids": batch.input_ids,
         "attention_mask": batch.attention_mask,
         "slot_items": batch.slot_items,
-        "targets": targets,
+        "labels": labels,
         "next_item": objectives.pop(),
     }

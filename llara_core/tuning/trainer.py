@@ -94,7 +94,7 @@ def train(
         logging_nan_inf_filter=False,
         report_to="none",
         remove_unused_columns=False,
-        label_names=[],
+        label_names=["labels"],
         seed=seed,
         # The plan fixes the data order; accelerate would otherwise reseed and skip through its own sampler.
         accelerator_config={"use_seedable_sampler": False},
@@ -169,6 +169,11 @@ class _ProgressBar(TrainerCallback):  # type: ignore[misc]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
         if "loss" in logs:
+            if not math.isfinite(logs["loss"]):
+                raise ModelError(
+                    f"step {state.global_step} of {state.max_steps}: the tuning loss is {logs['loss']}; lower "
+                    "tune.learning_rate or tune.max_grad_norm, or compute in another llm.dtype"
+                )
             p_hybrid = self._p_hybrid[state.global_step - 1]
             self._bar.set_postfix_str(f"loss {logs['loss']:.3f}, lr {logs['learning_rate']:.1e}, p(hybrid) {p_hybrid:.2f}")
 

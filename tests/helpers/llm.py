@@ -21,7 +21,7 @@ torch.set_num_threads(1)
 LABELS = ["Alien", "Aliens", "Heat", "Fargo", "Twelve Monkeys", "Babe", "Seven", "Toy Story", "Nixon", "Casino", "Clue", "Big"]
 WORDS = Words("movie", "watched")
 N_ITEMS, D_REC = len(LABELS), 6
-LLM = LlmConfig(model="tiny", revision=None, dtype="float32", quantization="none")
+LLM = LlmConfig(model="tiny", revision=None, dtype="float32", quantization="none", threads=1)
 
 
 def system_config(**changes: dict[str, Any]) -> SystemConfig:

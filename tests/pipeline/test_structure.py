@@ -33,7 +33,7 @@ DECLARATIONS |= {"pipeline.stage"}  # command line and logging
 NOT_AN_INPUT = {"download"}  # where the bytes come from; what they are is checked by their sha256, where one is known
 
 LAYERS = (
-    {"errors", "columns", "paths", "tables", "config", "seeding", "predictions", "ranking", "curves", "provenance"},
+    {"errors", "columns", "paths", "tables", "config", "seeding", "predictions", "ranking", "curves", "provenance", "compute"},
     {"data", "recommenders", "prompts", "llm"},
     {"tuning", "inference", "evaluation"},
 )

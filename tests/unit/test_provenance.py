@@ -51,5 +51,10 @@ def test_outside_a_repository_the_commit_is_unknown(tmp_path: Path, monkeypatch:
     assert provenance.code_commit() == "unknown"
 
 
-def test_the_hardware_names_the_cores() -> None:
-    assert re.search(r".+, [1-9]\d* cores", provenance.hardware())
+def test_the_hardware_names_threads_and_instructions() -> None:
+    import torch
+
+    found = re.fullmatch(r".+, ([1-9]\d*) threads?, (.+)", provenance.hardware())
+    assert found
+    assert int(found[1]) == torch.get_num_threads()
+    assert found[2].startswith(torch.backends.cpu.get_cpu_capability())

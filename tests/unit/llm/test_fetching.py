@@ -143,7 +143,7 @@ def test_without_a_fetched_model_the_message_names_the_stage(tmp_path: Path) -> 
 
 
 def test_the_base_model_is_frozen_and_in_the_asked_dtype(tiny_llama: Path) -> None:
-    config = LlmConfig(model="tiny", revision=None, dtype="bfloat16", quantization="none")
+    config = LlmConfig(model="tiny", revision=None, dtype="bfloat16", quantization="none", threads=1)
     base = loading.load_base_model(tiny_llama, config)
     assert {parameter.dtype for parameter in base.parameters()} == {torch.bfloat16}
     assert not any(parameter.requires_grad for parameter in base.parameters())
@@ -154,7 +154,7 @@ def test_quantisation_without_its_library_is_an_error(
     tiny_llama: Path, monkeypatch: pytest.MonkeyPatch, quantization: str
 ) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    config = LlmConfig(model="tiny", revision=None, dtype="auto", quantization=quantization)
+    config = LlmConfig(model="tiny", revision=None, dtype="auto", quantization=quantization, threads=1)
     with pytest.raises(ModelError, match=f"llm.quantization: {quantization} needs the extra `quantization`"):
         loading.load_base_model(tiny_llama, config)
 

@@ -65,7 +65,7 @@ def test_loss_is_the_mean_over_predicting_positions(model: HybridLM, encoder: Pr
             torch.tensor([row.input_ids]), torch.ones(1, len(row.input_ids)), torch.tensor(row.slot_items)
         )
         logits = model.head(hidden[0]) if next_item else model.causal_lm.lm_head(hidden[0])
-        for position, target in enumerate(row.targets):
+        for position, target in enumerate(row.labels):
             if target != -100:
                 summed -= F.log_softmax(logits[position], dim=-1)[target].item()
                 count += 1
@@ -81,7 +81,7 @@ def test_loss_does_not_depend_on_padding(model: HybridLM, encoder: PromptEncoder
         "input_ids": F.pad(inputs["input_ids"], (5, 0), value=3),
         "attention_mask": F.pad(inputs["attention_mask"], (5, 0)),
         "slot_items": inputs["slot_items"],
-        "targets": F.pad(inputs["targets"], (5, 0), value=-100),
+        "labels": F.pad(inputs["labels"], (5, 0), value=-100),
         "next_item": next_item,
     }
     torch.testing.assert_close(model(**padded), model(**inputs), rtol=1e-5, atol=1e-6)

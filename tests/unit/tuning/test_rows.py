@@ -34,7 +34,7 @@ def test_generative_rows_predict_the_answer_and_nothing_else(encoder: PromptEnco
         answer = encoder.answer_ids(str(target) if representation == "index" else LABELS[target])
         n_prompt = len(row.input_ids) - len(answer)
         assert row.input_ids[n_prompt:] == list(answer)
-        assert row.targets == [-100] * (n_prompt - 1) + list(answer) + [-100]
+        assert row.labels == [-100] * (n_prompt - 1) + list(answer) + [-100]
         assert answer[-1] == encoder.eos_id
 
 
@@ -63,14 +63,14 @@ def test_next_item_rows_predict_the_following_item_at_every_slot(encoder: Prompt
     items = DATA.sequences[3][2:6]
     slots = [place for place, token in enumerate(row.input_ids) if token == encoder.behavior_id]
     assert list(row.slot_items) == items[:-1]
-    assert [row.targets[place] for place in slots] == items[1:]
-    assert sum(target != -100 for target in row.targets) == 3
+    assert [row.labels[place] for place in slots] == items[1:]
+    assert sum(target != -100 for target in row.labels) == 3
     assert slots[-1] == len(row.input_ids) - 1
 
 
 def test_index_chunks_predict_at_a_slot_behind_each_number(encoder: PromptEncoder) -> None:
     row = _dataset(encoder, "index", next_item=True, source=0, stop=4)[0]
-    at_slots = [target for token, target in zip(row.input_ids, row.targets, strict=True) if token == encoder.placeholder_id]
+    at_slots = [target for token, target in zip(row.input_ids, row.labels, strict=True) if token == encoder.placeholder_id]
     assert len(at_slots) == len(row.slot_items) > 0
     assert IGNORE not in at_slots
     assert encoder.behavior_id not in row.input_ids
@@ -83,7 +83,7 @@ def test_collate_pads_on_the_left_and_keeps_targets_in_place(encoder: PromptEnco
     for index, row in enumerate(rows):
         padding = batch["input_ids"].shape[1] - len(row.input_ids)
         assert batch["input_ids"][index, padding:].tolist() == row.input_ids
-        assert batch["targets"][index].tolist() == [-100] * padding + row.targets
+        assert batch["labels"][index].tolist() == [-100] * padding + row.labels
         assert batch["attention_mask"][index].tolist() == [0] * padding + [1] * len(row.input_ids)
     assert batch["slot_items"].tolist() == [*rows[0].slot_items, *rows[1].slot_items]
     assert batch["next_item"] is False

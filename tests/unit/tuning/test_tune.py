@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from llara_core import columns as c
@@ -18,8 +19,10 @@ from llara_core.config import SystemConfig
 from llara_core.errors import ConfigError, DataError, ModelError
 from llara_core.inference.catalogue import HeadScorer
 from llara_core.llm import adapters
+from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.item_vectors import item_vectors_for, load_item_vectors
+from llara_core.llm.loading import load_tokenizer
 from llara_core.llm.session import load_tuned
 from llara_core.prompts.rendering import Words
 from llara_core.tuning import trainer, tune
@@ -237,13 +240,37 @@ def test_gradient_checkpointing_changes_no_result(tiny_llama: Path, tmp_path: Pa
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
-def test_micro_batches_accumulate_to_the_batch(tiny_llama: Path, tmp_path: Path) -> None:
-    """In `next_item`, with chunks of equal length, one pass of 4 rows and 4 passes of 1 row are the same step."""
-    losses = []
-    for size in (4, 1):
-        tuned = {"objective": "next_item", "micro_batch_size": size, "chunk_len": 2, "max_examples": 12}
-        losses.append(_tune(tiny_llama, tmp_path, system_config(tune=tuned), name=str(size))["train/loss_next_item"])
-    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+@pytest.mark.parametrize("objective", ["generative", "next_item"])
+def test_the_micro_batch_changes_neither_loss_nor_gradient(tiny_llama: Path, tmp_path: Path, objective: str) -> None:
+    """Answers and chunks differ in length; each predicted token weighs the same, whatever it shares a pass with."""
+    sizes = (4, 2, 1)
+    losses = {
+        size: _tune(
+            tiny_llama,
+            tmp_path,
+            system_config(tune={"objective": objective, "micro_batch_size": size, "max_grad_norm": 1e9}),
+            name=str(size),
+        )[f"train/loss_{objective}"]
+        for size in sizes
+    }
+    tuned = {size: load_file(tmp_path / str(size) / adapters.LORA_FILE) for size in sizes}
+    for size in sizes[1:]:
+        assert losses[size] == pytest.approx(losses[4], rel=1e-4)
+        for name, tensor in tuned[4].items():
+            # Adam turns rounding noise of gradients near zero into steps of its own: a share of one step of 1e-2.
+            torch.testing.assert_close(tuned[size][name], tensor, rtol=0, atol=1e-3)
+
+
+def test_rows_of_a_step_have_different_lengths(tiny_llama: Path) -> None:
+    """What makes the test above mean something."""
+    encoder = PromptEncoder(load_tokenizer(tiny_llama), chat_template=False)
+    assert len({len(encoder.answer_ids(label)) for label in LABELS}) > 2
+
+
+def test_a_loss_that_is_not_finite_ends_tuning(tiny_llama: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"step 1 of 6: the tuning loss is nan.*tune.learning_rate"):
+        _tune(tiny_llama, tmp_path, system_config(), item_vectors=item_vectors() * torch.nan)
+    assert not (tmp_path / "cell").exists()
 
 
 def test_a_loaded_system_is_the_trained_one(tiny_llama: Path, tmp_path: Path) -> None:
