@@ -15,8 +15,8 @@ from typing import Annotated
 import typer
 
 from llara_core import columns as c
-from llara_core import paths, seeding, tables
-from llara_core.config import load_params
+from llara_core import compute, paths, tables
+from llara_core.config import SystemConfig, load_params
 from llara_core.prompts.rendering import Words
 from pipeline.stage import run
 
@@ -42,14 +42,15 @@ def main(
     from llara_core.tuning.rows import PlanDataset, collate
 
     params = load_params()
+    compute.use_threads(params.llm.threads)
     words = Words(params.dataset(dataset).noun, params.dataset(dataset).verb)
     items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
-    data, _ = load_training_data(dataset, items[c.LABEL].to_list(), words)
+    data, _ = load_training_data(dataset, items[c.LABEL].to_list(), words, None, "out_of_fold", seed)
     vectors, _ = load_item_vectors(paths.item_embeddings(dataset, paths.recommender_cell(recommender, seed)), len(items))
     encoder = PromptEncoder(loading.load_tokenizer(paths.LLM), chat_template=params.prompt.chat_template)
     base = loading.load_base_model(paths.LLM, params.llm)
-    seeding.seed_torch_globally(seed, "benchmark")
-    model = adapters.build_model(base, encoder, vectors, params.lora, head_vectors=vectors)
+    defaults = {name: getattr(params, name) for name in SystemConfig.model_fields}
+    model = adapters.build_model(base, encoder, SystemConfig(**defaults), vectors, head_vectors=vectors, seed=seed)
     low_precision = base.dtype != torch.float32
     units = Units(len(data.targets), 1, [len(sequence) for sequence in data.sequences])
 
@@ -64,7 +65,7 @@ def main(
         }
         tune = params.tune.model_copy(update=budget)
         plan = make_plan(units, tune, params.curriculum, sample_templates=True, seed=seed)
-        rows = PlanDataset(plan, data, encoder, params.prompt.representation)
+        rows = PlanDataset(plan, data, encoder, params.prompt)
 
         def train(number: int, rows: PlanDataset = rows, size: int = size) -> None:
             batch = collate([rows[row] for row in range(number * size, (number + 1) * size)], encoder)
@@ -89,7 +90,7 @@ def main(
         def answer(number: int, parts: tuple[str, ...] = parts) -> None:
             asked = queries[number * size : (number + 1) * size]
             prompts = [query.prompt for query in asked]
-            batch = encoder.pad([encoder.prompt_ids(prompt) for prompt in prompts], [prompt.slot_items for prompt in prompts])
+            batch = encoder.pad([encoder.prompt_ids(prompt) for prompt in prompts], prompts)
             prefix = answering.read_prompts(model, batch)
             if "tree" in parts:
                 branches = [[encoder.answer_ids(text) for text in query.answers] for query in asked]

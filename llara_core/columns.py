@@ -25,6 +25,8 @@ CANDIDATES = "candidates"
 VECTOR = "vector"
 
 SCORES = "scores"
+IN_SAMPLE = "in_sample"  # by the recommender that trained on the user
+OUT_OF_FOLD = "out_of_fold"  # by one that did not
 TEXT = "text"
 PREDICTED = "predicted_item"
 VALID = "valid"

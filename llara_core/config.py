@@ -19,9 +19,13 @@ from llara_core.errors import ConfigError
 Recommender = Literal["gru4rec", "caser", "sasrec", "morec"]
 Baseline = Literal["random", "popularity", "item_knn"]
 Objective = Literal["generative", "next_item"]
-Representation = Literal["hybrid", "text", "title", "behavior", "index"]
+Representation = Literal["hybrid", "text", "title", "behavior", "compact", "index"]
+Slot = Literal["after", "before"]
+# Those whose prompts with candidates have a slot per item.
+WITH_SLOTS: tuple[Representation, ...] = ("hybrid", "text", "behavior")
 # Those that show behaviour tokens, and so need a recommender.
-WITH_BEHAVIOR: tuple[Representation, ...] = ("hybrid", "behavior")
+WITH_BEHAVIOR: tuple[Representation, ...] = ("hybrid", "behavior", "compact")
+ScoreSource = Literal["out_of_fold", "in_sample", "shuffled"]
 Schedule = Literal["linear", "direct", "two_stage", "sqrt", "quadratic", "cosine", "sigmoid"]
 
 # Names become DVC stage names and paths, so they are kept to what both take without quoting.
@@ -289,6 +293,9 @@ class RecommendersConfig(Section):
     )
     max_epochs: PositiveInt
     patience: PositiveInt = Field(description="epochs without a better validation score until training stops")
+    folds: Annotated[int, Field(ge=2)] = Field(
+        description="parts of the training users; the scores of each for LLM training come from a recommender of the others"
+    )
     max_validation_positions: PositiveInt = Field(description="positions that the validation score is taken over, at most")
     gru4rec: Gru4RecConfig
     caser: CaserConfig
@@ -326,7 +333,19 @@ class LlmConfig(Section):
 class PromptConfig(Section):
     representation: Representation = Field(
         description="hybrid: title + behaviour token; text: title + trained placeholder; title: title only; "
-        "behavior: behaviour token only; index: the item's number"
+        "behavior: behaviour token only; compact: one token from the recommender's vector and the encoded title, for objective "
+        "next_item; index: the item's number"
+    )
+    slot: Slot = Field(
+        description="where an item's behaviour token or placeholder stands. after its title: the paper's; before: where each "
+        "token of the title can see it"
+    )
+    recommender_scores: bool = Field(
+        description="a candidate's behaviour token also carries the recommender's score of it for this user, standardised over "
+        "the candidate set"
+    )
+    text_dim: Annotated[int, Field(ge=0)] = Field(
+        description="principal components of the encoded titles in compact items; 0: the recommender's vector alone"
     )
     templates: Literal["sampled", "first"] = Field(
         description="sampled: one of several wordings per prompt, drawn from a named stream; first: always the same"
@@ -365,6 +384,10 @@ class TuneConfig(Section):
     chunk_len: Annotated[int, Field(ge=2)] = Field(description="items per next_item row; all but the last are inputs")
     warm_start_rows: Annotated[int, Field(ge=0)] = Field(description="rows of the other objective trained before this one")
     mixture: Annotated[float, Field(ge=0, lt=1)] = Field(description="share of later batches that train the other objective")
+    ranking_weight: Annotated[float, Field(ge=0)] = Field(
+        description="of a listwise loss beside the generative one: a softmax over the candidates, read out at their slots"
+    )
+    feature_dropout: Dropout = Field(description="of compact items' features and of the states that their head reads")
     gradient_checkpointing: bool = Field(description="trade a third more time for memory; for 7B models on one card")
     checkpoint_every: PositiveInt = Field(description="optimiser steps between checkpoints in the scratch folder")
 
@@ -384,14 +407,19 @@ class AblationConfig(Section):
     item_vectors: Literal["recommender", "random"] = Field(
         description="random: normally distributed ones in the shape of the recommender's"
     )
+    recommender_scores: ScoreSource = Field(
+        description="in training. out_of_fold: of recommenders that did not see the user; in_sample: of the one under the "
+        "system, which did; shuffled: out_of_fold, dealt out to the candidates at random, in held-out prompts too"
+    )
 
 
 class InferenceConfig(Section):
     batch_size: PositiveInt = Field(description="prompts per forward pass; changes speed and memory, not results")
     max_draws: PositiveInt = Field(description="candidate sets per held-out example that prompts with candidates answer")
     max_new_tokens: PositiveInt = Field(description="limit of a generated answer")
-    shuffled_histories: bool = Field(
-        description="also answer the test sets with every history in a random order, which shows what the order is worth"
+    shuffled_histories: Literal["none", "catalogue", "all"] = Field(
+        description="who also answers the test sets with every history in a random order, which shows what the order is worth. "
+        "catalogue: systems that score the whole catalogue, where it costs little; all: those that read prompts too"
     )
 
 
@@ -453,6 +481,27 @@ class SystemConfig(Section):
     def shows_behavior(self) -> bool:
         """Whether its prompts hold behaviour tokens."""
         return self.prompt.representation in WITH_BEHAVIOR
+
+    @model_validator(mode="after")
+    def _levers_fit(self) -> Self:
+        prompt, tune = self.prompt, self.tune
+        ranks = tune.objective == "generative" or bool(tune.warm_start_rows or tune.mixture)
+        if prompt.representation == "compact" and ranks:
+            raise ValueError(
+                "prompt.representation compact shows no title to answer with: set tune.objective to next_item, "
+                "tune.warm_start_rows and tune.mixture to 0"
+            )
+        if prompt.recommender_scores and not (self.shows_behavior and ranks):
+            raise ValueError(
+                "prompt.recommender_scores needs candidates with behaviour tokens: representation hybrid or behavior, and "
+                "objective generative"
+            )
+        if tune.ranking_weight and (prompt.representation not in WITH_SLOTS or not ranks):
+            raise ValueError(
+                "tune.ranking_weight needs a slot at every candidate: representation hybrid, text or behavior, and objective "
+                "generative"
+            )
+        return self
 
 
 class Params(Section):

@@ -61,6 +61,11 @@ def item_embeddings(dataset: str, cell: str) -> Path:
     return Path("data/item_embeddings") / dataset / f"{cell}.parquet"
 
 
+def training_scores(dataset: str, cell: str) -> Path:
+    """A recommender's scores of the training candidate sets."""
+    return Path("data/training_scores") / dataset / f"{cell}.parquet"
+
+
 def system(name: str) -> Path:
     return Path("data/systems") / f"{name}.json"
 

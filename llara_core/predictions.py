@@ -59,7 +59,12 @@ class PredictionFacts(BaseModel):
     @property
     def file_name(self) -> str:
         """Of the table inside the cell's folder."""
-        return f"{self.mode}.parquet" if self.history == "ordered" else f"{self.mode}-{self.history}.parquet"
+        return file_name(self.mode, self.history)
+
+
+def file_name(mode: str, history: Order) -> str:
+    """Of a predictions table inside its cell's folder."""
+    return f"{mode}.parquet" if history == "ordered" else f"{mode}-{history}.parquet"
 
 
 def held_out_candidates(dataset: str) -> tuple[pd.DataFrame, str]:

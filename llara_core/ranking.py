@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from llara_core import seeding
+
 History = Sequence[int] | npt.NDArray[np.integer]
 
 
@@ -37,6 +39,26 @@ def catalogue_rank(
     ahead[rows, targets] = True
     ranks: npt.NDArray[np.int32] = ahead.sum(axis=1, dtype=np.int32)
     return ranks
+
+
+def standardised(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """Scores with mean 0 and standard deviation 1 over each candidate set; all 0 where they are equal.
+
+    Args:
+        scores: ``(..., C)``.
+
+    >>> standardised(np.array([[1.0, 3.0], [2.0, 2.0]])).tolist()
+    [[-1.0, 1.0], [0.0, 0.0]]
+    """
+    centred = scores.astype(np.float64) - scores.mean(axis=-1, keepdims=True, dtype=np.float64)
+    spread = np.sqrt(np.square(centred).mean(axis=-1, keepdims=True))
+    result: npt.NDArray[np.float32] = (centred / np.where(spread > 1e-12, spread, 1.0)).astype(np.float32)
+    return result
+
+
+def shuffled_scores(scores: npt.NDArray[np.float32], seed: int, split: str) -> npt.NDArray[np.float32]:
+    """Each candidate set's scores ``(N, C)`` in a random order: a control, to see if it matters whose score is whose."""
+    return seeding.numpy_stream(seed, "shuffled scores", split).permuted(scores, axis=1)
 
 
 def expected_hit_ratio(

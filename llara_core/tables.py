@@ -62,6 +62,15 @@ ITEM_EMBEDDINGS = pa.schema(
         pa.field(c.VECTOR, pa.list_(pa.float32()), nullable=False),
     ]
 )
+TRAINING_SCORES = pa.schema(
+    [
+        pa.field(c.EXAMPLE, pa.int32(), nullable=False),
+        pa.field(c.DRAW, pa.int32(), nullable=False),
+        # A recommender's scores, aligned with the training candidates.
+        pa.field(c.IN_SAMPLE, pa.list_(pa.float32()), nullable=False),
+        pa.field(c.OUT_OF_FOLD, pa.list_(pa.float32()), nullable=False),
+    ]
+)
 PREDICTIONS = pa.schema(
     [
         pa.field(c.EXAMPLE, pa.int32(), nullable=False),

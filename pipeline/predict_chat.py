@@ -28,7 +28,7 @@ def main(
     examples = tables.read_table(paths.prepared(dataset) / "examples.parquet", tables.EXAMPLES)
     candidates, candidates_hash = predictions.held_out_candidates(dataset)
     model = ChatModel(chat_model, config, cache_folder())
-    questions = predictions.questions(examples, candidates, shuffled=params.inference.shuffled_histories)
+    questions = predictions.questions(examples, candidates, shuffled=params.inference.shuffled_histories == "all")
     for order, asked in questions.items():
         frame, note = predict_chat(model, config.max_draws, *asked, labels, words)
         facts = predictions.PredictionFacts(

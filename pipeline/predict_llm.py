@@ -7,7 +7,7 @@ Run by the stages ``predict_llm`` and ``predict_text``:
 from __future__ import annotations
 
 import logging
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from llara_core.config import load_params
 from llara_core.prompts.rendering import Words
 from pipeline.stage import run
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def main(
     dataset: str,
@@ -25,7 +28,7 @@ def main(
     recommender: Annotated[str | None, typer.Option(help="Whose item embeddings it was tuned on.")] = None,
 ) -> None:
     """Predict validation and test of DATASET with the tuned SYSTEM, by every way of answering that its objective has."""
-    from llara_core.inference.predict import predict_orders
+    from llara_core.inference.predict import predict_orders, shown_scores
     from llara_core.llm.session import load_tuned
 
     params = load_params()
@@ -36,10 +39,16 @@ def main(
     labels = tables.read_table(prepared / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
     examples = tables.read_table(prepared / "examples.parquet", tables.EXAMPLES)
     candidates, candidates_hash = predictions.held_out_candidates(dataset)
-    embeddings = paths.item_embeddings(dataset, paths.recommender_cell(recommender, seed)) if recommender else None
+    rec_cell = paths.recommender_cell(recommender, seed) if recommender else None
+    embeddings = paths.item_embeddings(dataset, rec_cell) if rec_cell else None
     model, encoder, adapter = load_tuned(paths.adapter(dataset, cell), paths.LLM, params.llm, embeddings, len(labels))
+
+    def scores_of(order: predictions.Order) -> pd.DataFrame:
+        file = paths.predictions(dataset, str(rec_cell)) / predictions.file_name("score", order)
+        return shown_scores(predictions.read_predictions(file)[0], adapter.ablation.recommender_scores, seed, order)
+
     for order, mode, frame in predict_orders(
-        model, encoder, adapter.objective, adapter.prompt, examples, candidates, labels, words, params.inference
+        model, encoder, adapter.objective, adapter.prompt, examples, candidates, labels, words, params.inference, scores_of
     ):
         facts = predictions.PredictionFacts(
             dataset=dataset,

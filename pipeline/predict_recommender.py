@@ -28,7 +28,7 @@ def main(
     examples = tables.read_table(paths.prepared(dataset) / "examples.parquet", tables.EXAMPLES)
     candidates, candidates_hash = predictions.held_out_candidates(dataset)
 
-    shuffled = load_params().inference.shuffled_histories
+    shuffled = load_params().inference.shuffled_histories != "none"
     for order, asked in predictions.questions(examples, candidates, shuffled=shuffled).items():
         frame = predictions.predict(model, *asked)
         facts = predictions.PredictionFacts(

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from llara_core import paths
 from llara_core.config import load_params
 from pipeline.stage import run
-
-if TYPE_CHECKING:
-    from llara_core.recommenders.base import SequenceRecommender
 
 logger = logging.getLogger(__name__)
 
@@ -25,28 +20,16 @@ def main(
     seed: Annotated[int, typer.Argument(help="training seed", min=0)],
 ) -> None:
     """Train RECOMMENDER on DATASET once per L2 coefficient and keep the one best on validation in data/recommenders/."""
-    from llara_core import columns as c
     from llara_core import tables
     from llara_core.curves import write_curves
-    from llara_core.recommenders import checkpoints, models, morec, training
+    from llara_core.recommenders import building, checkpoints, training
 
     params = load_params()
     config, max_history_len = params.recommenders, params.dataset(dataset).max_history_len
     prepared = paths.prepared(dataset)
     interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
     items = tables.read_table(prepared / "items.parquet", tables.ITEMS)
-    arguments = models.model_arguments(recommender, config, len(items), max_history_len)
-    build: Callable[[], SequenceRecommender] = partial(models.build, recommender, arguments)
-    if recommender == "morec":
-        from llara_core.llm.fetching import fetch_encoder
-        from llara_core.recommenders.text_encoder import TextEncoder
-
-        source = fetch_encoder(config.morec.encoder, config.morec.revision, paths.scratch() / "encoders")
-        encoder = TextEncoder(source, items[c.LABEL].tolist())
-        logger.info("%s: %d titles, %d dimensions", config.morec.encoder, len(items), encoder.dim)
-        arguments["text_dim"] = encoder.dim
-        build = partial(morec.from_titles, arguments, encoder, config)
-
+    build, arguments = building.builder(recommender, config, items, max_history_len, paths.scratch() / "encoders")
     results = training.search_l2(
         build,
         training.training_sequences(interactions),

@@ -31,8 +31,10 @@ def main(
     words = Words(params.dataset(dataset).noun, params.dataset(dataset).verb)
     cell = paths.llm_cell(system, recommender, seed)
     labels = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
-    data, data_hash = load_training_data(dataset, labels, words)
-    embeddings = paths.item_embeddings(dataset, paths.recommender_cell(recommender, seed)) if recommender else None
+    rec_cell = paths.recommender_cell(recommender, seed) if recommender else None
+    embeddings = paths.item_embeddings(dataset, rec_cell) if rec_cell else None
+    scores = paths.training_scores(dataset, rec_cell) if rec_cell and config.prompt.recommender_scores else None
+    data, data_hash = load_training_data(dataset, labels, words, scores, config.ablation.recommender_scores, seed)
     item_vectors, embeddings_hash = item_vectors_for(
         config.prompt.representation, config.ablation, embeddings, len(labels), seed
     )

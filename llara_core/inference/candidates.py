@@ -65,7 +65,7 @@ def answer_queries(
     texts = [""] * len(queries)
     with tqdm(total=len(queries), desc="answer", unit="query") as progress:
         for rows in batches([len(ids) for ids in prompt_ids], batch_size):
-            batch = encoder.pad([prompt_ids[row] for row in rows], [queries[row].prompt.slot_items for row in rows])
+            batch = encoder.pad([prompt_ids[row] for row in rows], [queries[row].prompt for row in rows])
             branches = [[encoder.answer_ids(answer) for answer in queries[row].answers] for row in rows]
             prefix = read_prompts(model, batch)
             logprobs = branch_logprobs(model, prefix, branches)
@@ -105,7 +105,7 @@ def read_prompts(model: HybridLM, batch: Batch) -> Prefix:
     ids, mask = batch.input_ids.to(device), batch.attention_mask.to(device)
     cache = DynamicCache(config=model.causal_lm.config)
     output = model.causal_lm.model(
-        inputs_embeds=model.embed(ids, batch.slot_items.to(device)),
+        inputs_embeds=model.embed(ids, batch.slot_items.to(device), batch.slot_scores.to(device)),
         attention_mask=mask,
         position_ids=positions(mask),
         past_key_values=cache,

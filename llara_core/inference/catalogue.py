@@ -44,7 +44,7 @@ class HeadScorer:
     ) -> None:
         if model.head is None:
             raise ModelError("this adapter has no catalogue head; tune it with tune.objective next_item")
-        self._model, self._head, self._encoder = model, model.head, encoder
+        self._model, self._n_items, self._encoder = model, len(model.head.items), encoder
         self._labels, self._words, self._config, self._batch_size = labels, words, config, batch_size
 
     @torch.inference_mode()
@@ -53,14 +53,14 @@ class HeadScorer:
         prompts = [history_prompt(history, self._labels, self._words, self._config) for history in histories]
         ids = [self._encoder.prompt_ids(prompt) for prompt in prompts]
         device = self._model.device
-        scores = np.empty((len(histories), len(self._head.items)), dtype=np.float32)
+        scores = np.empty((len(histories), self._n_items), dtype=np.float32)
         with tqdm(total=len(histories), desc="score catalogue", unit="history") as progress:
             for rows in batches([len(row) for row in ids], self._batch_size):
-                batch = self._encoder.pad([ids[row] for row in rows], [prompts[row].slot_items for row in rows])
+                batch = self._encoder.pad([ids[row] for row in rows], [prompts[row] for row in rows])
                 hidden = self._model.hidden_states(
                     batch.input_ids.to(device), batch.attention_mask.to(device), batch.slot_items.to(device)
                 )
-                scores[rows] = self._head(hidden[torch.arange(len(rows)), self._last_slots(batch)]).cpu().numpy()
+                scores[rows] = self._model.item_logits(hidden[torch.arange(len(rows)), self._last_slots(batch)]).cpu().numpy()
                 progress.update(len(rows))
         return scores
 

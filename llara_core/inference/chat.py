@@ -39,7 +39,9 @@ SYSTEM_MESSAGE = (
     "You recommend items. Answer with the name of exactly one of the candidates, written exactly as it is listed, "
     "and with nothing else."
 )
-PROMPT = PromptConfig(representation="title", templates="sampled", chat_template=False)
+PROMPT = PromptConfig(
+    slot="after", recommender_scores=False, text_dim=0, representation="title", templates="sampled", chat_template=False
+)
 
 _MIN_SECRET_LEN = 8  # characters; what is shorter stands in for a key where none is needed
 _REFUSAL_CODES = ("content_filter", "content_policy_violation")  # of HTTP 400: the prompt was not let through to the model

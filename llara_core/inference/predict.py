@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import pandas as pd
 
 from llara_core import columns as c
-from llara_core.config import InferenceConfig, Objective, PromptConfig
+from llara_core.config import InferenceConfig, Objective, PromptConfig, ScoreSource
+from llara_core.errors import DataError
 from llara_core.evaluation.parsing import parse_answer
 from llara_core.inference.candidates import answer_queries
 from llara_core.inference.catalogue import HeadScorer
@@ -16,6 +18,27 @@ from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.predictions import Order, from_choices, from_scores, predict, questions
 from llara_core.prompts.rendering import Words
+from llara_core.ranking import shuffled_scores, standardised
+
+ScoresOf = Callable[[Order], pd.DataFrame]
+
+
+def shown_scores(frame: pd.DataFrame, source: ScoreSource, seed: int, order: Order) -> pd.DataFrame:
+    """A recommender's predictions as the standardised scores that behaviour tokens carry.
+
+    Args:
+        frame: rows of :data:`tables.PREDICTIONS` of the recommender under the system.
+        source: in training; scores shuffled there are shuffled here.
+        seed: training seed.
+        order: of the histories.
+
+    Returns:
+        Columns example_id, draw and scores.
+    """
+    scores = standardised(np.stack(frame[c.SCORES].to_list()))
+    if source == "shuffled":
+        scores = shuffled_scores(scores, seed, f"held out, {order}")
+    return frame[[c.EXAMPLE, c.DRAW]].assign(**{c.SCORES: list(scores)})
 
 
 def predict_orders(
@@ -28,11 +51,14 @@ def predict_orders(
     labels: list[str],
     words: Words,
     config: InferenceConfig,
+    scores_of: ScoresOf | None = None,
 ) -> Iterator[tuple[Order, str, pd.DataFrame]]:
-    """The tables of :func:`predict_cell` as (order of the histories, mode, table), with ``config.shuffled_histories`` for both
-    orders."""
-    for order, asked in questions(examples, candidates, shuffled=config.shuffled_histories).items():
-        for mode, frame in predict_cell(model, encoder, objective, prompt, *asked, labels, words, config).items():
+    """The tables of :func:`predict_cell` as (order of the histories, mode, table), for both orders where
+    ``config.shuffled_histories`` asks this kind of system for both."""
+    shuffled = config.shuffled_histories == "all" or (config.shuffled_histories == "catalogue" and objective == "next_item")
+    for order, asked in questions(examples, candidates, shuffled=shuffled).items():
+        scores = scores_of(order) if scores_of is not None and prompt.recommender_scores else None
+        for mode, frame in predict_cell(model, encoder, objective, prompt, *asked, labels, words, config, scores).items():
             yield order, mode, frame
 
 
@@ -46,6 +72,7 @@ def predict_cell(
     labels: list[str],
     words: Words,
     config: InferenceConfig,
+    scores: pd.DataFrame | None,
 ) -> dict[str, pd.DataFrame]:
     """Predictions tables by mode.
 
@@ -59,10 +86,14 @@ def predict_cell(
         labels: of all items.
         words: the dataset's words.
         config: batch size, draws and length limit.
+        scores: of :func:`shown_scores`, for prompts that show them.
 
     Returns:
         ``next_item``: ``score``, by the head, for all draws. ``generative``: ``generate``, ``constrained`` and ``score``, for
         the first ``config.max_draws`` draws.
+
+    Raises:
+        DataError: a candidate set that is asked has no scores to be shown.
     """
     labels = encoder.safe_labels(labels)
     if objective == "next_item":
@@ -70,6 +101,14 @@ def predict_cell(
         return {"score": predict(scorer, examples, candidates)}
     asked = candidates[candidates[c.DRAW] < config.max_draws].reset_index(drop=True)
     rows = asked.merge(examples[[c.EXAMPLE, c.HISTORY]], on=c.EXAMPLE, how="left", validate="many_to_one")
+    if prompt.recommender_scores:
+        if scores is None:
+            raise DataError("the prompts show the recommender's scores, but none are given; name the recommender")
+        rows = rows.merge(scores, on=[c.EXAMPLE, c.DRAW], how="left", validate="one_to_one")
+        if (missing := rows[c.SCORES].isna()).any():
+            raise DataError(
+                f"the recommender scored no candidate set of example {rows.loc[missing, c.EXAMPLE].iloc[0]}; run `dvc repro`"
+            )
     queries = ranking_queries(rows, labels, words, prompt)
     answers = answer_queries(model, encoder, queries, batch_size=config.batch_size, max_new_tokens=config.max_new_tokens)
     parsed = [parse_answer(text, query.answers) for text, query in zip(answers.texts, queries, strict=True)]

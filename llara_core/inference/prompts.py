@@ -30,19 +30,30 @@ def ranking_queries(rows: pd.DataFrame, labels: Sequence[str], words: Words, con
     """One query per row.
 
     Args:
-        rows: with the columns example_id, draw, history and candidates.
+        rows: with the columns example_id, draw, history, candidates and, for prompts that show them, the recommender's
+            standardised scores.
         labels: of all items.
         words: the dataset's words.
-        config: representation and choice of wording.
+        config: what a prompt shows, and the choice of wording.
     """
     representation = config.representation
+    scores = rows[c.SCORES] if config.recommender_scores else [None] * len(rows)
     return [
         Query(
-            render_ranking(history, items, labels, words, representation, _template(config, "generative", example, draw)),
+            render_ranking(
+                history,
+                items,
+                labels,
+                words,
+                representation,
+                _template(config, "generative", example, draw),
+                slot=config.slot,
+                scores=shown,
+            ),
             tuple(answer_text(item, labels, representation) for item in items),
         )
-        for example, draw, history, items in zip(
-            rows[c.EXAMPLE], rows[c.DRAW], rows[c.HISTORY], rows[c.CANDIDATES], strict=True
+        for example, draw, history, items, shown in zip(
+            rows[c.EXAMPLE], rows[c.DRAW], rows[c.HISTORY], rows[c.CANDIDATES], scores, strict=True
         )
     ]
 
@@ -50,7 +61,8 @@ def ranking_queries(rows: pd.DataFrame, labels: Sequence[str], words: Words, con
 def history_prompt(history: History, labels: Sequence[str], words: Words, config: PromptConfig) -> Prompt:
     """The prompt of the catalogue head; its wording depends on the items of the history alone, and not on their order."""
     items = [int(item) for item in history]
-    return render_history(items, labels, words, config.representation, _template(config, "next_item", *sorted(items)))
+    template = _template(config, "next_item", *sorted(items))
+    return render_history(items, labels, words, config.representation, template, slot=config.slot)
 
 
 def _template(config: PromptConfig, objective: str, *names: int) -> int:

@@ -14,10 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from llara_core import tables
-from llara_core.config import AblationConfig, LoraSection, Objective, PromptConfig
+from llara_core.config import AblationConfig, Objective, PromptConfig, SystemConfig
 from llara_core.errors import ModelError
 from llara_core.llm.encoding import PromptEncoder
-from llara_core.llm.hybrid import HybridLM, NextItemHead
+from llara_core.llm.hybrid import HybridLM, NextItemHead, seed_part
 
 LORA_FOLDER = "lora"
 LORA_FILE = f"{LORA_FOLDER}/adapter_model.safetensors"
@@ -63,37 +63,57 @@ class AdapterFacts(BaseModel):
 def build_model(
     base: Any,
     encoder: PromptEncoder,
+    config: SystemConfig,
     item_vectors: torch.Tensor | None,
-    lora: LoraSection,
     *,
     head_vectors: torch.Tensor | None,
+    item_texts: torch.Tensor | None = None,
+    seed: int = 0,
 ) -> HybridLM:
     """A trainable model around a frozen base model.
 
     Args:
         base: the ``*ForCausalLM``; LoRA is added to all of its linear layers but the vocabulary head.
         encoder: whose slot tokens the model fills.
+        config: LoRA, what the prompts show, and what is trained beside the answers.
         item_vectors: ``(n_items, D_rec)`` float32; None for prompts without behaviour tokens.
-        lora: rank, alpha and dropout.
         head_vectors: ``(n_items, D_rec)`` initial item table of the ``next_item`` objective's head; None for no head.
+        item_texts: ``(n_items, D_text)`` float32, encoded titles of compact items; None for the others.
+        seed: of the initial values.
     """
+    lora = config.lora
+    seed_part(seed, "lora")
     peft_model = _with_lora(
         base,
         LoraConfig(
             r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules="all-linear", task_type="CAUSAL_LM"
         ),
     )
-    head = None if head_vectors is None else NextItemHead(head_vectors, base.config.hidden_size)
-    return _hybrid(peft_model, item_vectors, encoder, head).to(base.device)
+    compact = config.prompt.representation == "compact"
+    dropout = config.tune.feature_dropout if compact else 0.0
+    d_text = 0 if item_texts is None else item_texts.shape[1]
+    head = None
+    if head_vectors is not None:
+        seed_part(seed, "head")
+        head = NextItemHead(head_vectors, base.config.hidden_size, d_text=d_text, dropout=dropout)
+    return HybridLM(
+        peft_model,
+        item_vectors,
+        behavior_id=encoder.behavior_id,
+        placeholder_id=encoder.placeholder_id,
+        item_texts=item_texts,
+        shows_scores=config.prompt.recommender_scores,
+        ranking_weight=config.tune.ranking_weight,
+        head=head,
+        feature_dropout=dropout,
+        seed=seed,
+    ).to(base.device)
 
 
 def untuned_model(base: Any, encoder: PromptEncoder) -> HybridLM:
     """The base model as it is, for prompts without slots, in evaluation mode."""
-    return _hybrid(base, None, encoder, None).to(base.device).eval()
-
-
-def _hybrid(llm: Any, item_vectors: torch.Tensor | None, encoder: PromptEncoder, head: NextItemHead | None) -> HybridLM:
-    return HybridLM(llm, item_vectors, behavior_id=encoder.behavior_id, placeholder_id=encoder.placeholder_id, head=head)
+    untuned = HybridLM(base, None, behavior_id=encoder.behavior_id, placeholder_id=encoder.placeholder_id)
+    return untuned.to(base.device).eval()
 
 
 def trained_tensors(model: HybridLM) -> dict[str, torch.Tensor]:
@@ -102,7 +122,7 @@ def trained_tensors(model: HybridLM) -> dict[str, torch.Tensor]:
 
 
 def module_tensors(model: HybridLM) -> dict[str, torch.Tensor]:
-    """Everything outside the language model: projector, placeholder and, where there is one, the head."""
+    """Everything outside the language model: projector, placeholder and, where there are, scores, head and encoded titles."""
     return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("llm.")}
 
 
@@ -170,10 +190,21 @@ def load_adapter(
     _check_names(folder / LORA_FILE, lora, get_peft_model_state_dict(peft_model, save_embedding_layers=False))
     set_peft_model_state_dict(peft_model, lora)
     modules = _read_tensors(folder / MODULES_FILE)
-    head = None
+    item_texts, head = modules.get("item_texts"), None
     if facts.has_head and "head.items" in modules:
-        head = NextItemHead(torch.ones_like(modules["head.items"]), base.config.hidden_size)
-    model = _hybrid(peft_model, item_vectors, encoder, head)
+        d_text = 0 if item_texts is None else item_texts.shape[1]
+        head = NextItemHead(torch.ones_like(modules["head.items"]), base.config.hidden_size, d_text=d_text)
+    # What only training needs, the listwise read-out, stays behind.
+    modules = {name: tensor for name, tensor in modules.items() if not name.startswith("readout.")}
+    model = HybridLM(
+        peft_model,
+        item_vectors,
+        behavior_id=encoder.behavior_id,
+        placeholder_id=encoder.placeholder_id,
+        item_texts=item_texts,
+        shows_scores=facts.prompt.recommender_scores,
+        head=head,
+    )
     _check_names(folder / MODULES_FILE, modules, module_tensors(model))
     model.load_state_dict(modules, strict=False)
     return model.to(base.device).eval(), facts

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import AddedToken, PreTrainedTokenizerBase
 
 from llara_core.errors import ModelError
 from llara_core.prompts.rendering import SLOT_TOKENS, Prompt, neutralise
@@ -23,11 +23,13 @@ class Batch:
         input_ids: ``(B, L)`` int64.
         attention_mask: ``(B, L)`` int64, 0 at padding.
         slot_items: ``(S,)`` int64, the item of every slot, row by row; ``S`` is the number of slots in the batch.
+        slot_scores: ``(S,)`` float32, the recommender's score in every slot.
     """
 
     input_ids: torch.Tensor
     attention_mask: torch.Tensor
     slot_items: torch.Tensor
+    slot_scores: torch.Tensor
 
 
 class PromptEncoder:
@@ -44,7 +46,9 @@ class PromptEncoder:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, chat_template: bool) -> None:
         if tokenizer.eos_token_id is None:
             raise ModelError("the tokenizer has no end-of-sequence token, so no answer could ever end; use another model")
-        tokenizer.add_special_tokens({"additional_special_tokens": list(SLOT_TOKENS)})
+        # A space before a slot belongs to the slot: the list of items costs no token for it.
+        tokens = [AddedToken(token, lstrip=True, normalized=False, special=True) for token in SLOT_TOKENS]
+        tokenizer.add_special_tokens({"additional_special_tokens": tokens})
         self.tokenizer = tokenizer
         self.behavior_id, self.placeholder_id = tokenizer.convert_tokens_to_ids(list(SLOT_TOKENS))
         self.eos_id: int = tokenizer.eos_token_id
@@ -80,13 +84,23 @@ class PromptEncoder:
             )
         return ids
 
+    def title_ids(self, label: str) -> list[int]:
+        """Token ids of a title that stands alone."""
+        ids: list[int] = self.tokenizer(label, add_special_tokens=False)["input_ids"]
+        return ids
+
     def decode(self, token_ids: Sequence[int]) -> str:
         """Generated text without special tokens."""
         text: str = self.tokenizer.decode(token_ids, skip_special_tokens=True)
         return text.strip()
 
-    def pad(self, rows: Sequence[Sequence[int]], slot_items: Sequence[Sequence[int]]) -> Batch:
-        """Left-pad rows of token ids, so that every prompt ends at the position from which its answer continues."""
+    def pad(self, rows: Sequence[Sequence[int]], prompts: Sequence[Prompt]) -> Batch:
+        """Left-pad rows, so that every prompt ends at the position from which its answer continues.
+
+        Args:
+            rows: token ids of the prompts, with or without their answers.
+            prompts: which fill the rows' slots.
+        """
         length = max(map(len, rows))
         # Padding is masked, so any id will do; a tokenizer's pad token may lie beyond the model's vocabulary.
         input_ids = torch.full((len(rows), length), self.eos_id, dtype=torch.long)
@@ -94,7 +108,12 @@ class PromptEncoder:
         for index, row in enumerate(rows):
             input_ids[index, length - len(row) :] = torch.tensor(row)
             mask[index, length - len(row) :] = 1
-        return Batch(input_ids, mask, torch.tensor([item for row in slot_items for item in row], dtype=torch.long))
+        return Batch(
+            input_ids,
+            mask,
+            torch.tensor([item for prompt in prompts for item in prompt.slot_items], dtype=torch.long),
+            torch.tensor([score for prompt in prompts for score in prompt.slot_scores], dtype=torch.float32),
+        )
 
     def _answer_ids(self, text: str) -> tuple[int, ...]:
         # Encoded behind an anchor, since SentencePiece tokenizers put a word boundary before a text that stands alone.

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from llara_core import seeding
+from llara_core.errors import ModelError
 from llara_core.llm.projector import Projector
 
 
@@ -16,19 +18,27 @@ class NextItemHead(nn.Module):
 
     Not part of the paper. LayerNorm and a linear map lead into the recommender's space, where the item table (initialised from
     the recommender's, brought to unit scale) scores every item. Adam moves every weight by about the learning rate: a table in
-    the recommender's own scale, some 0.05, would be forgotten within a hundred steps.
+    the recommender's own scale, some 0.05, would be forgotten within a hundred steps. Where items have encoded titles, a linear
+    map of these, which starts at zero, adds to the table.
 
     Args:
         item_vectors: ``(n_items, d_rec)`` float32, the table's initial values.
         d_llm: width of the hidden states.
+        d_text: dimensions of encoded titles; 0 for none.
+        dropout: on the hidden states and on the encoded titles.
     """
 
-    def __init__(self, item_vectors: torch.Tensor, d_llm: int) -> None:
+    def __init__(self, item_vectors: torch.Tensor, d_llm: int, *, d_text: int = 0, dropout: float = 0.0) -> None:
         super().__init__()
+        d_rec = item_vectors.shape[1]
         self.norm = nn.LayerNorm(d_llm)
-        self.linear = nn.Linear(d_llm, item_vectors.shape[1])
+        self.linear = nn.Linear(d_llm, d_rec)
         self.items = nn.Parameter(item_vectors / item_vectors.pow(2).mean().sqrt())
         self.bias = nn.Parameter(torch.zeros(len(item_vectors)))
+        self.dropout = nn.Dropout(dropout)
+        self.texts = nn.Linear(d_text, d_rec, bias=False) if d_text else None
+        if self.texts is not None:
+            nn.init.zeros_(self.texts.weight)
 
     @torch.no_grad()
     def set_prior(self, item_counts: torch.Tensor) -> None:
@@ -40,11 +50,28 @@ class NextItemHead(nn.Module):
         smoothed = item_counts.to(self.bias) + 1
         self.bias.copy_((smoothed / smoothed.sum()).log())
 
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+    def forward(self, hidden: torch.Tensor, item_texts: torch.Tensor | None = None) -> torch.Tensor:
         # In float32 throughout: a softmax over thousands of items loses its tail in bfloat16.
         with torch.autocast(hidden.device.type, enabled=False):
-            query = self.linear(self.norm(hidden.float()))
-            return F.linear(query * query.shape[-1] ** -0.5, self.items, self.bias)
+            query = self.linear(self.norm(self.dropout(hidden.float())))
+            items = self.items
+            if self.texts is not None and item_texts is not None:
+                items = items + self.texts(self.dropout(item_texts))
+            return F.linear(query * query.shape[-1] ** -0.5, items, self.bias)
+
+
+class RankingReadout(nn.Module):
+    """One logit per candidate from the hidden state at its slot, ``(..., d_llm) -> (...)``; not part of the paper."""
+
+    def __init__(self, d_llm: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(d_llm)
+        self.linear = nn.Linear(d_llm, 1)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(hidden.device.type, enabled=False):
+            logits: torch.Tensor = self.linear(self.norm(hidden.float())).squeeze(-1)
+            return logits
 
 
 class HybridLM(nn.Module):
@@ -56,11 +83,17 @@ class HybridLM(nn.Module):
             tokens, and then there is no projector.
         behavior_id: token id of behaviour slots.
         placeholder_id: token id of placeholder slots.
+        item_texts: ``(n_items, d_text)`` float32, encoded titles that are projected with the vectors (compact items), or None.
+        shows_scores: behaviour tokens carry the recommender's score.
+        ranking_weight: of a listwise loss over the candidates, read out at their slots; 0 for none.
         head: catalogue head of the ``next_item`` objective, or None.
+        feature_dropout: on what compact items are projected from.
+        seed: of the initial values. Each part has a random stream of its own, so that systems which share a part start alike.
     """
 
     llm: Any
     item_vectors: torch.Tensor | None
+    item_texts: torch.Tensor | None
     accepts_loss_kwargs = True  # tells transformers' Trainer to count the labels of a step and to pass `num_items_in_batch`
 
     def __init__(
@@ -70,16 +103,33 @@ class HybridLM(nn.Module):
         *,
         behavior_id: int,
         placeholder_id: int,
+        item_texts: torch.Tensor | None = None,
+        shows_scores: bool = False,
+        ranking_weight: float = 0.0,
         head: NextItemHead | None = None,
+        feature_dropout: float = 0.0,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.llm = llm
         self.behavior_id, self.placeholder_id = behavior_id, placeholder_id
         tokens = llm.get_input_embeddings().weight
+        d_llm = tokens.shape[1]
         rms = tokens.detach().float().pow(2).mean().sqrt().item()
+        if item_texts is not None and item_vectors is not None:
+            # Of unit scale like the encoded titles, so that neither drowns the other in the projector.
+            item_vectors = torch.cat([item_vectors / item_vectors.pow(2).mean().sqrt(), item_texts], dim=1)
         self.register_buffer("item_vectors", item_vectors, persistent=False)
-        self.projector = None if item_vectors is None else Projector(item_vectors, tokens.shape[1], rms)
-        self.placeholder = nn.Parameter(torch.randn(tokens.shape[1]) * rms)
+        self.register_buffer("item_texts", item_texts)
+        seed_part(seed, "projector")
+        self.projector = None if item_vectors is None else Projector(item_vectors, d_llm, rms, dropout=feature_dropout)
+        seed_part(seed, "placeholder")
+        self.placeholder = nn.Parameter(torch.randn(d_llm) * rms)
+        seed_part(seed, "score direction")
+        self.score_direction = nn.Parameter(torch.randn(d_llm) * rms) if shows_scores else None
+        seed_part(seed, "readout")
+        self.readout = RankingReadout(d_llm) if ranking_weight else None
+        self.ranking_weight = ranking_weight
         self.head = head
 
     @property
@@ -91,12 +141,13 @@ class HybridLM(nn.Module):
         """The ``*ForCausalLM`` itself, its linear layers carrying LoRA."""
         return self.llm.get_base_model() if hasattr(self.llm, "get_base_model") else self.llm
 
-    def embed(self, input_ids: torch.Tensor, slot_items: torch.Tensor) -> torch.Tensor:
+    def embed(self, input_ids: torch.Tensor, slot_items: torch.Tensor, slot_scores: torch.Tensor | None = None) -> torch.Tensor:
         """Token embeddings with every slot filled.
 
         Args:
             input_ids: ``(B, L)`` int64.
             slot_items: ``(S,)`` int64, item of every slot in row-major order of ``input_ids``.
+            slot_scores: ``(S,)`` float32, the recommender's standardised score of that item; None: 0 everywhere.
 
         Returns:
             ``(B, L, D_llm)`` in the dtype of the LLM's embeddings.
@@ -107,19 +158,39 @@ class HybridLM(nn.Module):
         embeddings: torch.Tensor = self.llm.get_input_embeddings()(input_ids.masked_fill(slots, 0))
         filled = self.placeholder.expand(len(slot_items), -1)  # [S, D_llm]
         if self.projector is not None and self.item_vectors is not None:
-            filled = torch.where(behavior[slots].unsqueeze(-1), self.projector(self.item_vectors[slot_items]), filled)
+            tokens = self.projector(self.item_vectors[slot_items])
+            if self.score_direction is not None and slot_scores is not None:
+                tokens = tokens + slot_scores.unsqueeze(-1) * self.score_direction
+            filled = torch.where(behavior[slots].unsqueeze(-1), tokens, filled)
         return embeddings.masked_scatter(slots.unsqueeze(-1), filled.to(embeddings.dtype))
 
-    def hidden_states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, slot_items: torch.Tensor) -> torch.Tensor:
+    def hidden_states(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        slot_items: torch.Tensor,
+        slot_scores: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Final hidden states ``(B, L, D_llm)``, before the vocabulary head."""
         output = self.causal_lm.model(
-            inputs_embeds=self.embed(input_ids, slot_items),
+            inputs_embeds=self.embed(input_ids, slot_items, slot_scores),
             attention_mask=attention_mask,
             position_ids=positions(attention_mask),
             use_cache=False,
         )
         hidden: torch.Tensor = output.last_hidden_state
         return hidden
+
+    def item_logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """The head's logits ``(..., n_items)`` in float32.
+
+        Raises:
+            ModelError: there is no head.
+        """
+        if self.head is None:
+            raise ModelError("this adapter has no catalogue head; tune it with tune.objective next_item")
+        logits: torch.Tensor = self.head(hidden, self.item_texts)
+        return logits
 
     def token_logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Vocabulary logits ``(..., V)`` in float32, for just the hidden states given."""
@@ -131,9 +202,12 @@ class HybridLM(nn.Module):
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         slot_items: torch.Tensor,
+        slot_scores: torch.Tensor,
         labels: torch.Tensor,
         *,
         next_item: bool,
+        candidate_slots: torch.Tensor | None = None,
+        target_places: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> dict[str, torch.Tensor]:
         """Training loss of one micro-batch.
@@ -141,25 +215,35 @@ class HybridLM(nn.Module):
         Args:
             input_ids: ``(B, L)``, prompts (with their answers in the generative objective).
             attention_mask: ``(B, L)``.
-            slot_items: ``(S,)``.
+            slot_items, slot_scores: ``(S,)``.
             labels: ``(B, L)`` int64: what the position predicts, -100 where nothing; token ids (equations 7 and 8) or, with
                 ``next_item``, item ids at slots.
             next_item: which of the two objectives the batch serves.
+            candidate_slots: ``(B, C)`` int64, which of the ``S`` slots are the candidates; for the listwise loss.
+            target_places: ``(B,)`` int64, the target's place among them.
             num_items_in_batch: predicting positions of the whole optimiser step, over all of its micro-batches and devices,
                 which transformers' ``Trainer`` counts in the labels; None: those of this micro-batch.
 
         Returns:
-            ``{"loss": scalar}``, the sum over the predicting positions divided by ``num_items_in_batch``. Answers differ in
-            length; a mean per micro-batch would weigh a position by the company that it happens to keep.
+            ``{"loss": scalar}``, the sum over the predicting positions (and of the weighted listwise loss over the rows),
+            divided by ``num_items_in_batch``. Answers differ in length; a mean per micro-batch would weigh a position by the
+            company that it happens to keep.
         """
-        hidden = self.hidden_states(input_ids, attention_mask, slot_items)
+        hidden = self.hidden_states(input_ids, attention_mask, slot_items, slot_scores)
         predicting = labels != -100
         # Logits at the predicting positions only: full-vocabulary logits everywhere cost about as much as the LLM itself.
-        states = hidden[predicting]
-        logits = self.head(states) if next_item and self.head is not None else self.token_logits(states)
-        wanted = labels[predicting]
-        loss = F.cross_entropy(logits, wanted, reduction="sum")
+        states, wanted = hidden[predicting], labels[predicting]
+        loss = F.cross_entropy(self.item_logits(states) if next_item else self.token_logits(states), wanted, reduction="sum")
+        if self.readout is not None and candidate_slots is not None and target_places is not None:
+            slots = (input_ids == self.behavior_id) | (input_ids == self.placeholder_id)
+            ranked = self.readout(hidden[slots][candidate_slots])  # [B, C]
+            loss = loss + self.ranking_weight * F.cross_entropy(ranked, target_places, reduction="sum")
         return {"loss": loss / (wanted.numel() if num_items_in_batch is None else num_items_in_batch)}
+
+
+def seed_part(seed: int, part: str) -> None:
+    """Start the random stream that initialises one part of a model, the same in every system."""
+    seeding.seed_torch_globally(seed, "tune", part)
 
 
 def positions(attention_mask: torch.Tensor) -> torch.Tensor:

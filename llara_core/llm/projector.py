@@ -16,22 +16,24 @@ class Projector(nn.Module):
         item_vectors: ``(n_items, d_rec)`` float32, all that will ever be projected.
         d_llm: width of the LLM's token embeddings.
         token_rms: root mean square of the LLM's token embeddings.
+        dropout: on the input.
     """
 
     input_scale: torch.Tensor
 
-    def __init__(self, item_vectors: torch.Tensor, d_llm: int, token_rms: float) -> None:
+    def __init__(self, item_vectors: torch.Tensor, d_llm: int, token_rms: float, *, dropout: float = 0.0) -> None:
         super().__init__()
         d_rec = item_vectors.shape[1]
         hidden, output = nn.Linear(d_rec, d_llm), nn.Linear(d_llm, d_llm)
         self.layers = nn.Sequential(hidden, nn.GELU(), output)
+        self.dropout = nn.Dropout(dropout)
         # Recommenders differ in the scale of their embeddings by an order of magnitude; the projector sees unit scale.
         self.register_buffer("input_scale", item_vectors.pow(2).mean().rsqrt(), persistent=True)
         with torch.no_grad():
-            ratio = token_rms / self(item_vectors).pow(2).mean().sqrt()
+            ratio = token_rms / self.layers(item_vectors * self.input_scale).pow(2).mean().sqrt()
             output.weight.mul_(ratio)
             output.bias.mul_(ratio)
 
     def forward(self, item_vectors: torch.Tensor) -> torch.Tensor:
-        projected: torch.Tensor = self.layers(item_vectors * self.input_scale)
+        projected: torch.Tensor = self.layers(self.dropout(item_vectors * self.input_scale))
         return projected

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from llara_core.config import Representation
+from llara_core.config import Representation, Slot
 from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
 
 # Where a projected item embedding (<emb_s> in the paper) or the trained [PH] embedding of text-only prompts goes.
@@ -34,10 +33,14 @@ class Prompt:
     Attributes:
         text: the prompt, with one slot token per item slot.
         slot_items: item id of every slot, in order of appearance; empty in ``title`` and ``index`` prompts with candidates.
+        slot_scores: the recommender's standardised score of every slot's item, 0 where none is shown.
+        candidate_slots: places of the candidates among the slots, in candidate order; empty without candidates or slots.
     """
 
     text: str
     slot_items: tuple[int, ...]
+    slot_scores: tuple[float, ...]
+    candidate_slots: tuple[int, ...]
 
 
 def answer_text(item: int, labels: Sequence[str], representation: Representation) -> str:
@@ -45,24 +48,29 @@ def answer_text(item: int, labels: Sequence[str], representation: Representation
     return str(item) if representation == "index" else labels[item]
 
 
-def render_item(item: int, labels: Sequence[str], representation: Representation) -> str:
+def render_item(item: int, labels: Sequence[str], representation: Representation, slot: Slot = "after") -> str:
     """One item as the model reads it (paper, equation 6 for ``hybrid``).
+
+    Before its title, a behaviour token can be seen from every token of the title, which a causal model reads and later copies;
+    the paper puts it after.
 
     >>> render_item(1, ["Alien", "Titanic"], "hybrid")
     'Titanic<|behavior|>'
     >>> render_item(1, ["Alien", "Titanic"], "text")
     'Titanic<|placeholder|>'
+    >>> render_item(1, ["Alien", "Titanic"], "hybrid", "before")
+    '<|behavior|> Titanic'
     >>> [render_item(1, ["Alien", "Titanic"], representation) for representation in ("title", "behavior", "index")]
     ['Titanic', '<|behavior|>', '1']
     """
     match representation:
-        case "hybrid":
-            return labels[item] + BEHAVIOR_TOKEN
-        case "text":
-            return labels[item] + PLACEHOLDER_TOKEN
+        case "hybrid" | "text":
+            token = BEHAVIOR_TOKEN if representation == "hybrid" else PLACEHOLDER_TOKEN
+            # The space makes the title the same tokens as in the answer.
+            return f"{token} {labels[item]}" if slot == "before" else labels[item] + token
         case "title":
             return labels[item]
-        case "behavior":
+        case "behavior" | "compact":
             return BEHAVIOR_TOKEN
         case "index":
             return str(item)
@@ -75,20 +83,34 @@ def render_ranking(
     words: Words,
     representation: Representation,
     template: int,
+    *,
+    slot: Slot = "after",
+    scores: Sequence[float] | None = None,
 ) -> Prompt:
-    """The paper's prompt: history and candidates, to be answered with one candidate's name."""
-    return _render(RANKING_TEMPLATES[template], {"history": history, "candidates": candidates}, labels, words, representation)
+    """The paper's prompt: history and candidates, to be answered with one candidate's name.
+
+    Args:
+        scores: of the candidates, for their behaviour tokens; None shows none.
+    """
+    items = {"history": history, "candidates": candidates}
+    return _render(RANKING_TEMPLATES[template], items, labels, words, representation, slot, scores=scores)
 
 
 def render_history(
-    history: Sequence[int], labels: Sequence[str], words: Words, representation: Representation, template: int
+    history: Sequence[int],
+    labels: Sequence[str],
+    words: Words,
+    representation: Representation,
+    template: int,
+    *,
+    slot: Slot = "after",
 ) -> Prompt:
     """The prompt of the ``next_item`` objective: the history alone, a prediction being read at every item's slot.
 
     Bare titles and item numbers have no slot of their own; here a placeholder, which says nothing about the item, follows each.
     """
-    slot = PLACEHOLDER_TOKEN if representation in _WITHOUT_SLOT else ""
-    return _render(HISTORY_TEMPLATES[template], {"history": history}, labels, words, representation, added_slot=slot)
+    added = PLACEHOLDER_TOKEN if representation in _WITHOUT_SLOT else ""
+    return _render(HISTORY_TEMPLATES[template], {"history": history}, labels, words, representation, slot, added_slot=added)
 
 
 def neutralise(label: str, special_tokens: Sequence[str]) -> str:
@@ -104,20 +126,34 @@ def neutralise(label: str, special_tokens: Sequence[str]) -> str:
 
 def _render(
     template: str,
-    items: dict[Literal["history", "candidates"], Sequence[int]],
+    items: Mapping[str, Sequence[int]],
     labels: Sequence[str],
     words: Words,
     representation: Representation,
+    slot: Slot,
+    *,
+    scores: Sequence[float] | None = None,
     added_slot: str = "",
 ) -> Prompt:
-    order = sorted(items, key=lambda field: template.index(f"{{{field}}}"))
+    separator = "" if representation == "compact" else SEPARATOR
     text = template.format(
         noun=words.noun,
         verb=words.verb,
         **{
-            field: SEPARATOR.join(render_item(item, labels, representation) + added_slot for item in listed)
+            field: separator.join(render_item(item, labels, representation, slot) + added_slot for item in listed)
             for field, listed in items.items()
         },
     )
-    has_slots = representation not in _WITHOUT_SLOT or added_slot
-    return Prompt(text, tuple(int(item) for field in order for item in items[field]) if has_slots else ())
+    if representation in _WITHOUT_SLOT and not added_slot:
+        return Prompt(text, (), (), ())
+    slot_items: list[int] = []
+    slot_scores: list[float] = []
+    candidate_slots: tuple[int, ...] = ()
+    for field in sorted(items, key=lambda field: template.index(f"{{{field}}}")):
+        if field == "candidates":
+            candidate_slots = tuple(range(len(slot_items), len(slot_items) + len(items[field])))
+        slot_items += [int(item) for item in items[field]]
+        # Placeholders stand for what is not shown, the scores included.
+        shown = scores if field == "candidates" and representation != "text" else None
+        slot_scores += [0.0] * len(items[field]) if shown is None else map(float, shown)
+    return Prompt(text, tuple(slot_items), tuple(slot_scores), candidate_slots)

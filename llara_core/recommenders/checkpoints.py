@@ -79,7 +79,7 @@ def load(folder: Path, name: str, expected_data_hash: str) -> SequenceRecommende
     Raises:
         ModelError: the folder holds another recommender, one of other data, or is damaged.
     """
-    facts = _read_facts(folder)
+    facts = read_facts(folder)
     if facts.type != name:
         raise ModelError(f"{folder}: holds a {facts.type} but {name} is wanted; name the folder of a {name}")
     if facts.data_hash != expected_data_hash:
@@ -92,17 +92,22 @@ def load(folder: Path, name: str, expected_data_hash: str) -> SequenceRecommende
     return model.eval().requires_grad_(False)
 
 
-def _run_facts(result: TrainedModel) -> dict[str, Any]:
-    return {"l2": result.l2, "best_epoch": result.best_epoch, "validation_score": result.validation_score}
+def read_facts(folder: Path) -> CheckpointFacts:
+    """What a checkpoint folder holds.
 
-
-def _read_facts(folder: Path) -> CheckpointFacts:
+    Raises:
+        ModelError: it holds no recommender.
+    """
     try:
         return CheckpointFacts.model_validate(tables.read_json(folder / CONFIG))
     except DataError as error:
         raise ModelError(str(error)) from error
     except ValidationError as error:
         raise ModelError(f"{folder / CONFIG}: describes no recommender; run `dvc repro train_recommender` again") from error
+
+
+def _run_facts(result: TrainedModel) -> dict[str, Any]:
+    return {"l2": result.l2, "best_epoch": result.best_epoch, "validation_score": result.validation_score}
 
 
 def _load_weights(model: SequenceRecommender, path: Path) -> None:

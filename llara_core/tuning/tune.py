@@ -13,11 +13,13 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from llara_core import provenance, seeding
+from llara_core import provenance
 from llara_core.config import LlmConfig, SystemConfig
 from llara_core.curves import write_curves
 from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
+from llara_core.llm.hybrid import seed_part
+from llara_core.llm.item_texts import encode_titles
 from llara_core.prompts.rendering import Words
 from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
 from llara_core.tuning.plan import Units, make_plan
@@ -68,7 +70,6 @@ def tune(
         plan = plan.assign(p_hybrid=0.0, hybrid=False)  # an ablation without a hard task has no curriculum to walk
     logger.info("%d rows, %d of them next_item, %d hybrid", len(plan), plan["next_item"].sum(), plan["hybrid"].sum())
 
-    seeding.seed_torch_globally(seed, "tune", *(name for name in cell[:3] if name is not None))
     encoder = PromptEncoder(loading.load_tokenizer(llm_folder), chat_template=config.prompt.chat_template)
     data = TrainingData(**{**vars(data), "labels": encoder.safe_labels(data.labels)})
     random_seed = seed if config.ablation.llm_weights == "random" else None
@@ -92,8 +93,14 @@ def tune(
     n_items = len(data.labels)
     head_vectors = None
     if facts.has_head:
+        seed_part(seed, "head vectors")
         head_vectors = torch.randn(n_items, head_dim) if item_vectors is None else item_vectors
-    model = adapters.build_model(base, encoder, item_vectors, config.lora, head_vectors=head_vectors)
+    item_texts = None
+    if config.prompt.representation == "compact" and config.prompt.text_dim:
+        item_texts = encode_titles(base, encoder, data.labels, config.prompt.text_dim)
+    model = adapters.build_model(
+        base, encoder, config, item_vectors, head_vectors=head_vectors, item_texts=item_texts, seed=seed
+    )
     if model.head is not None:
         items = torch.tensor([item for sequence in data.sequences for item in sequence])
         model.head.set_prior(torch.bincount(items, minlength=n_items))
@@ -101,7 +108,7 @@ def tune(
     logger.info("%s of %s parameters are trained", f"{n_trained:,}", f"{sum(p.numel() for p in model.parameters()):,}")
 
     checkpoints = scratch / "tune" / _run_key(config, llm_config, facts, data.words, hashes["data"], plan)
-    rows = PlanDataset(plan, data, encoder, config.prompt.representation)
+    rows = PlanDataset(plan, data, encoder, config.prompt)
     curves = train(model, plan, rows, encoder, config.tune, seed=seed, scratch=checkpoints)
     adapters.save_adapter(adapter_folder, model, facts)
     adapters.assert_round_trip(adapter_folder, model)

@@ -27,7 +27,14 @@ LLM = LlmConfig(model="tiny", revision=None, dtype="float32", quantization="none
 def system_config(**changes: dict[str, Any]) -> SystemConfig:
     """A small configuration; ``changes`` are laid over its sections."""
     sections: dict[str, dict[str, Any]] = {
-        "prompt": {"representation": "hybrid", "templates": "sampled", "chat_template": False},
+        "prompt": {
+            "representation": "hybrid",
+            "slot": "after",
+            "recommender_scores": False,
+            "text_dim": 4,
+            "templates": "sampled",
+            "chat_template": False,
+        },
         "lora": {"rank": 2, "alpha": 4.0, "dropout": 0.0},
         "curriculum": {"schedule": "linear", "two_stage_text_share": 0.4},
         "tune": {
@@ -43,10 +50,12 @@ def system_config(**changes: dict[str, Any]) -> SystemConfig:
             "chunk_len": 4,
             "warm_start_rows": 0,
             "mixture": 0.0,
+            "ranking_weight": 0.0,
+            "feature_dropout": 0.0,
             "gradient_checkpointing": False,
             "checkpoint_every": 2,
         },
-        "ablation": {"llm_weights": "pretrained", "item_vectors": "recommender"},
+        "ablation": {"llm_weights": "pretrained", "item_vectors": "recommender", "recommender_scores": "out_of_fold"},
     }
     for name, values in changes.items():
         sections[name] |= values
@@ -74,18 +83,28 @@ def make_base(folder: Path) -> Any:
 
 
 def make_model(
-    folder: Path, representation: str = "hybrid", *, with_head: bool = False, vectors: torch.Tensor | None = None, seed: int = 0
+    folder: Path,
+    representation: str = "hybrid",
+    *,
+    with_head: bool = False,
+    vectors: torch.Tensor | None = None,
+    texts: torch.Tensor | None = None,
+    seed: int = 0,
+    **changes: dict[str, Any],
 ) -> HybridLM:
     """An adapted model in evaluation mode whose LoRA does something (peft starts it at zero)."""
     torch.manual_seed(seed)
-    config = system_config(prompt={"representation": representation})
+    changes["prompt"] = {"representation": representation, **changes.get("prompt", {})}
+    config = system_config(**changes)
     vectors = item_vectors() if vectors is None else vectors
     model = adapters.build_model(
         make_base(folder),
         make_encoder(folder),
+        config,
         vectors if config.shows_behavior else None,
-        config.lora,
         head_vectors=vectors if with_head else None,
+        item_texts=texts,
+        seed=seed,
     )
     with torch.no_grad():
         for name, tensor in adapters.trained_tensors(model).items():
@@ -94,14 +113,14 @@ def make_model(
     return model.eval()
 
 
-def adapter_facts(model: HybridLM, representation: str = "hybrid") -> adapters.AdapterFacts:
+def adapter_facts(model: HybridLM, representation: str = "hybrid", **prompt: Any) -> adapters.AdapterFacts:
     return adapters.AdapterFacts(
         dataset="tiny",
         system="llara",
         recommender="sasrec",
         seed=0,
         objective="generative" if model.head is None else "next_item",
-        prompt=system_config(prompt={"representation": representation}).prompt,
+        prompt=system_config().prompt.model_copy(update={"representation": representation, **prompt}),
         ablation=system_config().ablation,
         has_head=model.head is not None,
         llm="llm-hash",
@@ -113,7 +132,7 @@ def adapter_facts(model: HybridLM, representation: str = "hybrid") -> adapters.A
     )
 
 
-def training_data() -> TrainingData:
+def training_data(*, with_scores: bool = False) -> TrainingData:
     """Every user walks along the same cycle of items; every other item of the catalogue is a candidate."""
     sequences = [[(start + step) % N_ITEMS for step in range(length)] for start, length in ((0, 7), (3, 5), (5, 2), (8, 9))]
     examples = [(sequence[:end], sequence[end]) for sequence in sequences for end in range(1, len(sequence))]
@@ -125,6 +144,14 @@ def training_data() -> TrainingData:
             for number, (_, target) in enumerate(examples)
             for draw in range(2)
         },
+        scores={
+            # Highest for the target, which is the first candidate.
+            (number, draw): [1.5, 0.5, -0.5 - 0.1 * draw, -1.5 + 0.1 * draw]
+            for number in range(len(examples))
+            for draw in range(2)
+        }
+        if with_scores
+        else None,
         sequences=sequences,
         labels=LABELS,
         words=WORDS,

@@ -20,7 +20,7 @@ def _mixed_batch(encoder: PromptEncoder) -> tuple[torch.Tensor, torch.Tensor]:
         render_history([8, 9], LABELS, WORDS, "index", 0),
         render_history([10, 11, 0], LABELS, WORDS, "behavior", 1),
     ]
-    batch = encoder.pad([encoder.prompt_ids(prompt) for prompt in prompts], [prompt.slot_items for prompt in prompts])
+    batch = encoder.pad([encoder.prompt_ids(prompt) for prompt in prompts], prompts)
     return batch.input_ids, batch.slot_items
 
 

@@ -127,6 +127,7 @@ def test_dvc_yaml_and_paths_agree() -> None:
     expected = {paths.raw("d"), paths.prepared("d"), paths.candidates("d"), paths.statistics("d"), paths.LLM}
     expected |= {paths.system("s")}
     expected |= {paths.recommender("d", "r-0"), paths.item_embeddings("d", "r-0")}
+    expected |= {paths.training_scores("d", "r-0")}
     expected |= {paths.adapter("d", cell) for cell in (llm, text)}
     expected |= {paths.predictions("d", cell) for cell in answering} | {paths.metrics("d", cell) for cell in answering}
     expected |= {paths.curves("d", cell) for cell in ("r-0", llm, text)}

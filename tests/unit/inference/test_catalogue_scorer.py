@@ -93,8 +93,8 @@ def test_held_out_wordings_belong_to_the_question_and_not_to_the_row_order() -> 
 def test_next_item_systems_score_all_draws_by_the_head(tiny_llama: Path, model: HybridLM) -> None:
     encoder = make_encoder(tiny_llama)
     examples, candidates = _held_out()
-    config = InferenceConfig(batch_size=2, max_draws=1, max_new_tokens=4, shuffled_histories=False)
-    by_mode = predict_cell(model, encoder, "next_item", PROMPT, examples, candidates, LABELS, WORDS, config)
+    config = InferenceConfig(batch_size=2, max_draws=1, max_new_tokens=4, shuffled_histories="none")
+    by_mode = predict_cell(model, encoder, "next_item", PROMPT, examples, candidates, LABELS, WORDS, config, None)
     assert list(by_mode) == ["score"]
     catalogue = HeadScorer(model, encoder, LABELS, WORDS, PROMPT, batch_size=1).score_catalogue([[2], [0, 1]])
     for number, row in by_mode["score"].iterrows():
@@ -108,8 +108,8 @@ def test_next_item_systems_score_all_draws_by_the_head(tiny_llama: Path, model: 
 def test_generative_systems_answer_in_three_ways_the_first_draws(tiny_llama: Path) -> None:
     model, encoder = make_model(tiny_llama), make_encoder(tiny_llama)
     examples, candidates = _held_out()
-    config = InferenceConfig(batch_size=2, max_draws=1, max_new_tokens=4, shuffled_histories=False)
-    by_mode = predict_cell(model, encoder, "generative", PROMPT, examples, candidates, LABELS, WORDS, config)
+    config = InferenceConfig(batch_size=2, max_draws=1, max_new_tokens=4, shuffled_histories="none")
+    by_mode = predict_cell(model, encoder, "generative", PROMPT, examples, candidates, LABELS, WORDS, config, None)
     assert sorted(by_mode) == ["constrained", "generate", "score"]
     for frame in by_mode.values():
         assert frame[c.EXAMPLE].to_list() == [7, 4]
@@ -127,7 +127,7 @@ def test_generative_systems_answer_in_three_ways_the_first_draws(tiny_llama: Pat
 
 def test_shuffled_histories_ask_the_test_sets_again(tiny_llama: Path) -> None:
     model, encoder = make_model(tiny_llama), make_encoder(tiny_llama)
-    config = InferenceConfig(batch_size=2, max_draws=2, max_new_tokens=4, shuffled_histories=True)
+    config = InferenceConfig(batch_size=2, max_draws=2, max_new_tokens=4, shuffled_histories="all")
     answered = list(predict_orders(model, encoder, "generative", PROMPT, *_held_out(), LABELS, WORDS, config))
     assert [(order, mode) for order, mode, _ in answered] == [
         (order, mode) for order in ("ordered", "shuffled") for mode in ("generate", "constrained", "score")

@@ -349,6 +349,7 @@ def test_the_stage_writes_both_orders_and_keeps_answers_where_it_is_told(
     with endpoint(lambda *_: says("Fargo")) as server:
         params = YAML(typ="safe").load(PARAMS)
         params["chat_models"]["local"] |= {"base_url": server.url, "api_key_variable": VARIABLE}
+        params["inference"]["shuffled_histories"] = "all"
         YAML().dump(params, workplace / "params.yaml")
         stage.main("movielens", "local")
         n_asked = len(server.sent)

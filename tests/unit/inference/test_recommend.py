@@ -24,7 +24,7 @@ ITEMS = pd.DataFrame(
         "label": ["Alien (1979)", "Alien (2003)", *LABELS[2:]],
     }
 )
-CONFIG = InferenceConfig(batch_size=2, max_draws=1, max_new_tokens=4, shuffled_histories=False)
+CONFIG = InferenceConfig(batch_size=2, max_draws=1, max_new_tokens=4, shuffled_histories="none")
 
 
 class ById:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM, NextItemHead, positions
 from llara_core.llm.projector import Projector
+from llara_core.prompts.rendering import Prompt
 from llara_core.tuning.rows import EncodedRow, collate
 from tests.helpers.llm import D_REC, N_ITEMS, item_vectors, make_encoder, make_model
 
@@ -29,13 +30,17 @@ def _rows(encoder: PromptEncoder, *, next_item: bool) -> list[EncodedRow]:
     slot, placeholder = encoder.behavior_id, encoder.placeholder_id
     if next_item:
         return [
-            EncodedRow([9, slot, 8, 7, slot], (3, 4), [-100, 4, -100, -100, 5], next_item=True),
-            EncodedRow([6, placeholder], (0,), [-100, 11], next_item=True),
+            EncodedRow([9, slot, 8, 7, slot], _prompt(3, 4), [-100, 4, -100, -100, 5], next_item=True, target_place=None),
+            EncodedRow([6, placeholder], _prompt(0), [-100, 11], next_item=True, target_place=None),
         ]
     return [
-        EncodedRow([9, slot, 8, 7, 1], (3,), [-100, -100, 7, 1, -100], next_item=False),
-        EncodedRow([6, placeholder, 5], (2,), [-100, 5, -100], next_item=False),
+        EncodedRow([9, slot, 8, 7, 1], _prompt(3), [-100, -100, 7, 1, -100], next_item=False, target_place=None),
+        EncodedRow([6, placeholder, 5], _prompt(2), [-100, 5, -100], next_item=False, target_place=None),
     ]
+
+
+def _prompt(*items: int) -> Prompt:
+    return Prompt("", items, (0.0,) * len(items), ())
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
@@ -62,7 +67,7 @@ def test_loss_is_the_mean_over_predicting_positions(model: HybridLM, encoder: Pr
     summed, count = 0.0, 0
     for row in rows:  # one by one, without padding, from full logits
         hidden = model.hidden_states(
-            torch.tensor([row.input_ids]), torch.ones(1, len(row.input_ids)), torch.tensor(row.slot_items)
+            torch.tensor([row.input_ids]), torch.ones(1, len(row.input_ids)), torch.tensor(row.prompt.slot_items)
         )
         logits = model.head(hidden[0]) if next_item else model.causal_lm.lm_head(hidden[0])
         for position, target in enumerate(row.labels):
@@ -81,6 +86,7 @@ def test_loss_does_not_depend_on_padding(model: HybridLM, encoder: PromptEncoder
         "input_ids": F.pad(inputs["input_ids"], (5, 0), value=3),
         "attention_mask": F.pad(inputs["attention_mask"], (5, 0)),
         "slot_items": inputs["slot_items"],
+        "slot_scores": inputs["slot_scores"],
         "labels": F.pad(inputs["labels"], (5, 0), value=-100),
         "next_item": next_item,
     }

@@ -17,8 +17,8 @@ from llara_core.llm.item_vectors import item_vectors_for
 from llara_core.llm.loading import load_base_model
 from tests.helpers.llm import D_REC, LABELS, LLM, N_ITEMS, item_vectors
 
-FULL = AblationConfig(llm_weights="pretrained", item_vectors="recommender")
-RANDOM = AblationConfig(llm_weights="pretrained", item_vectors="random")
+FULL = AblationConfig(llm_weights="pretrained", item_vectors="recommender", recommender_scores="out_of_fold")
+RANDOM = AblationConfig(llm_weights="pretrained", item_vectors="random", recommender_scores="out_of_fold")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.tuning.rows import IGNORE, PlanDataset, collate
-from tests.helpers.llm import LABELS, make_encoder, training_data
+from tests.helpers.llm import LABELS, make_encoder, system_config, training_data
 
 DATA = training_data()
 
@@ -20,10 +20,15 @@ def encoder(tiny_llama: Path) -> PromptEncoder:
     return make_encoder(tiny_llama)
 
 
-def _dataset(encoder: PromptEncoder, representation: str = "hybrid", **changes: Any) -> PlanDataset:
+def plan_of(*rows: dict[str, Any]) -> pd.DataFrame:
+    """A plan of hybrid ranking rows with the given changes."""
     row = {"next_item": False, "source": 5, "start": 0, "stop": 0, "draw": 1, "template": 0, "p_hybrid": 1.0, "hybrid": True}
-    rows = [{**row, **changes}, {**row, **changes, "source": 1, "hybrid": False}]
-    return PlanDataset(pd.DataFrame(rows), DATA, encoder, representation)
+    return pd.DataFrame([{**row, **changes} for changes in rows])
+
+
+def _dataset(encoder: PromptEncoder, representation: str = "hybrid", **changes: Any) -> PlanDataset:
+    plan = plan_of(changes, {**changes, "source": 1, "hybrid": False})
+    return PlanDataset(plan, DATA, encoder, system_config(prompt={"representation": representation}).prompt)
 
 
 @pytest.mark.parametrize("representation", ["hybrid", "text", "behavior", "index"])
@@ -42,8 +47,8 @@ def test_only_rows_drawn_hybrid_hold_behavior_tokens(encoder: PromptEncoder) -> 
     hybrid, text = _dataset(encoder)[0], _dataset(encoder)[1]
     assert encoder.placeholder_id not in hybrid.input_ids
     assert encoder.behavior_id not in text.input_ids
-    assert hybrid.input_ids.count(encoder.behavior_id) == len(hybrid.slot_items) == len(DATA.histories[5]) + 4
-    assert text.input_ids.count(encoder.placeholder_id) == len(text.slot_items) == len(DATA.histories[1]) + 4
+    assert hybrid.input_ids.count(encoder.behavior_id) == len(hybrid.prompt.slot_items) == len(DATA.histories[5]) + 4
+    assert text.input_ids.count(encoder.placeholder_id) == len(text.prompt.slot_items) == len(DATA.histories[1]) + 4
 
 
 def test_ablations_have_no_curriculum(encoder: PromptEncoder) -> None:
@@ -55,14 +60,14 @@ def test_ablations_have_no_curriculum(encoder: PromptEncoder) -> None:
 def test_the_row_names_its_candidate_set(encoder: PromptEncoder) -> None:
     for draw in (0, 1):
         row = _dataset(encoder, draw=draw)[0]
-        assert list(row.slot_items) == [*DATA.histories[5], *DATA.candidates[5, draw]]
+        assert list(row.prompt.slot_items) == [*DATA.histories[5], *DATA.candidates[5, draw]]
 
 
 def test_next_item_rows_predict_the_following_item_at_every_slot(encoder: PromptEncoder) -> None:
     row = _dataset(encoder, next_item=True, source=3, start=2, stop=6)[0]
     items = DATA.sequences[3][2:6]
     slots = [place for place, token in enumerate(row.input_ids) if token == encoder.behavior_id]
-    assert list(row.slot_items) == items[:-1]
+    assert list(row.prompt.slot_items) == items[:-1]
     assert [row.labels[place] for place in slots] == items[1:]
     assert sum(target != -100 for target in row.labels) == 3
     assert slots[-1] == len(row.input_ids) - 1
@@ -71,7 +76,7 @@ def test_next_item_rows_predict_the_following_item_at_every_slot(encoder: Prompt
 def test_index_chunks_predict_at_a_slot_behind_each_number(encoder: PromptEncoder) -> None:
     row = _dataset(encoder, "index", next_item=True, source=0, stop=4)[0]
     at_slots = [target for token, target in zip(row.input_ids, row.labels, strict=True) if token == encoder.placeholder_id]
-    assert len(at_slots) == len(row.slot_items) > 0
+    assert len(at_slots) == len(row.prompt.slot_items) > 0
     assert IGNORE not in at_slots
     assert encoder.behavior_id not in row.input_ids
 
@@ -85,7 +90,7 @@ def test_collate_pads_on_the_left_and_keeps_targets_in_place(encoder: PromptEnco
         assert batch["input_ids"][index, padding:].tolist() == row.input_ids
         assert batch["labels"][index].tolist() == [-100] * padding + row.labels
         assert batch["attention_mask"][index].tolist() == [0] * padding + [1] * len(row.input_ids)
-    assert batch["slot_items"].tolist() == [*rows[0].slot_items, *rows[1].slot_items]
+    assert batch["slot_items"].tolist() == [*rows[0].prompt.slot_items, *rows[1].prompt.slot_items]
     assert batch["next_item"] is False
 
 

@@ -207,7 +207,7 @@ def test_text_only_and_hybrid_systems_walk_the_same_examples_in_the_same_order(
     columns = ["next_item", "source", "draw", "template"]
     pd.testing.assert_frame_equal(hybrid[columns], text[columns])
     assert hybrid["hybrid"].any()
-    assert all(rows[row].slot_items == () for row in range(len(text)))
+    assert all(rows[row].prompt.slot_items == () for row in range(len(text)))
 
 
 @pytest.mark.parametrize("ablation", [{"llm_weights": "random"}, {"item_vectors": "random"}])

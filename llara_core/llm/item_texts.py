@@ -1,0 +1,56 @@
+"""The language model's own encoding of every title, as features of compact items (ours; in the line of HLLM and E4SRec)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from sklearn.decomposition import PCA
+from torch import Tensor
+from tqdm import tqdm
+
+from llara_core.llm.encoding import PromptEncoder
+
+_BATCH = 64  # titles per pass
+
+
+@torch.inference_mode()
+def encode_titles(base: Any, encoder: PromptEncoder, labels: Sequence[str], dim: int) -> Tensor:
+    """Titles as the leading principal components of what the frozen model makes of them.
+
+    A title's encoding is the mean over its tokens of the hidden states after a third, two thirds and all of the layers, each
+    layer normalised. An end token stands before the title, outside the mean: a causal model spends its first position on
+    attention that has nowhere to go, with states a hundred times larger than all others.
+
+    Args:
+        base: the ``*ForCausalLM`` without LoRA.
+        encoder: of its tokenizer.
+        labels: of all items.
+        dim: components wanted; fewer come back where there are not as many items or dimensions.
+
+    Returns:
+        ``(n_items, min(dim, n_items - 1, 3 D_llm))`` float32 on the CPU, of unit root mean square.
+    """
+    rows = [[encoder.eos_id, *encoder.title_ids(label)] for label in labels]
+    n_layers = base.config.num_hidden_layers
+    layers = [round(n_layers * share / 3) for share in (1, 2, 3)]
+    encoded = torch.empty(len(rows), len(layers) * base.config.hidden_size)
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))  # little padding in a batch
+    for start in tqdm(range(0, len(order), _BATCH), desc="encode titles", unit="batch", leave=False, delay=1.0):
+        batch = order[start : start + _BATCH]
+        length = len(rows[batch[-1]])
+        ids = torch.tensor([rows[row] + [encoder.eos_id] * (length - len(rows[row])) for row in batch], device=base.device)
+        # Padding stands on the right, where no token of the title sees it.
+        states = base.model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states
+        lengths = torch.tensor([len(rows[row]) - 1 for row in batch], device=base.device)
+        in_title = torch.arange(1, length, device=base.device) <= lengths[:, None]  # (B, L - 1)
+        for number, layer in enumerate(layers):
+            hidden = states[layer][:, 1:].float() * in_title[..., None]
+            mean = F.layer_norm(hidden.sum(dim=1) / lengths[:, None], hidden.shape[-1:])
+            encoded[batch, number * mean.shape[1] : (number + 1) * mean.shape[1]] = mean.cpu()
+    n_components = min(dim, len(rows) - 1, encoded.shape[1])
+    components = PCA(n_components, svd_solver="covariance_eigh").fit_transform(encoded.double().numpy())
+    texts = torch.from_numpy(components).float()
+    return texts / texts.pow(2).mean().sqrt()

@@ -1,0 +1,95 @@
+"""Scores of training candidates by recommenders that did not see the user (cross-fitting).
+
+A recommender is over-fitted on the users that it was trained on: there its scores are better than they will be for a new user.
+A language model that learns from them how far to trust the recommender trusts it too far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from llara_core import columns as c
+from llara_core import seeding, tables
+from llara_core.predictions import CatalogueScorer
+
+BLOCK_EXAMPLES = 4096  # scored at a time: the scores of all items for all of them would fill the memory
+
+
+def user_folds(users: npt.NDArray[np.integer], n_folds: int, seed: int, dataset: str) -> npt.NDArray[np.int64]:
+    """The fold of each of ``N`` distinct users, at random, as even as can be: ``(N,)`` in ``[0, n_folds)``."""
+    folds = np.arange(len(users)) % n_folds
+    return seeding.numpy_stream(seed, "user folds", dataset).permutation(folds)
+
+
+def cross_fit(
+    fit: Callable[[pd.DataFrame, int], CatalogueScorer],
+    in_sample: CatalogueScorer,
+    interactions: pd.DataFrame,
+    examples: pa.Table,
+    candidates: pa.Table,
+    *,
+    n_folds: int,
+    seed: int,
+    dataset: str,
+) -> Iterator[pa.Table]:
+    """Score every training candidate set twice: by the recommender of all training users, and by one that lacked this user.
+
+    Args:
+        fit: trains a recommender on the training rows of the interactions given, with the number of a fold as its name.
+        in_sample: the recommender of all training users.
+        interactions: rows of :data:`tables.INTERACTIONS`.
+        examples: training rows of :data:`tables.EXAMPLES`.
+        candidates: rows of :data:`tables.CANDIDATE_SETS` of these examples, by example and draw.
+        n_folds: parts of the training users.
+        seed: of the folds.
+        dataset: names the random stream.
+
+    Returns:
+        Rows of :data:`tables.TRAINING_SCORES` in the order of ``candidates``, in parts.
+    """
+    users = np.unique(interactions.loc[interactions[c.SPLIT] == c.TRAIN, c.USER].to_numpy())
+    folds = user_folds(users, n_folds, seed, dataset)
+    others: list[CatalogueScorer] = []
+    for fold in range(n_folds):
+        hidden = interactions[c.USER].isin(users[folds == fold]) & (interactions[c.SPLIT] == c.TRAIN)
+        others.append(fit(interactions[~hidden], fold))
+    asked = examples[c.USER].to_numpy()
+    fold_of_example = folds[np.searchsorted(users, asked)]
+    n_draws = len(candidates) // max(len(examples), 1)
+    for start in range(0, len(examples), BLOCK_EXAMPLES):
+        histories = examples[c.HISTORY].slice(start, BLOCK_EXAMPLES).to_pylist()
+        rows = candidates.slice(start * n_draws, len(histories) * n_draws)
+        sets = np.array(rows[c.CANDIDATES].to_pylist()).reshape(len(histories), n_draws, -1)
+        by_all = _gather(in_sample, histories, sets)
+        by_others = np.empty_like(by_all)
+        of_block = fold_of_example[start : start + BLOCK_EXAMPLES]
+        for fold in range(n_folds):
+            (places,) = np.nonzero(of_block == fold)
+            if len(places):
+                by_others[places] = _gather(others[fold], [histories[place] for place in places], sets[places])
+        columns = {
+            c.EXAMPLE: rows[c.EXAMPLE],
+            c.DRAW: rows[c.DRAW],
+            c.IN_SAMPLE: _lists(by_all),
+            c.OUT_OF_FOLD: _lists(by_others),
+        }
+        yield pa.table(columns, schema=tables.TRAINING_SCORES)
+
+
+def _gather(
+    scorer: CatalogueScorer, histories: Sequence[Sequence[int]], sets: npt.NDArray[np.integer]
+) -> npt.NDArray[np.float32]:
+    """Scores ``(B, draws, C)`` of the candidates ``(B, draws, C)``."""
+    catalogue = scorer.score_catalogue(histories)
+    return np.take_along_axis(catalogue, sets.reshape(len(sets), -1), axis=1).reshape(sets.shape)
+
+
+def _lists(scores: npt.NDArray[np.float32]) -> pa.ListArray:
+    n_candidates = scores.shape[-1]
+    offsets = np.arange(scores.size // n_candidates + 1, dtype=np.int32) * n_candidates
+    return pa.ListArray.from_arrays(offsets, scores.ravel())

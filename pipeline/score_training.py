@@ -1,0 +1,70 @@
+"""Score training candidates as for users new to the recommender: ``python -m pipeline.score_training movielens sasrec 0``."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llara_core import paths
+from llara_core.config import load_params
+from pipeline.stage import run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from llara_core.recommenders.base import SequenceRecommender
+
+logger = logging.getLogger(__name__)
+
+
+def main(
+    dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")],
+    recommender: Annotated[str, typer.Argument(help="gru4rec, caser, sasrec or morec")],
+    seed: Annotated[int, typer.Argument(help="training seed of the recommender", min=0)],
+) -> None:
+    """Score the training candidate sets of DATASET with RECOMMENDER, and with others like it that did not see the user."""
+    from llara_core import columns as c
+    from llara_core import tables
+    from llara_core.recommenders import building, checkpoints, training
+    from llara_core.recommenders.cross_fitting import cross_fit
+
+    params = load_params()
+    config, max_history_len = params.recommenders, params.dataset(dataset).max_history_len
+    prepared, cell = paths.prepared(dataset), paths.recommender_cell(recommender, seed)
+    interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
+    items = tables.read_table(prepared / "items.parquet", tables.ITEMS)
+    examples = tables.read_arrow(prepared / "examples.parquet", tables.EXAMPLES)
+    candidates = tables.read_arrow(paths.candidates(dataset) / "train.parquet", tables.CANDIDATE_SETS)
+    folder, data_hash = paths.recommender(dataset, cell), checkpoints.data_hash(dataset)
+    in_sample = checkpoints.load(folder, recommender, data_hash)
+    l2 = checkpoints.read_facts(folder).l2
+    build, _ = building.builder(recommender, config, items, max_history_len, paths.scratch() / "encoders")
+    validation = training.validation_set(
+        interactions, max_history_len, params.candidates.n_candidates, config.max_validation_positions
+    )
+
+    def fit(known: pd.DataFrame, fold: int) -> SequenceRecommender:
+        sequences = training.training_sequences(known)
+        (result,) = training.search_l2(
+            build, sequences, validation, [l2], training.options_from(config), seed, dataset, recommender, f"fold {fold}"
+        )
+        return result.model
+
+    scores = cross_fit(
+        fit,
+        in_sample,
+        interactions,
+        examples.filter([split == c.TRAIN for split in examples[c.SPLIT].to_pylist()]),
+        candidates,
+        n_folds=config.folds,
+        seed=seed,
+        dataset=dataset,
+    )
+    tables.write_parts(paths.training_scores(dataset, cell), scores, tables.TRAINING_SCORES)
+    logger.info("%d candidate sets scored by %s and by %d of other users", len(candidates), cell, config.folds)
+
+
+if __name__ == "__main__":
+    run(main)
