@@ -235,8 +235,8 @@ class CandidatesConfig(Section):
     n_candidates: Annotated[int, Field(ge=2)] = Field(description="target included")
     draws: DrawsConfig
     exclude: Literal["all_interactions", "last_interactions"] = Field(
-        description="items never drawn as negatives: all that the user ever interacted with (the paper), or only the "
-        "history of the example (the released code)"
+        description="items never drawn as negatives: all that the user interacted with until the end of the example's split "
+        "(the paper), or only the history of the example (the released code)"
     )
 
 

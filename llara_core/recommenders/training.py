@@ -50,7 +50,8 @@ class ValidationSet:
     Attributes:
         histories: ``N`` lists, the user's previous items.
         targets: ``(N,)`` the next items.
-        seen: ``N`` lists, all items of the user: the candidate sets draw their negatives from the others.
+        seen: ``N`` lists, all items of the user until the end of validation: the candidate sets draw their negatives from the
+            others.
         n_candidates: size of a candidate set, target included.
     """
 
@@ -96,9 +97,10 @@ def validation_set(interactions: pd.DataFrame, max_history_len: int, n_candidate
     Raises:
         DataError: there is no such position.
     """
-    users, items = interactions[c.USER].to_numpy(), interactions[c.ITEM].to_numpy(dtype=np.int64)
-    places = interactions[c.POSITION].to_numpy()
-    asked = np.flatnonzero((interactions[c.SPLIT] == c.VALIDATION).to_numpy() & (places > 0))
+    known = interactions[interactions[c.SPLIT].isin(c.UNTIL[c.VALIDATION])]
+    users, items = known[c.USER].to_numpy(), known[c.ITEM].to_numpy(dtype=np.int64)
+    places = known[c.POSITION].to_numpy()
+    asked = np.flatnonzero((known[c.SPLIT] == c.VALIDATION).to_numpy() & (places > 0))
     if not len(asked):
         raise DataError("no validation interaction has an earlier one of its user; enlarge `split.validation`")
     if len(asked) > max_positions:

@@ -52,7 +52,7 @@ def values() -> dict[str, Any]:
         prepared = prepare(raw, DATASET)
     rng = seeding.numpy_stream(0, "candidates", "synthetic", "test")
     test = prepared.examples.filter(pc.field("split") == "test")
-    sampler = CandidateSampler(prepared.interactions, len(prepared.items), n_candidates=5, exclude="all_interactions")
+    sampler = CandidateSampler(prepared.interactions, len(prepared.items), "test", n_candidates=5, exclude="all_interactions")
     (sets,) = sampler.sample(test, 1, rng)
     plan = make_plan(
         Units(n_examples=50, n_draws=2, sequence_lens=[9, 4, 12]),

@@ -106,7 +106,7 @@ def test_validation_positions_reach_into_earlier_periods_but_never_ask_for_them(
     validation = training.validation_set(interactions, 2, 3, 1000)
     assert [history.tolist() for history in validation.histories] == [[0, 1], [1, 2]]
     assert validation.targets.tolist() == [2, 3]
-    assert validation.seen[0].tolist() == [0, 1, 2, 3, 4]
+    assert validation.seen[0].tolist() == [0, 1, 2, 3]
     assert [items.tolist() for items in training.training_sequences(interactions)] == [[0, 1]]
 
 
