@@ -19,6 +19,7 @@ from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.predictions import CatalogueScorer
 from llara_core.prompts.rendering import Words
+from llara_core.ranking import check_finite
 
 
 def find_items(names: Sequence[str], items: pd.DataFrame) -> list[int]:
@@ -62,6 +63,9 @@ def recommend(
 
     Returns:
         Columns ``item_id``, ``label`` and ``score`` (a logit of the head, or a log-likelihood of the answer).
+
+    Raises:
+        DataError: a score is not finite.
     """
     labels = encoder.safe_labels(items[c.LABEL].to_list())
     if facts.objective == "next_item":
@@ -73,12 +77,14 @@ def recommend(
         query = pd.DataFrame({c.EXAMPLE: [0], c.DRAW: [0], c.HISTORY: [list(history)], c.CANDIDATES: [retrieved.tolist()]})
         queries = ranking_queries(query, labels, words, facts.prompt)
         answers = answer_queries(model, encoder, queries, batch_size=1, max_new_tokens=config.max_new_tokens)
+        check_finite(answers.scores)
         order = np.argsort(-answers.scores[0], kind="stable")[:top]
         ranked, values = retrieved[order], answers.scores[0][order]
     return pd.DataFrame({c.ITEM: ranked, c.LABEL: items[c.LABEL].to_numpy()[ranked], "score": values})
 
 
 def _best(scores: np.ndarray, history: Sequence[int], top: int) -> np.ndarray:
+    check_finite(scores[None])
     scores = scores.astype(np.float64)
     scores[list(history)] = -np.inf
     return np.argsort(-scores, kind="stable")[: min(top, len(scores) - len(set(history)))]

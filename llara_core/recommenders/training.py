@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from llara_core import columns as c
 from llara_core import seeding
 from llara_core.config import RecommendersConfig
 from llara_core.curves import LOSS, VALIDATION_HIT_RATIO
-from llara_core.errors import DataError
+from llara_core.errors import DataError, ModelError
 from llara_core.ranking import catalogue_rank, expected_hit_ratio
 from llara_core.recommenders.base import SCORING_BATCH, SequenceRecommender, pad_right
 
@@ -161,6 +162,9 @@ def fit(
     The score is the expected HR@1 over all candidate sets that could be drawn (:func:`expected_hit_ratio`), so it carries no
     noise from the draws.
 
+    Raises:
+        ModelError: the loss or a validation score is not finite. NaN would otherwise win the search: no item scores higher.
+
     Source: paper, section 5.1.2 (Adam, 1e-3, 256, L2 grid); a batch holds ``batch_size`` next-item targets, as a batch of 256
     one-target rows does, but in windows that share their encoder pass.
     """
@@ -171,7 +175,12 @@ def fit(
     with tqdm(total=options.max_epochs, unit="epoch", desc=f"{type(model).__name__} l2={l2:g}") as bar:
         for epoch in range(1, options.max_epochs + 1):
             losses[epoch] = _train_epoch(model, optimiser, sequences, options, generator)
-            scores[epoch] = validation_score(model, validation)
+            if not math.isfinite(losses[epoch]):
+                raise _diverged(model, l2, epoch, f"the training loss is {losses[epoch]}", optimiser)
+            try:
+                scores[epoch] = validation_score(model, validation)
+            except DataError as error:
+                raise _diverged(model, l2, epoch, "the validation scores are not finite", optimiser) from error
             bar.set_postfix(loss=f"{losses[epoch]:.3f}", validation=f"{scores[epoch]:.4f}", refresh=False)
             bar.update()
             if scores[epoch] > best_score:
@@ -219,6 +228,12 @@ def cut_windows(
     inputs, targets = padded[:, :-1].clone(), padded[:, 1:]
     inputs[targets == padding_idx] = padding_idx
     return inputs, targets
+
+
+def _diverged(model: SequenceRecommender, l2: float, epoch: int, symptom: str, optimiser: torch.optim.Optimizer) -> ModelError:
+    keys = ("recommenders.learning_rate", "recommenders.morec.encoder_learning_rate")  # the second where an encoder is tuned
+    rates = [f"{key} (now {group['lr']:g})" for key, group in zip(keys, optimiser.param_groups, strict=False)]
+    return ModelError(f"{type(model).__name__} with l2 {l2:g}, epoch {epoch}: {symptom}; lower {' or '.join(rates)}")
 
 
 def _train_epoch(

@@ -67,3 +67,16 @@ def test_a_generative_adapter_ranks_what_its_recommender_retrieves(tiny_llama: P
     assert set(ranked["item_id"]) <= {10, 9, 8, 7, 6}  # the five latest ids that are not in the history
     assert ranked["score"].is_monotonic_decreasing
     assert ranked["label"].to_list() == [LABELS[item] for item in ranked["item_id"]]
+
+
+@pytest.mark.parametrize("objective", ["next_item", "generative"])
+def test_scores_that_are_not_finite_recommend_nothing(
+    tiny_llama: Path, objective: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nan(self: object, histories: Sequence[Any]) -> npt.NDArray[np.float32]:
+        return np.full((len(histories), len(LABELS)), np.nan, dtype=np.float32)
+
+    monkeypatch.setattr(HeadScorer, "score_catalogue", nan)
+    monkeypatch.setattr(ById, "score_catalogue", nan)
+    with pytest.raises(DataError, match="1 of 1 rows of scores are not finite"):
+        _recommend(tiny_llama, objective, [2, 7], top=3)
