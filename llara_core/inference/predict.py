@@ -21,7 +21,7 @@ from llara_core.prompts.rendering import Words
 def predict_orders(
     model: HybridLM,
     encoder: PromptEncoder,
-    objective: Objective,
+    objective: Objective | None,
     prompt: PromptConfig,
     examples: pd.DataFrame,
     candidates: pd.DataFrame,
@@ -39,7 +39,7 @@ def predict_orders(
 def predict_cell(
     model: HybridLM,
     encoder: PromptEncoder,
-    objective: Objective,
+    objective: Objective | None,
     prompt: PromptConfig,
     examples: pd.DataFrame,
     candidates: pd.DataFrame,
@@ -52,8 +52,8 @@ def predict_cell(
     Args:
         model: in evaluation mode.
         encoder: of its tokenizer.
-        objective: what it was tuned for; ``generative`` for an untuned one.
-        prompt: how it was prompted in tuning.
+        objective: what it was tuned for; None for an untuned one, which answers as a ``generative`` one does, told how.
+        prompt: how it is prompted, as in tuning.
         examples: rows of :data:`tables.EXAMPLES`.
         candidates: rows of :data:`tables.CANDIDATE_SETS` of the held-out splits.
         labels: of all items.
@@ -70,7 +70,7 @@ def predict_cell(
         return {"score": predict(scorer, examples, candidates)}
     asked = candidates[candidates[c.DRAW] < config.max_draws].reset_index(drop=True)
     rows = asked.merge(examples[[c.EXAMPLE, c.HISTORY]], on=c.EXAMPLE, how="left", validate="many_to_one")
-    queries = ranking_queries(rows, labels, words, prompt)
+    queries = ranking_queries(rows, labels, words, prompt, tuned=objective is not None)
     answers = answer_queries(model, encoder, queries, batch_size=config.batch_size, max_new_tokens=config.max_new_tokens)
     parsed = [parse_answer(text, query.answers) for text, query in zip(answers.texts, queries, strict=True)]
     return {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llara_core.config import Representation
-from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
+from llara_core.prompts.templates import HISTORY_TEMPLATES, INSTRUCTION, RANKING_TEMPLATES
 
 # Where a projected item embedding (<emb_s> in the paper) or the trained [PH] embedding of text-only prompts goes.
 BEHAVIOR_TOKEN = "<|behavior|>"
@@ -78,6 +78,14 @@ def render_ranking(
 ) -> Prompt:
     """The paper's prompt: history and candidates, to be answered with one candidate's name."""
     return _render(RANKING_TEMPLATES[template], {"history": history, "candidates": candidates}, labels, words, representation)
+
+
+def with_instruction(prompt: Prompt) -> Prompt:
+    """The prompt behind what a model has to be told that was not tuned on such prompts.
+
+    In the text and not in a system message, which some chat templates and endpoints refuse and base models do not have.
+    """
+    return Prompt(f"{INSTRUCTION}\n\n{prompt.text}", prompt.slot_items)
 
 
 def render_history(
