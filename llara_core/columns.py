@@ -35,3 +35,5 @@ CATALOGUE_RANK = "catalogue_rank"
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
 HELD_OUT = (VALIDATION, TEST)
+# What is over when a split ends. Nothing that is learnt or chosen on a split may rest on the splits after it.
+UNTIL = {TRAIN: (TRAIN,), VALIDATION: (TRAIN, VALIDATION), TEST: SPLITS}

@@ -239,8 +239,8 @@ class CandidatesConfig(Section):
     n_candidates: Annotated[int, Field(ge=2)] = Field(description="target included")
     draws: DrawsConfig
     exclude: Literal["all_interactions", "last_interactions"] = Field(
-        description="items never drawn as negatives: all that the user ever interacted with (the paper), or only the "
-        "history of the example (the released code)"
+        description="items never drawn as negatives: all that the user interacted with until the end of the example's split "
+        "(the paper), or only the history of the example (the released code)"
     )
 
 
@@ -431,8 +431,12 @@ class ChatModelConfig(Section):
     api_key_variable: str = Field(
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="environment variable that holds the key; never written anywhere"
     )
-    temperature: Annotated[float, Field(ge=0, le=2)] = Field(description="0: as deterministic as the endpoint can be")
-    max_answer_tokens: PositiveInt = Field(description="limit of an answer")
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
+        description="0: as deterministic as the endpoint can be; null: not sent, for models that refuse it"
+    )
+    max_answer_tokens: PositiveInt | None = Field(
+        description="limit of an answer, thoughts included; null: not sent, so the endpoint's own"
+    )
     max_draws: PositiveInt = Field(description="candidate sets per held-out example that are asked")
     max_requests: PositiveInt = Field(description="requests per run at most, retries included; answers in the cache cost none")
     concurrency: Annotated[int, Field(ge=1, le=256)] = Field(description="requests under way at once")

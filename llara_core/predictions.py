@@ -158,7 +158,10 @@ def from_scores(
     bad = ~np.isfinite(scores).all(axis=1)
     if bad.any():
         first = candidates.loc[bad.argmax(), c.EXAMPLE]
-        raise DataError(f"{bad.sum()} candidate sets have scores that are not finite (first: {c.EXAMPLE} {first})")
+        raise DataError(
+            f"{bad.sum()} candidate sets have scores that are not finite (first: {c.EXAMPLE} {first}): the model has diverged; "
+            "train it again with a lower learning rate"
+        )
     items = np.stack(candidates[c.CANDIDATES].to_list())
     ranks = pd.Series(pd.NA if catalogue_rank is None else catalogue_rank, index=range(len(items)))
     return pd.DataFrame(

@@ -8,8 +8,25 @@ import numpy as np
 import numpy.typing as npt
 
 from llara_core import seeding
+from llara_core.errors import DataError
 
 History = Sequence[int] | npt.NDArray[np.integer]
+
+
+def check_finite(scores: npt.NDArray[np.floating]) -> None:
+    """Refuse scores that rank nothing: every comparison with NaN is false, so that a target that scores NaN would come first.
+
+    Args:
+        scores: ``(N, n)``, a row per history or candidate set.
+
+    Raises:
+        DataError: a score is NaN or infinite.
+    """
+    if n_bad := len(scores) - int(np.isfinite(scores).all(axis=1).sum()):
+        raise DataError(
+            f"{n_bad} of {len(scores)} rows of scores are not finite, so nothing can be ranked: the model has diverged; "
+            "train it again with a lower learning rate"
+        )
 
 
 def catalogue_rank(
@@ -28,9 +45,13 @@ def catalogue_rank(
     Returns:
         ``(N,)`` int32.
 
+    Raises:
+        DataError: a score is not finite.
+
     >>> catalogue_rank(np.array([[0.9, 0.5, 0.7, 0.5]]), np.array([1]), [[0]])
     array([3], dtype=int32)
     """
+    check_finite(scores)
     rows = np.arange(len(targets))
     lengths = [len(history) for history in histories]
     seen = np.concatenate([np.asarray(history, dtype=np.int64) for history in histories]) if rows.size else rows

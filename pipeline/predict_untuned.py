@@ -26,7 +26,7 @@ def main(dataset: str, system: str) -> None:
     candidates, candidates_hash = predictions.held_out_candidates(dataset)
     model, encoder = load_untuned(paths.LLM, params.llm, prompt)
     for order, mode, frame in predict_orders(
-        model, encoder, "generative", prompt, examples, candidates, labels, words, params.inference
+        model, encoder, None, prompt, examples, candidates, labels, words, params.inference
     ):
         facts = predictions.PredictionFacts(
             dataset=dataset,

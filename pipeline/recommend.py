@@ -12,7 +12,6 @@ import typer
 from llara_core import columns as c
 from llara_core import compute, paths, tables
 from llara_core.config import load_params
-from llara_core.errors import DataError
 from llara_core.prompts.rendering import Words
 from pipeline.stage import run
 
@@ -25,7 +24,10 @@ def main(
     item: Annotated[list[str], typer.Option(help="A title of the history, oldest first; repeat the option for each item.")],
     top: Annotated[int, typer.Option(min=1, help="Number of items to recommend.")] = 10,
 ) -> None:
-    """Print the items that should follow a history of titles, best first."""
+    """Print the items that should follow a history of titles, best first.
+
+    The whole history is left out of the answer, also where it is longer than what the model reads.
+    """
     from llara_core.inference.recommend import find_items, recommend
     from llara_core.llm.session import load_tuned
     from llara_core.recommenders import checkpoints
@@ -34,9 +36,7 @@ def main(
     compute.use_threads(params.llm.threads)
     config, cell = params.dataset(dataset), paths.llm_cell(system, recommender, seed)
     items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
-    history = find_items(item, items)[-config.max_history_len :]
-    if not history:
-        raise DataError("name at least one title with --item")
+    history = find_items(item, items)
     rec_cell = paths.recommender_cell(recommender, seed)
     retriever = checkpoints.load(paths.recommender(dataset, rec_cell), recommender, checkpoints.data_hash(dataset))
     model, encoder, facts = load_tuned(
@@ -51,6 +51,7 @@ def main(
         items,
         Words(config.noun, config.verb),
         params.inference,
+        max_history_len=config.max_history_len,
         n_candidates=params.candidates.n_candidates,
         top=top,
     )

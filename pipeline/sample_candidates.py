@@ -31,16 +31,13 @@ def main(dataset: Annotated[str, typer.Argument(help="key of `datasets` in param
         logger.warning("%s tells nothing of a user but histories: negatives come from outside these alone", dataset)
     prepared = paths.prepared(dataset)
     examples = tables.read_arrow(prepared / "examples.parquet", tables.EXAMPLES)
-    sampler = CandidateSampler(
-        tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS),
-        len(tables.read_arrow(prepared / "items.parquet", tables.ITEMS)),
-        n_candidates=config.n_candidates,
-        exclude=exclude,
-    )
+    interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
+    n_items = len(tables.read_arrow(prepared / "items.parquet", tables.ITEMS))
     with tables.atomic_path(paths.candidates(dataset)) as folder:
         for split in c.SPLITS:
             asked = examples.filter(pc.field(c.SPLIT) == split)
             n_draws = getattr(config.draws, split)
+            sampler = CandidateSampler(interactions, n_items, split, n_candidates=config.n_candidates, exclude=exclude)
             sets = sampler.sample(asked, n_draws, numpy_stream(config.seed, "candidates", dataset, split))
             tables.write_parts(folder / f"{split}.parquet", sets, tables.CANDIDATE_SETS, facts)
             logger.info("%s: %d sets of %d", split, len(asked) * n_draws, config.n_candidates)

@@ -35,25 +35,29 @@ class CandidateSampler:
     Args:
         interactions: all rows of :data:`tables.INTERACTIONS`, of every split.
         n_items: size of the catalogue, whose ids are ``0 .. n_items - 1``.
+        split: that the examples are of.
         n_candidates: target included.
-        exclude: which items are never negatives. ``all_interactions``: everything the user ever interacted with, before or
-            after the target; ``last_interactions``: the example's history and target only.
+        exclude: which items are never negatives. ``all_interactions``: everything the user interacted with until the end of
+            ``split``, before or after the target; ``last_interactions``: the example's history and target only.
 
     Source: paper, section 5.1.3 (19 non-interacted items; ``all_interactions``). The released code draws outside the last 10
-    items only, anew at every access (``last_interactions``).
+    items only, anew at every access (``last_interactions``). The end of the split matters under ``global_time`` alone, where a
+    user goes on in later splits: if those items were no negatives of the training sets either, their absence would tell a model
+    that reads these sets what its users do later.
     """
 
-    def __init__(self, interactions: pd.DataFrame, n_items: int, *, n_candidates: int, exclude: str) -> None:
+    def __init__(self, interactions: pd.DataFrame, n_items: int, split: str, *, n_candidates: int, exclude: str) -> None:
         self._n_items, self._n_candidates = n_items, n_candidates
         self._of_users = None
         if exclude == "all_interactions":
-            self._of_users = _Excluded.of(interactions[c.USER].to_numpy(), interactions[c.ITEM].to_numpy(), n_items)
+            known = interactions[interactions[c.SPLIT].isin(c.UNTIL[split])]
+            self._of_users = _Excluded.of(known[c.USER].to_numpy(), known[c.ITEM].to_numpy(), n_items)
 
     def sample(self, examples: pa.Table, n_draws: int, rng: np.random.Generator) -> Iterator[pa.Table]:
         """Draw ``n_draws`` candidate sets per example.
 
         Args:
-            examples: ``E`` rows of :data:`tables.EXAMPLES`.
+            examples: ``E`` rows of :data:`tables.EXAMPLES`, of the sampler's split.
 
         Returns:
             ``E * n_draws`` rows of :data:`tables.CANDIDATE_SETS`, by example and draw, in parts.

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
 _QUOTES = ('""', "''", "``", "“”", "‘’", "«»", "„“")  # noqa: RUF001
 
+# Of a model that thinks before it answers; its prompt may hold the opening mark already.
+_THOUGHTS = re.compile(r"\s*(<think>)?.*?</think>", re.DOTALL)
+
 
 def parse_answer(text: str, labels: Sequence[str]) -> int | None:
     """The candidate whose whole label the first line of ``text`` is, or None for an invalid answer.
+
+    One leading block ``<think>...</think>`` is skipped; an answer that ends inside it is invalid.
 
     Equality is tried twice: as written (but for spacing and Unicode composition), then forgivingly, without case, one pair of
     surrounding quotes and one full stop at the end. A try counts where exactly one label agrees, so an answer that fits
@@ -31,7 +37,8 @@ def parse_answer(text: str, labels: Sequence[str]) -> int | None:
     >>> parse_answer("I would say Aliens", ["Alien", "Aliens"]) is None
     True
     """
-    lines = text.strip().splitlines()
+    thoughts = _THOUGHTS.match(text)
+    lines = text[thoughts.end() if thoughts else 0 :].strip().splitlines()
     if not lines:
         return None
     for normalise in (_as_written, _forgiving):

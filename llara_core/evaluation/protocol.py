@@ -26,7 +26,7 @@ def protocol(params: Params, dataset: str) -> list[str]:
     """How the systems of ``dataset`` were compared, in five sentences."""
     config, sets, statistics = params.dataset(dataset), params.candidates, params.evaluation
     negatives = {
-        "all_interactions": "items with which the user has no kept interaction",
+        "all_interactions": "items with which the user has no kept interaction until the end of the split",
         "last_interactions": "items outside the example's history",
     }[exclusion(config, sets)]
     chosen = ["Epochs", "hyper-parameters", "fusion weights"]

@@ -17,7 +17,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -35,12 +35,8 @@ if TYPE_CHECKING:
     import openai
 
 CACHE_VARIABLE = "LLARA_CHAT_CACHE"
-SYSTEM_MESSAGE = (
-    "You recommend items. Answer with the name of exactly one of the candidates, written exactly as it is listed, "
-    "and with nothing else."
-)
 PROMPT = PromptConfig(
-    slot="after", recommender_scores=False, text_dim=0, representation="title", templates="sampled", chat_template=False
+    representation="title", slot="after", recommender_scores=False, text_dim=0, templates="sampled", chat_template=False
 )
 
 _MIN_SECRET_LEN = 8  # characters; what is shorter stands in for a key where none is needed
@@ -56,10 +52,12 @@ class Answer:
 
     Attributes:
         text: as written; empty where it refused.
+        cut: whether it was ended by the limit on its tokens.
         model: that answered, as the endpoint calls it: often a dated version of the one that was asked for.
     """
 
     text: str
+    cut: bool
     model: str
 
 
@@ -153,9 +151,16 @@ class ChatModel:
         return [_kept(file) for file in files]
 
     def _file(self, prompt: str) -> Path:
+        question = json.dumps([self._config.base_url, self._request(prompt)], sort_keys=True)
+        return self._cache / f"{hashlib.sha256(question.encode()).hexdigest()}.json"
+
+    def _request(self, prompt: str) -> dict[str, Any]:
+        """All that the endpoint is sent, and so all that an answer depends on."""
         config = self._config
-        question = [config.base_url, config.model, config.temperature, config.max_answer_tokens, SYSTEM_MESSAGE, prompt]
-        return self._cache / f"{hashlib.sha256(json.dumps(question).encode()).hexdigest()}.json"
+        limit = "max_completion_tokens" if _NEW_LIMIT_NAME.match(config.base_url) else "max_tokens"
+        options = {"temperature": config.temperature, limit: config.max_answer_tokens}
+        sent = {name: value for name, value in options.items() if value is not None}
+        return {"model": config.model, "messages": [{"role": "user", "content": prompt}], **sent}
 
     def _count(self, _request: object) -> None:
         with self._lock:
@@ -176,21 +181,15 @@ class ChatModel:
     def _answer(self, prompt: str) -> Answer:
         import openai
 
-        limit = "max_completion_tokens" if _NEW_LIMIT_NAME.match(self._config.base_url) else "max_tokens"
         try:
-            completion = self._client.chat.completions.create(
-                model=self._config.model,
-                messages=[{"role": "system", "content": SYSTEM_MESSAGE}, {"role": "user", "content": prompt}],
-                temperature=self._config.temperature,
-                extra_body={limit: self._config.max_answer_tokens},
-            )
+            completion = self._client.chat.completions.create(**self._request(prompt))
             choice = completion.choices[0]
             refused = choice.message.refusal or choice.finish_reason == "content_filter"
             text = "" if refused else self._clean(choice.message.content or "")
-            return Answer(text, self._clean(completion.model or self._config.model))
+            return Answer(text, choice.finish_reason == "length", self._clean(completion.model or self._config.model))
         except openai.APIError as error:
             if isinstance(error, openai.BadRequestError) and error.code in _REFUSAL_CODES:
-                return Answer("", self._config.model)
+                return Answer("", False, self._config.model)
             raise ModelError(self._clean(self._explain(error))) from None  # without its cause, which holds the key
         except (AttributeError, IndexError, TypeError, ValueError):
             raise ModelError(
@@ -226,7 +225,10 @@ class ChatModel:
                 return f"{self._place}: {config.base_url} does not know {config.model!r} ({said}); correct base_url or model"
             case openai.APIStatusError(status_code=status) if status in (408, 409, 429) or status >= 500:
                 return f"{self._place}.retries: no answer {tried} ({said}); run again later, raise it or lower concurrency"
-        return f"{self._place}: the endpoint refuses the request ({said}); correct model, temperature or max_answer_tokens"
+        return (
+            f"{self._place}: the endpoint refuses the request ({said}); correct model, temperature or max_answer_tokens "
+            "(null: not sent)"
+        )
 
     def _clean(self, text: str) -> str:
         """``text`` without the key and without halves of surrogate pairs, which neither JSON nor Parquet files take."""
@@ -238,7 +240,9 @@ class ChatModel:
 def predict_chat(
     model: ChatModel, max_draws: int, examples: pd.DataFrame, candidates: pd.DataFrame, labels: list[str], words: Words
 ) -> tuple[pd.DataFrame, str]:
-    """A chat model's predictions, and a note on which model gave them and how many answers are missing.
+    """A chat model's predictions, and a note on which model gave them and how many answers are missing or cut.
+
+    It is asked word for word what the untuned LLM is asked in its chat template.
 
     Args:
         model: to ask.
@@ -253,13 +257,15 @@ def predict_chat(
     """
     asked = candidates[candidates[c.DRAW] < max_draws].reset_index(drop=True)
     rows = asked.merge(examples[[c.EXAMPLE, c.HISTORY]], on=c.EXAMPLE, how="left", validate="many_to_one")
-    queries = ranking_queries(rows, labels, words, PROMPT)
+    queries = ranking_queries(rows, labels, words, PROMPT, tuned=False)
     answers = model.ask([query.prompt.text for query in queries])
     chosen = [parse_answer(answer.text, query.answers) for answer, query in zip(answers, queries, strict=True)]
     frame = from_choices(asked, chosen, [answer.text for answer in answers])
     note = ", ".join(sorted({answer.model for answer in answers}))
     if n_empty := sum(not answer.text.strip() for answer in answers):
         note += f"; {n_empty} of {len(answers)} answers refused or empty"
+    if n_cut := sum(answer.cut for answer in answers):
+        note += f"; {n_cut} of {len(answers)} answers cut at the token limit"
     return frame, note
 
 

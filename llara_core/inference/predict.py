@@ -44,7 +44,7 @@ def shown_scores(frame: pd.DataFrame, source: ScoreSource, seed: int, order: Ord
 def predict_orders(
     model: HybridLM,
     encoder: PromptEncoder,
-    objective: Objective,
+    objective: Objective | None,
     prompt: PromptConfig,
     examples: pd.DataFrame,
     candidates: pd.DataFrame,
@@ -65,7 +65,7 @@ def predict_orders(
 def predict_cell(
     model: HybridLM,
     encoder: PromptEncoder,
-    objective: Objective,
+    objective: Objective | None,
     prompt: PromptConfig,
     examples: pd.DataFrame,
     candidates: pd.DataFrame,
@@ -79,8 +79,8 @@ def predict_cell(
     Args:
         model: in evaluation mode.
         encoder: of its tokenizer.
-        objective: what it was tuned for; ``generative`` for an untuned one.
-        prompt: how it was prompted in tuning.
+        objective: what it was tuned for; None for an untuned one, which answers as a ``generative`` one does, told how.
+        prompt: how it is prompted, as in tuning.
         examples: rows of :data:`tables.EXAMPLES`.
         candidates: rows of :data:`tables.CANDIDATE_SETS` of the held-out splits.
         labels: of all items.
@@ -109,7 +109,7 @@ def predict_cell(
             raise DataError(
                 f"the recommender scored no candidate set of example {rows.loc[missing, c.EXAMPLE].iloc[0]}; run `dvc repro`"
             )
-    queries = ranking_queries(rows, labels, words, prompt)
+    queries = ranking_queries(rows, labels, words, prompt, tuned=objective is not None)
     answers = answer_queries(model, encoder, queries, batch_size=config.batch_size, max_new_tokens=config.max_new_tokens)
     parsed = [parse_answer(text, query.answers) for text, query in zip(answers.texts, queries, strict=True)]
     return {

@@ -11,7 +11,15 @@ import pandas as pd
 from llara_core import columns as c
 from llara_core import seeding
 from llara_core.config import PromptConfig
-from llara_core.prompts.rendering import N_TEMPLATES, Prompt, Words, answer_text, render_history, render_ranking
+from llara_core.prompts.rendering import (
+    N_TEMPLATES,
+    Prompt,
+    Words,
+    answer_text,
+    render_history,
+    render_ranking,
+    with_instruction,
+)
 from llara_core.ranking import History
 
 # The wording of a held-out prompt belongs to the test, not to the training seed: all seeds answer the same questions.
@@ -26,7 +34,9 @@ class Query:
     answers: tuple[str, ...]
 
 
-def ranking_queries(rows: pd.DataFrame, labels: Sequence[str], words: Words, config: PromptConfig) -> list[Query]:
+def ranking_queries(
+    rows: pd.DataFrame, labels: Sequence[str], words: Words, config: PromptConfig, *, tuned: bool = True
+) -> list[Query]:
     """One query per row.
 
     Args:
@@ -35,27 +45,18 @@ def ranking_queries(rows: pd.DataFrame, labels: Sequence[str], words: Words, con
         labels: of all items.
         words: the dataset's words.
         config: what a prompt shows, and the choice of wording.
+        tuned: whether the model that is asked was tuned on such prompts; the others are told how to answer.
     """
-    representation = config.representation
+    representation, queries = config.representation, []
     scores = rows[c.SCORES] if config.recommender_scores else [None] * len(rows)
-    return [
-        Query(
-            render_ranking(
-                history,
-                items,
-                labels,
-                words,
-                representation,
-                _template(config, "generative", example, draw),
-                slot=config.slot,
-                scores=shown,
-            ),
-            tuple(answer_text(item, labels, representation) for item in items),
-        )
-        for example, draw, history, items, shown in zip(
-            rows[c.EXAMPLE], rows[c.DRAW], rows[c.HISTORY], rows[c.CANDIDATES], scores, strict=True
-        )
-    ]
+    for example, draw, history, items, shown in zip(
+        rows[c.EXAMPLE], rows[c.DRAW], rows[c.HISTORY], rows[c.CANDIDATES], scores, strict=True
+    ):
+        template = _template(config, "generative", example, draw)
+        prompt = render_ranking(history, items, labels, words, representation, template, slot=config.slot, scores=shown)
+        answers = tuple(answer_text(item, labels, representation) for item in items)
+        queries.append(Query(prompt if tuned else with_instruction(prompt), answers))
+    return queries
 
 
 def history_prompt(history: History, labels: Sequence[str], words: Words, config: PromptConfig) -> Prompt:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llara_core.config import Representation, Slot
-from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
+from llara_core.prompts.templates import HISTORY_TEMPLATES, INSTRUCTION, RANKING_TEMPLATES
 
 # Where a projected item embedding (<emb_s> in the paper) or the trained [PH] embedding of text-only prompts goes.
 BEHAVIOR_TOKEN = "<|behavior|>"
@@ -94,6 +94,14 @@ def render_ranking(
     """
     items = {"history": history, "candidates": candidates}
     return _render(RANKING_TEMPLATES[template], items, labels, words, representation, slot, scores=scores)
+
+
+def with_instruction(prompt: Prompt) -> Prompt:
+    """The prompt behind what a model has to be told that was not tuned on such prompts.
+
+    In the text and not in a system message, which some chat templates and endpoints refuse and base models do not have.
+    """
+    return replace(prompt, text=f"{INSTRUCTION}\n\n{prompt.text}")
 
 
 def render_history(

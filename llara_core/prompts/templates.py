@@ -15,6 +15,10 @@ RANKING_TEMPLATES = (
     "A user {verb} {history}. From the candidates {candidates}, recommend the one {noun} that follows. The answer is",
 )
 
+# Stands before the wording where nothing was tuned on prompts and answers: for the base LLM and for chat models alike. Only a
+# candidate's exact name is a valid answer, and who was not tuned has to be told.
+INSTRUCTION = "Answer with the name of exactly one of the candidates, written exactly as it is listed, and with nothing else."
+
 # The next_item objective shows the history alone; the prediction is read at each item, so nothing follows the list.
 HISTORY_TEMPLATES = (
     "This user has {verb} {history}",

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llara_core.errors import DataError
+from llara_core.errors import DataError, ModelError
 from llara_core.ranking import History
 
 SCORING_BATCH = 1024
@@ -109,8 +109,18 @@ class SequenceRecommender(nn.Module):
         return np.concatenate(scores) if scores else np.empty((0, self.n_items), dtype=np.float32)
 
     def item_embeddings(self) -> npt.NDArray[np.float32]:
-        """The item table ``(n_items, D)`` without the padding row."""
-        return self.item_embedding.weight[: self.n_items].detach().float().cpu().numpy().copy()
+        """The item table ``(n_items, D)`` without the padding row.
+
+        Raises:
+            ModelError: a value is not finite.
+        """
+        table: npt.NDArray[np.float32] = self.item_embedding.weight[: self.n_items].detach().float().cpu().numpy().copy()
+        if n_bad := int((~np.isfinite(table).all(axis=1)).sum()):
+            raise ModelError(
+                f"{type(self).__name__}: the embeddings of {n_bad} of {self.n_items} items are not finite; "
+                "train it again with a lower recommenders.learning_rate"
+            )
+        return table
 
     def _score(self, histories: Sequence[History]) -> Tensor:
         items, lengths = pad_right([history[-self.max_history_len :] for history in histories], self.padding_idx)

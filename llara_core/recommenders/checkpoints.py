@@ -77,7 +77,7 @@ def load(folder: Path, name: str, expected_data_hash: str) -> SequenceRecommende
         expected_data_hash: of the data it is to be used with.
 
     Raises:
-        ModelError: the folder holds another recommender, one of other data, or is damaged.
+        ModelError: the folder holds another recommender, one of other data, weights that are not finite, or is damaged.
     """
     facts = read_facts(folder)
     if facts.type != name:
@@ -115,3 +115,8 @@ def _load_weights(model: SequenceRecommender, path: Path) -> None:
         model.load_state_dict(load_file(path), strict=True)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ModelError(f"{path}: weights do not load ({error}); run `dvc repro train_recommender` again") from error
+    if bad := [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]:
+        raise ModelError(
+            f"{path}: holds values that are not finite, e.g. in {bad[0]}; "
+            "train it again with a lower recommenders.learning_rate"
+        )

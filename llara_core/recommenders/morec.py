@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llara_core.config import RecommendersConfig
-from llara_core.errors import ConfigError
+from llara_core.errors import ConfigError, ModelError
 from llara_core.recommenders.sasrec import SasRec
 
 if TYPE_CHECKING:  # it imports transformers, which only training needs
@@ -141,8 +141,14 @@ def from_titles(arguments: dict[str, Any], encoder: TextEncoder, config: Recomme
 
     Raises:
         ConfigError: the encoder is to be tuned with the loss ``bce``, whose negatives are not in the batch.
+        ModelError: the encoder gives text vectors that are not finite.
     """
     model = MoRec(**arguments)
+    if not encoder.pretrained_vectors.isfinite().all():
+        raise ModelError(
+            f"recommenders.morec.encoder: {config.morec.encoder} gives text vectors that are not finite; "
+            "its weights are damaged: fetch it again or name another"
+        )
     model.item_embedding.replace(torch.arange(model.n_items), encoder.pretrained_vectors)
     if config.morec.train_encoder:
         if config.loss != "cross_entropy":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,7 +20,7 @@ from llara_core import columns as c
 from llara_core import seeding
 from llara_core.config import RecommendersConfig
 from llara_core.curves import LOSS, VALIDATION_HIT_RATIO
-from llara_core.errors import DataError
+from llara_core.errors import DataError, ModelError
 from llara_core.ranking import catalogue_rank, expected_hit_ratio
 from llara_core.recommenders.base import SCORING_BATCH, SequenceRecommender, pad_right
 
@@ -49,7 +50,8 @@ class ValidationSet:
     Attributes:
         histories: ``N`` lists, the user's previous items.
         targets: ``(N,)`` the next items.
-        seen: ``N`` lists, all items of the user: the candidate sets draw their negatives from the others.
+        seen: ``N`` lists, all items of the user until the end of validation: the candidate sets draw their negatives from the
+            others.
         n_candidates: size of a candidate set, target included.
     """
 
@@ -95,9 +97,10 @@ def validation_set(interactions: pd.DataFrame, max_history_len: int, n_candidate
     Raises:
         DataError: there is no such position.
     """
-    users, items = interactions[c.USER].to_numpy(), interactions[c.ITEM].to_numpy(dtype=np.int64)
-    places = interactions[c.POSITION].to_numpy()
-    asked = np.flatnonzero((interactions[c.SPLIT] == c.VALIDATION).to_numpy() & (places > 0))
+    known = interactions[interactions[c.SPLIT].isin(c.UNTIL[c.VALIDATION])]
+    users, items = known[c.USER].to_numpy(), known[c.ITEM].to_numpy(dtype=np.int64)
+    places = known[c.POSITION].to_numpy()
+    asked = np.flatnonzero((known[c.SPLIT] == c.VALIDATION).to_numpy() & (places > 0))
     if not len(asked):
         raise DataError("no validation interaction has an earlier one of its user; enlarge `split.validation`")
     if len(asked) > max_positions:
@@ -157,6 +160,9 @@ def fit(
     The score is the expected HR@1 over all candidate sets that could be drawn (:func:`expected_hit_ratio`), so it carries no
     noise from the draws.
 
+    Raises:
+        ModelError: the loss or a validation score is not finite. NaN would otherwise win the search: no item scores higher.
+
     Source: paper, section 5.1.2 (Adam, 1e-3, 256, L2 grid); a batch holds ``batch_size`` next-item targets, as a batch of 256
     one-target rows does, but in windows that share their encoder pass.
     """
@@ -167,7 +173,12 @@ def fit(
     with tqdm(total=options.max_epochs, unit="epoch", desc=f"{type(model).__name__} l2={l2:g}") as bar:
         for epoch in range(1, options.max_epochs + 1):
             losses[epoch] = _train_epoch(model, optimiser, sequences, options, generator)
-            scores[epoch] = validation_score(model, validation)
+            if not math.isfinite(losses[epoch]):
+                raise _diverged(model, l2, epoch, f"the training loss is {losses[epoch]}", optimiser)
+            try:
+                scores[epoch] = validation_score(model, validation)
+            except DataError as error:
+                raise _diverged(model, l2, epoch, "the validation scores are not finite", optimiser) from error
             bar.set_postfix(loss=f"{losses[epoch]:.3f}", validation=f"{scores[epoch]:.4f}", refresh=False)
             bar.update()
             if scores[epoch] > best_score:
@@ -215,6 +226,12 @@ def cut_windows(
     inputs, targets = padded[:, :-1].clone(), padded[:, 1:]
     inputs[targets == padding_idx] = padding_idx
     return inputs, targets
+
+
+def _diverged(model: SequenceRecommender, l2: float, epoch: int, symptom: str, optimiser: torch.optim.Optimizer) -> ModelError:
+    keys = ("recommenders.learning_rate", "recommenders.morec.encoder_learning_rate")  # the second where an encoder is tuned
+    rates = [f"{key} (now {group['lr']:g})" for key, group in zip(keys, optimiser.param_groups, strict=False)]
+    return ModelError(f"{type(model).__name__} with l2 {l2:g}, epoch {epoch}: {symptom}; lower {' or '.join(rates)}")
 
 
 def _train_epoch(

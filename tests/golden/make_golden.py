@@ -37,6 +37,8 @@ TUNE = TuneConfig(
     chunk_len=5,
     warm_start_rows=4,
     mixture=0.25,
+    ranking_weight=0.0,
+    feature_dropout=0.0,
     gradient_checkpointing=False,
     checkpoint_every=1,
 )
@@ -52,7 +54,7 @@ def values() -> dict[str, Any]:
         prepared = prepare(raw, DATASET)
     rng = seeding.numpy_stream(0, "candidates", "synthetic", "test")
     test = prepared.examples.filter(pc.field("split") == "test")
-    sampler = CandidateSampler(prepared.interactions, len(prepared.items), n_candidates=5, exclude="all_interactions")
+    sampler = CandidateSampler(prepared.interactions, len(prepared.items), "test", n_candidates=5, exclude="all_interactions")
     (sets,) = sampler.sample(test, 1, rng)
     plan = make_plan(
         Units(n_examples=50, n_draws=2, sequence_lens=[9, 4, 12]),

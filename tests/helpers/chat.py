@@ -40,7 +40,7 @@ class Endpoint(ThreadingHTTPServer):
 
     @property
     def prompts(self) -> list[str]:
-        return [body["messages"][1]["content"] for body in self.sent]
+        return [body["messages"][-1]["content"] for body in self.sent]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -48,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        prompt = body["messages"][1]["content"]
+        prompt = body["messages"][-1]["content"]
         with self.server.lock:
             number = self.server.prompts.count(prompt)
             self.server.sent.append({**body, "authorization": self.headers["Authorization"], "path": self.path})

@@ -62,6 +62,7 @@ def test_caser_equals_a_naive_loop_over_windows() -> None:
     items = torch.randint(11, (B, T))
     expected = torch.stack([torch.stack([_caser_window(model, row[: end + 1], window) for end in range(T)]) for row in items])
     torch.testing.assert_close(model.encode(items), expected)
+    assert (expected < 0).any()  # an activation behind the fully connected layer would show
 
 
 def _caser_window(model: Caser, history: Tensor, window: int) -> Tensor:

@@ -5,6 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from llara_core.errors import DataError
 from llara_core.ranking import catalogue_rank, expected_hit_ratio
 
 SCORES = np.array([[0.9, 0.5, 0.7, 0.5, 0.1]])
@@ -31,6 +32,14 @@ def test_rows_are_independent() -> None:
     ranks = catalogue_rank(np.repeat(SCORES, 3, axis=0), np.array([4, 0, 2]), [[0, 1, 2, 3], [], np.array([0])])
     assert ranks.tolist() == [1, 1, 1]
     assert catalogue_rank(np.empty((0, 5)), np.empty(0, dtype=int), []).tolist() == []
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_not_finite_ranks_nothing(bad: float) -> None:
+    """NaN of all items would put every target first."""
+    scores = np.array([[0.9, 0.5, 0.7], [bad, bad, bad], [0.1, bad, 0.2]])
+    with pytest.raises(DataError, match=r"2 of 3 rows of scores are not finite.*lower learning rate"):
+        catalogue_rank(scores, np.array([0, 0, 0]), [[1], [1], [1]])
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3, 4, 5, 6])

@@ -18,7 +18,7 @@ def world(walks: dict[int, list[int]], max_len: int = 2) -> tuple[pa.Table, pd.D
     """Interactions, and one example per user: the last item of the walk given up to ``max_len`` before it."""
     interactions = pd.DataFrame(
         [(user, item) for user, walk in walks.items() for item in walk], columns=["user_id", "item_id"], dtype=int
-    )
+    ).assign(split="test")
     columns = {
         "example_id": range(100, 100 + len(walks)),
         "user_id": list(walks),
@@ -30,7 +30,7 @@ def world(walks: dict[int, list[int]], max_len: int = 2) -> tuple[pa.Table, pd.D
 
 
 def draw(examples, interactions, n_items, n_candidates=3, n_draws=2, exclude="all_interactions", seed=0):  # type: ignore[no-untyped-def]
-    sampler = CandidateSampler(interactions, n_items, n_candidates=n_candidates, exclude=exclude)
+    sampler = CandidateSampler(interactions, n_items, "test", n_candidates=n_candidates, exclude=exclude)
     return pa.concat_tables(sampler.sample(examples, n_draws, numpy_stream(seed, "candidates"))).to_pandas()
 
 
@@ -105,7 +105,9 @@ def test_blocks_bound_the_memory_and_keep_the_promises(exclude: str, monkeypatch
     whole = draw(examples, interactions, 8, n_draws=2, exclude=exclude)
     monkeypatch.setattr(module, "BLOCK_SETS", 5)  # two examples of two draws at a time
     blocks = list(
-        CandidateSampler(interactions, 8, n_candidates=3, exclude=exclude).sample(examples, 2, numpy_stream(0, "candidates"))
+        CandidateSampler(interactions, 8, "test", n_candidates=3, exclude=exclude).sample(
+            examples, 2, numpy_stream(0, "candidates")
+        )
     )
     assert [len(block) for block in blocks] == [4, 4, 4, 4]
     sets = pa.concat_tables(blocks).to_pandas()

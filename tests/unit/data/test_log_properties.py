@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+from llara_core import columns as c
 from llara_core.data.candidates import CandidateSampler
 from llara_core.data.preparation import Prepared, prepare
 from llara_core.errors import DataError
@@ -121,17 +123,22 @@ def test_a_target_is_once_among_its_candidates(
     events: list[tuple[int, int, int, int]], changes: dict[str, Any], n_candidates: int, exclude: str
 ) -> None:
     prepared = prepared_log(events, [f"Title {item}" for item in range(N_ITEMS)], changes)
-    sampler = CandidateSampler(prepared.interactions, len(prepared.items), n_candidates=n_candidates, exclude=exclude)
+    interactions, n_items = prepared.interactions, len(prepared.items)
+    parts: list[pa.Table] = []
     try:
-        sets = pa.concat_tables(sampler.sample(prepared.examples, 2, np.random.default_rng(0))).to_pandas()
+        for split in c.SPLITS:
+            sampler = CandidateSampler(interactions, n_items, split, n_candidates=n_candidates, exclude=exclude)
+            parts += sampler.sample(prepared.examples.filter(pc.field(c.SPLIT) == split), 2, np.random.default_rng(0))
     except DataError as error:
         if "eligible negatives" in str(error):
             reject()
         raise
+    sets = pa.concat_tables(parts).to_pandas()
     assert len(sets) == 2 * len(prepared.examples)
-    seen_by = prepared.interactions.groupby("user_id")["item_id"].agg(set)
+    until = {split: interactions[interactions["split"].isin(c.UNTIL[split])] for split in c.SPLITS}
+    seen_by = {split: rows.groupby("user_id")["item_id"].agg(set) for split, rows in until.items()}
     for row in sets.merge(prepared.examples.to_pandas(), on="example_id").itertuples():
-        seen = seen_by[row.user_id] if exclude == "all_interactions" else {*row.history, row.target}
+        seen = seen_by[row.split][row.user_id] if exclude == "all_interactions" else {*row.history, row.target}
         assert list(row.candidates).count(row.target) == 1
         assert len(set(row.candidates)) == n_candidates
         assert set(row.candidates) & seen == {row.target}

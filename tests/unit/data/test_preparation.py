@@ -62,7 +62,7 @@ def test_planted_structure_can_be_learnt_but_not_by_popularity(world: Path) -> N
         np.add.at(moves, (walk.to_numpy()[:-1], walk.to_numpy()[1:]), 1)
     popularity = np.bincount(trained["item_id"], minlength=n_items)
     held_out = prepared.examples.filter(pc.field("split") != "train")
-    sampler = CandidateSampler(interactions, n_items, n_candidates=20, exclude="all_interactions")
+    sampler = CandidateSampler(interactions, n_items, "test", n_candidates=20, exclude="all_interactions")
     (sets,) = sampler.sample(held_out, 5, np.random.default_rng(0))
     asked = sets.to_pandas().merge(held_out.to_pandas(), on="example_id")
     hits = [

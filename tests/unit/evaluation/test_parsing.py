@@ -25,6 +25,9 @@ LABELS = ["Alien", "Aliens", "Monsters, Inc.", '"Weird Al" Yankovic', "E.T.", "A
         ("Ame\u0301lie", 5),  # decomposed
         ("Heat\nAlien", 6),  # the first line answers
         ("\n\nHeat", 6),
+        ("<think>\nAlien? No.\n</think>\n\nHeat", 6),
+        ("\n<think></think>Heat.", 6),
+        ("Alien\nor not.\n</think>\nHeat", 6),  # the opening mark stood in the prompt
     ],
 )
 def test_names_a_candidate(text: str, expected: int) -> None:
@@ -32,9 +35,18 @@ def test_names_a_candidate(text: str, expected: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", " \n ", ".", '""', "Alie", "Alien Aliens", "Alien, Aliens", "The answer is Heat", "Heat..", "Gravity"]
+    "text",
+    ["", " \n ", ".", '""', "Alie", "Alien Aliens", "Alien, Aliens", "The answer is Heat", "Heat..", "Gravity"],
 )
 def test_anything_else_is_invalid(text: str) -> None:
+    assert parse_answer(text, LABELS) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["<think>\nHeat", "<think>Heat</think>", "<think>a</think><think>b</think>Heat", "Heat<think>"]
+)
+def test_thoughts_are_no_answer(text: str) -> None:
+    """Cut while thinking, nothing after it, a second block, a block that does not lead."""
     assert parse_answer(text, LABELS) is None
 
 

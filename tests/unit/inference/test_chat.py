@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -21,11 +22,13 @@ from ruamel.yaml import YAML
 
 from llara_core import columns as c
 from llara_core import predictions, tables
-from llara_core.config import ChatModelConfig, load_params
+from llara_core.config import ChatModelConfig, InferenceConfig, load_params
 from llara_core.errors import ConfigError, DataError, LlaraError, ModelError
-from llara_core.inference import chat
-from llara_core.inference.chat import SYSTEM_MESSAGE, Answer, ChatModel, predict_chat
+from llara_core.inference import predict as local
+from llara_core.inference.chat import PROMPT, Answer, ChatModel, predict_chat
+from llara_core.inference.prompts import Query
 from llara_core.prompts.rendering import Words
+from llara_core.prompts.templates import INSTRUCTION
 from pipeline import predict_chat as stage
 from tests.helpers.chat import Endpoint, Reply, endpoint, fails, says
 
@@ -88,10 +91,66 @@ def test_a_request_is_the_prompt_and_the_answer_a_prediction(tmp_path: Path) -> 
     sent = server.sent[0]
     assert sent["path"] == "/v1/chat/completions"
     assert (sent["model"], sent["temperature"], sent["max_tokens"]) == ("tiny", 0.0, 9)
-    assert sent["messages"][0] == {"role": "system", "content": SYSTEM_MESSAGE}
-    assert "Alien, Aliens, Heat" in sent["messages"][1]["content"]
-    assert "Fargo, Babe, Seven" in sent["messages"][1]["content"]
+    (message,) = sent["messages"]
+    assert message["role"] == "user"
+    assert message["content"].startswith(f"{INSTRUCTION}\n\n")
+    assert "Alien, Aliens, Heat" in message["content"]
+    assert "Fargo, Babe, Seven" in message["content"]
     assert sent["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize(
+    ("temperature", "limit", "sent"),
+    [
+        (0.0, 9, {"temperature": 0.0, "max_tokens": 9}),
+        (None, 9, {"max_tokens": 9}),
+        (1.0, None, {"temperature": 1.0}),
+        (None, None, {}),
+    ],
+)
+def test_what_is_null_is_not_sent(tmp_path: Path, temperature: float | None, limit: int | None, sent: dict[str, Any]) -> None:
+    with endpoint(lambda *_: says("Heat")) as server:
+        chat_model(server, tmp_path, temperature=temperature, max_answer_tokens=limit).ask(["a"])
+    own = {key: value for key, value in server.sent[0].items() if key not in ("authorization", "path", "model", "messages")}
+    assert own == sent
+
+
+def test_thoughts_before_the_answer_are_kept_but_not_parsed_and_cut_answers_counted(tmp_path: Path) -> None:
+    thought = "<think>\nFargo or Babe?\n</think>\n\nBabe"
+
+    def reply(_number: int, prompt: str) -> Reply:
+        return says(thought) if "Heat" in prompt else says("<think>\nFargo or", finish_reason="length")
+
+    examples, candidates = held_out()
+    examples.at[1, c.HISTORY] = [0]
+    with endpoint(reply) as server:
+        for _ in range(2):  # the second time from the cache
+            frame, note = predict_chat(chat_model(server, tmp_path), 1, examples, candidates, LABELS, Words("film", "saw"))
+            assert frame[c.PREDICTED].to_list() == [4, pd.NA]
+            assert frame[c.TEXT].to_list() == [thought, "<think>\nFargo or"]
+            assert note == "tiny-2024-01-31; 1 of 2 answers cut at the token limit"
+
+
+def test_chat_models_and_the_untuned_llm_are_asked_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Asked(Exception):  # noqa: N818
+        pass
+
+    def read(_model: object, _encoder: object, queries: list[Query], **_: object) -> None:
+        raise Asked(*[query.prompt.text for query in queries])
+
+    monkeypatch.setattr(local, "answer_queries", read)
+    config = InferenceConfig(batch_size=1, max_draws=1, max_new_tokens=4, shuffled_histories="none")
+    encoder: Any = SimpleNamespace(safe_labels=lambda labels: labels)
+    question = (PROMPT, *held_out(), LABELS, Words("film", "saw"), config, None)
+    with pytest.raises(Asked) as untuned:
+        local.predict_cell(None, encoder, None, *question)  # type: ignore[arg-type]
+    with endpoint(lambda *_: says("Heat")) as server:
+        predict_chat(chat_model(server, tmp_path), 1, *held_out(), LABELS, Words("film", "saw"))
+    assert sorted(server.prompts) == sorted(untuned.value.args)
+    # What is tuned learns how to answer, and is asked without the instruction.
+    with pytest.raises(Asked) as tuned:
+        local.predict_cell(None, encoder, "generative", *question)  # type: ignore[arg-type]
+    assert [f"{INSTRUCTION}\n\n{text}" for text in tuned.value.args] == list(untuned.value.args)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +176,7 @@ def test_it_asks_again_after_429_when_it_is_told_to_and_after_5xx(tmp_path: Path
     replies = [fails(429, **{"Retry-After": "0.7"}), fails(503, **{"Retry-After": "0.01"}), says("Heat")]
     with endpoint(lambda number, _: replies[number]) as server:
         model, start = chat_model(server, tmp_path, retries=2), time.perf_counter()
-        assert model.ask(["?"]) == [Answer("Heat", "tiny-2024-01-31")]
+        assert model.ask(["?"]) == [Answer("Heat", cut=False, model="tiny-2024-01-31")]
     assert time.perf_counter() - start > 0.7  # its own first pause is at most 0.5 s
     assert model.n_requests == len(server.sent) == 3
 
@@ -162,21 +221,20 @@ def test_the_cap_counts_retries_and_the_next_run_asks_the_rest(tmp_path: Path) -
     assert (model.n_requests, model.n_cached) == (2, 3)
 
 
-def test_no_question_is_asked_twice_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_question_is_asked_twice_until_it_changes(tmp_path: Path) -> None:
     with endpoint(lambda *_: says("Heat")) as server:
         assert len(chat_model(server, tmp_path, concurrency=2).ask(["a", "b", "a"])) == 3
         assert sorted(server.prompts) == ["a", "b"]
         chat_model(server, tmp_path).ask(["b", "a"])
         assert len(server.sent) == 2
         changes: list[dict[str, Any]] = [{"model": "other"}, {"temperature": 0.5}, {"max_answer_tokens": 8}]
+        changes += [{"temperature": None}, {"max_answer_tokens": None}]
         for change in changes:
             chat_model(server, tmp_path, **change).ask(["a"])
-        assert len(server.sent) == 5
-        with endpoint(lambda *_: says("Heat")) as other, monkeypatch.context() as patch:
+        assert len(server.sent) == 2 + len(changes)
+        with endpoint(lambda *_: says("Heat")) as other:
             chat_model(other, tmp_path).ask(["a"])
-            patch.setattr(chat, "SYSTEM_MESSAGE", "Speak.")
-            chat_model(server, tmp_path).ask(["a"])
-            assert (len(other.sent), len(server.sent)) == (1, 6)
+            assert len(other.sent) == 1
 
 
 def test_a_kept_answer_that_is_none_is_named(tmp_path: Path) -> None:
@@ -263,7 +321,7 @@ def test_the_key_is_in_no_file_log_or_message(
             with pytest.raises(ModelError) as caught:
                 chat_model(server, tmp_path).ask(["b"])
             messages.append(str(caught.value))
-    assert answers == [Answer("*** Heat ***", "tiny ***")]
+    assert answers == [Answer("*** Heat ***", cut=False, model="tiny ***")]
     output = capfd.readouterr()
     seen = [caplog.text, output.out, output.err, *messages, *(file.read_text() for file in tmp_path.iterdir())]
     assert not any(KEY in text or KEY[:12] in text for text in seen)

@@ -34,10 +34,11 @@ class ById:
         return np.tile(np.arange(len(LABELS), dtype=np.float32), (len(histories), 1))
 
 
-def _recommend(folder: Path, objective: str, history: list[int], top: int) -> pd.DataFrame:
+def _recommend(folder: Path, objective: str, history: list[int], top: int, max_history_len: int = 10) -> pd.DataFrame:
     model = make_model(folder, with_head=objective == "next_item")
     facts = adapter_facts(model).model_copy(update={"objective": objective})
-    return recommend(model, make_encoder(folder), facts, ById(), history, ITEMS, WORDS, CONFIG, n_candidates=5, top=top)
+    options = {"max_history_len": max_history_len, "n_candidates": 5, "top": top}
+    return recommend(model, make_encoder(folder), facts, ById(), history, ITEMS, WORDS, CONFIG, **options)
 
 
 def test_titles_are_found_by_label_then_by_title_in_any_case() -> None:
@@ -67,3 +68,42 @@ def test_a_generative_adapter_ranks_what_its_recommender_retrieves(tiny_llama: P
     assert set(ranked["item_id"]) <= {10, 9, 8, 7, 6}  # the five latest ids that are not in the history
     assert ranked["score"].is_monotonic_decreasing
     assert ranked["label"].to_list() == [LABELS[item] for item in ranked["item_id"]]
+
+
+@pytest.mark.parametrize("objective", ["next_item", "generative"])
+def test_what_the_model_no_longer_reads_is_not_recommended_again(
+    tiny_llama: Path, objective: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="llara_core.inference.recommend")
+    ranked = _recommend(tiny_llama, objective, [11, 10, 3, 2, 7], top=50, max_history_len=2)
+    eligible = {0, 1, 4, 5, 6, 8, 9} if objective == "next_item" else {9, 8, 6, 5, 4}
+    assert set(ranked["item_id"]) == eligible
+    assert caplog.messages == ["the model reads the last 2 of 5 items; none of all is recommended"]
+    # What is read is what was read of a short history: only the exclusion knows of the rest.
+    short = _recommend(tiny_llama, objective, [2, 7], top=50, max_history_len=2)
+    if objective == "next_item":
+        both = ranked.merge(short, on="item_id")
+        assert len(both) == len(ranked)
+        np.testing.assert_allclose(both["score_x"], both["score_y"], rtol=1e-5)
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("history", "message"), [([], "name at least one title"), (list(range(len(LABELS))), "holds all 12 items of the catalogue")]
+)
+def test_a_history_that_leaves_nothing_is_an_error(tiny_llama: Path, history: list[int], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        _recommend(tiny_llama, "generative", history, top=3)
+
+
+@pytest.mark.parametrize("objective", ["next_item", "generative"])
+def test_scores_that_are_not_finite_recommend_nothing(
+    tiny_llama: Path, objective: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nan(self: object, histories: Sequence[Any]) -> npt.NDArray[np.float32]:
+        return np.full((len(histories), len(LABELS)), np.nan, dtype=np.float32)
+
+    monkeypatch.setattr(HeadScorer, "score_catalogue", nan)
+    monkeypatch.setattr(ById, "score_catalogue", nan)
+    with pytest.raises(DataError, match="1 of 1 rows of scores are not finite"):
+        _recommend(tiny_llama, objective, [2, 7], top=3)

@@ -112,6 +112,21 @@ def test_bce_cannot_tune_an_encoder(encoder: TextEncoder) -> None:
         search(encoder, tuned=True, epochs=1, loss="bce")
 
 
+def test_an_encoder_with_damaged_weights_is_named(folder: Path) -> None:
+    encoder = TextEncoder(folder, TITLES)
+    encoder.model.embeddings.LayerNorm.bias.data[0] = torch.nan
+    with pytest.raises(ModelError, match=r"recommenders\.morec\.encoder: .* gives text vectors that are not finite"):
+        search(encoder, tuned=False, epochs=1)
+
+
+def test_an_encoder_that_diverges_is_told_apart(encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(morec.MoRec, "end_epoch", lambda model: model.output_bias.data.fill_(torch.nan))
+    with pytest.raises(
+        ModelError, match=r"MoRec .*recommenders\.learning_rate \(now .*\) or .*encoder_learning_rate \(now 0\.0003\)"
+    ):
+        search(encoder, tuned=True, epochs=1)
+
+
 def test_a_frozen_encoder_stays_as_it_was(encoder: TextEncoder) -> None:
     before = parameters(encoder)
     (result,) = search(encoder, tuned=False, epochs=1)

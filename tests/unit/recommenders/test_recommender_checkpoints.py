@@ -51,6 +51,14 @@ def test_other_data_are_refused(folder: Path) -> None:
         checkpoints.load(folder, "sasrec", "e" * 64)
 
 
+def test_weights_that_are_not_finite_are_refused(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["output_bias"][2] = torch.nan
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ModelError, match=r"not finite, e\.g\. in output_bias; train it again with a lower"):
+        checkpoints.load(folder, "sasrec", "d" * 64)
+
+
 def test_a_missing_tensor_is_refused(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     del weights["output_bias"]

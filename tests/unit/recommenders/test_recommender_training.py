@@ -1,5 +1,6 @@
 """Training: windows, validation positions, learning on a planted chain, and equal bytes for equal seeds."""
 
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from llara_core import columns as c
-from llara_core.errors import DataError
+from llara_core.errors import DataError, ModelError
 from llara_core.recommenders import models, training
 from llara_core.recommenders.base import SequenceRecommender
 
@@ -82,6 +83,36 @@ def test_training_stops_after_patience() -> None:
     assert max(result.curves["train/loss"]) == result.best_epoch + 2 < 9
 
 
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_a_loss_that_is_not_finite_ends_the_search(name: str) -> None:
+    """Its model would score NaN throughout and rank every target first: validation 1.0."""
+    options = training.TrainingOptions(1e30, 64, "cross_entropy", max_epochs=3, patience=3)
+    with pytest.raises(ModelError) as caught:
+        search(name, [1e-4], options=options)
+    message = str(caught.value)
+    assert re.match(
+        r"(Gru4Rec|Caser|SasRec) with l2 0\.0001, epoch [123]: the (training loss is|validation scores are) ", message
+    )
+    assert message.endswith("; lower recommenders.learning_rate (now 1e+30)")
+
+
+def test_validation_scores_that_are_not_finite_end_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last step of an epoch can break a model whose losses were all finite."""
+    model = build("gru4rec")
+    monkeypatch.setattr(model, "end_epoch", lambda: model.output_bias.data.fill_(torch.nan))
+    interactions = planted_chain(n_users=120, length=20)
+    validation = training.validation_set(interactions, MAX_HISTORY, 5, 1000)
+    with pytest.raises(ModelError, match=r"^Gru4Rec with l2 0, epoch 1: the validation scores are not finite; lower"):
+        training.fit(model, training.training_sequences(interactions), validation, 0.0, OPTIONS, np.random.default_rng(0))
+
+
+def test_embeddings_that_are_not_finite_are_not_exported() -> None:
+    model = build("sasrec")
+    model.item_embedding.weight.data[[3, 5], 0] = torch.inf  # type: ignore[index]
+    with pytest.raises(ModelError, match=rf"SasRec: the embeddings of 2 of {N_ITEMS} items are not finite; train it again"):
+        model.item_embeddings()
+
+
 def test_windows_hold_every_transition_once() -> None:
     sequences = [np.arange(10, 33), np.arange(50, 52), np.arange(60, 67)]
     for seed in range(20):
@@ -106,7 +137,7 @@ def test_validation_positions_reach_into_earlier_periods_but_never_ask_for_them(
     validation = training.validation_set(interactions, 2, 3, 1000)
     assert [history.tolist() for history in validation.histories] == [[0, 1], [1, 2]]
     assert validation.targets.tolist() == [2, 3]
-    assert validation.seen[0].tolist() == [0, 1, 2, 3, 4]
+    assert validation.seen[0].tolist() == [0, 1, 2, 3]
     assert [items.tolist() for items in training.training_sequences(interactions)] == [[0, 1]]
 
 

@@ -1,0 +1,113 @@
+"""Under ``global_time`` nothing that is learnt or chosen on a split rests on what comes after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from ruamel.yaml import YAML
+
+from llara_core import columns as c
+from llara_core import paths, tables
+from llara_core.config import load_params
+from llara_core.data import synthetic
+from llara_core.data.preparation import Prepared, prepare
+from llara_core.data.splitting import make_examples
+from llara_core.prompts.rendering import Words
+from llara_core.recommenders import training
+from llara_core.recommenders.baselines import fit_baseline
+from llara_core.tuning.data import load_training_data
+from pipeline import sample_candidates, train_recommender
+
+REPOSITORY = Path(__file__).parents[2]
+WORLD: dict[str, Any] = {
+    "format": "synthetic",
+    "min_rating": None,
+    "catalogue": "full",
+    "split": {"strategy": "global_time", "train": 0.6, "validation": 0.2},
+}
+N_DRAWS, N_CANDIDATES = 20, 8
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
+    """The planted world, cut by time, in a folder with parameters of its own."""
+    params = YAML(typ="safe", pure=True).load(REPOSITORY / "params.yaml")
+    params["run"]["datasets"] = ["planted"]
+    params["datasets"] = {"planted": params["datasets"]["movielens"] | WORLD}
+    params["candidates"] |= {"n_candidates": N_CANDIDATES, "draws": dict.fromkeys(c.SPLITS, N_DRAWS)}
+    params["recommenders"] |= {"embedding_dim": 8, "max_epochs": 2}
+    YAML().dump(params, tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    synthetic.write(tmp_path / "raw")
+    return prepare(tmp_path / "raw", load_params().dataset("planted"))
+
+
+def with_other_future(prepared: Prepared, splits: tuple[str, ...]) -> Prepared:
+    """The same log, but in ``splits`` everybody does something else."""
+    interactions = prepared.interactions.copy()
+    later = interactions[c.SPLIT].isin(splits)
+    interactions.loc[later, c.ITEM] = np.random.default_rng(1).integers(len(prepared.items), size=later.sum(), dtype=np.int32)
+    return Prepared(interactions, prepared.items, make_examples(interactions, 10), {})
+
+
+def candidate_sets(prepared: Prepared, split: str) -> pa.Table:
+    prepared.write(paths.prepared("planted"))
+    sample_candidates.main("planted")
+    return tables.read_arrow(paths.candidates("planted") / f"{split}.parquet", tables.CANDIDATE_SETS)
+
+
+def test_later_items_are_training_negatives_as_often_as_chance_has_it(prepared: Prepared) -> None:
+    sets = candidate_sets(prepared, c.TRAIN).to_pandas().merge(prepared.examples.to_pandas(), on=c.EXAMPLE)
+    trained = prepared.interactions[prepared.interactions[c.SPLIT] == c.TRAIN].groupby(c.USER)[c.ITEM].agg(set)
+    touched = prepared.interactions.groupby(c.USER)[c.ITEM].agg(set)
+    later = touched.loc[trained.index] - trained
+    found = sum(len(later[row.user_id] & set(row.candidates)) for row in sets.itertuples())
+    # Of the items outside what the user did in training, each is as likely as any other to be one of the negatives.
+    share = later.map(len) / (len(prepared.items) - trained.map(len))
+    expected = (N_CANDIDATES - 1) * share[sets[c.USER]].sum()
+    assert expected > 4_000
+    assert abs(found - expected) < 4 * np.sqrt(expected)
+
+
+@pytest.mark.parametrize(("split", "after"), [(c.TRAIN, (c.VALIDATION, c.TEST)), (c.VALIDATION, (c.TEST,))])
+def test_candidates_of_a_split_do_not_know_the_splits_after_it(prepared: Prepared, split: str, after: tuple[str, ...]) -> None:
+    sets, other_sets = (candidate_sets(world, split) for world in (prepared, with_other_future(prepared, after)))
+    assert sets.equals(other_sets)
+
+
+def test_training_and_selection_do_not_know_the_test_period(prepared: Prepared) -> None:
+    learnt = []
+    for world in (prepared, with_other_future(prepared, (c.TEST,))):
+        world.write(paths.prepared("planted"))
+        sample_candidates.main("planted")
+        train_recommender.main("planted", "gru4rec", 0)
+        cell, words = "gru4rec-0", Words("movie", "watched")
+        data, _ = load_training_data("planted", ["x"] * len(world.items), words, None, "out_of_fold", 0)
+        curves = sorted(paths.curves("planted", cell).rglob("*.tsv"))
+        assert curves
+        learnt.append(
+            (
+                data,
+                (paths.recommender("planted", cell) / "model.safetensors").read_bytes(),
+                tables.read_json(paths.recommender("planted", cell) / "search.json"),
+                [file.read_text() for file in curves],
+            )
+        )
+    assert learnt[0] == learnt[1]
+
+
+def test_baselines_and_validation_questions_do_not_know_the_test_period(prepared: Prepared) -> None:
+    worlds = [world.interactions for world in (prepared, with_other_future(prepared, (c.TEST,)))]
+    n_items = len(prepared.items)
+    for name in ("popularity", "item_knn"):
+        scores = [fit_baseline(name, log[log[c.SPLIT] == c.TRAIN], n_items).score_catalogue([[0], [5, 9]]) for log in worlds]
+        np.testing.assert_array_equal(*scores)
+    asked = [training.validation_set(log, 10, N_CANDIDATES, 1000) for log in worlds]
+    for field in ("histories", "seen"):
+        ours, other = ([items.tolist() for items in getattr(questions, field)] for questions in asked)
+        assert ours == other
+    assert asked[0].targets.tolist() == asked[1].targets.tolist()
