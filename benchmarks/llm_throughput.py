@@ -51,7 +51,7 @@ def main(
     seeding.seed_torch_globally(seed, "benchmark")
     model = adapters.build_model(base, encoder, vectors, params.lora, head_vectors=vectors)
     low_precision = base.dtype != torch.float32
-    units = Units(len(data.targets), 1, [len(sequence) for sequence in data.sequences])
+    units = Units([len(history) for history in data.histories], 1, [len(sequence) for sequence in data.sequences])
 
     for objective in ("generative", "next_item"):
         size = params.tune.micro_batch_size
