@@ -52,7 +52,7 @@ def main(
     defaults = {name: getattr(params, name) for name in SystemConfig.model_fields}
     model = adapters.build_model(base, encoder, SystemConfig(**defaults), vectors, head_vectors=vectors, seed=seed)
     low_precision = base.dtype != torch.float32
-    units = Units(len(data.targets), 1, [len(sequence) for sequence in data.sequences])
+    units = Units([len(history) for history in data.histories], 1, [len(sequence) for sequence in data.sequences])
 
     for objective in ("generative", "next_item"):
         size = params.tune.micro_batch_size

@@ -375,10 +375,15 @@ class TuneConfig(Section):
     )
     epochs: PositiveInt
     max_examples: PositiveInt | None = Field(description="budget in plan rows over all epochs; null for everything")
+    min_history_len: PositiveInt = Field(
+        description="items in the history of a training example, at least (the authors' loader: 3). It limits generative rows, "
+        "not next_item chunks and nothing that is held out"
+    )
     batch_size: PositiveInt = Field(description="plan rows per optimiser step")
     micro_batch_size: PositiveInt = Field(description="plan rows per forward pass; divides batch_size")
-    learning_rate: PositiveFloat = Field(description="peak; the cosine schedule ends at zero")
+    learning_rate: PositiveFloat = Field(description="peak, from which a cosine falls")
     warmup_share: Share = Field(description="share of the steps that rise linearly from 1/100 of the peak to the peak")
+    final_lr_share: Share = Field(description="where the cosine ends, as a share of the peak; the authors' scripts end at 0.01")
     weight_decay: Annotated[float, Field(ge=0)]
     max_grad_norm: PositiveFloat
     chunk_len: Annotated[int, Field(ge=2)] = Field(description="items per next_item row; all but the last are inputs")

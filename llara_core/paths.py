@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+PRESETS = Path("presets")
 LLM = Path("data/llm")
 LLM_SOURCE = "source.json"  # in a model folder: where the model came from, and its hash
 REPORT = Path("metrics")

@@ -50,8 +50,9 @@ class CandidateSampler:
         self._n_items, self._n_candidates = n_items, n_candidates
         self._of_users = None
         if exclude == "all_interactions":
-            known = interactions[interactions[c.SPLIT].isin(c.UNTIL[split])]
-            self._of_users = _Excluded.of(known[c.USER].to_numpy(), known[c.ITEM].to_numpy(), n_items)
+            known = interactions[c.SPLIT].isin(c.UNTIL[split]).to_numpy()
+            users, items = interactions[c.USER].to_numpy(), interactions[c.ITEM].to_numpy()
+            self._of_users = _Excluded.of(users[known], items[known], n_items)
 
     def sample(self, examples: pa.Table, n_draws: int, rng: np.random.Generator) -> Iterator[pa.Table]:
         """Draw ``n_draws`` candidate sets per example.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from llara_core.config import (
     DatasetConfig,
     LastFmConfig,
@@ -20,6 +23,7 @@ from llara_core.evaluation import significance
 from llara_core.evaluation.systems import System
 
 PAPER_EPOCHS = 5  # section 5.1.2
+PAPER_MIN_HISTORY_LEN = 3  # the authors' loader
 
 
 def protocol(params: Params, dataset: str) -> list[str]:
@@ -50,25 +54,23 @@ def protocol(params: Params, dataset: str) -> list[str]:
     ]
 
 
-def tuned_on(params: Params, systems: Sequence[System], n_training_examples: int) -> dict[str, str]:
+def tuned_on(params: Params, systems: Sequence[System], history_lens: npt.NDArray[np.integer]) -> dict[str, str]:
     """What each tuned LLM system was tuned on, by its key on the axes.
 
     Args:
         params: of the run.
         systems: of the run.
-        n_training_examples: prompts of one epoch.
+        history_lens: items in the history of every training example.
     """
-    return {
-        system.key: _budget(params.system(system.key).tune, n_training_examples) for system in systems if system.kind == "tuned"
-    }
+    return {system.key: _budget(params.system(system.key).tune, history_lens) for system in systems if system.kind == "tuned"}
 
 
-def budgets(tuned_on: Mapping[str, str], n_training_examples: int) -> list[str]:
+def budgets(tuned_on: Mapping[str, str], history_lens: npt.NDArray[np.integer]) -> list[str]:
     """What each tuned LLM system was tuned on, and what the paper's were, in two sentences; none where none was tuned.
 
     Args:
         tuned_on: as of :func:`tuned_on`.
-        n_training_examples: prompts of one epoch.
+        history_lens: items in the history of every training example.
     """
     by_budget: dict[str, list[str]] = {}
     for key, budget in tuned_on.items():
@@ -78,13 +80,14 @@ def budgets(tuned_on: Mapping[str, str], n_training_examples: int) -> list[str]:
     ours = "; ".join(f"{', '.join(keys)}: {budget}" for budget, keys in by_budget.items())
     return [
         f"Tuning budget of each language model here, in prompts or in chunks of training sequences: {ours}.",
-        f"The paper tunes on all training examples for {PAPER_EPOCHS} epochs, which are {PAPER_EPOCHS * n_training_examples:,} "
+        f"The paper tunes for {PAPER_EPOCHS} epochs on all training examples, of which its code keeps those with at least "
+        f"{PAPER_MIN_HISTORY_LEN} items of history, so on {PAPER_EPOCHS * (history_lens >= PAPER_MIN_HISTORY_LEN).sum():,} "
         "prompts on this data set.",
     ]
 
 
-def _budget(tune: TuneConfig, n_training_examples: int) -> str:
-    n_prompts = tune.epochs * n_training_examples
+def _budget(tune: TuneConfig, history_lens: npt.NDArray[np.integer]) -> str:
+    n_prompts = tune.epochs * int((history_lens >= tune.min_history_len).sum())
     if tune.objective == "generative":
         own = f"{n_prompts if tune.max_examples is None else min(n_prompts, tune.max_examples):,} prompts"
     elif tune.max_examples is None:

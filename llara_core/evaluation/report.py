@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
@@ -168,8 +169,8 @@ def _dataset_report(params: Params, dataset: str) -> DatasetReport:
     labels = files_of_tables.read_table(paths.prepared(dataset) / "items.parquet", files_of_tables.ITEMS)[c.LABEL].to_list()
     systems = systems_of(params.run)
     schedules = _schedules(systems, params)
-    n_training_examples = int((ground.examples[c.SPLIT] == c.TRAIN).sum())
-    tuned = tuned_on(params, systems, n_training_examples)
+    history_lens = ground.examples.loc[ground.examples[c.SPLIT] == c.TRAIN, c.HISTORY].map(len).to_numpy(dtype=np.int64)
+    tuned = tuned_on(params, systems, history_lens)
     return DatasetReport(
         name=dataset,
         results=results,
@@ -184,7 +185,7 @@ def _dataset_report(params: Params, dataset: str) -> DatasetReport:
         hardware=sorted({seed.facts.hardware for each in answers for seed in each.seeds if seed.facts.hardware}),
         protocol=protocol(params, dataset),
         tuned_on=tuned,
-        budgets=budgets(tuned, n_training_examples),
+        budgets=budgets(tuned, history_lens),
         paper_rows=tables.paper_rows(paper.table_2(params, dataset), judged, params),
     )
 

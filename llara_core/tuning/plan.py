@@ -27,12 +27,12 @@ class Units:
     """What there is to learn from.
 
     Attributes:
-        n_examples: training examples, the units of ``generative``.
+        history_lens: ``(n_examples,)`` items in the history of every training example, the units of ``generative``.
         n_draws: candidate sets per training example.
         sequence_lens: ``(n_sequences,)`` items of every training sequence, from which ``next_item`` takes chunks.
     """
 
-    n_examples: int
+    history_lens: Sequence[int]
     n_draws: int
     sequence_lens: Sequence[int]
 
@@ -44,7 +44,7 @@ def make_plan(
 
     Args:
         units: the training data's sizes.
-        tune: objective, epochs, budget, batch size, warm start and mixture.
+        tune: objective, epochs, budget, shortest history, batch size, warm start and mixture.
         curriculum: the schedule of hybrid prompts.
         sample_templates: draw the wording of every row; else the first is used throughout.
         seed: of the training run; every choice has a named stream of its own.
@@ -59,13 +59,13 @@ def make_plan(
         ConfigError: the data and the budget do not fill one batch.
     """
     main_next_item = tune.objective == "next_item"
-    epochs = {False: _ranking_epochs(units, seed), True: _chunk_epochs(units, tune.chunk_len, seed)}
+    epochs = {False: _ranking_epochs(units, tune.min_history_len, seed), True: _chunk_epochs(units, tune.chunk_len, seed)}
     main_rows = sum(len(epochs[main_next_item](epoch)) for epoch in range(tune.epochs))
     n_rows = min(main_rows, tune.max_examples or main_rows)
     if n_rows < tune.batch_size:
         raise ConfigError(
             f"tuning has {n_rows} rows, which do not fill one batch of tune.batch_size {tune.batch_size}; lower the batch size "
-            "or raise tune.max_examples"
+            "or tune.min_history_len, or raise tune.max_examples"
         )
     warm_batches = tune.warm_start_rows // tune.batch_size
     n_batches = warm_batches + n_rows // tune.batch_size
@@ -92,9 +92,12 @@ def make_plan(
     )
 
 
-def _ranking_epochs(units: Units, seed: int) -> Callable[[int], Rows]:
+def _ranking_epochs(units: Units, min_history_len: int, seed: int) -> Callable[[int], Rows]:
+    long_enough = np.asarray(units.history_lens) >= min_history_len
+
     def epoch_rows(epoch: int) -> Rows:
-        order = seeding.numpy_stream(seed, "plan", "examples", epoch).permutation(units.n_examples)
+        order = seeding.numpy_stream(seed, "plan", "examples", epoch).permutation(len(long_enough))
+        order = order[long_enough[order]]
         rows = np.zeros((len(order), 4), dtype=np.int64)
         rows[:, 0], rows[:, 3] = order, epoch % units.n_draws
         return rows

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +36,19 @@ _STATE = "trainer_state.json"
 Curves = dict[str, dict[int, float]]
 
 
-def learning_rate_factor(step: int, *, n_steps: int, warmup_share: float) -> float:
-    """Share of the peak learning rate at ``step``: from 1/100 linearly to 1, then a cosine to 0 (paper, section 5.1.2).
+def learning_rate_factor(step: int, *, n_steps: int, warmup_share: float, final_share: float) -> float:
+    """Share of the peak learning rate at ``step``: from 1/100 linearly to 1, then a cosine to ``final_share``.
 
-    >>> [round(learning_rate_factor(step, n_steps=10, warmup_share=0.2), 3) for step in (0, 1, 2, 6, 10)]
+    Source: paper, section 5.1.2, which does not say where the cosine ends; the authors' scripts end at 1/100 of the peak.
+
+    >>> [round(learning_rate_factor(step, n_steps=10, warmup_share=0.2, final_share=0.0), 3) for step in (0, 1, 2, 6, 10)]
     [0.01, 0.505, 1.0, 0.5, 0.0]
     """
     warmup = math.ceil(n_steps * warmup_share)
     if step < warmup:
         return 0.01 + 0.99 * step / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(n_steps - warmup, 1)))
+    cosine = 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(n_steps - warmup, 1)))
+    return final_share + (1 - final_share) * cosine
 
 
 def train(
@@ -113,7 +117,9 @@ def train(
         train_dataset=dataset,
         data_collator=functools.partial(collate, encoder=encoder),
     )
-    trainer.n_steps, trainer.warmup_share = n_steps, config.warmup_share
+    trainer.learning_rate_factor = functools.partial(
+        learning_rate_factor, n_steps=n_steps, warmup_share=config.warmup_share, final_share=config.final_lr_share
+    )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_ProgressBar(plan["p_hybrid"].to_numpy()[:: config.batch_size]))
     checkpoint = _last_complete_checkpoint(scratch)
@@ -124,15 +130,13 @@ def train(
 
 
 class _PlanTrainer(Trainer):  # type: ignore[misc]
-    n_steps: int
-    warmup_share: float
+    learning_rate_factor: Callable[[int], float]
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        factor = functools.partial(learning_rate_factor, n_steps=self.n_steps, warmup_share=self.warmup_share)
-        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, factor)
+        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, self.learning_rate_factor)
         self._created_lr_scheduler = True
         return self.lr_scheduler
 

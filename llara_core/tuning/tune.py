@@ -64,7 +64,8 @@ def tune(
         The curves as written, see :func:`llara_core.tuning.trainer.train`.
     """
     dataset, system, recommender, seed = cell
-    units = Units(len(data.targets), _n_draws(data), [len(sequence) for sequence in data.sequences])
+    history_lens = [len(history) for history in data.histories]
+    units = Units(history_lens, _n_draws(data), [len(sequence) for sequence in data.sequences])
     plan = make_plan(units, config.tune, config.curriculum, sample_templates=config.prompt.templates == "sampled", seed=seed)
     if config.prompt.representation != "hybrid":
         plan = plan.assign(p_hybrid=0.0, hybrid=False)  # an ablation without a hard task has no curriculum to walk

@@ -28,10 +28,12 @@ TUNE = TuneConfig(
     objective="generative",
     epochs=1,
     max_examples=24,
+    min_history_len=1,
     batch_size=4,
     micro_batch_size=4,
     learning_rate=1e-3,
     warmup_share=0.1,
+    final_lr_share=0.0,
     weight_decay=0.0,
     max_grad_norm=1.0,
     chunk_len=5,
@@ -57,7 +59,7 @@ def values() -> dict[str, Any]:
     sampler = CandidateSampler(prepared.interactions, len(prepared.items), "test", n_candidates=5, exclude="all_interactions")
     (sets,) = sampler.sample(test, 1, rng)
     plan = make_plan(
-        Units(n_examples=50, n_draws=2, sequence_lens=[9, 4, 12]),
+        Units(history_lens=[1] * 50, n_draws=2, sequence_lens=[9, 4, 12]),
         TUNE,
         CurriculumConfig(schedule="linear", two_stage_text_share=0.4),
         sample_templates=True,

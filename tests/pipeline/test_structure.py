@@ -33,7 +33,10 @@ DECLARATIONS |= {"pipeline.stage"}  # command line and logging
 NOT_AN_INPUT = {"download"}  # where the bytes come from; what they are is checked by their sha256, where one is known
 
 LAYERS = (
-    {"errors", "columns", "paths", "tables", "config", "seeding", "predictions", "ranking", "curves", "provenance", "compute"},
+    {
+        "compute", "errors", "columns", "paths", "tables", "config", "seeding", "predictions", "ranking", "curves", "provenance",
+        "presets",
+    },  # fmt: skip
     {"data", "recommenders", "prompts", "llm"},
     {"tuning", "inference", "evaluation"},
 )
@@ -113,7 +116,7 @@ def test_params_name_all_sections_that_a_script_reads(stage: str) -> None:
 
 def test_every_script_is_a_stage_or_for_users() -> None:
     scripts = {name for name in modules() if name.startswith("pipeline.")} - {"pipeline.stage"}
-    assert scripts - {script(stage) for stage in STAGES} <= {"pipeline.recommend"}
+    assert scripts - {script(stage) for stage in STAGES} <= {"pipeline.recommend", "pipeline.preset"}
 
 
 def test_dvc_yaml_and_paths_agree() -> None:

@@ -3,6 +3,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -280,12 +281,14 @@ def test_terminal_table_has_a_line_per_system(params: Params) -> None:
 
 def test_budgets_say_what_each_system_and_the_paper_tuned_on(params: Params) -> None:
     systems = systems_of(params.run.model_copy(update={"systems": ["llara", "llara_next_item"]}))
-    found = tuned_on(params, systems, 1000)
-    ours, papers = budgets(found, 1000)
+    lens = np.repeat([1, 2, 3, 10], [50, 50, 50, 850])
+    found = tuned_on(params, systems, lens)
+    ours, papers = budgets(found, lens)
     assert found == {"tallrec": "256 prompts", "llara": "256 prompts", "llara_next_item": "up to 512 chunks"}
     assert ours.endswith("chunks of training sequences: tallrec, llara: 256 prompts; llara_next_item: up to 512 chunks.")
-    assert "5 epochs, which are 5,000 prompts" in papers
-    assert budgets({}, 10) == []
+    assert "for 5 epochs" in papers
+    assert f"so on {5 * (50 + 850):,} prompts" in papers
+    assert budgets({}, lens) == []
 
 
 @pytest.mark.parametrize(
@@ -293,6 +296,7 @@ def test_budgets_say_what_each_system_and_the_paper_tuned_on(params: Params) -> 
     [
         ("llara", {}, 10, "50 prompts"),  # 5 epochs of 10 are less than 256
         ("llara", {"max_examples": None}, 1000, "5,000 prompts"),
+        ("llara", {"max_examples": None, "min_history_len": 3}, 1000, f"{5 * 800:,} prompts"),  # a fifth has two items
         ("llara_next_item", {"max_examples": 4096}, 10, "up to 4,096 chunks"),
         ("llara_next_item", {"max_examples": None}, 10, "all chunks of 5 epochs"),
         ("llara_next_item", {"warm_start_rows": 2000}, 10, "up to 512 chunks after 2,000 rows of the other objective"),
@@ -312,7 +316,7 @@ def test_a_budget_is_what_there_is_and_what_else_was_trained(
     changed = system.model_copy(update={"tune": system.tune.model_copy(update=values)})
     params = params.model_copy(update={"systems": {**params.systems, key: changed}})
     run = params.run.model_copy(update={"systems": [key], "text_systems": []})
-    assert tuned_on(params, systems_of(run), n_examples) == {key: text}
+    assert tuned_on(params, systems_of(run), np.repeat([2, 3], [n_examples // 5, n_examples - n_examples // 5])) == {key: text}
 
 
 def test_an_ablation_shows_the_budgets_where_they_differ(params: Params) -> None:

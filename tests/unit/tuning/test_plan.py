@@ -16,7 +16,7 @@ from llara_core.prompts.rendering import N_TEMPLATES
 from llara_core.tuning.plan import Units, make_plan
 from tests.helpers.llm import system_config
 
-UNITS = Units(n_examples=300, n_draws=3, sequence_lens=[2, 3, 21, 22, 40, 100])
+UNITS = Units(history_lens=[number % 5 + 1 for number in range(300)], n_draws=3, sequence_lens=[2, 3, 21, 22, 40, 100])
 
 
 def _plan(
@@ -54,6 +54,17 @@ def test_every_epoch_shows_every_example_once_with_its_own_candidates() -> None:
     assert plan["source"][:300].tolist() != plan["source"][300:600].tolist()
 
 
+def test_short_histories_are_left_out_and_the_others_stay_in_order() -> None:
+    every, long = _plan(epochs=2), _plan(epochs=2, min_history_len=3)
+    assert len(long) == 2 * 300 * 3 // 5  # of 1 to 5 items, three lengths of five are enough
+    assert all(source % 5 + 1 >= 3 for source in long["source"])
+    assert long["source"].tolist() == [source for source in every["source"] if source % 5 + 1 >= 3]
+    chunks = _plan(objective="next_item")
+    assert chunks.equals(_plan(objective="next_item", min_history_len=5))  # which have no histories
+    with pytest.raises(ConfigError, match=r"tuning has 0 rows.*tune\.min_history_len"):
+        _plan(min_history_len=6)
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     chunk_len=st.integers(2, 25),
@@ -61,7 +72,7 @@ def test_every_epoch_shows_every_example_once_with_its_own_candidates() -> None:
     seed=st.integers(0, 5),
 )
 def test_every_position_is_a_target_once_an_epoch(chunk_len: int, lens: list[int], seed: int) -> None:
-    units = Units(0, 1, lens)
+    units = Units([], 1, lens)
     plan = _plan(units, objective="next_item", epochs=1, chunk_len=chunk_len, batch_size=1, micro_batch_size=1, seed=seed)
     assert (plan["stop"] - plan["start"]).between(2, chunk_len).all()
     targets = Counter((row.source, place) for row in plan.itertuples() for place in range(row.start + 1, row.stop))
@@ -69,7 +80,7 @@ def test_every_position_is_a_target_once_an_epoch(chunk_len: int, lens: list[int
 
 
 def test_chunks_are_cut_elsewhere_in_every_epoch() -> None:
-    plan = _plan(Units(0, 1, [100] * 8), objective="next_item", chunk_len=21, epochs=2)
+    plan = _plan(Units([], 1, [100] * 8), objective="next_item", chunk_len=21, epochs=2)
     half = len(plan) // 2
     cuts = [set(rows[["source", "start"]].itertuples(index=False, name=None)) for rows in (plan[:half], plan[half:])]
     assert cuts[0] != cuts[1]
@@ -130,4 +141,4 @@ def test_a_budget_below_one_batch_is_an_error() -> None:
 
 def test_nothing_to_mix_in_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"no rows for tune.warm_start_rows or tune.mixture"):
-        _plan(Units(8, 1, []), warm_start_rows=4)
+        _plan(Units([5] * 8, 1, []), warm_start_rows=4)

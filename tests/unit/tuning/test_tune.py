@@ -318,7 +318,7 @@ def test_without_hybrid_prompts_there_is_no_curriculum(tiny_llama: Path, tmp_pat
 
 
 def test_learning_rate_rises_from_a_hundredth_and_falls_to_zero() -> None:
-    factors = [learning_rate_factor(step, n_steps=100, warmup_share=0.1) for step in range(101)]
+    factors = [learning_rate_factor(step, n_steps=100, warmup_share=0.1, final_share=0.0) for step in range(101)]
     assert factors[0] == 0.01
     assert factors[5] == pytest.approx(0.01 + 0.99 * 5 / 10)
     assert factors[10] == 1
@@ -326,12 +326,20 @@ def test_learning_rate_rises_from_a_hundredth_and_falls_to_zero() -> None:
     assert factors[100] == pytest.approx(0)
     assert factors[:11] == sorted(factors[:11])
     assert factors[10:] == sorted(factors[10:], reverse=True)
-    assert learning_rate_factor(0, n_steps=3, warmup_share=0.0) == 1
+    assert learning_rate_factor(0, n_steps=3, warmup_share=0.0, final_share=0.0) == 1
+
+
+def test_the_cosine_can_end_at_a_share_of_the_peak() -> None:
+    factors = [learning_rate_factor(step, n_steps=100, warmup_share=0.1, final_share=0.01) for step in range(101)]
+    assert factors[10] == 1
+    assert factors[55] == pytest.approx(0.01 + 0.99 / 2)
+    assert factors[100] == pytest.approx(0.01)
+    assert factors[10:] == sorted(factors[10:], reverse=True)
 
 
 def test_training_applies_the_learning_rate(tiny_llama: Path, tmp_path: Path) -> None:
-    rates = _tune(tiny_llama, tmp_path, system_config(tune={"warmup_share": 0.5}))["train/lr"]
-    expected = [1e-2 * learning_rate_factor(step, n_steps=6, warmup_share=0.5) for step in range(6)]
+    rates = _tune(tiny_llama, tmp_path, system_config(tune={"warmup_share": 0.5, "final_lr_share": 0.1}))["train/lr"]
+    expected = [1e-2 * learning_rate_factor(step, n_steps=6, warmup_share=0.5, final_share=0.1) for step in range(6)]
     assert list(rates.values()) == pytest.approx(expected)
 
 

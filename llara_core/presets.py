@@ -1,0 +1,110 @@
+"""Presets: values for many keys of ``params.yaml`` at once, by data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from llara_core import tables
+from llara_core.config import load_params
+from llara_core.errors import ConfigError
+
+SHARED = "all_datasets"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A key of ``params.yaml``, dotted, with its value before and after."""
+
+    key: str
+    before: Any
+    after: Any
+
+
+def apply_preset(folder: Path, preset: str, dataset: str, params: Path) -> list[Change]:
+    """Lay a preset over ``params.yaml`` for one data set, which becomes the only one on ``run.datasets``.
+
+    Comments and the order of the keys stay. The file is replaced only when the result is valid.
+
+    Args:
+        folder: of presets, a YAML file each: values for all data sets under :data:`SHARED`, others under a data set's name.
+        preset: name of a file in it, without its ending.
+        dataset: key of ``datasets``.
+        params: the file to change.
+
+    Returns:
+        What is other than before, in the order of the preset.
+
+    Raises:
+        ConfigError: there is no such preset, or nothing in it for this data set; or the result is not valid.
+    """
+    load_params(params).dataset(dataset)
+    sections = _read_preset(folder, preset)
+    if dataset not in sections:
+        known = sorted(set(sections) - {SHARED})
+        raise ConfigError(f"{folder / preset}.yaml has no values for {dataset!r}, only for {known}; add a section for it")
+    yaml = _round_trip()
+    content = yaml.load(params)
+    changes: list[Change] = []
+    for values in ({"run": {"datasets": [dataset]}}, sections.get(SHARED) or {}, sections[dataset] or {}):
+        _overlay(content, values, "", changes)
+    with tables.atomic_path(params) as staged:
+        yaml.dump(content, staged)
+        load_params(staged)
+    return changes
+
+
+def _read_preset(folder: Path, preset: str) -> dict[str, Any]:
+    try:
+        sections = _round_trip().load(folder / f"{preset}.yaml")
+    except FileNotFoundError as error:
+        known = sorted(path.stem for path in folder.glob("*.yaml"))
+        raise ConfigError(f"{folder}: no preset {preset!r}, only {known}; run from the repository root") from error
+    except YAMLError as error:
+        raise ConfigError(f"{folder / preset}.yaml: not valid YAML: {error}") from error
+    return dict(sections or {})
+
+
+def _overlay(base: dict[str, Any], values: dict[str, Any], place: str, changes: list[Change]) -> None:
+    for key, value in values.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            _overlay(base[key], value, f"{place}{key}.", changes)
+        elif key not in base or base[key] != value:
+            before = base.get(key)
+            if isinstance(value, list) and isinstance(before, list):
+                changes.append(Change(f"{place}{key}", list(before), value))
+                _refill(base[key], value)
+            else:
+                changes.append(Change(f"{place}{key}", before, value))
+                base[key] = value
+
+
+def _refill(listed: CommentedSeq, values: list[Any]) -> None:
+    """New values in place; what follows the last one (a blank line, a comment) follows the new last one."""
+    behind = listed.ca.items.pop(len(listed) - 1, None)
+    listed[:] = values
+    if behind is not None:
+        listed.ca.items[len(listed) - 1] = behind
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes null as such, as params.yaml does, and not as an empty value."""
+
+
+_Representer.add_representer(type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null"))
+
+
+def _round_trip() -> YAML:
+    """A reader and writer that leaves params.yaml as it is but for what was changed."""
+    yaml = YAML()
+    yaml.Representer = _Representer
+    yaml.preserve_quotes = True
+    yaml.width = 10_000
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml

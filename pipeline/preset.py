@@ -1,0 +1,26 @@
+"""Lay a preset over params.yaml; no stage, but for users: ``python -m pipeline.preset paper movielens``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llara_core import paths
+from llara_core.presets import apply_preset
+from pipeline.stage import run
+
+
+def main(
+    preset: Annotated[str, typer.Argument(help="a file in presets/, without its ending")],
+    dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml, then the only one that is run")],
+) -> None:
+    """Write the values of PRESET for DATASET into params.yaml; `git checkout params.yaml` takes them back."""
+    changes = apply_preset(paths.PRESETS, preset, dataset, paths.PARAMS)
+    for change in changes:
+        typer.echo(f"{change.key}: {change.before} -> {change.after}")
+    typer.echo(f"{len(changes)} keys of {paths.PARAMS} changed")
+
+
+if __name__ == "__main__":
+    run(main)
