@@ -298,6 +298,11 @@ def test_html_page_is_well_formed_and_self_contained(params: Params) -> None:
     assert "<script" not in text
 
 
+def test_bars_on_fewer_candidate_sets_say_so(params: Params) -> None:
+    labels = plots.bar_labels(report.build(params)[0].headlines)
+    assert labels[1:3] == ["sasrec · score", "tallrec · generate · 1 of 3 sets"]
+
+
 def test_plot_tables_join_the_cells(params: Params) -> None:
     found = {name: frame.to_numpy().tolist() for name, frame in report.plot_tables(report.build(params)).items()}
     assert found["recommender_validation"] == [[0, "movielens sasrec-0", 0.1], [1, "movielens sasrec-0", 0.2]]
