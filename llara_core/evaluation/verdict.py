@@ -81,7 +81,9 @@ def order(effects: Sequence[OrderEffect], level: float) -> str:
     ]
     if tested:
         names = _names([effect.answers.system.name for effect in changed])
-        sentences.append(f"Of {_count(len(tested), 'system')} tested, significantly (p < {level:.2g} {AFTER_HOLM}): {names}.")
+        sentences.append(
+            f"{_count(len(tested), 'system')} tested, significantly changed (p < {level:.2g} {AFTER_HOLM}): {names}."
+        )
     untested = [effect.change for effect in effects if effect.change.p_value is None]
     if untested:
         sentences.append(_no_claim(untested, "a change of a trained system is more than chance"))
@@ -92,8 +94,9 @@ def changes(rows: Sequence[Change]) -> str:
     """Of the table of what an LLM changes in its recommender's first choices, about the one that is best on validation."""
     best = max(rows, key=lambda row: row.result.lead if row.result.lead is not None else row.result.validation["hit_ratio@1"])
     system = best.result.answers.system
+    which = ", the best of these on validation," if len(rows) > 1 else ""
     return (
-        f"{system.name}, the best of these on validation, departs from the first choice of {system.recommender} on "
+        f"{system.name}{which} departs from the first choice of {system.recommender} on "
         f"{best.departs:.0%} of the sets: on {best.right:.1%} it is right where {system.recommender} is wrong, on "
         f"{best.wrong:.1%} the other way round."
     )
