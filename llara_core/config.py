@@ -15,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 
 from llara_core import paths
 from llara_core.errors import ConfigError
+from llara_core.overlays import resolve_systems
 
 Recommender = Literal["gru4rec", "caser", "sasrec", "morec"]
 Baseline = Literal["random", "popularity", "item_knn"]
@@ -538,7 +539,7 @@ class Params(Section):
         if not isinstance(raw, dict) or not isinstance(raw.get("systems"), dict):
             return raw
         defaults = {key: raw[key] for key in SystemConfig.model_fields if key in raw}
-        return {**raw, "systems": {name: _resolve(name, raw["systems"], defaults, ()) for name in raw["systems"]}}
+        return {**raw, "systems": resolve_systems(raw["systems"], defaults)}
 
     @model_validator(mode="after")
     def _axes_have_sections(self) -> Self:
@@ -623,29 +624,6 @@ def load_params(path: Path = paths.PARAMS) -> Params:
         return Params.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(_explain(path, error)) from error
-
-
-def _overlay(base: dict[str, Any], own: Any) -> Any:
-    if not isinstance(own, dict):
-        return own
-    merged = dict(base)
-    for key, value in own.items():
-        merged[key] = _overlay(base[key], value) if isinstance(base.get(key), dict) else value
-    return merged
-
-
-def _resolve(name: str, systems: dict[str, Any], defaults: dict[str, Any], seen: tuple[str, ...]) -> Any:
-    own = {} if systems[name] is None else systems[name]
-    if not isinstance(own, dict) or "extends" not in own:
-        return _overlay(defaults, own)
-    parent = own["extends"]
-    if not isinstance(parent, str) or parent not in systems:
-        known = sorted(map(str, systems))
-        raise ValueError(f"systems.{name}.extends names {parent!r}, but `systems` defines only {known}")
-    if parent in (*seen, name):
-        raise ValueError(f"systems.{name}.extends leads back to {name!r} in a circle")
-    base = _resolve(parent, systems, defaults, (*seen, name))
-    return _overlay(base, {key: value for key, value in own.items() if key != "extends"})
 
 
 def _entry(kind: str, section: dict[str, Entry], name: str) -> Entry:

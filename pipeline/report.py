@@ -1,4 +1,4 @@
-"""Compare all systems of the axes: a Markdown page, a self-contained HTML page, tables for ``dvc plots``, and the terminal.
+"""Compare all systems of the axes: a page in Markdown and in HTML, a summary, tables for ``dvc plots``, and the terminal.
 
 Run by the stage ``report``: ``python -m pipeline.report``.
 """
@@ -22,7 +22,7 @@ def main() -> None:
     params = load_params()
     reports = report.build(params)
     report.write(reports, params)
-    typer.echo(report.terminal(reports))
+    typer.echo(f"\n{report.screens(reports, params)}\n")
     logger.info("%d datasets, pages in %s", len(reports), paths.REPORT)
 
 

@@ -94,7 +94,7 @@ class CaseStudy:
         return [case for case in self.cases if case.right == right]
 
 
-def case_studies(ground: Ground, results: Sequence[SystemResult], labels: Sequence[str], params: Params) -> list[CaseStudy]:
+def case_studies(ground: Ground, results: Sequence[SystemResult], params: Params) -> list[CaseStudy]:
     """The studies of ``report.case_studies`` whose systems are all on the axes, one per recommender under the hybrid.
 
     With several seeds, the first answers. Of each kind the users with the lowest example ids are shown, each with the first
@@ -103,7 +103,6 @@ def case_studies(ground: Ground, results: Sequence[SystemResult], labels: Sequen
     Args:
         ground: of one dataset.
         results: its headline rows.
-        labels: of the items, by id.
         params: of the run.
 
     Source:
@@ -116,11 +115,11 @@ def case_studies(ground: Ground, results: Sequence[SystemResult], labels: Sequen
             three = (plain, find(results, config.text, recommender), find(results, config.hybrid, recommender))
             rows = [row for row in three if row is not None]
             if len(rows) == len(three):
-                studies.append(_study(ground, rows, labels, params.report.n_cases))
+                studies.append(_study(ground, rows, params.report.n_cases))
     return studies
 
 
-def _study(ground: Ground, rows: Sequence[SystemResult], labels: Sequence[str], n_cases: int) -> CaseStudy:
+def _study(ground: Ground, rows: Sequence[SystemResult], n_cases: int) -> CaseStudy:
     tables = [row.answers.seeds[0].split(c.TEST).set_index(_KEYS) for row in rows]
     common = tables[0].index.intersection(tables[1].index).intersection(tables[2].index).sort_values()
     answers = [table.loc[common] for table in tables]
@@ -134,17 +133,17 @@ def _study(ground: Ground, rows: Sequence[SystemResult], labels: Sequence[str], 
         counts.append(Count(right, len(sets), len(first), float(share * len(hits))))
         if right in (BEHAVIOR_DECIDES, WORLD_KNOWLEDGE_DECIDES):
             shown = [common[row] for row in sets[first[:n_cases]]]
-            cases += [_case(ground, right, key, [table.loc[key] for table in answers], labels) for key in shown]
+            cases += [_case(ground, right, key, [table.loc[key] for table in answers]) for key in shown]
     names = [f"{row.name} ({row.mode})" for row in rows]
     return CaseStudy((names[0], names[1], names[2]), len(hits), counts, cases)
 
 
-def _case(ground: Ground, right: Right, key: tuple[int, int], answers: Sequence[pd.Series], labels: Sequence[str]) -> Case:
+def _case(ground: Ground, right: Right, key: tuple[int, int], answers: Sequence[pd.Series]) -> Case:
     example, draw = key
     question = ground.examples[ground.examples[c.EXAMPLE] == example].iloc[0]
-    said = [_said(answer, labels) for answer in answers]
-    history = [labels[item] for item in question[c.HISTORY]]
-    target = labels[question[c.TARGET]]
+    said = [_said(answer, ground.labels) for answer in answers]
+    history = [ground.labels[item] for item in question[c.HISTORY]]
+    target = ground.labels[question[c.TARGET]]
     return Case(right, int(example), int(question[c.USER]), draw, history, target, (said[0], said[1], said[2]))
 
 

@@ -13,9 +13,11 @@ from llara_core import columns as c
 from llara_core import predictions
 from llara_core.errors import DataError
 from llara_core.evaluation.results import Ground, short_hash
+from llara_core.evaluation.systems import Answers
 from llara_core.predictions import PredictionFacts
 
 WEIGHTS = np.linspace(0, 1, 21)
+_NOTE = "LLM weight "
 
 Scored = tuple[pd.DataFrame, PredictionFacts]
 
@@ -53,7 +55,27 @@ def fuse(llm: Scored, recommender: Scored, ground: Ground) -> Fusion:
     validation = (common[c.SPLIT] == c.VALIDATION).to_numpy()
     weight = choose_weight(log_p_llm[validation], log_p_recommender[validation], target_index[validation])
     frame = predictions.from_scores(common, (1 - weight) * log_p_recommender + weight * log_p_llm)
-    return Fusion(frame, facts.model_copy(update={"note": f"LLM weight {weight:.2f}"}), weight)
+    return Fusion(frame, facts.model_copy(update={"note": f"{_NOTE}{weight:.2f}"}), weight)
+
+
+def weights(answers: Answers) -> list[float]:
+    """The weight of the LLM in each run of a fused system.
+
+    Raises:
+        DataError: its predictions do not say it.
+    """
+    try:
+        return [float(run.facts.note.removeprefix(_NOTE)) for run in answers.seeds]
+    except ValueError as error:
+        notes = [run.facts.note for run in answers.seeds]
+        raise DataError(
+            f"{answers.system.name}: its predictions should note '{_NOTE}' and a number, but note {notes}; run `dvc repro`"
+        ) from error
+
+
+def is_recommender_alone(answers: Answers) -> bool:
+    """Whether a system is a fusion that leaves the LLM out in every run, and so is its recommender under another name."""
+    return answers.system.kind == "fused" and not any(weights(answers))
 
 
 def choose_weight(

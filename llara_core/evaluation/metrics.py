@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +10,10 @@ import pandas as pd
 
 from llara_core import columns as c
 from llara_core.errors import DataError
+from llara_core.evaluation.parsing import contained_candidate
 
 HIT, RANK = "hit", "rank"
+CONTAINED_HIT, CONTAINED_VALID = "contained_hit", "contained_valid"
 CUTOFFS = (3, 5, 10)
 
 Interval = Callable[[npt.ArrayLike, npt.ArrayLike], tuple[float, float]]
@@ -21,6 +23,7 @@ def per_set_results(
     predictions: pd.DataFrame,
     candidates: pd.DataFrame,
     examples: pd.DataFrame,
+    names: Sequence[str],
     source: str,
     splits: tuple[str, ...] = c.HELD_OUT,
 ) -> pd.DataFrame:
@@ -30,13 +33,16 @@ def per_set_results(
         predictions: rows of :data:`tables.PREDICTIONS`; may cover only the first few draws, the same for all of a split.
         candidates: rows of :data:`tables.CANDIDATE_SETS` of both held-out splits.
         examples: rows of :data:`tables.EXAMPLES`.
+        names: what the system has to write for each item, by id.
         source: what to call the predictions in messages.
         splits: that have to be answered.
 
     Returns:
         Columns user_id, example_id, split, draw, predicted_item, text, ``hit`` (1.0 where the answer is valid and the target,
-        else 0.0), ``valid`` (1.0 or 0.0), ``rank`` (1-based rank of the target among the candidates, NaN where the system has
-        no scores) and catalogue_rank (1-based, NaN where not computed). Ordered by split, example and draw.
+        else 0.0), ``valid`` (1.0 or 0.0), ``contained_hit`` and ``contained_valid`` (the same by
+        :func:`parsing.contained_candidate`, NaN where the system writes no text), ``rank`` (1-based rank of the target among
+        the candidates, NaN where the system has no scores) and catalogue_rank (1-based, NaN where not computed). Ordered by
+        split, example and draw.
 
     Raises:
         DataError: an unknown, repeated or missing candidate set, an answer that is not among its candidates, or scores that
@@ -69,6 +75,7 @@ def per_set_results(
         **{
             HIT: (valid & (predicted == target)).astype(float),
             c.VALID: valid.astype(float),
+            **_by_containment(rows, names),
             RANK: _target_ranks(rows, items, target, source),
             c.CATALOGUE_RANK: rows[c.CATALOGUE_RANK].to_numpy(float, na_value=np.nan),
         }
@@ -126,23 +133,22 @@ def aggregate(results: pd.DataFrame, interval: Interval) -> dict[str, float]:
 
     Returns:
         ``hit_ratio@1`` (an invalid answer is a miss) with the ends of its interval, ``valid_ratio``,
-        ``hit_ratio@1_among_valid`` where there is a valid answer; ``hit_ratio@k``, ``ndcg@k`` and ``mrr`` where the system
+        ``hit_ratio@1_among_valid`` where there is a valid answer; ``hit_ratio@1_contained`` with its interval and
+        ``valid_ratio_contained`` where the system writes text; ``hit_ratio@k``, ``ndcg@k`` and ``mrr`` where the system
         ranks the candidates; the same with the suffix ``_catalogue`` where it ranks all items; the numbers of examples,
         users and draws.
 
     Source:
         Paper, section 5.1.3, defines the hit ratio and the valid ratio; its released code divides the hits by the valid
-        answers in one place and by all in another, here each has its own name.
+        answers in one place and by all in another, here each has its own name. ``_contained``: an answer is valid as in that
+        code.
     """
-    low, high = interval(results[HIT], results[c.USER])
-    means = {
-        "hit_ratio@1": float(results[HIT].mean()),
-        "hit_ratio@1_low": low,
-        "hit_ratio@1_high": high,
-        "valid_ratio": float(results[c.VALID].mean()),
-    }
+    means = _with_interval("hit_ratio@1", results, HIT, interval) | {"valid_ratio": float(results[c.VALID].mean())}
     if results[c.VALID].any():
         means["hit_ratio@1_among_valid"] = float(results.loc[results[c.VALID] == 1, HIT].mean())
+    if results[CONTAINED_VALID].notna().all():
+        means |= _with_interval("hit_ratio@1_contained", results, CONTAINED_HIT, interval)
+        means["valid_ratio_contained"] = float(results[CONTAINED_VALID].mean())
     if results[RANK].notna().all():
         means |= _ranking_means(results[RANK], CUTOFFS, "")
     if results[c.CATALOGUE_RANK].notna().all():
@@ -154,6 +160,21 @@ def aggregate(results: pd.DataFrame, interval: Interval) -> dict[str, float]:
 def rounded(means: dict[str, float]) -> dict[str, float]:
     """The same with four decimals, a tenth of what one more hit of 1,000 would change."""
     return {name: round(value, 4) for name, value in means.items()}
+
+
+def _with_interval(name: str, results: pd.DataFrame, column: str, interval: Interval) -> dict[str, float]:
+    low, high = interval(results[column], results[c.USER])
+    return {name: float(results[column].mean()), f"{name}_low": low, f"{name}_high": high}
+
+
+def _by_containment(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, npt.NDArray[np.float64]]:
+    """``contained_hit`` and ``contained_valid`` of every row."""
+    found = np.full((2, len(rows)), np.nan)
+    for place, (text, items, target) in enumerate(zip(rows[c.TEXT], rows[c.CANDIDATES], rows[c.TARGET], strict=True)):
+        if isinstance(text, str):
+            chosen = contained_candidate(text, [names[item] for item in items])
+            found[:, place] = (chosen is not None and items[chosen] == target, chosen is not None)
+    return {CONTAINED_HIT: found[0], CONTAINED_VALID: found[1]}
 
 
 def _ranking_means(ranks: pd.Series, cutoffs: tuple[int, ...], suffix: str) -> dict[str, float]:

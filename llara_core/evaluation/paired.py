@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,12 @@ import pandas as pd
 from llara_core import columns as c
 from llara_core.config import EvaluationConfig
 from llara_core.evaluation import significance
-from llara_core.evaluation.systems import Answers
+from llara_core.evaluation.systems import Answers, share_training
 from llara_core.seeding import numpy_stream
+
+MIN_RUNS = 3  # training runs of a trained system, below which nothing is tested
+
+Side = npt.NDArray[np.float64]  # [n_runs, n_users]
 
 
 @dataclass(frozen=True)
@@ -25,28 +29,44 @@ class Difference:
         reference: the same of the second.
         low: lower end of the interval of their difference.
         high: upper end.
-        p_value: of the sign-flip test, adjusted for the family of comparisons that it was made in (Holm).
+        n_runs: training runs of the trained ones of the two, the smaller number; None where neither is trained.
+        p_value: adjusted for the family of comparisons that it was made in (Holm); None where there are too few runs.
     """
 
     system: float
     reference: float
     low: float
     high: float
-    p_value: float
+    n_runs: int | None
+    p_value: float | None
 
     @property
     def mean(self) -> float:
         """Of the users' differences."""
         return self.system - self.reference
 
+    def is_below(self, level: float) -> bool:
+        """Whether it was tested and the p-value is below ``level``."""
+        return self.p_value is not None and self.p_value < level
+
 
 def paired_differences(pairs: Sequence[tuple[Answers, Answers]], config: EvaluationConfig) -> list[Difference]:
-    """Compare the systems of each pair, and adjust the p-values for the number of pairs.
+    """Compare the systems of each pair, and adjust the p-values for the number of pairs that are tested.
 
-    Seeds are averaged first, then a user's candidate sets; the user's difference is the unit of interval and test. Every
-    system answers at least the first candidate set of every example (:func:`metrics.per_set_results` refuses others), so two
-    always have sets of all users in common. Resamples and sign patterns depend on the data set alone: a pair has the same
-    interval and the same p-value, before adjustment, in whatever family it stands.
+    A user's candidate sets are averaged first; the user's difference is the unit. Every system answers at least the first
+    candidate set of every example (:func:`metrics.per_set_results` refuses others), so two always have sets of all users in
+    common. What is said of a pair depends on the training runs behind it:
+
+    - Neither system is trained (baselines, untuned LLMs, chat models): bootstrap interval and sign-flip test over users.
+    - A trained system with fewer than :data:`MIN_RUNS` runs: the interval over users, of these very runs, and no test, since
+      nobody knows what another run would have given.
+    - Otherwise interval and test hold users and runs (:func:`significance.crossed_mean`). Of two systems on the same
+      recommender the runs of equal seeds share it, so their difference is one source of training variance; other systems are
+      trained independently and are two. The p-value is never below that of the sign flips, which need no normality where few
+      users differ.
+
+    Resamples and sign patterns depend on the data set alone: a pair has the same interval and the same p-value, before
+    adjustment, in whatever family it stands.
 
     Args:
         pairs: a family of comparisons on one data set.
@@ -54,31 +74,50 @@ def paired_differences(pairs: Sequence[tuple[Answers, Answers]], config: Evaluat
     """
     if not pairs:
         return []
-    sides = _user_means(pairs)  # [2, n_pairs, n_users]
+    sides = _sides(pairs)
     # Rounded, so that equal means by different sums differ by nothing.
-    differences = np.round(sides[0] - sides[1], 12)
+    differences = np.round([first.mean(axis=0) - second.mean(axis=0) for first, second in sides], 12)  # [n_pairs, n_users]
     dataset = pairs[0][0].seeds[0].facts.dataset
     bootstrap, flips = (numpy_stream(config.seed, name, dataset, c.TEST) for name in ("bootstrap", "sign flips"))
     ends = significance.paired_bootstrap_intervals(differences, config.bootstrap_samples, config.confidence, bootstrap)
-    p_values = significance.holm(significance.sign_flip_p_values(differences, config.permutation_samples, flips))
-    means = sides.mean(axis=2)  # [2, n_pairs]
-    return [
-        Difference(float(system), float(reference), float(low), float(high), float(p_value))
-        for system, reference, (low, high), p_value in zip(*means, ends, p_values, strict=True)
-    ]
+    p_values = significance.sign_flip_p_values(differences, config.permutation_samples, flips)
+    found = []
+    for pair, (first, second), users, (low, high), p_value in zip(pairs, sides, differences, ends, p_values, strict=True):
+        n_runs = min((len(answers.seeds) for answers in pair if answers.system.is_trained), default=None)
+        tested: float | None = float(p_value)
+        if n_runs is not None and n_runs < MIN_RUNS:
+            tested = None
+        elif n_runs is not None:
+            crossed = significance.crossed_mean(users, _sources(pair, first, second))
+            low, high = np.clip(crossed.interval(config.confidence), -1, 1)
+            tested = max(float(p_value), crossed.p_value())
+        found.append(Difference(float(first.mean()), float(second.mean()), float(low), float(high), n_runs, tested))
+    adjusted = iter(significance.holm([each.p_value for each in found if each.p_value is not None]))
+    return [each if each.p_value is None else replace(each, p_value=float(next(adjusted))) for each in found]
 
 
-def _user_means(pairs: Sequence[tuple[Answers, Answers]]) -> npt.NDArray[np.float64]:
-    """Mean hit per user of both sides of each pair, over the sets that both answer: ``(2, n_pairs, n_users)``."""
+def _sources(pair: tuple[Answers, Answers], first: Side, second: Side) -> list[Side]:
+    """The independent sources of training variance in the difference of two systems, ``(n_runs, n_users)`` each."""
+    if share_training(pair[0].system, pair[1].system):
+        return [np.round(first - second, 12)]
+    return [side for answers, side in zip(pair, (first, second), strict=True) if answers.system.is_trained]
+
+
+def _sides(pairs: Sequence[tuple[Answers, Answers]]) -> list[tuple[Side, Side]]:
+    """Mean hit per run and user of both sides of each pair, over the sets that both answer."""
     distinct = list({id(side): side for pair in pairs for side in pair}.values())
-    table = pd.concat([side.hits() for side in distinct], axis=1)
-    hits = table.to_numpy().T  # [n_sides, n_sets], NaN: not answered
-    _, user = np.unique(table.index.get_level_values(c.USER), return_inverse=True)  # [n_sets]
-    place = {id(side): number for number, side in enumerate(distinct)}
-    means = []
-    for pair in pairs:
-        both = hits[[place[id(side)] for side in pair]]  # [2, n_sets]
-        common = ~np.isnan(both).any(axis=0)
+    tables = {id(side): side.hits(c.TEST) for side in distinct}
+    sets = pd.concat(tables.values(), axis=1).index  # of all sides
+    _, user = np.unique(sets.get_level_values(c.USER), return_inverse=True)  # [n_sets]
+    hits = {key: table.reindex(sets).to_numpy().T for key, table in tables.items()}  # [n_runs, n_sets], NaN: not answered
+
+    def means(values: Side, common: npt.NDArray[np.bool_], n_sets: npt.NDArray[np.int64]) -> Side:
+        return np.array([np.bincount(user[common], weights=run[common]) for run in values]) / n_sets
+
+    found = []
+    for first, second in pairs:
+        both = hits[id(first)], hits[id(second)]
+        common = ~np.isnan(np.concatenate(both)).any(axis=0)
         n_sets = np.bincount(user[common])
-        means.append([np.bincount(user[common], weights=side[common]) / n_sets for side in both])
-    return np.swapaxes(np.array(means), 0, 1)
+        found.append((means(both[0], common, n_sets), means(both[1], common, n_sets)))
+    return found

@@ -75,7 +75,7 @@ def name_in_table_2(result: SystemResult, params: Params) -> str | None:
     """
     system = result.answers.system
     if system.kind == "recommender":
-        return _RECOMMENDERS[system.key]
+        return _RECOMMENDERS.get(system.key)
     if result.mode != "generate":
         return None
     if system.kind == "chat":
@@ -88,7 +88,7 @@ def name_in_table_2(result: SystemResult, params: Params) -> str | None:
     if config.prompt.representation == "title":
         return TALLREC
     if config.prompt.representation == "hybrid" and config.curriculum.schedule == "linear":
-        return f"LLaRA ({_RECOMMENDERS[str(system.recommender)]})"
+        return f"LLaRA ({_RECOMMENDERS.get(str(system.recommender), system.recommender)})"
     return None
 
 

@@ -1,4 +1,4 @@
-"""From the text that a language model wrote to the candidate that it names, or to no valid answer."""
+"""From the text that a language model wrote to the candidate that it names, or to no valid answer: by two rules."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def parse_answer(text: str, labels: Sequence[str]) -> int | None:
         The index in ``labels``, or None.
 
     Source:
-        Replaces the substring search of the paper's released code, which calls a right answer invalid when its title contains
-        another candidate's.
+        Stands in for the substring search of the paper's released code (:func:`contained_candidate`), which calls a right
+        answer invalid when its title contains another candidate's, and takes a sentence about one film for an answer.
 
     >>> parse_answer('"aliens".', ["Alien", "Aliens"])
     1
@@ -47,6 +47,30 @@ def parse_answer(text: str, labels: Sequence[str]) -> int | None:
         if answer and len(agreeing) == 1:
             return agreeing[0]
     return None
+
+
+def contained_candidate(text: str, labels: Sequence[str]) -> int | None:
+    """The only candidate whose label occurs anywhere in the first line of ``text``, or None where none or several do.
+
+    Args:
+        text: the answer without its prompt.
+        labels: as in :func:`parse_answer`.
+
+    Returns:
+        The index in ``labels``, or None.
+
+    Source:
+        The rule behind the valid ratios that the paper reports, as in its released code: without regard to case, lines after
+        the first are cut off.
+
+    >>> contained_candidate("I would say Aliens", ["Alien", "Heat"])
+    0
+    >>> contained_candidate("Aliens", ["Alien", "Aliens"]) is None
+    True
+    """
+    answer = text.strip().partition("\n")[0].lower()
+    contained = [index for index, label in enumerate(labels) if label.strip().lower() in answer]
+    return contained[0] if len(contained) == 1 else None
 
 
 def _as_written(text: str) -> str:

@@ -29,7 +29,7 @@ _PANELS_PER_ROW = 3
 
 
 def bars_figure(results: Sequence[SystemResult], n_candidates: int, confidence: float) -> bytes:
-    """Test hit ratio@1 of systems as bars with intervals, and chance level; the reference is outlined.
+    """Test hit ratio@1 of systems as bars with intervals, and chance level; the one that is best on validation is outlined.
 
     Args:
         results: at least one, drawn from top to bottom.
@@ -42,26 +42,27 @@ def bars_figure(results: Sequence[SystemResult], n_candidates: int, confidence: 
     for place, result in enumerate(results):
         value, low, high = (result.test[key] for key in ("hit_ratio@1", "hit_ratio@1_low", "hit_ratio@1_high"))
         kind = result.answers.system.kind
-        edge = {"edgecolor": "black", "linewidth": 1.6} if result.is_reference else {}
-        axes.barh(
-            place,
-            value,
-            color=KIND_COLOURS[kind],
-            height=0.66,
-            label=None if kind in seen else KIND_NAMES[kind],
-            **edge,  # type: ignore[arg-type]
-        )
+        axes.barh(place, value, color=KIND_COLOURS[kind], height=0.66, label=None if kind in seen else KIND_NAMES[kind])
+        if result.is_best:
+            axes.barh(place, value, height=0.66, fill=False, edgecolor="black", linewidth=1.6, label="best on validation")
         seen.add(kind)
         axes.plot([low, high], [place, place], color="black", linewidth=1.4, marker="|", markersize=6)
         axes.annotate(f"{value:.3f}", (max(value, high), place), (6, 0), textcoords="offset points", va="center", fontsize=9)
     axes.axvline(1 / n_candidates, color="dimgrey", linestyle=":", label=f"chance (1 of {n_candidates})")
-    axes.set_yticks(range(len(results)), [f"{result.name} · {result.mode}" for result in results], fontsize=9)
+    axes.set_yticks(range(len(results)), bar_labels(results), fontsize=9)
     axes.set_ylim(len(results) - 0.4, -0.6)
     axes.set_xlim(0, min(1.0, 0.08 + max(result.test["hit_ratio@1_high"] for result in results) * 1.08))
-    axes.set_xlabel(f"HR@1 on test, with {confidence:.0%} interval over users")
+    axes.set_xlabel(f"HR@1 on test, with {confidence:.0%} interval")
     figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return _png(figure)
+
+
+def bar_labels(results: Sequence[SystemResult]) -> list[str]:
+    """Labels of bars; those on fewer candidate sets than others say so, since they do not compare with them."""
+    most = max(result.test["n_draws"] for result in results)
+    fewer = [f" · {result.test['n_draws']} of {most} sets" if result.test["n_draws"] < most else "" for result in results]
+    return [f"{result.name} · {result.mode}{sets}" for result, sets in zip(results, fewer, strict=True)]
 
 
 def curves_figure(curves: Curves, unit: str) -> bytes:

@@ -20,6 +20,7 @@ from llara_core.config import (
 )
 from llara_core.data.candidates import exclusion
 from llara_core.evaluation import significance
+from llara_core.evaluation.paired import MIN_RUNS
 from llara_core.evaluation.systems import System
 
 PAPER_EPOCHS = 5  # section 5.1.2
@@ -27,7 +28,7 @@ PAPER_MIN_HISTORY_LEN = 3  # the authors' loader
 
 
 def protocol(params: Params, dataset: str) -> list[str]:
-    """How the systems of ``dataset`` were compared, in five sentences."""
+    """How the systems of ``dataset`` were compared, in five points."""
     config, sets, statistics = params.dataset(dataset), params.candidates, params.evaluation
     negatives = {
         "all_interactions": "items with which the user has no kept interaction until the end of the split",
@@ -39,17 +40,17 @@ def protocol(params: Params, dataset: str) -> list[str]:
     return [
         f"{_rows(dataset, config)}; a history holds up to {config.max_history_len} items.",
         f"Each held-out example comes with {sets.draws.validation} (validation) and {sets.draws.test} (test) candidate sets of "
-        f"{sets.n_candidates} items, the target and {negatives}, drawn once with seed {sets.seed}, so every system answers the "
-        "same sets; one that is slow may answer the first few of them.",
-        "A system is judged by one way of answering, free text where it writes and the best-scored candidate elsewhere; a hit "
-        "is a valid answer that is the target, an invalid answer is a miss, and candidates with equal scores rank in the "
+        f"{sets.n_candidates} items, the target and {negatives}. They are drawn once with seed {sets.seed}, so that every "
+        "system answers the same sets; a slow system may answer only the first few.",
+        "A system is judged by one way of answering: by its text if it writes, else by the candidate that it scores highest. A "
+        "hit is a valid answer that is the target; an invalid answer is a miss. Candidates with equal scores rank in the "
         "shuffled order in which they were drawn.",
-        f"Intervals ({statistics.confidence:.0%}) come from {statistics.bootstrap_samples:,} resamples of users (bootstrap); "
-        "differences are taken on the candidate sets that both systems answer, averaged over seeds and then over each user's "
-        "sets, and tested by flipping the signs of the users' differences (all patterns where at most "
-        f"{significance.MAX_ENUMERATED} users differ, else {statistics.permutation_samples:,} random ones), with Holm's "
-        "correction over the comparisons of each table; intervals and tests are over users and do not contain the spread over "
-        "seeds.",
+        f"Intervals cover {statistics.confidence:.0%}. Differences are taken user by user on the candidate sets that both "
+        f"systems answer. Untrained systems are compared over users: a bootstrap interval ({statistics.bootstrap_samples:,} "
+        f"resamples) and a sign-flip test (all patterns where at most {significance.MAX_ENUMERATED} users differ, else "
+        f"{statistics.permutation_samples:,} random ones). Where a trained system has fewer than {MIN_RUNS} training runs, the "
+        "interval holds for these very runs, and nothing is tested; with more, interval and test hold the spread over users "
+        "and over training runs. Holm's correction is over the tests of a table.",
         f"{', '.join(chosen[:-1])} and {chosen[-1]} are chosen on validation; test is only reported.",
     ]
 

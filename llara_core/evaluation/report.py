@@ -1,12 +1,11 @@
-"""The report: one Markdown and one self-contained HTML page, and the tables behind ``dvc plots``.
+"""The report: one Markdown and one self-contained HTML page, a summary for the README, and the tables behind ``dvc plots``.
 
-Its bytes depend on its inputs, the versions of the libraries and the last commit that changed code; there are no dates.
+It says what its inputs decide and nothing else: no dates, no state of the Git repository or of the environment.
 """
 
 from __future__ import annotations
 
 import base64
-import importlib.metadata
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,22 +17,23 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from llara_core import columns as c
-from llara_core import paths, provenance
+from llara_core import paths
 from llara_core import tables as files_of_tables
 from llara_core.config import Params
 from llara_core.curves import HYBRID_SHARE, LEARNING_RATE, LOSS, OBJECTIVE_LOSS, P_HYBRID, VALIDATION_HIT_RATIO
-from llara_core.evaluation import cases, paper, plots, significance, tables
+from llara_core.evaluation import cases, fusion, paper, plots, significance, tables, terminal, verdict
 from llara_core.evaluation.ablations import Ablation, ablations
 from llara_core.evaluation.cases import CaseStudy, case_studies
+from llara_core.evaluation.changes import Change, changes
 from llara_core.evaluation.comparison import Pairs, SystemResult, all_pairs, compare, headlines
 from llara_core.evaluation.curves import Curves, joined, read_curves
 from llara_core.evaluation.order import OrderEffect, order_effects
 from llara_core.evaluation.protocol import budgets, protocol, tuned_on
 from llara_core.evaluation.results import read_ground, short_hash
-from llara_core.evaluation.systems import System, read_answers, systems_of
+from llara_core.evaluation.systems import Answers, System, read_answers, systems_of
 
-LIBRARIES = ("numpy", "pandas", "torch", "transformers", "peft")
-TEMPLATES = {"md": "report.md.jinja", "html": "report.html.jinja"}
+PAGES = ("report.md", "report.html", "summary.md")
+SUMMARY_ROWS = 14  # systems; with what stands around them, some 20 lines
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ class DatasetReport:
     Attributes:
         name: key in ``params.yaml``.
         results: one per system and mode.
+        idle: fusions that chose weight 0, so are their recommenders under another name, and are not among the results.
         pairs: differences between any two systems.
+        changes: what LLM systems change in the first choices of their recommenders.
         order: effects of shuffled histories.
         ablations: tables of systems that differ in one respect.
         studies: case studies.
@@ -60,7 +62,9 @@ class DatasetReport:
 
     name: str
     results: list[SystemResult]
+    idle: list[Answers]
     pairs: Pairs
+    changes: list[Change]
     order: list[OrderEffect]
     ablations: list[Ablation]
     studies: list[CaseStudy]
@@ -86,9 +90,9 @@ class DatasetReport:
 
 
 def write(reports: Sequence[DatasetReport], params: Params) -> None:
-    """Write ``report.md``, ``report.html``, the plot tables and the table of pairs into ``metrics``."""
-    for form in TEMPLATES:
-        _write_text(paths.REPORT / f"report.{form}", render(reports, params, form))
+    """Write the pages, the plot tables and the table of pairs into ``metrics``."""
+    for page in PAGES:
+        _write_text(paths.REPORT / page, render(reports, params, page))
     for name, table in {**plot_tables(reports), "pairs": pairs_table(reports)}.items():
         _write_text(paths.PLOTS / f"{name}.tsv", table.to_csv(sep="\t", index=False))
 
@@ -102,39 +106,43 @@ def build(params: Params) -> list[DatasetReport]:
     return [_dataset_report(params, dataset) for dataset in params.run.datasets]
 
 
-def render(reports: Sequence[DatasetReport], params: Params, form: str) -> str:
-    """The report as text.
+def render(reports: Sequence[DatasetReport], params: Params, page: str) -> str:
+    """One page as text.
 
     Args:
-        form: ``md`` or ``html``.
+        page: of :data:`PAGES`.
     """
+    is_html = page.endswith(".html")
     environment = Environment(
-        undefined=StrictUndefined, autoescape=form == "html", trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        undefined=StrictUndefined, autoescape=is_html, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     environment.filters["literal"] = _literal
-    template = environment.from_string(files(__package__).joinpath(TEMPLATES[form]).read_text(encoding="utf-8"))
+    template = environment.from_string(files(__package__).joinpath(f"{page}.jinja").read_text(encoding="utf-8"))
     return template.render(
         reports=reports,
         params=params,
         paper=paper,
         tables=tables,
+        verdict=verdict,
         kinds=cases.KINDS,
         shown_kinds=(cases.BEHAVIOR_DECIDES, cases.WORLD_KNOWLEDGE_DECIDES),
         max_enumerated=significance.MAX_ENUMERATED,
         level=tables.significance_level(params.evaluation),
-        has_reference=bool(params.run.baselines or params.run.recommenders),
         has_llm=bool(params.run.systems or params.run.text_systems or params.run.untuned_systems),
-        figures={report.name: _figures(report, params) for report in reports} if form == "html" else {},
-        versions={name: importlib.metadata.version(name) for name in LIBRARIES},
-        commit=provenance.code_commit(),
+        figures={report.name: _figures(report, params) for report in reports} if is_html else {},
+        summary_rows=SUMMARY_ROWS,
     )
 
 
-def terminal(reports: Sequence[DatasetReport]) -> str:
-    """The results of all datasets as plain text."""
-    return "\n".join(
-        f"\n{report.name}, test split, candidate sets {short_hash(report.candidates_hash)}\n\n"
-        f"{tables.plain_text(report.headlines)}\n"
+def screens(reports: Sequence[DatasetReport], params: Params) -> str:
+    """The results of all datasets for a terminal."""
+    level = tables.significance_level(params.evaluation)
+    return "\n\n".join(
+        terminal.screen(
+            f"{report.name}, candidate sets {short_hash(report.candidates_hash)}",
+            verdict.systems(report.headlines, report.idle, level),
+            report.headlines,
+        )
         for report in reports
     )
 
@@ -152,9 +160,21 @@ def plot_tables(reports: Sequence[DatasetReport]) -> dict[str, pd.DataFrame]:
 
 
 def pairs_table(reports: Sequence[DatasetReport]) -> pd.DataFrame:
-    """The differences between any two systems, first minus second, a row each; the header alone where there are none."""
+    """The differences between any two systems, first minus second, a row each; the header alone where there are none.
+
+    Instead of a p-value the number of training runs stands where it is too small for a test.
+    """
+
+    def rounded(value: float) -> float:
+        return round(value, 6) + 0.0
+
     rows = [
-        (report.name, *names, *(round(value, 6) + 0.0 for value in (found.mean, found.low, found.high, found.p_value)))
+        (
+            report.name,
+            *names,
+            *map(rounded, (found.mean, found.low, found.high)),
+            tables.probability(found) if found.p_value is None else rounded(found.p_value),
+        )
         for report in reports
         for names, found in report.pairs.items()
     ]
@@ -163,10 +183,10 @@ def pairs_table(reports: Sequence[DatasetReport]) -> pd.DataFrame:
 
 def _dataset_report(params: Params, dataset: str) -> DatasetReport:
     ground = read_ground(dataset)
-    answers = read_answers(ground, params.run)
-    results = compare(answers, params.evaluation)
+    answers = read_answers(ground, params)
+    idle = [each for each in answers if fusion.is_recommender_alone(each)]
+    results = compare([each for each in answers if not fusion.is_recommender_alone(each)], params.evaluation)
     judged = headlines(results)
-    labels = files_of_tables.read_table(paths.prepared(dataset) / "items.parquet", files_of_tables.ITEMS)[c.LABEL].to_list()
     systems = systems_of(params.run)
     schedules = _schedules(systems, params)
     history_lens = ground.examples.loc[ground.examples[c.SPLIT] == c.TRAIN, c.HISTORY].map(len).to_numpy(dtype=np.int64)
@@ -174,10 +194,12 @@ def _dataset_report(params: Params, dataset: str) -> DatasetReport:
     return DatasetReport(
         name=dataset,
         results=results,
+        idle=idle,
         pairs=all_pairs(judged, params.evaluation),
+        changes=changes(judged),
         order=order_effects(judged, answers, params.evaluation),
         ablations=ablations(judged, params),
-        studies=case_studies(ground, judged, labels, params),
+        studies=case_studies(ground, judged, params),
         recommender_curves=read_curves(dataset, _cells(systems, "recommender")),
         llm_curves=_with_own_curriculum(read_curves(dataset, _cells(systems, "tuned")), schedules),
         schedules=schedules,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from llara_core import columns as c
 from llara_core import paths, predictions, tables
-from llara_core.config import EvaluationConfig
+from llara_core.config import EvaluationConfig, Representation
 from llara_core.errors import DataError
 from llara_core.evaluation import metrics, significance
 from llara_core.predictions import PredictionFacts
+from llara_core.prompts.rendering import answer_text
 from llara_core.seeding import numpy_stream
 
 
@@ -26,12 +29,21 @@ class Ground:
         examples: rows of :data:`tables.EXAMPLES`.
         candidates: rows of :data:`tables.CANDIDATE_SETS` of both held-out splits.
         candidates_hash: of these candidate sets.
+        labels: of the items, by id.
     """
 
     dataset: str
     examples: pd.DataFrame
     candidates: pd.DataFrame
     candidates_hash: str
+    labels: Sequence[str]
+
+    def names(self, representation: Representation) -> list[str]:
+        """What a system prompted with ``representation`` has to write for each item, by id.
+
+        A label that holds a special token of the LLM was shown with a space in it, and is not found in an answer.
+        """
+        return [answer_text(item, self.labels, representation) for item in range(len(self.labels))]
 
 
 @dataclass(frozen=True)
@@ -47,14 +59,20 @@ class CellResults:
 
 
 def read_ground(dataset: str) -> Ground:
-    """Read the examples and held-out candidate sets of ``dataset``."""
+    """Read the examples, held-out candidate sets and labels of ``dataset``."""
+    labels = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
     examples = tables.read_table(paths.prepared(dataset) / "examples.parquet", tables.EXAMPLES)
     candidates, candidates_hash = predictions.held_out_candidates(dataset)
-    return Ground(dataset, examples, candidates, candidates_hash)
+    return Ground(dataset, examples, candidates, candidates_hash, labels)
 
 
-def read_cell(ground: Ground, cell: str) -> list[CellResults]:
+def read_cell(ground: Ground, cell: str, representation: Representation = "title") -> list[CellResults]:
     """All that one cell answered: every mode, with ordered and with shuffled histories, by file name.
+
+    Args:
+        ground: of the cell's dataset.
+        cell: name.
+        representation: of items in its prompts, where it writes answers.
 
     Raises:
         DataError: the cell has no predictions, one does not answer what its name says, or they answer other candidate sets
@@ -64,7 +82,8 @@ def read_cell(ground: Ground, cell: str) -> list[CellResults]:
     files = sorted(folder.glob("*.parquet"))
     if not files:
         raise DataError(f"{folder}: holds no predictions (*.parquet); run `dvc repro` to make them")
-    return [_read(ground, file) for file in files]
+    names = ground.names(representation)
+    return [_read(ground, file, names) for file in files]
 
 
 def user_interval(config: EvaluationConfig, dataset: str, split: str) -> metrics.Interval:
@@ -73,6 +92,19 @@ def user_interval(config: EvaluationConfig, dataset: str, split: str) -> metrics
     def interval(values: npt.ArrayLike, users: npt.ArrayLike) -> tuple[float, float]:
         stream = numpy_stream(config.seed, "bootstrap", dataset, split)
         return significance.bootstrap_interval(values, users, config.bootstrap_samples, config.confidence, stream)
+
+    return interval
+
+
+def run_interval(config: EvaluationConfig, n_runs: int) -> metrics.Interval:
+    """Intervals over users and training runs, of values that hold the same sets of every run, one run after the other."""
+
+    def interval(values: npt.ArrayLike, users: npt.ArrayLike) -> tuple[float, float]:
+        by_run = np.reshape(values, (n_runs, -1))
+        _, user = np.unique(np.reshape(users, (n_runs, -1))[0], return_inverse=True)
+        means = np.array([np.bincount(user, weights=run) for run in by_run]) / np.bincount(user)  # [n_runs, n_users]
+        low, high = significance.crossed_mean(means.mean(axis=0), [means]).interval(config.confidence)
+        return max(low, 0.0), min(high, 1.0)
 
     return interval
 
@@ -96,7 +128,7 @@ def short_hash(full: str) -> str:
     return full[:12]
 
 
-def _read(ground: Ground, file: Path) -> CellResults:
+def _read(ground: Ground, file: Path, names: Sequence[str]) -> CellResults:
     frame, facts = predictions.read_predictions(file)
     if facts.candidates_hash != ground.candidates_hash:
         raise DataError(
@@ -109,7 +141,7 @@ def _read(ground: Ground, file: Path) -> CellResults:
             f"{file}: its metadata say that it is {facts.file_name} of {facts.system}; delete it and run `dvc repro` again"
         )
     splits = _answered_splits(facts)
-    return CellResults(facts, metrics.per_set_results(frame, ground.candidates, ground.examples, str(file), splits))
+    return CellResults(facts, metrics.per_set_results(frame, ground.candidates, ground.examples, names, str(file), splits))
 
 
 def _answered_splits(facts: PredictionFacts) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from llara_core import columns as c
 from llara_core import paths
-from llara_core.config import RunConfig
+from llara_core.config import Params, RunConfig
 from llara_core.errors import DataError
 from llara_core.evaluation import metrics
 from llara_core.evaluation.results import CellResults, Ground, read_cell, short_hash
@@ -39,6 +39,22 @@ class System:
     recommender: str | None
     cells: tuple[str, ...]
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether another training seed would have given other answers."""
+        return self.kind in ("recommender", "tuned", "fused")
+
+    @property
+    def is_llm(self) -> bool:
+        """Whether a language model answers, alone or with a recommender."""
+        return self.kind not in ("baseline", "recommender")
+
+
+def share_training(first: System, second: System) -> bool:
+    """Whether runs of the two with equal seeds have a trained recommender, or all, in common."""
+    bases = {system.key if system.kind == "recommender" else system.recommender for system in (first, second)}
+    return first == second or (len(bases) == 1 and None not in bases)
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -60,10 +76,10 @@ class Answers:
         """The rows of one split, of all seeds."""
         return pd.concat([seed.split(name) for seed in self.seeds], ignore_index=True)
 
-    def hits(self) -> pd.Series:
-        """Hits of the test candidate sets, averaged over the seeds, by user, example and draw."""
-        hits: pd.Series = self.split(c.TEST).groupby([c.USER, c.EXAMPLE, c.DRAW])[metrics.HIT].mean()
-        return hits
+    def hits(self, split: str) -> pd.DataFrame:
+        """Hits in the candidate sets of one split: a row per user, example and draw, a column per seed."""
+        keys = [c.USER, c.EXAMPLE, c.DRAW]
+        return pd.concat([seed.split(split).set_index(keys)[metrics.HIT] for seed in self.seeds], axis=1)
 
 
 def systems_of(run: RunConfig) -> list[System]:
@@ -101,13 +117,13 @@ def systems_of(run: RunConfig) -> list[System]:
     return systems + tuned + fused
 
 
-def read_answers(ground: Ground, run: RunConfig) -> list[Answers]:
+def read_answers(ground: Ground, params: Params) -> list[Answers]:
     """What every system of the axes answered, in the order of the report, headline modes first.
 
     Raises:
         DataError: predictions are missing, incomplete, or answer other candidate sets.
     """
-    answers = [answers for system in systems_of(run) for answers in _answers(ground, system)]
+    answers = [answers for system in systems_of(params.run) for answers in _answers(ground, system, params)]
     require_same_candidates([cell for of_mode in answers for cell in of_mode.seeds])
     return answers
 
@@ -128,14 +144,22 @@ def require_same_candidates(cells: Sequence[CellResults]) -> None:
             )
 
 
-def _answers(ground: Ground, system: System) -> list[Answers]:
-    """The system's answers by file; every seed must have the same files."""
-    per_seed = [{cell.facts.file_name: cell for cell in read_cell(ground, cell)} for cell in system.cells]
+def _answers(ground: Ground, system: System, params: Params) -> list[Answers]:
+    """The system's answers by file; every seed must have the same files, for the same candidate sets."""
+    prompted = system.kind in ("tuned", "untuned")
+    representation = params.system(system.key).prompt.representation if prompted else "title"
+    per_seed = [{cell.facts.file_name: cell for cell in read_cell(ground, name, representation)} for name in system.cells]
     for cell, files in zip(system.cells, per_seed, strict=True):
         if files.keys() != per_seed[0].keys():
             raise DataError(
                 f"{cell} answers by {sorted(files)}, but {system.cells[0]} by {sorted(per_seed[0])}; run `dvc repro` to "
                 "predict all seeds alike"
             )
+        for name, first in per_seed[0].items():
+            if len(files[name].rows) != len(first.rows):
+                raise DataError(
+                    f"{cell}/{name} answers {len(files[name].rows)} candidate sets, but that of {system.cells[0]} "
+                    f"{len(first.rows)}; run `dvc repro` to predict all seeds alike"
+                )
     answers = [Answers(system, tuple(files[name] for files in per_seed)) for name in per_seed[0]]
     return sorted(answers, key=lambda of_mode: [*MODES, of_mode.mode].index(of_mode.mode))

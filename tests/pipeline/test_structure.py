@@ -28,15 +28,14 @@ STAGES: dict[str, dict[str, Any]] = yaml.safe_load((REPOSITORY / "dvc.yaml").rea
 # no declarations: they decide numbers.
 DECLARATIONS = {"llara_core.errors", "llara_core.columns", "llara_core.paths", "llara_core.tables", "llara_core.config"}
 DECLARATIONS |= {"pipeline.stage"}  # command line and logging
+DECLARATIONS |= {"llara_core.overlays"}  # decides what an LLM system is, which only the stages `resolve_*` write
 
 # Sections whose change cannot alter the output of a stage that reads them, and so are no params of it.
 NOT_AN_INPUT = {"download"}  # where the bytes come from; what they are is checked by their sha256, where one is known
 
 LAYERS = (
-    {
-        "compute", "errors", "columns", "paths", "tables", "config", "seeding", "predictions", "ranking", "curves", "provenance",
-        "presets",
-    },  # fmt: skip
+    {"errors", "columns", "paths", "tables", "config", "overlays", "presets", "seeding", "compute", "provenance"}
+    | {"predictions", "ranking", "curves"},
     {"data", "recommenders", "prompts", "llm"},
     {"tuning", "inference", "evaluation"},
 )
@@ -78,6 +77,11 @@ def test_deps_name_no_code_that_a_stage_does_not_run(stage: str) -> None:
     code = [path for path in paths_in(STAGES[stage]["deps"]) if path.startswith(("llara_core", "pipeline"))]
     unused = [path for path in code if not any(file.is_relative_to(path) for file in files)]
     assert not unused, f"take from the deps of stage {stage} in dvc.yaml: {unused}"
+
+
+@pytest.mark.parametrize("stage", [name for name in STAGES if name.startswith("resolve_")])
+def test_what_a_system_is_depends_on_the_code_that_lays_values_over_each_other(stage: str) -> None:
+    assert "llara_core/overlays.py" in STAGES[stage]["deps"]
 
 
 def test_package_markers_are_empty() -> None:

@@ -80,10 +80,13 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         mode: str = "score",
         draws: int = N_DRAWS,
         shuffled: bool = False,
+        texts: list[str] | None = None,
         **facts: object,
     ) -> pd.DataFrame:
         kept = ((candidates[c.DRAW] < draws) & (not shuffled or candidates[c.EXAMPLE] >= N_VALIDATION)).to_numpy()
         frame = predictions.from_scores(candidates[kept].reset_index(drop=True), scores[kept])
+        if texts is not None:  # an answer that is written; the scores only say which one is right
+            frame[c.TEXT], frame[c.SCORES] = texts, None
         history = "shuffled" if shuffled else "ordered"
         stated = {"objective": "none", "seed": 0, "candidates_hash": candidates_hash, "history": history} | facts
         of_cell = PredictionFacts(dataset=DATASET, system=system, mode=mode, **stated)

@@ -8,14 +8,14 @@ from llara_core.evaluation.systems import read_answers
 def tables_of(world, config: ComparisonConfig, **axes: object) -> list[Ablation]:
     params: Params = world.on_axes(baselines=[], **axes)
     params = params.model_copy(update={"report": params.report.model_copy(update={"ablations": {"one": config}})})
-    answers = read_answers(results.read_ground("movielens"), params.run)
+    answers = read_answers(results.read_ground("movielens"), params)
     return ablations(headlines(compare(answers, params.evaluation)), params)
 
 
 def put_llm(world, name: str, place: int) -> None:
     world.put(f"{name}-0", name, world.target_is(place), mode="generate", draws=1, objective="generative")
     if name.count("-"):
-        world.put(f"fused-{name}-0", f"fused-{name}", world.target_is(1), mode="fused", draws=1)
+        world.put(f"fused-{name}-0", f"fused-{name}", world.target_is(1), mode="fused", draws=1, note="LLM weight 0.30")
 
 
 def test_rows_are_the_systems_on_the_axes_with_their_differences_to_the_reference(world) -> None:
@@ -31,7 +31,8 @@ def test_rows_are_the_systems_on_the_axes_with_their_differences_to_the_referenc
         ("tallrec", False),
     ]
     assert [row.difference and row.difference.mean for row in table.rows] == [None, -1.0, -1.0]
-    assert [row.difference.p_value for row in table.rows[1:]] == [2 * 2 / 2**7] * 2  # exact, times 2 tests of this table
+    assert [(row.difference.n_runs, row.difference.p_value) for row in table.rows[1:]] == [(1, None)] * 2
+    assert [(row.is_best, row.lead) for row in table.rows] == [(True, 0.0), (False, -1.0), (False, -1.0)]
 
 
 def test_there_is_a_table_per_recommender_where_its_items_are_read(world) -> None:

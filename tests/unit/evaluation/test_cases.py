@@ -16,8 +16,8 @@ def studies_of(world, n_cases: int = 1, **axes: object) -> list[CaseStudy]:
     update = {"case_studies": [CaseStudyConfig(hybrid="llara", text="tallrec")], "n_cases": n_cases}
     params = params.model_copy(update={"report": params.report.model_copy(update=update)})
     ground = results.read_ground("movielens")
-    judged = headlines(compare(read_answers(ground, params.run), params.evaluation))
-    return case_studies(ground, judged, [f"Film {item}" for item in range(30)], params)
+    judged = headlines(compare(read_answers(ground, params), params.evaluation))
+    return case_studies(ground, judged, params)
 
 
 def put_all(world) -> None:
@@ -28,7 +28,7 @@ def put_all(world) -> None:
     world.put("sasrec-0", "sasrec", np.where((example <= 8) & ~draw_2, right, wrong))
     world.put("tallrec-0", "tallrec", np.where(example >= 8, right, wrong), draws=2, objective="generative")
     world.put("llara-sasrec-0", "llara-sasrec", right, draws=2, objective="generative")
-    world.put("fused-llara-sasrec-0", "fused-llara-sasrec", right, mode="fused")
+    world.put("fused-llara-sasrec-0", "fused-llara-sasrec", right, mode="fused", note="LLM weight 0.30")
 
 
 def test_all_combinations_are_counted_over_sets_and_users(world) -> None:
@@ -53,7 +53,7 @@ def test_the_first_examples_are_shown_with_their_answers(world) -> None:
     assert [(case.user, case.example, case.draw) for case in study.shown(BEHAVIOR_DECIDES)] == [(105, 5, 0), (106, 6, 0)]
     assert [(case.user, case.draw) for case in study.shown(WORLD_KNOWLEDGE_DECIDES)] == [(109, 0), (110, 0)]
     case = study.cases[0]
-    assert case.history == ["Film 1", "Film 2"]
+    assert case.history == ["Film *1*", "Film *2*"]
     assert case.answers[0] == case.answers[2] == case.target
     assert case.answers[1] != case.target
 

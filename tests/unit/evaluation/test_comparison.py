@@ -6,6 +6,7 @@ from llara_core import paths
 from llara_core.errors import DataError
 from llara_core.evaluation import comparison, results, systems
 from llara_core.evaluation.comparison import all_pairs, compare, headlines
+from llara_core.evaluation.significance import crossed_mean
 from llara_core.evaluation.systems import Answers, read_answers, systems_of
 
 
@@ -18,7 +19,7 @@ def put_all(world) -> None:
 
 
 def answers_of(world, **axes: object) -> list[Answers]:
-    return read_answers(results.read_ground("movielens"), world.on_axes(**axes).run)
+    return read_answers(results.read_ground("movielens"), world.on_axes(**axes))
 
 
 def rows_of(world, **axes: object) -> dict[str, comparison.SystemResult]:
@@ -47,10 +48,44 @@ def test_each_system_is_compared_with_the_best_recommender_on_validation(world) 
     assert rows["sasrec"].difference is None
     llara = rows["llara-sasrec"].difference
     assert (llara.system, llara.reference, llara.low, llara.high) == (0.0, 1.0, -1.0, -1.0)
-    # 7 test users all differ by one: 2 of 2**7 sign patterns are as extreme. Holm: times the 3 or 2 hypotheses left.
-    assert llara.p_value == pytest.approx(2 / 2**7 * 3) or llara.p_value == pytest.approx(2 / 2**7 * 2)
-    assert rows["fused-llara-sasrec"].difference.p_value == 1.0
+    assert (llara.n_runs, llara.p_value) == (1, None)
+    assert [(row.versus, row.is_best) for row in rows.values()] == [
+        ("sasrec", False),
+        (None, True),
+        ("sasrec", False),
+        ("sasrec", False),
+    ]
     assert rows["fused-llara-sasrec"].note == "LLM weight 0.30"
+
+
+def test_a_fusion_is_compared_with_its_own_recommender(world) -> None:
+    put_all(world)
+    world.put("popularity", "popularity", world.target_is(1))
+    world.put("sasrec-0", "sasrec", world.target_is(2))
+    rows = rows_of(world)
+    assert [name for name, row in rows.items() if row.is_reference] == ["popularity"]
+    assert {name: row.versus for name, row in rows.items()} == {
+        "popularity": None,
+        "sasrec": "popularity",
+        "llara-sasrec": "popularity",
+        "fused-llara-sasrec": "sasrec",
+    }
+    assert (rows["fused-llara-sasrec"].difference.system, rows["fused-llara-sasrec"].difference.reference) == (1.0, 0.0)
+
+
+def test_the_best_on_validation_leads_on_the_sets_that_it_and_the_reference_answer(world) -> None:
+    """Of three sets the recommender hits the last two; an LLM that answers the first alone, half of the time, leads on it."""
+    put_all(world)
+    first_draw = world.candidates[c.DRAW].to_numpy()[:, None] == 0
+    odd = world.candidates[c.EXAMPLE].to_numpy()[:, None] % 2 == 1
+    world.put("sasrec-0", "sasrec", np.where(first_draw, world.target_is(2), world.target_is(1)))
+    world.put("llara-sasrec-0", "llara-sasrec", np.where(odd, world.target_is(1), world.target_is(2)), draws=1)
+    world.put("fused-llara-sasrec-0", "fused-llara-sasrec", world.target_is(2), mode="fused", draws=1, note="LLM weight 0.30")
+    rows = rows_of(world)
+    assert rows["sasrec"].is_reference
+    assert rows["sasrec"].validation["hit_ratio@1"] == pytest.approx(2 / 3)
+    assert rows["llara-sasrec"].validation["hit_ratio@1"] == pytest.approx(2 / 5)  # examples 1 and 3 of 0 to 4
+    assert (rows["llara-sasrec"].lead, rows["llara-sasrec"].is_best) == (2 / 5, True)
 
 
 def test_the_reference_is_not_chosen_on_test(world) -> None:
@@ -73,15 +108,22 @@ def test_a_system_is_judged_by_free_text_where_it_writes(world) -> None:
     assert [row.difference is None for row in rows] == [False, True, True]
 
 
-def test_any_two_systems_are_tested_with_one_correction_for_all_pairs(world) -> None:
+def test_any_two_systems_are_compared_with_one_correction_for_the_pairs_tested(world) -> None:
     put_all(world)
-    pairs = all_pairs(headlines(compare(answers_of(world), world.params.evaluation)), world.params.evaluation)
-    assert len(pairs) == 4 * 3 // 2
-    against_llara = pairs["sasrec", "llara-sasrec"]
-    assert against_llara.mean == 1.0
-    # Of the six pairs, sasrec and fused differ from llara for all 7 users, the most extreme there is.
-    assert against_llara.p_value == pytest.approx(2 / 2**7 * 6)
-    assert pairs["sasrec", "fused-llara-sasrec"].p_value == 1.0
+    for name, place in (("random", 1), ("item_knn", 1)):
+        world.put(name, name, world.target_is(place))
+    world.put("popularity", "popularity", world.target_is(4))
+    answers = answers_of(world, baselines=["random", "popularity", "item_knn"])
+    pairs = all_pairs(headlines(compare(answers, world.params.evaluation)), world.params.evaluation)
+    assert len(pairs) == 6 * 5 // 2
+    tested = {names: found.p_value for names, found in pairs.items() if found.p_value is not None}
+    # Of the three pairs of baselines two differ for all 7 users, the most extreme there is.
+    assert tested == {
+        ("random", "popularity"): 3 * 2 / 2**7,
+        ("random", "item_knn"): 1.0,
+        ("popularity", "item_knn"): 3 * 2 / 2**7,
+    }
+    assert pairs["sasrec", "llara-sasrec"].mean == 1.0
 
 
 def test_a_pair_is_compared_on_common_draws_with_seeds_and_draws_averaged_within_users(world) -> None:
@@ -107,6 +149,24 @@ def test_several_seeds_are_one_row_with_their_deviation(world) -> None:
     assert row.seed_deviation == pytest.approx(np.std([0.0, 1.0], ddof=1))
 
 
+def test_with_three_runs_the_interval_holds_the_runs_as_well(world) -> None:
+    for seed, place in enumerate([1, 1, 2]):
+        world.put(f"sasrec-{seed}", "sasrec", world.target_is(place), seed=seed)
+    rows = {n: rows_of(world, seeds=list(range(n)), systems=[], baselines=[])["sasrec"].test for n in (2, 3)}
+    assert (rows[2]["hit_ratio@1_low"], rows[2]["hit_ratio@1_high"]) == (1.0, 1.0)  # over users, who all agree
+    runs = np.array([1.0, 1.0, 0.0])[:, None] * np.ones(7)
+    low, high = crossed_mean(runs.mean(axis=0), [runs]).interval(0.95)
+    assert low < 0 < 1 < high  # with two degrees of freedom
+    assert (rows[3]["hit_ratio@1"], rows[3]["hit_ratio@1_low"], rows[3]["hit_ratio@1_high"]) == (pytest.approx(2 / 3), 0.0, 1.0)
+
+
+def test_seeds_that_answer_different_numbers_of_sets_are_refused(world) -> None:
+    world.put("sasrec-0", "sasrec", world.target_is(1))
+    world.put("sasrec-1", "sasrec", world.target_is(1), draws=2, seed=1)
+    with pytest.raises(DataError, match=r"sasrec-1/score.parquet answers 24 candidate sets, but that of sasrec-0 36"):
+        answers_of(world, seeds=[0, 1], systems=[], baselines=[])
+
+
 def test_seeds_that_answer_by_different_modes_are_refused(world) -> None:
     world.put("sasrec-0", "sasrec", world.target_is(1))
     world.put("sasrec-1", "sasrec", world.target_is(2), mode="fused", seed=1)
@@ -118,6 +178,7 @@ def test_without_recommenders_nothing_is_tested_against_them(world) -> None:
     put_all(world)
     rows = rows_of(world, recommenders=[], baselines=[])
     assert [row.difference for row in rows.values()] == [None, None]
+    assert [row.is_best for row in rows.values()] == [False, True]
 
 
 def test_cells_off_the_axes_are_ignored(world) -> None:

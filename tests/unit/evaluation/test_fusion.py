@@ -7,6 +7,7 @@ from llara_core import paths, predictions
 from llara_core.errors import DataError
 from llara_core.evaluation import fusion
 from llara_core.evaluation.results import read_ground
+from llara_core.evaluation.systems import Answers, read_answers
 
 
 def scored(cell: str) -> fusion.Scored:
@@ -91,3 +92,23 @@ def test_a_system_without_scores_is_refused(world) -> None:
     frame = world.put("llara-sasrec-0", "llara-sasrec", world.target_is(1)).assign(**{c.SCORES: None})
     with pytest.raises(DataError, match="llara-sasrec \\(score\\) has candidate sets without scores"):
         fusion.fuse((frame, scored("llara-sasrec-0")[1]), scored("sasrec-0"), read_ground("movielens"))
+
+
+def fused_answers(world, *notes: str) -> Answers:
+    for seed, note in enumerate(notes):
+        for cell, mode in (("sasrec", "score"), ("llara-sasrec", "score"), ("fused-llara-sasrec", "fused")):
+            world.put(f"{cell}-{seed}", cell, world.target_is(1), mode=mode, seed=seed, note=note if mode == "fused" else "")
+    params = world.on_axes(baselines=[], seeds=list(range(len(notes))))
+    return read_answers(read_ground("movielens"), params)[-1]
+
+
+def test_a_fusion_whose_weights_are_all_zero_is_its_recommender(world) -> None:
+    assert fusion.is_recommender_alone(fused_answers(world, "LLM weight 0.00", "LLM weight 0.00"))
+    some = fused_answers(world, "LLM weight 0.00", "LLM weight 0.15")
+    assert not fusion.is_recommender_alone(some)
+    assert fusion.weights(some) == [0.0, 0.15]
+
+
+def test_a_fusion_that_does_not_say_its_weight_is_an_error(world) -> None:
+    with pytest.raises(DataError, match=r"fused-llara-sasrec: its predictions should note 'LLM weight ' and a number"):
+        fusion.weights(fused_answers(world, ""))

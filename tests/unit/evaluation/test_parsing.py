@@ -1,6 +1,6 @@
 import pytest
 
-from llara_core.evaluation.parsing import parse_answer
+from llara_core.evaluation.parsing import contained_candidate, parse_answer
 
 LABELS = ["Alien", "Aliens", "Monsters, Inc.", '"Weird Al" Yankovic', "E.T.", "Am\u00e9lie", "Heat"]
 
@@ -63,3 +63,19 @@ def test_one_label_twice_is_ambiguous() -> None:
 def test_index_answers_are_numbers_as_wholes() -> None:
     labels = ["1", "12", "120"]
     assert [parse_answer(text, labels) for text in ("1", "12.", "120", "2")] == [0, 1, 2, None]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("I would say heat!", 6),  # anywhere, without regard to case
+        ("Alien", 0),
+        ("Aliens", None),  # holds "Alien" as well
+        ("Alien or Heat", None),
+        ("Gravity", None),
+        ("", None),
+        ("  Heat\nor Alien", 6),  # what follows the first line is cut off
+    ],
+)
+def test_the_papers_code_takes_the_only_title_that_occurs(text: str, expected: int | None) -> None:
+    assert contained_candidate(text, LABELS) == expected

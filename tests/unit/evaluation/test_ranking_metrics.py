@@ -8,13 +8,15 @@ from llara_core import columns as c
 from llara_core.errors import DataError
 from llara_core.evaluation import metrics
 
+NAMES = [f"Film {item}" for item in range(30)]
+
 
 def no_interval(values: object, users: object) -> tuple[float, float]:
     return 0.0, 1.0
 
 
 def results(world, frame: pd.DataFrame) -> pd.DataFrame:
-    return metrics.per_set_results(frame, world.candidates, world.examples, "these predictions")
+    return metrics.per_set_results(frame, world.candidates, world.examples, NAMES, "these predictions")
 
 
 def test_rank_counts_better_scores_and_equal_ones_before() -> None:
@@ -72,6 +74,31 @@ def test_without_scores_there_is_no_ranking_measure_and_without_valid_answers_no
     assert not {"hit_ratio@3", "ndcg@10", "mrr", "mrr_catalogue", "hit_ratio@1_among_valid"} & means.keys()
 
 
+def test_answers_are_counted_by_exact_title_and_by_the_only_title_that_they_contain(world) -> None:
+    items = np.stack(world.candidates[c.CANDIDATES].to_list())
+    target = world.candidates[[c.EXAMPLE]].merge(world.examples, on=c.EXAMPLE)[c.TARGET].to_numpy()
+    other = np.where(items[:, 0] == target, items[:, 1], items[:, 0])
+    names = [f"<{item}>" for item in range(30)]  # none inside another
+    texts = [f"<{item}>" for item in target]
+    test = np.flatnonzero(world.candidates[c.EXAMPLE] >= 5)  # 21 sets
+    texts[test[0]] = f"I think {texts[test[0]]}"  # contains the target
+    texts[test[1]] = f"I think <{other[test[1]]}>"  # contains another candidate
+    texts[test[2]] = f"{texts[test[2]]} or <{other[test[2]]}>"  # contains two
+    texts[test[3]] = "No idea"
+    frame = world.put("zero_shot", "zero_shot", world.target_is(1), mode="generate", texts=texts)
+    frame.loc[test[:4], [c.VALID]] = False
+    rows = metrics.per_set_results(frame, world.candidates, world.examples, names, "these")
+    means = metrics.aggregate(rows[rows[c.SPLIT] == c.TEST], no_interval)
+    assert means["valid_ratio"] == means["hit_ratio@1"] == pytest.approx(17 / 21)
+    assert means["valid_ratio_contained"] == pytest.approx(19 / 21)
+    assert means["hit_ratio@1_contained"] == pytest.approx(18 / 21)
+
+
+def test_what_writes_no_text_is_counted_in_one_way(world) -> None:
+    rows = results(world, world.put("sasrec-0", "sasrec", world.target_is(1)))
+    assert not any("contained" in name for name in metrics.aggregate(rows, no_interval))
+
+
 def test_catalogue_ranks_are_measured_under_their_own_names(world) -> None:
     frame = world.put("sasrec-0", "sasrec", world.target_is(2))
     frame[c.CATALOGUE_RANK] = pd.array([10, 11, 20] * 12, dtype="Int32")
@@ -83,7 +110,7 @@ def test_catalogue_ranks_are_measured_under_their_own_names(world) -> None:
 
 def test_only_the_splits_asked_for_have_to_be_answered(world) -> None:
     test = world.put("sasrec-0", "sasrec", world.target_is(1)).query("example_id >= 5")
-    rows = metrics.per_set_results(test, world.candidates, world.examples, "these", (c.TEST,))
+    rows = metrics.per_set_results(test, world.candidates, world.examples, NAMES, "these", (c.TEST,))
     assert len(rows) == 7 * 3
     with pytest.raises(DataError, match="5 of 5 validation examples are not answered"):
         results(world, test)

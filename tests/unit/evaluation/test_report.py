@@ -1,5 +1,6 @@
 import re
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from llara_core import columns as c
 from llara_core import paths, predictions, tables
 from llara_core.config import Params, load_params
 from llara_core.errors import DataError
-from llara_core.evaluation import curves, paper, plots, report
+from llara_core.evaluation import curves, paper, plots, report, terminal
+from llara_core.evaluation import tables as tables_of_report
+from llara_core.evaluation.paired import Difference
 from llara_core.evaluation.protocol import budgets, protocol, tuned_on
 from llara_core.evaluation.systems import systems_of
 from llara_core.evaluation.tables import ablation_columns, points, resolution, signed, significance_level
@@ -53,7 +56,12 @@ def rendered(params: Params, form: str, monkeypatch: pytest.MonkeyPatch | None =
     """One page; with ``monkeypatch`` without its figures, which take most of the time."""
     if monkeypatch is not None:
         monkeypatch.setattr(plots, "_png", lambda figure: b"")
-    return report.render(report.build(params), params, form)
+    return report.render(report.build(params), params, f"report.{form}")
+
+
+def as_text(html: str) -> str:
+    """What a reader of the HTML page sees."""
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
 
 
 def section(page: str, heading: str) -> str:
@@ -74,22 +82,32 @@ def test_same_inputs_same_bytes(params: Params) -> None:
 
 def test_pages_name_every_system_the_protocol_and_where_the_numbers_come_from(params: Params, world, monkeypatch) -> None:
     for page in (rendered(params, "md"), rendered(params, "html", monkeypatch)):
-        for text in (*SYSTEMS, "LLM weight 0.30", world.candidates_hash, paper.SOURCE, "A processor, 2 cores", "commit"):
+        for text in (*SYSTEMS, "LLM weight 0.30", world.candidates_hash, paper.SOURCE, "A processor, 2 cores"):
             assert text in page
-        assert all(word in page for word in ("other candidate sets", "has no kept interaction", "80% / 10% / 10%", "reference"))
+        assert all(
+            word in page
+            for word in ("other candidate sets", "has no kept interaction", "80% / 10% / 10%", "best on validation")
+        )
 
 
 def test_the_table_of_systems_has_one_row_each_in_the_mode_that_it_is_judged_by(params: Params) -> None:
     page = rendered(params, "md")
     rows = table(section(page, "Systems"))
     # The world has no training examples.
-    assert [(row["System"], row["Answers by"], row["Tuned on"], row["Difference"]) for row in rows] == [
-        ("popularity", "score", "-", "-1.000 [-1.000, -1.000]"),
-        ("sasrec", "score", "-", "reference"),
-        ("tallrec", "generate", "0 prompts", "-1.000 [-1.000, -1.000]"),
-        ("llara-sasrec", "generate", "0 prompts", "-1.000 [-1.000, -1.000]"),
-        ("fused-llara-sasrec (LLM weight 0.30)", "fused", "0 prompts", "+0.000 [+0.000, +0.000]"),
+    assert [(row["System"], row["Answers by"], row["Tuned on"], row["vs sasrec"], row["p"]) for row in rows] == [
+        ("popularity", "score", "-", "-1.000 [-1.000, -1.000]", "one run"),
+        ("sasrec", "score", "-", "reference", "-"),
+        ("tallrec", "generate", "0 prompts", "-1.000 [-1.000, -1.000]", "one run"),
+        ("llara-sasrec", "generate", "0 prompts", "-1.000 [-1.000, -1.000]", "one run"),
+        (
+            "fused-llara-sasrec (LLM weight 0.30)",
+            "fused",
+            "0 prompts",
+            "vs sasrec: +0.000 [+0.000, +0.000], 1.000 against 1.000",
+            "one run",
+        ),
     ]
+    assert [(row["Validation HR@1"], row["Users x sets"]) for row in rows[1:3]] == [("1.000", "7 x 3"), ("0.000", "7 x 1")]
     details = table(section(page, "All ways of answering"))
     assert [row["HR@3"] for row in details if row["Answers by"] == "score"] == ["0.000", "1.000", "1.000", "1.000"]
 
@@ -130,31 +148,61 @@ def test_captions_speak_only_of_what_the_run_has(params: Params, world, monkeypa
             world.on_axes(**{**none, "text_systems": ["tallrec"]}, baselines=[], recommenders=[]), form, monkeypatch
         )
         assert "The language model is" in texts
-        assert "the reference" not in texts.lower()
+        assert " vs " not in as_text(texts)
         assert "MoRec encodes" not in texts
 
 
-def test_any_two_systems_are_in_the_matrix_and_the_significant_ones_in_the_list(params: Params, monkeypatch) -> None:
-    # Of 10 pairs, sasrec and the fused differ from the other three for all 7 users: p = 2/2**7, times 10.
-    text = section(rendered(params, "md"), "Any two systems")
-    assert "10 pairs, of which 0 differ significantly (p < 0.05" in text
-    wide = params.model_copy(update={"evaluation": params.evaluation.model_copy(update={"confidence": 0.8})})
-    listed = section(rendered(wide, "md"), "Any two systems")
-    assert "10 pairs, of which 6 differ significantly (p < 0.2" in listed
-    assert "- sasrec is better than popularity, tallrec, llara-sasrec\n" in listed
-    html = rendered(wide, "html", monkeypatch)
-    assert 'class="better" title="sasrec 1.000, popularity 0.000: +1.000 [+1.000, +1.000], p 0.156">+100</td>' in html
-    assert (
-        'class="worse" title="popularity 0.000, sasrec 1.000: \u22121.000 [\u22121.000, \u22121.000], p 0.156">\u2212100</td>'
-        in html
-    )
+def test_with_one_run_no_page_speaks_of_significance(params: Params, monkeypatch) -> None:
+    (built,) = report.build(params)
+    assert [found.p_value for found in built.pairs.values()] == [None] * 10
+    html = as_text(rendered(params, "html", monkeypatch))
+    pages = [rendered(params, "md"), html, report.render([built], params, "summary.md"), report.screens([built], params)]
+    pages.append(written(params)["pairs.tsv"].decode())
+    for page in pages:
+        assert "one run" in page
+        assert "significant" not in page
+        assert "< 0.001" not in page
+    assert "- sasrec is better than" not in pages[0]
+    claim = "No claim that any two systems differ: one run of training, and a test takes 3."
+    assert claim in section(pages[0], "Any two systems")
+    assert claim in html
 
 
-def test_all_pairs_are_written_with_six_decimals(params: Params, world) -> None:
-    lines = written(params)["pairs.tsv"].decode().splitlines()
+def test_two_runs_are_two_runs(params: Params, world) -> None:
+    none = {"systems": [], "llm_recommenders": [], "text_systems": []}
+    world.put("sasrec-1", "sasrec", world.target_is(1), seed=1)
+    world.put("sasrec-1", "sasrec", world.target_is(1), seed=1, shuffled=True)
+    page = rendered(world.on_axes(**none, seeds=[0, 1]), "md")
+    assert [row["p"] for row in table(section(page, "Systems"))] == ["two runs", "-"]
+
+
+@pytest.fixture
+def untrained(params: Params, world) -> Params:
+    """Three baselines, one of them better than the others, beside systems with one run."""
+    for name, place in (("random", 2), ("item_knn", 1)):
+        world.put(name, name, world.target_is(place))
+    return world.on_axes(baselines=["random", "popularity", "item_knn"], text_systems=["tallrec"])
+
+
+def test_pairs_of_untrained_systems_are_tested(untrained: Params, monkeypatch) -> None:
+    # Of 21 pairs, 3 are of baselines; item_knn differs from the others for all 7 users: p = 2/2**7, times 3.
+    text = section(rendered(untrained, "md"), "Any two systems")
+    assert "21 pairs. 3 are tested, and 2 of these differ significantly (p < 0.05 after Holm's correction" in text
+    assert "No claim that the others differ: one run of training, and a test takes 3." in text
+    assert [line for line in text.splitlines() if line.startswith("- ")] == ["- item_knn is better than random, popularity"]
+    assert "3 are tested, and 2 of these differ significantly" in as_text(rendered(untrained, "html", monkeypatch))
+
+
+def test_all_pairs_are_written_with_six_decimals(untrained: Params, world) -> None:
+    lines = written(untrained)["pairs.tsv"].decode().splitlines()
     assert lines[0] == "dataset\tfirst\tsecond\tdifference\tlow\thigh\tadjusted p"
-    assert lines[1] == "movielens\tpopularity\tsasrec\t-1.0\t-1.0\t-1.0\t0.15625"  # 10 * 2 / 2**7
-    assert len(lines) == 1 + 10
+    assert lines[1:5] == [
+        "movielens\trandom\tpopularity\t0.0\t0.0\t0.0\t1.0",
+        "movielens\trandom\titem_knn\t-1.0\t-1.0\t-1.0\t0.046875",  # 3 * 2 / 2**7
+        "movielens\trandom\tsasrec\t-1.0\t-1.0\t-1.0\tone run",
+        "movielens\trandom\ttallrec\t0.0\t0.0\t0.0\tone run",
+    ]
+    assert len(lines) == 1 + 21
     one = world.on_axes(systems=[], llm_recommenders=[], recommenders=[])
     assert report.pairs_table(report.build(one)).to_csv(sep="\t", index=False).splitlines() == lines[:1]
 
@@ -163,10 +211,15 @@ def test_the_level_is_the_share_that_the_intervals_leave_out(params: Params) -> 
     assert significance_level(params.evaluation) == 0.05  # 1 - 0.95 is more, and a p-value of 0.05 would be below it
 
 
-def test_too_few_sign_patterns_for_the_number_of_pairs_are_said(params: Params) -> None:
+def test_too_few_sign_patterns_for_the_number_of_tests_are_said(params: Params) -> None:
     config = params.evaluation.model_copy(update={"permutation_samples": 199})
-    assert resolution(9, config) == ""  # the smallest is 9 / 200
-    assert "raise evaluation.permutation_samples to 200 or more" in resolution(10, config)  # 10 / 200 = 0.05
+
+    def pairs(n_tested: int) -> dict[tuple[str, str], Difference]:
+        untested = {("a", "b"): Difference(0.5, 0.5, 0.0, 0.0, 1, None)}
+        return untested | {("a", str(n)): Difference(0.5, 0.5, 0.0, 0.0, None, 1.0) for n in range(n_tested)}
+
+    assert resolution(pairs(9), config) == ""  # the smallest is 9 / 200
+    assert "raise evaluation.permutation_samples to 200 or more" in resolution(pairs(10), config)  # 10 / 200 = 0.05
 
 
 def test_order_ablations_and_cases_are_on_the_page(params: Params) -> None:
@@ -180,7 +233,7 @@ def test_order_ablations_and_cases_are_on_the_page(params: Params) -> None:
     )
     shown = section(page, "Ablations")
     assert "# Representation of an item (the paper's Figure 4), on sasrec" in shown
-    assert "Ablations that this run does not have the systems for: Curriculum (the paper's Table 3);" in page
+    assert "Ablations whose systems are not part of this run: Curriculum (the paper's Table 3);" in page
     cases = section(page, "Cases: sasrec (score), tallrec (generate), llara-sasrec (generate)")
     only = next(row for row in table(cases) if row["Kind"] == "only the recommender is right")
     assert (only["Sets"], only["Expected"], only["Users"]) == ("7", "7.0", "7")
@@ -246,6 +299,11 @@ def test_html_page_is_well_formed_and_self_contained(params: Params) -> None:
     assert "<script" not in text
 
 
+def test_bars_on_fewer_candidate_sets_say_so(params: Params) -> None:
+    labels = plots.bar_labels(report.build(params)[0].headlines)
+    assert labels[1:3] == ["sasrec · score", "tallrec · generate · 1 of 3 sets"]
+
+
 def test_plot_tables_join_the_cells(params: Params) -> None:
     found = {name: frame.to_numpy().tolist() for name, frame in report.plot_tables(report.build(params)).items()}
     assert found["recommender_validation"] == [[0, "movielens sasrec-0", 0.1], [1, "movielens sasrec-0", 0.2]]
@@ -273,10 +331,144 @@ def test_a_curve_that_is_no_table_is_an_error(params: Params) -> None:
         curves.read_curves("movielens", ["sasrec-0"])
 
 
-def test_terminal_table_has_a_line_per_system(params: Params) -> None:
-    lines = report.terminal(report.build(params)).splitlines()
-    start = lines.index(next(line for line in lines if line.startswith("system")))
-    assert [line.split()[0] for line in lines[start + 2 :]] == list(SYSTEMS)
+def test_the_terminal_has_the_verdict_a_line_per_system_and_the_weights_on_one_screen(params: Params) -> None:
+    lines = report.screens(report.build(params), params).splitlines()
+    assert lines[2].startswith("sasrec is best on validation (HR@1 1.000) and has 1.000 [1.000, 1.000] on test")
+    start = lines.index(next(line for line in lines if line.startswith("  system")))
+    named = [line[2:].split("  ")[0] for line in lines[start + 2 : start + 7]]
+    assert named == [*SYSTEMS[:-1], "fused-llara-sasrec (0.30)"]
+    assert [line[0] for line in lines[start + 2 : start + 7]] == [" ", "*", " ", " ", " "]
+    assert max(map(len, lines)) <= 100
+
+
+def test_many_systems_with_long_names_fit_the_screen(params: Params) -> None:
+    (built,) = report.build(params)
+    popularity, best, *_, fused = built.headlines
+    system = replace(fused.answers.system, name=f"fused-{60 * 'x'}")
+    long = replace(fused, answers=replace(fused.answers, system=system))
+    lines = terminal.screen("title", 20 * "verdict ", [best, long]).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert f"  {system.name} (0.30)" in lines
+    lines = terminal.screen("title", 80 * "verdict ", [*(replace(popularity) for _ in range(40)), best]).splitlines()
+    assert len(lines) <= 40
+    assert any(line.startswith("* sasrec") for line in lines)
+    n_shown = sum(line.startswith("  popularity") for line in lines)
+    assert f"{40 - n_shown} systems lower on validation are in metrics/report.md." in lines
+
+
+def test_the_summary_is_the_verdict_and_a_table_of_some_twenty_lines(params: Params) -> None:
+    page = report.render(report.build(params), params, "summary.md")
+    assert page.startswith("**movielens.** sasrec is best on validation")
+    rows = {row["System"].strip("*"): row for row in table(page)}
+    assert list(rows) == [*SYSTEMS[:-1], "fused-llara-sasrec (LLM weight 0.30)"]
+    assert rows["sasrec"]["Paper / counted alike"] == "0.3444 / 1.000"
+    assert len(page.splitlines()) == 2 + 2 + 5 + 1 + 2  # verdict, heading, rows, notes
+    assert [row.name for row in tables_of_report.shown(report.build(params)[0].headlines, 1)] == ["sasrec"]
+
+
+def test_a_fusion_that_is_its_recommender_is_no_row_and_is_said(params: Params, world, monkeypatch) -> None:
+    world.put("fused-llara-sasrec-0", "fused-llara-sasrec", world.target_is(1), mode="fused", draws=1, note="LLM weight 0.00")
+    reports = report.build(params)
+    said = "The fusion of llara with sasrec chose weight 0 for the LLM: it is the recommender, and not shown."
+    html = as_text(rendered(params, "html", monkeypatch))
+    pages = [rendered(params, "md"), html, report.render(reports, params, "summary.md")]
+    pages.append(" ".join(report.screens(reports, params).split()))
+    for page in pages:
+        assert said in page
+        assert "fused-llara-sasrec" not in page
+    assert "fused-llara-sasrec" not in {name for names in reports[0].pairs for name in names}
+    assert not report.plot_tables(reports)["hit_ratio"]["system"].str.contains("fused").any()
+
+
+def test_what_the_llm_changes_is_a_table(params: Params) -> None:
+    text = section(rendered(params, "md"), "What the LLM changes")
+    assert (
+        "fused-llara-sasrec, the best of these on validation, departs from the first choice of sasrec on 0% of the sets" in text
+    )
+    rows = table(text[text.index("\n| System") :])
+    keys = ("System", "Its HR@1", "HR@1", "Departs", "Right", "Wrong")
+    assert [tuple(row[key] for key in keys) for row in rows] == [
+        ("llara-sasrec", "1.000", "0.000", "1.000", "0.000", "1.000"),
+        ("fused-llara-sasrec (LLM weight 0.30)", "1.000", "1.000", "0.000", "0.000", "0.000"),
+    ]
+
+
+def test_every_table_opens_with_what_it_shows(params: Params) -> None:
+    page = rendered(params, "md")
+    opening = {
+        "Systems": "sasrec is best on validation",
+        "Table 2, the paper's and ours": "3 of the paper's 10 rows have a counterpart in this run.",
+        "Any two systems": "10 pairs.",
+        "What the LLM changes": "fused-llara-sasrec, the best of these on validation,",
+        "Order of the history": "Shuffling the histories changes HR@1 by -1.000 (sasrec).",
+        "Cases: sasrec (score), tallrec (generate), llara-sasrec (generate)": "On the 7 candidate sets that all three answer",
+        "All ways of answering": "5 systems in 7 rows: the first row of a system is the way of answering",
+    }
+    for heading, text in opening.items():
+        assert section(page, heading).strip().startswith(text), heading
+    ablation = section(page, "Ablations")
+    assert "llara-sasrec is best on validation" in ablation
+    assert "No claim that any system differs from llara-sasrec" in ablation
+
+
+def test_table_2_counts_answers_as_the_paper_does(params: Params, world) -> None:
+    target = world.candidates[[c.EXAMPLE]].merge(world.examples, on=c.EXAMPLE)[c.TARGET]
+    texts = [f"Certainly: film *{item}*!" for item in target[world.candidates[c.DRAW] == 0]]
+    scores = world.target_is(1)
+    frame = world.put("tallrec-0", "tallrec", scores, mode="generate", draws=1, texts=texts, objective="generative")
+    folder = paths.predictions("movielens", "tallrec-0")
+    _, facts = predictions.read_predictions(folder / "generate.parquet")
+    unnamed = pd.array([None] * len(frame), dtype="Int32")
+    predictions.write_predictions(folder, frame.assign(**{c.VALID: False, c.PREDICTED: unnamed}), facts)
+    rows = table(section(rendered(params, "md"), "Table 2, the paper's and ours"))
+    tallrec = next(row for row in rows if row["Ours"] == "tallrec")
+    assert (tallrec["HR@1 (ours, counted as theirs)"], tallrec["Valid (ours, counted as theirs)"]) == (
+        "1.000 [1.000, 1.000]",
+        "1.000",
+    )
+    assert (tallrec["HR@1 (ours, exact title)"], tallrec["Valid (ours, exact title)"]) == ("0.000 [0.000, 0.000]", "0.000")
+    sasrec = next(row for row in rows if row["Ours"] == "sasrec")
+    assert sasrec["Valid (ours, counted as theirs)"] == sasrec["Valid (ours, exact title)"] == "1.000"
+
+
+def test_a_recommender_that_the_paper_does_not_have_is_reported(params: Params, world, monkeypatch) -> None:
+    for cell in ("bert4rec", "llara-bert4rec"):
+        world.put(f"{cell}-0", cell, world.target_is(2))
+    world.put("llara-bert4rec-0", "llara-bert4rec", world.target_is(2), mode="generate", draws=1, objective="generative")
+    world.put("fused-llara-bert4rec-0", "fused-llara-bert4rec", world.target_is(2), mode="fused", note="LLM weight 0.50")
+    axes = {"recommenders": ["sasrec", "bert4rec"], "llm_recommenders": ["sasrec", "bert4rec"], "text_systems": ["tallrec"]}
+    for form in ("md", "html"):
+        page = rendered(world.on_axes(**axes), form, monkeypatch)
+        assert "fused-llara-bert4rec" in page
+    rows = table(section(rendered(world.on_axes(**axes), "md"), "Table 2, the paper's and ours"))
+    assert not any("bert4rec" in row["Ours"] for row in rows)
+
+
+def test_with_three_runs_every_comparison_is_tested(params: Params, world, monkeypatch) -> None:
+    for seed in (1, 2):
+        world.put(f"sasrec-{seed}", "sasrec", world.target_is(1), seed=seed)
+        world.put(f"sasrec-{seed}", "sasrec", world.target_is(2), seed=seed, shuffled=True)
+        for system in ("tallrec", "llara-sasrec"):
+            world.put(f"{system}-{seed}", system, world.target_is(2), mode="generate", draws=1, seed=seed)
+            world.put(f"{system}-{seed}", system, world.target_is(3), draws=1, seed=seed)
+        cell = f"fused-llara-sasrec-{seed}"
+        world.put(cell, "fused-llara-sasrec", world.target_is(1), mode="fused", draws=1, seed=seed, note="LLM weight 0.20")
+    three = world.on_axes(text_systems=["tallrec"], seeds=[0, 1, 2])
+    page = rendered(three, "md")
+    # Four rows are tested; three of them differ for all 7 users: p = 2 / 2**7 times 4 hypotheses, Holm.
+    p_values = {row["System"]: row["p"] for row in table(section(page, "Systems"))}
+    assert p_values == {
+        "popularity": "0.062",
+        "sasrec": "-",
+        "tallrec": "0.062",
+        "llara-sasrec": "0.062",
+        "fused-llara-sasrec (LLM weight 0.30, 0.20)": "1.000",
+    }
+    assert "one run" not in page
+    assert "2 LLM systems tested against sasrec (p < 0.05" in page
+    assert "not distinguishable tallrec and llara-sasrec." in page
+    wide = three.model_copy(update={"evaluation": three.evaluation.model_copy(update={"confidence": 0.8})})
+    assert "significantly above it none; below it tallrec and llara-sasrec; not distinguishable none." in rendered(wide, "md")
 
 
 def test_budgets_say_what_each_system_and_the_paper_tuned_on(params: Params) -> None:
@@ -325,7 +517,7 @@ def test_an_ablation_shows_the_budgets_where_they_differ(params: Params) -> None
     def headings(**budgets: str) -> list[str]:
         return [column.heading for column in ablation_columns(ablation.rows, params, "movielens", budgets)]
 
-    assert headings(llara="256 prompts", tallrec="256 prompts")[:3] == ["System", "Answers by", "HR@1"]
+    assert headings(llara="256 prompts", tallrec="256 prompts")[:3] == ["System", "Answers by", "Validation HR@1"]
     assert headings(llara="256 prompts", tallrec="64 prompts")[:3] == ["System", "Answers by", "Tuned on"]
 
 
@@ -345,7 +537,7 @@ def test_zero_has_one_sign() -> None:
         ("steam", "interactions of users with at least 20, of a random 33% of the users and 33% of the items are kept; users"),
     ],
 )
-def test_the_protocol_says_which_rows_count_in_five_sentences(dataset: str, selection: str) -> None:
+def test_the_protocol_says_which_rows_count_in_five_points(dataset: str, selection: str) -> None:
     sentences = protocol(load_params(Path(__file__).parents[3] / "params.yaml"), dataset)
     assert selection in sentences[0]
     assert len(sentences) == 5

@@ -2,10 +2,13 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
+from benchmarks import seed_tests
 from llara_core.evaluation.significance import (
     MAX_ENUMERATED,
     bootstrap_interval,
+    crossed_mean,
     holm,
     paired_bootstrap_intervals,
     sign_flip_p_values,
@@ -109,6 +112,64 @@ def test_holm_multiplies_by_the_number_of_hypotheses_left_and_never_decreases() 
     np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.01 * 3, 0.03 * 2, 0.03 * 2, 0.005 * 4])
     assert holm([0.6, 0.7]).tolist() == [1.0, 1.0]
     assert holm([]).tolist() == []
+
+
+USERS = np.array([0.0, 0.5, 1.0])  # mean 1/2, variance 1/4
+LEVEL = np.array([[-0.3], [0.0], [0.3]])  # of three runs: variance .09
+
+
+def test_runs_that_differ_alike_for_all_users_add_their_variance() -> None:
+    found = crossed_mean(USERS, [USERS + LEVEL])
+    of_users, of_runs = 1 / 4 / 3, 0.09 / 3
+    assert found.mean == pytest.approx(1 / 2)
+    assert found.variance == pytest.approx(of_users + of_runs)
+    assert found.dof == pytest.approx((of_users + of_runs) ** 2 / (of_users**2 / 2 + of_runs**2 / 2))  # Satterthwaite
+
+
+def test_independent_sources_of_training_variance_add_up() -> None:
+    found = crossed_mean(USERS, [USERS + LEVEL, LEVEL[:2] + 0 * USERS])  # the second: runs -.3 and 0, variance .045
+    assert found.variance == pytest.approx(1 / 4 / 3 + 0.09 / 3 + 0.045 / 2)
+
+
+def test_chance_of_single_users_in_single_runs_is_not_counted_twice() -> None:
+    """The mean of the users holds it already, so runs add only what goes beyond it, and here nothing does."""
+    noise = 0.3 * np.array([[1.0, -1.0, 0.0], [0.0, 1.0, -1.0], [-1.0, 0.0, 1.0]])  # of mean zero for each user and run
+    found = crossed_mean(USERS, [USERS + noise])
+    assert (found.variance, found.dof) == (pytest.approx(1 / 4 / 3), pytest.approx(2))
+
+
+def test_interval_and_p_value_are_those_of_the_t_distribution() -> None:
+    found = crossed_mean(USERS, [USERS + 0 * LEVEL])
+    error = (1 / 4 / 3) ** 0.5
+    assert found.interval(0.9) == pytest.approx(student.interval(0.9, 2, loc=0.5, scale=error))
+    assert found.p_value() == pytest.approx(2 * student.sf(0.5 / error, 2))
+
+
+def test_equal_users_leave_no_variance_and_one_user_tells_nothing() -> None:
+    same = np.full((3, 4), 0.25)
+    assert crossed_mean(same[0], [same]).p_value() == 0.0
+    assert crossed_mean(0 * same[0], [0 * same]).p_value() == 1.0
+    assert crossed_mean(same[0, :1], [same[:, :1]]).p_value() == 1.0
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("n_sets", [10, 1])
+def test_equal_systems_with_three_runs_each_are_called_different_about_as_often_as_the_level_says(
+    n_sets: int, shared: bool
+) -> None:
+    """``python -m benchmarks.seed_tests`` has all settings and enough worlds for the second decimal."""
+    rng = stream()
+    worlds = [seed_tests.world(rng, n_sets, 3, 0.03, shared=shared) for _ in range(300)]
+    found, _ = seed_tests.p_values(worlds, rng, shared=shared)
+    assert 0.01 < np.mean(np.array(found) < 0.05) < 0.095  # .05 with a standard error of .013
+
+
+def test_users_alone_and_resampled_runs_alone_claim_differences_that_are_not_there() -> None:
+    rng = stream()
+    worlds = [seed_tests.world(rng, 10, 3, 0.03) for _ in range(300)]
+    _, flips = seed_tests.p_values(worlds, rng, shared=False)
+    assert np.mean(np.array(flips) < 0.05) > 0.1
+    assert np.mean([seed_tests.bootstrap_rejects(hits, rng, users=False) for hits in worlds]) > 0.25
 
 
 def _choose(n: int, k: int) -> int:

@@ -1,0 +1,101 @@
+"""How often tests of two equal systems call them different, when each is trained a few times.
+
+``python -m benchmarks.seed_tests --worlds 2000`` prints a line per setting: in what share of simulated worlds without a
+difference p is below .05, by the test of the report and by three that it could have been. A sound one stays near .05.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+import typer
+from scipy.stats import norm
+
+from llara_core.evaluation.significance import crossed_mean, sign_flip_p_values
+from pipeline.stage import run
+
+N_USERS = 95
+LEVEL = 0.05
+# Shares of the variance of how easy a candidate set is: for both systems alike (by user, by set), for one system (by user, by
+# set), and for one training run.
+USER, SET, OWN_USER, OWN_SET = 0.35, 0.15, 0.15, 0.15
+RUN = 1 - USER - SET - OWN_USER - OWN_SET
+SHARED = 0.5  # correlation of the runs with equal seeds of two systems on one recommender
+
+Hits = npt.NDArray[np.float64]
+
+
+def world(
+    rng: np.random.Generator, n_sets: int, n_runs: int, deviation: float, hit_ratio: float = 0.5, *, shared: bool = False
+) -> Hits:
+    """Hits of two systems that are equally good, ``(2, n_runs, N_USERS)``, averaged over each user's candidate sets.
+
+    A set is hit where its easiness, a sum of normal effects, passes the threshold that gives the hit ratio; each training run
+    shifts that threshold.
+
+    Args:
+        rng: random stream.
+        n_sets: candidate sets of each user.
+        n_runs: training runs of each system.
+        deviation: standard deviation of the hit ratio over training runs, but for the noise of single sets.
+        hit_ratio: of both systems.
+        shared: whether runs with equal seeds have something in common.
+    """
+    threshold = norm.isf(hit_ratio)
+
+    def effect(variance: float, *shape: int) -> Hits:
+        return rng.normal(0, variance**0.5, shape)
+
+    def of_runs(variance: float, *shape: int) -> Hits:
+        common = SHARED if shared else 0.0
+        return effect(common * variance, 1, n_runs, *shape) + effect((1 - common) * variance, 2, n_runs, *shape)
+
+    easiness = effect(USER, 1, 1, N_USERS, 1) + effect(SET, 1, 1, N_USERS, n_sets)
+    easiness = easiness + effect(OWN_USER, 2, 1, N_USERS, 1) + effect(OWN_SET, 2, 1, N_USERS, n_sets)
+    shift = of_runs((deviation / norm.pdf(threshold)) ** 2, 1, 1)
+    hits: Hits = (easiness + of_runs(RUN, N_USERS, n_sets) + shift > threshold).mean(axis=3)
+    return hits
+
+
+def p_values(worlds: list[Hits], rng: np.random.Generator, *, shared: bool) -> tuple[list[float], list[float]]:
+    """P-values of the report's test, and of sign flips over users alone."""
+    differences = np.array([np.round((first - second).mean(axis=0), 12) for first, second in worlds])
+    flips = sign_flip_p_values(differences, 999, rng).tolist()
+    sources = [[np.round(first - second, 12)] if shared else [first, second] for first, second in worlds]
+    crossed = [crossed_mean(users, runs).p_value() for users, runs in zip(differences, sources, strict=True)]
+    return [max(pair) for pair in zip(flips, crossed, strict=True)], flips
+
+
+def bootstrap_rejects(hits: Hits, rng: np.random.Generator, *, users: bool) -> bool:
+    """Whether the percentile bootstrap over runs, and over ``users`` too, leaves zero out of its interval."""
+    difference = hits[0] - hits[1]
+    weights = [rng.multinomial(n, np.full(n, 1 / n), size=500) / n for n in difference.shape]
+    of_users = weights[1] if users else np.full((500, difference.shape[1]), 1 / difference.shape[1])
+    means = ((weights[0] @ difference) * of_users).sum(axis=1)
+    low, high = np.quantile(means, [LEVEL / 2, 1 - LEVEL / 2])
+    return not low <= 0 <= high
+
+
+def settings() -> Iterator[tuple[float, int, int, float, bool]]:
+    """Hit ratio, candidate sets, runs, deviation over runs, and whether runs with equal seeds share something."""
+    yield from itertools.product((0.5, 0.05), (10, 1), (3, 5), (0.007, 0.015, 0.03), (False, True))
+
+
+def main(worlds: Annotated[int, typer.Option(help="Simulated worlds per setting.", min=1)] = 2000) -> None:
+    """Print how often each test rejects, per setting."""
+    print("hit ratio  sets  runs  deviation  shared  report  users alone  bootstrap of both  bootstrap of runs")
+    for hit_ratio, n_sets, n_runs, deviation, shared in settings():
+        rng = np.random.default_rng(0)
+        made = [world(rng, n_sets, n_runs, deviation, hit_ratio, shared=shared) for _ in range(worlds)]
+        report, flips = (np.mean(np.array(found) < LEVEL) for found in p_values(made, rng, shared=shared))
+        both, runs = (np.mean([bootstrap_rejects(hits, rng, users=users) for hits in made]) for users in (True, False))
+        setting = f"{hit_ratio:9.2f} {n_sets:5} {n_runs:5} {deviation:10.3f}  {'yes' if shared else 'no':6}"
+        print(f"{setting} {report:7.3f} {flips:12.3f} {both:18.3f} {runs:18.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    run(main)
