@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llara_core.data import own_log
+from llara_core.data import log_files, own_log
 from llara_core.data.own_log import read
 from llara_core.data.raw import RawLog
 from llara_core.errors import DataError
@@ -434,8 +434,8 @@ def test_csv_and_parquet_hold_the_same_log(events: list[Any], titles: dict[str, 
     log = dict(zip(["user", "item", "time", "rating"], zip(*events, strict=True), strict=True))
     items = {"item": list(titles), "title": list(titles.values())}
     with tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(own_log, "BATCH_ROWS", batch)
-        patch.setattr(own_log, "BATCH_BYTES", 100 * batch)
+        patch.setattr(log_files, "BATCH_ROWS", batch)
+        patch.setattr(log_files, "BATCH_BYTES", 100 * batch)
         parquet = put(Path(scratch), log, items, **RATED)
         text = put(Path(scratch), as_csv(log), as_csv(items), **RATED)
     pd.testing.assert_frame_equal(text.interactions, parquet.interactions)
