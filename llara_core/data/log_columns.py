@@ -26,7 +26,7 @@ ARROW_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 ISO = "iso8601"
 YEAR_DIRECTIVES = ("%Y", "%y", "%G", "%c", "%x", "%s")
 
-WHOLE = r"^-?[0-9]{1,18}$"  # fits int64
+WHOLE = r"^-?([0-9]{1,18}|[1-8][0-9]{18})$"  # fits int64
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 EXACT = 2**53  # whole numbers below it are exact as float64
 
