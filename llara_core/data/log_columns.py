@@ -208,8 +208,10 @@ class Column:
 
 
 def check_time_format(time_format: str) -> None:
-    """Raises:
-    DataError: it is no format of times, or one without a year.
+    """Refuse what is no format of times.
+
+    Raises:
+        DataError: it is none, or one without a year.
     """
     if time_format in {*UNITS, ISO}:
         return
@@ -234,9 +236,9 @@ def other_unit(ticks: IntArray, per_second: int, time_format: str) -> tuple[int,
     if not len(ticks) or ticks.min() >= earliest:
         return None
     finest = UNITS.get(time_format, ARROW_UNITS["ns"])
-    for factor in (10**3, 10**6, 10**9):
+    for factor in (factor for factor in (10**3, 10**6, 10**9) if factor <= finest):
         inside = (ticks >= earliest / factor) & (ticks <= latest / factor)
-        if factor <= finest and inside.any() and (inside | (ticks == 0) | (ticks >= earliest)).all():
+        if inside.any() and (inside | (ticks == 0) | (ticks >= earliest)).all():
             unit = next(name for name, count in UNITS.items() if count * factor == finest)
             return int(inside.argmax()), unit
     return None

@@ -114,19 +114,19 @@ class Table:
     ) -> tuple[list[pa.Array], Sequence[int]]:
         """Leave out the headers of files that were joined to the first one; the first column becomes dictionary-encoded."""
         known = pa.array(names)
-        columns = [columns[0].dictionary_encode(), *columns[1:]]
-        if not pc.any(pc.is_in(columns[0].dictionary, known)).as_py():
-            return columns, rows
-        values = [columns[0].cast(pa.string()), *columns[1:]]
-        is_header = np.logical_and.reduce([pc.is_in(column, known).to_numpy(zero_copy_only=False) for column in values])
+        first = columns[0].dictionary_encode()
+        if not pc.any(pc.is_in(pc.utf8_trim_whitespace(first.dictionary), known)).as_py():
+            return [first, *columns[1:]], rows
+        trimmed = [pc.utf8_trim_whitespace(column) for column in columns]
+        is_header = np.logical_and.reduce([pc.is_in(column, known).to_numpy(zero_copy_only=False) for column in trimmed])
         for row in np.flatnonzero(is_header):
-            if [column[row].as_py() for column in values] != names:
+            if [column[row].as_py() for column in trimmed] != names:
                 raise DataError(
                     f"{self.place(rows[int(row)])}: a second header, with its columns in another order; the files that were "
                     "joined here differ: bring their columns into one order"
                 )
         self.n_repeated_headers += int(is_header.sum())
-        kept = [column.filter(pa.array(~is_header)) for column in values]
+        kept = [column.filter(pa.array(~is_header)) for column in columns]
         return [kept[0].dictionary_encode(), *kept[1:]], np.asarray(rows)[~is_header].tolist()
 
 
@@ -148,7 +148,7 @@ def _kind(path: Path) -> str | None:
     """What the first bytes say; None: nothing, so it may be text."""
     try:
         with path.open("rb") as file:
-            return _kind_of(file.read(16))
+            return _kind_of(file.read(512))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 

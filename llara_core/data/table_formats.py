@@ -6,11 +6,16 @@ from pathlib import Path
 
 from llara_core.errors import DataError
 
-MARKS = {"_delta_log": "Delta Lake", ".hoodie": "Hudi", "metadata/*.metadata.json": "Iceberg"}
+MARKS = {
+    "_delta_log": "Delta Lake",
+    ".hoodie": "Hudi",
+    "metadata/*.metadata.json": "Iceberg",
+    "_spark_metadata": "Spark Structured Streaming",
+}
 
 
 def refuse_table_formats(path: Path, root: Path) -> None:
-    """Refuse a file or folder of a Delta Lake, Hudi or Iceberg table below ``root``.
+    """Refuse a file or folder of a Delta Lake, Hudi, Iceberg or Spark streaming table below ``root``.
 
     Which of the Parquet files count stands in the table's own log; read as plain files, deleted rows come back.
 
