@@ -225,12 +225,18 @@ class _CsvFile:
                     yield batch.select(wanted)
         except (pa.ArrowException, UnicodeError, OSError) as error:
             self._explain(error)
+        if watch.ends_escaped:
+            raise DataError(
+                f"{self.path}: ends with {self.escape!r}, which escapes nothing; the file is cut short, or correct `escape`"
+            )
         if self.quoting != "none" and watch.n_quotes and (watch.is_irregular or watch.n_lines != n_rows + 1):
             self._check_quotes()
 
     def place(self, row: int) -> str:
-        line, _, _ = next(itertools.islice(self._records(), 1 + row, None))
-        return f"{self.path}:{line}"
+        record = next(itertools.islice(self._records(), 1 + row, None), None)
+        if record is None:  # rows are others here than in pyarrow, so quotes are in doubt
+            self._check_quotes()
+        return f"{self.path}:{record[0]}" if record else f"{self.path}: row {row + 1}"
 
     def _check_kind(self) -> str | None:
         kind = within = _kind(self.path)
@@ -360,14 +366,15 @@ class _Watch:
     Attributes:
         n_lines: ends of lines, that of the last line included.
         n_quotes: double quotes.
+        ends_escaped: whether nothing follows the last escape.
         is_irregular: whether a quote stands where it neither opens nor closes a field, nor is doubled in one, or is escaped.
             Quotes of lines in which none opens a field do not matter. Fields with line breaks show in ``n_lines`` alone.
     """
 
     def __init__(self, separator: str, escape: str | None) -> None:
         self.n_lines = self.n_quotes = 0
-        self.is_irregular = False
-        self.escape = escape
+        self.is_irregular = self.ends_escaped = False
+        self._escape = escape.encode() if escape else b""
         self._edge = np.zeros(256, dtype=np.bool_)
         self._edge[[*b"\r\n", ord(separator)]] = True
         self._edge_or_quote = self._edge.copy()
@@ -375,7 +382,7 @@ class _Watch:
         self._rest = b""
         pattern = rb"(^|[%b\r\n])\\N(?=[%b\r\n])" % ((re.escape(separator).encode(),) * 2)
         self._null = re.compile(pattern) if escape == "\\" else None
-        self._escaped = re.compile(re.escape(escape).encode() + rb".", re.DOTALL) if escape else None
+        self._escaped = re.compile(re.escape(self._escape) + rb".", re.DOTALL)
 
     def __call__(self, buffer: pa.Buffer) -> pa.Buffer:
         data = self._rest + buffer.to_pybytes()
@@ -394,12 +401,12 @@ class _Watch:
         self.n_lines += data.count(b"\n") + (n_returns - data.count(b"\r\n") if n_returns else 0) + (data[-1] not in b"\r\n")
         n_quotes = data.count(b'"')
         self.n_quotes += n_quotes
+        if self._escape and self._escape in data:
+            data = self._escaped.sub(b"xx", data.removesuffix(b"\n").removesuffix(b"\r"))
+        self.ends_escaped = bool(self._escape) and data.endswith(self._escape)
         if n_quotes and not self.is_irregular:
-            if self._escaped is None:
-                self.is_irregular = DOUBTFUL_ESCAPE.encode() in data
-            elif self.escape and self.escape.encode() in data:
-                data = self._escaped.sub(b"xx", data)
-            self.is_irregular = self.is_irregular or not self._is_regular(data)
+            in_doubt = not self._escape and DOUBTFUL_ESCAPE.encode() in data
+            self.is_irregular = in_doubt or not self._is_regular(data)
 
     def _is_regular(self, data: bytes) -> bool:
         # The line end behind the last line also stands for one before the first: it is codes[-1].

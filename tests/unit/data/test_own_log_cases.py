@@ -105,6 +105,13 @@ def test_escaped_separators_line_feeds_and_nulls(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("key", "value"), [("escape", '"'), ("escape", "§"), ("escape", ",")])
+def test_an_escape_at_the_end_of_the_file(tmp_path: Path) -> None:
+    for end in ("\\", "\\\n", "\\\r\n"):
+        message = complaint(tmp_path, items=f"{ITEMS}3,Up{end}", escape="\\")
+        assert message == "items.csv: ends with '\\\\', which escapes nothing; the file is cut short, or `escape` is wrong"
+    assert put(tmp_path, items=f"{ITEMS}3,Up\\\\\n", escape="\\").items["raw_title"].to_list() == ["Heat", "Alien", "Up\\"]
+
+
 def test_impossible_escapes(tmp_path: Path, key: str, value: str) -> None:
     assert (
         "`escape` and `separator` are both" in (message := complaint(tmp_path, **{key: value})) or "cannot be used" in message
