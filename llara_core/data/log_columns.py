@@ -199,7 +199,7 @@ class Column:
         try:
             value = self.values[row].as_py()
         except (OverflowError, ValueError):  # a time that Python's own types cannot hold
-            value = self.values.cast(pa.int64(), safe=False)[row].as_py()
+            value = self.values.view(pa.int32() if self.values.type.bit_width == 32 else pa.int64())[row].as_py()
         hint = _unit_hint(str(value), time_format) if time_format is not None else ""
         raise DataError(f"{self.table.place(self.rows[row])}: column {self.name!r}: {short(value)} {complaint}{hint}")
 
