@@ -279,13 +279,7 @@ class _CsvFile:
 
         try:
             with self._open("rt", encoding=self.encoding, newline="") as file:
-                for fields in csv.reader(
-                    take(file),
-                    delimiter=self.separator,
-                    escapechar=self.escape,
-                    quoting=csv.QUOTE_NONE if self.quoting == "none" else csv.QUOTE_MINIMAL,
-                    strict=strict,
-                ):
+                for fields in self._split(take(file), strict):
                     if fields:
                         yield number, fields, lines
                     number += len(lines)
@@ -312,13 +306,33 @@ class _CsvFile:
             n_fields = n_fields or len(fields)
             if self.quoting == "checked":
                 self._refuse_escapes(number, lines)
-                if len(lines) > 1 and all(line.count(self.separator) == n_fields - 1 for line in lines):
+                if self._look_like_rows(lines, n_fields):
                     raise DataError(
                         f"{self.path}:{number}: a quoted field begins here and goes on over {len(lines)} lines that look like "
                         "rows. If quotes are characters like any other in this file, set `quoting: none`; if it is one field, "
                         "`quoting: trusted`"
                     )
             yield number, fields
+
+    def _look_like_rows(self, lines: list[str], n_fields: int) -> bool:
+        """Whether the lines of one record would be a row each if the quotes that hold them together were none."""
+        lines = [line for line in lines if line.strip()]
+        if len(lines) < 2 or '"' not in lines[0]:  # an escaped line end holds lines together, too
+            return False
+        first, *others, last = lines
+        opened, closed = next(self._split([first])), next(self._split([f'"{last}']))
+        counts = [len(opened) + opened[-1].count(self.separator), len(closed) + closed[0].count(self.separator)]
+        counts += [1 + line.count(self.separator) for line in others]
+        return all(count == n_fields for count in counts)
+
+    def _split(self, lines: Iterable[str], strict: bool = False) -> Iterator[list[str]]:
+        return csv.reader(
+            lines,
+            delimiter=self.separator,
+            escapechar=self.escape,
+            quoting=csv.QUOTE_NONE if self.quoting == "none" else csv.QUOTE_MINIMAL,
+            strict=strict,
+        )
 
     def _check_quotes(self) -> None:
         for _ in self._checked_records():

@@ -61,6 +61,26 @@ def test_quotes_that_swallow_rows_of_an_unused_column(tmp_path: Path, text: str,
     assert len(put(tmp_path, text, items, separator="\t", quoting="trusted").interactions) == 5 - (n_lines - 1)
 
 
+@pytest.mark.parametrize(
+    "swallowed",
+    [
+        'a,1,0,"good\n\nb,1,1,so "\n',  # with a blank line
+        '"a",1,0,"good\nb,1,1,so "\n',
+        '"a, b",1,0,"good\n"b",1,1,so "\n',
+        '"a, b",1,0,"good\nb,1,1,so "\n',
+        'a,1,0,"good\nb,1,1,""\nc,1,1,so "\n',
+    ],
+)
+def test_rows_that_quotes_swallow_are_seen_beside_true_quotes(tmp_path: Path, swallowed: str) -> None:
+    message = complaint(tmp_path, f"user,item,time,comment\nann,1,0,ok\n{swallowed}zoe,1,5,ok\n")
+    assert message.startswith("log.csv:3: a quoted field ")
+
+
+def test_fields_that_hold_line_feeds(tmp_path: Path) -> None:
+    items = 'item,text,title\n1,"Good, the\nBad, and, the Ugly",Heat\n2,"one\ntwo, three\n",Alien\n3,"a ""b""\n",Up\n'
+    assert put(tmp_path, items=items).items["raw_title"].to_list() == ["Heat", "Alien", "Up"]
+
+
 def test_quotes_that_swallow_rows_of_the_item_file(tmp_path: Path) -> None:
     items = 'item,title\n1,"Heat\n2,Alien"\n3,Up\n'
     assert complaint(tmp_path, items=items).startswith("items.csv:2: a quoted field begins here and goes on over 2 lines")
