@@ -306,7 +306,7 @@ class _CsvFile:
             n_fields = n_fields or len(fields)
             if self.quoting == "checked":
                 self._refuse_escapes(number, lines)
-                if self._look_like_rows(lines, n_fields):
+                if len(lines) > 1 and self._look_like_rows(lines, n_fields):
                     raise DataError(
                         f"{self.path}:{number}: a quoted field begins here and goes on over {len(lines)} lines that look like "
                         "rows. If quotes are characters like any other in this file, set `quoting: none`; if it is one field, "
