@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -79,7 +80,9 @@ class RunConfig(Section):
 
 
 class DownloadConfig(Section):
-    mirror: str | None = Field(description="folder or URL prefix tried first; the variable LLARA_MIRROR overrides it")
+    mirror: str | None = Field(
+        min_length=1, description="folder or URL prefix tried first; the variable LLARA_MIRROR overrides it"
+    )
     timeout_s: PositiveFloat = Field(description="seconds without an answer until a connection counts as failed")
     retries: Annotated[int, Field(ge=0, le=20)] = Field(description="further attempts per source, with doubling pauses")
 
@@ -170,7 +173,7 @@ class ColumnsConfig(Section):
     user: str = Field(min_length=1, description="user id, in the interactions")
     item: str = Field(min_length=1, description="item id, in the interactions")
     time: str = Field(min_length=1, description="time of the interaction")
-    rating: str | None = Field(description="rating of the interaction; null where there is none")
+    rating: str | None = Field(min_length=1, description="rating of the interaction; null where there is none")
     item_id: str = Field(min_length=1, description="item id, in the items")
     title: str = Field(min_length=1, description="item title, in the items")
 
@@ -179,13 +182,28 @@ class OwnLogConfig(RatedSection):
     """Own files, in ``data/own/<data set>/``."""
 
     format: Literal["log"]
-    interactions: str = Field(min_length=1, description=".csv, .csv.gz or .parquet file, or a folder of .parquet files")
+    interactions: str = Field(min_length=1, description="CSV file, also packed with gzip, Parquet file, or a folder of these")
     items: str = Field(min_length=1, description="likewise; one row per item")
     separator: str = Field(min_length=1, max_length=1, description="between the fields of CSV files")
     encoding: str = Field(min_length=1, description="of CSV files, e.g. utf-8, cp1252")
+    # These three came later; without them, sections that users have stay valid.
+    quoting: Literal["checked", "trusted", "none"] = Field(
+        default="checked",
+        description="of CSV files. checked: fields may stand in double quotes, which are doubled inside; doubt is an error; "
+        "trusted: likewise, without doubt; none: a quote is a character like any other",
+    )
+    escape: str | None = Field(
+        default=None, min_length=1, max_length=1, description="of CSV files: takes its meaning from the next character, e.g. \\"
+    )
+    missing: list[str] = Field(
+        default=["nan", "NaN", "NULL", "null", "\\N", "None", "NA", "N/A", "<NA>", "NaT"],
+        description="texts that stand for no value, as an empty one does; rows without one are dropped and counted",
+    )
     columns: ColumnsConfig
     time_format: str = Field(
-        min_length=1, description="seconds or milliseconds (since 1970, UTC), iso8601, or a pattern such as %d/%m/%Y %H:%M"
+        min_length=1,
+        description="seconds, milliseconds, microseconds or nanoseconds (since 1970, UTC), iso8601, or a pattern such as "
+        "%d/%m/%Y %H:%M",
     )
     min_counts: Literal["once", "k_core"] = Field(
         description="how the minimum counts are met. once: items, then users, one pass; k_core: repeated until both hold"
@@ -278,7 +296,7 @@ class MoRecConfig(SasRecConfig):
         description="embedded:all-minilm-l6-v2, a folder with a BERT-family model, or a model hub id such as "
         "google-bert/bert-base-uncased",
     )
-    revision: str | None = Field(description="commit, tag or branch of a hub id; null for the others")
+    revision: str | None = Field(min_length=1, description="commit, tag or branch of a hub id; null for the others")
     train_encoder: bool = Field(description="tune the encoder with the rest; false keeps it frozen and encodes titles once")
     encoder_learning_rate: PositiveFloat = Field(description="of the encoder, where it is tuned")
 
@@ -319,7 +337,7 @@ class LlmConfig(Section):
         description="embedded:smollm2-135m-instruct, a folder with a transformers model, or a model hub id such as "
         "meta-llama/Llama-2-7b-hf",
     )
-    revision: str | None = Field(description="commit, tag or branch of a hub id; null for the others")
+    revision: str | None = Field(min_length=1, description="commit, tag or branch of a hub id; null for the others")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         description="of the frozen weights; auto: bfloat16 where the device computes in it, else float16 (GPU) or float32 (CPU)"
     )
@@ -646,6 +664,12 @@ def _explain(path: Path, error: ValidationError) -> str:
             key, message = f"{key}.format", "missing"
         elif problem["type"] == "union_tag_invalid":
             key, message = f"{key}.format", f"Input should be {problem['ctx']['expected_tags']}, got {problem['ctx']['tag']!r}"
+        elif problem["input"] == "" and problem["type"] != "value_error":
+            message = f"is empty{_remedy(problem['loc'])}"
+        elif problem["type"] == "string_type" and problem["input"] is None:
+            message = (
+                "is null, which YAML also makes of the words null and NULL; give it a value, in quotes if it is one of these"
+            )
         elif problem["type"] not in {"value_error"}:
             message += f", got {problem['input']!r}"
         lines.append(f"  {key}: {message}")
@@ -665,6 +689,23 @@ def _inherited(line: str, lines: list[str]) -> bool:
 
 
 def _suggestion(location: tuple[int | str, ...]) -> str:
+    known = list(_fields(location))
+    near = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(known)}" if known else ""
+
+
+def _remedy(location: tuple[int | str, ...]) -> str:
+    """What to write in place of nothing."""
+    field = _fields(location).get(str(location[-1]))
+    if field is None:
+        return "; give it a value"
+    if get_origin(field.annotation) is list:
+        return "; write [] for none"
+    return "; write null for none" if type(None) in get_args(field.annotation) else "; give it a value"
+
+
+def _fields(location: tuple[int | str, ...]) -> dict[str, FieldInfo]:
+    """The keys that stand beside the last one of ``location``."""
     section: Any = Params
     for part in location[:-1]:
         field = getattr(section, "model_fields", {}).get(part)
@@ -674,6 +715,5 @@ def _suggestion(location: tuple[int | str, ...]) -> str:
             section = DATASET_FORMATS[part]
         elif get_args(section):  # a name inside `systems`
             section = get_args(section)[-1]
-    known = list(getattr(section, "model_fields", {}))
-    near = difflib.get_close_matches(str(location[-1]), known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(known)}" if known else ""
+    fields: dict[str, FieldInfo] = getattr(section, "model_fields", {})
+    return fields

@@ -15,7 +15,7 @@ from llara_core.data.raw import RawLog, count
 from llara_core.errors import DataError
 
 ARTISTS, TAGGED, TIMED = "artists.dat", "user_taggedartists.dat", "user_taggedartists-timestamps.dat"
-DAY_S = 86_400
+DAY_MS = 86_400_000
 EPOCH = date(1970, 1, 1)
 
 # Matched as they stand, not parsed as CSV: a double quote in a name is a character like any other.
@@ -24,7 +24,7 @@ _ARTIST = re.compile(rf"{_ID}\t([^\t]*)\t[^\t]*\t[^\t]*", re.ASCII)
 _TAGGED = re.compile(rf"{_ID}\t{_ID}\t{_ID}\t(\d\d?)\t(\d\d?)\t(\d{{4}})", re.ASCII)
 _TIMED = re.compile(rf"{_ID}\t{_ID}\t{_ID}\t(-?\d{{1,18}})", re.ASCII)
 
-Tagging = tuple[int, int, int, int]  # raw ids of user, artist and tag; seconds since 1970
+Tagging = tuple[int, int, int, int]  # raw ids of user, artist and tag; milliseconds since 1970
 
 
 def read(folder: Path, _: LastFmConfig) -> RawLog:
@@ -52,7 +52,7 @@ def read(folder: Path, _: LastFmConfig) -> RawLog:
     if known.empty:
         raise DataError(f"{folder / TAGGED}: {ARTISTS} lists none of its artists; take both files from the same archive")
     steps = {"raw": count(tagged), "distinct": count(distinct), "known": count(known)}
-    return RawLog.number(known, items, steps)
+    return RawLog.number(known, items, steps, ticks_per_second=1000)
 
 
 def _read_artists(path: Path) -> pd.DataFrame:
@@ -72,7 +72,7 @@ def _read_tagged(path: Path) -> list[Tagging]:
             days = (date(int(year), int(month), int(day)) - EPOCH).days
         except ValueError as error:
             raise DataError(f"{place}: there is no day {day}, month {month}, year {year}") from error
-        rows.append((int(user), int(artist), int(tag), days * DAY_S))
+        rows.append((int(user), int(artist), int(tag), days * DAY_MS))
     return rows
 
 
@@ -81,11 +81,11 @@ def _read_timed(path: Path, dated: list[Tagging]) -> list[Tagging]:
     remedy = f"take both files from the same archive, or remove {path.name}"
     rows: list[Tagging] = []
     for place, (user, artist, tag, milliseconds) in _rows(path, "userID\tartistID\ttagID\ttimestamp", _TIMED):
-        row = (int(user), int(artist), int(tag), int(milliseconds) // 1000)
+        row = (int(user), int(artist), int(tag), int(milliseconds))
         if len(rows) == len(dated) or dated[len(rows)][:3] != row[:3]:
             raise DataError(f"{place}: differs from row {len(rows) + 1} of {TAGGED}; {remedy}")
         # Two days: the dates are local ones, of a time zone that is not stated.
-        if abs(row[3] - dated[len(rows)][3]) > 2 * DAY_S:
+        if abs(row[3] - dated[len(rows)][3]) > 2 * DAY_MS:
             raise DataError(f"{place}: over 2 days from the date in row {len(rows) + 1} of {TAGGED}; {remedy}")
         rows.append(row)
     if len(rows) < len(dated):

@@ -28,6 +28,7 @@ from llara_core import paths
 from llara_core.config import DatasetConfig, DownloadConfig, OwnLogConfig, ReleasedFramesConfig, SyntheticConfig
 from llara_core.data import synthetic
 from llara_core.data.sources import Member, RawDataset, RegistryPackage, fetch
+from llara_core.data.table_formats import refuse_table_formats
 from llara_core.errors import DataError
 from llara_core.tables import atomic_path
 
@@ -76,6 +77,7 @@ def _copy_own(name: str, files: Mapping[str, str], destination: Path) -> None:
             try:
                 if not source.exists():
                     raise DataError(f"{place}: {source} does not exist; put the file there or correct the name")
+                refuse_table_formats(source, paths.own(name))
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _copy(source, target)
             except OSError as error:

@@ -92,7 +92,8 @@ def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
         "interactions_without_title": len(raw.interactions) - len(usable),
         "users_with_one_interaction": _users_before_sequences(steps) - steps["sequences"]["users"],
     }
-    return _prepared(interactions, items, examples, {"dropped": dropped, "left_after": steps})
+    facts = {"dropped": dropped, "left_after": steps}
+    return _prepared(interactions, items, examples, facts, raw.ticks_per_second)
 
 
 def _prepare_frames(frames: released_frames.ReleasedFrames, are_movies: bool) -> Prepared:
@@ -110,9 +111,13 @@ def _prepare_frames(frames: released_frames.ReleasedFrames, are_movies: bool) ->
     return _prepared(frames.sequences.assign(**{c.SPLIT: split}), items, examples, {"dropped": dict(frames.dropped)})
 
 
-def _prepared(interactions: pd.DataFrame, items: pd.DataFrame, examples: pa.Table, facts: dict[str, Any]) -> Prepared:
+def _prepared(
+    interactions: pd.DataFrame, items: pd.DataFrame, examples: pa.Table, facts: dict[str, Any], ticks_per_second: int = 1
+) -> Prepared:
     interactions = interactions[tables.INTERACTIONS.names]
     statistics = {**_table_1(interactions, items), **facts, **_describe(interactions, items, examples)}
+    if ticks_per_second > 1:
+        interactions = interactions.assign(**{c.TIMESTAMP: interactions[c.TIMESTAMP] // ticks_per_second})
     return Prepared(interactions, items, examples, statistics)
 
 

@@ -19,12 +19,13 @@ class RawLog:
     """An interaction log as it was read, before any filter.
 
     Attributes:
-        interactions: ``user_id`` and ``item_id`` (int32, numbers from 0), ``timestamp`` (int64, seconds since 1970 UTC) and,
+        interactions: ``user_id`` and ``item_id`` (int32, numbers from 0), ``timestamp`` (int64, ticks since 1970 UTC) and,
             where the source has them, ``rating`` (float64); in file order.
         items: ``raw_id`` and ``raw_title`` (strings; a title may be empty); row number = ``item_id``; ascending by raw id.
         n_users: user ids are below it, and ascend with the raw ids.
         steps: users, items and interactions left after each step of the reader, ``raw`` first.
         dropped: what the reader left out, by reason.
+        ticks_per_second: of ``timestamp``, which is as fine as the source; tables hold seconds.
     """
 
     interactions: pd.DataFrame
@@ -32,6 +33,7 @@ class RawLog:
     n_users: int
     steps: Mapping[str, Counts]
     dropped: Mapping[str, int]
+    ticks_per_second: int = 1
 
     @classmethod
     def number(
@@ -40,6 +42,7 @@ class RawLog:
         items: pd.DataFrame,
         steps: Mapping[str, Counts] | None = None,
         dropped: Mapping[str, int] | None = None,
+        ticks_per_second: int = 1,
     ) -> Self:
         """Number users and items in ascending order of their raw ids.
 
@@ -49,6 +52,7 @@ class RawLog:
             items: raw ``item_id``, unique, and ``raw_title``.
             steps: of the reader; None: what is given is all there was.
             dropped: by the reader.
+            ticks_per_second: of ``timestamp``.
         """
         items = items.sort_values(c.ITEM, ignore_index=True)
         users = np.unique(interactions[c.USER].to_numpy())
@@ -59,7 +63,7 @@ class RawLog:
             }
         )
         table = pd.DataFrame({c.RAW_ITEM: items[c.ITEM].astype(str), c.RAW_TITLE: items[c.RAW_TITLE]})
-        return cls(numbered, table, len(users), steps or {"raw": count(interactions)}, dropped or {})
+        return cls(numbered, table, len(users), steps or {"raw": count(interactions)}, dropped or {}, ticks_per_second)
 
 
 def count(interactions: pd.DataFrame) -> Counts:

@@ -101,7 +101,7 @@ def read(folder: Path, _: SteamConfig) -> RawLog:
 def read_games(path: Path, dropped: Counts) -> dict[str, str]:
     """Title by id, in file order: ``title``, else ``app_name``; of several lines with one id, the first with a title.
 
-    HTML entities are left for :func:`llara_core.data.titles.plain_title`, as decoding twice would alter ``&amp;lt;``.
+    HTML entities are left for :func:`llara_core.data.titles.plain_title`.
 
     Args:
         path: a ``steam_games.json.gz``.

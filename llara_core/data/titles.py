@@ -23,14 +23,19 @@ _PARENTHESIS = re.compile(r"\(([^()]*)\)")
 
 
 def plain_title(raw: str) -> str:
-    """The title with HTML entities decoded, white space collapsed and control characters left out; empty if none can be seen.
+    """The title with HTML entities decoded (as often as they were escaped), white space collapsed and control characters left
+    out; empty if none can be seen.
 
     >>> plain_title(" Ratchet &amp;  Clank, Q&notes ")
     'Ratchet & Clank, Q&notes'
+    >>> plain_title("Ratchet &amp;amp; Clank")
+    'Ratchet & Clank'
     >>> plain_title("\u200b")
     ''
     """
-    decoded = _ENTITY.sub(lambda entity: html.unescape(entity[0]), raw)
+    decoded, escaped = raw, None
+    while decoded != escaped:
+        escaped, decoded = decoded, _ENTITY.sub(lambda entity: html.unescape(entity[0]), decoded)
     title = "".join(char for char in " ".join(decoded.split()) if unicodedata.category(char) not in {"Cc", "Cs"})
     return title if any(unicodedata.category(char) != "Cf" for char in title) else ""
 
@@ -73,11 +78,16 @@ def _article_first(title: str) -> str:
     return article + ("" if article.endswith("'") else " ") + stem
 
 
+def folded(text: str) -> str:
+    """What is left of a text when neither case nor Unicode composition counts."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
 def unique_labels(titles: Sequence[str], years: Sequence[int | None], raw_ids: Sequence[str]) -> list[str]:
     """One label per item: the title, with the year where titles collide, with the raw id where they still do, and with a number
-    where even these differ in case alone.
+    where even these differ in case or Unicode composition alone.
 
-    Labels differ in more than case, so that an answer in other case still names one item.
+    Labels differ in more than these, so that an answer in other case or composition still names one item.
 
     Args:
         titles, years, raw_ids: aligned; the raw ids are unique.
@@ -88,20 +98,20 @@ def unique_labels(titles: Sequence[str], years: Sequence[int | None], raw_ids: S
     labels = list(titles)
     repeated = _repeated(labels)
     for row, year in enumerate(years):
-        if labels[row].casefold() in repeated and year is not None:
+        if folded(labels[row]) in repeated and year is not None:
             labels[row] = f"{labels[row]} ({year})"
     repeated = _repeated(labels)
     for row, raw_id in enumerate(raw_ids):
-        if labels[row].casefold() in repeated:
+        if folded(labels[row]) in repeated:
             labels[row] = f"{labels[row]} [{plain_title(raw_id)}]"
     taken: set[str] = set()
     for row, label in enumerate(labels):
         numbers = itertools.count(2)
-        while labels[row].casefold() in taken:
+        while folded(labels[row]) in taken:
             labels[row] = f"{label} #{next(numbers)}"
-        taken.add(labels[row].casefold())
+        taken.add(folded(labels[row]))
     return labels
 
 
 def _repeated(labels: Iterable[str]) -> set[str]:
-    return {label for label, count in Counter(label.casefold() for label in labels).items() if count > 1}
+    return {label for label, count in Counter(map(folded, labels)).items() if count > 1}

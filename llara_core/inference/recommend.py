@@ -11,6 +11,7 @@ import pandas as pd
 
 from llara_core import columns as c
 from llara_core.config import InferenceConfig
+from llara_core.data.titles import folded
 from llara_core.errors import DataError
 from llara_core.inference.candidates import answer_queries
 from llara_core.inference.catalogue import HeadScorer
@@ -113,9 +114,9 @@ def _best(scores: np.ndarray, history: Sequence[int], top: int) -> np.ndarray:
 
 
 def _find_item(name: str, items: pd.DataFrame) -> int:
-    wanted = name.strip().casefold()
+    wanted = folded(name.strip())
     for column in (c.LABEL, c.TITLE):
-        found = items.loc[items[column].str.casefold() == wanted, c.ITEM]
+        found = items.loc[items[column].map(folded) == wanted, c.ITEM]
         if len(found) == 1:
             return int(found.iloc[0])
     near = difflib.get_close_matches(name, items[c.LABEL].to_list(), n=3, cutoff=0.4)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from llara_core.config import Params, load_params
+from llara_core.config import Params, _explain, load_params
 from llara_core.errors import ConfigError
 from tests.helpers.datasets import dataset_config
 
@@ -318,3 +321,74 @@ def test_one_column_or_file_serves_one_purpose(params_with: Callable[[Edit], Pat
         load_params(params_with(lambda raw: raw["datasets"].update(shop=shop, frames=frames)))
     assert "datasets.shop: columns: one column cannot serve two purposes" in str(caught.value)
     assert "datasets.frames: train, validation and test name the same file twice" in str(caught.value)
+
+
+def leaves(section: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    if not isinstance(section, dict):
+        return [place]
+    return [leaf for key, value in section.items() for leaf in leaves(value, (*place, key))]
+
+
+def with_own_data(raw: dict[str, Any]) -> None:
+    frames = {"format": "released_frames", "train": "a", "validation": "b", "test": "c", "names": "u.item"}
+    frames |= {"max_history_len": 10, "noun": "movie", "verb": "watched"}
+    raw["datasets"] |= {"shop": dataset_config("log").model_dump(), "frames": frames}
+
+
+def test_an_empty_text_is_an_error_for_every_key(params_with: Callable[[Edit], Path]) -> None:
+    """It is what `dvc exp run -S key=` writes."""
+    raw = YAML(typ="safe", pure=True).load(REPOSITORY / "params.yaml")
+    with_own_data(raw)
+    places = leaves(raw)
+    assert {("download", "mirror"), ("datasets", "shop", "columns", "rating"), ("run", "seeds")} <= set(places)
+    for place in places:
+        broken = copy.deepcopy(raw)
+        *sections, key = place
+        functools.reduce(dict.__getitem__, sections, broken)[key] = ""
+        with pytest.raises(ValidationError) as caught:
+            Params.model_validate(broken)
+        message = _explain(Path("params.yaml"), caught.value)
+        assert f"  {'.'.join(map(str, place))}: is empty; " in message or key in {"format", "extends"}, message
+
+
+@pytest.mark.parametrize(
+    ("key", "remedy"),
+    [
+        ("download.mirror", "write null for none"),
+        ("llm.revision", "write null for none"),
+        ("recommenders.morec.revision", "write null for none"),
+        ("tune.max_examples", "write null for none"),
+        ("datasets.movielens.min_rating", "write null for none"),
+        ("datasets.shop.columns.rating", "write null for none"),
+        ("datasets.shop.escape", "write null for none"),
+        ("datasets.shop.missing", r"write \[\] for none"),
+        ("run.systems", r"write \[\] for none"),
+        ("datasets.movielens.noun", "give it a value"),
+        ("datasets.shop.columns", "give it a value"),
+    ],
+)
+def test_what_to_write_in_place_of_nothing(params_with: Callable[[Edit], Path], key: str, remedy: str) -> None:
+    def edit(raw: dict[str, Any]) -> None:
+        with_own_data(raw)
+        *sections, last = key.split(".")
+        functools.reduce(dict.__getitem__, sections, raw)[last] = ""
+
+    with pytest.raises(ConfigError, match=rf"1 problem\(s\)\n  {key}: is empty; {remedy}$"):
+        load_params(params_with(edit))
+
+
+def test_the_word_null_in_a_list_is_named(params_with: Callable[[Edit], Path]) -> None:
+    def edit(raw: dict[str, Any]) -> None:
+        with_own_data(raw)
+        raw["datasets"]["shop"]["missing"] = ["nan", None]
+
+    with pytest.raises(ConfigError, match=r"datasets\.shop\.missing\.1: is null, which YAML also makes of the words null and"):
+        load_params(params_with(edit))
+
+
+def test_sections_from_before_quoting_escape_and_missing_are_valid(params_with: Callable[[Edit], Path]) -> None:
+    section = dataset_config("log").model_dump()
+    later = {key: section.pop(key) for key in ("quoting", "escape", "missing")}
+    shop = load_params(params_with(lambda raw: raw["datasets"].update(shop=section))).dataset("shop")
+    assert later == {key: getattr(shop, key) for key in later}
+    assert (later["quoting"], later["escape"], later["missing"][:3]) == ("checked", None, ["nan", "NaN", "NULL"])

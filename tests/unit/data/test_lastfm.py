@@ -38,7 +38,7 @@ def test_first_tag_of_each_listed_artist_in_file_order(tmp_path: Path) -> None:
     assert log.interactions.to_dict("list") == {
         "user_id": [1, 0, 0],
         "item_id": [1, 0, 1],
-        "timestamp": [31 * DAY, -DAY, 0],
+        "timestamp": [31 * DAY * 1000, -DAY * 1000, 0],
     }
     assert [str(kind) for kind in log.interactions.dtypes] == ["int32", "int32", "int64"]
     assert log.items.to_dict("list") == {"raw_id": ["7", "51"], "raw_title": ['"Weird Al" Yankovic', "Duran Duran"]}
@@ -108,7 +108,8 @@ def test_times_replace_the_dates(tmp_path: Path) -> None:
     tagged = f"{ONE_TAG}\r\n2\t7\t13\t1\t1\t1970\r\n2\t51\t14\t2\t1\t1970\r\n"
     timed = f"{TIMED}2\t51\t13\t{DAY * 1000 - 7_200_000}\n2\t7\t13\t-7200001\n2\t51\t14\t{DAY * 1000}\n"
     log = read(put(tmp_path, tagged=tagged, timed=timed), CONFIG)
-    assert log.interactions["timestamp"].to_list() == [DAY - 7200, -7201]
+    assert log.ticks_per_second == 1000
+    assert log.interactions["timestamp"].to_list() == [DAY * 1000 - 7_200_000, -7_200_001]
 
 
 @pytest.mark.parametrize(

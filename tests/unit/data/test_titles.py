@@ -1,12 +1,14 @@
 """Titles come out as a reader knows them, and nothing but articles, years and entities changes."""
 
 import re
+import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llara_core.data.titles import movie_title, plain_title, unique_labels
+from llara_core.evaluation.parsing import parse_answer
 
 
 @pytest.mark.parametrize(
@@ -70,11 +72,31 @@ def test_labels_name_year_then_id_only_where_needed() -> None:
     ]
 
 
-@given(st.lists(st.tuples(st.sampled_from(["A", "a", "A (1)", "A [1]", "A (1) [0]", "B"]), st.sampled_from([None, 1, 2]))))
-def test_labels_are_unique_even_without_case(rows: list[tuple[str, int | None]]) -> None:
+TWINS = ["A", "a", "A (1)", "A [1]", "A (1) [0]", "B", "\u00c9", "E\u0301", "e\u0301", "\u00df", "SS"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(TWINS), st.sampled_from([None, 1, 2]))))
+def test_answers_in_other_case_or_composition_still_name_one_item(rows: list[tuple[str, int | None]]) -> None:
     labels = unique_labels([title for title, _ in rows], [year for _, year in rows], [str(k) for k in range(len(rows))])
-    assert len({label.casefold() for label in labels}) == len(rows)
     assert all(label.startswith(title) for label, (title, _) in zip(labels, rows, strict=True))
+    for form in ("NFC", "NFD"):
+        for row, label in enumerate(labels):
+            assert parse_answer(unicodedata.normalize(form, label.upper()), labels) == row
+            assert parse_answer(unicodedata.normalize(form, label), labels) == row
+
+
+def test_titles_that_differ_in_composition_alone_get_their_ids() -> None:
+    composed, decomposed = "Am\u00e9lie", "Ame\u0301lie"
+    assert unique_labels([composed, decomposed, "Heat"], [None] * 3, ["1", "2", "3"]) == [
+        f"{composed} [1]",
+        f"{decomposed} [2]",
+        "Heat",
+    ]
+
+
+@pytest.mark.parametrize("raw", ["Q &amp; A", "Q &amp;amp; A", "Q &amp;amp;amp; A", "Q &#38;#38; A", "Q & A"])
+def test_entities_are_decoded_as_often_as_they_were_escaped(raw: str) -> None:
+    assert plain_title(raw) == "Q & A"
 
 
 def test_labels_whose_ids_differ_in_case_alone_get_a_number() -> None:

@@ -12,7 +12,7 @@ from pipeline import evaluate, fuse
 from pipeline import report as report_stage
 
 REPOSITORY = Path(__file__).parents[3]
-PROMPT = {"templates": "first", "chat_template": False}
+PROMPT = {"slot": "after", "recommender_scores": False, "text_dim": 0, "templates": "first", "chat_template": False}
 
 
 @pytest.fixture

@@ -43,6 +43,8 @@ def _recommend(folder: Path, objective: str, history: list[int], top: int, max_h
 
 def test_titles_are_found_by_label_then_by_title_in_any_case() -> None:
     assert find_items(["alien (2003)", " Heat ", "TOY STORY"], ITEMS) == [1, 2, 7]
+    decomposed = pd.DataFrame({"item_id": [3], "label": ["Ame\u0301lie"], "title": ["Ame\u0301lie"]})
+    assert find_items(["am\u00e9lie"], decomposed) == [3]
 
 
 def test_a_title_of_two_items_or_of_none_is_an_error_with_the_nearest_labels() -> None:
