@@ -62,24 +62,33 @@ def catalogue_rank(
     return ranks
 
 
-def standardised(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """Scores with mean 0 and standard deviation 1 over each candidate set; all 0 where they are equal.
+def opinion(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """What a recommender thinks of each candidate of a set, in units that mean the same for all recommenders.
+
+    The standardised score tells all candidates apart; the share (softmax) tells the first from the second, whose standardised
+    scores differ little.
 
     Args:
-        scores: ``(..., C)``.
+        scores: ``(..., C)`` logits.
 
-    >>> standardised(np.array([[1.0, 3.0], [2.0, 2.0]])).tolist()
-    [[-1.0, 1.0], [0.0, 0.0]]
+    Returns:
+        ``(..., C, 2)``: score with mean 0 and standard deviation 1 over the set (0 where all are equal), and share.
+
+    >>> opinion(np.log([[1.0, 3.0], [2.0, 2.0]])).round(2).tolist()
+    [[[-1.0, 0.25], [1.0, 0.75]], [[0.0, 0.5], [0.0, 0.5]]]
     """
     centred = scores.astype(np.float64) - scores.mean(axis=-1, keepdims=True, dtype=np.float64)
     spread = np.sqrt(np.square(centred).mean(axis=-1, keepdims=True))
-    result: npt.NDArray[np.float32] = (centred / np.where(spread > 1e-12, spread, 1.0)).astype(np.float32)
+    standardised = centred / np.where(spread > 1e-12, spread, 1.0)
+    odds = np.exp(centred - centred.max(axis=-1, keepdims=True))
+    result: npt.NDArray[np.float32] = np.stack([standardised, odds / odds.sum(axis=-1, keepdims=True)], -1).astype(np.float32)
     return result
 
 
-def shuffled_scores(scores: npt.NDArray[np.float32], seed: int, split: str) -> npt.NDArray[np.float32]:
-    """Each candidate set's scores ``(N, C)`` in a random order: a control, to see if it matters whose score is whose."""
-    return seeding.numpy_stream(seed, "shuffled scores", split).permuted(scores, axis=1)
+def shuffled_opinion(opinions: npt.NDArray[np.float32], seed: int, split: str) -> npt.NDArray[np.float32]:
+    """Opinions ``(N, C, 2)`` dealt out to each set's candidates at random: a control, to see if it matters whose is whose."""
+    order = np.argsort(seeding.numpy_stream(seed, "shuffled opinions", split).random(opinions.shape[:2]), axis=1)
+    return np.take_along_axis(opinions, order[..., None], axis=1)
 
 
 def expected_hit_ratio(

@@ -18,13 +18,13 @@ from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.predictions import Order, from_choices, from_scores, predict, questions
 from llara_core.prompts.rendering import Words
-from llara_core.ranking import shuffled_scores, standardised
+from llara_core.ranking import opinion, shuffled_opinion
 
 ScoresOf = Callable[[Order], pd.DataFrame]
 
 
 def shown_scores(frame: pd.DataFrame, source: ScoreSource, seed: int, order: Order) -> pd.DataFrame:
-    """A recommender's predictions as the standardised scores that behaviour tokens carry.
+    """A recommender's predictions as what behaviour tokens carry of them.
 
     Args:
         frame: rows of :data:`tables.PREDICTIONS` of the recommender under the system.
@@ -33,11 +33,11 @@ def shown_scores(frame: pd.DataFrame, source: ScoreSource, seed: int, order: Ord
         order: of the histories.
 
     Returns:
-        Columns example_id, draw and scores.
+        Columns example_id, draw and scores, the last with ``(C, 2)`` arrays of :func:`llara_core.ranking.opinion`.
     """
-    scores = standardised(np.stack(frame[c.SCORES].to_list()))
+    scores = opinion(np.stack(frame[c.SCORES].to_list()))
     if source == "shuffled":
-        scores = shuffled_scores(scores, seed, f"held out, {order}")
+        scores = shuffled_opinion(scores, seed, f"held out, {order}")
     return frame[[c.EXAMPLE, c.DRAW]].assign(**{c.SCORES: list(scores)})
 
 

@@ -40,8 +40,8 @@ def ranking_queries(
     """One query per row.
 
     Args:
-        rows: with the columns example_id, draw, history, candidates and, for prompts that show them, the recommender's
-            standardised scores.
+        rows: with the columns example_id, draw, history, candidates and, for prompts that show them, scores: ``(C, 2)`` arrays
+            of :func:`llara_core.ranking.opinion`.
         labels: of all items.
         words: the dataset's words.
         config: what a prompt shows, and the choice of wording.

@@ -21,7 +21,7 @@ from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.predictions import CatalogueScorer
 from llara_core.prompts.rendering import Words
-from llara_core.ranking import check_finite, standardised
+from llara_core.ranking import check_finite, opinion
 
 logger = logging.getLogger(__name__)
 
@@ -84,15 +84,15 @@ def recommend(
         ranked = _best(scores, history, top)
         values = scores[ranked]
     else:
-        opinion = retriever.score_catalogue([read])[0]
-        retrieved = _best(opinion, history, n_candidates)
+        scores = retriever.score_catalogue([read])[0]
+        retrieved = _best(scores, history, n_candidates)
         query = pd.DataFrame(
             {
                 c.EXAMPLE: [0],
                 c.DRAW: [0],
                 c.HISTORY: [read],
                 c.CANDIDATES: [retrieved.tolist()],
-                c.SCORES: [standardised(opinion[retrieved])],
+                c.SCORES: [opinion(scores[retrieved])],
             }
         )
         queries = ranking_queries(query, labels, words, facts.prompt)

@@ -23,7 +23,7 @@ class Batch:
         input_ids: ``(B, L)`` int64.
         attention_mask: ``(B, L)`` int64, 0 at padding.
         slot_items: ``(S,)`` int64, the item of every slot, row by row; ``S`` is the number of slots in the batch.
-        slot_scores: ``(S,)`` float32, the recommender's score in every slot.
+        slot_scores: ``(S, 2)`` float32, the recommender's opinion in every slot.
     """
 
     input_ids: torch.Tensor
@@ -112,7 +112,7 @@ class PromptEncoder:
             input_ids,
             mask,
             torch.tensor([item for prompt in prompts for item in prompt.slot_items], dtype=torch.long),
-            torch.tensor([score for prompt in prompts for score in prompt.slot_scores], dtype=torch.float32),
+            torch.tensor([score for prompt in prompts for score in prompt.slot_scores], dtype=torch.float32).view(-1, 2),
         )
 
     def _answer_ids(self, text: str) -> tuple[int, ...]:

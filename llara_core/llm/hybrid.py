@@ -12,6 +12,10 @@ from llara_core import seeding
 from llara_core.errors import ModelError
 from llara_core.llm.projector import Projector
 
+# Of the vectors that a standardised score and a share begin with, against word tokens: the norm at the entrance of every layer
+# would squeeze a long vector's differences.
+SCORE_SCALES = torch.tensor([[0.5], [2.0]])
+
 
 class NextItemHead(nn.Module):
     """Logits over the whole catalogue from the hidden state at an item's slot, ``(..., d_llm) -> (..., n_items)``.
@@ -125,8 +129,8 @@ class HybridLM(nn.Module):
         self.projector = None if item_vectors is None else Projector(item_vectors, d_llm, rms, dropout=feature_dropout)
         seed_part(seed, "placeholder")
         self.placeholder = nn.Parameter(torch.randn(d_llm) * rms)
-        seed_part(seed, "score direction")
-        self.score_direction = nn.Parameter(torch.randn(d_llm) * rms) if shows_scores else None
+        seed_part(seed, "score directions")
+        self.score_directions = nn.Parameter(torch.randn(2, d_llm) * rms * SCORE_SCALES) if shows_scores else None
         seed_part(seed, "readout")
         self.readout = RankingReadout(d_llm) if ranking_weight else None
         self.ranking_weight = ranking_weight
@@ -147,7 +151,7 @@ class HybridLM(nn.Module):
         Args:
             input_ids: ``(B, L)`` int64.
             slot_items: ``(S,)`` int64, item of every slot in row-major order of ``input_ids``.
-            slot_scores: ``(S,)`` float32, the recommender's standardised score of that item; None: 0 everywhere.
+            slot_scores: ``(S, 2)`` float32, the recommender's opinion of that item; None: 0 everywhere.
 
         Returns:
             ``(B, L, D_llm)`` in the dtype of the LLM's embeddings.
@@ -159,8 +163,8 @@ class HybridLM(nn.Module):
         filled = self.placeholder.expand(len(slot_items), -1)  # [S, D_llm]
         if self.projector is not None and self.item_vectors is not None:
             tokens = self.projector(self.item_vectors[slot_items])
-            if self.score_direction is not None and slot_scores is not None:
-                tokens = tokens + slot_scores.unsqueeze(-1) * self.score_direction
+            if self.score_directions is not None and slot_scores is not None:
+                tokens = tokens + slot_scores @ self.score_directions
             filled = torch.where(behavior[slots].unsqueeze(-1), tokens, filled)
         return embeddings.masked_scatter(slots.unsqueeze(-1), filled.to(embeddings.dtype))
 
@@ -215,7 +219,7 @@ class HybridLM(nn.Module):
         Args:
             input_ids: ``(B, L)``, prompts (with their answers in the generative objective).
             attention_mask: ``(B, L)``.
-            slot_items, slot_scores: ``(S,)``.
+            slot_items, slot_scores: ``(S,)`` and ``(S, 2)``.
             labels: ``(B, L)`` int64: what the position predicts, -100 where nothing; token ids (equations 7 and 8) or, with
                 ``next_item``, item ids at slots.
             next_item: which of the two objectives the batch serves.

@@ -13,6 +13,10 @@ BEHAVIOR_TOKEN = "<|behavior|>"
 PLACEHOLDER_TOKEN = "<|placeholder|>"
 SLOT_TOKENS = (BEHAVIOR_TOKEN, PLACEHOLDER_TOKEN)
 
+# A recommender's standardised score of a candidate and its share (see `llara_core.ranking.opinion`).
+Opinion = tuple[float, float]
+NO_OPINION: Opinion = (0.0, 0.0)
+
 N_TEMPLATES: dict[str, int] = {"generative": len(RANKING_TEMPLATES), "next_item": len(HISTORY_TEMPLATES)}
 SEPARATOR = ", "
 _WITHOUT_SLOT: tuple[Representation, ...] = ("title", "index")
@@ -33,13 +37,13 @@ class Prompt:
     Attributes:
         text: the prompt, with one slot token per item slot.
         slot_items: item id of every slot, in order of appearance; empty in ``title`` and ``index`` prompts with candidates.
-        slot_scores: the recommender's standardised score of every slot's item, 0 where none is shown.
+        slot_scores: the recommender's opinion of every slot's item, zeros where none is shown.
         candidate_slots: places of the candidates among the slots, in candidate order; empty without candidates or slots.
     """
 
     text: str
     slot_items: tuple[int, ...]
-    slot_scores: tuple[float, ...]
+    slot_scores: tuple[Opinion, ...]
     candidate_slots: tuple[int, ...]
 
 
@@ -85,7 +89,7 @@ def render_ranking(
     template: int,
     *,
     slot: Slot = "after",
-    scores: Sequence[float] | None = None,
+    scores: Sequence[Opinion] | None = None,
 ) -> Prompt:
     """The paper's prompt: history and candidates, to be answered with one candidate's name.
 
@@ -140,7 +144,7 @@ def _render(
     representation: Representation,
     slot: Slot,
     *,
-    scores: Sequence[float] | None = None,
+    scores: Sequence[Opinion] | None = None,
     added_slot: str = "",
 ) -> Prompt:
     separator = "" if representation == "compact" else SEPARATOR
@@ -155,7 +159,7 @@ def _render(
     if representation in _WITHOUT_SLOT and not added_slot:
         return Prompt(text, (), (), ())
     slot_items: list[int] = []
-    slot_scores: list[float] = []
+    slot_scores: list[Opinion] = []
     candidate_slots: tuple[int, ...] = ()
     for field in sorted(items, key=lambda field: template.index(f"{{{field}}}")):
         if field == "candidates":
@@ -163,5 +167,5 @@ def _render(
         slot_items += [int(item) for item in items[field]]
         # Placeholders stand for what is not shown, the scores included.
         shown = scores if field == "candidates" and representation != "text" else None
-        slot_scores += [0.0] * len(items[field]) if shown is None else map(float, shown)
+        slot_scores += [NO_OPINION] * len(items[field]) if shown is None else [(float(z), float(share)) for z, share in shown]
     return Prompt(text, tuple(slot_items), tuple(slot_scores), candidate_slots)

@@ -12,7 +12,7 @@ from llara_core import paths, tables
 from llara_core.config import ScoreSource
 from llara_core.errors import DataError
 from llara_core.prompts.rendering import Words
-from llara_core.ranking import shuffled_scores, standardised
+from llara_core.ranking import opinion, shuffled_opinion
 from llara_core.tuning.rows import TrainingData
 
 
@@ -45,9 +45,9 @@ def load_training_data(
         table = tables.read_table(scores_file, tables.TRAINING_SCORES)
         if not table[[c.EXAMPLE, c.DRAW]].equals(candidates[[c.EXAMPLE, c.DRAW]]):
             raise DataError(f"{scores_file}: scores other candidate sets than {candidates_file}; run `dvc repro`")
-        shown = standardised(np.stack(table[c.IN_SAMPLE if source == "in_sample" else c.OUT_OF_FOLD].to_list()))
+        shown = opinion(np.stack(table[c.IN_SAMPLE if source == "in_sample" else c.OUT_OF_FOLD].to_list()))
         if source == "shuffled":
-            shown = shuffled_scores(shown, seed, "train")
+            shown = shuffled_opinion(shown, seed, "train")
         scores = dict(zip(zip(candidates[c.EXAMPLE].map(number), candidates[c.DRAW], strict=True), shown, strict=True))
     data = TrainingData(
         histories=[history.tolist() for history in examples[c.HISTORY]],

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from llara_core.config import PromptConfig, Representation
 from llara_core.llm.encoding import PromptEncoder
-from llara_core.prompts.rendering import Prompt, Words, answer_text, render_history, render_ranking
+from llara_core.prompts.rendering import Opinion, Prompt, Words, answer_text, render_history, render_ranking
 
 IGNORE = -100
 
@@ -43,7 +43,7 @@ class TrainingData:
     Attributes:
         histories, targets: of the training examples, by example number.
         candidates: by (example number, draw).
-        scores: the recommender's standardised scores of these candidates, by the same keys; None for systems that show none.
+        scores: the recommender's opinions ``(C, 2)`` of these candidates, by the same keys; None for systems that show none.
         sequences: whole training sequences, by sequence number.
         labels: of all items, by item id.
         words: the dataset's words.
@@ -52,7 +52,7 @@ class TrainingData:
     histories: Sequence[Sequence[int]]
     targets: Sequence[int]
     candidates: dict[tuple[int, int], Sequence[int]]
-    scores: Mapping[tuple[int, int], Sequence[float]] | None
+    scores: Mapping[tuple[int, int], Sequence[Opinion]] | None
     sequences: Sequence[Sequence[int]]
     labels: Sequence[str]
     words: Words

@@ -148,7 +148,7 @@ def training_data(*, with_scores: bool = False) -> TrainingData:
         },
         scores={
             # Highest for the target, which is the first candidate.
-            (number, draw): [1.5, 0.5, -0.5 - 0.1 * draw, -1.5 + 0.1 * draw]
+            (number, draw): [(1.5, 0.7), (0.5, 0.2), (-0.5 - 0.1 * draw, 0.06), (-1.5 + 0.1 * draw, 0.04)]
             for number in range(len(examples))
             for draw in range(2)
         }

@@ -28,7 +28,7 @@ TRACKED = (
     "metrics/curves/README.md",
     "data/own/README.md",
 )
-SYSTEMS = ("llara", "llara_next_item")
+SYSTEMS = ("llara", "llara_guided", "llara_compact")
 TEXT_SYSTEMS = ("tallrec",)
 
 # One data set, one recommender under the LLM, both objectives, one system of every other kind; everything as small as it can be
@@ -43,13 +43,18 @@ TINY: dict[str, Any] = {
         "text_systems": list(TEXT_SYSTEMS),
     },
     "candidates": {"draws": {"train": 1, "validation": 2, "test": 2}},
-    "recommenders": {"embedding_dim": 16, "max_epochs": 2, "patience": 2},
+    "recommenders": {"embedding_dim": 16, "max_epochs": 2, "patience": 2, "folds": 2},
     "llm": {"dtype": "float32"},
     "lora": {"rank": 2, "alpha": 4.0},
+    "prompt": {"text_dim": 8},
     "tune": {"max_examples": 16, "batch_size": 8, "micro_batch_size": 4, "chunk_len": 6},
     "inference": {"max_draws": 1, "max_new_tokens": 8},
     "evaluation": {"bootstrap_samples": 50, "permutation_samples": 99},
-    "systems": {"llara_next_item": {"tune": {"max_examples": 32}}, "zero_shot": {"prompt": {"chat_template": False}}},
+    "systems": {
+        "llara_guided": {"tune": {"max_examples": 16}},
+        "llara_compact": {"tune": {"max_examples": 32}},
+        "zero_shot": {"prompt": {"chat_template": False}},
+    },
 }
 
 

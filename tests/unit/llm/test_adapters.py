@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from llara_core.errors import ModelError
 from llara_core.llm import adapters
 from llara_core.llm.hybrid import HybridLM
-from llara_core.prompts.rendering import Prompt
+from llara_core.prompts.rendering import NO_OPINION, Prompt
 from llara_core.tuning.rows import EncodedRow, collate
 from tests.helpers.llm import adapter_facts, folder_hashes, item_vectors, make_base, make_encoder, make_model
 
@@ -58,7 +58,7 @@ def test_loading_restores_every_trained_tensor_and_the_predictions(tiny_llama: P
     rows = [
         EncodedRow(
             [9, encoder.behavior_id, encoder.placeholder_id],
-            Prompt("", (3, 4), (0.0, 0.0), ()),
+            Prompt("", (3, 4), (NO_OPINION, NO_OPINION), ()),
             [-100, 4, 5],
             next_item=True,
             target_place=None,
@@ -130,7 +130,11 @@ def test_hybrid_prompts_do_depend_on_the_recommender(tiny_llama: Path) -> None:
     encoder = make_encoder(tiny_llama)
     rows = [
         EncodedRow(
-            [9, encoder.behavior_id, 8], Prompt("", (3,), (0.0,), ()), [-100, 7, -100], next_item=False, target_place=None
+            [9, encoder.behavior_id, 8],
+            Prompt("", (3,), (NO_OPINION,), ()),
+            [-100, 7, -100],
+            next_item=False,
+            target_place=None,
         )
     ]
     losses = {make_model(tiny_llama, vectors=item_vectors(seed))(**collate(rows, encoder))["loss"].item() for seed in (0, 1)}

@@ -10,7 +10,15 @@ import torch
 from llara_core.errors import ModelError
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.loading import load_tokenizer
-from llara_core.prompts.rendering import N_TEMPLATES, SLOT_TOKENS, Prompt, render_history, render_item, render_ranking
+from llara_core.prompts.rendering import (
+    N_TEMPLATES,
+    NO_OPINION,
+    SLOT_TOKENS,
+    Prompt,
+    render_history,
+    render_item,
+    render_ranking,
+)
 from tests.helpers.llm import LABELS, WORDS, make_encoder
 
 CHAT = "{% for m in messages %}<turn>{{ m.role }}\n{{ m.content }}</turn>\n{% endfor %}<turn>assistant{{ '\n' }}"
@@ -45,16 +53,20 @@ def test_tokens_without_a_role_are_neutralised_too(tiny_llama: Path) -> None:
 
 def test_slots_that_do_not_match_the_items_are_an_error(tiny_llama: Path) -> None:
     with pytest.raises(ModelError, match="1 items but 2 slots"):
-        make_encoder(tiny_llama).prompt_ids(Prompt(SLOT_TOKENS[0] * 2, (0,), (0.0,), ()))
+        make_encoder(tiny_llama).prompt_ids(Prompt(SLOT_TOKENS[0] * 2, (0,), (NO_OPINION,), ()))
 
 
 def test_padding_is_on_the_left_and_masked(tiny_llama: Path) -> None:
-    prompts = [Prompt("", (1,), (0.5,), (0,)), Prompt("", (), (), ()), Prompt("", (0, 2), (-1.0, 2.0), (1,))]
+    prompts = [
+        Prompt("", (1,), ((0.5, 0.2),), (0,)),
+        Prompt("", (), (), ()),
+        Prompt("", (0, 2), ((-1.0, 0.1), (2.0, 0.7)), (1,)),
+    ]
     batch = make_encoder(tiny_llama).pad([[7, 8], [9], [4, 5, 6]], prompts)
     assert batch.attention_mask.tolist() == [[0, 1, 1], [0, 0, 1], [1, 1, 1]]
     assert batch.input_ids[batch.attention_mask.bool()].tolist() == [7, 8, 9, 4, 5, 6]
     assert batch.slot_items.tolist() == [1, 0, 2]
-    assert batch.slot_scores.tolist() == [0.5, -1.0, 2.0]
+    torch.testing.assert_close(batch.slot_scores, torch.tensor([[0.5, 0.2], [-1.0, 0.1], [2.0, 0.7]]))
 
 
 def test_a_slot_takes_the_space_before_it_and_leaves_the_title_the_tokens_of_the_answer(tiny_llama: Path) -> None:
@@ -62,7 +74,10 @@ def test_a_slot_takes_the_space_before_it_and_leaves_the_title_the_tokens_of_the
     comma = encoder.tokenizer(",", add_special_tokens=False)["input_ids"]
     title = list(encoder.answer_ids("Heat"))[:-1]
     prompt = Prompt(
-        f"{render_item(2, LABELS, 'hybrid', 'before')}, {render_item(2, LABELS, 'hybrid', 'before')}", (2, 2), (0.0,) * 2, ()
+        f"{render_item(2, LABELS, 'hybrid', 'before')}, {render_item(2, LABELS, 'hybrid', 'before')}",
+        (2, 2),
+        (NO_OPINION,) * 2,
+        (),
     )
     slot = encoder.behavior_id
     assert encoder.prompt_ids(prompt)[-2 * len(title) - 3 :] == [slot, *title, *comma, slot, *title]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM, NextItemHead, positions
 from llara_core.llm.projector import Projector
-from llara_core.prompts.rendering import Prompt
+from llara_core.prompts.rendering import NO_OPINION, Prompt
 from llara_core.tuning.rows import EncodedRow, collate
 from tests.helpers.llm import D_REC, N_ITEMS, item_vectors, make_encoder, make_model
 
@@ -40,7 +40,7 @@ def _rows(encoder: PromptEncoder, *, next_item: bool) -> list[EncodedRow]:
 
 
 def _prompt(*items: int) -> Prompt:
-    return Prompt("", items, (0.0,) * len(items), ())
+    return Prompt("", items, (NO_OPINION,) * len(items), ())
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])

@@ -12,7 +12,7 @@ from llara_core.llm import adapters
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.item_texts import encode_titles
-from llara_core.prompts.rendering import render_history, render_ranking
+from llara_core.prompts.rendering import NO_OPINION, render_history, render_ranking
 from llara_core.tuning.rows import EncodedRow, PlanDataset, collate
 from tests.helpers.llm import (
     D_REC,
@@ -30,7 +30,7 @@ from tests.helpers.llm import (
 from tests.unit.tuning.test_rows import plan_of
 
 GUIDED = {"slot": "before", "recommender_scores": True}
-HISTORY, CANDIDATES, SCORES = [3, 1], [5, 2, 7], [-1.0, 0.25, 2.0]
+HISTORY, CANDIDATES, SCORES = [3, 1], [5, 2, 7], [(-1.0, 0.1), (0.25, 0.2), (2.0, 0.7)]
 
 
 @pytest.fixture(scope="module")
@@ -79,16 +79,16 @@ def test_scores_move_the_candidates_behaviour_tokens_and_nothing_else(tiny_llama
     model = make_model(tiny_llama, prompt=GUIDED)
     plain, _ = _embed(model, encoder, slot="before")
     scored, _ = _embed(model, encoder, slot="before", scores=SCORES)
-    expected = torch.tensor([0.0, 0.0, *SCORES])[:, None] * model.score_direction
+    expected = torch.tensor([NO_OPINION, NO_OPINION, *SCORES]) @ model.score_directions
     torch.testing.assert_close(scored - plain, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_text_only_prompts_show_no_scores() -> None:
     """The curriculum's easy task shows nothing of the recommender, its opinion included."""
     prompt = render_ranking(HISTORY, CANDIDATES, LABELS, WORDS, "text", 0, slot="before", scores=SCORES)
-    assert prompt.slot_scores == (0.0,) * 5
+    assert prompt.slot_scores == (NO_OPINION,) * 5
     hybrid = render_ranking(HISTORY, CANDIDATES, LABELS, WORDS, "hybrid", 0, slot="before", scores=SCORES)
-    assert hybrid.slot_scores == (0.0, 0.0, *SCORES)
+    assert hybrid.slot_scores == (NO_OPINION, NO_OPINION, *SCORES)
     assert [hybrid.slot_items[place] for place in hybrid.candidate_slots] == CANDIDATES
 
 
@@ -125,12 +125,12 @@ def test_the_read_out_is_trained_and_left_behind(tiny_llama: Path, encoder: Prom
     model = make_model(tiny_llama, prompt=GUIDED, tune={"ranking_weight": 0.5})
     model(**collate(_ranking_rows(encoder, **GUIDED), encoder))["loss"].backward()
     assert model.readout.linear.weight.grad.any()
-    assert model.score_direction.grad.any()
+    assert model.score_directions.grad.any()
     adapters.save_adapter(tmp_path / "cell", model, adapter_facts(model, **GUIDED))
     adapters.assert_round_trip(tmp_path / "cell", model)
     loaded, _ = _load(tiny_llama, tmp_path / "cell", encoder)
     assert loaded.readout is None
-    assert torch.equal(loaded.score_direction, model.score_direction)
+    assert torch.equal(loaded.score_directions, model.score_directions)
     plain, _ = _embed(model, encoder, slot="before", scores=SCORES)
     again, _ = _embed(loaded, encoder, slot="before", scores=SCORES)
     assert torch.equal(plain, again)
