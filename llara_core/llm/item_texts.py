@@ -16,7 +16,7 @@ from llara_core.llm.encoding import PromptEncoder
 _BATCH = 64  # titles per pass
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def encode_titles(base: Any, encoder: PromptEncoder, labels: Sequence[str], dim: int) -> Tensor:
     """Titles as the leading principal components of what the frozen model makes of them.
 
