@@ -438,7 +438,9 @@ class AblationConfig(Section):
 
 
 class InferenceConfig(Section):
-    batch_size: PositiveInt = Field(description="prompts per forward pass; changes speed and memory, not results")
+    batch_size: PositiveInt = Field(
+        description="prompts per forward pass; changes speed and memory, in float32 not the results, in bfloat16 their rounding"
+    )
     max_draws: PositiveInt = Field(description="candidate sets per held-out example that prompts with candidates answer")
     max_new_tokens: PositiveInt = Field(description="limit of a generated answer")
     shuffled_histories: Literal["none", "catalogue", "all"] = Field(

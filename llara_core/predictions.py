@@ -35,7 +35,7 @@ class PredictionFacts(BaseModel):
     Attributes:
         dataset: key in ``params.yaml``.
         system: the cell without its seed, e.g. ``sasrec`` or ``llara-sasrec``.
-        mode: how the answer was had: ``score``, ``generate``, ``constrained`` or ``fused``.
+        mode: the way of answering: ``score``, ``generate``, ``constrained`` or ``fused``.
         history: ``ordered``, or ``shuffled``: the test sets alone, answered with each history in a random order.
         objective: tuning objective of an LLM system, ``none`` for the others.
         seed: training seed.

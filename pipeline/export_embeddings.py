@@ -20,7 +20,7 @@ def main(
 ) -> None:
     """Write the item embeddings of a trained RECOMMENDER to data/item_embeddings/."""
     from llara_core import columns as c
-    from llara_core import tables
+    from llara_core import provenance, tables
     from llara_core.recommenders import checkpoints
 
     cell = paths.recommender_cell(recommender, seed)
@@ -28,14 +28,15 @@ def main(
     data_hash = checkpoints.data_hash(dataset)
     vectors = checkpoints.load(folder, recommender, data_hash).item_embeddings()
     items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
-    provenance = {
+    metadata = {
         "recommender": recommender,
         "seed": str(seed),
         "data_hash": data_hash,
+        "hardware": provenance.hardware(),
         "model_sha256": tables.file_sha256(folder / checkpoints.WEIGHTS),
     }
     frame = items[[c.ITEM, c.LABEL]].assign(**{c.VECTOR: list(vectors)})
-    tables.write_table(paths.item_embeddings(dataset, cell), frame, tables.ITEM_EMBEDDINGS, provenance)
+    tables.write_table(paths.item_embeddings(dataset, cell), frame, tables.ITEM_EMBEDDINGS, metadata)
     logger.info("%d items, %d dimensions", *vectors.shape)
 
 

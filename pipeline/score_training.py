@@ -26,7 +26,7 @@ def main(
 ) -> None:
     """Score the training candidate sets of DATASET with RECOMMENDER, and with others like it that did not see the user."""
     from llara_core import columns as c
-    from llara_core import tables
+    from llara_core import provenance, tables
     from llara_core.recommenders import building, checkpoints, training
     from llara_core.recommenders.cross_fitting import cross_fit
 
@@ -62,7 +62,8 @@ def main(
         seed=seed,
         dataset=dataset,
     )
-    tables.write_parts(paths.training_scores(dataset, cell), scores, tables.TRAINING_SCORES)
+    metadata = {"recommender": recommender, "seed": str(seed), "data_hash": data_hash, "hardware": provenance.hardware()}
+    tables.write_parts(paths.training_scores(dataset, cell), scores, tables.TRAINING_SCORES, metadata)
     logger.info("%d candidate sets scored by %s and by %d of other users", len(candidates), cell, config.folds)
 
 

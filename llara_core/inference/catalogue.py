@@ -27,7 +27,7 @@ class HeadScorer:
         labels: of all items.
         words: the dataset's words.
         config: how the model was prompted in tuning.
-        batch_size: histories per pass; changes speed and memory, not results.
+        batch_size: histories per pass; changes speed and memory, and the rounding of results.
 
     Raises:
         ModelError: the model has no head.

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from llara_core import paths, tables
 from llara_core.errors import DataError, ModelError
+from llara_core.provenance import hardware
 from llara_core.recommenders import models
 from llara_core.recommenders.base import SequenceRecommender
 from llara_core.recommenders.training import TrainedModel
@@ -29,6 +30,7 @@ class CheckpointFacts(BaseModel):
         arguments: of the model's class, ``n_items`` among them.
         data_hash: of the prepared data it was trained on (:func:`data_hash`).
         l2, best_epoch, validation_score: which run of the search this is.
+        hardware: that it was trained on, with threads and instruction set.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,6 +41,7 @@ class CheckpointFacts(BaseModel):
     l2: float
     best_epoch: int
     validation_score: float
+    hardware: str
 
 
 def data_hash(dataset: str) -> str:
@@ -58,7 +61,7 @@ def save(folder: Path, results: Sequence[TrainedModel], name: str, arguments: di
         data_hash: of the prepared data it was trained on.
     """
     best = max(results, key=lambda result: result.validation_score)
-    facts = CheckpointFacts(type=name, arguments=arguments, data_hash=data_hash, **_run_facts(best))
+    facts = CheckpointFacts(type=name, arguments=arguments, data_hash=data_hash, hardware=hardware(), **_run_facts(best))
     weights = {key: tensor.detach().cpu().contiguous() for key, tensor in best.model.state_dict().items()}
     with tables.atomic_path(folder) as staged:
         staged.mkdir()

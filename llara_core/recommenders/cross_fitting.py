@@ -16,6 +16,7 @@ import pyarrow as pa
 from llara_core import columns as c
 from llara_core import seeding, tables
 from llara_core.predictions import CatalogueScorer
+from llara_core.ranking import check_finite
 
 BLOCK_EXAMPLES = 4096  # scored at a time: the scores of all items for all of them would fill the memory
 
@@ -86,6 +87,7 @@ def _gather(
 ) -> npt.NDArray[np.float32]:
     """Scores ``(B, draws, C)`` of the candidates ``(B, draws, C)``."""
     catalogue = scorer.score_catalogue(histories)
+    check_finite(catalogue)
     return np.take_along_axis(catalogue, sets.reshape(len(sets), -1), axis=1).reshape(sets.shape)
 
 
