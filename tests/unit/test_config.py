@@ -245,8 +245,8 @@ def test_an_axis_that_everything_needs_may_not_be_empty(params_with: Callable[[E
             r"run\.recommenders\.0: Input should be 'gru4rec', 'caser', 'sasrec' or 'morec', got 'bert4rec'",
         ),
         ({"datasets": ["movielans"]}, r"run\.datasets names \['movielans'\], but `datasets` defines only \['lastfm', "),
-        ({"systems": ["nobody"]}, r"run\.systems names \['nobody'\], but `systems` defines only \['llara'"),
-        ({"text_systems": ["nobody"]}, r"run\.text_systems names \['nobody'\], but `systems` defines only \['llara'"),
+        ({"systems": ["nobody"]}, r"run\.systems names \['nobody'\], but `systems` defines only \[.*'llara'"),
+        ({"text_systems": ["nobody"]}, r"run\.text_systems names \['nobody'\], but `systems` defines only \[.*'llara'"),
         ({"chat_models": ["nobody"]}, r"run\.chat_models names \['nobody'\], but `chat_models` defines only \["),
         ({"systems": ["tallrec"]}, r"\['tallrec'\] would name two different systems of one run"),
         (
@@ -295,7 +295,7 @@ def test_unknown_coordinates_name_the_known_ones() -> None:
     params = load_params(REPOSITORY / "params.yaml")
     with pytest.raises(ConfigError, match=r"unknown dataset 'imdb'; params\.yaml defines \['lastfm', 'movielens'"):
         params.dataset("imdb")
-    with pytest.raises(ConfigError, match=r"unknown system 'gpt'; params\.yaml defines \['llara'"):
+    with pytest.raises(ConfigError, match=r"unknown system 'gpt'; params\.yaml defines \[.*'llara'"):
         params.system("gpt")
 
 
