@@ -12,6 +12,8 @@ import sys
 
 from threadpoolctl import threadpool_limits
 
+STAGE_THREADS = 1  # of every stage that does not run the language model
+
 # Read by OpenMP, OpenBLAS and MKL when they are loaded, which may be after `use_threads`.
 _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

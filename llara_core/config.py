@@ -71,7 +71,7 @@ class RunConfig(Section):
         if self.systems and not self.llm_recommenders:
             raise ValueError("run.llm_recommenders is empty, but run.systems is not: name at least one recommender")
         missing = [name for name in self.llm_recommenders if name not in self.recommenders]
-        if missing and self.systems:
+        if missing:
             raise ValueError(
                 f"run.llm_recommenders names {missing}, which run.recommenders does not train; "
                 "add it there or take it from run.llm_recommenders"
@@ -360,8 +360,8 @@ class PromptConfig(Section):
         "token of the title can see it"
     )
     recommender_scores: bool = Field(
-        description="a candidate's behaviour token also carries the recommender's score of it for this user, standardised over "
-        "the candidate set"
+        description="a candidate's behaviour token also carries the recommender's opinion of it for this user: its score, "
+        "standardised over the candidate set, and its share"
     )
     text_dim: Annotated[int, Field(ge=0)] = Field(
         description="principal components of the encoded titles in compact items; 0: the recommender's vector alone"
@@ -515,7 +515,9 @@ class SystemConfig(Section):
     @model_validator(mode="after")
     def _levers_fit(self) -> Self:
         prompt, tune = self.prompt, self.tune
-        ranks = tune.objective == "generative" or bool(tune.warm_start_rows or tune.mixture)
+        mixed = bool(tune.warm_start_rows or tune.mixture)
+        ranks = tune.objective == "generative" or mixed
+        only_ranks = tune.objective == "generative" and not mixed
         if prompt.representation == "compact" and ranks:
             raise ValueError(
                 "prompt.representation compact shows no title to answer with: set tune.objective to next_item, "
@@ -526,6 +528,15 @@ class SystemConfig(Section):
                 "prompt.recommender_scores needs candidates with behaviour tokens: representation hybrid or behavior, and "
                 "objective generative"
             )
+        if prompt.slot == "before" and prompt.representation in ("hybrid", "text") and not only_ranks:
+            raise ValueError(
+                "prompt.slot before hides an item's title from the slot that objective next_item reads: set it to after, or to "
+                "objective generative with tune.warm_start_rows and tune.mixture at 0"
+            )
+        if prompt.slot == "before" and prompt.representation == "text" and tune.ranking_weight:
+            raise ValueError("tune.ranking_weight: placeholders before titles know nothing of them; set prompt.slot to after")
+        if self.ablation.recommender_scores != "out_of_fold" and not prompt.recommender_scores:
+            raise ValueError("ablation.recommender_scores changes nothing where prompt.recommender_scores is false")
         if tune.ranking_weight and (prompt.representation not in WITH_SLOTS or not ranks):
             raise ValueError(
                 "tune.ranking_weight needs a slot at every candidate: representation hybrid, text or behavior, and objective "

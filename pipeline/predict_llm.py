@@ -14,6 +14,7 @@ import typer
 from llara_core import columns as c
 from llara_core import compute, paths, predictions, provenance, tables
 from llara_core.config import load_params
+from llara_core.errors import DataError
 from llara_core.prompts.rendering import Words
 from pipeline.stage import run
 
@@ -45,7 +46,10 @@ def main(
 
     def scores_of(order: predictions.Order) -> pd.DataFrame:
         file = paths.predictions(dataset, str(rec_cell)) / predictions.file_name("score", order)
-        return shown_scores(predictions.read_predictions(file)[0], adapter.ablation.recommender_scores, seed, order)
+        frame, opinions = predictions.read_predictions(file)
+        if opinions.candidates_hash != candidates_hash:
+            raise DataError(f"{file}: scores other candidate sets than {paths.candidates(dataset)} holds; run `dvc repro`")
+        return shown_scores(frame, adapter.ablation.recommender_scores, seed, order)
 
     for order, mode, frame in predict_orders(
         model, encoder, adapter.objective, adapter.prompt, examples, candidates, labels, words, params.inference, scores_of

@@ -27,7 +27,7 @@ def run(main: Callable[..., None]) -> None:
     # peft imports it wherever it is installed, and on a CPU it asks for a faster kernel that nothing here needs.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
-    compute.use_threads(1)
+    compute.use_threads(compute.STAGE_THREADS)
 
     @functools.wraps(main)
     def command(*args: object, debug: bool = False, **kwargs: object) -> None:

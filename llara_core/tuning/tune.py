@@ -108,7 +108,10 @@ def tune(
     n_trained = sum(tensor.numel() for tensor in adapters.trained_tensors(model).values())
     logger.info("%s of %s parameters are trained", f"{n_trained:,}", f"{sum(p.numel() for p in model.parameters()):,}")
 
-    checkpoints = scratch / "tune" / _run_key(config, llm_config, facts, data.words, hashes["data"], plan)
+    # Encoded titles are computed anew by a run that is resumed: on a machine that rounds otherwise it has to start afresh.
+    texts_hash = None if item_texts is None else hashlib.sha256(item_texts.numpy().tobytes()).hexdigest()
+    inputs = [hashes["data"], head_dim, texts_hash]
+    checkpoints = scratch / "tune" / _run_key(config, llm_config, facts, data.words, inputs, plan)
     rows = PlanDataset(plan, data, encoder, config.prompt)
     curves = train(model, plan, rows, encoder, config.tune, seed=seed, scratch=checkpoints)
     adapters.save_adapter(adapter_folder, model, facts)
@@ -128,12 +131,12 @@ def _run_key(
     llm_config: LlmConfig,
     facts: adapters.AdapterFacts,
     words: Words,
-    data_hash: str | None,
+    other_inputs: list[str | int | None],
     plan: pd.DataFrame,
 ) -> str:
     """Names the checkpoints of this very run: another parameter, input or library version starts afresh."""
     wording = [RANKING_TEMPLATES, HISTORY_TEMPLATES, asdict(words)]
     # A run may go on where it can: on another machine of the same library versions.
-    inputs = [config.model_dump(), llm_config.model_dump(), facts.model_dump(exclude={"hardware"}), wording, data_hash]
+    inputs = [config.model_dump(), llm_config.model_dump(), facts.model_dump(exclude={"hardware"}), wording, other_inputs]
     content = json.dumps(inputs, sort_keys=True)
     return hashlib.sha256(content.encode() + plan.to_csv().encode()).hexdigest()[:16]

@@ -142,13 +142,13 @@ def training_data(*, with_scores: bool = False) -> TrainingData:
         histories=[history for history, _ in examples],
         targets=[target for _, target in examples],
         candidates={
-            (number, draw): [(target + offset * (1 + 2 * draw)) % N_ITEMS for offset in range(4)]
+            (number, draw): _rotated([(target + offset * (1 + 2 * draw)) % N_ITEMS for offset in range(4)], number)
             for number, (_, target) in enumerate(examples)
             for draw in range(2)
         },
         scores={
-            # Highest for the target, which is the first candidate.
-            (number, draw): [(1.5, 0.7), (0.5, 0.2), (-0.5 - 0.1 * draw, 0.06), (-1.5 + 0.1 * draw, 0.04)]
+            # Highest for the target.
+            (number, draw): _rotated([(1.5, 0.7), (0.5, 0.2), (-0.5 - 0.1 * draw, 0.06), (-1.5 + 0.1 * draw, 0.04)], number)
             for number in range(len(examples))
             for draw in range(2)
         }
@@ -158,6 +158,11 @@ def training_data(*, with_scores: bool = False) -> TrainingData:
         labels=LABELS,
         words=WORDS,
     )
+
+
+def _rotated(values: list[Any], number: int) -> list[Any]:
+    """So that the target is in another place in each example."""
+    return values[number % len(values) :] + values[: number % len(values)]
 
 
 def folder_hashes(folder: Path) -> dict[str, str]:

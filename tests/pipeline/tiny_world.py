@@ -60,7 +60,7 @@ TINY: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class World:
-    """A Git and DVC repository; its commands run with this interpreter's environment, one thread and no network."""
+    """A Git and DVC repository; its commands run with this interpreter's environment and no network."""
 
     root: Path
 

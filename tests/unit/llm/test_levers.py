@@ -169,10 +169,15 @@ def test_a_compact_token_is_built_from_vector_and_title_and_nothing_else(tiny_ll
     torch.testing.assert_close(model.embed(ids, torch.tensor([3, 7]))[0, 1:], expected[[3, 7]])
     rms = model.llm.get_input_embeddings().weight.pow(2).mean().sqrt()
     torch.testing.assert_close(expected.pow(2).mean().sqrt(), rms, rtol=1e-4, atol=0)
-    # Either input moves the token of its own item, and of no other.
-    for changed in (_compact(tiny_llama, texts=_texts().index_fill(0, torch.tensor([3]), 0.5)),):
-        before, after = (m.embed(ids, torch.tensor([3, 7]))[0, 1:] for m in (model, changed))
+    # Either half moves the token of its own item, and of no other.
+    before = model.embed(ids, torch.tensor([3, 7]))[0, 1:]
+    for column in (0, D_REC):
+        features = model.item_vectors.clone()
+        model.item_vectors[3, column] += 1.0
+        after = model.embed(ids, torch.tensor([3, 7]))[0, 1:]
         assert not torch.allclose(before[0], after[0], atol=1e-4)
+        assert torch.equal(before[1], after[1])
+        model.item_vectors.copy_(features)
 
 
 def test_a_compact_prompt_is_one_token_per_item(encoder: PromptEncoder) -> None:
@@ -240,6 +245,13 @@ def test_titles_are_encoded_alike_whatever_stands_beside_them(tiny_llama: Path, 
         ({"prompt": {"representation": "title", "recommender_scores": True}}, "recommender_scores needs candidates"),
         ({"prompt": {"recommender_scores": True}, "tune": {"objective": "next_item"}}, "recommender_scores needs candidates"),
         ({"prompt": {"representation": "title"}, "tune": {"ranking_weight": 1.0}}, "ranking_weight needs a slot"),
+        ({"prompt": {"slot": "before"}, "tune": {"objective": "next_item"}}, "slot before hides"),
+        ({"prompt": {"slot": "before"}, "tune": {"mixture": 0.5}}, "slot before hides"),
+        (
+            {"prompt": {"slot": "before", "representation": "text"}, "tune": {"ranking_weight": 1.0}},
+            "know nothing of them",
+        ),
+        ({"ablation": {"recommender_scores": "shuffled"}}, "changes nothing where prompt.recommender_scores is false"),
     ],
 )
 def test_levers_that_do_not_fit_are_refused(changes: dict[str, dict[str, object]], message: str) -> None:

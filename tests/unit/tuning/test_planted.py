@@ -1,7 +1,8 @@
-"""A planted world in which each of our systems learns to near the ceiling in seconds, and the paper's form does not.
+"""A planted world in which each of our systems learns to near the ceiling in seconds.
 
-It keeps the reason for the levers: with as many prompts, a behaviour token behind the title, without the recommender's opinion,
-leaves a small model at chance.
+It keeps the reason for putting the behaviour token before the title: with the same opinions in a token behind it, as many
+prompts leave a small model far below. And it shows that nothing but the opinion gives the target away: without it, chance is
+all there is.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from llara_core.config import Slot
 from llara_core.inference.candidates import answer_queries
 from llara_core.inference.catalogue import HeadScorer
 from llara_core.inference.prompts import Query
@@ -28,6 +30,7 @@ from tests.pipeline.tiny_world import write_tiny_llama
 
 N_CANDIDATES, N_PROMPTS, N_ASKED = 4, 4800, 60
 CHANCE = 1 / N_CANDIDATES
+SLOTS: tuple[Slot, ...] = ("before", "after")
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +60,9 @@ def _questions(n: int, seed: int) -> TrainingData:
     )
 
 
-def _hit_ratio(llm: Path, scratch: Path, *, guided: bool) -> float:
+def _hit_ratio(llm: Path, scratch: Path, *, slot: Slot, shows_scores: bool) -> float:
     config = system_config(
-        prompt={"slot": "before" if guided else "after", "recommender_scores": guided, "templates": "first"},
+        prompt={"slot": slot, "recommender_scores": shows_scores, "templates": "first"},
         curriculum={"schedule": "direct"},
         lora={"rank": 8, "alpha": 16.0},
         tune={
@@ -86,8 +89,8 @@ def _hit_ratio(llm: Path, scratch: Path, *, guided: bool) -> float:
                 WORDS,
                 "hybrid",
                 0,
-                slot=config.prompt.slot,
-                scores=held_out.scores[row, 0] if guided and held_out.scores else None,
+                slot=slot,
+                scores=held_out.scores[row, 0] if shows_scores and held_out.scores else None,
             ),
             tuple(LABELS[item] for item in held_out.candidates[row, 0]),
         )
@@ -97,12 +100,15 @@ def _hit_ratio(llm: Path, scratch: Path, *, guided: bool) -> float:
     return float(np.mean([LABELS[held_out.targets[row]] == answers.texts[row] for row in range(N_ASKED)]))
 
 
-def test_a_guided_system_writes_what_the_recommender_ranks_first_and_the_papers_form_stays_at_chance(
-    llm: Path, tmp_path: Path
-) -> None:
-    assert _hit_ratio(llm, tmp_path / "guided", guided=True) > 0.85
-    # Three standard errors above chance.
-    assert _hit_ratio(llm, tmp_path / "paper", guided=False) < CHANCE + 3 * (CHANCE * (1 - CHANCE) / N_ASKED) ** 0.5
+def test_before_the_title_an_opinion_is_learnt_and_behind_it_is_not(llm: Path, tmp_path: Path) -> None:
+    before, after = (_hit_ratio(llm, tmp_path / slot, slot=slot, shows_scores=True) for slot in SLOTS)
+    assert before > 0.85
+    assert after < before - 0.3
+
+
+def test_nothing_but_the_opinion_gives_the_target_away(llm: Path, tmp_path: Path) -> None:
+    without = _hit_ratio(llm, tmp_path, slot="before", shows_scores=False)
+    assert without < CHANCE + 3 * (CHANCE * (1 - CHANCE) / N_ASKED) ** 0.5  # three standard errors
 
 
 def test_a_compact_system_learns_what_follows(llm: Path, tmp_path: Path) -> None:

@@ -63,6 +63,14 @@ def test_the_row_names_its_candidate_set(encoder: PromptEncoder) -> None:
         assert list(row.prompt.slot_items) == [*DATA.histories[5], *DATA.candidates[5, draw]]
 
 
+def test_a_row_knows_the_place_of_its_target(encoder: PromptEncoder) -> None:
+    rows = _dataset(encoder)
+    places = [rows[index].target_place for index in range(2)]
+    for example, place in zip((5, 1), places, strict=True):
+        assert DATA.candidates[example, 1][place] == DATA.targets[example]
+    assert places[0] != 0  # else a constant would do
+
+
 def test_next_item_rows_predict_the_following_item_at_every_slot(encoder: PromptEncoder) -> None:
     row = _dataset(encoder, next_item=True, source=3, start=2, stop=6)[0]
     items = DATA.sequences[3][2:6]

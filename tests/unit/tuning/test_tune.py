@@ -128,7 +128,7 @@ def test_checkpoints_of_another_run_are_not_picked_up(tiny_llama: Path, tmp_path
     assert folder_hashes(tmp_path / "stale" / "cell") == folder_hashes(tmp_path / "fresh" / "cell")
 
 
-@pytest.mark.parametrize("changed", ["quantization", "noun", "data", "item_embeddings", "hardware"])
+@pytest.mark.parametrize("changed", ["quantization", "noun", "data", "head_dim", "item_texts", "item_embeddings", "hardware"])
 def test_the_run_key_names_everything_that_training_depends_on(changed: str) -> None:
     def key(value: str | None) -> str:
         facts = adapters.AdapterFacts(
@@ -149,8 +149,10 @@ def test_the_run_key_names_everything_that_training_depends_on(changed: str) -> 
         )
         llm = LLM.model_copy(update={"quantization": "4bit"}) if value and changed == "quantization" else LLM
         words = Words(value if value and changed == "noun" else "movie", "watched")
-        data = value if value and changed == "data" else "data-hash"
-        return tune._run_key(system_config(), llm, facts, words, data, pd.DataFrame({"source": [0]}))
+        others = ["data-hash", "6", "texts-hash"]
+        if value and changed in (names := ["data", "head_dim", "item_texts"]):
+            others[names.index(changed)] = value
+        return tune._run_key(system_config(), llm, facts, words, others, pd.DataFrame({"source": [0]}))
 
     assert key(None) == key(None)
     # A run may be resumed on another machine.
