@@ -1,8 +1,7 @@
-"""A planted world in which each of our systems learns to near the ceiling in seconds.
+"""A planted world in which each of our systems learns in seconds, and the paper's form, as it must, does not.
 
-It keeps the reason for putting the behaviour token before the title: with the same opinions in a token behind it, as many
-prompts leave a small model far below. And it shows that nothing but the opinion gives the target away: without it, chance is
-all there is.
+The recommender knows the target, and nothing else gives it away: so a system has to hear the recommender's opinion of a candidate
+and write that candidate's title. That the paper's form stays at chance says that nothing else leaks the target.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ from tests.pipeline.tiny_world import write_tiny_llama
 
 N_CANDIDATES, N_PROMPTS, N_ASKED = 4, 4800, 60
 CHANCE = 1 / N_CANDIDATES
-SLOTS: tuple[Slot, ...] = ("before", "after")
 
 
 @pytest.fixture(scope="module")
@@ -100,14 +98,12 @@ def _hit_ratio(llm: Path, scratch: Path, *, slot: Slot, shows_scores: bool) -> f
     return float(np.mean([LABELS[held_out.targets[row]] == answers.texts[row] for row in range(N_ASKED)]))
 
 
-def test_before_the_title_an_opinion_is_learnt_and_behind_it_is_not(llm: Path, tmp_path: Path) -> None:
-    before, after = (_hit_ratio(llm, tmp_path / slot, slot=slot, shows_scores=True) for slot in SLOTS)
-    assert before > 0.85
-    assert after < before - 0.3
+def test_a_guided_system_writes_what_the_recommender_puts_first(llm: Path, tmp_path: Path) -> None:
+    assert _hit_ratio(llm, tmp_path, slot="before", shows_scores=True) > 0.7
 
 
-def test_nothing_but_the_opinion_gives_the_target_away(llm: Path, tmp_path: Path) -> None:
-    without = _hit_ratio(llm, tmp_path, slot="before", shows_scores=False)
+def test_the_papers_form_has_nothing_to_tell_the_target_by(llm: Path, tmp_path: Path) -> None:
+    without = _hit_ratio(llm, tmp_path, slot="after", shows_scores=False)
     assert without < CHANCE + 3 * (CHANCE * (1 - CHANCE) / N_ASKED) ** 0.5  # three standard errors
 
 
