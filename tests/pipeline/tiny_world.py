@@ -44,7 +44,7 @@ TINY: dict[str, Any] = {
     },
     "candidates": {"draws": {"train": 1, "validation": 2, "test": 2}},
     "recommenders": {"embedding_dim": 16, "max_epochs": 2, "patience": 2, "folds": 2},
-    "llm": {"dtype": "float32"},
+    "llm": {"dtype": "float32", "threads": 1},
     "lora": {"rank": 2, "alpha": 4.0},
     "prompt": {"text_dim": 8},
     "tune": {"max_examples": 16, "batch_size": 8, "micro_batch_size": 4, "chunk_len": 6},
