@@ -1,7 +1,7 @@
 """How an own log of any size is read and prepared: ``python -m benchmarks.log_scale FOLDER --rows 30000000 --stages``.
 
 Writes a generated log of MovieLens-32M's shape into FOLDER, then prints wall seconds and peak memory (``ru_maxrss``) of each
-engine at the same job, of the reader :mod:`llara_core.data.own_log` and, with ``--stages``, of the stages ``prepare`` and
+engine at the same job, of the reader :mod:`llara_core.readers.own_log` and, with ``--stages``, of the stages ``prepare`` and
 ``sample_candidates``. Each runs in a process of its own. The engines' job: text ids of a CSV file become int32 numbers in
 ascending order of the raw ids; times int64, ratings float64; file order. An engine that is not installed is skipped.
 """
@@ -242,7 +242,7 @@ def write_params(folder: Path) -> None:
 
 def read_log(folder: Path) -> dict[str, Any]:
     from llara_core.config import OwnLogConfig, load_params
-    from llara_core.data import own_log
+    from llara_core.readers import own_log
 
     config = load_params(folder / paths.PARAMS).dataset(DATASET)
     assert isinstance(config, OwnLogConfig)

@@ -25,7 +25,7 @@ from typing import Annotated
 import typer
 
 from llara_core.config import SteamConfig
-from llara_core.data import steam
+from llara_core.readers import steam
 from pipeline.stage import run
 
 # About as in the original.

@@ -13,7 +13,7 @@ from pipeline.stage import run
 
 def main(dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")]) -> None:
     """Fetch and verify, make or copy the raw files of DATASET into data/raw/DATASET/."""
-    from llara_core.data import origins
+    from llara_core.fetching import origins
 
     params = load_params()
     origins.bring(dataset, params.dataset(dataset), params.download, paths.raw(dataset))

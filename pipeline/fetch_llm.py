@@ -11,7 +11,7 @@ from pipeline.stage import run
 
 def main() -> None:
     """Fetch the model that ``llm.model`` names and store it as safetensors."""
-    from llara_core.llm.fetching import fetch_llm
+    from llara_core.fetching.llm import fetch_llm
 
     config = load_params().llm
     fetch_llm(config.model, config.revision, paths.LLM)

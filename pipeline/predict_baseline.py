@@ -20,7 +20,7 @@ def main(
     """Fit BASELINE on the training interactions of DATASET and predict validation and test."""
     from llara_core import columns as c
     from llara_core import predictions, provenance, tables
-    from llara_core.recommenders.baselines import fit_baseline
+    from llara_core.baselines import fit_baseline
 
     prepared = paths.prepared(dataset)
     interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)

@@ -11,7 +11,7 @@ import typer
 
 from llara_core import paths
 from llara_core.config import load_params
-from llara_core.evaluation import report
+from llara_core.report import pages as report
 from pipeline.stage import run
 
 logger = logging.getLogger(__name__)

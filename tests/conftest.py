@@ -17,7 +17,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny random Llama, as the stage ``fetch_llm`` leaves it."""
-    from llara_core.llm.fetching import fetch_llm
+    from llara_core.fetching.llm import fetch_llm
     from tests.pipeline.tiny_world import write_tiny_llama
 
     root = tmp_path_factory.mktemp("tiny_llama")

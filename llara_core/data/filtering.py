@@ -8,7 +8,7 @@ import pandas as pd
 
 from llara_core import columns as c
 from llara_core.config import LogSection, OwnLogConfig, RatedSection, SteamConfig, SubsampleConfig
-from llara_core.data.raw import Counts, count
+from llara_core.readers.raw import Counts, count, first_of_each_pair
 from llara_core.seeding import numpy_stream
 
 MIN_SEQUENCE = 2  # one item of history and one target
@@ -75,14 +75,6 @@ def sort_sequences(interactions: pd.DataFrame, *, by_time: bool = True) -> pd.Da
     order = np.lexsort((times, users)) if by_time else np.argsort(users, kind="stable")
     rows = interactions.take(order).reset_index(drop=True)
     return rows.assign(**{c.POSITION: _places(rows[c.USER].to_numpy())})
-
-
-def first_of_each_pair(interactions: pd.DataFrame) -> pd.DataFrame:
-    """A user's earliest interaction with each item, ties by row order; row order is kept."""
-    users, items = interactions[c.USER].to_numpy(), interactions[c.ITEM].to_numpy()
-    order = np.lexsort((interactions[c.TIMESTAMP].to_numpy(), items, users))
-    again = (users[order][1:] == users[order][:-1]) & (items[order][1:] == items[order][:-1])
-    return interactions.take(np.sort(order[np.concatenate([[True], ~again])])) if len(order) else interactions
 
 
 def _with_count(frame: pd.DataFrame, column: str, minimum: int) -> pd.DataFrame:

@@ -16,12 +16,12 @@ import pyarrow.compute as pc
 from llara_core import columns as c
 from llara_core import tables
 from llara_core.config import DatasetConfig, LastFmConfig, LogSection, MovieLensConfig, ReleasedFramesConfig, SyntheticConfig
-from llara_core.data import lastfm, movielens, own_log, released_frames, steam
 from llara_core.data.filtering import filter_interactions, sort_sequences
-from llara_core.data.raw import RawLog
 from llara_core.data.splitting import SPLIT_DTYPE, STRATEGIES, examples_table, make_examples
-from llara_core.data.titles import movie_title, plain_title, unique_labels
 from llara_core.errors import DataError
+from llara_core.readers import lastfm, movielens, own_log, released_frames, steam
+from llara_core.readers.raw import RawLog
+from llara_core.readers.titles import movie_title, plain_title, unique_labels
 
 READERS: dict[str, Callable[[Path, Any], RawLog]] = {
     "movielens_100k": movielens.read,

@@ -11,7 +11,6 @@ import pandas as pd
 
 from llara_core import columns as c
 from llara_core.config import InferenceConfig
-from llara_core.data.titles import folded
 from llara_core.errors import DataError
 from llara_core.inference.candidates import answer_queries
 from llara_core.inference.catalogue import HeadScorer
@@ -22,6 +21,7 @@ from llara_core.llm.hybrid import HybridLM
 from llara_core.predictions import CatalogueScorer
 from llara_core.prompts.rendering import Words
 from llara_core.ranking import check_finite, opinion
+from llara_core.readers.titles import folded
 
 logger = logging.getLogger(__name__)
 

@@ -36,7 +36,7 @@ def builder(
     arguments = models.model_arguments(name, config, len(items), max_history_len)
     if name != "morec":
         return partial(models.build, name, arguments), arguments
-    from llara_core.llm.fetching import fetch_encoder
+    from llara_core.fetching.llm import fetch_encoder
     from llara_core.recommenders.text_encoder import TextEncoder
 
     source = fetch_encoder(config.morec.encoder, config.morec.revision, encoders)

@@ -12,7 +12,8 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from llara_core.config import Params, _explain, load_params
+from llara_core.config import Params, load_params
+from llara_core.config.loading import _explain
 from llara_core.errors import ConfigError
 from tests.helpers.datasets import dataset_config
 

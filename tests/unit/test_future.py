@@ -12,13 +12,13 @@ from ruamel.yaml import YAML
 
 from llara_core import columns as c
 from llara_core import paths, tables
+from llara_core.baselines import fit_baseline
 from llara_core.config import load_params
-from llara_core.data import synthetic
 from llara_core.data.preparation import Prepared, prepare
 from llara_core.data.splitting import make_examples
 from llara_core.prompts.rendering import Words
+from llara_core.readers import synthetic
 from llara_core.recommenders import training
-from llara_core.recommenders.baselines import fit_baseline
 from llara_core.tuning.data import load_training_data
 from pipeline import sample_candidates, train_recommender
 

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
+from llara_core import baselines
 from llara_core import columns as c
+from llara_core.baselines import ItemKNN, Random, fit_baseline
 from llara_core.errors import ConfigError
-from llara_core.recommenders import baselines
-from llara_core.recommenders.baselines import ItemKNN, Random, fit_baseline
 
 # Users 0..3 chose {0, 1}, {0, 1, 2}, {1, 3} and {0, 1}; nobody chose item 4. Items 0..3 have 3, 4, 1 and 1 users.
 LOG = pd.DataFrame({c.USER: [0, 0, 1, 1, 1, 2, 2, 3, 3], c.ITEM: [0, 1, 0, 1, 2, 1, 3, 0, 1]})

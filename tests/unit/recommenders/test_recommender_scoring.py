@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from llara_core import columns as c
+from llara_core.baselines import Popularity
 from llara_core.errors import DataError
 from llara_core.predictions import predict
-from llara_core.recommenders.baselines import Popularity
 
 # Items 0..4 are chosen 1, 3, 2, 0, 0 times.
 POPULARITY = Popularity(np.array([1, 2, 1, 0, 1, 2]), n_items=5)

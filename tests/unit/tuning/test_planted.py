@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from llara_core.config import Slot
+from llara_core.fetching.llm import fetch_llm
 from llara_core.inference.candidates import answer_queries
 from llara_core.inference.catalogue import HeadScorer
 from llara_core.inference.prompts import Query
 from llara_core.llm import adapters
-from llara_core.llm.fetching import fetch_llm
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.item_texts import encode_titles
 from llara_core.prompts.rendering import render_ranking

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from llara_core.fetching.llm import fetch_llm
 from llara_core.inference.catalogue import HeadScorer
-from llara_core.llm.fetching import fetch_llm
 from llara_core.llm.loading import load_base_model
 from llara_core.llm.session import load_tuned
 from llara_core.tuning.tune import tune

@@ -1,0 +1,76 @@
+"""``params.yaml`` as frozen, checked objects: the one place for a hyper-parameter. Each section has a module of its own."""
+
+from llara_core.config.candidates import CandidatesConfig
+from llara_core.config.datasets import (
+    DatasetConfig,
+    DownloadConfig,
+    LastFmConfig,
+    LogSection,
+    MovieLensConfig,
+    OwnLogConfig,
+    RatedSection,
+    ReleasedFramesConfig,
+    SplitConfig,
+    SteamConfig,
+    SubsampleConfig,
+    SyntheticConfig,
+)
+from llara_core.config.evaluation import CaseStudyConfig, ComparisonConfig, EvaluationConfig
+from llara_core.config.loading import load_params
+from llara_core.config.params import Params
+from llara_core.config.recommenders import Baseline, RecommendersConfig
+from llara_core.config.run import RunConfig
+from llara_core.config.systems import (
+    WITH_BEHAVIOR,
+    AblationConfig,
+    ChatModelConfig,
+    CurriculumConfig,
+    InferenceConfig,
+    LlmConfig,
+    Objective,
+    PromptConfig,
+    Representation,
+    Schedule,
+    ScoreSource,
+    Slot,
+    SystemConfig,
+    TuneConfig,
+)
+
+__all__ = [
+    "WITH_BEHAVIOR",
+    "AblationConfig",
+    "Baseline",
+    "CandidatesConfig",
+    "CaseStudyConfig",
+    "ChatModelConfig",
+    "ComparisonConfig",
+    "CurriculumConfig",
+    "DatasetConfig",
+    "DownloadConfig",
+    "EvaluationConfig",
+    "InferenceConfig",
+    "LastFmConfig",
+    "LlmConfig",
+    "LogSection",
+    "MovieLensConfig",
+    "Objective",
+    "OwnLogConfig",
+    "Params",
+    "PromptConfig",
+    "RatedSection",
+    "RecommendersConfig",
+    "ReleasedFramesConfig",
+    "Representation",
+    "RunConfig",
+    "Schedule",
+    "ScoreSource",
+    "Slot",
+    "SplitConfig",
+    "SteamConfig",
+    "SubsampleConfig",
+    "SyntheticConfig",
+    "SystemConfig",
+    "TuneConfig",
+    "load_params",
+]

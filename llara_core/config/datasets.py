@@ -1,0 +1,177 @@
+"""Data sets: where they come from, what is kept of them, how they are split."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from llara_core.config.sections import PositiveFloat, Section, Seed
+
+
+class DownloadConfig(Section):
+    mirror: str | None = Field(
+        min_length=1, description="folder or URL prefix tried first; the variable LLARA_MIRROR overrides it"
+    )
+    timeout_s: PositiveFloat = Field(description="seconds without an answer until a connection counts as failed")
+    retries: Annotated[int, Field(ge=0, le=20)] = Field(description="further attempts per source, with doubling pauses")
+
+
+class SplitConfig(Section):
+    strategy: Literal["user_chronological", "global_time"] = Field(
+        description="user_chronological: users, sorted by their first interaction, are divided (the released protocol); "
+        "global_time: all interactions are cut at two points in time"
+    )
+    train: Annotated[float, Field(gt=0, lt=1)] = Field(description="share of users or of interactions for training")
+    validation: Annotated[float, Field(gt=0, lt=1)] = Field(description="share for validation; the rest is the test split")
+
+    @model_validator(mode="after")
+    def _leaves_a_test_split(self) -> Self:
+        if self.train + self.validation >= 1:
+            raise ValueError(
+                f"train + validation = {self.train + self.validation:g} leaves nothing to test on; keep it below 1"
+            )
+        return self
+
+
+class DatasetSection(Section):
+    """What every data set has, whatever its format."""
+
+    max_history_len: Annotated[int, Field(ge=1, le=100_000)] = Field(description="previous items per example")
+    noun: str = Field(min_length=1, description="what an item is called in prompts, e.g. movie")
+    verb: str = Field(min_length=1, description="what a user has done with an item, e.g. watched")
+
+
+class LogSection(DatasetSection):
+    """Data sets that come as interactions, to be filtered and split here."""
+
+    min_user_interactions: Annotated[int, Field(ge=0)] = Field(description="users with fewer are dropped")
+    min_item_interactions: Annotated[int, Field(ge=0)] = Field(description="items with fewer are dropped")
+    catalogue: Literal["interacted", "full"] = Field(
+        description="interacted: items with at least one kept interaction; full: every item of the raw item file"
+    )
+    split: SplitConfig
+
+
+class RatedSection(LogSection):
+    min_rating: float | None = Field(description="interactions rated lower are dropped; null keeps all")
+
+
+class MovieLensConfig(RatedSection):
+    """The GroupLens archive of 100,000 ratings."""
+
+    format: Literal["movielens_100k"]
+
+
+class SyntheticConfig(RatedSection):
+    """A small planted world in the layout of MovieLens 100K, made on the spot, for trials and tests."""
+
+    format: Literal["synthetic"]
+
+
+class LastFmConfig(LogSection):
+    """The GroupLens archive HetRec 2011 Last.fm 2K; tagging an artist is the interaction."""
+
+    format: Literal["lastfm_2k"]
+    order: Literal["file", "timestamp"] = Field(
+        description="of a user's sequence. file: by artist id, as the released data have it; timestamp: by the date of the tag"
+    )
+
+    @model_validator(mode="after")
+    def _periods_need_time(self) -> Self:
+        if self.order == "file" and self.split.strategy == "global_time":
+            raise ValueError("split.strategy global_time cuts sequences by time and needs order: timestamp")
+        return self
+
+
+class SubsampleConfig(Section):
+    users: Annotated[float, Field(gt=0, le=1)] = Field(description="share of the users that is kept; 1 keeps all")
+    items: Annotated[float, Field(gt=0, le=1)] = Field(description="share of the items that is kept; 1 keeps all")
+    seed: Seed
+
+
+class SteamConfig(LogSection):
+    """The review and game files of the McAuley lab, UCSD; a review is the interaction."""
+
+    format: Literal["steam"]
+    subsample: SubsampleConfig = Field(description="random part of users and items, drawn after the minimum counts")
+
+
+class ColumnsConfig(Section):
+    """What the columns of an own log are called."""
+
+    user: str = Field(min_length=1, description="user id, in the interactions")
+    item: str = Field(min_length=1, description="item id, in the interactions")
+    time: str = Field(min_length=1, description="time of the interaction")
+    rating: str | None = Field(min_length=1, description="rating of the interaction; null where there is none")
+    item_id: str = Field(min_length=1, description="item id, in the items")
+    title: str = Field(min_length=1, description="item title, in the items")
+
+
+class OwnLogConfig(RatedSection):
+    """Own files, in ``data/own/<data set>/``."""
+
+    format: Literal["log"]
+    interactions: str = Field(min_length=1, description="CSV file, also packed with gzip, Parquet file, or a folder of these")
+    items: str = Field(min_length=1, description="likewise; one row per item")
+    separator: str = Field(min_length=1, max_length=1, description="between the fields of CSV files")
+    encoding: str = Field(min_length=1, description="of CSV files, e.g. utf-8, cp1252")
+    # These three came later; without them, sections that users have stay valid.
+    quoting: Literal["checked", "trusted", "none"] = Field(
+        default="checked",
+        description="of CSV files. checked: fields may stand in double quotes, which are doubled inside; doubt is an error; "
+        "trusted: likewise, without doubt; none: a quote is a character like any other",
+    )
+    escape: str | None = Field(
+        default=None, min_length=1, max_length=1, description="of CSV files: takes its meaning from the next character, e.g. \\"
+    )
+    missing: list[str] = Field(
+        default=["nan", "NaN", "NULL", "null", "\\N", "None", "NA", "N/A", "<NA>", "NaT"],
+        description="texts that stand for no value, as an empty one does; rows without one are dropped and counted",
+    )
+    columns: ColumnsConfig
+    time_format: str = Field(
+        min_length=1,
+        description="seconds, milliseconds, microseconds or nanoseconds (since 1970, UTC), iso8601, or a pattern such as "
+        "%d/%m/%Y %H:%M",
+    )
+    min_counts: Literal["once", "k_core"] = Field(
+        description="how the minimum counts are met. once: items, then users, one pass; k_core: repeated until both hold"
+    )
+    repeats: Literal["keep", "first"] = Field(
+        description="several interactions of a user with one item. keep: all (but for exact duplicates); first: the earliest"
+    )
+
+    @model_validator(mode="after")
+    def _keys_agree(self) -> Self:
+        names = self.columns
+        of_interactions = [name for name in (names.user, names.item, names.time, names.rating) if name is not None]
+        if len(set(of_interactions)) < len(of_interactions) or names.item_id == names.title:
+            raise ValueError("columns: one column cannot serve two purposes; give each its own")
+        if self.min_rating is not None and self.columns.rating is None:
+            raise ValueError("min_rating needs a rating: name its column in columns.rating, or set min_rating to null")
+        return self
+
+
+class ReleasedFramesConfig(DatasetSection):
+    """The frames that the paper's authors publish, in ``data/own/<data set>/``: their very rows, split by them."""
+
+    format: Literal["released_frames"]
+    train: str = Field(min_length=1, description="file name of the training frame, e.g. train_data.df")
+    validation: str = Field(min_length=1, description="of the validation frame, e.g. Val_data.df")
+    test: str = Field(min_length=1, description="of the test frame, e.g. Test_data.df")
+    names: str = Field(
+        min_length=1, description="u.item (its ids minus 1 are the frames'), or an id::name file such as id2name.txt"
+    )
+
+    @model_validator(mode="after")
+    def _splits_differ(self) -> Self:
+        if len({self.train, self.validation, self.test}) < 3:
+            raise ValueError("train, validation and test name the same file twice: the test would be part of the training")
+        return self
+
+
+DatasetConfig = MovieLensConfig | SyntheticConfig | LastFmConfig | SteamConfig | OwnLogConfig | ReleasedFramesConfig
+DATASET_FORMATS: dict[Any, type[DatasetSection]] = {
+    get_args(section.model_fields["format"].annotation)[0]: section for section in get_args(DatasetConfig)
+}

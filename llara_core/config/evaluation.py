@@ -1,0 +1,37 @@
+"""Metrics, intervals and tests, and what the report shows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from llara_core.config.sections import Name, PositiveInt, Section, Seed
+
+
+class EvaluationConfig(Section):
+    bootstrap_samples: PositiveInt = Field(description="resamples of the users behind every interval")
+    permutation_samples: PositiveInt = Field(description="random sign flips of a paired test with too many users to enumerate")
+    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(description="coverage of the intervals")
+    seed: Seed
+
+
+class ComparisonConfig(Section):
+    """Systems that differ in one respect, for a table of their own."""
+
+    title: str = Field(min_length=1, description="heading of the table")
+    reference: Name = Field(description="the system that the others are tested against")
+    systems: list[Name] = Field(min_length=1, description="the others; those that are on no axis are left out")
+
+
+class CaseStudyConfig(Section):
+    """Which systems' answers are set against each other, to find users that show what each kind of knowledge brings."""
+
+    hybrid: Name = Field(description="system on run.systems; its recommender is the third of the comparison")
+    text: Name = Field(description="system that reads titles alone")
+
+
+class ReportConfig(Section):
+    ablations: dict[Name, ComparisonConfig]
+    case_studies: list[CaseStudyConfig] = Field(description="those with a system on no axis are left out")
+    n_cases: Annotated[int, Field(ge=0)] = Field(description="users per kind of case that are shown with their histories")

@@ -1,0 +1,106 @@
+"""``params.yaml`` read and checked at once, with every error named by its key."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from llara_core import paths
+from llara_core.config.datasets import DATASET_FORMATS
+from llara_core.config.params import Params
+from llara_core.errors import ConfigError
+
+
+def load_params(path: Path = paths.PARAMS) -> Params:
+    """Read and check ``params.yaml`` (YAML 1.2 rules, so that ``1e-4`` is a number).
+
+    Raises:
+        ConfigError: the file is missing, no YAML, or breaks a constraint; all violations are listed at once.
+    """
+    try:
+        raw = YAML(typ="safe", pure=True).load(path)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: not found; run from the repository root") from error
+    except (YAMLError, ValueError, KeyError, RecursionError) as error:  # ruamel lets some of its own through
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: expected sections such as `run:` at the top level, found {type(raw).__name__}")
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(_explain(path, error)) from error
+
+
+def _explain(path: Path, error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        location = _location(problem["loc"])
+        key = ".".join(str(part) for part in location if part != "[key]") or "(whole file)"
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = f"unknown key{_suggestion(problem['loc'])}"
+        elif problem["type"] == "missing":
+            message = "missing"
+        elif problem["type"] == "union_tag_not_found":
+            key, message = f"{key}.format", "missing"
+        elif problem["type"] == "union_tag_invalid":
+            key, message = f"{key}.format", f"Input should be {problem['ctx']['expected_tags']}, got {problem['ctx']['tag']!r}"
+        elif problem["input"] == "" and problem["type"] != "value_error":
+            message = f"is empty{_remedy(problem['loc'])}"
+        elif problem["type"] == "string_type" and problem["input"] is None:
+            message = (
+                "is null, which YAML also makes of the words null and NULL; give it a value, in quotes if it is one of these"
+            )
+        elif problem["type"] not in {"value_error"}:
+            message += f", got {problem['input']!r}"
+        lines.append(f"  {key}: {message}")
+    # A mistake in a global section also shows in every system that inherits it; saying it once is enough.
+    unique = [line for line in dict.fromkeys(lines) if not _inherited(line, lines)]
+    return f"{path}: {len(unique)} problem(s)\n" + "\n".join(unique)
+
+
+def _location(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """The keys as they stand in the file: without the format, which pydantic adds behind the name of a data set."""
+    return location[:2] + location[3:] if location[:1] == ("datasets",) else location
+
+
+def _inherited(line: str, lines: list[str]) -> bool:
+    parts = line.strip().split(".", 2)
+    return parts[0] == "systems" and len(parts) == 3 and f"  {parts[2]}" in lines
+
+
+def _suggestion(location: tuple[int | str, ...]) -> str:
+    known = list(_fields(location))
+    near = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(known)}" if known else ""
+
+
+def _remedy(location: tuple[int | str, ...]) -> str:
+    """What to write in place of nothing."""
+    field = _fields(location).get(str(location[-1]))
+    if field is None:
+        return "; give it a value"
+    if get_origin(field.annotation) is list:
+        return "; write [] for none"
+    return "; write null for none" if type(None) in get_args(field.annotation) else "; give it a value"
+
+
+def _fields(location: tuple[int | str, ...]) -> dict[str, FieldInfo]:
+    """The keys that stand beside the last one of ``location``."""
+    section: Any = Params
+    for part in location[:-1]:
+        field = getattr(section, "model_fields", {}).get(part)
+        if field is not None:
+            section = field.annotation
+        elif part in DATASET_FORMATS:
+            section = DATASET_FORMATS[part]
+        elif get_args(section):  # a name inside `systems`
+            section = get_args(section)[-1]
+    fields: dict[str, FieldInfo] = getattr(section, "model_fields", {})
+    return fields

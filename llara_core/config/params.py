@@ -1,0 +1,128 @@
+"""The whole of ``params.yaml``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self, TypeVar, get_args
+
+from pydantic import Field, model_validator
+
+from llara_core import paths
+from llara_core.config.candidates import CandidatesConfig
+from llara_core.config.datasets import DatasetConfig, DownloadConfig
+from llara_core.config.evaluation import EvaluationConfig, ReportConfig
+from llara_core.config.recommenders import Baseline, Recommender, RecommendersConfig
+from llara_core.config.run import RunConfig
+from llara_core.config.sections import Name, Section
+from llara_core.config.systems import (
+    AblationConfig,
+    ChatModelConfig,
+    CurriculumConfig,
+    InferenceConfig,
+    LlmConfig,
+    LoraSection,
+    PromptConfig,
+    SystemConfig,
+    TuneConfig,
+)
+from llara_core.errors import ConfigError
+from llara_core.overlays import resolve_systems
+
+Entry = TypeVar("Entry")
+
+
+class Params(Section):
+    run: RunConfig
+    download: DownloadConfig
+    datasets: dict[Name, Annotated[DatasetConfig, Field(discriminator="format")]]
+    candidates: CandidatesConfig
+    recommenders: RecommendersConfig
+    llm: LlmConfig
+    prompt: PromptConfig
+    lora: LoraSection
+    curriculum: CurriculumConfig
+    tune: TuneConfig
+    ablation: AblationConfig
+    inference: InferenceConfig
+    evaluation: EvaluationConfig
+    systems: dict[Name, SystemConfig]
+    chat_models: dict[Name, ChatModelConfig]
+    report: ReportConfig
+
+    @model_validator(mode="before")
+    @classmethod
+    def _merge_systems(cls, raw: Any) -> Any:
+        """A system is the global sections, or the system that it `extends`, with its own values laid over them."""
+        if not isinstance(raw, dict) or not isinstance(raw.get("systems"), dict):
+            return raw
+        defaults = {key: raw[key] for key in SystemConfig.model_fields if key in raw}
+        return {**raw, "systems": resolve_systems(raw["systems"], defaults)}
+
+    @model_validator(mode="after")
+    def _axes_have_sections(self) -> Self:
+        of_systems = ("systems", "text_systems", "untuned_systems")
+        sections = {"datasets": "datasets", "chat_models": "chat_models"} | dict.fromkeys(of_systems, "systems")
+        for axis, section in sections.items():
+            defined = getattr(self, section)
+            if unknown := [name for name in getattr(self.run, axis) if name not in defined]:
+                raise ValueError(f"run.{axis} names {unknown}, but `{section}` defines only {sorted(defined)}")
+        if reserved := {"curves", "plots"} & set(self.datasets):
+            raise ValueError(f"`datasets` may not be called {sorted(reserved)}: metrics/ has folders of that name")
+        taken = {*get_args(Recommender), *get_args(Baseline)}
+        cells = [name for axis in (*of_systems, "chat_models") for name in getattr(self.run, axis)]
+        if clash := {name for name in cells if name in taken or cells.count(name) > 1}:
+            raise ValueError(f"{sorted(clash)} would name two different systems of one run; give each its own name")
+        return self
+
+    @model_validator(mode="after")
+    def _systems_fit_their_axes(self) -> Self:
+        for name in (*self.run.text_systems, *self.run.untuned_systems):
+            if self.systems[name].shows_behavior:
+                representation = self.systems[name].prompt.representation
+                raise ValueError(
+                    f"systems.{name} has representation {representation}, which needs a recommender: list it in run.systems"
+                )
+        for name in self.run.untuned_systems:
+            system = self.systems[name]
+            if system.ablation.llm_weights == "random":
+                raise ValueError(
+                    f"systems.{name}.ablation.llm_weights is random, but a system that is not tuned has nothing else"
+                )
+            if system.prompt.representation == "text" or system.tune.objective == "next_item":
+                raise ValueError(
+                    f"systems.{name} is in run.untuned_systems, but needs something trained (the placeholder of representation "
+                    "text, or the head of objective next_item); use representation title and objective generative"
+                )
+        names = (*self.run.systems, *self.run.text_systems)
+        random = [name for name in names if self.systems[name].ablation.llm_weights == "random"]
+        if random and self.llm.quantization != "none":
+            raise ValueError(f"llm.quantization: the random weights of {random} cannot be quantised; take these from the axes")
+        return self
+
+    @model_validator(mode="after")
+    def _report_names_systems(self) -> Self:
+        named = {f"report.ablations.{key}": [table.reference, *table.systems] for key, table in self.report.ablations.items()}
+        named |= {f"report.case_studies.{row}": [case.hybrid, case.text] for row, case in enumerate(self.report.case_studies)}
+        for place, names in named.items():
+            if unknown := [name for name in names if name not in self.systems]:
+                raise ValueError(f"{place} names {unknown}, but `systems` defines only {sorted(self.systems)}")
+            if len(set(names)) < len(names):
+                raise ValueError(f"{place} names a system twice: {names}")
+        for row, case in enumerate(self.report.case_studies):
+            if self.systems[case.text].shows_behavior:
+                raise ValueError(f"report.case_studies.{row}.text: {case.text} shows behaviour tokens; name a text-only system")
+        return self
+
+    def dataset(self, name: str) -> DatasetConfig:
+        return _entry("dataset", self.datasets, name)
+
+    def system(self, name: str) -> SystemConfig:
+        return _entry("system", self.systems, name)
+
+    def chat_model(self, name: str) -> ChatModelConfig:
+        return _entry("chat model", self.chat_models, name)
+
+
+def _entry(kind: str, section: dict[str, Entry], name: str) -> Entry:
+    if name not in section:
+        raise ConfigError(f"unknown {kind} {name!r}; {paths.PARAMS} defines {sorted(section)}")
+    return section[name]

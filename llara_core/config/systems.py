@@ -1,0 +1,205 @@
+"""LLM systems: the language model, what it is shown, how it is tuned and asked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from llara_core.config.sections import Dropout, PositiveFloat, PositiveInt, Section, Share
+
+Objective = Literal["generative", "next_item"]
+Representation = Literal["hybrid", "text", "title", "behavior", "compact", "index"]
+Slot = Literal["after", "before"]
+# Those whose prompts with candidates have a slot per item.
+WITH_SLOTS: tuple[Representation, ...] = ("hybrid", "text", "behavior")
+# Those that show behaviour tokens, and so need a recommender.
+WITH_BEHAVIOR: tuple[Representation, ...] = ("hybrid", "behavior", "compact")
+ScoreSource = Literal["out_of_fold", "in_sample", "shuffled"]
+Schedule = Literal["linear", "direct", "two_stage", "sqrt", "quadratic", "cosine", "sigmoid"]
+
+
+class LlmConfig(Section):
+    model: str = Field(
+        min_length=1,
+        description="embedded:smollm2-135m-instruct, a folder with a transformers model, or a model hub id such as "
+        "meta-llama/Llama-2-7b-hf",
+    )
+    revision: str | None = Field(min_length=1, description="commit, tag or branch of a hub id; null for the others")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        description="of the frozen weights; auto: bfloat16 where the device computes in it, else float16 (GPU) or float32 (CPU)"
+    )
+    quantization: Literal["none", "8bit", "4bit"] = Field(
+        description="bitsandbytes (extra `quantization`); made for CUDA, slow on a CPU"
+    )
+    threads: Annotated[int, Field(ge=1, le=1024)] = Field(
+        description="CPU threads that compute, whatever the machine has: another number gives other last bits"
+    )
+
+
+class PromptConfig(Section):
+    representation: Representation = Field(
+        description="hybrid: title + behaviour token; text: title + trained placeholder; title: title only; "
+        "behavior: behaviour token only; compact: one token from the recommender's vector and the encoded title, for objective "
+        "next_item; index: the item's number"
+    )
+    slot: Slot = Field(
+        description="where an item's behaviour token or placeholder stands. after its title: the paper's; before: where each "
+        "token of the title can see it"
+    )
+    recommender_scores: bool = Field(
+        description="a candidate's behaviour token also carries the recommender's opinion of it for this user: its score, "
+        "standardised over the candidate set, and its share"
+    )
+    text_dim: Annotated[int, Field(ge=0)] = Field(
+        description="principal components of the encoded titles in compact items; 0: the recommender's vector alone"
+    )
+    templates: Literal["sampled", "first"] = Field(
+        description="sampled: one of several wordings per prompt, drawn from a named stream; first: always the same"
+    )
+    chat_template: bool = Field(description="wrap prompts in the tokenizer's chat template, which it then has to have")
+
+
+class LoraSection(Section):
+    rank: PositiveInt
+    alpha: PositiveFloat
+    dropout: Dropout
+
+
+class CurriculumConfig(Section):
+    schedule: Schedule = Field(description="p(hybrid) over the run; linear is the paper's equation 9")
+    two_stage_text_share: Share = Field(
+        description="share of the run that two_stage spends on text-only (paper: 2 of 5 epochs)"
+    )
+
+
+class TuneConfig(Section):
+    """Tuning of one LLM system."""
+
+    objective: Objective = Field(
+        description="generative: the paper's, next-token loss on the answer title; next_item: ours, a softmax over the "
+        "catalogue at every behaviour token of the history"
+    )
+    epochs: PositiveInt
+    max_examples: PositiveInt | None = Field(description="budget in plan rows over all epochs; null for everything")
+    min_history_len: PositiveInt = Field(
+        description="items in the history of a training example, at least (the authors' loader: 3). It limits generative rows, "
+        "not next_item chunks and nothing that is held out"
+    )
+    batch_size: PositiveInt = Field(description="plan rows per optimiser step")
+    micro_batch_size: PositiveInt = Field(description="plan rows per forward pass; divides batch_size")
+    learning_rate: PositiveFloat = Field(description="peak, from which a cosine falls")
+    warmup_share: Share = Field(description="share of the steps that rise linearly from 1/100 of the peak to the peak")
+    final_lr_share: Share = Field(description="where the cosine ends, as a share of the peak; the authors' scripts end at 0.01")
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_grad_norm: PositiveFloat
+    chunk_len: Annotated[int, Field(ge=2)] = Field(description="items per next_item row; all but the last are inputs")
+    warm_start_rows: Annotated[int, Field(ge=0)] = Field(description="rows of the other objective trained before this one")
+    mixture: Annotated[float, Field(ge=0, lt=1)] = Field(description="share of later batches that train the other objective")
+    ranking_weight: Annotated[float, Field(ge=0)] = Field(
+        description="of a listwise loss beside the generative one: a softmax over the candidates, read out at their slots"
+    )
+    feature_dropout: Dropout = Field(description="of compact items' features and of the states that their head reads")
+    gradient_checkpointing: bool = Field(description="trade a third more time for memory; for 7B models on one card")
+    checkpoint_every: PositiveInt = Field(description="optimiser steps between checkpoints in the scratch folder")
+
+    @model_validator(mode="after")
+    def _batches_fit(self) -> Self:
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(f"batch_size {self.batch_size} is no multiple of micro_batch_size {self.micro_batch_size}")
+        return self
+
+
+class AblationConfig(Section):
+    """What is taken away from a system, to see what it brings."""
+
+    llm_weights: Literal["pretrained", "random"] = Field(
+        description="random: a language model of the same shape with freshly initialised, frozen weights"
+    )
+    item_vectors: Literal["recommender", "random"] = Field(
+        description="random: normally distributed ones in the shape of the recommender's"
+    )
+    recommender_scores: ScoreSource = Field(
+        description="in training. out_of_fold: of recommenders that did not see the user; in_sample: of the one under the "
+        "system, which did; shuffled: out_of_fold, dealt out to the candidates at random, in held-out prompts too"
+    )
+
+
+class InferenceConfig(Section):
+    batch_size: PositiveInt = Field(
+        description="prompts per forward pass; changes speed and memory, in float32 not the results, in bfloat16 their rounding"
+    )
+    max_draws: PositiveInt = Field(description="candidate sets per held-out example that prompts with candidates answer")
+    max_new_tokens: PositiveInt = Field(description="limit of a generated answer")
+    shuffled_histories: Literal["none", "catalogue", "all"] = Field(
+        description="who also answers the test sets with every history in a random order, which shows what the order is worth. "
+        "catalogue: systems that score the whole catalogue, where it costs little; all: those that read prompts too"
+    )
+
+
+class ChatModelConfig(Section):
+    """A chat model behind an OpenAI-compatible endpoint, asked with text prompts."""
+
+    model: str = Field(min_length=1, description="the endpoint's name for the model")
+    base_url: str = Field(pattern=r"^https?://[^\s@]+$", description="of the endpoint, usually ending in /v1; without a key")
+    api_key_variable: str = Field(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="environment variable that holds the key; never written anywhere"
+    )
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
+        description="0: as deterministic as the endpoint can be; null: not sent, for models that refuse it"
+    )
+    max_answer_tokens: PositiveInt | None = Field(
+        description="limit of an answer, thoughts included; null: not sent, so the endpoint's own"
+    )
+    max_draws: PositiveInt = Field(description="candidate sets per held-out example that are asked")
+    max_requests: PositiveInt = Field(description="requests per run at most, retries included; answers in the cache cost none")
+    concurrency: Annotated[int, Field(ge=1, le=256)] = Field(description="requests under way at once")
+    timeout_s: PositiveFloat = Field(description="seconds until a request counts as failed")
+    retries: Annotated[int, Field(ge=0, le=20)] = Field(description="further attempts after 429, 5xx and time-outs")
+
+
+class SystemConfig(Section):
+    """The sections that define one LLM system, after its overrides."""
+
+    prompt: PromptConfig
+    lora: LoraSection
+    curriculum: CurriculumConfig
+    tune: TuneConfig
+    ablation: AblationConfig
+
+    @property
+    def shows_behavior(self) -> bool:
+        """Whether its prompts hold behaviour tokens."""
+        return self.prompt.representation in WITH_BEHAVIOR
+
+    @model_validator(mode="after")
+    def _levers_fit(self) -> Self:
+        prompt, tune = self.prompt, self.tune
+        mixed = bool(tune.warm_start_rows or tune.mixture)
+        ranks = tune.objective == "generative" or mixed
+        only_ranks = tune.objective == "generative" and not mixed
+        if prompt.representation == "compact" and ranks:
+            raise ValueError(
+                "prompt.representation compact shows no title to answer with: set tune.objective to next_item, "
+                "tune.warm_start_rows and tune.mixture to 0"
+            )
+        if prompt.recommender_scores and not (self.shows_behavior and ranks):
+            raise ValueError(
+                "prompt.recommender_scores needs candidates with behaviour tokens: representation hybrid or behavior, and "
+                "objective generative"
+            )
+        if prompt.slot == "before" and prompt.representation in ("hybrid", "text") and not only_ranks:
+            raise ValueError(
+                "prompt.slot before hides an item's title from the slot that objective next_item reads: set it to after, or to "
+                "objective generative with tune.warm_start_rows and tune.mixture at 0"
+            )
+        if prompt.slot == "before" and prompt.representation == "text" and tune.ranking_weight:
+            raise ValueError("tune.ranking_weight: placeholders before titles know nothing of them; set prompt.slot to after")
+        if self.ablation.recommender_scores != "out_of_fold" and not prompt.recommender_scores:
+            raise ValueError("ablation.recommender_scores changes nothing where prompt.recommender_scores is false")
+        if tune.ranking_weight and (prompt.representation not in WITH_SLOTS or not ranks):
+            raise ValueError(
+                "tune.ranking_weight needs a slot at every candidate: representation hybrid, text or behavior, and objective "
+                "generative"
+            )
+        return self

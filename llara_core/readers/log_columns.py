@@ -1,0 +1,260 @@
+"""Ids, times, ratings and titles from the columns of an own log, or an error that names the line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from llara_core.errors import DataError
+from llara_core.readers.log_files import Table, short
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
+"""Time formats that count from 1970, and how many of them make a second."""
+ARROW_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+ISO = "iso8601"
+YEAR_DIRECTIVES = ("%Y", "%y", "%G", "%c", "%x", "%s")
+
+WHOLE = r"^-?([0-9]{1,18}|[1-8][0-9]{18})$"  # fits int64
+NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+EXACT = 2**53  # whole numbers below it are exact as float64
+
+
+def _second(time: str) -> int:
+    return int(np.datetime64(time, "s").astype(np.int64))
+
+
+FIRST_SECOND, LAST_SECOND = _second("0001-01-01"), _second("9999-12-31T23:59:59")
+USUAL_SECONDS = _second("1980-01-01"), _second("2100-01-01")
+"""Logs are of these years; times outside, which another unit would move into them, are in doubt."""
+
+
+def columns(table: Table, names: list[str], missing: list[str]) -> Iterator[list[Column]]:
+    """The named columns of a table, batch by batch; ``missing``: marks that stand for no value, beside the empty one."""
+    marks = pa.array(["", *missing], pa.string())
+    for values, rows in table.read(names):
+        yield [Column(table, name, column, rows, marks) for name, column in zip(names, values, strict=True)]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A batch of one column.
+
+    Each method returns an array and which of its rows are missing (None: none is); what stands in these means nothing.
+
+    Attributes:
+        rows: their numbers in ``table``.
+        marks: texts that stand for no value.
+    """
+
+    table: Table
+    name: str
+    values: pa.Array
+    rows: Sequence[int]
+    marks: pa.StringArray
+
+    def ids(self) -> tuple[pa.DictionaryArray, BoolArray | None]:
+        """Trimmed ids; distinct ones may repeat in the dictionary."""
+        encoded = self.values if pa.types.is_dictionary(self.values.type) else self._text().dictionary_encode()
+        trimmed = pc.utf8_trim_whitespace(encoded.dictionary)
+        is_mark = pc.is_in(trimmed, self.marks)
+        result = pa.DictionaryArray.from_arrays(encoded.indices, trimmed)
+        if not (encoded.null_count or pc.any(is_mark).as_py()):
+            return result, None
+        return result, is_mark.take(encoded.indices).fill_null(True).to_numpy(zero_copy_only=False)
+
+    def titles(self) -> pa.StringArray:
+        """Trimmed titles; empty where there is none."""
+        text = pc.utf8_trim_whitespace(self._text().fill_null(""))
+        return pc.if_else(pc.is_in(text, self.marks), "", text)
+
+    def times(self, time_format: str) -> tuple[IntArray, int, BoolArray | None]:
+        """Ticks since 1970 UTC, how many of them make a second, and the missing rows."""
+        kind = self.values.type
+        if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+            if time_format != ISO:
+                raise self._wrong_type(f"numbers or text, or time_format must be {ISO}")
+            stamps = self.values if pa.types.is_timestamp(kind) else self.values.cast(pa.timestamp("ms"))
+            ticks, per_second = stamps.cast(pa.int64()).fill_null(0).to_numpy(), ARROW_UNITS[stamps.type.unit]
+            missing, fits = self._nulls(), np.ones(len(ticks), dtype=np.bool_)
+        elif time_format in UNITS:
+            per_second = UNITS[time_format]
+            ticks, fits, missing = self._whole_numbers()
+        else:
+            text = pc.utf8_trim_whitespace(self._text())
+            missing = _if_any(pc.or_(pc.is_in(text, self.marks), text.is_null()).to_numpy(zero_copy_only=False))
+            series = text.to_pandas()
+            pattern = "ISO8601" if time_format == ISO else time_format
+            parsed = pd.to_datetime(series, format=pattern, errors="coerce", utc=True)
+            fits = (parsed.notna() & ~series.isin(["now", "today"])).to_numpy()  # pandas has times for these words
+            stamps = parsed.dt.tz_localize(None).to_numpy()
+            per_second = ARROW_UNITS[np.datetime_data(stamps.dtype)[0]]
+            ticks = np.where(fits, stamps.astype(np.int64), 0)
+        seconds = ticks // per_second
+        fits = fits & (seconds >= FIRST_SECOND) & (seconds <= LAST_SECOND)
+        whole = "whole numbers, " if time_format in UNITS else ""
+        self._refuse(fits, missing, f"does not fit time_format {time_format!r} ({whole}years 1 to 9999)", time_format)
+        return ticks, per_second, missing
+
+    def ratings(self) -> tuple[FloatArray, BoolArray | None]:
+        numbers, missing = self._numbers()
+        self._refuse(np.isfinite(numbers), missing, "is not a finite number")
+        return numbers, missing
+
+    def has_id(self, raw_id: str) -> BoolArray:
+        """Which rows hold this id."""
+        ids, missing = self.ids()
+        found: BoolArray = pc.equal(ids.dictionary, raw_id).take(ids.indices).fill_null(False).to_numpy(zero_copy_only=False)
+        return found if missing is None else found & ~missing
+
+    def _text(self) -> pa.StringArray:
+        """Text and whole numbers as text; nulls, and the NaN that stand for them in pandas, are null."""
+        kind, values = self.values.type, self.values
+        if pa.types.is_floating(kind):
+            numbers = values.cast(pa.float64())
+            plain = numbers.fill_null(np.nan).to_numpy()
+            missing = np.isnan(plain)
+            self._refuse((np.floor(plain) == plain) & np.isfinite(plain), missing, "is no whole number")
+            exact = "may have lost digits as a decimal number; store ids as text or as whole numbers"
+            self._refuse(np.abs(plain) < EXACT, missing, exact)
+            return pa.array(np.where(missing, 0, plain).astype(np.int64), mask=missing).cast(pa.string())
+        if pa.types.is_decimal(kind):
+            wide = pa.types.is_decimal256(kind)
+            try:
+                values = values.cast(pa.decimal256(76, 0) if wide else pa.decimal128(38, 0))
+            except pa.ArrowInvalid:
+                whole = np.array([value is None or value == value.to_integral_value() for value in values.to_pylist()])
+                self._refuse(whole, None, "is no whole number")
+                raise
+        elif not (pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
+            raise self._wrong_type("text or whole numbers")
+        return values.cast(pa.string())
+
+    def _whole_numbers(self) -> tuple[IntArray, BoolArray, BoolArray | None]:
+        """Exact whole numbers, which rows are such, and the missing ones."""
+        numbers, missing = self._numbers()
+        fits = np.isfinite(numbers) & (np.floor(numbers) == numbers)
+        whole = np.where(fits & (np.abs(numbers) < EXACT), numbers, 0).astype(np.int64)
+        large = np.flatnonzero(fits & (np.abs(numbers) >= EXACT))
+        if len(large):
+            values = self.values.take(pa.array(large))
+            if pa.types.is_string(values.type):
+                values = pc.utf8_trim_whitespace(values)
+                values = pc.if_else(pc.match_substring_regex(values, WHOLE), values, None)
+            elif not pa.types.is_integer(values.type):
+                values = pa.nulls(len(large))
+            exact = values.cast(pa.int64(), safe=False)
+            fits[large] = exact.is_valid().to_numpy(zero_copy_only=False)
+            whole[large] = exact.fill_null(0).to_numpy()
+        return whole, fits, missing
+
+    def _numbers(self) -> tuple[FloatArray, BoolArray | None]:
+        """NaN for text that is no number."""
+        kind, values = self.values.type, self.values
+        if pa.types.is_string(kind):
+            values = pc.utf8_trim_whitespace(values)
+            try:
+                numbers = values.cast(pa.float64())
+            except pa.ArrowInvalid:
+                numbers = pc.if_else(pc.match_substring_regex(values, NUMBER), values, "nan").cast(pa.float64())
+        elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
+            numbers = values.cast(pa.float64(), safe=False)
+        else:
+            raise self._wrong_type("numbers")
+        plain: FloatArray = numbers.fill_null(np.nan).to_numpy() if numbers.null_count else numbers.to_numpy()
+        if pa.types.is_string(kind):
+            missing = np.zeros(len(plain), dtype=np.bool_)
+            others = np.flatnonzero(~np.isfinite(plain))
+            suspects = values.take(pa.array(others))
+            missing[others] = pc.or_(pc.is_in(suspects, self.marks), suspects.is_null()).to_numpy(zero_copy_only=False)
+        else:
+            missing = np.isnan(plain)
+        if marks := self._numeric_marks():
+            missing |= np.isin(plain, marks)
+        return plain, _if_any(missing)
+
+    def _numeric_marks(self) -> list[float]:
+        return [float(mark) for mark in self.marks.to_pylist() if re.match(NUMBER, mark)]
+
+    def _nulls(self) -> BoolArray | None:
+        return self.values.is_null().to_numpy(zero_copy_only=False) if self.values.null_count else None
+
+    def _refuse(self, fits: BoolArray, missing: BoolArray | None, complaint: str, time_format: str | None = None) -> None:
+        fits = fits if missing is None else fits | missing
+        if not fits.all():
+            self._fail(int(np.argmin(fits)), complaint, time_format)
+
+    def _fail(self, row: int, complaint: str, time_format: str | None) -> NoReturn:
+        try:
+            value = self.values[row].as_py()
+        except (OverflowError, ValueError):  # a time that Python's own types cannot hold
+            value = self.values.view(pa.int32() if self.values.type.bit_width == 32 else pa.int64())[row].as_py()
+        hint = _unit_hint(str(value), time_format) if time_format is not None else ""
+        raise DataError(f"{self.table.place(self.rows[row])}: column {self.name!r}: {short(value)} {complaint}{hint}")
+
+    def _wrong_type(self, needed: str) -> DataError:
+        return DataError(f"{self.table.path}: column {self.name!r} is of type {self.values.type}; it must hold {needed}")
+
+
+def check_time_format(time_format: str) -> None:
+    """Refuse what is no format of times.
+
+    Raises:
+        DataError: it is none, or one without a year.
+    """
+    if time_format in {*UNITS, ISO}:
+        return
+    if "%" not in time_format:
+        known = ", ".join([*UNITS, ISO])
+        raise DataError(f"time_format {time_format!r} is none of {known}, and no pattern such as %d/%m/%Y %H:%M")
+    try:
+        pd.to_datetime(["?"], format=time_format, errors="coerce")
+    except (ValueError, re.error) as error:
+        raise DataError(f"time_format {time_format!r} is no pattern for times: {error}") from error
+    if not any(directive in time_format for directive in YEAR_DIRECTIVES):
+        raise DataError(f"time_format {time_format!r} has no year ({', '.join(YEAR_DIRECTIVES)}), so times have no order")
+
+
+def other_unit(ticks: IntArray, per_second: int, time_format: str) -> tuple[int, str] | None:
+    """A row whose time was read in too small a unit, and the unit in which it is of a usual year; None: no time is in doubt.
+
+    A time of 1970 is in doubt if a thousand, a million or a thousand million times as much is of a usual year, and if every
+    other time of the log is in doubt, too, or of a usual year as it stands, or exactly 0.
+    """
+    earliest, latest = (second * per_second for second in USUAL_SECONDS)
+    if not len(ticks) or ticks.min() >= earliest:
+        return None
+    finest = UNITS.get(time_format, ARROW_UNITS["ns"])
+    for factor in (factor for factor in (10**3, 10**6, 10**9) if factor <= finest):
+        inside = (ticks >= earliest / factor) & (ticks <= latest / factor)
+        if inside.any() and (inside | (ticks == 0) | (ticks >= earliest)).all():
+            unit = next(name for name, count in UNITS.items() if count * factor == finest)
+            return int(inside.argmax()), unit
+    return None
+
+
+def _unit_hint(value: str, time_format: str) -> str:
+    """What to do about a number that is of a usual year in another unit."""
+    if re.match(NUMBER, value) is None:
+        return ""
+    for name, per_second in UNITS.items():
+        if USUAL_SECONDS[0] <= float(value) / per_second <= USUAL_SECONDS[1] and name != time_format:
+            return f"; are these {name}? set time_format: {name}"
+    if time_format in UNITS and not float(value).is_integer() and UNITS[time_format] < ARROW_UNITS["ns"]:
+        return "; write fractions of it as a whole number of a smaller unit, such as milliseconds"
+    return ""
+
+
+def _if_any(rows: BoolArray) -> BoolArray | None:
+    return rows if rows.any() else None

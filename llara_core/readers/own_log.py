@@ -1,0 +1,267 @@
+"""Reader of users' own logs: what goes in comes out, or is counted, or is an error that names its line.
+
+Ids are dictionary-encoded batch by batch, so that only the distinct ones are trimmed, compared and sorted.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from llara_core import columns as c
+from llara_core.config import OwnLogConfig
+from llara_core.errors import DataError
+from llara_core.readers.log_columns import (
+    BoolArray,
+    Column,
+    IntArray,
+    check_time_format,
+    columns,
+    other_unit,
+)
+from llara_core.readers.log_files import Table, short
+from llara_core.readers.raw import Counts, RawLog, count
+from llara_core.readers.titles import plain_title
+
+WHOLE_NUMBER = r"^(0|[1-9][0-9]{0,17})$"  # fits int64, and no two texts are the same number
+# How spreadsheets, Java, Python and R write a number that is too large for them: 1.23E+15, 1.5E7, 1e+05.
+ROUNDED_NUMBER = r"^[+-]?[0-9](\.[0-9]+[eE][+-]?[0-9]+|[eE]\+[0-9]+)$"
+EXACT_DIGITS = 15  # of a number in a spreadsheet; the digits behind them become zeros
+CUT_NUMBER = rf"^[1-9][0-9]{{{EXACT_DIGITS - 1}}}0+$"
+MIN_CUT_DIGITS = 6  # so many zeros by chance: one in a million
+
+Parts = list[pa.DictionaryArray]
+
+
+def read(folder: Path, config: OwnLogConfig) -> RawLog:
+    """The log in ``folder``, whose files and columns ``config`` names.
+
+    Ids are text without surrounding white space: a CSV file's ``007`` is not ``7``; whole numbers of a Parquet file become
+    their digits. Ids ascend as numbers if all users' (or all items') are whole numbers of at most 18 digits without leading
+    zeros, else by code point. Times are as fine as the files have them. What is dropped is counted by reason: rows without a
+    value in a column that ``config`` names, rows that repeat a CSV file's header, interactions that agree with an earlier one
+    in user, item, time and rating, those of items that the item file lacks, and further rows of an item.
+
+    Raises:
+        DataError: a file is missing, damaged or empty, lacks a column, has another separator, encoding or way of quoting than
+            ``config`` says, or holds a value that cannot be read (named with its line); ids were rounded, or times are in
+            another unit; one item has two titles; no item is known.
+    """
+    check_time_format(config.time_format)
+    catalogue, dropped = _read_items(Table(folder, config.items, config), config)
+    table = Table(folder, config.interactions, config)
+    log, item_ids, n_users, ticks_per_second, dropped_interactions = _read_interactions(table, config)
+    steps = {"raw": count(log)}
+
+    repeated = _repeats(log)
+    if repeated.any():
+        log = log[~repeated].reset_index(drop=True)
+    steps["distinct"] = count(log)
+
+    item_of = pc.index_in(item_ids, pa.array(catalogue[c.RAW_ITEM], pa.string())).fill_null(-1).to_numpy()
+    log[c.ITEM] = item_of[log[c.ITEM].to_numpy()]
+    unknown = log[c.ITEM].to_numpy() < 0
+    if unknown.all():
+        raise DataError(
+            f"{table.path}: no interaction is of an item in {folder / config.items}: ids here are such as "
+            f"{item_ids[0].as_py()!r}, there {catalogue[c.RAW_ITEM].iloc[0]!r}; check `columns.item` and `columns.item_id`"
+        )
+    if unknown.any():
+        log = log[~unknown].reset_index(drop=True)
+    steps["known"] = count(log)
+    dropped |= dropped_interactions
+    dropped |= {"interactions_duplicated": int(repeated.sum()), "interactions_of_unknown_items": int(unknown.sum())}
+    return RawLog(log, catalogue, n_users, steps, dropped, ticks_per_second)
+
+
+def _read_interactions(table: Table, config: OwnLogConfig) -> tuple[pd.DataFrame, pa.StringArray, int, int, Counts]:
+    """The log with users and items numbered in ascending order of their ids; the ids of the items; the number of users; the
+    ticks per second of the times; and what was dropped, by reason."""
+    names = config.columns
+    wanted = {"user": names.user, "item": names.item, "time": names.time}
+    if names.rating is not None:
+        wanted["rating"] = names.rating
+    dropped = {f"interactions_without_{kind}": 0 for kind in wanted}
+    users, items, times, ratings = Parts(), Parts(), list[tuple[IntArray, int]](), list[npt.NDArray[np.float64]]()
+    for user, item, time, *rating in columns(table, [*wanted.values()], config.missing):
+        user_ids, no_user = user.ids()
+        item_ids, no_item = item.ids()
+        ticks, per_second, no_time = time.times(config.time_format)
+        missing, values = [no_user, no_item, no_time], [user_ids, item_ids, ticks]
+        for column in rating:
+            stars, no_rating = column.ratings()
+            missing, values = [*missing, no_rating], [*values, stars]
+        if (kept := _count_missing(missing, dropped)) is not None:
+            values = [value[kept] if isinstance(value, np.ndarray) else _kept_ids(value, kept) for value in values]
+        users.append(values[0])
+        items.append(values[1])
+        times.append((values[2], per_second))
+        ratings += values[3:]
+    if not any(map(len, users)):
+        raise DataError(f"{table.path}: no row has a value in each of the columns {', '.join(map(repr, wanted.values()))}")
+    user_numbers, user_ids = _number(users)
+    item_numbers, item_ids = _number(items)
+    _refuse_rounded(user_ids, table, names.user)
+    _refuse_rounded(item_ids, table, names.item)
+    ticks, ticks_per_second = _join(times, table)
+    _refuse_other_unit(ticks, ticks_per_second, table, config)
+    log = {c.USER: user_numbers, c.ITEM: item_numbers, c.TIMESTAMP: ticks}
+    if ratings:
+        log[c.RATING] = np.concatenate(ratings)
+    dropped["interactions_repeating_the_header"] = table.n_repeated_headers
+    return pd.DataFrame(log, copy=False), item_ids, len(user_ids), ticks_per_second, dropped
+
+
+def _read_items(table: Table, config: OwnLogConfig) -> tuple[pd.DataFrame, Counts]:
+    """The columns ``raw_id`` and ``raw_title``, ascending by id, and what was dropped, by reason.
+
+    Of several rows of one item the first with a title counts, if all titles are the same once they are cleaned.
+    """
+    dropped = {"items_without_id": 0}
+    ids, titles, rows = Parts(), list[pa.StringArray](), list[npt.NDArray[np.int64]]()
+    for item, title in columns(table, [config.columns.item_id, config.columns.title], config.missing):
+        item_ids, no_id = item.ids()
+        item_titles, item_rows = title.titles(), np.asarray(item.rows)
+        if (kept := _count_missing([no_id], dropped)) is not None:
+            item_ids, item_titles = _kept_ids(item_ids, kept), item_titles.filter(pa.array(kept))
+            item_rows = item_rows[kept]
+        ids.append(item_ids)
+        titles.append(item_titles)
+        rows.append(item_rows)
+    if not any(map(len, ids)):
+        raise DataError(f"{table.path}: no row has a value in the column {config.columns.item_id!r}")
+    numbers, names = _number(ids)
+    _refuse_rounded(names, table, config.columns.item_id)
+    table_rows = np.concatenate(rows)
+    listed = pd.DataFrame({c.ITEM: numbers, c.RAW_TITLE: pa.chunked_array(titles).to_pandas()})
+    again = listed[listed[c.ITEM].duplicated(keep=False)]
+    cleaned = again[c.RAW_TITLE].map(lambda title: unicodedata.normalize("NFC", plain_title(title)))
+    titled = again.assign(cleaned=cleaned)[cleaned != ""]
+    differing = titled.drop_duplicates([c.ITEM, "cleaned"])
+    clashing = differing[differing[c.ITEM].duplicated(keep=False)]
+    if len(clashing):
+        number = int(clashing[c.ITEM].iloc[0])
+        twins = clashing[clashing[c.ITEM] == number]
+        first, second = (table.place(table_rows[row]) for row in twins.index[:2])
+        title, other = twins[c.RAW_TITLE].iloc[:2]
+        raise DataError(
+            f"{second}: item {names[number].as_py()!r} is {short(other)} here and {short(title)} in {first}; "
+            "an item has one title"
+        )
+    # A row without a title gives way to a later one that has one.
+    distinct = pd.concat([titled[[*listed]], listed]).drop_duplicates(c.ITEM).sort_values(c.ITEM, ignore_index=True)
+    dropped["items_duplicated"] = len(listed) - len(distinct)
+    dropped["items_repeating_the_header"] = table.n_repeated_headers
+    return pd.DataFrame({c.RAW_ITEM: names.to_pandas(), c.RAW_TITLE: distinct[c.RAW_TITLE]}), dropped
+
+
+def _count_missing(missing: list[BoolArray | None], dropped: Counts) -> BoolArray | None:
+    """Which rows lack nothing (None: none does); each of the others is counted once, for the first column that it lacks.
+
+    Args:
+        missing: for each column, in the order of the first keys of ``dropped``, which rows lack it.
+    """
+    kept: BoolArray | None = None
+    for reason, lost in zip(list(dropped), missing, strict=True):
+        if lost is not None:
+            kept = np.ones(len(lost), dtype=np.bool_) if kept is None else kept
+            dropped[reason] += int((lost & kept).sum())
+            kept = kept & ~lost
+    return kept
+
+
+def _kept_ids(ids: pa.DictionaryArray, kept: BoolArray) -> pa.DictionaryArray:
+    """The ids of the kept rows, and no other one in their dictionary."""
+    return ids.filter(pa.array(kept)).dictionary_decode().dictionary_encode()
+
+
+def _join(parts: list[tuple[IntArray, int]], table: Table) -> tuple[IntArray, int]:
+    """All times in the finest unit of the parts, whose files may differ in it, and its ticks per second."""
+    finest = max(per_second for _, per_second in parts)
+    for ticks, per_second in parts:
+        limit = np.iinfo(np.int64).max // (finest // per_second)
+        if per_second < finest and len(ticks) and max(-int(ticks.min()), int(ticks.max())) > limit:
+            raise DataError(
+                f"{table.path}: some times have nanoseconds, and some are of years that nanoseconds cannot reach (1678 to 2261)"
+                "; store the times as milliseconds"
+            )
+    return np.concatenate([ticks if n == finest else ticks * (finest // n) for ticks, n in parts]), finest
+
+
+def _refuse_other_unit(ticks: IntArray, ticks_per_second: int, table: Table, config: OwnLogConfig) -> None:
+    found = other_unit(ticks, ticks_per_second, config.time_format)
+    if found is None:
+        return
+    row, unit = found
+    value = int(ticks[row])
+
+    def is_it(time: Column) -> BoolArray:
+        here, per_second, missing = time.times(config.time_format)
+        equal: BoolArray = here * (ticks_per_second // per_second) == value
+        return equal if missing is None else equal & ~missing
+
+    place = _find(table, config.columns.time, config.missing, is_it)
+    moment = np.datetime64(value // ticks_per_second, "s")
+    raise DataError(
+        f"{place}: column {config.columns.time!r}: time_format {config.time_format!r} makes {moment} of it; are these {unit}? "
+        "Correct `time_format`, or how the column was made; if such times stand for none, name them in `missing`"
+    )
+
+
+def _refuse_rounded(ids: pa.StringArray, table: Table, name: str) -> None:
+    """Refuse ids that a spreadsheet, or a decimal type, has rounded, since different ones became equal."""
+    rounded = ids.filter(pc.match_substring_regex(ids, ROUNDED_NUMBER))
+    if not len(rounded):
+        long = ids.filter(pc.match_substring_regex(ids, rf"^[1-9][0-9]{{{EXACT_DIGITS},}}$"))
+        n_cut = pc.sum(pc.utf8_length(long)).as_py() - EXACT_DIGITS * len(long) if len(long) else 0
+        if n_cut >= MIN_CUT_DIGITS and pc.all(pc.match_substring_regex(long, CUT_NUMBER)).as_py():
+            rounded = long
+    if len(rounded):
+        raw_id = rounded[0].as_py()
+        place = _find(table, name, [], lambda column: column.has_id(raw_id))
+        raise DataError(
+            f"{place}: column {name!r}: {raw_id!r} is a number that was rounded, as spreadsheets do, so that different ids may "
+            "have become equal; export the ids anew, as text (ids that are meant to be so need a letter in front)"
+        )
+
+
+def _find(table: Table, name: str, missing: list[str], matches: Callable[[Column], BoolArray]) -> str:
+    """Place of the first row that matches: a second pass, once an error is certain."""
+    for (column,) in columns(table, [name], missing):
+        if pa.types.is_dictionary(column.values.type):
+            column = replace(column, values=column.values.dictionary_decode())
+        if (found := matches(column)).any():
+            return table.place(column.rows[int(found.argmax())])
+    return str(table.path)
+
+
+def _number(parts: Parts) -> tuple[npt.NDArray[np.int32], pa.StringArray]:
+    """Number of each row's id, and the ids in ascending order, whose places are the numbers."""
+    unified = pa.chunked_array(parts).unify_dictionaries()
+    values = unified.chunk(0).dictionary
+    ids = values.unique()  # trimming may have made two of them equal
+    whole = pc.all(pc.match_substring_regex(ids, WHOLE_NUMBER)).as_py()
+    order = pc.array_sort_indices(ids.cast(pa.int64()) if whole else ids).to_numpy()
+    rank = np.empty(len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    number_of = rank[pc.index_in(values, ids).to_numpy()]
+    return np.concatenate([number_of[part.indices.to_numpy()] for part in unified.chunks]), ids.take(pa.array(order))
+
+
+def _repeats(log: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Which rows agree with an earlier one in all columns."""
+    # Only rows that share a 64-bit hash are compared: sorting hashes takes a third of the time of comparing all.
+    hashes = pd.util.hash_pandas_object(log, index=False)
+    ordered = np.sort(hashes.to_numpy())
+    suspects = hashes.isin(ordered[1:][ordered[1:] == ordered[:-1]]).to_numpy()
+    repeated = np.zeros(len(log), dtype=np.bool_)
+    repeated[suspects] = log[suspects].duplicated()
+    return repeated

@@ -1,0 +1,79 @@
+"""What every reader returns: an interaction log whose users and items are numbered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+from llara_core import columns as c
+
+Counts = dict[str, int]
+
+
+@dataclass(frozen=True)
+class RawLog:
+    """An interaction log as it was read, before any filter.
+
+    Attributes:
+        interactions: ``user_id`` and ``item_id`` (int32, numbers from 0), ``timestamp`` (int64, ticks since 1970 UTC) and,
+            where the source has them, ``rating`` (float64); in file order.
+        items: ``raw_id`` and ``raw_title`` (strings; a title may be empty); row number = ``item_id``; ascending by raw id.
+        n_users: user ids are below it, and ascend with the raw ids.
+        steps: users, items and interactions left after each step of the reader, ``raw`` first.
+        dropped: what the reader left out, by reason.
+        ticks_per_second: of ``timestamp``, which is as fine as the source; tables hold seconds.
+    """
+
+    interactions: pd.DataFrame
+    items: pd.DataFrame
+    n_users: int
+    steps: Mapping[str, Counts]
+    dropped: Mapping[str, int]
+    ticks_per_second: int = 1
+
+    @classmethod
+    def number(
+        cls,
+        interactions: pd.DataFrame,
+        items: pd.DataFrame,
+        steps: Mapping[str, Counts] | None = None,
+        dropped: Mapping[str, int] | None = None,
+        ticks_per_second: int = 1,
+    ) -> Self:
+        """Number users and items in ascending order of their raw ids.
+
+        Args:
+            interactions: raw ``user_id`` and ``item_id`` (whole numbers or strings), ``timestamp``, perhaps ``rating``; every
+                item is one of ``items``.
+            items: raw ``item_id``, unique, and ``raw_title``.
+            steps: of the reader; None: what is given is all there was.
+            dropped: by the reader.
+            ticks_per_second: of ``timestamp``.
+        """
+        items = items.sort_values(c.ITEM, ignore_index=True)
+        users = np.unique(interactions[c.USER].to_numpy())
+        numbered = interactions.assign(
+            **{
+                c.USER: np.searchsorted(users, interactions[c.USER].to_numpy()).astype(np.int32),
+                c.ITEM: pd.Index(items[c.ITEM]).get_indexer(interactions[c.ITEM]).astype(np.int32),
+            }
+        )
+        table = pd.DataFrame({c.RAW_ITEM: items[c.ITEM].astype(str), c.RAW_TITLE: items[c.RAW_TITLE]})
+        return cls(numbered, table, len(users), steps or {"raw": count(interactions)}, dropped or {}, ticks_per_second)
+
+
+def count(interactions: pd.DataFrame) -> Counts:
+    """Users, items and interactions of a log."""
+    return {"users": interactions[c.USER].nunique(), "items": interactions[c.ITEM].nunique(), "interactions": len(interactions)}
+
+
+def first_of_each_pair(interactions: pd.DataFrame) -> pd.DataFrame:
+    """A user's earliest interaction with each item, ties by row order; row order is kept."""
+    users, items = interactions[c.USER].to_numpy(), interactions[c.ITEM].to_numpy()
+    order = np.lexsort((interactions[c.TIMESTAMP].to_numpy(), items, users))
+    again = (users[order][1:] == users[order][:-1]) & (items[order][1:] == items[order][:-1])
+    return interactions.take(np.sort(order[np.concatenate([[True], ~again])])) if len(order) else interactions

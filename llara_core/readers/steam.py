@@ -1,0 +1,255 @@
+"""Reader of the Steam files of the McAuley lab, UCSD (``steam_reviews.json.gz`` and ``steam_games.json.gz``).
+
+Despite their names they hold no JSON but one Python literal a line, as Python 2 printed dictionaries (``{u'id': u'10', ...}``).
+``ast.literal_eval`` defines what a line means. It takes ten times as long as unpacking, though, and there are 7.8 million
+reviews. A regular expression therefore reads the lines of which it is sure: it spells out a subset of Python's grammar, matches
+whole lines only and leaves all others to ``literal_eval``.
+
+Source: W.-C. Kang and J. McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, who published the files.
+"""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import itertools
+import re
+import warnings
+import zlib
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from llara_core import columns as c
+from llara_core.config import SteamConfig
+from llara_core.errors import DataError
+from llara_core.readers.raw import Counts, RawLog, count, first_of_each_pair
+
+REVIEWS = "steam_reviews.json.gz"
+GAMES = "steam_games.json.gz"
+
+# Unpacked. A line that is still open after so many bytes is given up. Reviews have at most 8,000 characters, which are 80,000
+# bytes if each is escaped; the bound keeps the memory and the recursion of literal_eval small whatever a damaged file holds.
+BLOCK_BYTES = 1 << 18
+MIN_LINES_TO_JUDGE = 10
+
+Fields = tuple[object, object, object]
+Record = TypeVar("Record")
+
+# Inside a literal: printable ASCII but for the quote and the backslash, and those escapes that Python 2 printed.
+_ESCAPE = r"""\\[\\'"nrt]|\\u[0-9a-f][0-9a-f][0-9a-f][0-9a-f]|\\x[0-9a-f][0-9a-f]|\\U00(?:0[0-9a-f]|10)[0-9a-f]{4}"""
+_PLAIN, _PLAIN_IN_DOUBLE = r"[ -&(-\[\]-~]", r"[ !#-\[\]-~]"
+_SINGLE, _DOUBLE = (rf"{plain}*+(?:(?:{_ESCAPE}){plain}*+)*" for plain in (_PLAIN, _PLAIN_IN_DOUBLE))
+_STRING = rf"""(?:'{_SINGLE}'|"{_DOUBLE}")"""
+_NUMBER = r"(?:0|[1-9][0-9]{0,15}+)(?:\.[0-9]{1,20}+)?"
+# The needed keys are refused here, so that each occurs exactly once in a review that matches.
+_OTHER = rf"""u'(?!username'|product_id'|date')[a-z_]++': (?:u{_STRING}|{_NUMBER}|True|False|None)"""
+_REVIEW = (
+    rf"\{{(?:{_OTHER}, )*u'username': u({_STRING}), (?:{_OTHER}, )*u'product_id': u'({_PLAIN}++)', "
+    rf"(?:{_OTHER}, )*u'date': u'({_PLAIN}*+)'(?:, {_OTHER})*\}}\r?"
+)
+REVIEW_LINE = re.compile(rf"(?:{_REVIEW}|([^\n]*))\n")
+"""One line, decoded as Latin-1: user (with quotes and escapes), product, date; or, for ``literal_eval``, the whole line."""
+
+
+def read(folder: Path, _: SteamConfig) -> RawLog:
+    """The log in ``folder``, which holds ``steam_reviews.json.gz`` and ``steam_games.json.gz``.
+
+    The user is the ``username`` of a review, as in SASRec's preparation of this file. It is a display name: two people who
+    chose the same one count as one user. A ``user_id`` would tell them apart, but many reviews have none. The item is the
+    ``product_id``, the timestamp 00:00 UTC of the ``date``. Raw ids are text and ordered by code point.
+
+    The steps are ``raw``: reviews with a user, a product and a date; ``known``: of a game with a title; ``distinct``: the
+    earliest review of each user and game, the first in the file among those of one day. Everything else is counted by reason
+    in ``dropped``, each line once. Items are all games with an id and a title, reviewed or not.
+
+    The reviews are streamed: what stays in memory is their numbers, and the names of the users.
+
+    Raises:
+        DataError: a file is missing, no intact gzip file or mostly unreadable, or nothing usable is in it.
+    """
+    dropped: Counts = {}
+    titles = read_games(folder / GAMES, dropped)
+    items = pd.DataFrame(sorted(titles.items()), columns=[c.RAW_ITEM, c.RAW_TITLE])
+    log, users = _read_reviews(folder / REVIEWS, items[c.RAW_ITEM].to_list(), dropped)
+    steps = {"raw": count(log)}
+    log = log[log[c.ITEM] < len(items)]
+    if log.empty:
+        raise DataError(
+            f"{folder / REVIEWS}: none of its reviews is of a game that {GAMES} lists; take both files from one source"
+        )
+    steps["known"] = count(log)
+    log = first_of_each_pair(log).reset_index(drop=True)
+    steps["distinct"] = count(log)
+    n_raw, n_known, n_distinct = (step["interactions"] for step in steps.values())
+    dropped |= {"reviews_of_unknown_products": n_raw - n_known, "reviews_repeated": n_known - n_distinct}
+    ascending = np.array(sorted(log[c.USER].unique().tolist(), key=users.__getitem__))
+    numbers = np.empty(len(users), dtype=np.int32)
+    numbers[ascending] = np.arange(len(ascending))
+    return RawLog(log.assign(**{c.USER: numbers[log[c.USER]]}), items, len(ascending), steps, dropped)
+
+
+def read_games(path: Path, dropped: Counts) -> dict[str, str]:
+    """Title by id, in file order: ``title``, else ``app_name``; of several lines with one id, the first with a title.
+
+    HTML entities are left for :func:`llara_core.readers.titles.plain_title`.
+
+    Args:
+        path: a ``steam_games.json.gz``.
+        dropped: receives the counts of lines left out, by reason.
+
+    Raises:
+        DataError: the file is missing, no intact gzip file or mostly unreadable, or lists no game.
+    """
+    dropped |= dict.fromkeys(("games_unreadable", "games_without_id", "games_without_title", "games_repeated"), 0)
+    titles: dict[str, str] = {}
+    for game in _records(path, _literals, dropped, "games_unreadable"):
+        raw_id = _text(game.get("id"))
+        title = _text(game.get("title")).strip() or _text(game.get("app_name")).strip()
+        if not raw_id:
+            dropped["games_without_id"] += 1
+        elif not title:
+            dropped["games_without_title"] += 1
+        elif raw_id in titles:
+            dropped["games_repeated"] += 1
+        else:
+            titles[raw_id] = title
+    if not titles:
+        raise DataError(f"{path}: lists no game with an id and a title; delete it and run the download stage again")
+    return titles
+
+
+def review_fields(block: bytes) -> Iterator[Fields | None]:
+    r"""``username``, ``product_id`` and ``date`` (None: missing) of each line of ``block``, or None if it is no dictionary.
+
+    The values are those of ``ast.literal_eval``, whether :data:`REVIEW_LINE` takes them from the line or not.
+
+    Args:
+        block: whole lines, each with its line feed.
+
+    >>> list(review_fields(rb"{u'username': u'Zo\xeb', u'product_id': u'10', u'date': u'2017-12-17'}" + b"\n{'page': 1}\n?\n"))
+    [('Zoë', '10', '2017-12-17'), (None, None, None), None]
+    """
+    for user, product, day, line in REVIEW_LINE.findall(block.decode("latin-1")):
+        if product:
+            # Python's own parser decodes the escapes of a literal with this codec.
+            name = user[1:-1]
+            yield name.encode().decode("unicode_escape") if "\\" in name else name, product, day
+        else:
+            review = _literal(line.encode("latin-1"))
+            yield None if review is None else (review.get("username"), review.get("product_id"), review.get("date"))
+
+
+def _read_reviews(path: Path, games: list[str], dropped: Counts) -> tuple[pd.DataFrame, list[str]]:
+    """The usable reviews in file order, and the names of the users.
+
+    Users are numbered as they first occur, items as in ``games``; products that are not among these get higher numbers.
+    """
+    reasons = ("reviews_unreadable", "reviews_without_user", "reviews_without_product", "reviews_without_date")
+    dropped |= dict.fromkeys(reasons, 0)
+    users: defaultdict[str, int] = defaultdict(itertools.count().__next__)
+    products = defaultdict(itertools.count(len(games)).__next__, {raw_id: number for number, raw_id in enumerate(games)})
+    user_numbers, product_numbers, timestamps = array("i"), array("i"), array("q")
+    for user, product, day in _records(path, review_fields, dropped, "reviews_unreadable"):
+        if not (isinstance(user, str) and user):
+            dropped["reviews_without_user"] += 1
+        elif not (isinstance(product, str) and product):
+            dropped["reviews_without_product"] += 1
+        elif not isinstance(day, str) or (timestamp := _midnight(day)) is None:
+            dropped["reviews_without_date"] += 1
+        else:
+            user_numbers.append(users[user])
+            product_numbers.append(products[product])
+            timestamps.append(timestamp)
+    if not timestamps:
+        raise DataError(f"{path}: holds no review with user, product and date; delete it and run the download stage again")
+    columns = {c.USER: np.asarray(user_numbers), c.ITEM: np.asarray(product_numbers), c.TIMESTAMP: np.asarray(timestamps)}
+    return pd.DataFrame(columns), list(users)
+
+
+def _records(
+    path: Path, parse: Callable[[bytes], Iterable[Record | None]], dropped: Counts, unreadable: str
+) -> Iterator[Record]:
+    """What ``parse`` makes of each line; the lines it refuses are counted, and if they are too many, an error."""
+    n_lines, first_refused = 0, 0
+    for block in _blocks(path):
+        for record in parse(block):
+            n_lines += 1
+            if record is not None:
+                yield record
+            else:
+                dropped[unreadable] += 1
+                first_refused = first_refused or n_lines
+    if n_lines >= MIN_LINES_TO_JUDGE and dropped[unreadable] > n_lines / 2:
+        raise DataError(
+            f"{path}:{first_refused}: no Python dictionary, like {dropped[unreadable]} of {n_lines} lines; "
+            "this is another file, or a damaged one: delete it and run the download stage again"
+        )
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """The lines of a gzip file, in blocks of whole ones, each with its line feed."""
+    n_lines, rest = 0, b""
+    try:
+        with (
+            path.open("rb") as packed,
+            gzip.open(packed) as file,
+            tqdm(desc=path.name, total=path.stat().st_size, unit="B", unit_scale=True, leave=False, delay=1.0) as bar,
+        ):
+            while data := file.read(BLOCK_BYTES):
+                block, feed, rest = (rest + data).rpartition(b"\n")
+                if feed:
+                    n_lines += block.count(b"\n") + 1
+                    yield block + feed
+                if len(rest) > BLOCK_BYTES:
+                    rest = b"\0"  # stands for what is left out, since no literal may hold it
+                bar.update(packed.tell() - bar.n)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{path}: no gzip file, or a truncated or corrupt one, after line {n_lines} ({error}); "
+            "delete it and run the download stage again"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); run the download stage first") from error
+    if rest:
+        yield rest + b"\n"
+
+
+def _literals(block: bytes) -> Iterator[dict[Any, Any] | None]:
+    return map(_literal, block[:-1].split(b"\n"))
+
+
+def _literal(line: bytes) -> dict[Any, Any] | None:
+    """The dictionary of one line, or None if it is no literal of one, or not UTF-8."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python warns of unknown escapes, such as \d, and keeps them as they are
+            value = ast.literal_eval(line.decode())
+    # Unhashable keys raise TypeError, huge numbers OverflowError, deep nesting the last two.
+    except (SyntaxError, ValueError, TypeError, OverflowError, RecursionError, MemoryError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _text(value: object) -> str:
+    """``value`` if it is text, else nothing; halves of surrogate pairs, which tables cannot hold, become ``?``."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
+
+
+@lru_cache(maxsize=4096)
+def _midnight(day: str) -> int | None:
+    """Seconds from 1970 to 00:00 UTC of ``YYYY-MM-DD``, or None if there is no such day."""
+    try:
+        parsed = date.fromisoformat(day)
+    except ValueError:
+        return None
+    # fromisoformat also takes other notations, such as 20171217 and 2017-W50-7.
+    return (parsed - date(1970, 1, 1)).days * 86_400 if parsed.isoformat() == day else None

