@@ -1,8 +1,7 @@
 """Where every artifact lies, relative to the repository root; ``dvc.yaml`` names the same places.
 
-A *cell* is one thing that answers: ``sasrec-0`` (recommender, seed), ``llara-sasrec-0`` (system, recommender, seed),
-``tallrec-0`` (a system without a recommender), ``fused-llara-sasrec-0`` (an LLM cell with its recommender), or the plain name
-of what is not trained here: a baseline (``popularity``), an untuned system (``zero_shot``), a chat model.
+A *cell* is one training run of one thing that answers, ``<name>-<seed>``: ``sasrec-0`` (a recommender), ``llara-0`` (an LLM system).
+What no training seed changes goes by its plain name: a baseline (``popularity``), a chat model.
 """
 
 from __future__ import annotations
@@ -37,48 +36,83 @@ def candidates(dataset: str) -> Path:
     return Path("data/candidates") / dataset
 
 
-def recommender_cell(recommender: str, seed: int) -> str:
-    return f"{recommender}-{seed}"
+def cell(name: str, seed: int) -> str:
+    """Of a recommender or an LLM system."""
+    return f"{name}-{seed}"
 
 
-def llm_cell(system: str, recommender: str | None, seed: int) -> str:
-    return f"{llm_system(system, recommender)}-{seed}"
+def fused(name: str) -> str:
+    """What an LLM system, or a cell of it, is called when it is fused with its recommender."""
+    return f"fused-{name}"
 
 
-def llm_system(system: str, recommender: str | None) -> str:
-    """What the report calls a tuned system: its cell without the seed."""
-    return system if recommender is None else f"{system}-{recommender}"
+def resolved_system(system: str) -> Path:
+    """What an LLM system is, once ``extends`` and the global sections are filled in."""
+    return Path("data/resolved/systems") / f"{system}.json"
 
 
-def fused_cell(llm_cell: str) -> str:
-    return f"fused-{llm_cell}"
+def resolved_recommender(recommender: str) -> Path:
+    """What the LLM systems of a run need from a recommender."""
+    return Path("data/resolved/recommenders") / f"{recommender}.json"
 
 
-def recommender(dataset: str, cell: str) -> Path:
-    return Path("data/recommenders") / dataset / cell
+def recommenders(dataset: str) -> Path:
+    """Folder with all that the conventional recommenders and the baselines of a data set give."""
+    return Path("data/recommenders") / dataset
+
+
+def checkpoint(dataset: str, cell: str) -> Path:
+    """Folder with a trained recommender."""
+    return recommenders(dataset) / cell / "checkpoint"
 
 
 def item_embeddings(dataset: str, cell: str) -> Path:
-    return Path("data/item_embeddings") / dataset / f"{cell}.parquet"
+    return recommenders(dataset) / cell / "item_embeddings.parquet"
 
 
 def training_scores(dataset: str, cell: str) -> Path:
     """A recommender's scores of the training candidate sets."""
-    return Path("data/training_scores") / dataset / f"{cell}.parquet"
+    return recommenders(dataset) / cell / "training_scores.parquet"
 
 
-def system(name: str) -> Path:
-    return Path("data/systems") / f"{name}.json"
+def recommender_predictions(dataset: str, cell: str) -> Path:
+    """Folder of predictions tables, as in :func:`system_predictions`."""
+    return recommenders(dataset) / cell / "predictions"
+
+
+def baseline_predictions(dataset: str, baseline: str) -> Path:
+    """Folder of predictions tables, as in :func:`system_predictions`."""
+    return recommenders(dataset) / "baselines" / baseline
+
+
+def systems(dataset: str) -> Path:
+    """Folder with all that the LLM systems of a data set read and give."""
+    return Path("data/systems") / dataset
+
+
+def inputs(dataset: str, cell: str) -> Path:
+    """Folder with what tells one LLM cell from the others: its configuration, and what it reads of its recommender."""
+    return systems(dataset) / "inputs" / cell
 
 
 def adapter(dataset: str, cell: str) -> Path:
-    return Path("data/adapters") / dataset / cell
+    return systems(dataset) / "adapters" / cell
 
 
-def predictions(dataset: str, cell: str) -> Path:
-    """Folder with one ``<mode>.parquet`` per way of answering (``score``, ``generate``, ``constrained``, ``fused``), and one
-    ``<mode>-shuffled.parquet`` where the histories were shuffled."""
-    return Path("data/predictions") / dataset / cell
+def system_predictions(dataset: str, cell: str) -> Path:
+    """Folder with one ``<mode>.parquet`` per way of answering (``score``, ``generate``, ``constrained``), and one
+    ``<mode>-shuffled.parquet`` where the histories were shuffled; of an LLM cell or a chat model."""
+    return systems(dataset) / "predictions" / cell
+
+
+def fused_predictions(dataset: str, cell: str) -> Path:
+    """Folder with ``fused.parquet``: the scores of an LLM cell combined with those of its recommender."""
+    return Path("data/fused") / dataset / cell
+
+
+def results(dataset: str) -> Path:
+    """Folder with what became of every candidate set, by system."""
+    return Path("data/results") / dataset
 
 
 def curves(dataset: str, cell: str) -> Path:
@@ -91,7 +125,7 @@ def statistics(dataset: str) -> Path:
 
 
 def metrics(dataset: str, cell: str) -> Path:
-    """Folder with one JSON file per file of :func:`predictions`."""
+    """Folder with one JSON file per predictions table of a cell."""
     return Path("metrics") / dataset / "systems" / cell
 
 

@@ -17,6 +17,14 @@ from llara_core.config.params import Params
 from llara_core.errors import ConfigError
 
 
+# Keys of earlier versions, and what says the same now.
+REPLACED = {
+    "run.llm_recommenders": "write the recommender into each system, as in `systems.llara.recommender: sasrec`",
+    "run.text_systems": "list these systems in run.systems; without `recommender` they read none",
+    "run.untuned_systems": "list these systems in run.systems, and write `tuned: false` into each of them",
+}
+
+
 def load_params(path: Path = paths.PARAMS) -> Params:
     """Read and check ``params.yaml`` (YAML 1.2 rules, so that ``1e-4`` is a number).
 
@@ -43,7 +51,9 @@ def _explain(path: Path, error: ValidationError) -> str:
         location = _location(problem["loc"])
         key = ".".join(str(part) for part in location if part != "[key]") or "(whole file)"
         message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
+        if key in REPLACED:
+            message = f"is no longer a key: {REPLACED[key]}"
+        elif problem["type"] == "extra_forbidden":
             message = f"unknown key{_suggestion(problem['loc'])}"
         elif problem["type"] == "missing":
             message = "missing"

@@ -59,43 +59,29 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _axes_have_sections(self) -> Self:
-        of_systems = ("systems", "text_systems", "untuned_systems")
-        sections = {"datasets": "datasets", "chat_models": "chat_models"} | dict.fromkeys(of_systems, "systems")
-        for axis, section in sections.items():
-            defined = getattr(self, section)
+        for axis in ("datasets", "systems", "chat_models"):
+            defined = getattr(self, axis)
             if unknown := [name for name in getattr(self.run, axis) if name not in defined]:
-                raise ValueError(f"run.{axis} names {unknown}, but `{section}` defines only {sorted(defined)}")
+                raise ValueError(f"run.{axis} names {unknown}, but `{axis}` defines only {sorted(defined)}")
         if reserved := {"curves", "plots"} & set(self.datasets):
             raise ValueError(f"`datasets` may not be called {sorted(reserved)}: metrics/ has folders of that name")
         taken = {*get_args(Recommender), *get_args(Baseline)}
-        cells = [name for axis in (*of_systems, "chat_models") for name in getattr(self.run, axis)]
+        cells = [*self.run.systems, *self.run.chat_models]
         if clash := {name for name in cells if name in taken or cells.count(name) > 1}:
             raise ValueError(f"{sorted(clash)} would name two different systems of one run; give each its own name")
         return self
 
     @model_validator(mode="after")
-    def _systems_fit_their_axes(self) -> Self:
-        for name in (*self.run.text_systems, *self.run.untuned_systems):
-            if self.systems[name].shows_behavior:
-                representation = self.systems[name].prompt.representation
-                raise ValueError(
-                    f"systems.{name} has representation {representation}, which needs a recommender: list it in run.systems"
-                )
-        for name in self.run.untuned_systems:
-            system = self.systems[name]
-            if system.ablation.llm_weights == "random":
-                raise ValueError(
-                    f"systems.{name}.ablation.llm_weights is random, but a system that is not tuned has nothing else"
-                )
-            if system.prompt.representation == "text" or system.tune.objective == "next_item":
-                raise ValueError(
-                    f"systems.{name} is in run.untuned_systems, but needs something trained (the placeholder of representation "
-                    "text, or the head of objective next_item); use representation title and objective generative"
-                )
-        names = (*self.run.systems, *self.run.text_systems)
-        random = [name for name in names if self.systems[name].ablation.llm_weights == "random"]
+    def _systems_have_what_they_read(self) -> Self:
+        for name in self.run.systems:
+            recommender = self.systems[name].recommender
+            if recommender is not None and recommender not in self.run.recommenders:
+                raise ValueError(f"systems.{name}.recommender is {recommender}: add it to run.recommenders, which trains it")
+        random = [name for name in self.run.systems if self.systems[name].ablation.llm_weights == "random"]
         if random and self.llm.quantization != "none":
-            raise ValueError(f"llm.quantization: the random weights of {random} cannot be quantised; take these from the axes")
+            raise ValueError(
+                f"llm.quantization: the random weights of {random} cannot be quantised; take these from run.systems"
+            )
         return self
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from llara_core.config.recommenders import Recommender
 from llara_core.config.sections import Dropout, PositiveFloat, PositiveInt, Section, Share
 
 Objective = Literal["generative", "next_item"]
@@ -159,8 +160,12 @@ class ChatModelConfig(Section):
 
 
 class SystemConfig(Section):
-    """The sections that define one LLM system, after its overrides."""
+    """What one LLM system is: its own entries, and the global sections with its overrides."""
 
+    recommender: Recommender | None = Field(
+        default=None, description="whose item embeddings it reads, and with which it is compared and fused; null for none"
+    )
+    tuned: bool = Field(default=True, description="false: the language model answers as it is, without tuning")
     prompt: PromptConfig
     lora: LoraSection
     curriculum: CurriculumConfig
@@ -171,6 +176,23 @@ class SystemConfig(Section):
     def shows_behavior(self) -> bool:
         """Whether its prompts hold behaviour tokens."""
         return self.prompt.representation in WITH_BEHAVIOR
+
+    @model_validator(mode="after")
+    def _has_what_it_shows(self) -> Self:
+        if self.shows_behavior and self.recommender is None:
+            raise ValueError(
+                f"prompt.representation {self.prompt.representation} shows a recommender's item embeddings: name one as "
+                "`recommender`, or set prompt.representation to title"
+            )
+        needs_training = self.shows_behavior or self.prompt.representation == "text" or self.tune.objective == "next_item"
+        if not self.tuned and needs_training:
+            raise ValueError(
+                "tuned is false, but something in it has to be trained (behaviour tokens, the placeholder of representation "
+                "text, or the head of objective next_item); use prompt.representation title and tune.objective generative"
+            )
+        if not self.tuned and self.ablation.llm_weights == "random":
+            raise ValueError("ablation.llm_weights is random, but a system that is not tuned has nothing else")
+        return self
 
     @model_validator(mode="after")
     def _levers_fit(self) -> Self:
