@@ -1,6 +1,6 @@
 """Where every artifact lies, relative to the repository root; ``dvc.yaml`` names the same places.
 
-A *cell* is one training run of one thing that answers, ``<name>-<seed>``: ``sasrec-0`` (a recommender), ``llara-0`` (an LLM system).
+A *cell* is one training run of what answers, ``<name>-<seed>``: ``sasrec-0`` (a recommender), ``llara-0`` (an LLM system).
 What no training seed changes goes by its plain name: a baseline (``popularity``), a chat model.
 """
 

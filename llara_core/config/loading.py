@@ -16,7 +16,6 @@ from llara_core.config.datasets import DATASET_FORMATS
 from llara_core.config.params import Params
 from llara_core.errors import ConfigError
 
-
 # Keys of earlier versions, and what says the same now.
 REPLACED = {
     "run.llm_recommenders": "write the recommender into each system, as in `systems.llara.recommender: sasrec`",
