@@ -11,6 +11,7 @@ from pathlib import Path
 PARAMS = Path("params.yaml")
 PRESETS = Path("presets")
 LLM = Path("data/llm")
+RESOLVED = Path("data/resolved")
 LLM_SOURCE = "source.json"  # in a model folder: where the model came from, and its hash
 REPORT = Path("metrics")
 PLOTS = Path("metrics/plots")
@@ -48,12 +49,12 @@ def fused(name: str) -> str:
 
 def resolved_system(system: str) -> Path:
     """What an LLM system is, once ``extends`` and the global sections are filled in."""
-    return Path("data/resolved/systems") / f"{system}.json"
+    return RESOLVED / "systems" / f"{system}.json"
 
 
 def resolved_recommender(recommender: str) -> Path:
     """What the LLM systems of a run need from a recommender."""
-    return Path("data/resolved/recommenders") / f"{recommender}.json"
+    return RESOLVED / "recommenders" / f"{recommender}.json"
 
 
 def recommenders(dataset: str) -> Path:
@@ -90,9 +91,14 @@ def systems(dataset: str) -> Path:
     return Path("data/systems") / dataset
 
 
+def all_inputs(dataset: str) -> Path:
+    """Folder with a folder per LLM cell."""
+    return systems(dataset) / "inputs"
+
+
 def inputs(dataset: str, cell: str) -> Path:
     """Folder with what tells one LLM cell from the others: its configuration, and what it reads of its recommender."""
-    return systems(dataset) / "inputs" / cell
+    return all_inputs(dataset) / cell
 
 
 def adapter(dataset: str, cell: str) -> Path:

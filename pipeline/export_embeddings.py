@@ -18,13 +18,13 @@ def main(
     recommender: Annotated[str, typer.Argument(help="gru4rec, caser, sasrec or morec")],
     seed: Annotated[int, typer.Argument(help="training seed of the recommender", min=0)],
 ) -> None:
-    """Write the item embeddings of a trained RECOMMENDER to data/item_embeddings/."""
+    """Write the item embeddings of a trained RECOMMENDER to data/recommenders/."""
     from llara_core import columns as c
     from llara_core import provenance, tables
     from llara_core.recommenders import checkpoints
 
-    cell = paths.recommender_cell(recommender, seed)
-    folder = paths.recommender(dataset, cell)
+    cell = paths.cell(recommender, seed)
+    folder = paths.checkpoint(dataset, cell)
     data_hash = checkpoints.data_hash(dataset)
     vectors = checkpoints.load(folder, recommender, data_hash).item_embeddings()
     items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)

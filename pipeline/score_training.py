@@ -31,13 +31,18 @@ def main(
     from llara_core.recommenders.cross_fitting import cross_fit
 
     params = load_params()
+    target = paths.training_scores(dataset, paths.cell(recommender, seed))
+    if not tables.read_json(paths.resolved_recommender(recommender))["training_scores"]:
+        tables.write_table(target, tables.TRAINING_SCORES.empty_table(), tables.TRAINING_SCORES)
+        logger.info("no system of run.systems shows scores of %s: none are computed", recommender)
+        return
     config, max_history_len = params.recommenders, params.dataset(dataset).max_history_len
-    prepared, cell = paths.prepared(dataset), paths.recommender_cell(recommender, seed)
+    prepared, cell = paths.prepared(dataset), paths.cell(recommender, seed)
     interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
     items = tables.read_table(prepared / "items.parquet", tables.ITEMS)
     examples = tables.read_arrow(prepared / "examples.parquet", tables.EXAMPLES)
     candidates = tables.read_arrow(paths.candidates(dataset) / "train.parquet", tables.CANDIDATE_SETS)
-    folder, data_hash = paths.recommender(dataset, cell), checkpoints.data_hash(dataset)
+    folder, data_hash = paths.checkpoint(dataset, cell), checkpoints.data_hash(dataset)
     in_sample = checkpoints.load(folder, recommender, data_hash)
     l2 = checkpoints.read_facts(folder).l2
     build, _ = building.builder(recommender, config, items, max_history_len, paths.scratch() / "encoders")
@@ -63,7 +68,7 @@ def main(
         dataset=dataset,
     )
     metadata = {"recommender": recommender, "seed": str(seed), "data_hash": data_hash, "hardware": provenance.hardware()}
-    tables.write_parts(paths.training_scores(dataset, cell), scores, tables.TRAINING_SCORES, metadata)
+    tables.write_parts(target, scores, tables.TRAINING_SCORES, metadata)
     logger.info("%d candidate sets scored by %s and by %d of other users", len(candidates), cell, config.folds)
 
 

@@ -40,8 +40,8 @@ def main(
         dataset,
         recommender,
     )
-    cell = paths.recommender_cell(recommender, seed)
-    folder = paths.recommender(dataset, cell)
+    cell = paths.cell(recommender, seed)
+    folder = paths.checkpoint(dataset, cell)
     best = checkpoints.save(folder, results, recommender, arguments, checkpoints.data_hash(dataset))
     write_curves(paths.curves(dataset, cell), best.curves)
     logger.info("%s: l2 %g, epoch %d, validation %.4f", cell, best.l2, best.best_epoch, best.validation_score)

@@ -1,4 +1,4 @@
-"""Tune one LLM system: ``python -m pipeline.tune movielens llara 0 --recommender sasrec``."""
+"""Tune one LLM system: ``python -m pipeline.tune movielens llara 0``."""
 
 from __future__ import annotations
 
@@ -15,43 +15,47 @@ from pipeline.stage import run
 
 
 def main(
-    dataset: str,
-    system: str,
-    seed: Annotated[int, typer.Argument(min=0)],
-    recommender: Annotated[str | None, typer.Option(help="Whose item embeddings it reads; none for text systems.")] = None,
+    dataset: Annotated[str, typer.Argument(help="Key of `datasets` in params.yaml.")],
+    system: Annotated[str, typer.Argument(help="Key of `systems`, on run.systems.")],
+    seed: Annotated[int, typer.Argument(help="Training seed, on run.seeds.", min=0)],
 ) -> None:
-    """Tune SYSTEM of params.yaml on DATASET with SEED."""
+    """Tune SYSTEM on DATASET with SEED; of a system that is not tuned, only say so."""
+    from llara_core.llm.inputs import read_inputs
     from llara_core.llm.item_vectors import item_vectors_for
     from llara_core.tuning.data import load_training_data
-    from llara_core.tuning.tune import tune
+    from llara_core.tuning.tune import mark_untuned, tune
 
     params = load_params()
     compute.use_threads(params.llm.threads)
-    config = SystemConfig.model_validate(tables.read_json(paths.system(system)))
+    cell = paths.cell(system, seed)
+    folder, curves = paths.adapter(dataset, cell), paths.curves(dataset, cell)
+    inputs = read_inputs(dataset, cell)
+    config = inputs.system
+    if not isinstance(config, SystemConfig):
+        mark_untuned(folder, curves)
+        return
     words = Words(params.dataset(dataset).noun, params.dataset(dataset).verb)
-    cell = paths.llm_cell(system, recommender, seed)
     labels = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
-    rec_cell = paths.recommender_cell(recommender, seed) if recommender else None
-    embeddings = paths.item_embeddings(dataset, rec_cell) if rec_cell else None
-    scores = paths.training_scores(dataset, rec_cell) if rec_cell and config.prompt.recommender_scores else None
-    data, data_hash = load_training_data(dataset, labels, words, scores, config.ablation.recommender_scores, seed)
+    data, data_hash = load_training_data(
+        dataset, labels, words, inputs.training_scores, config.ablation.recommender_scores, seed
+    )
     item_vectors, embeddings_hash = item_vectors_for(
-        config.prompt.representation, config.ablation, embeddings, len(labels), seed
+        config.prompt.representation, config.ablation, inputs.item_embeddings, len(labels), seed
     )
     tune(
         config,
         params.llm,
         data,
         item_vectors,
-        cell=(dataset, system, recommender, seed),
+        cell=(dataset, system, config.recommender, seed),
         hashes={"data": data_hash, "item_embeddings": embeddings_hash},
         head_dim=params.recommenders.embedding_dim,
         llm_folder=paths.LLM,
-        adapter_folder=paths.adapter(dataset, cell),
-        curves_folder=paths.curves(dataset, cell),
+        adapter_folder=folder,
+        curves_folder=curves,
         scratch=paths.scratch(),
     )
-    logging.info("adapter in %s", paths.adapter(dataset, cell))
+    logging.info("adapter in %s", folder)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from llara_core import provenance
+from llara_core import provenance, tables
 from llara_core.config import LlmConfig, SystemConfig
 from llara_core.curves import write_curves
 from llara_core.llm import adapters, loading
@@ -120,6 +120,14 @@ def tune(
     # Last of all: a run that is killed before this line can still be resumed.
     shutil.rmtree(checkpoints, ignore_errors=True)
     return curves
+
+
+def mark_untuned(adapter_folder: Path, curves_folder: Path) -> None:
+    """Write, in place of an adapter and its curves, that there are none: the system answers without tuning."""
+    for folder in (adapter_folder, curves_folder):
+        with tables.atomic_path(folder) as staged:
+            staged.mkdir()
+            tables.write_json(staged / "untuned.json", {"tuned": False})
 
 
 def _n_draws(data: TrainingData) -> int:

@@ -1,0 +1,28 @@
+"""Gather what each LLM system reads of its recommender: ``python -m pipeline.gather_inputs movielens``."""
+
+from __future__ import annotations
+
+import logging
+
+from llara_core import paths, tables
+from llara_core.config import load_params
+from pipeline.stage import run
+
+
+def main(dataset: str) -> None:
+    """Write one folder per system and seed of DATASET, on which its tuning and its answers depend."""
+    from llara_core.llm.inputs import read_resolved, write_inputs
+
+    params = load_params()
+    params.dataset(dataset)
+    with tables.atomic_path(paths.all_inputs(dataset)) as staged:
+        staged.mkdir()
+        for name in params.run.systems:
+            system = read_resolved(paths.resolved_system(name))
+            for seed in params.run.seeds:
+                write_inputs(staged / paths.cell(name, seed), system, dataset, seed, params.run.seeds[0])
+    logging.info("%d systems, %d seeds", len(params.run.systems), len(params.run.seeds))
+
+
+if __name__ == "__main__":
+    run(main)
