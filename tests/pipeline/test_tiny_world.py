@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import tiny_world
-from tiny_world import World, stages_run
+from tiny_world import World, cells_run, stages_run
 
 from tests.helpers.chat import endpoint, says
 
@@ -34,7 +34,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, llm: Path) -> World:
 
 def test_the_report_names_every_system(world: World) -> None:
     report = (world.root / "metrics" / "report.md").read_text(encoding="utf-8").lower().replace("_", " ")
-    for name in ("popularity", "item_knn", "sasrec", "zero_shot", *tiny_world.TEXT_SYSTEMS, *tiny_world.SYSTEMS):
+    for name in ("popularity", "item_knn", "sasrec", *tiny_world.SYSTEMS):
         assert name.replace("_", " ") in report
     assert (world.root / "metrics" / "report.html").stat().st_size > 0
 
@@ -42,15 +42,7 @@ def test_the_report_names_every_system(world: World) -> None:
 def test_all_systems_answer_the_same_candidate_sets(world: World) -> None:
     records = [json.loads(path.read_text()) for path in (world.root / "metrics" / "tiny" / "systems").rglob("*.json")]
     cells = {path.parent.name for path in (world.root / "metrics" / "tiny" / "systems").rglob("*.json")}
-    assert {
-        "popularity",
-        "sasrec-0",
-        "llara-sasrec-0",
-        "llara_guided-sasrec-0",
-        "llara_compact-sasrec-0",
-        "tallrec-0",
-        "zero_shot",
-    } <= cells
+    assert {"popularity", "sasrec-0", *(f"{system}-0" for system in tiny_world.SYSTEMS)} <= cells
     assert len({record["candidates"] for record in records}) == 1
 
 
@@ -68,7 +60,7 @@ def test_results_are_text_in_git_and_data_are_not(world: World) -> None:
     assert [path for path in tracked if path.startswith("data/")] == ["data/own/README.md"]
 
 
-ONE_SYSTEM = {"run": {"baselines": [], "systems": ["llara"], "text_systems": [], "untuned_systems": []}}
+ONE_SYSTEM = {"run": {"baselines": [], "systems": ["llara"]}}
 
 
 def test_a_clone_without_the_cache_gives_the_same_bytes(world: World, tmp_path: Path) -> None:
@@ -83,7 +75,7 @@ def test_a_clone_without_the_cache_gives_the_same_bytes(world: World, tmp_path: 
     copy.succeed("git", "add", "--all", "metrics/tiny", "metrics/curves/tiny")
     changes = copy.succeed("git", "diff", "--cached", "--name-status").splitlines()
     written = {path.name for path in (copy.root / "metrics" / "tiny" / "systems").iterdir()}
-    assert written == {"sasrec-0", "llara-sasrec-0", "fused-llara-sasrec-0"}
+    assert written == {"sasrec-0", "llara-0", "fused-llara-0"}
     missing = [change for change in changes if any(f"/{cell}/" in change for cell in written)]
     assert missing == [], "\n".join(changes)
     assert [change for change in changes if not change.startswith("D")] == []
@@ -91,19 +83,20 @@ def test_a_clone_without_the_cache_gives_the_same_bytes(world: World, tmp_path: 
 
 def test_another_schedule_re_runs_tuning_and_what_follows(world: World, tmp_path: Path) -> None:
     copy = tiny_world.clone(world, tmp_path / "clone", with_cache=True)
-    copy.change_params({**ONE_SYSTEM, "run": {**ONE_SYSTEM["run"], "untuned_systems": ["zero_shot"]}})
+    copy.change_params({"run": {"baselines": [], "systems": ["zero_shot", "llara"]}})
+    copy.commit("Two systems")
+    copy.dvc("repro")
     output = copy.dvc("exp", "run", "--set-param", "curriculum.schedule=direct")
-    assert {"tune", "predict_llm"} <= stages_run(output)
-    # The untuned system's file is written again, without the curriculum, and so answers nothing again.
-    rest = {"resolve_system", "resolve_untuned_system", "fuse", "evaluate_llm", "evaluate_fused", "report"}
-    assert stages_run(output) <= {"tune", "predict_llm"} | rest
+    # The untuned system has no curriculum, so its file stays as it is and nothing is answered again.
+    assert cells_run(output, "tune") == cells_run(output, "predict_llm") == {"tiny-llara-0"}
+    assert stages_run(output) == {"resolve", "gather_inputs", "tune", "predict_llm", "fuse", "evaluate", "report"}
     assert "schedule: direct" in (copy.root / "params.yaml").read_text()
 
 
 def test_an_experiment_can_be_queued(world: World, tmp_path: Path) -> None:
     """It runs in a copy of the repository; a number that YAML 1.1 takes for text has to survive the way there."""
     copy = tiny_world.clone(world, tmp_path / "clone", with_cache=True)
-    copy.change_params({"run": {**ONE_SYSTEM["run"], "systems": [], "baselines": ["popularity"]}})
+    copy.change_params({"run": {"systems": [], "baselines": ["popularity"]}})
     copy.commit("Fewer systems")
     before = (copy.root / "params.yaml").read_text()
     copy.dvc("exp", "run", "--queue", "--name", "wider", "--set-param", "evaluation.confidence=9e-1")
@@ -118,7 +111,7 @@ def test_an_experiment_can_be_queued(world: World, tmp_path: Path) -> None:
 def test_metrics_plots_and_the_graph_can_be_shown(world: World, tmp_path: Path) -> None:
     shown = json.loads(world.dvc("metrics", "show", "--json"))
     names = next(iter(shown.values()))["data"]
-    assert any(name.startswith("metrics/tiny/systems/llara-sasrec-0") for name in names)
+    assert any(name.startswith("metrics/tiny/systems/llara-0") for name in names)
     assert "tune@" in world.dvc("dag", "--dot")
     world.dvc("plots", "show", "--out", str(tmp_path / "plots"))
     assert (tmp_path / "plots" / "index.html").stat().st_size > 0
@@ -126,11 +119,12 @@ def test_metrics_plots_and_the_graph_can_be_shown(world: World, tmp_path: Path) 
 
 def test_an_empty_axis_yields_no_stage(world: World, tmp_path: Path) -> None:
     copy = tiny_world.clone(world, tmp_path / "clone", with_cache=False)
-    copy.change_params({"run": {"systems": [], "llm_recommenders": [], "text_systems": [], "untuned_systems": []}})
+    copy.change_params({"run": {"baselines": [], "recommenders": ["sasrec"], "systems": []}})
     stages = {line.split("@")[0] for line in copy.dvc("stage", "list", "--name-only").splitlines()}
-    assert not stages & {"tune", "predict_llm", "fuse", "evaluate_llm", "evaluate_fused"}
-    assert not stages & {"tune_text", "predict_text", "predict_untuned", "predict_chat", "evaluate_chat"}
-    assert {"download", "train_recommender", "evaluate_recommender", "report"} <= stages
+    assert not stages & {"tune", "predict_llm", "predict_chat"}
+    assert {"download", "train_recommender", "evaluate", "report"} <= stages
+    copy.dvc("repro")
+    assert {path.name for path in (copy.root / "metrics" / "tiny" / "systems").iterdir()} == {"sasrec-0"}
 
 
 def test_a_chat_model_is_asked_and_measured_like_any_system(
@@ -140,8 +134,8 @@ def test_a_chat_model_is_asked_and_measured_like_any_system(
     monkeypatch.setenv("LLARA_CHAT_API_KEY", "sk-0123456789")
     with endpoint(lambda number, prompt: says("Nothing of the kind")) as server:
         copy.change_params({"run": {"chat_models": ["local"]}, "chat_models": {"local": {"base_url": server.url}}})
-        output = copy.dvc("repro", "evaluate_chat")
-        assert stages_run(output) == {"predict_chat", "evaluate_chat"}
+        output = copy.dvc("repro", "evaluate")
+        assert stages_run(output) == {"predict_chat", "gather_inputs", "fuse", "evaluate"}
         n_asked = len(server.sent)
         record = json.loads((copy.root / "metrics" / "tiny" / "systems" / "local" / "generate.json").read_text())
         assert record["test"]["valid_ratio"] == record["test"]["hit_ratio@1"] == 0

@@ -28,8 +28,7 @@ TRACKED = (
     "metrics/curves/README.md",
     "data/own/README.md",
 )
-SYSTEMS = ("llara", "llara_guided", "llara_compact")
-TEXT_SYSTEMS = ("tallrec",)
+SYSTEMS = ("zero_shot", "tallrec", "llara", "llara_guided", "llara_compact")
 
 # One data set, one recommender under the LLM, both objectives, one system of every other kind; everything as small as it can be
 # while every stage still does its work.
@@ -38,9 +37,7 @@ TINY: dict[str, Any] = {
         "datasets": ["tiny"],
         "baselines": ["popularity", "item_knn"],
         "recommenders": ["sasrec"],
-        "llm_recommenders": ["sasrec"],
         "systems": list(SYSTEMS),
-        "text_systems": list(TEXT_SYSTEMS),
     },
     "candidates": {"draws": {"train": 1, "validation": 2, "test": 2}},
     "recommenders": {"embedding_dim": 16, "max_epochs": 2, "patience": 2, "folds": 2},
@@ -142,6 +139,11 @@ def identify(world: World) -> None:
 def stages_run(output: str) -> set[str]:
     """Names, without their cells, of the stages that a ``dvc`` command ran."""
     return set(re.findall(r"Running stage '(\w+)", output))
+
+
+def cells_run(output: str, stage: str) -> set[str]:
+    """The cells of a stage that a ``dvc`` command ran."""
+    return set(re.findall(rf"Running stage '{stage}@([^']+)'", output))
 
 
 def tiny_dataset() -> dict[str, Any]:

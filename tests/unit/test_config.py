@@ -97,11 +97,14 @@ def test_a_system_overlays_only_what_it_names(params_with: Callable[[Edit], Path
     def edit(raw: dict[str, Any]) -> None:
         raw["tune"]["epochs"] = 7
         raw["tune"]["learning_rate"] = 0.5
-        raw["systems"] |= {"plain": {}, "own": {"tune": {"epochs": 2}, "prompt": {"representation": "text"}}}
-        raw["run"].update(systems=["plain", "own"], text_systems=[], untuned_systems=[])
+        own = {"tune": {"epochs": 2}, "prompt": {"representation": "text"}}
+        raw["systems"] |= {"plain": {"recommender": "caser"}, "own": own}
+        raw["run"].update(systems=["plain", "own"])
 
     params = load_params(params_with(edit))
     assert params.system("plain").tune == params.tune
+    assert (params.system("plain").recommender, params.system("own").recommender) == ("caser", None)
+    assert params.system("own").tuned
     assert params.system("own").tune.epochs == 2
     assert params.system("own").tune.learning_rate == 0.5
     assert params.system("own").prompt.representation == "text"
@@ -112,7 +115,7 @@ def test_a_system_overlays_only_what_it_names(params_with: Callable[[Edit], Path
 def test_a_system_extends_another(params_with: Callable[[Edit], Path]) -> None:
     def edit(raw: dict[str, Any]) -> None:
         raw["systems"] |= {
-            "short": {"tune": {"epochs": 2, "objective": "next_item"}},
+            "short": {"recommender": "sasrec", "tune": {"epochs": 2, "objective": "next_item"}},
             "shorter": {"extends": "short", "tune": {"epochs": 1}},
             "shortest": {"extends": "shorter", "lora": {"rank": 1}},
         }
@@ -140,7 +143,7 @@ Change = Callable[[dict[str, Any]], Any]
     ("change", "message"),
     [
         (lambda raw: raw["systems"].update(mine={"extends": ["llara"]}), r"systems\.mine\.extends names \['llara'\]"),
-        (lambda raw: raw["ablation"].update(llm_weights="random"), r"systems\.zero_shot\.ablation\.llm_weights is random"),
+        (lambda raw: raw["ablation"].update(llm_weights="random"), r"systems\.zero_shot: ablation\.llm_weights is random"),
         (
             lambda raw: raw["report"]["ablations"]["curriculum"].update(reference="lara"),
             r"report\.ablations\.curriculum names \['lara'\]",
@@ -182,7 +185,7 @@ def test_no_system_may_be_called_like_a_recommender(params_with: Callable[[Edit]
 
     def edit(raw: dict[str, Any]) -> None:
         raw["systems"]["sasrec"] = {"prompt": {"representation": "title"}}
-        raw["run"]["text_systems"] = ["sasrec"]
+        raw["run"]["systems"] = ["sasrec"]
 
     with pytest.raises(ConfigError, match=r"\['sasrec'\] would name two different systems"):
         load_params(params_with(edit))
@@ -208,7 +211,7 @@ def test_a_quoted_number_is_a_number_too(params_with: Callable[[Edit], Path]) ->
 
 def test_empty_axes_are_legal(params_with: Callable[[Edit], Path]) -> None:
     def edit(raw: dict[str, Any]) -> None:
-        raw["run"].update(recommenders=[], llm_recommenders=[], systems=[], text_systems=[], untuned_systems=[])
+        raw["run"].update(recommenders=[], systems=["tallrec", "zero_shot"])
 
     params = load_params(params_with(edit))
     assert params.run.recommenders == []
@@ -216,7 +219,7 @@ def test_empty_axes_are_legal(params_with: Callable[[Edit], Path]) -> None:
 
 def test_without_any_system_there_is_nothing_to_compare(params_with: Callable[[Edit], Path]) -> None:
     def edit(raw: dict[str, Any]) -> None:
-        raw["run"].update({axis: [] for axis in ("baselines", "recommenders", "systems", "text_systems", "untuned_systems")})
+        raw["run"].update({axis: [] for axis in ("baselines", "recommenders", "systems")})
 
     with pytest.raises(ConfigError, match="all axes of systems are empty: name at least one"):
         load_params(params_with(edit))
@@ -239,27 +242,46 @@ def test_an_axis_that_everything_needs_may_not_be_empty(params_with: Callable[[E
     ("run", "message"),
     [
         ({"seeds": [0, 0]}, r"run\.seeds lists a value twice: \[0, 0\]"),
-        ({"llm_recommenders": []}, r"run\.llm_recommenders is empty, but run\.systems is not"),
-        ({"recommenders": ["caser"]}, r"run\.llm_recommenders names \['sasrec'\], which run\.recommenders does not train"),
+        ({"recommenders": ["caser"]}, r"systems\.llara\.recommender is sasrec: add it to run\.recommenders, which trains it"),
+        (
+            {"llm_recommenders": ["sasrec"]},
+            r"run\.llm_recommenders: is no longer a key: .*`systems\.llara\.recommender: sasrec`",
+        ),
+        ({"text_systems": ["tallrec"]}, r"run\.text_systems: is no longer a key: list these systems in run\.systems"),
+        ({"untuned_systems": ["zero_shot"]}, r"run\.untuned_systems: is no longer a key: .* `tuned: false`"),
         (
             {"recommenders": ["bert4rec"]},
             r"run\.recommenders\.0: Input should be 'gru4rec', 'caser', 'sasrec' or 'morec', got 'bert4rec'",
         ),
         ({"datasets": ["movielans"]}, r"run\.datasets names \['movielans'\], but `datasets` defines only \['lastfm', "),
         ({"systems": ["nobody"]}, r"run\.systems names \['nobody'\], but `systems` defines only \[.*'llara'"),
-        ({"text_systems": ["nobody"]}, r"run\.text_systems names \['nobody'\], but `systems` defines only \[.*'llara'"),
         ({"chat_models": ["nobody"]}, r"run\.chat_models names \['nobody'\], but `chat_models` defines only \["),
-        ({"systems": ["tallrec"]}, r"\['tallrec'\] would name two different systems of one run"),
-        (
-            {"text_systems": ["llara_behavior"]},
-            r"systems\.llara_behavior has representation behavior, .*list it in run\.systems",
-        ),
-        ({"untuned_systems": ["next_item_text"]}, r"systems\.next_item_text is in run\.untuned_systems, but needs something"),
     ],
 )
 def test_axes_that_contradict_each_other(params_with: Callable[[Edit], Path], run: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_params(params_with(lambda raw: raw["run"].update(run)))
+
+
+@pytest.mark.parametrize(
+    ("system", "message"),
+    [
+        ({"prompt": {"representation": "hybrid"}}, "shows a recommender's item embeddings: name one as `recommender`"),
+        ({"tuned": False, "recommender": "sasrec"}, "tuned is false, but something in it has to be trained"),
+        ({"tuned": False, "prompt": {"representation": "text"}}, "tuned is false, but something in it has to be trained"),
+        (
+            {"tuned": False, "prompt": {"representation": "title"}, "tune": {"objective": "next_item"}},
+            "tuned is false, but something in it has to be trained",
+        ),
+        (
+            {"tuned": False, "prompt": {"representation": "title"}, "ablation": {"llm_weights": "random"}},
+            r"ablation\.llm_weights is random, but a system that is not tuned has nothing else",
+        ),
+    ],
+)
+def test_a_system_has_what_it_shows(params_with: Callable[[Edit], Path], system: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=rf"systems\.own: .*{message}"):
+        load_params(params_with(lambda raw: raw["systems"].update(own=system)))
 
 
 def test_the_split_leaves_a_test_set(params_with: Callable[[Edit], Path]) -> None:
