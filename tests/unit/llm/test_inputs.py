@@ -1,0 +1,96 @@
+"""What one LLM cell depends on: its resolved configuration and what it reads of its recommender."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from llara_core import paths, tables
+from llara_core.config import Params, load_params
+from llara_core.errors import DataError
+from llara_core.llm import inputs
+
+REPOSITORY = Path(__file__).parents[3]
+DATASET = "movielens"
+
+
+@pytest.fixture
+def params() -> Params:
+    return load_params(REPOSITORY / "params.yaml")
+
+
+@pytest.fixture
+def recommender_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a recommender gives, as files whose content says what they are; in an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    cell = paths.cell("sasrec", 1)
+    predictions = paths.recommender_predictions(DATASET, cell)
+    predictions.mkdir(parents=True)
+    (predictions / "score.parquet").write_text("held-out scores")
+    paths.item_embeddings(DATASET, cell).write_text("vectors")
+    paths.training_scores(DATASET, cell).write_text("training scores")
+
+
+def write(params: Params, system: str, *, seed: int = 1, first_seed: int = 1) -> inputs.SystemInputs:
+    cell = paths.cell(system, seed)
+    paths.all_inputs(DATASET).mkdir(parents=True, exist_ok=True)
+    tables.write_json(paths.resolved_system(system), inputs.resolved(params.system(system)))
+    inputs.write_inputs(
+        paths.inputs(DATASET, cell), inputs.read_resolved(paths.resolved_system(system)), DATASET, seed, first_seed
+    )
+    return inputs.read_inputs(DATASET, cell)
+
+
+@pytest.mark.usefixtures("recommender_files")
+def test_a_system_gets_what_it_reads_of_its_recommender_and_no_more(params: Params) -> None:
+    guided, plain, text = (write(params, name) for name in ("llara_guided", "llara", "tallrec"))
+    assert guided.item_embeddings is not None
+    assert guided.item_embeddings.read_text() == "vectors"
+    assert guided.training_scores is not None
+    assert guided.training_scores.read_text() == "training scores"
+    assert guided.recommender_predictions is not None
+    assert (guided.recommender_predictions / "score.parquet").read_text() == "held-out scores"
+    assert plain.item_embeddings is not None
+    assert (plain.training_scores, plain.recommender_predictions) == (None, None)
+    assert (text.item_embeddings, text.training_scores, text.recommender_predictions) == (None, None, None)
+
+
+@pytest.mark.usefixtures("recommender_files")
+def test_a_system_comes_back_as_it_was_configured(params: Params) -> None:
+    for name in ("llara", "llara_guided", "llara_compact", "tallrec"):
+        assert write(params, name).system == params.system(name)
+
+
+@pytest.mark.usefixtures("recommender_files")
+def test_of_an_untuned_system_only_the_prompt_counts(params: Params) -> None:
+    """Its folder stays the same when tuning parameters change, so nothing is answered again."""
+    file = write(params, "zero_shot").folder / inputs.SYSTEM
+    before = file.read_bytes()
+    other = params.system("zero_shot").model_copy(update={"lora": params.lora.model_copy(update={"rank": 64})})
+    assert params.lora.rank != 64
+    tables.write_json(file, inputs.resolved(other))
+    assert file.read_bytes() == before
+
+
+@pytest.mark.usefixtures("recommender_files")
+def test_an_untuned_system_answers_under_the_first_seed_alone(params: Params) -> None:
+    assert write(params, "zero_shot", seed=1, first_seed=1).same_as is None
+    assert write(params, "zero_shot", seed=2, first_seed=1).same_as == 1
+    assert write(params, "tallrec", seed=2, first_seed=1).same_as is None
+
+
+@pytest.mark.usefixtures("recommender_files")
+def test_a_file_of_another_version_is_refused(params: Params) -> None:
+    folder = write(params, "llara").folder
+    content = tables.read_json(folder / inputs.SYSTEM)
+    del content["lora"]
+    tables.write_json(folder / inputs.SYSTEM, content)
+    with pytest.raises(DataError, match=r"system\.json: not what this version writes of a system; run `dvc repro`"):
+        inputs.read_inputs(DATASET, "llara-1")
+
+
+def test_a_cell_that_was_not_resolved_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"llara-7: holds no system\.json; list the system in run\.systems"):
+        inputs.read_inputs(DATASET, "llara-7")
