@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Annotated
 
 import typer
 
 from llara_core import paths
 from pipeline.stage import run
-
-logger = logging.getLogger(__name__)
 
 
 def main(
@@ -19,28 +16,23 @@ def main(
 ) -> None:
     """Fit BASELINE on the training interactions of DATASET and predict validation and test."""
     from llara_core import columns as c
-    from llara_core import predictions, provenance, tables
+    from llara_core import provenance, tables
     from llara_core.baselines import fit_baseline
+    from llara_core.held_out import read_held_out
+    from llara_core.predictions import CatalogueAnswerer, answer_held_out
 
-    prepared = paths.prepared(dataset)
-    interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
-    examples = tables.read_table(prepared / "examples.parquet", tables.EXAMPLES)
-    n_items = len(tables.read_table(prepared / "items.parquet", tables.ITEMS))
-    candidates, candidates_hash = predictions.held_out_candidates(dataset)
-
+    interactions = tables.read_table(paths.prepared(dataset) / "interactions.parquet", tables.INTERACTIONS)
+    held_out = read_held_out(dataset)
     training = interactions[interactions[c.SPLIT] == c.TRAIN]
-    frame = predictions.predict(fit_baseline(baseline, training, n_items), examples, candidates)
-    facts = predictions.PredictionFacts(
-        dataset=dataset,
+    answer_held_out(
+        CatalogueAnswerer(fit_baseline(baseline, training, len(held_out.labels))),
+        held_out,
+        paths.predictions(dataset, baseline),
         system=baseline,
-        mode="score",
-        objective="none",
         seed=0,
-        candidates_hash=candidates_hash,
+        shuffled_histories="none",  # no baseline heeds the order
         hardware=provenance.hardware(),
     )
-    predictions.write_predictions(paths.predictions(dataset, baseline), frame, facts)
-    logger.info("%d candidate sets scored", len(frame))
 
 
 if __name__ == "__main__":

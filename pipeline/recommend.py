@@ -12,7 +12,7 @@ import typer
 from llara_core import columns as c
 from llara_core import compute, paths, tables
 from llara_core.config import load_params
-from llara_core.prompts.rendering import Words
+from llara_core.prompts.rendering import ItemWording
 from pipeline.stage import run
 
 
@@ -29,7 +29,7 @@ def main(
     The whole history is left out of the answer, also where it is longer than what the model reads.
     """
     from llara_core.inference.recommend import find_items, recommend
-    from llara_core.llm.session import load_tuned
+    from llara_core.llm_systems import load_system
     from llara_core.recommenders import checkpoints
 
     params = load_params()
@@ -39,18 +39,20 @@ def main(
     history = find_items(item, items)
     rec_cell = paths.recommender_cell(recommender, seed)
     retriever = checkpoints.load(paths.recommender(dataset, rec_cell), recommender, checkpoints.data_hash(dataset))
-    model, encoder, facts = load_tuned(
-        paths.adapter(dataset, cell), paths.LLM, params.llm, paths.item_embeddings(dataset, rec_cell), len(items)
+    tuned = load_system(
+        paths.adapter(dataset, cell),
+        paths.LLM,
+        params.llm,
+        params.inference,
+        ItemWording.of(config),
+        len(items),
+        embeddings=paths.item_embeddings(dataset, rec_cell),
     )
     ranked = recommend(
-        model,
-        encoder,
-        facts,
+        tuned,
         retriever,
         history,
         items,
-        Words(config.noun, config.verb),
-        params.inference,
         max_history_len=config.max_history_len,
         n_candidates=params.candidates.n_candidates,
         top=top,

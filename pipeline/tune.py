@@ -10,7 +10,7 @@ import typer
 from llara_core import columns as c
 from llara_core import compute, paths, tables
 from llara_core.config import SystemConfig, load_params
-from llara_core.prompts.rendering import Words
+from llara_core.prompts.rendering import ItemWording
 from pipeline.stage import run
 
 
@@ -28,13 +28,13 @@ def main(
     params = load_params()
     compute.use_threads(params.llm.threads)
     config = SystemConfig.model_validate(tables.read_json(paths.system(system)))
-    words = Words(params.dataset(dataset).noun, params.dataset(dataset).verb)
+    wording = ItemWording.of(params.dataset(dataset))
     cell = paths.llm_cell(system, recommender, seed)
     labels = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
     rec_cell = paths.recommender_cell(recommender, seed) if recommender else None
     embeddings = paths.item_embeddings(dataset, rec_cell) if rec_cell else None
     scores = paths.training_scores(dataset, rec_cell) if rec_cell and config.prompt.recommender_scores else None
-    data, data_hash = load_training_data(dataset, labels, words, scores, config.ablation.recommender_scores, seed)
+    data, data_hash = load_training_data(dataset, labels, wording, scores, config.ablation.recommender_scores, seed)
     item_vectors, embeddings_hash = item_vectors_for(
         config.prompt.representation, config.ablation, embeddings, len(labels), seed
     )

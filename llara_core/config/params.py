@@ -10,6 +10,7 @@ from llara_core import paths
 from llara_core.config.candidates import CandidatesConfig
 from llara_core.config.datasets import DatasetConfig, DownloadConfig
 from llara_core.config.evaluation import EvaluationConfig, ReportConfig
+from llara_core.config.objectives import OBJECTIVES, UNTUNED_OBJECTIVE, names_where
 from llara_core.config.recommenders import Baseline, Recommender, RecommendersConfig
 from llara_core.config.run import RunConfig
 from llara_core.config.sections import Name, Section
@@ -87,10 +88,11 @@ class Params(Section):
                 raise ValueError(
                     f"systems.{name}.ablation.llm_weights is random, but a system that is not tuned has nothing else"
                 )
-            if system.prompt.representation == "text" or system.tune.objective == "next_item":
+            if system.prompt.representation == "text" or OBJECTIVES[system.tune.objective].needs_head:
+                with_head = names_where(lambda objective: objective.needs_head)
                 raise ValueError(
                     f"systems.{name} is in run.untuned_systems, but needs something trained (the placeholder of representation "
-                    "text, or the head of objective next_item); use representation title and objective generative"
+                    f"text, or the head of objective {with_head}); use representation title and objective {UNTUNED_OBJECTIVE}"
                 )
         names = (*self.run.systems, *self.run.text_systems)
         random = [name for name in names if self.systems[name].ablation.llm_weights == "random"]
