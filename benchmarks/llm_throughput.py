@@ -1,6 +1,6 @@
 """How fast this machine tunes and answers: ``python -m benchmarks.llm_throughput movielens sasrec 0``.
 
-Needs the stages up to ``export_embeddings`` and ``fetch_llm``. Prints rows per second of both tuning objectives (forward and
+Needs the stages up to ``export_embeddings`` and ``fetch_llm``. Prints rows per second of every tuning objective (forward and
 backward) and queries per second of every way of answering, as the median over batches with the slowest and the fastest.
 Compare ratios of one run only: machines, and the same machine at another hour, differ.
 """
@@ -16,8 +16,8 @@ import typer
 
 from llara_core import columns as c
 from llara_core import compute, paths, tables
-from llara_core.config import SystemConfig, load_params
-from llara_core.prompts.rendering import Words
+from llara_core.config import OBJECTIVES, SystemConfig, load_params
+from llara_core.prompts.rendering import ItemWording
 from pipeline.stage import run
 
 
@@ -30,7 +30,7 @@ def main(
     """Time tuning and inference of an untuned hybrid model on DATASET with RECOMMENDER's embeddings."""
     import torch
 
-    from llara_core.inference import candidates as answering
+    from llara_core.inference import candidate_answers as answering
     from llara_core.inference.catalogue import HeadScorer
     from llara_core.inference.prompts import Query
     from llara_core.llm import adapters, loading
@@ -38,23 +38,22 @@ def main(
     from llara_core.llm.item_vectors import load_item_vectors
     from llara_core.prompts.rendering import answer_text, render_ranking
     from llara_core.tuning.data import load_training_data
-    from llara_core.tuning.plan import Units, make_plan
-    from llara_core.tuning.rows import PlanDataset, collate
+    from llara_core.tuning.plan import make_plan
+    from llara_core.tuning.rows import PlanDataset, TrainingStep, collate
 
     params = load_params()
     compute.use_threads(params.llm.threads)
-    words = Words(params.dataset(dataset).noun, params.dataset(dataset).verb)
+    wording = ItemWording.of(params.dataset(dataset))
     items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
-    data, _ = load_training_data(dataset, items[c.LABEL].to_list(), words, None, "out_of_fold", seed)
-    vectors, _ = load_item_vectors(paths.item_embeddings(dataset, paths.recommender_cell(recommender, seed)), len(items))
+    data, _ = load_training_data(dataset, items[c.LABEL].to_list(), wording, None, "out_of_fold", seed)
+    vectors, _ = load_item_vectors(paths.item_embeddings(dataset, paths.cell(recommender, seed)), len(items))
     encoder = PromptEncoder(loading.load_tokenizer(paths.LLM), chat_template=params.prompt.chat_template)
     base = loading.load_base_model(paths.LLM, params.llm)
-    defaults = {name: getattr(params, name) for name in SystemConfig.model_fields}
-    model = adapters.build_model(base, encoder, SystemConfig(**defaults), vectors, head_vectors=vectors, seed=seed)
+    defaults = {name: getattr(params, name) for name in SystemConfig.model_fields if hasattr(params, name)}
+    model = adapters.build_model(base, encoder, SystemConfig(recommender=recommender, **defaults), vectors, head_vectors=vectors, seed=seed)
     low_precision = base.dtype != torch.float32
-    units = Units([len(history) for history in data.histories], 1, [len(sequence) for sequence in data.sequences])
 
-    for objective in ("generative", "next_item"):
+    for objective in OBJECTIVES:
         size = params.tune.micro_batch_size
         budget = {
             "objective": objective,
@@ -64,14 +63,15 @@ def main(
             "mixture": 0,
         }
         tune = params.tune.model_copy(update=budget)
-        plan = make_plan(units, tune, params.curriculum, sample_templates=True, seed=seed)
+        plan = make_plan(data.units, tune, params.curriculum, sample_templates=True, seed=seed)
         rows = PlanDataset(plan, data, encoder, params.prompt)
+        step = TrainingStep(model, tune)
 
-        def train(number: int, rows: PlanDataset = rows, size: int = size) -> None:
+        def train(number: int, rows: PlanDataset = rows, step: TrainingStep = step, size: int = size) -> None:
             batch = collate([rows[row] for row in range(number * size, (number + 1) * size)], encoder)
             inputs = {name: value.to(base.device) if torch.is_tensor(value) else value for name, value in batch.items()}
             with torch.autocast(base.device.type, base.dtype, enabled=low_precision):
-                model(**inputs)["loss"].backward()
+                step(**inputs)["loss"].backward()
 
         _report(f"tune, {objective}", size, _times(train, batches), "rows")
 
@@ -79,7 +79,7 @@ def main(
     size = params.inference.batch_size
     queries = [
         Query(
-            render_ranking(data.histories[row], data.candidates[row, 0], data.labels, words, params.prompt.representation, 0),
+            render_ranking(data.histories[row], data.candidates[row, 0], data.labels, wording, params.prompt.representation, 0),
             tuple(answer_text(item, data.labels, params.prompt.representation) for item in data.candidates[row, 0]),
         )
         for row in range(size * (batches + 1))
@@ -100,10 +100,10 @@ def main(
 
         _report(f"answer, {mode}", size, _times(answer, batches), "queries")
 
-    scorer = HeadScorer(model, encoder, data.labels, words, params.prompt, size)
+    scorer = HeadScorer(model, encoder, data.labels, wording, params.prompt, size)
     histories = data.histories[: size * (batches + 1)]
     head = _times(lambda number: scorer.score_catalogue(histories[number * size : (number + 1) * size]), batches)
-    _report("rank the catalogue (next_item head)", size, head, "queries")
+    _report("rank the catalogue (head)", size, head, "queries")
 
 
 def _times(work: Callable[[int], object], batches: int) -> Iterator[float]:

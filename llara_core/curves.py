@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from llara_core.config import OBJECTIVES
+
 # Names of the curves; the report and `dvc plots` find them by these.
 LOSS, LEARNING_RATE = "train/loss", "train/lr"
-OBJECTIVE_LOSS = {"generative": "train/loss_generative", "next_item": "train/loss_next_item"}
+OBJECTIVE_LOSS = {objective: f"train/loss_{objective}" for objective in OBJECTIVES}
 VALIDATION_HIT_RATIO = "validation/hit_ratio@1"
 P_HYBRID, HYBRID_SHARE = "curriculum/p_hybrid", "curriculum/hybrid_share"
 

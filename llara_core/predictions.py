@@ -1,10 +1,12 @@
-"""The predictions table: one schema for every system, so that one evaluator serves all of them."""
+"""The predictions table and how it is made: one schema and one walk over the questions for every system."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +14,15 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llara_core import columns as c
-from llara_core import paths, ranking, seeding, tables
+from llara_core import ranking, tables
+from llara_core.config import ShuffledHistories
 from llara_core.errors import DataError
+from llara_core.held_out import HeldOut, Order
 from llara_core.ranking import History
 
-Order = Literal["ordered", "shuffled"]  # of the items in a history
+logger = logging.getLogger(__name__)
 
-_SHUFFLE_SEED = 0
+NOT_TUNED = "none"  # in the place of a tuning objective
 PREDICT_BLOCK = 4096  # examples scored at a time: the scores of all items for all of them would fill the memory
 
 
@@ -29,7 +33,47 @@ class CatalogueScorer(Protocol):
         """Scores ``(B, n_items)`` of every item as the next one; higher is better."""
 
 
-class PredictionFacts(BaseModel):
+@dataclass(frozen=True)
+class Answers:
+    """What a system answers.
+
+    Attributes:
+        tables: rows of :data:`tables.PREDICTIONS` by mode, the way of answering.
+        note: what a reader of the report should know besides.
+    """
+
+    tables: Mapping[str, pd.DataFrame]
+    note: str = ""
+
+
+class Answerer(Protocol):
+    """Whatever answers held-out questions: a baseline, a recommender, a language model, tuned or not, a chat model."""
+
+    @property
+    def objective(self) -> str:
+        """What it was tuned for, :data:`NOT_TUNED` where it was not."""
+
+    @property
+    def scores_catalogue(self) -> bool:
+        """Whether it scores all items, so that a further question costs little."""
+
+    def answer(self, held_out: HeldOut) -> Answers:
+        """Answer every question in every way that it can."""
+
+
+@dataclass(frozen=True)
+class CatalogueAnswerer:
+    """A baseline or a recommender, which answers by its scores."""
+
+    scorer: CatalogueScorer
+    objective: str = NOT_TUNED
+    scores_catalogue: bool = True
+
+    def answer(self, held_out: HeldOut) -> Answers:
+        return Answers({"score": from_scorer(self.scorer, held_out)})
+
+
+class PredictionMetadata(BaseModel):
     """What a predictions table answers, stored in the file itself.
 
     Attributes:
@@ -67,59 +111,68 @@ def file_name(mode: str, history: Order) -> str:
     return f"{mode}.parquet" if history == "ordered" else f"{mode}-{history}.parquet"
 
 
-def held_out_candidates(dataset: str) -> tuple[pd.DataFrame, str]:
-    """Candidate sets of validation and test, in this order, and their hash."""
-    files = [paths.candidates(dataset) / f"{split}.parquet" for split in c.HELD_OUT]
-    frames = [tables.read_table(file, tables.CANDIDATE_SETS) for file in files]
-    return pd.concat(frames, ignore_index=True), tables.tables_hash(*files)
-
-
-def shuffled_test(examples: pd.DataFrame, candidates: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The test examples with their histories in a random order, and their candidate sets.
-
-    The order belongs to the question, not to a training run: every system and every seed reads the same.
-
-    Args:
-        examples: rows of :data:`tables.EXAMPLES`.
-        candidates: rows of :data:`tables.CANDIDATE_SETS`.
-    """
-    test = examples[examples[c.SPLIT] == c.TEST].reset_index(drop=True)
-    histories = [
-        seeding.numpy_stream(_SHUFFLE_SEED, "shuffled history", int(example)).permutation(history)
-        for example, history in zip(test[c.EXAMPLE], test[c.HISTORY], strict=True)
-    ]
-    asked = candidates[candidates[c.EXAMPLE].isin(test[c.EXAMPLE])].reset_index(drop=True)
-    return test.assign(**{c.HISTORY: pd.Series(histories, dtype="object")}), asked
-
-
-def questions(
-    examples: pd.DataFrame, candidates: pd.DataFrame, *, shuffled: bool
-) -> dict[Order, tuple[pd.DataFrame, pd.DataFrame]]:
-    """What a system has to answer, examples and candidate sets, by the order of the histories.
+def answer_held_out(
+    answerer: Answerer,
+    held_out: HeldOut,
+    folder: Path,
+    *,
+    system: str,
+    seed: int,
+    shuffled_histories: ShuffledHistories,
+    hardware: str,
+) -> None:
+    """Ask a system all held-out questions, the test sets again with shuffled histories where they are wanted, and write what it
+    answers.
 
     Args:
-        examples: rows of :data:`tables.EXAMPLES`.
-        candidates: rows of :data:`tables.CANDIDATE_SETS` of the held-out splits.
-        shuffled: whether the test sets are asked again with shuffled histories.
+        answerer: the system.
+        held_out: with histories in order.
+        folder: of its cell, for one table per mode and order.
+        system: the cell without its seed, e.g. ``sasrec`` or ``llara-sasrec``.
+        seed: training seed.
+        shuffled_histories: who is also asked with shuffled histories.
+        hardware: that computes the answers.
     """
-    asked: dict[Order, tuple[pd.DataFrame, pd.DataFrame]] = {"ordered": (examples, candidates)}
-    return asked | {"shuffled": shuffled_test(examples, candidates)} if shuffled else asked
+    shuffled = shuffled_histories == "all" or (shuffled_histories == "catalogue" and answerer.scores_catalogue)
+    for asked in (held_out, held_out.shuffled()) if shuffled else (held_out,):
+        answers = answerer.answer(asked)
+        for mode, frame in answers.tables.items():
+            metadata = PredictionMetadata(
+                dataset=held_out.dataset,
+                system=system,
+                mode=mode,
+                history=asked.order,
+                objective=answerer.objective,
+                seed=seed,
+                candidates_hash=held_out.candidates_hash,
+                note=answers.note,
+                hardware=hardware,
+            )
+            write_predictions(folder, frame, metadata)
+            logger.info(
+                "%s, %s: %d candidate sets answered, %d validly%s",
+                mode,
+                asked.order,
+                len(frame),
+                frame[c.VALID].sum(),
+                f" ({answers.note})" if answers.note else "",
+            )
 
 
-def predict(scorer: CatalogueScorer, examples: pd.DataFrame, candidates: pd.DataFrame) -> pd.DataFrame:
-    """Predictions over candidate sets, with the target's rank among the whole catalogue.
+def from_scorer(scorer: CatalogueScorer, held_out: HeldOut) -> pd.DataFrame:
+    """Predictions of a system that scores all items, with the target's rank among the whole catalogue.
 
     Args:
         scorer: scores each example's history once, however many candidate sets the example has.
-        examples: rows of :data:`tables.EXAMPLES`; further ones than the candidates need are ignored.
-        candidates: ``N`` rows of :data:`tables.CANDIDATE_SETS`.
+        held_out: ``N`` candidate sets.
 
     Returns:
-        ``N`` rows of :data:`tables.PREDICTIONS`, in the order of ``candidates``.
+        ``N`` rows of :data:`tables.PREDICTIONS`, in the order of the candidate sets.
 
     Raises:
         DataError: a candidate set belongs to no example.
     """
+    examples, candidates = held_out.examples, held_out.candidates
     asked = examples[examples[c.EXAMPLE].isin(candidates[c.EXAMPLE])].reset_index(drop=True)
     rows = pd.Index(asked[c.EXAMPLE]).get_indexer(candidates[c.EXAMPLE])
     if (rows < 0).any():
@@ -199,23 +252,22 @@ def from_choices(candidates: pd.DataFrame, chosen: Sequence[int | None], texts: 
     )
 
 
-def write_predictions(folder: Path, frame: pd.DataFrame, facts: PredictionFacts) -> Path:
-    """Write a predictions table with its facts into the folder of its cell, and return the file."""
-    path = folder / facts.file_name
-    metadata = {key: str(value) for key, value in facts.model_dump().items()}
-    tables.write_table(path, frame, tables.PREDICTIONS, metadata)
+def write_predictions(folder: Path, frame: pd.DataFrame, metadata: PredictionMetadata) -> Path:
+    """Write a predictions table with its metadata into the folder of its cell, and return the file."""
+    path = folder / metadata.file_name
+    tables.write_table(path, frame, tables.PREDICTIONS, {key: str(value) for key, value in metadata.model_dump().items()})
     return path
 
 
-def read_predictions(path: Path) -> tuple[pd.DataFrame, PredictionFacts]:
-    """Read a predictions table and its facts.
+def read_predictions(path: Path) -> tuple[pd.DataFrame, PredictionMetadata]:
+    """Read a predictions table and its metadata.
 
     Raises:
         DataError: the file is missing, has other columns, or does not say what it answers.
     """
     frame = tables.read_table(path, tables.PREDICTIONS)
     try:
-        facts = PredictionFacts.model_validate(tables.table_metadata(path))
+        metadata = PredictionMetadata.model_validate(tables.table_metadata(path))
     except ValidationError as error:
         raise DataError(f"{path}: its metadata does not say what it answers; delete it and run `dvc repro` again") from error
-    return frame, facts
+    return frame, metadata

@@ -1,71 +1,56 @@
-"""Answer the held-out candidate sets with a tuned system.
-
-Run by the stages ``predict_llm`` and ``predict_text``:
-``python -m pipeline.predict_llm movielens llara 0 --recommender sasrec``.
-"""
+"""Answer the held-out candidate sets with an LLM system, tuned or not: ``python -m pipeline.predict_llm movielens llara 0``."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from llara_core import columns as c
-from llara_core import compute, paths, predictions, provenance, tables
-from llara_core.config import load_params
-from llara_core.errors import DataError
-from llara_core.prompts.rendering import Words
+from llara_core import compute, paths, provenance, tables
+from llara_core.config import SystemConfig, load_params
+from llara_core.prompts.rendering import ItemWording
 from pipeline.stage import run
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def main(
-    dataset: str,
-    system: str,
-    seed: Annotated[int, typer.Argument(min=0)],
-    recommender: Annotated[str | None, typer.Option(help="Whose item embeddings it was tuned on.")] = None,
+    dataset: Annotated[str, typer.Argument(help="Key of `datasets` in params.yaml.")],
+    system: Annotated[str, typer.Argument(help="Key of `systems`, on run.systems.")],
+    seed: Annotated[int, typer.Argument(help="Training seed, on run.seeds.", min=0)],
 ) -> None:
-    """Predict validation and test of DATASET with the tuned SYSTEM, by every way of answering that its objective has."""
-    from llara_core.inference.predict import predict_orders, shown_scores
-    from llara_core.llm.session import load_tuned
+    """Predict validation and test of DATASET with SYSTEM, in every way of answering that its objective has."""
+    from llara_core.held_out import read_held_out
+    from llara_core.llm.inputs import SAME_AS, read_inputs
+    from llara_core.llm_systems import load_system
+    from llara_core.predictions import answer_held_out
 
     params = load_params()
     compute.use_threads(params.llm.threads)
-    words = Words(params.dataset(dataset).noun, params.dataset(dataset).verb)
-    cell = paths.llm_cell(system, recommender, seed)
-    prepared = paths.prepared(dataset)
-    labels = tables.read_table(prepared / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
-    examples = tables.read_table(prepared / "examples.parquet", tables.EXAMPLES)
-    candidates, candidates_hash = predictions.held_out_candidates(dataset)
-    rec_cell = paths.recommender_cell(recommender, seed) if recommender else None
-    embeddings = paths.item_embeddings(dataset, rec_cell) if rec_cell else None
-    model, encoder, adapter = load_tuned(paths.adapter(dataset, cell), paths.LLM, params.llm, embeddings, len(labels))
-
-    def scores_of(order: predictions.Order) -> pd.DataFrame:
-        file = paths.predictions(dataset, str(rec_cell)) / predictions.file_name("score", order)
-        frame, opinions = predictions.read_predictions(file)
-        if opinions.candidates_hash != candidates_hash:
-            raise DataError(f"{file}: scores other candidate sets than {paths.candidates(dataset)} holds; run `dvc repro`")
-        return shown_scores(frame, adapter.ablation.recommender_scores, seed, order)
-
-    for order, mode, frame in predict_orders(
-        model, encoder, adapter.objective, adapter.prompt, examples, candidates, labels, words, params.inference, scores_of
-    ):
-        facts = predictions.PredictionFacts(
-            dataset=dataset,
-            system=paths.llm_system(system, recommender),
-            mode=mode,
-            history=order,
-            objective=adapter.objective,
-            seed=seed,
-            candidates_hash=candidates_hash,
-            hardware=provenance.hardware(),
-        )
-        predictions.write_predictions(paths.predictions(dataset, cell), frame, facts)
-        logging.info("%s, %s: %d candidate sets answered, %d validly", mode, order, len(frame), frame[c.VALID].sum())
+    cell = paths.cell(system, seed)
+    folder, inputs = paths.system_predictions(dataset, cell), read_inputs(dataset, cell)
+    if inputs.same_as is not None:
+        tables.write_json(folder / SAME_AS, {"seed": inputs.same_as})
+        logging.info("%s is not tuned: it answers as under seed %d", system, inputs.same_as)
+        return
+    held_out = read_held_out(dataset)
+    answer_held_out(
+        load_system(
+            paths.adapter(dataset, cell) if isinstance(inputs.system, SystemConfig) else inputs.system.prompt,
+            paths.LLM,
+            params.llm,
+            params.inference,
+            ItemWording.of(params.dataset(dataset)),
+            len(held_out.labels),
+            embeddings=inputs.item_embeddings,
+            recommender_predictions=inputs.recommender_predictions,
+        ),
+        held_out,
+        folder,
+        system=system,
+        seed=seed,
+        shuffled_histories=params.inference.shuffled_histories,
+        hardware=provenance.hardware(),
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Recommend items for one history; no stage, but for users.
 
-``python -m pipeline.recommend movielens llara_next_item sasrec 0 --item "Toy Story" --item "Aladdin"``
+``python -m pipeline.recommend movielens llara_compact 0 --item "Toy Story" --item "Aladdin"``
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import typer
 
 from llara_core import columns as c
 from llara_core import compute, paths, tables
-from llara_core.config import load_params
-from llara_core.prompts.rendering import Words
+from llara_core.config import SystemConfig, load_params
+from llara_core.errors import ConfigError
+from llara_core.prompts.rendering import ItemWording
 from pipeline.stage import run
 
 
 def main(
-    dataset: str,
-    system: str,
-    recommender: str,
-    seed: int,
+    dataset: Annotated[str, typer.Argument(help="Key of `datasets` in params.yaml.")],
+    system: Annotated[str, typer.Argument(help="Key of `systems`, on run.systems.")],
+    seed: Annotated[int, typer.Argument(help="Training seed, on run.seeds.", min=0)],
     item: Annotated[list[str], typer.Option(help="A title of the history, oldest first; repeat the option for each item.")],
     top: Annotated[int, typer.Option(min=1, help="Number of items to recommend.")] = 10,
 ) -> None:
@@ -29,28 +29,33 @@ def main(
     The whole history is left out of the answer, also where it is longer than what the model reads.
     """
     from llara_core.inference.recommend import find_items, recommend
-    from llara_core.llm.session import load_tuned
+    from llara_core.llm.inputs import read_inputs
+    from llara_core.llm_systems import load_system
     from llara_core.recommenders import checkpoints
 
     params = load_params()
     compute.use_threads(params.llm.threads)
-    config, cell = params.dataset(dataset), paths.llm_cell(system, recommender, seed)
+    config, cell = params.dataset(dataset), paths.cell(system, seed)
     items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
     history = find_items(item, items)
-    rec_cell = paths.recommender_cell(recommender, seed)
-    retriever = checkpoints.load(paths.recommender(dataset, rec_cell), recommender, checkpoints.data_hash(dataset))
-    model, encoder, facts = load_tuned(
-        paths.adapter(dataset, cell), paths.LLM, params.llm, paths.item_embeddings(dataset, rec_cell), len(items)
-    )
+    inputs = read_inputs(dataset, cell)
+    if not isinstance(inputs.system, SystemConfig) or inputs.system.recommender is None:
+        raise ConfigError(f"{system} reads no recommender, which would propose the items to rank; name a system with one")
+    recommender = inputs.system.recommender
+    checkpoint = paths.checkpoint(dataset, paths.cell(recommender, seed))
     ranked = recommend(
-        model,
-        encoder,
-        facts,
-        retriever,
+        load_system(
+            paths.adapter(dataset, cell),
+            paths.LLM,
+            params.llm,
+            params.inference,
+            ItemWording.of(config),
+            len(items),
+            embeddings=inputs.item_embeddings,
+        ),
+        checkpoints.load(checkpoint, recommender, checkpoints.data_hash(dataset)),
         history,
         items,
-        Words(config.noun, config.verb),
-        params.inference,
         max_history_len=config.max_history_len,
         n_candidates=params.candidates.n_candidates,
         top=top,

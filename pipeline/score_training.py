@@ -41,7 +41,8 @@ def main(
     interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
     items = tables.read_table(prepared / "items.parquet", tables.ITEMS)
     examples = tables.read_arrow(prepared / "examples.parquet", tables.EXAMPLES)
-    candidates = tables.read_arrow(paths.candidates(dataset) / "train.parquet", tables.CANDIDATE_SETS)
+    candidates_file = paths.candidates(dataset) / "train.parquet"
+    candidates = tables.read_arrow(candidates_file, tables.CANDIDATE_SETS)
     folder, data_hash = paths.checkpoint(dataset, cell), checkpoints.data_hash(dataset)
     in_sample = checkpoints.load(folder, recommender, data_hash)
     l2 = checkpoints.read_facts(folder).l2
@@ -67,7 +68,13 @@ def main(
         seed=seed,
         dataset=dataset,
     )
-    metadata = {"recommender": recommender, "seed": str(seed), "data_hash": data_hash, "hardware": provenance.hardware()}
+    metadata = {
+        "recommender": recommender,
+        "seed": str(seed),
+        "data_hash": data_hash,
+        "candidates_hash": tables.tables_hash(candidates_file),
+        "hardware": provenance.hardware(),
+    }
     tables.write_parts(target, scores, tables.TRAINING_SCORES, metadata)
     logger.info("%d candidate sets scored by %s and by %d of other users", len(candidates), cell, config.folds)
 

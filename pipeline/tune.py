@@ -10,7 +10,7 @@ import typer
 from llara_core import columns as c
 from llara_core import compute, paths, tables
 from llara_core.config import SystemConfig, load_params
-from llara_core.prompts.rendering import Words
+from llara_core.prompts.rendering import ItemWording
 from pipeline.stage import run
 
 
@@ -34,10 +34,10 @@ def main(
     if not isinstance(config, SystemConfig):
         mark_untuned(folder, curves)
         return
-    words = Words(params.dataset(dataset).noun, params.dataset(dataset).verb)
+    wording = ItemWording.of(params.dataset(dataset))
     labels = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
     data, data_hash = load_training_data(
-        dataset, labels, words, inputs.training_scores, config.ablation.recommender_scores, seed
+        dataset, labels, wording, inputs.training_scores, config.ablation.recommender_scores, seed
     )
     item_vectors, embeddings_hash = item_vectors_for(
         config.prompt.representation, config.ablation, inputs.item_embeddings, len(labels), seed

@@ -17,6 +17,7 @@ from llara_core.config.datasets import (
 )
 from llara_core.config.evaluation import CaseStudyConfig, ComparisonConfig, EvaluationConfig
 from llara_core.config.loading import load_params
+from llara_core.config.objectives import OBJECTIVES, UNTUNED_OBJECTIVE, ObjectiveName
 from llara_core.config.params import Params
 from llara_core.config.recommenders import Baseline, RecommendersConfig
 from llara_core.config.run import RunConfig
@@ -27,17 +28,19 @@ from llara_core.config.systems import (
     CurriculumConfig,
     InferenceConfig,
     LlmConfig,
-    Objective,
     PromptConfig,
     Representation,
     Schedule,
     ScoreSource,
+    ShuffledHistories,
     Slot,
     SystemConfig,
     TuneConfig,
 )
 
 __all__ = [
+    "OBJECTIVES",
+    "UNTUNED_OBJECTIVE",
     "WITH_BEHAVIOR",
     "AblationConfig",
     "Baseline",
@@ -54,7 +57,7 @@ __all__ = [
     "LlmConfig",
     "LogSection",
     "MovieLensConfig",
-    "Objective",
+    "ObjectiveName",
     "OwnLogConfig",
     "Params",
     "PromptConfig",
@@ -65,6 +68,7 @@ __all__ = [
     "RunConfig",
     "Schedule",
     "ScoreSource",
+    "ShuffledHistories",
     "Slot",
     "SplitConfig",
     "SteamConfig",

@@ -6,10 +6,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from llara_core.config.objectives import OBJECTIVES, UNTUNED_OBJECTIVE, ObjectiveName, names_where, trained_objectives
 from llara_core.config.recommenders import Recommender
 from llara_core.config.sections import Dropout, PositiveFloat, PositiveInt, Section, Share
 
-Objective = Literal["generative", "next_item"]
 Representation = Literal["hybrid", "text", "title", "behavior", "compact", "index"]
 Slot = Literal["after", "before"]
 # Those whose prompts with candidates have a slot per item.
@@ -17,6 +17,7 @@ WITH_SLOTS: tuple[Representation, ...] = ("hybrid", "text", "behavior")
 # Those that show behaviour tokens, and so need a recommender.
 WITH_BEHAVIOR: tuple[Representation, ...] = ("hybrid", "behavior", "compact")
 ScoreSource = Literal["out_of_fold", "in_sample", "shuffled"]
+ShuffledHistories = Literal["none", "catalogue", "all"]
 Schedule = Literal["linear", "direct", "two_stage", "sqrt", "quadratic", "cosine", "sigmoid"]
 
 
@@ -77,7 +78,7 @@ class CurriculumConfig(Section):
 class TuneConfig(Section):
     """Tuning of one LLM system."""
 
-    objective: Objective = Field(
+    objective: ObjectiveName = Field(
         description="generative: the paper's, next-token loss on the answer title; next_item: ours, a softmax over the "
         "catalogue at every behaviour token of the history"
     )
@@ -103,6 +104,11 @@ class TuneConfig(Section):
     feature_dropout: Dropout = Field(description="of compact items' features and of the states that their head reads")
     gradient_checkpointing: bool = Field(description="trade a third more time for memory; for 7B models on one card")
     checkpoint_every: PositiveInt = Field(description="optimiser steps between checkpoints in the scratch folder")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether it also trains rows of the objective's partner."""
+        return bool(self.warm_start_rows or self.mixture)
 
     @model_validator(mode="after")
     def _batches_fit(self) -> Self:
@@ -132,7 +138,7 @@ class InferenceConfig(Section):
     )
     max_draws: PositiveInt = Field(description="candidate sets per held-out example that prompts with candidates answer")
     max_new_tokens: PositiveInt = Field(description="limit of a generated answer")
-    shuffled_histories: Literal["none", "catalogue", "all"] = Field(
+    shuffled_histories: ShuffledHistories = Field(
         description="who also answers the test sets with every history in a random order, which shows what the order is worth. "
         "catalogue: systems that score the whole catalogue, where it costs little; all: those that read prompts too"
     )
@@ -184,11 +190,12 @@ class SystemConfig(Section):
                 f"prompt.representation {self.prompt.representation} shows a recommender's item embeddings: name one as "
                 "`recommender`, or set prompt.representation to title"
             )
-        needs_training = self.shows_behavior or self.prompt.representation == "text" or self.tune.objective == "next_item"
-        if not self.tuned and needs_training:
+        needs_head = OBJECTIVES[self.tune.objective].needs_head
+        if not self.tuned and (self.shows_behavior or self.prompt.representation == "text" or needs_head):
             raise ValueError(
                 "tuned is false, but something in it has to be trained (behaviour tokens, the placeholder of representation "
-                "text, or the head of objective next_item); use prompt.representation title and tune.objective generative"
+                f"text, or the head of objective {names_where(lambda objective: objective.needs_head)}); use "
+                f"prompt.representation title and tune.objective {UNTUNED_OBJECTIVE}"
             )
         if not self.tuned and self.ablation.llm_weights == "random":
             raise ValueError("ablation.llm_weights is random, but a system that is not tuned has nothing else")
@@ -197,23 +204,29 @@ class SystemConfig(Section):
     @model_validator(mode="after")
     def _levers_fit(self) -> Self:
         prompt, tune = self.prompt, self.tune
-        mixed = bool(tune.warm_start_rows or tune.mixture)
-        ranks = tune.objective == "generative" or mixed
-        only_ranks = tune.objective == "generative" and not mixed
-        if prompt.representation == "compact" and ranks:
+        trained = trained_objectives(tune.objective, mixed=tune.mixes)
+        ranks = any(objective.shows_candidates for objective in trained)
+        ranking = names_where(lambda objective: objective.shows_candidates)
+        if prompt.representation == "compact" and any(objective.writes_title for objective in trained):
             raise ValueError(
-                "prompt.representation compact shows no title to answer with: set tune.objective to next_item, "
-                "tune.warm_start_rows and tune.mixture to 0"
+                "prompt.representation compact shows no title to answer with: set tune.objective to "
+                f"{names_where(lambda objective: not objective.writes_title)}, tune.warm_start_rows and tune.mixture to 0"
             )
         if prompt.recommender_scores and not (self.shows_behavior and ranks):
             raise ValueError(
                 "prompt.recommender_scores needs candidates with behaviour tokens: representation hybrid or behavior, and "
-                "objective generative"
+                f"objective {ranking}"
             )
-        if prompt.slot == "before" and prompt.representation in ("hybrid", "text") and not only_ranks:
+        if (
+            prompt.slot == "before"
+            and prompt.representation in ("hybrid", "text")
+            and any(objective.reads_slot_after_title for objective in trained)
+        ):
             raise ValueError(
-                "prompt.slot before hides an item's title from the slot that objective next_item reads: set it to after, or to "
-                "objective generative with tune.warm_start_rows and tune.mixture at 0"
+                "prompt.slot before hides an item's title from the slot that objective "
+                f"{names_where(lambda objective: objective.reads_slot_after_title)} reads: set it to after, or to objective "
+                f"{names_where(lambda objective: not objective.reads_slot_after_title)} with tune.warm_start_rows and "
+                "tune.mixture at 0"
             )
         if prompt.slot == "before" and prompt.representation == "text" and tune.ranking_weight:
             raise ValueError("tune.ranking_weight: placeholders before titles know nothing of them; set prompt.slot to after")
@@ -222,6 +235,6 @@ class SystemConfig(Section):
         if tune.ranking_weight and (prompt.representation not in WITH_SLOTS or not ranks):
             raise ValueError(
                 "tune.ranking_weight needs a slot at every candidate: representation hybrid, text or behavior, and objective "
-                "generative"
+                f"{ranking}"
             )
         return self

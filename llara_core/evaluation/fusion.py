@@ -14,12 +14,12 @@ from llara_core import predictions
 from llara_core.errors import DataError
 from llara_core.evaluation.results import Ground, short_hash
 from llara_core.evaluation.systems import Answers
-from llara_core.predictions import PredictionFacts
+from llara_core.predictions import PredictionMetadata
 
 WEIGHTS = np.linspace(0, 1, 21)
 _NOTE = "LLM weight "
 
-Scored = tuple[pd.DataFrame, PredictionFacts]
+Scored = tuple[pd.DataFrame, PredictionMetadata]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Fusion:
     """Fused predictions, their facts, and the weight of the LLM, between 0 (recommender alone) and 1 (LLM alone)."""
 
     frame: pd.DataFrame
-    facts: PredictionFacts
+    facts: PredictionMetadata
     weight: float
 
 
@@ -99,7 +99,7 @@ def choose_weight(
     return float(WEIGHTS[int(np.argmax(np.round(likelihoods, 9)))])  # rounded: a plateau has no winner by rounding error
 
 
-def _fused_facts(llm: PredictionFacts, recommender: PredictionFacts) -> PredictionFacts:
+def _fused_facts(llm: PredictionMetadata, recommender: PredictionMetadata) -> PredictionMetadata:
     if llm.candidates_hash != recommender.candidates_hash:
         raise DataError(
             f"{llm.system} answers the candidate sets {short_hash(llm.candidates_hash)}, {recommender.system} those of "
@@ -118,7 +118,7 @@ def _common_rows(llm: pd.DataFrame, recommender: pd.DataFrame, ground: Ground) -
     return rows
 
 
-def _log_shares(rows: pd.DataFrame, column: str, facts: PredictionFacts) -> npt.NDArray[np.float64]:
+def _log_shares(rows: pd.DataFrame, column: str, facts: PredictionMetadata) -> npt.NDArray[np.float64]:
     if rows[column].isna().any():
         raise DataError(f"{facts.system} ({facts.mode}) has candidate sets without scores; only scored modes can be fused")
     shares: npt.NDArray[np.float64] = log_softmax(np.stack(rows[column].to_list()).astype(float), axis=1)

@@ -15,7 +15,8 @@ from llara_core import paths, predictions, tables
 from llara_core.config import EvaluationConfig, Representation
 from llara_core.errors import DataError
 from llara_core.evaluation import metrics, significance
-from llara_core.predictions import PredictionFacts
+from llara_core.held_out import held_out_candidates
+from llara_core.predictions import PredictionMetadata
 from llara_core.prompts.rendering import answer_text
 from llara_core.seeding import numpy_stream
 
@@ -50,7 +51,7 @@ class Ground:
 class CellResults:
     """One predictions table of a cell: what it answers, and its rows of :func:`metrics.per_set_results`."""
 
-    facts: PredictionFacts
+    facts: PredictionMetadata
     rows: pd.DataFrame
 
     def split(self, name: str) -> pd.DataFrame:
@@ -62,7 +63,7 @@ def read_ground(dataset: str) -> Ground:
     """Read the examples, held-out candidate sets and labels of ``dataset``."""
     labels = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
     examples = tables.read_table(paths.prepared(dataset) / "examples.parquet", tables.EXAMPLES)
-    candidates, candidates_hash = predictions.held_out_candidates(dataset)
+    candidates, candidates_hash = held_out_candidates(dataset)
     return Ground(dataset, examples, candidates, candidates_hash, labels)
 
 
@@ -144,6 +145,6 @@ def _read(ground: Ground, file: Path, names: Sequence[str]) -> CellResults:
     return CellResults(facts, metrics.per_set_results(frame, ground.candidates, ground.examples, names, str(file), splits))
 
 
-def _answered_splits(facts: PredictionFacts) -> tuple[str, ...]:
+def _answered_splits(facts: PredictionMetadata) -> tuple[str, ...]:
     """Test first; shuffled histories are of test alone."""
     return (c.TEST, c.VALIDATION) if facts.history == "ordered" else (c.TEST,)

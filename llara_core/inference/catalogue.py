@@ -1,4 +1,4 @@
-"""Scores over the whole catalogue from the head of the ``next_item`` objective: one short pass per history."""
+"""Scores over the whole catalogue from the catalogue head: one short pass per history."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from llara_core.config import PromptConfig
 from llara_core.errors import ModelError
 from llara_core.inference.prompts import batches, history_prompt
 from llara_core.llm.encoding import Batch, PromptEncoder
-from llara_core.llm.hybrid import HybridLM
-from llara_core.prompts.rendering import Words
+from llara_core.llm.hybrid import NO_HEAD, HybridLM
+from llara_core.prompts.rendering import ItemWording
 from llara_core.ranking import History
 
 
@@ -25,7 +25,7 @@ class HeadScorer:
         model: with a catalogue head, in evaluation mode.
         encoder: of its tokenizer.
         labels: of all items.
-        words: the dataset's words.
+        wording: the dataset's words for items.
         config: how the model was prompted in tuning.
         batch_size: histories per pass; changes speed and memory, and the rounding of results.
 
@@ -38,19 +38,19 @@ class HeadScorer:
         model: HybridLM,
         encoder: PromptEncoder,
         labels: Sequence[str],
-        words: Words,
+        wording: ItemWording,
         config: PromptConfig,
         batch_size: int,
     ) -> None:
         if model.head is None:
-            raise ModelError("this adapter has no catalogue head; tune it with tune.objective next_item")
+            raise ModelError(NO_HEAD)
         self._model, self._n_items, self._encoder = model, len(model.head.items), encoder
-        self._labels, self._words, self._config, self._batch_size = labels, words, config, batch_size
+        self._labels, self._wording, self._config, self._batch_size = labels, wording, config, batch_size
 
     @torch.inference_mode()
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
         """Logits of every item as the next one, ``(N, n_items)``, read at the last item of each history."""
-        prompts = [history_prompt(history, self._labels, self._words, self._config) for history in histories]
+        prompts = [history_prompt(history, self._labels, self._wording, self._config) for history in histories]
         ids = [self._encoder.prompt_ids(prompt) for prompt in prompts]
         device = self._model.device
         scores = np.empty((len(histories), self._n_items), dtype=np.float32)
@@ -66,5 +66,5 @@ class HeadScorer:
 
     def _last_slots(self, batch: Batch) -> torch.Tensor:
         """Position of every prompt's last item ``(B,)``; it is the last token but for what a chat template appends."""
-        slots = self._encoder.is_slot(batch.input_ids)
+        slots = self._encoder.slots.mask(batch.input_ids)
         return slots.shape[1] - 1 - slots.flip(1).int().argmax(dim=1)

@@ -19,17 +19,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from tqdm import tqdm
 
-from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.config import ChatModelConfig, PromptConfig
 from llara_core.errors import ConfigError, DataError, ModelError
 from llara_core.evaluation.parsing import parse_answer
+from llara_core.held_out import HeldOut
 from llara_core.inference.prompts import ranking_queries
-from llara_core.predictions import from_choices
-from llara_core.prompts.rendering import Words
+from llara_core.predictions import NOT_TUNED, Answers, from_choices
+from llara_core.prompts.rendering import ItemWording
 
 if TYPE_CHECKING:
     import openai
@@ -237,36 +236,34 @@ class ChatModel:
         return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
-def predict_chat(
-    model: ChatModel, max_draws: int, examples: pd.DataFrame, candidates: pd.DataFrame, labels: list[str], words: Words
-) -> tuple[pd.DataFrame, str]:
-    """A chat model's predictions, and a note on which model gave them and how many answers are missing or cut.
-
-    It is asked word for word what the untuned LLM is asked in its chat template.
+@dataclass(frozen=True)
+class ChatAnswerer:
+    """A chat model that answers held-out questions, asked word for word what the untuned LLM is asked in its chat template.
 
     Args:
         model: to ask.
         max_draws: candidate sets per example that are asked.
-        examples: rows of :data:`tables.EXAMPLES`.
-        candidates: rows of :data:`tables.CANDIDATE_SETS`.
-        labels: of all items.
-        words: the dataset's words.
-
-    Returns:
-        Rows of :data:`tables.PREDICTIONS` of the mode ``generate``, and the note.
+        wording: the dataset's words for items.
     """
-    asked = candidates[candidates[c.DRAW] < max_draws].reset_index(drop=True)
-    rows = asked.merge(examples[[c.EXAMPLE, c.HISTORY]], on=c.EXAMPLE, how="left", validate="many_to_one")
-    queries = ranking_queries(rows, labels, words, PROMPT, tuned=False)
-    answers = model.ask([query.prompt.text for query in queries])
-    chosen = [parse_answer(answer.text, query.answers) for answer, query in zip(answers, queries, strict=True)]
-    frame = from_choices(asked, chosen, [answer.text for answer in answers])
-    note = ", ".join(sorted({answer.model for answer in answers}))
-    if n_empty := sum(not answer.text.strip() for answer in answers):
-        note += f"; {n_empty} of {len(answers)} answers refused or empty"
-    if n_cut := sum(answer.cut for answer in answers):
-        note += f"; {n_cut} of {len(answers)} answers cut at the token limit"
-    return frame, note
+
+    model: ChatModel
+    max_draws: int
+    wording: ItemWording
+    objective: str = NOT_TUNED
+    scores_catalogue: bool = False
+
+    def answer(self, held_out: HeldOut) -> Answers:
+        """The mode ``generate``, and a note on which model answered and how many answers are missing or cut."""
+        rows = held_out.questions(self.max_draws)
+        queries = ranking_queries(rows, held_out.labels, self.wording, PROMPT, tuned=False)
+        answers = self.model.ask([query.prompt.text for query in queries])
+        chosen = [parse_answer(answer.text, query.answers) for answer, query in zip(answers, queries, strict=True)]
+        note = ", ".join(sorted({answer.model for answer in answers}))
+        if n_empty := sum(not answer.text.strip() for answer in answers):
+            note += f"; {n_empty} of {len(answers)} answers refused or empty"
+        if n_cut := sum(answer.cut for answer in answers):
+            note += f"; {n_cut} of {len(answers)} answers cut at the token limit"
+        return Answers({"generate": from_choices(rows, chosen, [answer.text for answer in answers])}, note)
 
 
 def _kept(file: Path) -> Answer:

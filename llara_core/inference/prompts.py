@@ -12,14 +12,14 @@ from llara_core import columns as c
 from llara_core import seeding
 from llara_core.config import PromptConfig
 from llara_core.prompts.rendering import (
-    N_TEMPLATES,
+    ItemWording,
     Prompt,
-    Words,
     answer_text,
     render_history,
     render_ranking,
     with_instruction,
 )
+from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
 from llara_core.ranking import History
 
 # The wording of a held-out prompt belongs to the test, not to the training seed: all seeds answer the same questions.
@@ -35,7 +35,7 @@ class Query:
 
 
 def ranking_queries(
-    rows: pd.DataFrame, labels: Sequence[str], words: Words, config: PromptConfig, *, tuned: bool = True
+    rows: pd.DataFrame, labels: Sequence[str], wording: ItemWording, config: PromptConfig, *, tuned: bool = True
 ) -> list[Query]:
     """One query per row.
 
@@ -43,7 +43,7 @@ def ranking_queries(
         rows: with the columns example_id, draw, history, candidates and, for prompts that show them, scores: ``(C, 2)`` arrays
             of :func:`llara_core.ranking.opinion`.
         labels: of all items.
-        words: the dataset's words.
+        wording: the dataset's words for items.
         config: what a prompt shows, and the choice of wording.
         tuned: whether the model that is asked was tuned on such prompts; the others are told how to answer.
     """
@@ -52,25 +52,25 @@ def ranking_queries(
     for example, draw, history, items, shown in zip(
         rows[c.EXAMPLE], rows[c.DRAW], rows[c.HISTORY], rows[c.CANDIDATES], scores, strict=True
     ):
-        template = _template(config, "generative", example, draw)
-        prompt = render_ranking(history, items, labels, words, representation, template, slot=config.slot, scores=shown)
+        template = _template(config, len(RANKING_TEMPLATES), "generative", example, draw)
+        prompt = render_ranking(history, items, labels, wording, representation, template, slot=config.slot, scores=shown)
         answers = tuple(answer_text(item, labels, representation) for item in items)
         queries.append(Query(prompt if tuned else with_instruction(prompt), answers))
     return queries
 
 
-def history_prompt(history: History, labels: Sequence[str], words: Words, config: PromptConfig) -> Prompt:
+def history_prompt(history: History, labels: Sequence[str], wording: ItemWording, config: PromptConfig) -> Prompt:
     """The prompt of the catalogue head; its wording depends on the items of the history alone, and not on their order."""
     items = [int(item) for item in history]
-    template = _template(config, "next_item", *sorted(items))
-    return render_history(items, labels, words, config.representation, template, slot=config.slot)
+    template = _template(config, len(HISTORY_TEMPLATES), "next_item", *sorted(items))
+    return render_history(items, labels, wording, config.representation, template, slot=config.slot)
 
 
-def _template(config: PromptConfig, objective: str, *names: int) -> int:
+def _template(config: PromptConfig, n_templates: int, *names: str | int) -> int:
     if config.templates == "first":
         return 0
-    rng = seeding.numpy_stream(_TEMPLATE_SEED, "held-out template", objective, *names)
-    return int(rng.integers(N_TEMPLATES[objective]))
+    rng = seeding.numpy_stream(_TEMPLATE_SEED, "held-out template", *names)
+    return int(rng.integers(n_templates))
 
 
 def batches(lengths: Sequence[int], batch_size: int) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""What tuning trains, as files: LoRA in peft's own format, the rest as safetensors, facts as JSON; loading is strict."""
+"""What tuning trains, as files: LoRA in peft's own format, the rest as safetensors, metadata as JSON; loading is strict."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from llara_core import tables
-from llara_core.config import AblationConfig, Objective, PromptConfig, SystemConfig
+from llara_core.config import AblationConfig, ObjectiveName, PromptConfig, SystemConfig
 from llara_core.errors import ModelError
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM, NextItemHead, seed_part
@@ -22,10 +22,10 @@ from llara_core.llm.hybrid import HybridLM, NextItemHead, seed_part
 LORA_FOLDER = "lora"
 LORA_FILE = f"{LORA_FOLDER}/adapter_model.safetensors"
 MODULES_FILE = "modules.safetensors"
-FACTS_FILE = "adapter.json"
+METADATA_FILE = "adapter.json"
 
 
-class AdapterFacts(BaseModel):
+class AdapterMetadata(BaseModel):
     """What an adapter belongs to and how it was made.
 
     Attributes:
@@ -48,7 +48,7 @@ class AdapterFacts(BaseModel):
     system: str
     recommender: str | None
     seed: int
-    objective: Objective
+    objective: ObjectiveName
     prompt: PromptConfig
     ablation: AblationConfig
     has_head: bool
@@ -77,7 +77,7 @@ def build_model(
         encoder: whose slot tokens the model fills.
         config: LoRA, what the prompts show, and what is trained beside the answers.
         item_vectors: ``(n_items, D_rec)`` float32; None for prompts without behaviour tokens.
-        head_vectors: ``(n_items, D_rec)`` initial item table of the ``next_item`` objective's head; None for no head.
+        head_vectors: ``(n_items, D_rec)`` initial item table of the catalogue head; None for no head.
         item_texts: ``(n_items, D_text)`` float32, encoded titles of compact items; None for the others.
         seed: of the initial values.
     """
@@ -89,31 +89,23 @@ def build_model(
             r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules="all-linear", task_type="CAUSAL_LM"
         ),
     )
-    compact = config.prompt.representation == "compact"
-    dropout = config.tune.feature_dropout if compact else 0.0
-    d_text = 0 if item_texts is None else item_texts.shape[1]
-    head = None
-    if head_vectors is not None:
-        seed_part(seed, "head")
-        head = NextItemHead(head_vectors, base.config.hidden_size, d_text=d_text, dropout=dropout)
-    return HybridLM(
+    return _assemble(
         peft_model,
+        base,
+        encoder,
         item_vectors,
-        behavior_id=encoder.behavior_id,
-        placeholder_id=encoder.placeholder_id,
-        item_texts=item_texts,
         shows_scores=config.prompt.recommender_scores,
-        ranking_weight=config.tune.ranking_weight,
-        head=head,
-        feature_dropout=dropout,
+        head_vectors=head_vectors,
+        item_texts=item_texts,
+        with_readout=config.tune.ranking_weight > 0,
+        dropout=config.tune.feature_dropout if config.prompt.representation == "compact" else 0.0,
         seed=seed,
-    ).to(base.device)
+    )
 
 
 def untuned_model(base: Any, encoder: PromptEncoder) -> HybridLM:
     """The base model as it is, for prompts without slots, in evaluation mode."""
-    untuned = HybridLM(base, None, behavior_id=encoder.behavior_id, placeholder_id=encoder.placeholder_id)
-    return untuned.to(base.device).eval()
+    return _assemble(base, base, encoder, None).eval()
 
 
 def trained_tensors(model: HybridLM) -> dict[str, torch.Tensor]:
@@ -126,7 +118,7 @@ def module_tensors(model: HybridLM) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("llm.")}
 
 
-def save_adapter(folder: Path, model: HybridLM, facts: AdapterFacts) -> None:
+def save_adapter(folder: Path, model: HybridLM, metadata: AdapterMetadata) -> None:
     """Write an adapter folder, all of it or nothing."""
     with tables.atomic_path(folder) as staged:
         model.llm.save_pretrained(staged / LORA_FOLDER, save_embedding_layers=False)
@@ -137,21 +129,21 @@ def save_adapter(folder: Path, model: HybridLM, facts: AdapterFacts) -> None:
         content = tables.read_json(config)
         tables.write_json(config, {**content, "target_modules": sorted(content["target_modules"])})
         save_file({name: tensor.contiguous() for name, tensor in module_tensors(model).items()}, staged / MODULES_FILE)
-        tables.write_json(staged / FACTS_FILE, facts.model_dump())
+        tables.write_json(staged / METADATA_FILE, metadata.model_dump())
 
 
-def read_facts(folder: Path) -> AdapterFacts:
-    """The facts of an adapter folder.
+def read_metadata(folder: Path) -> AdapterMetadata:
+    """The metadata of an adapter folder.
 
     Raises:
         ModelError: the folder holds no adapter of this project.
     """
-    if not (folder / FACTS_FILE).is_file():
-        raise ModelError(f"{folder}: no tuned adapter here ({FACTS_FILE} is missing); run `dvc repro`")
+    if not (folder / METADATA_FILE).is_file():
+        raise ModelError(f"{folder}: no tuned adapter here ({METADATA_FILE} is missing); run `dvc repro`")
     try:
-        return AdapterFacts.model_validate(tables.read_json(folder / FACTS_FILE))
+        return AdapterMetadata.model_validate(tables.read_json(folder / METADATA_FILE))
     except ValidationError as error:
-        raise ModelError(f"{folder / FACTS_FILE}: not the facts of an adapter: {error}") from error
+        raise ModelError(f"{folder / METADATA_FILE}: not the metadata of an adapter: {error}") from error
 
 
 def load_adapter(
@@ -162,7 +154,7 @@ def load_adapter(
     *,
     llm: str,
     item_embeddings: str | None,
-) -> tuple[HybridLM, AdapterFacts]:
+) -> tuple[HybridLM, AdapterMetadata]:
     """Load an adapter onto a frozen base model, for inference.
 
     Args:
@@ -176,13 +168,13 @@ def load_adapter(
     Raises:
         ModelError: it was tuned on another base model or on other embeddings, or a tensor is missing.
     """
-    facts = read_facts(folder)
-    if facts.llm != llm:
-        raise ModelError(f"{folder}: tuned on language model {facts.llm[:12]}, but data/llm holds {llm[:12]}; tune again")
-    if facts.item_embeddings != item_embeddings:
+    metadata = read_metadata(folder)
+    if metadata.llm != llm:
+        raise ModelError(f"{folder}: tuned on language model {metadata.llm[:12]}, but data/llm holds {llm[:12]}; tune again")
+    if metadata.item_embeddings != item_embeddings:
         raise ModelError(
-            f"{folder}: tuned on the item embeddings {_short(facts.item_embeddings)} of {facts.recommender}, but was given "
-            f"{_short(item_embeddings)}; use the recommender it was tuned on, or tune again"
+            f"{folder}: tuned on the item embeddings {_short(metadata.item_embeddings)} of {metadata.recommender}, but was "
+            f"given {_short(item_embeddings)}; use the recommender it was tuned on, or tune again"
         )
     # Not PeftModel.from_pretrained, which only warns of missing tensors and moves a CPU model to an accelerator.
     peft_model = _with_lora(base, _lora_config(folder / LORA_FOLDER))
@@ -190,24 +182,21 @@ def load_adapter(
     _check_names(folder / LORA_FILE, lora, get_peft_model_state_dict(peft_model, save_embedding_layers=False))
     set_peft_model_state_dict(peft_model, lora)
     modules = _read_tensors(folder / MODULES_FILE)
-    item_texts, head = modules.get("item_texts"), None
-    if facts.has_head and "head.items" in modules:
-        d_text = 0 if item_texts is None else item_texts.shape[1]
-        head = NextItemHead(torch.ones_like(modules["head.items"]), base.config.hidden_size, d_text=d_text)
+    head_items = modules.get("head.items") if metadata.has_head else None
     # What only training needs, the listwise read-out, stays behind.
     modules = {name: tensor for name, tensor in modules.items() if not name.startswith("readout.")}
-    model = HybridLM(
+    model = _assemble(
         peft_model,
+        base,
+        encoder,
         item_vectors,
-        behavior_id=encoder.behavior_id,
-        placeholder_id=encoder.placeholder_id,
-        item_texts=item_texts,
-        shows_scores=facts.prompt.recommender_scores,
-        head=head,
+        shows_scores=metadata.prompt.recommender_scores,
+        head_vectors=None if head_items is None else torch.ones_like(head_items),
+        item_texts=modules.get("item_texts"),
     )
     _check_names(folder / MODULES_FILE, modules, module_tensors(model))
     model.load_state_dict(modules, strict=False)
-    return model.to(base.device).eval(), facts
+    return model.eval(), metadata
 
 
 def assert_round_trip(folder: Path, model: HybridLM) -> None:
@@ -221,6 +210,38 @@ def assert_round_trip(folder: Path, model: HybridLM) -> None:
         key = name.removeprefix("llm.").replace(".default.", ".")
         if key not in saved or not torch.equal(saved[key], tensor.detach().cpu()):
             raise ModelError(f"{folder}: the trained tensor {name} did not survive saving")
+
+
+def _assemble(
+    llm: Any,
+    base: Any,
+    encoder: PromptEncoder,
+    item_vectors: torch.Tensor | None,
+    *,
+    shows_scores: bool = False,
+    head_vectors: torch.Tensor | None = None,
+    item_texts: torch.Tensor | None = None,
+    with_readout: bool = False,
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> HybridLM:
+    head = None
+    if head_vectors is not None:
+        seed_part(seed, "head")
+        d_text = 0 if item_texts is None else item_texts.shape[1]
+        head = NextItemHead(head_vectors, base.config.hidden_size, d_text=d_text, dropout=dropout)
+    model = HybridLM(
+        llm,
+        item_vectors,
+        slots=encoder.slots,
+        item_texts=item_texts,
+        shows_scores=shows_scores,
+        with_readout=with_readout,
+        head=head,
+        feature_dropout=dropout,
+        seed=seed,
+    )
+    return model.to(base.device)
 
 
 def _short(digest: str | None) -> str:

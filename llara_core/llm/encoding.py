@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from transformers import AddedToken, PreTrainedTokenizerBase
@@ -13,6 +14,17 @@ from llara_core.errors import ModelError
 from llara_core.prompts.rendering import SLOT_TOKENS, Prompt, neutralise
 
 _CHAT_MARK = "@@prompt@@"
+
+
+class SlotIds(NamedTuple):
+    """Ids of the two slot tokens: the one that a behaviour token replaces, and the trained placeholder's."""
+
+    behavior: int
+    placeholder: int
+
+    def mask(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """Where items are, bool in the shape of ``input_ids``."""
+        return (input_ids == self.behavior) | (input_ids == self.placeholder)
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,7 @@ class PromptEncoder:
         tokens = [AddedToken(token, lstrip=True, normalized=False, special=True) for token in SLOT_TOKENS]
         tokenizer.add_special_tokens({"additional_special_tokens": tokens})
         self.tokenizer = tokenizer
-        self.behavior_id, self.placeholder_id = tokenizer.convert_tokens_to_ids(list(SLOT_TOKENS))
+        self.slots = SlotIds(*tokenizer.convert_tokens_to_ids(list(SLOT_TOKENS)))
         self.eos_id: int = tokenizer.eos_token_id
         self._before, self._after = self._chat_frame() if chat_template else ("", "")
         # Chat answers open a turn; plain ones continue the sentence "The answer is".
@@ -64,10 +76,6 @@ class PromptEncoder:
         special = [str(token) for token in self.tokenizer.added_tokens_decoder.values() if token.special]
         return [neutralise(label, special) for label in labels]
 
-    def is_slot(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Where items are, bool in the shape of ``input_ids``."""
-        return torch.isin(input_ids, torch.tensor([self.behavior_id, self.placeholder_id], device=input_ids.device))
-
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         """Token ids of a prompt.
 
@@ -77,10 +85,10 @@ class PromptEncoder:
         ids: list[int] = self.tokenizer(
             self._before + prompt.text + self._after, add_special_tokens=not self._before, verbose=False
         )["input_ids"]
-        slots = sum(token in (self.behavior_id, self.placeholder_id) for token in ids)
-        if slots != len(prompt.slot_items):
+        n_slots = sum(token in self.slots for token in ids)
+        if n_slots != len(prompt.slot_items):
             raise ModelError(
-                f"the prompt has {len(prompt.slot_items)} items but {slots} slots after tokenization: {prompt.text!r}"
+                f"the prompt has {len(prompt.slot_items)} items but {n_slots} slots after tokenization: {prompt.text!r}"
             )
         return ids
 

@@ -9,12 +9,19 @@ import torch.nn.functional as F
 from torch import nn
 
 from llara_core import seeding
+from llara_core.config.objectives import names_where
 from llara_core.errors import ModelError
-from llara_core.llm.projector import Projector
+from llara_core.llm.encoding import SlotIds
+from llara_core.llm.projector import Projector, rms, unit_scale
 
 # Of the vectors that a standardised score and a share begin with, against word tokens: the norm at the entrance of every layer
 # would squeeze a long vector's differences.
 SCORE_SCALES = torch.tensor([[0.5], [2.0]])
+
+
+NO_HEAD = (
+    f"this adapter has no catalogue head; tune it with tune.objective {names_where(lambda objective: objective.needs_head)}"
+)
 
 
 class NextItemHead(nn.Module):
@@ -37,7 +44,7 @@ class NextItemHead(nn.Module):
         d_rec = item_vectors.shape[1]
         self.norm = nn.LayerNorm(d_llm)
         self.linear = nn.Linear(d_llm, d_rec)
-        self.items = nn.Parameter(item_vectors / item_vectors.pow(2).mean().sqrt())
+        self.items = nn.Parameter(unit_scale(item_vectors))
         self.bias = nn.Parameter(torch.zeros(len(item_vectors)))
         self.dropout = nn.Dropout(dropout)
         self.texts = nn.Linear(d_text, d_rec, bias=False) if d_text else None
@@ -85,12 +92,11 @@ class HybridLM(nn.Module):
         llm: a Llama-family ``*ForCausalLM`` or the peft model around it.
         item_vectors: ``(n_items, d_rec)`` float32, the frozen embeddings of the recommender; None for prompts without behaviour
             tokens, and then there is no projector.
-        behavior_id: token id of behaviour slots.
-        placeholder_id: token id of placeholder slots.
+        slots: ids of the slot tokens.
         item_texts: ``(n_items, d_text)`` float32, encoded titles that are projected with the vectors (compact items), or None.
         shows_scores: behaviour tokens carry the recommender's score.
-        ranking_weight: of a listwise loss over the candidates, read out at their slots; 0 for none.
-        head: catalogue head of the ``next_item`` objective, or None.
+        with_readout: train a read-out of the candidates' slots, for a listwise loss.
+        head: catalogue head, or None.
         feature_dropout: on what compact items are projected from.
         seed: of the initial values. Each part has a random stream of its own, so that systems which share a part start alike.
     """
@@ -98,42 +104,39 @@ class HybridLM(nn.Module):
     llm: Any
     item_vectors: torch.Tensor | None
     item_texts: torch.Tensor | None
-    accepts_loss_kwargs = True  # tells transformers' Trainer to count the labels of a step and to pass `num_items_in_batch`
 
     def __init__(
         self,
         llm: Any,
         item_vectors: torch.Tensor | None,
         *,
-        behavior_id: int,
-        placeholder_id: int,
+        slots: SlotIds,
         item_texts: torch.Tensor | None = None,
         shows_scores: bool = False,
-        ranking_weight: float = 0.0,
+        with_readout: bool = False,
         head: NextItemHead | None = None,
         feature_dropout: float = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.llm = llm
-        self.behavior_id, self.placeholder_id = behavior_id, placeholder_id
+        self.slots = slots
         tokens = llm.get_input_embeddings().weight
         d_llm = tokens.shape[1]
-        rms = tokens.detach().float().pow(2).mean().sqrt().item()
+        token_rms = rms(tokens.detach().float()).item()
         if item_texts is not None and item_vectors is not None:
             # Of unit scale like the encoded titles, so that neither drowns the other in the projector.
-            item_vectors = torch.cat([item_vectors / item_vectors.pow(2).mean().sqrt(), item_texts], dim=1)
+            item_vectors = torch.cat([unit_scale(item_vectors), item_texts], dim=1)
         self.register_buffer("item_vectors", item_vectors, persistent=False)
         self.register_buffer("item_texts", item_texts)
         seed_part(seed, "projector")
-        self.projector = None if item_vectors is None else Projector(item_vectors, d_llm, rms, dropout=feature_dropout)
+        self.projector = None if item_vectors is None else Projector(item_vectors, d_llm, token_rms, dropout=feature_dropout)
         seed_part(seed, "placeholder")
-        self.placeholder = nn.Parameter(torch.randn(d_llm) * rms)
+        self.placeholder = nn.Parameter(torch.randn(d_llm) * token_rms)
         seed_part(seed, "score directions")
-        self.score_directions = nn.Parameter(torch.randn(2, d_llm) * rms * SCORE_SCALES) if shows_scores else None
+        self.score_directions = nn.Parameter(torch.randn(2, d_llm) * token_rms * SCORE_SCALES) if shows_scores else None
         seed_part(seed, "readout")
-        self.readout = RankingReadout(d_llm) if ranking_weight else None
-        self.ranking_weight = ranking_weight
+        self.readout = RankingReadout(d_llm) if with_readout else None
         self.head = head
 
     @property
@@ -156,8 +159,7 @@ class HybridLM(nn.Module):
         Returns:
             ``(B, L, D_llm)`` in the dtype of the LLM's embeddings.
         """
-        behavior, placeholder = input_ids == self.behavior_id, input_ids == self.placeholder_id
-        slots = behavior | placeholder
+        slots = self.slots.mask(input_ids)
         # Slot tokens lie beyond the vocabulary of most models: look up any valid row, it is overwritten below.
         embeddings: torch.Tensor = self.llm.get_input_embeddings()(input_ids.masked_fill(slots, 0))
         filled = self.placeholder.expand(len(slot_items), -1)  # [S, D_llm]
@@ -165,7 +167,7 @@ class HybridLM(nn.Module):
             tokens = self.projector(self.item_vectors[slot_items])
             if self.score_directions is not None and slot_scores is not None:
                 tokens = tokens + slot_scores @ self.score_directions
-            filled = torch.where(behavior[slots].unsqueeze(-1), tokens, filled)
+            filled = torch.where((input_ids[slots] == self.slots.behavior).unsqueeze(-1), tokens, filled)
         return embeddings.masked_scatter(slots.unsqueeze(-1), filled.to(embeddings.dtype))
 
     def hidden_states(
@@ -192,7 +194,7 @@ class HybridLM(nn.Module):
             ModelError: there is no head.
         """
         if self.head is None:
-            raise ModelError("this adapter has no catalogue head; tune it with tune.objective next_item")
+            raise ModelError(NO_HEAD)
         logits: torch.Tensor = self.head(hidden, self.item_texts)
         return logits
 
@@ -200,49 +202,6 @@ class HybridLM(nn.Module):
         """Vocabulary logits ``(..., V)`` in float32, for just the hidden states given."""
         logits: torch.Tensor = self.causal_lm.lm_head(hidden)
         return logits.float()
-
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        slot_items: torch.Tensor,
-        slot_scores: torch.Tensor,
-        labels: torch.Tensor,
-        *,
-        next_item: bool,
-        candidate_slots: torch.Tensor | None = None,
-        target_places: torch.Tensor | None = None,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> dict[str, torch.Tensor]:
-        """Training loss of one micro-batch.
-
-        Args:
-            input_ids: ``(B, L)``, prompts (with their answers in the generative objective).
-            attention_mask: ``(B, L)``.
-            slot_items, slot_scores: ``(S,)`` and ``(S, 2)``.
-            labels: ``(B, L)`` int64: what the position predicts, -100 where nothing; token ids (equations 7 and 8) or, with
-                ``next_item``, item ids at slots.
-            next_item: which of the two objectives the batch serves.
-            candidate_slots: ``(B, C)`` int64, which of the ``S`` slots are the candidates; for the listwise loss.
-            target_places: ``(B,)`` int64, the target's place among them.
-            num_items_in_batch: predicting positions of the whole optimiser step, over all of its micro-batches and devices,
-                which transformers' ``Trainer`` counts in the labels; None: those of this micro-batch.
-
-        Returns:
-            ``{"loss": scalar}``, the sum over the predicting positions (and of the weighted listwise loss over the rows),
-            divided by ``num_items_in_batch``. Answers differ in length; a mean per micro-batch would weigh a position by the
-            company that it happens to keep.
-        """
-        hidden = self.hidden_states(input_ids, attention_mask, slot_items, slot_scores)
-        predicting = labels != -100
-        # Logits at the predicting positions only: full-vocabulary logits everywhere cost about as much as the LLM itself.
-        states, wanted = hidden[predicting], labels[predicting]
-        loss = F.cross_entropy(self.item_logits(states) if next_item else self.token_logits(states), wanted, reduction="sum")
-        if self.readout is not None and candidate_slots is not None and target_places is not None:
-            slots = (input_ids == self.behavior_id) | (input_ids == self.placeholder_id)
-            ranked = self.readout(hidden[slots][candidate_slots])  # [B, C]
-            loss = loss + self.ranking_weight * F.cross_entropy(ranked, target_places, reduction="sum")
-        return {"loss": loss / (wanted.numel() if num_items_in_batch is None else num_items_in_batch)}
 
 
 def seed_part(seed: int, part: str) -> None:

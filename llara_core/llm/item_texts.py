@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from llara_core.llm.encoding import PromptEncoder
+from llara_core.llm.projector import unit_scale
 
 _BATCH = 64  # titles per pass
 
@@ -53,4 +54,4 @@ def encode_titles(base: Any, encoder: PromptEncoder, labels: Sequence[str], dim:
     n_components = min(dim, len(rows) - 1, encoded.shape[1])
     components = PCA(n_components, svd_solver="covariance_eigh").fit_transform(encoded.double().numpy())
     texts = torch.from_numpy(components).float()
-    return texts / texts.pow(2).mean().sqrt()
+    return unit_scale(texts)

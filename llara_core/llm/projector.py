@@ -6,6 +6,16 @@ import torch
 from torch import nn
 
 
+def rms(tensor: torch.Tensor) -> torch.Tensor:
+    """Root mean square of all values, a scalar."""
+    return tensor.pow(2).mean().sqrt()
+
+
+def unit_scale(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor at a root mean square of 1."""
+    return tensor / rms(tensor)
+
+
 class Projector(nn.Module):
     """A two-layer perceptron ``(..., d_rec) -> (..., d_llm)``.
 
@@ -30,7 +40,7 @@ class Projector(nn.Module):
         # Recommenders differ in the scale of their embeddings by an order of magnitude; the projector sees unit scale.
         self.register_buffer("input_scale", item_vectors.pow(2).mean().rsqrt(), persistent=True)
         with torch.no_grad():
-            ratio = token_rms / self.layers(item_vectors * self.input_scale).pow(2).mean().sqrt()
+            ratio = token_rms / rms(self.layers(item_vectors * self.input_scale))
             output.weight.mul_(ratio)
             output.bias.mul_(ratio)
 

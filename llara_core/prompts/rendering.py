@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from llara_core.config import Representation, Slot
+from llara_core.config import DatasetConfig, Representation, Slot
 from llara_core.prompts.templates import HISTORY_TEMPLATES, INSTRUCTION, RANKING_TEMPLATES
 
 # Where a projected item embedding (<emb_s> in the paper) or the trained [PH] embedding of text-only prompts goes.
@@ -17,17 +17,20 @@ SLOT_TOKENS = (BEHAVIOR_TOKEN, PLACEHOLDER_TOKEN)
 Opinion = tuple[float, float]
 NO_OPINION: Opinion = (0.0, 0.0)
 
-N_TEMPLATES: dict[str, int] = {"generative": len(RANKING_TEMPLATES), "next_item": len(HISTORY_TEMPLATES)}
 SEPARATOR = ", "
 _WITHOUT_SLOT: tuple[Representation, ...] = ("title", "index")
 
 
 @dataclass(frozen=True)
-class Words:
-    """The dataset's words for an item and for what a user does with it, e.g. ``Words("movie", "watched")``."""
+class ItemWording:
+    """The dataset's words for an item and for what a user does with it, e.g. ``ItemWording("movie", "watched")``."""
 
     noun: str
     verb: str
+
+    @classmethod
+    def of(cls, dataset: DatasetConfig) -> ItemWording:
+        return cls(dataset.noun, dataset.verb)
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def render_ranking(
     history: Sequence[int],
     candidates: Sequence[int],
     labels: Sequence[str],
-    words: Words,
+    wording: ItemWording,
     representation: Representation,
     template: int,
     *,
@@ -97,7 +100,7 @@ def render_ranking(
         scores: of the candidates, for their behaviour tokens; None shows none.
     """
     items = {"history": history, "candidates": candidates}
-    return _render(RANKING_TEMPLATES[template], items, labels, words, representation, slot, scores=scores)
+    return _render(RANKING_TEMPLATES[template], items, labels, wording, representation, slot, scores=scores)
 
 
 def with_instruction(prompt: Prompt) -> Prompt:
@@ -111,18 +114,18 @@ def with_instruction(prompt: Prompt) -> Prompt:
 def render_history(
     history: Sequence[int],
     labels: Sequence[str],
-    words: Words,
+    wording: ItemWording,
     representation: Representation,
     template: int,
     *,
     slot: Slot = "after",
 ) -> Prompt:
-    """The prompt of the ``next_item`` objective: the history alone, a prediction being read at every item's slot.
+    """The prompt without candidates: the history alone, a prediction being read at every item's slot.
 
     Bare titles and item numbers have no slot of their own; here a placeholder, which says nothing about the item, follows each.
     """
     added = PLACEHOLDER_TOKEN if representation in _WITHOUT_SLOT else ""
-    return _render(HISTORY_TEMPLATES[template], {"history": history}, labels, words, representation, slot, added_slot=added)
+    return _render(HISTORY_TEMPLATES[template], {"history": history}, labels, wording, representation, slot, added_slot=added)
 
 
 def neutralise(label: str, special_tokens: Sequence[str]) -> str:
@@ -140,7 +143,7 @@ def _render(
     template: str,
     items: Mapping[str, Sequence[int]],
     labels: Sequence[str],
-    words: Words,
+    wording: ItemWording,
     representation: Representation,
     slot: Slot,
     *,
@@ -149,8 +152,8 @@ def _render(
 ) -> Prompt:
     separator = "" if representation == "compact" else SEPARATOR
     text = template.format(
-        noun=words.noun,
-        verb=words.verb,
+        noun=wording.noun,
+        verb=wording.verb,
         **{
             field: separator.join(render_item(item, labels, representation, slot) + added_slot for item in listed)
             for field, listed in items.items()

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llara_core.config import (
+    OBJECTIVES,
     DatasetConfig,
     LastFmConfig,
     OwnLogConfig,
@@ -89,12 +90,13 @@ def budgets(tuned_on: Mapping[str, str], history_lens: npt.NDArray[np.integer]) 
 
 def _budget(tune: TuneConfig, history_lens: npt.NDArray[np.integer]) -> str:
     n_prompts = tune.epochs * int((history_lens >= tune.min_history_len).sum())
-    if tune.objective == "generative":
-        own = f"{n_prompts if tune.max_examples is None else min(n_prompts, tune.max_examples):,} prompts"
+    objective = OBJECTIVES[tune.objective]
+    if objective.shows_candidates:
+        own = f"{n_prompts if tune.max_examples is None else min(n_prompts, tune.max_examples):,} {objective.unit}"
     elif tune.max_examples is None:
-        own = f"all chunks of {tune.epochs} {'epoch' if tune.epochs == 1 else 'epochs'}"
+        own = f"all {objective.unit} of {tune.epochs} {'epoch' if tune.epochs == 1 else 'epochs'}"
     else:
-        own = f"up to {tune.max_examples:,} chunks"
+        own = f"up to {tune.max_examples:,} {objective.unit}"
     shares = [f"after {tune.warm_start_rows:,} rows of"] if tune.warm_start_rows else []
     shares += [f"mixed with {100 * tune.mixture:g}% of"] if tune.mixture else []
     if not shares:

@@ -11,20 +11,20 @@ from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.config import ScoreSource
 from llara_core.errors import DataError
-from llara_core.prompts.rendering import Words
+from llara_core.objectives.base import TrainingData
+from llara_core.prompts.rendering import ItemWording
 from llara_core.ranking import opinion, shuffled_opinion
-from llara_core.tuning.rows import TrainingData
 
 
 def load_training_data(
-    dataset: str, labels: Sequence[str], words: Words, scores_file: Path | None, source: ScoreSource, seed: int
+    dataset: str, labels: Sequence[str], wording: ItemWording, scores_file: Path | None, source: ScoreSource, seed: int
 ) -> tuple[TrainingData, str]:
     """Training examples, their candidates and the sequences they come from, and a hash of it all.
 
     Args:
         dataset: key in ``params.yaml``.
         labels: of all items.
-        words: the dataset's words.
+        wording: the dataset's words for items.
         scores_file: the recommender's scores of the candidates, for prompts that show them; None for the others.
         source: which of these scores are shown.
         seed: training seed, of shuffled scores.
@@ -43,7 +43,7 @@ def load_training_data(
     scores = None
     if scores_file is not None:
         table = tables.read_table(scores_file, tables.TRAINING_SCORES)
-        if not table[[c.EXAMPLE, c.DRAW]].equals(candidates[[c.EXAMPLE, c.DRAW]]):
+        if tables.table_metadata(scores_file).get("candidates_hash") != tables.tables_hash(candidates_file):
             raise DataError(f"{scores_file}: scores other candidate sets than {candidates_file}; run `dvc repro`")
         shown = opinion(np.stack(table[c.IN_SAMPLE if source == "in_sample" else c.OUT_OF_FOLD].to_list()))
         if source == "shuffled":
@@ -59,7 +59,7 @@ def load_training_data(
         scores=scores,
         sequences=[sequence for sequence in sequences if len(sequence) >= 2],
         labels=labels,
-        words=words,
+        wording=wording,
     )
     files = [prepared / f"{name}.parquet" for name in ("interactions", "items", "examples")]
     files += [candidates_file] if scores_file is None else [candidates_file, scores_file]

@@ -26,7 +26,8 @@ from llara_core.errors import ConfigError, ModelError
 from llara_core.llm.adapters import trained_tensors
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
-from llara_core.tuning.rows import EncodedRow, collate
+from llara_core.objectives.base import EncodedRow
+from llara_core.tuning.rows import TrainingStep, collate
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ def train(
         model.causal_lm.activation_checkpointing_enable({"use_reentrant": False})
         model.causal_lm.enable_input_require_grads()
     trainer = _PlanTrainer(
-        model=model,
+        model=TrainingStep(model, config),
         args=arguments,
         train_dataset=dataset,
         data_collator=functools.partial(collate, encoder=encoder),
@@ -144,12 +145,12 @@ class _PlanTrainer(Trainer):  # type: ignore[misc]
         # Every trained tensor, whether or not the last batches used it: the released code dropped its projector this way.
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = trained_tensors(self.accelerator.unwrap_model(self.model))
+        tensors = trained_tensors(self.accelerator.unwrap_model(self.model).model)
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / _WEIGHTS)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         saved = load_file(Path(resume_from_checkpoint) / _WEIGHTS)
-        tensors = trained_tensors(model or self.model)
+        tensors = trained_tensors((model or self.model).model)
         if set(saved) != set(tensors):
             raise ModelError(f"{resume_from_checkpoint}: holds other tensors than are trained; delete it and start again")
         with torch.no_grad():
@@ -198,13 +199,12 @@ def _curves(log_history: list[dict[str, float]], plan: pd.DataFrame, batch_size:
             by_step["hybrid"].mean().rolling(max(len(p_hybrid) // 10, 1), center=True, min_periods=1).mean()
         ),
     }
-    next_item = by_step["next_item"].first()
+    objectives = by_step["objective"].first()
     for entry in log_history:
         if "loss" in entry:  # the last entry sums the run up
             step = int(entry["step"]) - 1
             curves[LEARNING_RATE][step] = entry["learning_rate"]
-            objective = "next_item" if next_item[step] else "generative"
-            curves.setdefault(OBJECTIVE_LOSS[objective], {})[step] = entry["loss"]
+            curves.setdefault(OBJECTIVE_LOSS[objectives[step]], {})[step] = entry["loss"]
     return curves
 
 

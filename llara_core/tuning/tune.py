@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,16 +14,17 @@ import pandas as pd
 import torch
 
 from llara_core import provenance, tables
-from llara_core.config import LlmConfig, SystemConfig
+from llara_core.config import OBJECTIVES, LlmConfig, SystemConfig
 from llara_core.curves import write_curves
 from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import seed_part
 from llara_core.llm.item_texts import encode_titles
-from llara_core.prompts.rendering import Words
+from llara_core.objectives.base import TrainingData
+from llara_core.prompts.rendering import ItemWording
 from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
-from llara_core.tuning.plan import Units, make_plan
-from llara_core.tuning.rows import PlanDataset, TrainingData
+from llara_core.tuning.plan import make_plan
+from llara_core.tuning.rows import PlanDataset
 from llara_core.tuning.trainer import Curves, train
 
 logger = logging.getLogger(__name__)
@@ -64,18 +65,19 @@ def tune(
         The curves as written, see :func:`llara_core.tuning.trainer.train`.
     """
     dataset, system, recommender, seed = cell
-    history_lens = [len(history) for history in data.histories]
-    units = Units(history_lens, _n_draws(data), [len(sequence) for sequence in data.sequences])
-    plan = make_plan(units, config.tune, config.curriculum, sample_templates=config.prompt.templates == "sampled", seed=seed)
+    sample_templates = config.prompt.templates == "sampled"
+    plan = make_plan(data.units, config.tune, config.curriculum, sample_templates=sample_templates, seed=seed)
     if config.prompt.representation != "hybrid":
         plan = plan.assign(p_hybrid=0.0, hybrid=False)  # an ablation without a hard task has no curriculum to walk
-    logger.info("%d rows, %d of them next_item, %d hybrid", len(plan), plan["next_item"].sum(), plan["hybrid"].sum())
+    by_objective = plan["objective"].value_counts()
+    rows_of = ", ".join(f"{n} {objective}" for objective, n in by_objective.items())
+    logger.info("%d rows (%s), %d of them hybrid", len(plan), rows_of, plan["hybrid"].sum())
 
     encoder = PromptEncoder(loading.load_tokenizer(llm_folder), chat_template=config.prompt.chat_template)
-    data = TrainingData(**{**vars(data), "labels": encoder.safe_labels(data.labels)})
+    data = replace(data, labels=encoder.safe_labels(data.labels))
     random_seed = seed if config.ablation.llm_weights == "random" else None
     base = loading.load_base_model(llm_folder, llm_config, random_seed=random_seed)
-    facts = adapters.AdapterFacts(
+    metadata = adapters.AdapterMetadata(
         dataset=dataset,
         system=system,
         recommender=recommender,
@@ -83,7 +85,7 @@ def tune(
         objective=config.tune.objective,
         prompt=config.prompt,
         ablation=config.ablation,
-        has_head=bool(plan["next_item"].any()),
+        has_head=any(OBJECTIVES[objective].needs_head for objective in by_objective.index),
         llm=loading.fingerprint(llm_folder),
         item_embeddings=hashes["item_embeddings"],
         rows=len(plan),
@@ -93,7 +95,7 @@ def tune(
     )
     n_items = len(data.labels)
     head_vectors = None
-    if facts.has_head:
+    if metadata.has_head:
         seed_part(seed, "head vectors")
         head_vectors = torch.randn(n_items, head_dim) if item_vectors is None else item_vectors
     item_texts = None
@@ -111,10 +113,10 @@ def tune(
     # Encoded titles are computed anew by a run that is resumed: on a machine that rounds otherwise it has to start afresh.
     texts_hash = None if item_texts is None else hashlib.sha256(item_texts.numpy().tobytes()).hexdigest()
     inputs = [hashes["data"], head_dim, texts_hash]
-    checkpoints = scratch / "tune" / _run_key(config, llm_config, facts, data.words, inputs, plan)
+    checkpoints = scratch / "tune" / _run_key(config, llm_config, metadata, data.wording, inputs, plan)
     rows = PlanDataset(plan, data, encoder, config.prompt)
     curves = train(model, plan, rows, encoder, config.tune, seed=seed, scratch=checkpoints)
-    adapters.save_adapter(adapter_folder, model, facts)
+    adapters.save_adapter(adapter_folder, model, metadata)
     adapters.assert_round_trip(adapter_folder, model)
     write_curves(curves_folder, curves)
     # Last of all: a run that is killed before this line can still be resumed.
@@ -130,21 +132,17 @@ def mark_untuned(adapter_folder: Path, curves_folder: Path) -> None:
             tables.write_json(staged / "untuned.json", {"tuned": False})
 
 
-def _n_draws(data: TrainingData) -> int:
-    return 1 + max((draw for _, draw in data.candidates), default=0)
-
-
 def _run_key(
     config: SystemConfig,
     llm_config: LlmConfig,
-    facts: adapters.AdapterFacts,
-    words: Words,
+    metadata: adapters.AdapterMetadata,
+    wording: ItemWording,
     other_inputs: list[str | int | None],
     plan: pd.DataFrame,
 ) -> str:
     """Names the checkpoints of this very run: another parameter, input or library version starts afresh."""
-    wording = [RANKING_TEMPLATES, HISTORY_TEMPLATES, asdict(words)]
+    words = [RANKING_TEMPLATES, HISTORY_TEMPLATES, asdict(wording)]
     # A run may go on where it can: on another machine of the same library versions.
-    inputs = [config.model_dump(), llm_config.model_dump(), facts.model_dump(exclude={"hardware"}), wording, other_inputs]
+    inputs = [config.model_dump(), llm_config.model_dump(), metadata.model_dump(exclude={"hardware"}), words, other_inputs]
     content = json.dumps(inputs, sort_keys=True)
     return hashlib.sha256(content.encode() + plan.to_csv().encode()).hexdigest()[:16]

@@ -17,8 +17,9 @@ from llara_core import seeding
 from llara_core.config import CurriculumConfig, TuneConfig
 from llara_core.data.candidates import CandidateSampler
 from llara_core.data.preparation import prepare
+from llara_core.objectives.base import Units
 from llara_core.readers import synthetic
-from llara_core.tuning.plan import Units, make_plan
+from llara_core.tuning.plan import make_plan
 from tests.helpers.datasets import dataset_config
 
 GOLDEN = Path(__file__).with_name("golden.json")
@@ -65,6 +66,7 @@ def values() -> dict[str, Any]:
         sample_templates=True,
         seed=0,
     )
+    plan["objective"] = plan["objective"] == "next_item"
     return {
         "stream_seed": seeding.stream_seed(0, "candidates", "movielens", "test"),
         "raw": raw_hashes,

@@ -8,18 +8,21 @@ from typing import Any
 
 import torch
 
-from llara_core.config import LlmConfig, SystemConfig
+from llara_core.config import InferenceConfig, LlmConfig, PromptConfig, SystemConfig
 from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.loading import load_base_model
-from llara_core.prompts.rendering import Words
-from llara_core.tuning.rows import TrainingData
+from llara_core.objectives.base import LlmSystem, TrainingData
+from llara_core.objectives.registry import load_objective
+from llara_core.predictions import NOT_TUNED
+from llara_core.prompts.rendering import ItemWording
+from llara_core.tuning.rows import TrainingStep
 
 torch.set_num_threads(1)
 
 LABELS = ["Alien", "Aliens", "Heat", "Fargo", "Twelve Monkeys", "Babe", "Seven", "Toy Story", "Nixon", "Casino", "Clue", "Big"]
-WORDS = Words("movie", "watched")
+WORDING = ItemWording("movie", "watched")
 N_ITEMS, D_REC = len(LABELS), 6
 LLM = LlmConfig(model="tiny", revision=None, dtype="float32", quantization="none", threads=1)
 
@@ -61,7 +64,7 @@ def system_config(**changes: dict[str, Any]) -> SystemConfig:
     }
     for name, values in changes.items():
         sections[name] |= values
-    return SystemConfig.model_validate(sections)
+    return SystemConfig.model_validate({"recommender": "sasrec", **sections})
 
 
 def item_vectors(seed: int = 0) -> torch.Tensor:
@@ -115,8 +118,8 @@ def make_model(
     return model.eval()
 
 
-def adapter_facts(model: HybridLM, representation: str = "hybrid", **prompt: Any) -> adapters.AdapterFacts:
-    return adapters.AdapterFacts(
+def adapter_metadata(model: HybridLM, representation: str = "hybrid", **prompt: Any) -> adapters.AdapterMetadata:
+    return adapters.AdapterMetadata(
         dataset="tiny",
         system="llara",
         recommender="sasrec",
@@ -132,6 +135,35 @@ def adapter_facts(model: HybridLM, representation: str = "hybrid", **prompt: Any
         hardware="",
         versions={},
     )
+
+
+def llm_system(
+    model: Any,
+    encoder: Any,
+    objective: str = "generative",
+    *,
+    tuned: bool = True,
+    prompt: PromptConfig | None = None,
+    wording: ItemWording = WORDING,
+    **inference: Any,
+) -> LlmSystem:
+    """The model as a system that answers as ``objective`` does; ``inference`` is laid over small settings."""
+    settings = {"batch_size": 2, "max_draws": 1, "max_new_tokens": 4, "shuffled_histories": "none"} | inference
+    return LlmSystem(
+        model,
+        encoder,
+        prompt or system_config().prompt,
+        wording,
+        InferenceConfig.model_validate(settings),
+        load_objective(objective),
+        objective if tuned else NOT_TUNED,
+    )
+
+
+def loss_of(model: HybridLM, batch: dict[str, Any], **tune: Any) -> torch.Tensor:
+    """Training loss of a batch, the mean over its predicting positions."""
+    loss: torch.Tensor = TrainingStep(model, system_config(tune=tune).tune)(**batch)["loss"]
+    return loss
 
 
 def training_data(*, with_scores: bool = False) -> TrainingData:
@@ -156,7 +188,7 @@ def training_data(*, with_scores: bool = False) -> TrainingData:
         else None,
         sequences=sequences,
         labels=LABELS,
-        words=WORDS,
+        wording=WORDING,
     )
 
 

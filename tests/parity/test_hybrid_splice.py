@@ -9,16 +9,16 @@ import torch
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.prompts.rendering import render_history, render_ranking
-from tests.helpers.llm import LABELS, WORDS, item_vectors, make_encoder, make_model
+from tests.helpers.llm import LABELS, WORDING, item_vectors, make_encoder, make_model
 
 
 def _mixed_batch(encoder: PromptEncoder) -> tuple[torch.Tensor, torch.Tensor]:
     """Hybrid, text-only, index and behaviour rows of different lengths, side by side."""
     prompts = [
-        render_ranking([0, 1], [2, 3, 4], LABELS, WORDS, "hybrid", 0),
-        render_ranking([5], [6, 7], LABELS, WORDS, "text", 1),
-        render_history([8, 9], LABELS, WORDS, "index", 0),
-        render_history([10, 11, 0], LABELS, WORDS, "behavior", 1),
+        render_ranking([0, 1], [2, 3, 4], LABELS, WORDING, "hybrid", 0),
+        render_ranking([5], [6, 7], LABELS, WORDING, "text", 1),
+        render_history([8, 9], LABELS, WORDING, "index", 0),
+        render_history([10, 11, 0], LABELS, WORDING, "behavior", 1),
     ]
     batch = encoder.pad([encoder.prompt_ids(prompt) for prompt in prompts], prompts)
     return batch.input_ids, batch.slot_items
@@ -29,9 +29,9 @@ def _splice_by_loop(model: HybridLM, ids: torch.Tensor, slot_items: torch.Tensor
     for row in ids.tolist():
         vectors = []
         for token in row:
-            if token == model.behavior_id:
+            if token == model.slots.behavior:
                 vectors.append(model.projector(item_vectors()[next(items)]))
-            elif token == model.placeholder_id:
+            elif token == model.slots.placeholder:
                 next(items)
                 vectors.append(model.placeholder)
             else:

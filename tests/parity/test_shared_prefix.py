@@ -10,12 +10,12 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from llara_core.inference.candidates import Answers, answer_queries
+from llara_core.inference.candidate_answers import CandidateAnswers, answer_queries
 from llara_core.inference.prompts import Query
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.prompts.rendering import answer_text, render_ranking
-from tests.helpers.llm import LABELS, N_ITEMS, WORDS, make_encoder, make_model
+from tests.helpers.llm import LABELS, N_ITEMS, WORDING, make_encoder, make_model
 
 N_QUERIES, N_NEW = 8, 6
 
@@ -39,13 +39,13 @@ def queries() -> list[Query]:
         items = rng.permutation(N_ITEMS).tolist()
         candidates, history = items[:5], items[5:][: number + 1]
         representation = ("hybrid", "text", "index")[number % 3]
-        prompt = render_ranking(history, candidates, LABELS, WORDS, representation, number % 4)
+        prompt = render_ranking(history, candidates, LABELS, WORDING, representation, number % 4)
         result.append(Query(prompt, tuple(answer_text(item, LABELS, representation) for item in candidates)))
     return result
 
 
 @pytest.fixture(scope="module")
-def answers(model: HybridLM, encoder: PromptEncoder, queries: list[Query]) -> Answers:
+def answers(model: HybridLM, encoder: PromptEncoder, queries: list[Query]) -> CandidateAnswers:
     return answer_queries(model, encoder, queries, batch_size=N_QUERIES, max_new_tokens=N_NEW)
 
 
@@ -60,7 +60,7 @@ def _logprobs(model: HybridLM, encoder: PromptEncoder, query: Query, continuatio
 
 
 def test_scores_equal_one_forward_pass_per_candidate(
-    model: HybridLM, encoder: PromptEncoder, queries: list[Query], answers: Answers
+    model: HybridLM, encoder: PromptEncoder, queries: list[Query], answers: CandidateAnswers
 ) -> None:
     for row, query in enumerate(queries):
         for column, answer in enumerate(query.answers):
@@ -70,7 +70,7 @@ def test_scores_equal_one_forward_pass_per_candidate(
 
 
 def test_constrained_answers_equal_a_decode_in_the_trie(
-    model: HybridLM, encoder: PromptEncoder, queries: list[Query], answers: Answers
+    model: HybridLM, encoder: PromptEncoder, queries: list[Query], answers: CandidateAnswers
 ) -> None:
     for row, query in enumerate(queries):
         branches, taken = [encoder.answer_ids(answer) for answer in query.answers], ()
@@ -85,7 +85,7 @@ def test_constrained_answers_equal_a_decode_in_the_trie(
 
 
 def test_free_answers_equal_transformers_generate(
-    model: HybridLM, encoder: PromptEncoder, queries: list[Query], answers: Answers
+    model: HybridLM, encoder: PromptEncoder, queries: list[Query], answers: CandidateAnswers
 ) -> None:
     greedy = GenerationConfig(
         max_new_tokens=N_NEW, do_sample=False, eos_token_id=encoder.eos_id, pad_token_id=encoder.eos_id, bos_token_id=0
@@ -123,7 +123,7 @@ def _greedy_by_hand(model: HybridLM, encoder: PromptEncoder, query: Query) -> li
 
 @pytest.mark.parametrize("batch_size", [1, 7])
 def test_answers_do_not_depend_on_the_batch_size(
-    model: HybridLM, encoder: PromptEncoder, queries: list[Query], answers: Answers, batch_size: int
+    model: HybridLM, encoder: PromptEncoder, queries: list[Query], answers: CandidateAnswers, batch_size: int
 ) -> None:
     other = answer_queries(model, encoder, queries, batch_size=batch_size, max_new_tokens=N_NEW)
     np.testing.assert_allclose(other.scores, answers.scores, rtol=1e-5, atol=1e-5)
@@ -132,8 +132,8 @@ def test_answers_do_not_depend_on_the_batch_size(
 
 
 def test_one_token_answers_need_no_tree(model: HybridLM, encoder: PromptEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answers that are the end token alone: nothing is read after the prompt."""
-    query = Query(render_ranking([0], [1, 2], LABELS, WORDS, "hybrid", 0), ("a", "b"))
+    """CandidateAnswers that are the end token alone: nothing is read after the prompt."""
+    query = Query(render_ranking([0], [1, 2], LABELS, WORDING, "hybrid", 0), ("a", "b"))
     monkeypatch.setattr(encoder, "answer_ids", lambda text: (ord(text),))
     scores = answer_queries(model, encoder, [query], batch_size=1, max_new_tokens=1).scores
     expected = _logprobs(model, encoder, query, ())[-1, [ord("a"), ord("b")]]

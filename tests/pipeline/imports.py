@@ -33,6 +33,8 @@ def imported_names(module: str) -> frozenset[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module} uses a relative import"
             names.update(_submodule_or_parent(str(node.module), alias.name) for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            names |= _modules_by_name(node.args[0])
     return frozenset(names)
 
 
@@ -52,6 +54,13 @@ def transitive(module: str) -> frozenset[str]:
         seen |= new
         waiting.extend(new)
     return frozenset(seen - {module})
+
+
+def _modules_by_name(name: ast.expr) -> set[str]:
+    """All that ``import_module(f"llara_core.objectives.{name}")`` may import: the package's modules."""
+    assert isinstance(name, ast.JoinedStr), f"{ast.unparse(name)}: write the package into the call, so that it can be read here"
+    package = ast.literal_eval(name.values[0])
+    return {module for module in modules() if module.startswith(package)}
 
 
 def _submodule_or_parent(parent: str, name: str) -> str:

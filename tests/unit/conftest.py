@@ -13,7 +13,8 @@ import pytest
 from llara_core import columns as c
 from llara_core import paths, predictions, tables
 from llara_core.config import EvaluationConfig, Params, RunConfig, load_params
-from llara_core.predictions import PredictionFacts
+from llara_core.held_out import held_out_candidates
+from llara_core.predictions import PredictionMetadata
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 DATASET = "movielens"
@@ -70,7 +71,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
                 rows.append((example, draw, rng.permutation(np.append(negatives, target))))
         frame = pd.DataFrame(rows, columns=[c.EXAMPLE, c.DRAW, c.CANDIDATES])
         tables.write_table(paths.candidates(DATASET) / f"{split}.parquet", frame, tables.CANDIDATE_SETS)
-    candidates, candidates_hash = predictions.held_out_candidates(DATASET)
+    candidates, candidates_hash = held_out_candidates(DATASET)
 
     def put(
         cell: str,
@@ -89,7 +90,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
             frame[c.TEXT], frame[c.SCORES] = texts, None
         history = "shuffled" if shuffled else "ordered"
         stated = {"objective": "none", "seed": 0, "candidates_hash": candidates_hash, "history": history} | facts
-        of_cell = PredictionFacts(dataset=DATASET, system=system, mode=mode, **stated)
+        of_cell = PredictionMetadata(dataset=DATASET, system=system, mode=mode, **stated)
         predictions.write_predictions(paths.predictions(DATASET, cell), frame, of_cell)
         return frame
 

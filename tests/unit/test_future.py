@@ -16,7 +16,7 @@ from llara_core.baselines import fit_baseline
 from llara_core.config import load_params
 from llara_core.data.preparation import Prepared, prepare
 from llara_core.data.splitting import make_examples
-from llara_core.prompts.rendering import Words
+from llara_core.prompts.rendering import ItemWording
 from llara_core.readers import synthetic
 from llara_core.recommenders import training
 from llara_core.tuning.data import load_training_data
@@ -85,7 +85,7 @@ def test_training_and_selection_do_not_know_the_test_period(prepared: Prepared) 
         world.write(paths.prepared("planted"))
         sample_candidates.main("planted")
         train_recommender.main("planted", "gru4rec", 0)
-        cell, words = "gru4rec-0", Words("movie", "watched")
+        cell, words = "gru4rec-0", ItemWording("movie", "watched")
         data, _ = load_training_data("planted", ["x"] * len(world.items), words, None, "out_of_fold", 0)
         curves = sorted(paths.curves("planted", cell).rglob("*.tsv"))
         assert curves

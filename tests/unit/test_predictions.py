@@ -12,18 +12,19 @@ import pytest
 
 from llara_core import columns as c
 from llara_core import paths, predictions, tables
+from llara_core.config import ShuffledHistories
 from llara_core.errors import DataError
+from llara_core.held_out import HeldOut, held_out_candidates
 from llara_core.predictions import (
-    PredictionFacts,
+    Answers,
+    PredictionMetadata,
+    answer_held_out,
     from_scores,
-    held_out_candidates,
-    questions,
     read_predictions,
-    shuffled_test,
     write_predictions,
 )
 
-FACTS = PredictionFacts(dataset="tiny", system="sasrec", mode="score", objective="none", seed=3, candidates_hash="abc")
+METADATA = PredictionMetadata(dataset="tiny", system="sasrec", mode="score", objective="none", seed=3, candidates_hash="abc")
 
 
 def candidate_sets() -> pd.DataFrame:
@@ -56,7 +57,7 @@ def test_examples_are_scored_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictions, "PREDICT_BLOCK", 2)
     examples = pd.DataFrame({c.EXAMPLE: [5, 6, 7, 8, 9], c.HISTORY: [[0], [1], [2], [3], [4]], c.TARGET: [1, 2, 3, 6, 5]})
     sets = {c.EXAMPLE: [9, 5, 8, 8, 7], c.DRAW: [0, 0, 0, 1, 0], c.CANDIDATES: [[5, 0], [3, 1], [6, 5], [0, 6], [7, 3]]}
-    frame = predictions.predict(Successor(), examples, pd.DataFrame(sets))
+    frame = predictions.from_scorer(Successor(), HeldOut("tiny", examples, pd.DataFrame(sets), "abc", []))
     assert frame[c.PREDICTED].tolist() == [5, 1, 5, 6, 3]
     assert frame[c.CATALOGUE_RANK].tolist() == [1, 1, 4, 4, 1]  # of target 6 behind 4, 5 and (a tie) 2: 4
 
@@ -67,11 +68,11 @@ def test_a_score_that_is_not_finite_is_refused(bad: float) -> None:
         from_scores(candidate_sets(), np.array([[0.1, 0.3, 0.2], [0.0, bad, 0.0]]))
 
 
-def test_predictions_come_back_with_their_facts(tmp_path: Path) -> None:
-    path = write_predictions(tmp_path, from_scores(candidate_sets(), np.eye(3)[:2], np.array([1, 40])), FACTS)
+def test_predictions_come_back_with_their_metadata(tmp_path: Path) -> None:
+    path = write_predictions(tmp_path, from_scores(candidate_sets(), np.eye(3)[:2], np.array([1, 40])), METADATA)
     assert path == tmp_path / "score.parquet"
-    frame, facts = read_predictions(path)
-    assert facts == FACTS
+    frame, metadata = read_predictions(path)
+    assert metadata == METADATA
     assert frame[c.PREDICTED].tolist() == [7, 3]
     assert frame[c.CATALOGUE_RANK].tolist() == [1, 40]
     assert list(frame[c.SCORES][1]) == [0.0, 1.0, 0.0]
@@ -80,12 +81,12 @@ def test_predictions_come_back_with_their_facts(tmp_path: Path) -> None:
 def test_a_candidates_subset_with_its_own_index_is_fine(tmp_path: Path) -> None:
     subset = candidate_sets().iloc[1:]
     frame = from_scores(subset, np.array([[0.0, 0.0, 1.0]]), np.array([2]))
-    write_predictions(tmp_path, frame, FACTS)
+    write_predictions(tmp_path, frame, METADATA)
     back, _ = read_predictions(tmp_path / "score.parquet")
     assert back[[c.EXAMPLE, c.PREDICTED, c.CATALOGUE_RANK]].to_numpy().tolist() == [[11, 9, 2]]
 
 
-def test_a_table_without_facts_is_refused(tmp_path: Path) -> None:
+def test_a_table_without_metadata_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "score.parquet"
     tables.write_table(path, from_scores(candidate_sets(), np.eye(3)[:2]), tables.PREDICTIONS)
     with pytest.raises(DataError, match=r"score\.parquet: its metadata does not say what it answers"):
@@ -115,29 +116,77 @@ def held_out_examples() -> pd.DataFrame:
     )
 
 
+def held_out(examples: pd.DataFrame | None = None) -> HeldOut:
+    return HeldOut("tiny", held_out_examples() if examples is None else examples, candidate_sets(), "abc", ["A", "B"])
+
+
+def test_questions_are_the_first_draws_with_their_histories_in_the_order_of_the_sets() -> None:
+    rows = held_out().questions(max_draws=4)  # the set of example 11 is of draw 4
+    assert rows[c.EXAMPLE].tolist() == [10]
+    assert rows[c.HISTORY][0].tolist() == [0, 1, 2]
+    assert [history.tolist() for history in held_out().questions(5)[c.HISTORY]] == [[0, 1, 2], list(range(10))]
+
+
+class Asked:
+    """Answers with a constant, and keeps the orders in which it was asked."""
+
+    objective = "none"
+
+    def __init__(self, *, scores_catalogue: bool) -> None:
+        self.scores_catalogue = scores_catalogue
+        self.orders: list[str] = []
+
+    def answer(self, held_out: HeldOut) -> Answers:
+        self.orders.append(held_out.order)
+        n_sets = len(held_out.candidates)
+        return Answers({"score": from_scores(held_out.candidates, np.eye(3)[:n_sets])}, note=f"{n_sets} sets")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "scores_catalogue", "orders"),
+    [
+        ("none", True, ["ordered"]),
+        ("catalogue", False, ["ordered"]),
+        ("catalogue", True, ["ordered", "shuffled"]),
+        ("all", False, ["ordered", "shuffled"]),
+    ],
+)
+def test_every_order_that_is_wanted_is_asked_written_and_described(
+    tmp_path: Path, wanted: ShuffledHistories, scores_catalogue: bool, orders: list[str]
+) -> None:
+    asked = Asked(scores_catalogue=scores_catalogue)
+    options: dict[str, Any] = {"system": "sasrec", "seed": 3, "shuffled_histories": wanted, "hardware": "an abacus"}
+    answer_held_out(asked, held_out(), tmp_path, **options)
+    assert asked.orders == orders
+    assert len(list(tmp_path.iterdir())) == len(orders)
+    for order in orders:
+        frame, metadata = read_predictions(tmp_path / predictions.file_name("score", order))  # type: ignore[arg-type]
+        n_sets = 2 if order == "ordered" else 1
+        assert len(frame) == n_sets
+        assert metadata == METADATA.model_copy(update={"history": order, "note": f"{n_sets} sets", "hardware": "an abacus"})
+
+
 def test_shuffled_questions_are_the_test_sets_with_the_same_items_in_another_order() -> None:
-    asked = questions(held_out_examples(), candidate_sets(), shuffled=True)
-    assert list(asked) == ["ordered", "shuffled"]
-    examples, candidates = asked["shuffled"]
-    assert examples[c.EXAMPLE].tolist() == [11, 12]
-    assert candidates[c.EXAMPLE].tolist() == [11]
-    shuffled = examples[c.HISTORY][0].tolist()
+    asked = held_out().shuffled()
+    assert (asked.order, asked.candidates_hash) == ("shuffled", "abc")
+    assert asked.examples[c.EXAMPLE].tolist() == [11, 12]
+    assert asked.candidates[c.EXAMPLE].tolist() == [11]
+    shuffled = asked.examples[c.HISTORY][0].tolist()
     assert sorted(shuffled) == list(range(10))
     assert shuffled != list(range(10))
-    assert examples[c.HISTORY][1].tolist() == [7]
-    assert list(questions(held_out_examples(), candidate_sets(), shuffled=False)) == ["ordered"]
+    assert asked.examples[c.HISTORY][1].tolist() == [7]
 
 
 def test_the_random_order_belongs_to_the_question() -> None:
     """Neither the other questions nor a repetition change it, so all systems and seeds read the same."""
     examples = held_out_examples()
-    one = shuffled_test(examples.iloc[[1]], candidate_sets())[0][c.HISTORY][0]
-    other = shuffled_test(examples, candidate_sets())[0][c.HISTORY][0]
+    one = held_out(examples.iloc[[1]]).shuffled().examples[c.HISTORY][0]
+    other = held_out(examples).shuffled().examples[c.HISTORY][0]
     assert one.tolist() == other.tolist()
 
 
 def test_shuffled_answers_lie_beside_the_ordered_ones(tmp_path: Path) -> None:
     frame = from_scores(candidate_sets(), np.eye(3)[:2])
-    path = write_predictions(tmp_path, frame, FACTS.model_copy(update={"history": "shuffled"}))
+    path = write_predictions(tmp_path, frame, METADATA.model_copy(update={"history": "shuffled"}))
     assert path == tmp_path / "score-shuffled.parquet"
     assert read_predictions(path)[1].history == "shuffled"

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from llara_core import columns as c
-from llara_core.config import InferenceConfig
 from llara_core.errors import ModelError
+from llara_core.held_out import HeldOut
 from llara_core.inference.catalogue import HeadScorer
-from llara_core.inference.predict import predict_cell, predict_orders
 from llara_core.inference.prompts import batches, history_prompt, ranking_queries
 from llara_core.llm.hybrid import HybridLM
-from tests.helpers.llm import LABELS, N_ITEMS, WORDS, make_encoder, make_model, system_config
+from llara_core.predictions import answer_held_out, read_predictions
+from tests.helpers.llm import LABELS, N_ITEMS, WORDING, llm_system, make_encoder, make_model, system_config
 
 CHAT = "{% for m in messages %}<turn>{{ m.content }}</turn>{% endfor %}<turn>assistant:"
 HISTORIES = [[0], [1, 2, 3], [4, 5], [6, 7, 8, 9, 10], [11, 0], [2], [3, 1], [8, 5, 4]]
@@ -31,11 +31,11 @@ def model(tiny_llama: Path) -> HybridLM:
 @pytest.mark.parametrize("chat_template", [None, CHAT])
 def test_scores_are_read_at_the_last_item(tiny_llama: Path, model: HybridLM, chat_template: str | None) -> None:
     encoder = make_encoder(tiny_llama, chat_template=chat_template)
-    scores = HeadScorer(model, encoder, LABELS, WORDS, PROMPT, batch_size=7).score_catalogue(HISTORIES)
+    scores = HeadScorer(model, encoder, LABELS, WORDING, PROMPT, batch_size=7).score_catalogue(HISTORIES)
     for history, row in zip(HISTORIES, scores, strict=True):
-        prompt = history_prompt(history, LABELS, WORDS, PROMPT)
+        prompt = history_prompt(history, LABELS, WORDING, PROMPT)
         ids = encoder.prompt_ids(prompt)
-        last = max(place for place, token in enumerate(ids) if token == encoder.behavior_id)
+        last = max(place for place, token in enumerate(ids) if token == encoder.slots.behavior)
         with torch.inference_mode():
             hidden = model.hidden_states(torch.tensor([ids]), torch.ones(1, len(ids)), torch.tensor(prompt.slot_items))
             expected = model.head(hidden[0, last]).numpy()
@@ -44,13 +44,15 @@ def test_scores_are_read_at_the_last_item(tiny_llama: Path, model: HybridLM, cha
 
 def test_scores_do_not_depend_on_the_batch_size(tiny_llama: Path, model: HybridLM) -> None:
     encoder = make_encoder(tiny_llama)
-    by_size = [HeadScorer(model, encoder, LABELS, WORDS, PROMPT, batch_size=size).score_catalogue(HISTORIES) for size in (1, 7)]
+    by_size = [
+        HeadScorer(model, encoder, LABELS, WORDING, PROMPT, batch_size=size).score_catalogue(HISTORIES) for size in (1, 7)
+    ]
     np.testing.assert_allclose(by_size[0], by_size[1], rtol=1e-5, atol=1e-5)
 
 
 def test_a_model_without_head_is_an_error(tiny_llama: Path) -> None:
     with pytest.raises(ModelError, match="this adapter has no catalogue head"):
-        HeadScorer(make_model(tiny_llama), make_encoder(tiny_llama), LABELS, WORDS, PROMPT, batch_size=1)
+        HeadScorer(make_model(tiny_llama), make_encoder(tiny_llama), LABELS, WORDING, PROMPT, batch_size=1)
 
 
 def test_batches_cover_every_row_once_shortest_first() -> None:
@@ -58,7 +60,7 @@ def test_batches_cover_every_row_once_shortest_first() -> None:
     assert [rows.tolist() for rows in found] == [[1, 3], [4, 2], [0]]
 
 
-def _held_out() -> tuple[pd.DataFrame, pd.DataFrame]:
+def _held_out() -> HeldOut:
     examples = pd.DataFrame(
         {
             c.EXAMPLE: [4, 7],
@@ -75,28 +77,26 @@ def _held_out() -> tuple[pd.DataFrame, pd.DataFrame]:
             c.CANDIDATES: [np.array(row, dtype=np.int32) for row in ([4, 5, 6], [7, 3, 8], [9, 4, 0], [3, 5, 10])],
         }
     )
-    return examples, candidates
+    return HeldOut("tiny", examples, candidates, "abc", LABELS)
 
 
 def test_held_out_wordings_belong_to_the_question_and_not_to_the_row_order() -> None:
-    examples, candidates = _held_out()
-    rows = candidates.merge(examples, on=c.EXAMPLE)
-    queries = ranking_queries(rows, LABELS, WORDS, PROMPT)
-    backwards = ranking_queries(rows[::-1], LABELS, WORDS, PROMPT)
+    rows = _held_out().questions(2)
+    queries = ranking_queries(rows, LABELS, WORDING, PROMPT)
+    backwards = ranking_queries(rows[::-1], LABELS, WORDING, PROMPT)
     assert backwards[::-1] == queries
     many = pd.concat([rows.assign(**{c.DRAW: draw}) for draw in range(10)])
-    assert len({query.prompt.text[:9] for query in ranking_queries(many, LABELS, WORDS, PROMPT)}) == 4
+    assert len({query.prompt.text[:9] for query in ranking_queries(many, LABELS, WORDING, PROMPT)}) == 4
     first = system_config(prompt={"templates": "first"}).prompt
-    assert all(query.prompt.text.startswith("This user") for query in ranking_queries(many, LABELS, WORDS, first))
+    assert all(query.prompt.text.startswith("This user") for query in ranking_queries(many, LABELS, WORDING, first))
 
 
 def test_next_item_systems_score_all_draws_by_the_head(tiny_llama: Path, model: HybridLM) -> None:
     encoder = make_encoder(tiny_llama)
-    examples, candidates = _held_out()
-    config = InferenceConfig(batch_size=2, max_draws=1, max_new_tokens=4, shuffled_histories="none")
-    by_mode = predict_cell(model, encoder, "next_item", PROMPT, examples, candidates, LABELS, WORDS, config, None)
+    candidates = _held_out().candidates
+    by_mode = llm_system(model, encoder, "next_item").answer(_held_out()).tables
     assert list(by_mode) == ["score"]
-    catalogue = HeadScorer(model, encoder, LABELS, WORDS, PROMPT, batch_size=1).score_catalogue([[2], [0, 1]])
+    catalogue = HeadScorer(model, encoder, LABELS, WORDING, PROMPT, batch_size=1).score_catalogue([[2], [0, 1]])
     for number, row in by_mode["score"].iterrows():
         items = candidates[c.CANDIDATES][number]
         of_example = catalogue[0 if candidates[c.EXAMPLE][number] == 7 else 1]
@@ -107,9 +107,8 @@ def test_next_item_systems_score_all_draws_by_the_head(tiny_llama: Path, model: 
 
 def test_generative_systems_answer_in_three_ways_the_first_draws(tiny_llama: Path) -> None:
     model, encoder = make_model(tiny_llama), make_encoder(tiny_llama)
-    examples, candidates = _held_out()
-    config = InferenceConfig(batch_size=2, max_draws=1, max_new_tokens=4, shuffled_histories="none")
-    by_mode = predict_cell(model, encoder, "generative", PROMPT, examples, candidates, LABELS, WORDS, config, None)
+    candidates = _held_out().candidates
+    by_mode = llm_system(model, encoder).answer(_held_out()).tables
     assert sorted(by_mode) == ["constrained", "generate", "score"]
     for frame in by_mode.values():
         assert frame[c.EXAMPLE].to_list() == [7, 4]
@@ -125,22 +124,19 @@ def test_generative_systems_answer_in_three_ways_the_first_draws(tiny_llama: Pat
     assert by_mode["score"][c.SCORES].map(len).to_list() == [3, 3]
 
 
-def test_shuffled_histories_ask_the_test_sets_again(tiny_llama: Path) -> None:
-    model, encoder = make_model(tiny_llama), make_encoder(tiny_llama)
-    config = InferenceConfig(batch_size=2, max_draws=2, max_new_tokens=4, shuffled_histories="all")
-    answered = list(predict_orders(model, encoder, "generative", PROMPT, *_held_out(), LABELS, WORDS, config))
-    assert [(order, mode) for order, mode, _ in answered] == [
-        (order, mode) for order in ("ordered", "shuffled") for mode in ("generate", "constrained", "score")
-    ]
-    tables = {(order, mode): frame for order, mode, frame in answered}
-    assert sorted(tables["ordered", "score"][c.EXAMPLE]) == [4, 4, 7, 7]
+def test_shuffled_histories_ask_the_test_sets_again(tiny_llama: Path, tmp_path: Path) -> None:
+    system = llm_system(make_model(tiny_llama), make_encoder(tiny_llama), max_draws=2)
+    answer_held_out(system, _held_out(), tmp_path, system="llara", seed=0, shuffled_histories="all", hardware="")
+    modes = ("generate", "constrained", "score")
+    assert {path.stem for path in tmp_path.iterdir()} == {*modes, *(f"{mode}-shuffled" for mode in modes)}
+    ordered, metadata = read_predictions(tmp_path / "score.parquet")
+    shuffled, _ = read_predictions(tmp_path / "score-shuffled.parquet")
+    assert metadata.objective == "generative"
+    assert sorted(ordered[c.EXAMPLE]) == [4, 4, 7, 7]
     # Of the test split alone, whose history has one item here: its order cannot matter.
-    assert tables["shuffled", "score"][c.EXAMPLE].to_list() == [7, 7]
-    np.testing.assert_allclose(
-        np.stack(tables["shuffled", "score"][c.SCORES]),
-        np.stack(tables["ordered", "score"].query(f"{c.EXAMPLE} == 7")[c.SCORES]),
-        rtol=1e-5,
-    )
+    assert shuffled[c.EXAMPLE].to_list() == [7, 7]
+    of_test = ordered.query(f"{c.EXAMPLE} == 7")
+    np.testing.assert_allclose(np.stack(shuffled[c.SCORES]), np.stack(of_test[c.SCORES]), rtol=1e-5)
 
 
 def test_the_wording_of_a_history_does_not_depend_on_its_order() -> None:
@@ -148,7 +144,7 @@ def test_the_wording_of_a_history_does_not_depend_on_its_order() -> None:
     wordings = set()
     for start in range(9):
         items = [start, start + 1, start + 2]
-        forth, back = (history_prompt(order, LABELS, WORDS, PROMPT) for order in (items, items[::-1]))
+        forth, back = (history_prompt(order, LABELS, WORDING, PROMPT) for order in (items, items[::-1]))
         assert sorted(forth.slot_items) == sorted(back.slot_items)
         assert forth.text.partition(LABELS[items[0]])[0] == back.text.partition(LABELS[items[2]])[0]
         wordings.add(forth.text.partition(LABELS[items[0]])[0])

@@ -22,20 +22,23 @@ from ruamel.yaml import YAML
 
 from llara_core import columns as c
 from llara_core import predictions, tables
-from llara_core.config import ChatModelConfig, InferenceConfig, load_params
+from llara_core.config import ChatModelConfig, load_params
 from llara_core.errors import ConfigError, DataError, LlaraError, ModelError
-from llara_core.inference import predict as local
-from llara_core.inference.chat import PROMPT, Answer, ChatModel, predict_chat
+from llara_core.held_out import HeldOut
+from llara_core.inference.chat import PROMPT, Answer, ChatAnswerer, ChatModel
 from llara_core.inference.prompts import Query
-from llara_core.prompts.rendering import Words
+from llara_core.objectives import generative
+from llara_core.prompts.rendering import ItemWording
 from llara_core.prompts.templates import INSTRUCTION
 from pipeline import predict_chat as stage
 from tests.helpers.chat import Endpoint, Reply, endpoint, fails, says
+from tests.helpers.llm import llm_system
 
 KEY = "sk-test-0123456789abcdef"
 VARIABLE = "TEST_CHAT_KEY"
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 LABELS = ["Alien", "Aliens", "Heat", "Fargo", "Babe", "Seven"]
+WORDING = ItemWording("film", "saw")
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +62,7 @@ def chat_model(server: Endpoint | str, cache: Path, **changes: Any) -> ChatModel
     return ChatModel("remote", ChatModelConfig.model_validate(values | changes), cache)
 
 
-def held_out(n_examples: int = 2) -> tuple[pd.DataFrame, pd.DataFrame]:
+def held_out(n_examples: int = 2) -> HeldOut:
     """Half of the examples for validation, half for test; their candidates are 3, 4 and 5 in both of two draws."""
     numbers = np.arange(n_examples)
     examples = pd.DataFrame(
@@ -74,15 +77,21 @@ def held_out(n_examples: int = 2) -> tuple[pd.DataFrame, pd.DataFrame]:
     candidates = pd.DataFrame(
         {c.EXAMPLE: numbers.repeat(2), c.DRAW: [0, 1] * n_examples, c.CANDIDATES: [[3, 4, 5]] * (2 * n_examples)}
     )
-    return examples, candidates
+    return HeldOut("movielens", examples, candidates, "abc", LABELS)
+
+
+def asked(model: ChatModel, questions: HeldOut | None = None) -> tuple[pd.DataFrame, str]:
+    """What the model answers to the first draw, and the note on it."""
+    answers = ChatAnswerer(model, 1, WORDING).answer(questions or held_out())
+    return answers.tables["generate"], answers.note
 
 
 def test_a_request_is_the_prompt_and_the_answer_a_prediction(tmp_path: Path) -> None:
     with endpoint(lambda _, prompt: says("babe." if "Alien, Aliens, Heat" in prompt else "Heat")) as server:
         model = chat_model(server, tmp_path)
-        examples, candidates = held_out()
-        examples.at[1, c.HISTORY] = [2]
-        frame, note = predict_chat(model, 1, examples, candidates, LABELS, Words("film", "saw"))
+        questions = held_out()
+        questions.examples.at[1, c.HISTORY] = [2]
+        frame, note = asked(model, questions)
     assert frame[c.PREDICTED].to_list() == [4, pd.NA]  # "Heat" is no candidate
     assert frame[c.VALID].to_list() == [True, False]
     assert frame[c.TEXT].to_list() == ["babe.", "Heat"]
@@ -121,11 +130,11 @@ def test_thoughts_before_the_answer_are_kept_but_not_parsed_and_cut_answers_coun
     def reply(_number: int, prompt: str) -> Reply:
         return says(thought) if "Heat" in prompt else says("<think>\nFargo or", finish_reason="length")
 
-    examples, candidates = held_out()
-    examples.at[1, c.HISTORY] = [0]
+    questions = held_out()
+    questions.examples.at[1, c.HISTORY] = [0]
     with endpoint(reply) as server:
         for _ in range(2):  # the second time from the cache
-            frame, note = predict_chat(chat_model(server, tmp_path), 1, examples, candidates, LABELS, Words("film", "saw"))
+            frame, note = asked(chat_model(server, tmp_path), questions)
             assert frame[c.PREDICTED].to_list() == [4, pd.NA]
             assert frame[c.TEXT].to_list() == [thought, "<think>\nFargo or"]
             assert note == "tiny-2024-01-31; 1 of 2 answers cut at the token limit"
@@ -138,18 +147,16 @@ def test_chat_models_and_the_untuned_llm_are_asked_the_same(tmp_path: Path, monk
     def read(_model: object, _encoder: object, queries: list[Query], **_: object) -> None:
         raise Asked(*[query.prompt.text for query in queries])
 
-    monkeypatch.setattr(local, "answer_queries", read)
-    config = InferenceConfig(batch_size=1, max_draws=1, max_new_tokens=4, shuffled_histories="none")
+    monkeypatch.setattr(generative, "answer_queries", read)
     encoder: Any = SimpleNamespace(safe_labels=lambda labels: labels)
-    question = (PROMPT, *held_out(), LABELS, Words("film", "saw"), config, None)
     with pytest.raises(Asked) as untuned:
-        local.predict_cell(None, encoder, None, *question)  # type: ignore[arg-type]
+        llm_system(None, encoder, tuned=False, prompt=PROMPT, wording=WORDING).answer(held_out())
     with endpoint(lambda *_: says("Heat")) as server:
-        predict_chat(chat_model(server, tmp_path), 1, *held_out(), LABELS, Words("film", "saw"))
+        asked(chat_model(server, tmp_path))
     assert sorted(server.prompts) == sorted(untuned.value.args)
     # What is tuned learns how to answer, and is asked without the instruction.
     with pytest.raises(Asked) as tuned:
-        local.predict_cell(None, encoder, "generative", *question)  # type: ignore[arg-type]
+        llm_system(None, encoder, prompt=PROMPT, wording=WORDING).answer(held_out())
     assert [f"{INSTRUCTION}\n\n{text}" for text in tuned.value.args] == list(untuned.value.args)
 
 
@@ -166,7 +173,7 @@ def test_chat_models_and_the_untuned_llm_are_asked_the_same(tmp_path: Path, monk
 )
 def test_refusals_and_empty_answers_are_invalid_and_counted(tmp_path: Path, reply: Reply) -> None:
     with endpoint(lambda *_: reply) as server:
-        frame, note = predict_chat(chat_model(server, tmp_path), 1, *held_out(), LABELS, Words("film", "saw"))
+        frame, note = asked(chat_model(server, tmp_path))
     assert not frame[c.VALID].any()
     assert frame[c.TEXT].str.strip().eq("").all()
     assert note.endswith("; 2 of 2 answers refused or empty")
@@ -388,7 +395,7 @@ def test_without_the_client_the_extra_is_named(tmp_path: Path, monkeypatch: pyte
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with the tables of four held-out examples of MovieLens."""
     monkeypatch.chdir(tmp_path)
-    examples, candidates = held_out(4)
+    examples, candidates = held_out(4).examples, held_out(4).candidates
     n = range(len(LABELS))
     items = pd.DataFrame({c.ITEM: n, c.RAW_ITEM: map(str, n), c.TITLE: LABELS, c.LABEL: LABELS, c.N_INTERACTIONS: 1})
     tables.write_table(Path("data/prepared/movielens/items.parquet"), items, tables.ITEMS)
@@ -416,8 +423,8 @@ def test_the_stage_writes_both_orders_and_keeps_answers_where_it_is_told(
     assert caplog.messages[-1] == f"0 requests; {n_asked} answers were kept from earlier runs"
     folder = workplace / "data/predictions/movielens/local"
     for name, order, n_sets in (("generate", "ordered", 4), ("generate-shuffled", "shuffled", 2)):
-        frame, facts = predictions.read_predictions(folder / f"{name}.parquet")
-        assert (facts.system, facts.history, facts.objective, facts.hardware) == ("local", order, "none", "")
+        frame, metadata = predictions.read_predictions(folder / f"{name}.parquet")
+        assert (metadata.system, metadata.history, metadata.objective, metadata.hardware) == ("local", order, "none", "")
         assert len(frame) == n_sets
         assert frame[c.PREDICTED].to_list() == [3] * n_sets
 

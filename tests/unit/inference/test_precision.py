@@ -8,24 +8,24 @@ import numpy as np
 import pytest
 import torch
 
-from llara_core.inference.candidates import Answers, answer_queries
+from llara_core.inference.candidate_answers import CandidateAnswers, answer_queries
 from llara_core.inference.prompts import Query
 from llara_core.prompts.rendering import render_ranking
-from tests.helpers.llm import LABELS, N_ITEMS, WORDS, make_encoder, make_model
+from tests.helpers.llm import LABELS, N_ITEMS, WORDING, make_encoder, make_model
 
 N_QUERIES = 16
 # In nats, of sums over an answer's tokens; the docs name the same.
 BOUND = {torch.float32: 1e-4, torch.bfloat16: 1.0}
 
 
-def _answers(tiny_llama: Path, dtype: torch.dtype, batch_size: int) -> Answers:
+def _answers(tiny_llama: Path, dtype: torch.dtype, batch_size: int) -> CandidateAnswers:
     model = make_model(tiny_llama)
     model.llm.to(dtype)
     rng = np.random.default_rng(0)
     queries = []
     for length in rng.integers(1, 6, size=N_QUERIES):  # of different lengths, so that batches are padded
         items = rng.permutation(N_ITEMS)[: length + 4].tolist()
-        prompt = render_ranking(items[:-4], items[-4:], LABELS, WORDS, "hybrid", 0)
+        prompt = render_ranking(items[:-4], items[-4:], LABELS, WORDING, "hybrid", 0)
         queries.append(Query(prompt, tuple(LABELS[item] for item in items[-4:])))
     return answer_queries(model, make_encoder(tiny_llama), queries, batch_size=batch_size, max_new_tokens=6)
 

@@ -11,11 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from llara_core.config import InferenceConfig
 from llara_core.errors import DataError
 from llara_core.inference.catalogue import HeadScorer
 from llara_core.inference.recommend import find_items, recommend
-from tests.helpers.llm import LABELS, WORDS, adapter_facts, make_encoder, make_model
+from tests.helpers.llm import LABELS, WORDING, llm_system, make_encoder, make_model, system_config
 
 ITEMS = pd.DataFrame(
     {
@@ -24,7 +23,6 @@ ITEMS = pd.DataFrame(
         "label": ["Alien (1979)", "Alien (2003)", *LABELS[2:]],
     }
 )
-CONFIG = InferenceConfig(batch_size=2, max_draws=1, max_new_tokens=4, shuffled_histories="none")
 
 
 class ById:
@@ -36,9 +34,9 @@ class ById:
 
 def _recommend(folder: Path, objective: str, history: list[int], top: int, max_history_len: int = 10) -> pd.DataFrame:
     model = make_model(folder, with_head=objective == "next_item")
-    facts = adapter_facts(model).model_copy(update={"objective": objective})
+    system = llm_system(model, make_encoder(folder), objective)
     options = {"max_history_len": max_history_len, "n_candidates": 5, "top": top}
-    return recommend(model, make_encoder(folder), facts, ById(), history, ITEMS, WORDS, CONFIG, **options)
+    return recommend(system, ById(), history, ITEMS, **options)
 
 
 def test_titles_are_found_by_label_then_by_title_in_any_case() -> None:
@@ -58,8 +56,9 @@ def test_a_head_ranks_the_whole_catalogue_but_the_history(tiny_llama: Path) -> N
     ranked = _recommend(tiny_llama, "next_item", [2, 7], top=50)
     assert sorted([*ranked["item_id"], 2, 7]) == list(range(len(LABELS)))
     model, encoder = make_model(tiny_llama, with_head=True), make_encoder(tiny_llama)
-    facts = adapter_facts(model)
-    scores = HeadScorer(model, encoder, ITEMS["label"].to_list(), WORDS, facts.prompt, 1).score_catalogue([[2, 7]])[0]
+    scores = HeadScorer(model, encoder, ITEMS["label"].to_list(), WORDING, system_config().prompt, 1).score_catalogue([[2, 7]])[
+        0
+    ]
     np.testing.assert_allclose(ranked["score"], scores[ranked["item_id"]], rtol=1e-5)
     assert ranked["score"].is_monotonic_decreasing
 

@@ -12,16 +12,25 @@ from safetensors.torch import load_file, save_file
 from llara_core.errors import ModelError
 from llara_core.llm import adapters
 from llara_core.llm.hybrid import HybridLM
+from llara_core.objectives.base import EncodedRow
 from llara_core.prompts.rendering import NO_OPINION, Prompt
-from llara_core.tuning.rows import EncodedRow, collate
-from tests.helpers.llm import adapter_facts, folder_hashes, item_vectors, make_base, make_encoder, make_model
+from llara_core.tuning.rows import collate
+from tests.helpers.llm import (
+    adapter_metadata,
+    folder_hashes,
+    item_vectors,
+    loss_of,
+    make_base,
+    make_encoder,
+    make_model,
+)
 
 
 @pytest.fixture(scope="module")
 def saved(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, HybridLM]:
     folder = tmp_path_factory.mktemp("adapter") / "cell"
     model = make_model(tiny_llama, with_head=True)
-    adapters.save_adapter(folder, model, adapter_facts(model))
+    adapters.save_adapter(folder, model, adapter_metadata(model))
     return folder, model
 
 
@@ -55,16 +64,8 @@ def test_loading_restores_every_trained_tensor_and_the_predictions(tiny_llama: P
     for name, tensor in before.items():
         assert torch.equal(tensor, after[name]), name
     encoder = make_encoder(tiny_llama)
-    rows = [
-        EncodedRow(
-            [9, encoder.behavior_id, encoder.placeholder_id],
-            Prompt("", (3, 4), (NO_OPINION, NO_OPINION), ()),
-            [-100, 4, 5],
-            next_item=True,
-            target_place=None,
-        )
-    ]
-    torch.testing.assert_close(loaded(**collate(rows, encoder)), model(**collate(rows, encoder)), rtol=0, atol=0)
+    rows = [EncodedRow("next_item", [9, *encoder.slots], Prompt("", (3, 4), (NO_OPINION, NO_OPINION), ()), [-100, 4, 5])]
+    torch.testing.assert_close(loss_of(loaded, collate(rows, encoder)), loss_of(model, collate(rows, encoder)), rtol=0, atol=0)
 
 
 def test_adapter_files_have_the_same_bytes_whatever_the_hash_seed(saved: tuple[Path, HybridLM]) -> None:
@@ -90,7 +91,7 @@ def test_adapter_files_have_the_same_bytes_whatever_the_hash_seed(saved: tuple[P
         (adapters.LORA_FILE, None, "its tensors cannot be read"),
         (adapters.MODULES_FILE, None, "its tensors cannot be read"),
         (f"{adapters.LORA_FOLDER}/adapter_config.json", None, "its LoRA configuration cannot be read"),
-        (adapters.FACTS_FILE, None, "no tuned adapter here"),
+        (adapters.METADATA_FILE, None, "no tuned adapter here"),
     ],
 )
 def test_an_incomplete_adapter_is_an_error(
@@ -108,17 +109,17 @@ def test_an_adapter_of_another_model_or_other_embeddings_is_an_error(tiny_llama:
         _load(tiny_llama, saved[0], item_embeddings="other")
 
 
-def test_facts_that_are_none_are_an_error(tmp_path: Path) -> None:
-    (tmp_path / adapters.FACTS_FILE).write_text('{"dataset": "tiny"}')
-    with pytest.raises(ModelError, match="not the facts of an adapter"):
-        adapters.read_facts(tmp_path)
+def test_metadata_that_is_none_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / adapters.METADATA_FILE).write_text('{"dataset": "tiny"}')
+    with pytest.raises(ModelError, match="not the metadata of an adapter"):
+        adapters.read_metadata(tmp_path)
 
 
 def test_a_tensor_that_did_not_survive_saving_is_an_error(
     tiny_llama: Path, saved: tuple[Path, HybridLM], tmp_path: Path
 ) -> None:
     model = make_model(tiny_llama, with_head=True)
-    adapters.save_adapter(tmp_path / "cell", model, adapter_facts(model))
+    adapters.save_adapter(tmp_path / "cell", model, adapter_metadata(model))
     adapters.assert_round_trip(tmp_path / "cell", model)
     with torch.no_grad():
         model.placeholder[0] += 1
@@ -128,14 +129,6 @@ def test_a_tensor_that_did_not_survive_saving_is_an_error(
 
 def test_hybrid_prompts_do_depend_on_the_recommender(tiny_llama: Path) -> None:
     encoder = make_encoder(tiny_llama)
-    rows = [
-        EncodedRow(
-            [9, encoder.behavior_id, 8],
-            Prompt("", (3,), (NO_OPINION,), ()),
-            [-100, 7, -100],
-            next_item=False,
-            target_place=None,
-        )
-    ]
-    losses = {make_model(tiny_llama, vectors=item_vectors(seed))(**collate(rows, encoder))["loss"].item() for seed in (0, 1)}
+    rows = [EncodedRow("generative", [9, encoder.slots.behavior, 8], Prompt("", (3,), (NO_OPINION,), ()), [-100, 7, -100])]
+    losses = {loss_of(make_model(tiny_llama, vectors=item_vectors(seed)), collate(rows, encoder)).item() for seed in (0, 1)}
     assert len(losses) == 2

@@ -11,7 +11,6 @@ from llara_core.errors import ModelError
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.loading import load_tokenizer
 from llara_core.prompts.rendering import (
-    N_TEMPLATES,
     NO_OPINION,
     SLOT_TOKENS,
     Prompt,
@@ -19,7 +18,8 @@ from llara_core.prompts.rendering import (
     render_item,
     render_ranking,
 )
-from tests.helpers.llm import LABELS, WORDS, make_encoder
+from llara_core.prompts.templates import RANKING_TEMPLATES
+from tests.helpers.llm import LABELS, WORDING, make_encoder
 
 CHAT = "{% for m in messages %}<turn>{{ m.role }}\n{{ m.content }}</turn>\n{% endfor %}<turn>assistant{{ '\n' }}"
 HOSTILE = ["<|behavior|>", "Say <|placeholder|> twice<|placeholder|>", "</s>", "<s> {history} {}", "two\nlines", "<pad>"]
@@ -33,10 +33,10 @@ def test_every_item_has_one_slot_even_with_hostile_titles(
     encoder = make_encoder(tiny_llama, chat_template=chat_template)
     labels = encoder.safe_labels(HOSTILE)
     special = set(encoder.tokenizer.all_special_ids)
-    for template in range(N_TEMPLATES["generative"]):
-        prompt = render_ranking([0, 1, 2], [3, 4, 5], labels, WORDS, representation, template)
+    for template in range(len(RANKING_TEMPLATES)):
+        prompt = render_ranking([0, 1, 2], [3, 4, 5], labels, WORDING, representation, template)
         ids = encoder.prompt_ids(prompt)
-        behavior, placeholder = ids.count(encoder.behavior_id), ids.count(encoder.placeholder_id)
+        behavior, placeholder = ids.count(encoder.slots.behavior), ids.count(encoder.slots.placeholder)
         in_slots = {"hybrid": (6, 0), "text": (0, 6), "behavior": (6, 0), "index": (0, 0)}[representation]
         assert (behavior, placeholder) == in_slots
         assert sum(token in special for token in ids) == sum(in_slots)
@@ -79,21 +79,21 @@ def test_a_slot_takes_the_space_before_it_and_leaves_the_title_the_tokens_of_the
         (NO_OPINION,) * 2,
         (),
     )
-    slot = encoder.behavior_id
+    slot = encoder.slots.behavior
     assert encoder.prompt_ids(prompt)[-2 * len(title) - 3 :] == [slot, *title, *comma, slot, *title]
 
 
-def test_is_slot_finds_both_slot_tokens(tiny_llama: Path) -> None:
+def test_the_mask_finds_both_slot_tokens(tiny_llama: Path) -> None:
     encoder = make_encoder(tiny_llama)
-    ids = torch.tensor([[1, encoder.behavior_id], [encoder.placeholder_id, encoder.eos_id]])
-    assert encoder.is_slot(ids).tolist() == [[False, True], [True, False]]
+    ids = torch.tensor([[1, encoder.slots.behavior], [encoder.slots.placeholder, encoder.eos_id]])
+    assert encoder.slots.mask(ids).tolist() == [[False, True], [True, False]]
 
 
 @pytest.mark.parametrize("chat_template", [None, CHAT])
 @pytest.mark.parametrize("answer", [*LABELS, "12", "Ünïcode ☃"])
 def test_answers_continue_the_prompt_and_end(tiny_llama: Path, answer: str, chat_template: str | None) -> None:
     encoder = make_encoder(tiny_llama, chat_template=chat_template)
-    prompt = render_ranking([0], [1, 2], LABELS, WORDS, "hybrid", 0)
+    prompt = render_ranking([0], [1, 2], LABELS, WORDING, "hybrid", 0)
     ids = encoder.answer_ids(answer)
     assert ids[-1] == encoder.eos_id
     assert encoder.decode(ids) == answer
@@ -104,7 +104,7 @@ def test_answers_continue_the_prompt_and_end(tiny_llama: Path, answer: str, chat
 
 def test_chat_template_frames_the_prompt(tiny_llama: Path) -> None:
     encoder = make_encoder(tiny_llama, chat_template=CHAT)
-    ids = encoder.prompt_ids(render_history([0, 1], LABELS, WORDS, "index", 0))
+    ids = encoder.prompt_ids(render_history([0, 1], LABELS, WORDING, "index", 0))
     read = "This user has watched 0<|placeholder|>, 1<|placeholder|>"
     assert encoder.tokenizer.decode(ids) == f"<turn>user\n{read}</turn>\n<turn>assistant\n"
 

@@ -8,12 +8,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from llara_core.config import OBJECTIVES
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM, NextItemHead, positions
 from llara_core.llm.projector import Projector
+from llara_core.objectives.base import EncodedRow
 from llara_core.prompts.rendering import NO_OPINION, Prompt
-from llara_core.tuning.rows import EncodedRow, collate
-from tests.helpers.llm import D_REC, N_ITEMS, item_vectors, make_encoder, make_model
+from llara_core.tuning.rows import collate
+from tests.helpers.llm import D_REC, N_ITEMS, item_vectors, loss_of, make_encoder, make_model
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +28,16 @@ def model(tiny_llama: Path) -> HybridLM:
     return make_model(tiny_llama, with_head=True)
 
 
-def _rows(encoder: PromptEncoder, *, next_item: bool) -> list[EncodedRow]:
-    slot, placeholder = encoder.behavior_id, encoder.placeholder_id
-    if next_item:
+def _rows(encoder: PromptEncoder, objective: str) -> list[EncodedRow]:
+    slot, placeholder = encoder.slots
+    if objective == "next_item":
         return [
-            EncodedRow([9, slot, 8, 7, slot], _prompt(3, 4), [-100, 4, -100, -100, 5], next_item=True, target_place=None),
-            EncodedRow([6, placeholder], _prompt(0), [-100, 11], next_item=True, target_place=None),
+            EncodedRow(objective, [9, slot, 8, 7, slot], _prompt(3, 4), [-100, 4, -100, -100, 5]),
+            EncodedRow(objective, [6, placeholder], _prompt(0), [-100, 11]),
         ]
     return [
-        EncodedRow([9, slot, 8, 7, 1], _prompt(3), [-100, -100, 7, 1, -100], next_item=False, target_place=None),
-        EncodedRow([6, placeholder, 5], _prompt(2), [-100, 5, -100], next_item=False, target_place=None),
+        EncodedRow(objective, [9, slot, 8, 7, 1], _prompt(3), [-100, -100, 7, 1, -100]),
+        EncodedRow(objective, [6, placeholder, 5], _prompt(2), [-100, 5, -100]),
     ]
 
 
@@ -61,42 +63,39 @@ def test_positions_start_at_each_prompt() -> None:
     assert positions(mask).tolist() == [[0, 0, 0, 1], [0, 1, 2, 3]]
 
 
-@pytest.mark.parametrize("next_item", [False, True])
-def test_loss_is_the_mean_over_predicting_positions(model: HybridLM, encoder: PromptEncoder, next_item: bool) -> None:
-    rows = _rows(encoder, next_item=next_item)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_loss_is_the_mean_over_predicting_positions(model: HybridLM, encoder: PromptEncoder, objective: str) -> None:
+    rows = _rows(encoder, objective)
     summed, count = 0.0, 0
     for row in rows:  # one by one, without padding, from full logits
         hidden = model.hidden_states(
             torch.tensor([row.input_ids]), torch.ones(1, len(row.input_ids)), torch.tensor(row.prompt.slot_items)
         )
-        logits = model.head(hidden[0]) if next_item else model.causal_lm.lm_head(hidden[0])
+        logits = model.head(hidden[0]) if objective == "next_item" else model.causal_lm.lm_head(hidden[0])
         for position, target in enumerate(row.labels):
             if target != -100:
                 summed -= F.log_softmax(logits[position], dim=-1)[target].item()
                 count += 1
     assert count == 3
-    loss = model(**collate(rows, encoder))["loss"].item()
+    loss = loss_of(model, collate(rows, encoder)).item()
     assert loss == pytest.approx(summed / count, rel=1e-5)
 
 
-@pytest.mark.parametrize("next_item", [False, True])
-def test_loss_does_not_depend_on_padding(model: HybridLM, encoder: PromptEncoder, next_item: bool) -> None:
-    inputs = collate(_rows(encoder, next_item=next_item), encoder)
-    padded = {
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_loss_does_not_depend_on_padding(model: HybridLM, encoder: PromptEncoder, objective: str) -> None:
+    inputs = collate(_rows(encoder, objective), encoder)
+    padded = inputs | {
         "input_ids": F.pad(inputs["input_ids"], (5, 0), value=3),
         "attention_mask": F.pad(inputs["attention_mask"], (5, 0)),
-        "slot_items": inputs["slot_items"],
-        "slot_scores": inputs["slot_scores"],
         "labels": F.pad(inputs["labels"], (5, 0), value=-100),
-        "next_item": next_item,
     }
-    torch.testing.assert_close(model(**padded), model(**inputs), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(loss_of(model, padded), loss_of(model, inputs), rtol=1e-5, atol=1e-6)
 
 
 def test_gradients_reach_all_that_is_trained_and_nothing_else(model: HybridLM, encoder: PromptEncoder) -> None:
     model.zero_grad()
-    for next_item in (False, True):
-        model(**collate(_rows(encoder, next_item=next_item), encoder))["loss"].backward()
+    for objective in OBJECTIVES:
+        loss_of(model, collate(_rows(encoder, objective), encoder)).backward()
     without = {name for name, tensor in model.named_parameters() if tensor.grad is None or not tensor.grad.any()}
     assert without == {name for name, tensor in model.named_parameters() if not tensor.requires_grad}
     assert all(name.startswith("llm.") for name in without)
@@ -104,7 +103,7 @@ def test_gradients_reach_all_that_is_trained_and_nothing_else(model: HybridLM, e
 
 def test_gradients_of_text_only_batches_leave_the_projector_alone(model: HybridLM, encoder: PromptEncoder) -> None:
     model.zero_grad()
-    model(**collate(_rows(encoder, next_item=False)[1:], encoder))["loss"].backward()
+    loss_of(model, collate(_rows(encoder, "generative")[1:], encoder)).backward()
     assert model.placeholder.grad is not None
     assert model.placeholder.grad.any()
     assert not any(tensor.grad is not None and tensor.grad.any() for tensor in model.projector.parameters())

@@ -12,15 +12,17 @@ from llara_core.llm import adapters
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.item_texts import encode_titles
+from llara_core.objectives.base import EncodedRow
 from llara_core.prompts.rendering import NO_OPINION, render_history, render_ranking
-from llara_core.tuning.rows import EncodedRow, PlanDataset, collate
+from llara_core.tuning.rows import PlanDataset, collate
 from tests.helpers.llm import (
     D_REC,
     LABELS,
     N_ITEMS,
-    WORDS,
-    adapter_facts,
+    WORDING,
+    adapter_metadata,
     item_vectors,
+    loss_of,
     make_base,
     make_encoder,
     make_model,
@@ -40,9 +42,9 @@ def encoder(tiny_llama: Path) -> PromptEncoder:
 
 def _embed(model: HybridLM, encoder: PromptEncoder, **options: object) -> tuple[torch.Tensor, torch.Tensor]:
     """The embeddings of a prompt's slots, and where they are."""
-    prompt = render_ranking(HISTORY, CANDIDATES, LABELS, WORDS, "hybrid", 0, **options)  # type: ignore[arg-type]
+    prompt = render_ranking(HISTORY, CANDIDATES, LABELS, WORDING, "hybrid", 0, **options)  # type: ignore[arg-type]
     batch = encoder.pad([encoder.prompt_ids(prompt)], [prompt])
-    slots = encoder.is_slot(batch.input_ids)
+    slots = encoder.slots.mask(batch.input_ids)
     return model.embed(batch.input_ids, batch.slot_items, batch.slot_scores)[slots], slots[0]
 
 
@@ -64,7 +66,7 @@ def test_every_token_of_a_title_sees_its_behaviour_token_only_where_it_comes_fir
     model = make_model(tiny_llama, vectors=item_vectors())
     other = make_model(tiny_llama, vectors=item_vectors(1))
     for slot, sees in (("before", True), ("after", False)):
-        prompt = render_ranking([4], CANDIDATES, LABELS, WORDS, "hybrid", 3, slot=slot)  # type: ignore[arg-type]
+        prompt = render_ranking([4], CANDIDATES, LABELS, WORDING, "hybrid", 3, slot=slot)  # type: ignore[arg-type]
         ids = encoder.prompt_ids(prompt)
         title = list(encoder.answer_ids(LABELS[4]))[:-1]
         start = next(place for place in range(len(ids)) if ids[place : place + len(title)] == title)
@@ -85,9 +87,9 @@ def test_scores_move_the_candidates_behaviour_tokens_and_nothing_else(tiny_llama
 
 def test_text_only_prompts_show_no_scores() -> None:
     """The curriculum's easy task shows nothing of the recommender, its opinion included."""
-    prompt = render_ranking(HISTORY, CANDIDATES, LABELS, WORDS, "text", 0, slot="before", scores=SCORES)
+    prompt = render_ranking(HISTORY, CANDIDATES, LABELS, WORDING, "text", 0, slot="before", scores=SCORES)
     assert prompt.slot_scores == (NO_OPINION,) * 5
-    hybrid = render_ranking(HISTORY, CANDIDATES, LABELS, WORDS, "hybrid", 0, slot="before", scores=SCORES)
+    hybrid = render_ranking(HISTORY, CANDIDATES, LABELS, WORDING, "hybrid", 0, slot="before", scores=SCORES)
     assert hybrid.slot_scores == (NO_OPINION, NO_OPINION, *SCORES)
     assert [hybrid.slot_items[place] for place in hybrid.candidate_slots] == CANDIDATES
 
@@ -111,22 +113,22 @@ def test_the_read_out_reads_the_candidates_slots_and_no_others(tiny_llama: Path,
             torch.tensor(row.prompt.slot_items),
             torch.tensor(row.prompt.slot_scores),
         )[0]
-        slots = [place for place, token in enumerate(row.input_ids) if token == encoder.behavior_id]
+        slots = [place for place, token in enumerate(row.input_ids) if token == encoder.slots.behavior]
         candidates = slots[len(row.prompt.slot_items) - 4 :]  # four candidates, after the history
         logits = torch.stack([model.readout(hidden[place]) for place in candidates])
         listwise += F.cross_entropy(logits[None], torch.tensor([row.target_place])).item()
     n_tokens = int((inputs["labels"] != -100).sum())
-    with_listwise = model(**inputs)["loss"].item()
+    with_listwise = loss_of(model, inputs, ranking_weight=0.5).item()
     model.readout = None
-    assert with_listwise == pytest.approx(model(**inputs)["loss"].item() + 0.5 * listwise / n_tokens, rel=1e-5)
+    assert with_listwise == pytest.approx(loss_of(model, inputs).item() + 0.5 * listwise / n_tokens, rel=1e-5)
 
 
 def test_the_read_out_is_trained_and_left_behind(tiny_llama: Path, encoder: PromptEncoder, tmp_path: Path) -> None:
     model = make_model(tiny_llama, prompt=GUIDED, tune={"ranking_weight": 0.5})
-    model(**collate(_ranking_rows(encoder, **GUIDED), encoder))["loss"].backward()
+    loss_of(model, collate(_ranking_rows(encoder, **GUIDED), encoder), ranking_weight=0.5).backward()
     assert model.readout.linear.weight.grad.any()
     assert model.score_directions.grad.any()
-    adapters.save_adapter(tmp_path / "cell", model, adapter_facts(model, **GUIDED))
+    adapters.save_adapter(tmp_path / "cell", model, adapter_metadata(model, **GUIDED))
     adapters.assert_round_trip(tmp_path / "cell", model)
     loaded, _ = _load(tiny_llama, tmp_path / "cell", encoder)
     assert loaded.readout is None
@@ -165,7 +167,7 @@ def test_a_compact_token_is_built_from_vector_and_title_and_nothing_else(tiny_ll
     features = torch.cat([vectors / vectors.pow(2).mean().sqrt(), _texts()], dim=1)
     hidden, output = model.projector.layers[0], model.projector.layers[2]
     expected = output(F.gelu(hidden(features * model.projector.input_scale)))
-    ids = torch.tensor([[9, model.behavior_id, model.behavior_id]])
+    ids = torch.tensor([[9, model.slots.behavior, model.slots.behavior]])
     torch.testing.assert_close(model.embed(ids, torch.tensor([3, 7]))[0, 1:], expected[[3, 7]])
     rms = model.llm.get_input_embeddings().weight.pow(2).mean().sqrt()
     torch.testing.assert_close(expected.pow(2).mean().sqrt(), rms, rtol=1e-4, atol=0)
@@ -181,7 +183,7 @@ def test_a_compact_token_is_built_from_vector_and_title_and_nothing_else(tiny_ll
 
 
 def test_a_compact_prompt_is_one_token_per_item(encoder: PromptEncoder) -> None:
-    prompts = [render_history(items, LABELS, WORDS, "compact", 0) for items in ([1], [1, 2], [1, 2, 3, 4])]
+    prompts = [render_history(items, LABELS, WORDING, "compact", 0) for items in ([1], [1, 2], [1, 2, 3, 4])]
     lengths = [len(encoder.prompt_ids(prompt)) for prompt in prompts]
     assert [length - lengths[0] for length in lengths] == [0, 1, 3]
 
@@ -200,16 +202,16 @@ def test_the_head_starts_from_the_recommenders_table_and_learns_from_titles(tiny
 
 def test_a_compact_adapter_brings_its_encoded_titles(tiny_llama: Path, encoder: PromptEncoder, tmp_path: Path) -> None:
     model = _compact(tiny_llama)
-    adapters.save_adapter(tmp_path / "cell", model, adapter_facts(model, "compact"))
+    adapters.save_adapter(tmp_path / "cell", model, adapter_metadata(model, "compact"))
     adapters.assert_round_trip(tmp_path / "cell", model)
     loaded, _ = _load(tiny_llama, tmp_path / "cell", encoder)
-    ids, items = torch.tensor([[9, model.behavior_id]]), torch.tensor([4])
+    ids, items = torch.tensor([[9, model.slots.behavior]]), torch.tensor([4])
     states = [m.hidden_states(ids, torch.ones(1, 2), items) for m in (model, loaded)]
     assert torch.equal(*states)
     assert torch.equal(model.item_logits(states[0]), loaded.item_logits(states[1]))
 
 
-def _load(tiny_llama: Path, folder: Path, encoder: PromptEncoder) -> tuple[HybridLM, adapters.AdapterFacts]:
+def _load(tiny_llama: Path, folder: Path, encoder: PromptEncoder) -> tuple[HybridLM, adapters.AdapterMetadata]:
     base = make_base(tiny_llama)
     return adapters.load_adapter(folder, base, encoder, item_vectors(), llm="llm-hash", item_embeddings="vectors-hash")
 

@@ -6,23 +6,23 @@ import pytest
 
 from llara_core.prompts.rendering import (
     BEHAVIOR_TOKEN,
-    N_TEMPLATES,
     PLACEHOLDER_TOKEN,
     SLOT_TOKENS,
-    Words,
+    ItemWording,
     answer_text,
     neutralise,
     render_history,
     render_item,
     render_ranking,
 )
+from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
 
 LABELS = [f"Title {chr(65 + item)}!" for item in range(26)]
 HISTORY, CANDIDATES = [3, 1, 4], list(range(5, 25))
-WORDS = Words("gadget", "polished")
+WORDING = ItemWording("gadget", "polished")
 REPRESENTATIONS = ("hybrid", "text", "behavior", "index")
-RANKING = range(N_TEMPLATES["generative"])
-HISTORIES = range(N_TEMPLATES["next_item"])
+RANKING = range(len(RANKING_TEMPLATES))
+HISTORIES = range(len(HISTORY_TEMPLATES))
 
 
 def _n_slots(text: str) -> int:
@@ -32,7 +32,7 @@ def _n_slots(text: str) -> int:
 @pytest.mark.parametrize("representation", REPRESENTATIONS)
 @pytest.mark.parametrize("template", RANKING)
 def test_ranking_prompt_lists_the_history_and_every_candidate_once(template: int, representation: str) -> None:
-    prompt = render_ranking(HISTORY, CANDIDATES, LABELS, WORDS, representation, template)
+    prompt = render_ranking(HISTORY, CANDIDATES, LABELS, WORDING, representation, template)
     for items in (HISTORY, CANDIDATES):
         assert ", ".join(render_item(item, LABELS, representation) for item in items) in prompt.text
     expected = 0 if representation == "index" else 3 + 20
@@ -44,7 +44,7 @@ def test_ranking_prompt_lists_the_history_and_every_candidate_once(template: int
 @pytest.mark.parametrize("representation", REPRESENTATIONS)
 @pytest.mark.parametrize("template", HISTORIES)
 def test_history_prompt_ends_with_its_last_item(template: int, representation: str) -> None:
-    prompt = render_history(HISTORY, LABELS, WORDS, representation, template)
+    prompt = render_history(HISTORY, LABELS, WORDING, representation, template)
     read_out = PLACEHOLDER_TOKEN if representation == "index" else ""  # numbers have no slot of their own to predict at
     assert prompt.text.endswith(render_item(4, LABELS, representation) + read_out)
     assert prompt.slot_items == (3, 1, 4)
@@ -53,37 +53,37 @@ def test_history_prompt_ends_with_its_last_item(template: int, representation: s
 
 @pytest.mark.parametrize("template", RANKING)
 def test_slot_items_come_in_the_order_of_the_text(template: int) -> None:
-    prompt = render_ranking(HISTORY, CANDIDATES, LABELS, WORDS, "hybrid", template)
+    prompt = render_ranking(HISTORY, CANDIDATES, LABELS, WORDING, "hybrid", template)
     named = sorted(range(26), key=lambda item: prompt.text.find(LABELS[item]))
     assert prompt.slot_items == tuple(item for item in named if LABELS[item] in prompt.text)
 
 
 @pytest.mark.parametrize("template", RANKING)
 def test_only_hybrid_and_behavior_prompts_hold_behavior_tokens(template: int) -> None:
-    texts = {name: render_ranking(HISTORY, CANDIDATES, LABELS, WORDS, name, template).text for name in REPRESENTATIONS}
+    texts = {name: render_ranking(HISTORY, CANDIDATES, LABELS, WORDING, name, template).text for name in REPRESENTATIONS}
     assert {name for name, text in texts.items() if BEHAVIOR_TOKEN in text} == {"hybrid", "behavior"}
     assert {name for name, text in texts.items() if PLACEHOLDER_TOKEN in text} == {"text"}
 
 
 @pytest.mark.parametrize("template", RANKING)
 def test_the_words_of_the_dataset_are_used(template: int) -> None:
-    text = render_ranking(HISTORY, CANDIDATES, LABELS, WORDS, "text", template).text
+    text = render_ranking(HISTORY, CANDIDATES, LABELS, WORDING, "text", template).text
     assert "gadget" in text
     assert "movie" not in text
-    used = [render_ranking(HISTORY, CANDIDATES, LABELS, WORDS, "text", number).text for number in RANKING]
+    used = [render_ranking(HISTORY, CANDIDATES, LABELS, WORDING, "text", number).text for number in RANKING]
     assert sum("polished" in text for text in used) >= 1
 
 
 def test_all_wordings_differ_and_no_field_is_left_unfilled() -> None:
-    ranking = [render_ranking(HISTORY, CANDIDATES, LABELS, WORDS, "text", number).text for number in RANKING]
-    histories = [render_history(HISTORY, LABELS, WORDS, "text", number).text for number in HISTORIES]
+    ranking = [render_ranking(HISTORY, CANDIDATES, LABELS, WORDING, "text", number).text for number in RANKING]
+    histories = [render_history(HISTORY, LABELS, WORDING, "text", number).text for number in HISTORIES]
     assert len({*ranking, *histories}) == len(ranking) + len(histories)
     assert not any("{" in text for text in ranking + histories)
 
 
 def test_braces_in_a_title_are_text_and_not_a_field() -> None:
     labels = ["{history}", "{0}", "100% {candidates} {{x}}", "Line\nbreak"]
-    prompt = render_ranking([0, 1], [2, 3], labels, WORDS, "text", 0)
+    prompt = render_ranking([0, 1], [2, 3], labels, WORDING, "text", 0)
     for label in labels:
         assert prompt.text.count(label) == 1
     assert prompt.slot_items == (0, 1, 2, 3)

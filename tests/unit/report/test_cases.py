@@ -7,7 +7,7 @@ from llara_core.config import CaseStudyConfig
 from llara_core.evaluation import results
 from llara_core.evaluation.comparison import compare, headlines
 from llara_core.evaluation.systems import read_answers
-from llara_core.predictions import PredictionFacts, write_predictions
+from llara_core.predictions import PredictionMetadata, write_predictions
 from llara_core.report.cases import BEHAVIOR_DECIDES, KINDS, WORLD_KNOWLEDGE_DECIDES, CaseStudy, case_studies
 
 
@@ -65,7 +65,7 @@ def test_an_answer_that_names_no_candidate_is_shown_as_it_was_written(world) -> 
     frame[c.VALID], frame[c.PREDICTED], frame[c.SCORES] = False, None, None
     frame[c.PREDICTED] = frame[c.PREDICTED].astype("Int32")
     frame[c.TEXT] = "I would\nsay " + 80 * "x"
-    facts = PredictionFacts(
+    facts = PredictionMetadata(
         dataset="movielens",
         system="tallrec",
         mode="generate",

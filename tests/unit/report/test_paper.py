@@ -4,13 +4,13 @@ from llara_core.config import Params
 from llara_core.evaluation.comparison import SystemResult
 from llara_core.evaluation.results import CellResults
 from llara_core.evaluation.systems import Answers, System
-from llara_core.predictions import PredictionFacts
+from llara_core.predictions import PredictionMetadata
 from llara_core.report import paper
 
 
 def result(kind: str, key: str, recommender: str | None = None, mode: str = "generate") -> SystemResult:
     name = key if recommender is None else f"{key}-{recommender}"
-    facts = PredictionFacts(
+    facts = PredictionMetadata(
         dataset="movielens", system=name, mode=mode, objective="generative", seed=0, candidates_hash="0" * 64
     )
     answers = Answers(System(kind, name, key, recommender, (f"{name}-0",)), (CellResults(facts, None),))

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llara_core.errors import ConfigError
-from llara_core.prompts.rendering import N_TEMPLATES
-from llara_core.tuning.plan import Units, make_plan
+from llara_core.objectives.base import Units
+from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
+from llara_core.tuning.plan import make_plan
 from tests.helpers.llm import system_config
 
 UNITS = Units(history_lens=[number % 5 + 1 for number in range(300)], n_draws=3, sequence_lens=[2, 3, 21, 22, 40, 100])
@@ -91,20 +92,19 @@ def test_chunks_are_cut_elsewhere_in_every_epoch() -> None:
 @pytest.mark.parametrize("mixture", [0.0, 0.5])
 def test_every_batch_serves_one_objective_within_the_budget(objective: str, warm_start_rows: int, mixture: float) -> None:
     plan = _plan(objective=objective, warm_start_rows=warm_start_rows, mixture=mixture, max_examples=43)
-    per_batch = plan["next_item"].to_numpy().reshape(-1, 4)
+    per_batch = plan["objective"].to_numpy().reshape(-1, 4)
     assert (per_batch == per_batch[:, :1]).all()
-    main = objective == "next_item"
     n_warm = warm_start_rows // 4  # short batches are left out
     assert len(per_batch) == n_warm + 43 // 4
-    assert (per_batch[:n_warm, 0] != main).all()
-    rest = per_batch[n_warm:, 0] == main
+    assert (per_batch[:n_warm, 0] != objective).all()
+    rest = per_batch[n_warm:, 0] == objective
     assert rest.all() if mixture == 0 else 0 < rest.sum() < len(rest)
 
 
 def test_the_mixture_has_about_its_share() -> None:
     plan = _plan(mixture=0.3, epochs=10)
     batches = len(plan) / 4
-    assert plan["next_item"].mean() == pytest.approx(0.3, abs=4 * (0.3 * 0.7 / batches) ** 0.5)
+    assert (plan["objective"] == "next_item").mean() == pytest.approx(0.3, abs=4 * (0.3 * 0.7 / batches) ** 0.5)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "sqrt", "quadratic", "cosine", "sigmoid"])
@@ -127,8 +127,8 @@ def test_direct_is_always_hybrid_and_two_stage_turns_after_two_of_five_epochs() 
 
 def test_templates_are_within_their_objective() -> None:
     plan = _plan(mixture=0.5)
-    for next_item, name in ((False, "generative"), (True, "next_item")):
-        assert set(plan.loc[plan["next_item"] == next_item, "template"]) == set(range(N_TEMPLATES[name]))
+    for name, templates in (("generative", RANKING_TEMPLATES), ("next_item", HISTORY_TEMPLATES)):
+        assert set(plan.loc[plan["objective"] == name, "template"]) == set(range(len(templates)))
     assert set(_plan(sample_templates=False)["template"]) == {0}
 
 

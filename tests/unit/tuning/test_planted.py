@@ -14,17 +14,18 @@ import torch
 
 from llara_core.config import Slot
 from llara_core.fetching.llm import fetch_llm
-from llara_core.inference.candidates import answer_queries
+from llara_core.inference.candidate_answers import answer_queries
 from llara_core.inference.catalogue import HeadScorer
 from llara_core.inference.prompts import Query
 from llara_core.llm import adapters
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.item_texts import encode_titles
+from llara_core.objectives.base import TrainingData, Units
 from llara_core.prompts.rendering import render_ranking
-from llara_core.tuning.plan import Units, make_plan
-from llara_core.tuning.rows import PlanDataset, TrainingData
+from llara_core.tuning.plan import make_plan
+from llara_core.tuning.rows import PlanDataset
 from llara_core.tuning.trainer import train
-from tests.helpers.llm import LABELS, N_ITEMS, WORDS, item_vectors, make_base, make_encoder, system_config
+from tests.helpers.llm import LABELS, N_ITEMS, WORDING, item_vectors, make_base, make_encoder, system_config
 from tests.pipeline.tiny_world import write_tiny_llama
 
 N_CANDIDATES, N_PROMPTS, N_ASKED = 4, 4800, 60
@@ -54,7 +55,7 @@ def _questions(n: int, seed: int) -> TrainingData:
         scores={(row, 0): shown[row].tolist() for row in range(n)},
         sequences=[],
         labels=LABELS,
-        words=WORDS,
+        wording=WORDING,
     )
 
 
@@ -84,7 +85,7 @@ def _hit_ratio(llm: Path, scratch: Path, *, slot: Slot, shows_scores: bool) -> f
                 held_out.histories[row],
                 held_out.candidates[row, 0],
                 LABELS,
-                WORDS,
+                WORDING,
                 "hybrid",
                 0,
                 slot=slot,
@@ -125,7 +126,7 @@ def test_a_compact_system_learns_what_follows(llm: Path, tmp_path: Path) -> None
     )
     cycle = np.random.default_rng(0).permutation(N_ITEMS)
     sequences = [np.roll(cycle, -start)[:10].tolist() for start in range(N_ITEMS)]
-    data = TrainingData([], [], {}, None, sequences, LABELS, WORDS)
+    data = TrainingData([], [], {}, None, sequences, LABELS, WORDING)
     encoder, base = make_encoder(llm), make_base(llm)
     model: HybridLM = adapters.build_model(
         base,
@@ -138,6 +139,6 @@ def test_a_compact_system_learns_what_follows(llm: Path, tmp_path: Path) -> None
     plan = make_plan(Units([], 1, [10] * N_ITEMS), config.tune, config.curriculum, sample_templates=False, seed=0)
     train(model, plan, PlanDataset(plan, data, encoder, config.prompt), encoder, config.tune, seed=0, scratch=tmp_path)
     histories = [np.roll(cycle, -start)[:3].tolist() for start in range(N_ITEMS)]
-    scores = HeadScorer(model.eval(), encoder, LABELS, WORDS, config.prompt, batch_size=4).score_catalogue(histories)
+    scores = HeadScorer(model.eval(), encoder, LABELS, WORDING, config.prompt, batch_size=4).score_catalogue(histories)
     following = torch.tensor([np.roll(cycle, -start)[3] for start in range(N_ITEMS)])
     assert (torch.from_numpy(scores).argmax(dim=1) == following).float().mean() > 0.9

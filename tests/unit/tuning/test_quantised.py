@@ -10,9 +10,9 @@ import pytest
 from llara_core.fetching.llm import fetch_llm
 from llara_core.inference.catalogue import HeadScorer
 from llara_core.llm.loading import load_base_model
-from llara_core.llm.session import load_tuned
+from llara_core.llm_systems import load_tuned_model
 from llara_core.tuning.tune import tune
-from tests.helpers.llm import D_REC, LABELS, LLM, N_ITEMS, WORDS, system_config, training_data
+from tests.helpers.llm import D_REC, LABELS, LLM, N_ITEMS, WORDING, system_config, training_data
 from tests.pipeline.tiny_world import write_tiny_llama
 
 
@@ -52,7 +52,7 @@ def test_a_quantised_model_is_tuned_saved_and_loaded(
     loss = list(curves[f"train/loss_{objective}"].values())
     assert len(loss) == 12
     assert sum(loss[-4:]) < sum(loss[:4])
-    model, encoder, facts = load_tuned(tmp_path / "cell", wider_llama, llm, None, N_ITEMS)
+    model, encoder, facts = load_tuned_model(tmp_path / "cell", wider_llama, llm, None, N_ITEMS)
     if objective == "next_item":
-        scores = HeadScorer(model, encoder, LABELS, WORDS, facts.prompt, batch_size=2).score_catalogue([[0, 1], [2]])
+        scores = HeadScorer(model, encoder, LABELS, WORDING, facts.prompt, batch_size=2).score_catalogue([[0, 1], [2]])
         assert np.isfinite(scores).all()

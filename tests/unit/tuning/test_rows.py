@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from llara_core.llm.encoding import PromptEncoder
-from llara_core.tuning.rows import IGNORE, PlanDataset, collate
+from llara_core.objectives.base import IGNORE
+from llara_core.tuning.rows import PlanDataset, collate
 from tests.helpers.llm import LABELS, make_encoder, system_config, training_data
 
 DATA = training_data()
@@ -22,7 +23,16 @@ def encoder(tiny_llama: Path) -> PromptEncoder:
 
 def plan_of(*rows: dict[str, Any]) -> pd.DataFrame:
     """A plan of hybrid ranking rows with the given changes."""
-    row = {"next_item": False, "source": 5, "start": 0, "stop": 0, "draw": 1, "template": 0, "p_hybrid": 1.0, "hybrid": True}
+    row = {
+        "objective": "generative",
+        "source": 5,
+        "start": 0,
+        "stop": 0,
+        "draw": 1,
+        "template": 0,
+        "p_hybrid": 1.0,
+        "hybrid": True,
+    }
     return pd.DataFrame([{**row, **changes} for changes in rows])
 
 
@@ -45,16 +55,16 @@ def test_generative_rows_predict_the_answer_and_nothing_else(encoder: PromptEnco
 
 def test_only_rows_drawn_hybrid_hold_behavior_tokens(encoder: PromptEncoder) -> None:
     hybrid, text = _dataset(encoder)[0], _dataset(encoder)[1]
-    assert encoder.placeholder_id not in hybrid.input_ids
-    assert encoder.behavior_id not in text.input_ids
-    assert hybrid.input_ids.count(encoder.behavior_id) == len(hybrid.prompt.slot_items) == len(DATA.histories[5]) + 4
-    assert text.input_ids.count(encoder.placeholder_id) == len(text.prompt.slot_items) == len(DATA.histories[1]) + 4
+    assert encoder.slots.placeholder not in hybrid.input_ids
+    assert encoder.slots.behavior not in text.input_ids
+    assert hybrid.input_ids.count(encoder.slots.behavior) == len(hybrid.prompt.slot_items) == len(DATA.histories[5]) + 4
+    assert text.input_ids.count(encoder.slots.placeholder) == len(text.prompt.slot_items) == len(DATA.histories[1]) + 4
 
 
 def test_ablations_have_no_curriculum(encoder: PromptEncoder) -> None:
     for row in (_dataset(encoder, "behavior")[0], _dataset(encoder, "behavior")[1]):
-        assert encoder.behavior_id in row.input_ids
-        assert encoder.placeholder_id not in row.input_ids
+        assert encoder.slots.behavior in row.input_ids
+        assert encoder.slots.placeholder not in row.input_ids
 
 
 def test_the_row_names_its_candidate_set(encoder: PromptEncoder) -> None:
@@ -72,9 +82,9 @@ def test_a_row_knows_the_place_of_its_target(encoder: PromptEncoder) -> None:
 
 
 def test_next_item_rows_predict_the_following_item_at_every_slot(encoder: PromptEncoder) -> None:
-    row = _dataset(encoder, next_item=True, source=3, start=2, stop=6)[0]
+    row = _dataset(encoder, objective="next_item", source=3, start=2, stop=6)[0]
     items = DATA.sequences[3][2:6]
-    slots = [place for place, token in enumerate(row.input_ids) if token == encoder.behavior_id]
+    slots = [place for place, token in enumerate(row.input_ids) if token == encoder.slots.behavior]
     assert list(row.prompt.slot_items) == items[:-1]
     assert [row.labels[place] for place in slots] == items[1:]
     assert sum(target != -100 for target in row.labels) == 3
@@ -82,11 +92,11 @@ def test_next_item_rows_predict_the_following_item_at_every_slot(encoder: Prompt
 
 
 def test_index_chunks_predict_at_a_slot_behind_each_number(encoder: PromptEncoder) -> None:
-    row = _dataset(encoder, "index", next_item=True, source=0, stop=4)[0]
-    at_slots = [target for token, target in zip(row.input_ids, row.labels, strict=True) if token == encoder.placeholder_id]
+    row = _dataset(encoder, "index", objective="next_item", source=0, stop=4)[0]
+    at_slots = [target for token, target in zip(row.input_ids, row.labels, strict=True) if token == encoder.slots.placeholder]
     assert len(at_slots) == len(row.prompt.slot_items) > 0
     assert IGNORE not in at_slots
-    assert encoder.behavior_id not in row.input_ids
+    assert encoder.slots.behavior not in row.input_ids
 
 
 def test_collate_pads_on_the_left_and_keeps_targets_in_place(encoder: PromptEncoder) -> None:
@@ -99,10 +109,10 @@ def test_collate_pads_on_the_left_and_keeps_targets_in_place(encoder: PromptEnco
         assert batch["labels"][index].tolist() == [-100] * padding + row.labels
         assert batch["attention_mask"][index].tolist() == [0] * padding + [1] * len(row.input_ids)
     assert batch["slot_items"].tolist() == [*rows[0].prompt.slot_items, *rows[1].prompt.slot_items]
-    assert batch["next_item"] is False
+    assert batch["objective"] == "generative"
 
 
 def test_a_batch_of_two_objectives_is_a_bug(encoder: PromptEncoder) -> None:
-    other = _dataset(encoder, next_item=True, source=3, start=0, stop=3)[0]
+    other = _dataset(encoder, objective="next_item", source=3, start=0, stop=3)[0]
     with pytest.raises(ValueError, match="one objective"):
         collate([_dataset(encoder)[0], other], encoder)

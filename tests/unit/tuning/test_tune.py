@@ -23,17 +23,18 @@ from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.item_vectors import item_vectors_for, load_item_vectors
 from llara_core.llm.loading import load_tokenizer
-from llara_core.llm.session import load_tuned
-from llara_core.prompts.rendering import Words
+from llara_core.llm_systems import load_tuned_model
+from llara_core.objectives.base import EncodedRow
+from llara_core.prompts.rendering import ItemWording
 from llara_core.tuning import trainer, tune
-from llara_core.tuning.rows import EncodedRow, PlanDataset
+from llara_core.tuning.rows import PlanDataset
 from llara_core.tuning.trainer import Curves, learning_rate_factor
 from tests.helpers.llm import (
     D_REC,
     LABELS,
     LLM,
     N_ITEMS,
-    WORDS,
+    WORDING,
     folder_hashes,
     item_vectors,
     make_base,
@@ -131,7 +132,7 @@ def test_checkpoints_of_another_run_are_not_picked_up(tiny_llama: Path, tmp_path
 @pytest.mark.parametrize("changed", ["quantization", "noun", "data", "head_dim", "item_texts", "item_embeddings", "hardware"])
 def test_the_run_key_names_everything_that_training_depends_on(changed: str) -> None:
     def key(value: str | None) -> str:
-        facts = adapters.AdapterFacts(
+        facts = adapters.AdapterMetadata(
             dataset="d",
             system="s",
             recommender="r",
@@ -148,7 +149,7 @@ def test_the_run_key_names_everything_that_training_depends_on(changed: str) -> 
             versions={},
         )
         llm = LLM.model_copy(update={"quantization": "4bit"}) if value and changed == "quantization" else LLM
-        words = Words(value if value and changed == "noun" else "movie", "watched")
+        words = ItemWording(value if value and changed == "noun" else "movie", "watched")
         others = ["data-hash", "6", "texts-hash"]
         if value and changed in (names := ["data", "head_dim", "item_texts"]):
             others[names.index(changed)] = value
@@ -186,7 +187,7 @@ def test_a_system_without_behavior_tokens_has_no_projector_and_no_recommender(
     _tune(tiny_llama, tmp_path, config, cell=("tiny", "tallrec", None, 0), hashes={"data": "d", "item_embeddings": None})
     saved = set(load_file(tmp_path / "cell" / adapters.MODULES_FILE))
     assert {name.split(".")[0] for name in saved} == {"placeholder"} | ({"head"} if objective == "next_item" else set())
-    model, _, facts = load_tuned(tmp_path / "cell", tiny_llama, LLM, None, N_ITEMS)
+    model, _, facts = load_tuned_model(tmp_path / "cell", tiny_llama, LLM, None, N_ITEMS)
     assert model.item_vectors is None
     assert (facts.recommender, facts.item_embeddings) == (None, None)
 
@@ -206,7 +207,7 @@ def test_text_only_and_hybrid_systems_walk_the_same_examples_in_the_same_order(
     titles = system_config(prompt={"representation": "title"})
     _tune(tiny_llama, tmp_path, titles, name="tallrec", cell=("tiny", "tallrec", None, 0))
     (hybrid, _), (text, rows) = walked
-    columns = ["next_item", "source", "draw", "template"]
+    columns = ["objective", "source", "draw", "template"]
     pd.testing.assert_frame_equal(hybrid[columns], text[columns])
     assert hybrid["hybrid"].any()
     assert all(rows[row].prompt.slot_items == () for row in range(len(text)))
@@ -226,9 +227,9 @@ def test_what_an_ablation_replaces_by_random_numbers_is_found_again(
         patch.setattr(adapters, "assert_round_trip", lambda folder, model: kept.append(model))
         hashes = {"data": "d", "item_embeddings": source}
         _tune(tiny_llama, tmp_path, config, hashes=hashes, item_vectors=vectors)
-    loaded, encoder, facts = load_tuned(tmp_path / "cell", tiny_llama, LLM, table, N_ITEMS)
+    loaded, encoder, facts = load_tuned_model(tmp_path / "cell", tiny_llama, LLM, table, N_ITEMS)
     scores = [
-        HeadScorer(model.eval(), encoder, LABELS, WORDS, facts.prompt, batch_size=1).score_catalogue([[0, 1, 2]])
+        HeadScorer(model.eval(), encoder, LABELS, WORDING, facts.prompt, batch_size=1).score_catalogue([[0, 1, 2]])
         for model in (kept[0], loaded)
     ]
     np.testing.assert_array_equal(scores[0], scores[1])
@@ -286,11 +287,11 @@ def test_a_loaded_system_is_the_trained_one(tiny_llama: Path, tmp_path: Path) ->
         patch.setattr(adapters, "assert_round_trip", lambda folder, model: kept.append(model))
         _tune(tiny_llama, tmp_path, config, hashes=hashes)
 
-    loaded, encoder, facts = load_tuned(tmp_path / "cell", tiny_llama, LLM, table, N_ITEMS)
+    loaded, encoder, facts = load_tuned_model(tmp_path / "cell", tiny_llama, LLM, table, N_ITEMS)
     assert (facts.objective, facts.has_head, facts.rows) == ("next_item", True, 24)
     histories = [[0, 1, 2], [5]]
     scores = [
-        HeadScorer(model.eval(), encoder, LABELS, WORDS, facts.prompt, batch_size=2).score_catalogue(histories)
+        HeadScorer(model.eval(), encoder, LABELS, WORDING, facts.prompt, batch_size=2).score_catalogue(histories)
         for model in (kept[0], loaded)
     ]
     np.testing.assert_array_equal(scores[0], scores[1])
@@ -298,9 +299,9 @@ def test_a_loaded_system_is_the_trained_one(tiny_llama: Path, tmp_path: Path) ->
     frame[c.VECTOR] = list(item_vectors(1).numpy())
     tables.write_table(table, frame, tables.ITEM_EMBEDDINGS)
     with pytest.raises(ModelError, match="use the recommender it was tuned on"):
-        load_tuned(tmp_path / "cell", tiny_llama, LLM, table, N_ITEMS)
+        load_tuned_model(tmp_path / "cell", tiny_llama, LLM, table, N_ITEMS)
     with pytest.raises(DataError, match=f"has {N_ITEMS} items, but the prepared data has 3"):
-        load_tuned(tmp_path / "cell", tiny_llama, LLM, table, 3)
+        load_tuned_model(tmp_path / "cell", tiny_llama, LLM, table, 3)
 
 
 def test_curves_split_the_losses_of_a_mixed_run(tiny_llama: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from llara_core.llm.hybrid import HybridLM, positions
 
 
 @dataclass(frozen=True)
-class Answers:
+class CandidateAnswers:
     """What a model says to ``N`` queries with ``C`` candidates each.
 
     Attributes:
@@ -50,7 +50,7 @@ class Prefix:
 @torch.inference_mode()
 def answer_queries(
     model: HybridLM, encoder: PromptEncoder, queries: Sequence[Query], *, batch_size: int, max_new_tokens: int
-) -> Answers:
+) -> CandidateAnswers:
     """Answer every query in all three ways.
 
     Args:
@@ -76,7 +76,7 @@ def answer_queries(
             for row, written in zip(rows, generate(model, prefix, encoder.eos_id, max_new_tokens), strict=True):
                 texts[row] = encoder.decode(written)
             progress.update(len(rows))
-    return Answers(scores, constrained, texts)
+    return CandidateAnswers(scores, constrained, texts)
 
 
 def constrained_choice(branches: Sequence[Sequence[int]], logprobs: Sequence[Sequence[float]]) -> int:

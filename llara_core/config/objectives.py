@@ -1,0 +1,62 @@
+"""The tuning objectives by name, and what the rest must know of each without loading torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What an objective needs of a system; the objective itself is the module ``llara_core/objectives/<name>.py``.
+
+    Attributes:
+        partner: the objective of the rows that ``tune.warm_start_rows`` and ``tune.mixture`` add.
+        unit: what a row is called in the report.
+        shows_candidates: its prompts list candidates.
+        writes_title: its answer is a candidate's title, written out.
+        reads_slot_after_title: it predicts from an item's slot what depends on the item's title.
+        needs_head: it trains the head over the catalogue.
+    """
+
+    partner: str
+    unit: str
+    shows_candidates: bool = False
+    writes_title: bool = False
+    reads_slot_after_title: bool = False
+    needs_head: bool = False
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "generative": Objective(partner="next_item", unit="prompts", shows_candidates=True, writes_title=True),
+    "next_item": Objective(partner="generative", unit="chunks", reads_slot_after_title=True, needs_head=True),
+}
+
+# The answers of a system that is not tuned: told how to answer, it is asked as this objective asks.
+UNTUNED_OBJECTIVE = "generative"
+
+
+def trained_objectives(main: str, *, mixed: bool) -> list[Objective]:
+    """The objectives that a tuning run has rows of: its main one and, where it is mixed, the partner of that."""
+    return [OBJECTIVES[name] for name in ((main, OBJECTIVES[main].partner) if mixed else (main,))]
+
+
+def names_where(holds: Callable[[Objective], bool]) -> str:
+    """The names of the objectives for which ``holds`` is true, for messages."""
+    return listed(name for name, objective in OBJECTIVES.items() if holds(objective))
+
+
+def listed(names: Iterable[str]) -> str:
+    return " or ".join(names)
+
+
+def _known(name: str) -> str:
+    if name not in OBJECTIVES:
+        raise ValueError(f"unknown objective {name!r}; choose {listed(OBJECTIVES)}")
+    return name
+
+
+ObjectiveName = Annotated[str, AfterValidator(_known)]

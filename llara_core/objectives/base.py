@@ -1,0 +1,196 @@
+"""What an objective is: what a language model is tuned on, by which loss, and how it then answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+import torch.nn.functional as F
+
+from llara_core.config import InferenceConfig, PromptConfig, Representation, TuneConfig
+from llara_core.held_out import HeldOut
+from llara_core.llm.encoding import PromptEncoder
+from llara_core.llm.hybrid import HybridLM
+from llara_core.predictions import NOT_TUNED, Answers
+from llara_core.prompts.rendering import ItemWording, Opinion, Prompt
+
+IGNORE = -100
+Rows = npt.NDArray[np.int64]  # [n, 4]: source, start, stop, draw
+Retrieved = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]  # items and their scores, both (n,)
+
+
+@dataclass(frozen=True)
+class Units:
+    """What there is to learn from.
+
+    Attributes:
+        history_lens: ``(n_examples,)`` items in the history of every training example.
+        n_draws: candidate sets per training example.
+        sequence_lens: ``(n_sequences,)`` items of every training sequence.
+    """
+
+    history_lens: Sequence[int]
+    n_draws: int
+    sequence_lens: Sequence[int]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What prompts are made of.
+
+    Attributes:
+        histories, targets: of the training examples, by example number.
+        candidates: by (example number, draw).
+        scores: the recommender's opinions ``(C, 2)`` of these candidates, by the same keys; None for systems that show none.
+        sequences: whole training sequences, by sequence number.
+        labels: of all items, by item id.
+        wording: the dataset's words for items.
+    """
+
+    histories: Sequence[Sequence[int]]
+    targets: Sequence[int]
+    candidates: dict[tuple[int, int], Sequence[int]]
+    scores: Mapping[tuple[int, int], Sequence[Opinion]] | None
+    sequences: Sequence[Sequence[int]]
+    labels: Sequence[str]
+    wording: ItemWording
+
+    @property
+    def units(self) -> Units:
+        n_draws = 1 + max((draw for _, draw in self.candidates), default=0)
+        return Units([len(items) for items in self.histories], n_draws, [len(items) for items in self.sequences])
+
+
+@dataclass(frozen=True)
+class EncodedRow:
+    """One row as the model trains on it.
+
+    Attributes:
+        objective: that the row serves.
+        input_ids: of the prompt, and of its answer where there is one.
+        prompt: which fills the slots.
+        labels: what each position predicts (``IGNORE``: nothing).
+        target_place: of the target among the candidates; None where the prompt lists none.
+    """
+
+    objective: str
+    input_ids: Sequence[int]
+    prompt: Prompt
+    labels: Sequence[int]
+    target_place: int | None = None
+
+
+class Objective(Protocol):
+    """One way of tuning a language model and of asking it; each is an object without state, in a module of its own.
+
+    Attributes:
+        n_templates: wordings that its prompts are drawn from.
+        scores_catalogue: it answers by scores of all items.
+    """
+
+    n_templates: int
+    scores_catalogue: bool
+
+    def epoch_rows(self, units: Units, tune: TuneConfig, seed: int, epoch: int) -> Rows:
+        """The rows of one epoch, in training order, from a random stream of its own."""
+
+    def encode(
+        self, row: Any, representation: Representation, data: TrainingData, encoder: PromptEncoder, prompt: PromptConfig
+    ) -> EncodedRow:
+        """A row of the plan as token ids and labels.
+
+        Args:
+            row: with the plan's columns as attributes.
+            representation: of its items, which the curriculum may have made simpler than ``prompt`` says.
+            data: what prompts are made of.
+            encoder: of the model's tokenizer.
+            prompt: what a prompt shows.
+        """
+
+    def batch_tensors(self, rows: Sequence[EncodedRow]) -> dict[str, torch.Tensor]:
+        """Tensors that its loss needs beside the prompts and the labels."""
+
+    def loss(self, model: HybridLM, hidden: torch.Tensor, batch: Mapping[str, torch.Tensor], tune: TuneConfig) -> torch.Tensor:
+        """The loss of a batch, summed over its predicting positions.
+
+        Args:
+            model: that is tuned.
+            hidden: ``(B, L, D_llm)``, its final hidden states.
+            batch: ``input_ids`` and ``labels`` ``(B, L)``, and the tensors of :meth:`batch_tensors`.
+            tune: weights of the loss.
+        """
+
+    def answer(self, system: LlmSystem, held_out: HeldOut) -> dict[str, pd.DataFrame]:
+        """Predictions tables of a system by mode."""
+
+    def score_items(
+        self, system: LlmSystem, history: Sequence[int], labels: Sequence[str], retrieve: Callable[[], Retrieved]
+    ) -> Retrieved:
+        """Items that may follow a history, with their scores.
+
+        Args:
+            system: that is asked.
+            history: item ids, oldest first, as many as the model reads.
+            labels: of all items.
+            retrieve: what the recommender ranks first of what is new to the user, for prompts with candidates.
+        """
+
+
+@dataclass(frozen=True)
+class LlmSystem:
+    """A language model that is asked, tuned or not.
+
+    Attributes:
+        model: in evaluation mode.
+        encoder: of its tokenizer.
+        prompt: how it is prompted: as in tuning, where it was tuned.
+        wording: the dataset's words for items.
+        inference: batch size, draws and length limit.
+        answers_as: the objective by whose ways it answers.
+        objective: the name of what it was tuned for, ``none`` where it was not; it is told how to answer then.
+        opinions_of: the recommender's opinions of held-out candidates, for prompts that show them: columns example_id, draw and
+            scores, the last with ``(C, 2)`` arrays of :func:`llara_core.ranking.opinion`.
+    """
+
+    model: HybridLM
+    encoder: PromptEncoder
+    prompt: PromptConfig
+    wording: ItemWording
+    inference: InferenceConfig
+    answers_as: Objective
+    objective: str
+    opinions_of: Callable[[HeldOut], pd.DataFrame] | None = None
+
+    @property
+    def is_tuned(self) -> bool:
+        return self.objective != NOT_TUNED
+
+    @property
+    def scores_catalogue(self) -> bool:
+        return self.answers_as.scores_catalogue
+
+    def answer(self, held_out: HeldOut) -> Answers:
+        """Answer every question by every way of answering that its objective has."""
+        safe = dataclasses.replace(held_out, labels=self.encoder.safe_labels(held_out.labels))
+        return Answers(self.answers_as.answer(self, safe))
+
+
+def summed_cross_entropy(
+    logits_of: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    """Cross-entropy summed over the positions whose label is not ``IGNORE``.
+
+    Args:
+        logits_of: the read-out, ``(N, D_llm) -> (N, n_classes)``.
+        hidden: ``(B, L, D_llm)``.
+        labels: ``(B, L)`` int64.
+    """
+    predicting = labels != IGNORE
+    # Logits at the predicting positions only: full-vocabulary logits everywhere cost about as much as the LLM itself.
+    return F.cross_entropy(logits_of(hidden[predicting]), labels[predicting], reduction="sum")

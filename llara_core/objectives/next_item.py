@@ -1,0 +1,89 @@
+"""Our objective beside the paper's: a softmax over the catalogue at every item of a history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from llara_core import seeding
+from llara_core.config import PromptConfig, Representation, TuneConfig
+from llara_core.held_out import HeldOut
+from llara_core.inference.catalogue import HeadScorer
+from llara_core.llm.encoding import PromptEncoder
+from llara_core.llm.hybrid import HybridLM
+from llara_core.objectives.base import (
+    IGNORE,
+    EncodedRow,
+    LlmSystem,
+    Objective,
+    Retrieved,
+    Rows,
+    TrainingData,
+    Units,
+    summed_cross_entropy,
+)
+from llara_core.predictions import from_scorer
+from llara_core.prompts.rendering import render_history
+from llara_core.prompts.templates import HISTORY_TEMPLATES
+
+
+class NextItem:
+    """Chunks of training sequences, every item of which predicts the one that follows."""
+
+    n_templates = len(HISTORY_TEMPLATES)
+    scores_catalogue = True
+
+    def epoch_rows(self, units: Units, tune: TuneConfig, seed: int, epoch: int) -> Rows:
+        """Chunks that overlap by one item, so that every item but a sequence's first is a target once an epoch.
+
+        Each sequence is cut at another random phase in every epoch; so no item is always the first of its chunk.
+        """
+        rng = seeding.numpy_stream(seed, "plan", "chunks", epoch)
+        stride = tune.chunk_len - 1
+        phases = rng.integers(stride, size=len(units.sequence_lens))
+        rows = [
+            (sequence, max(start, 0), min(start + tune.chunk_len, length), 0)
+            for sequence, (length, phase) in enumerate(zip(units.sequence_lens, phases, strict=True))
+            for start in range(-int(phase), length - 1, stride)  # so a chunk has two items at least, a target among them
+        ]
+        return rng.permutation(np.array(rows, dtype=np.int64).reshape(-1, 4))
+
+    def encode(
+        self, row: Any, representation: Representation, data: TrainingData, encoder: PromptEncoder, prompt: PromptConfig
+    ) -> EncodedRow:
+        """The chunk without its last item; each item's slot predicts the item after it."""
+        items = data.sequences[row.source][row.start : row.stop]
+        rendered = render_history(items[:-1], data.labels, data.wording, representation, row.template, slot=prompt.slot)
+        prompt_ids = encoder.prompt_ids(rendered)
+        following = iter(items[1:])
+        labels = [next(following) if token in encoder.slots else IGNORE for token in prompt_ids]
+        return EncodedRow(row.objective, prompt_ids, rendered, labels)
+
+    def batch_tensors(self, rows: Sequence[EncodedRow]) -> dict[str, torch.Tensor]:
+        return {}
+
+    def loss(self, model: HybridLM, hidden: torch.Tensor, batch: Mapping[str, torch.Tensor], tune: TuneConfig) -> torch.Tensor:
+        """Cross-entropy of the following items over the whole catalogue."""
+        return summed_cross_entropy(model.item_logits, hidden, batch["labels"])
+
+    def answer(self, system: LlmSystem, held_out: HeldOut) -> dict[str, pd.DataFrame]:
+        """``score``, by the head, for all draws."""
+        return {"score": from_scorer(_scorer(system, held_out.labels), held_out)}
+
+    def score_items(
+        self, system: LlmSystem, history: Sequence[int], labels: Sequence[str], retrieve: Callable[[], Retrieved]
+    ) -> Retrieved:
+        """The head's logits of the whole catalogue; nothing is retrieved."""
+        scores = _scorer(system, labels).score_catalogue([history])[0]
+        return np.arange(len(scores)), scores
+
+
+def _scorer(system: LlmSystem, labels: Sequence[str]) -> HeadScorer:
+    return HeadScorer(system.model, system.encoder, labels, system.wording, system.prompt, system.inference.batch_size)
+
+
+OBJECTIVE: Objective = NextItem()

@@ -1,0 +1,39 @@
+"""Score the held-out candidates with the baselines: ``python -m pipeline.predict_baselines movielens``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llara_core import paths
+from llara_core.config import load_params
+from pipeline.stage import run
+
+
+def main(dataset: Annotated[str, typer.Argument(help="Key of `datasets` in params.yaml.")]) -> None:
+    """Fit the baselines of run.baselines on the training interactions of DATASET and predict validation and test."""
+    from llara_core import columns as c
+    from llara_core import provenance, tables
+    from llara_core.baselines import fit_baseline
+    from llara_core.held_out import read_held_out
+    from llara_core.predictions import CatalogueAnswerer, answer_held_out
+
+    interactions = tables.read_table(paths.prepared(dataset) / "interactions.parquet", tables.INTERACTIONS)
+    held_out = read_held_out(dataset)
+    training = interactions[interactions[c.SPLIT] == c.TRAIN]
+    paths.baseline_predictions(dataset, "").mkdir(parents=True, exist_ok=True)  # also where there are none
+    for baseline in load_params().run.baselines:
+        answer_held_out(
+            CatalogueAnswerer(fit_baseline(baseline, training, len(held_out.labels))),
+            held_out,
+            paths.baseline_predictions(dataset, baseline),
+            system=baseline,
+            seed=0,
+            shuffled_histories="none",  # no baseline heeds the order
+            hardware=provenance.hardware(),
+        )
+
+
+if __name__ == "__main__":
+    run(main)
