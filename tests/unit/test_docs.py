@@ -46,8 +46,16 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-def test_the_readme_fits_on_a_page_and_a_half() -> None:
+def test_the_readme_has_at_most_150_lines() -> None:
     assert len(text(Path("README.md")).splitlines()) <= 150
+
+
+def test_the_tree_of_the_library_is_complete() -> None:
+    tree = blocks(Path("CONTRIBUTING.md"), "")[1].partition("\nllara_core/")[2].partition("\ntests/")[0]
+    entries = re.findall(r"^  ((?:\w+(?:\.py|/) +)+)", tree, flags=re.MULTILINE)
+    named = sorted(name.rstrip("/") for entry in entries for name in entry.split())
+    children = (REPOSITORY / "llara_core").iterdir()
+    assert named == sorted(path.name for path in children if not path.name.startswith("_") and path.name != "py.typed")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
