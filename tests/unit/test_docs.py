@@ -1,0 +1,145 @@
+"""What the pages mention exists: links, files and names in them, parameters, and the commands of experiments."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
+from ruamel.yaml import YAML
+
+from llara_core.config import Params, load_params
+from llara_core.overlays import overlay
+
+REPOSITORY = Path(__file__).parents[2]
+PAGES = sorted(path.relative_to(REPOSITORY) for path in [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")])
+HISTORY = {Path("CHANGELOG.md"), Path("docs/lab_notebook.md")}  # speak of earlier versions, too
+# tests/pipeline/test_datasets_page.py runs the commands of docs/datasets.md themselves.
+WITH_COMMANDS = [page for page in PAGES if page not in HISTORY | {Path("docs/datasets.md")}]
+ROOMS = ("llara_core", "pipeline", "tests", "benchmarks", "presets", "docs")
+
+
+def text(page: Path) -> str:
+    return (REPOSITORY / page).read_text(encoding="utf-8")
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    """The blocks of code in one of ``languages``, "" for those that name none."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text(page), flags=re.MULTILINE | re.DOTALL)
+    return [block for language, block in found if language in languages]
+
+
+def prose(page: Path) -> str:
+    """The page without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", text(page), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """The names under which GitHub links to the page's headings."""
+    titles = re.findall(r"^#+ (.+)$", prose(page), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_readme_has_at_most_150_lines() -> None:
+    assert len(text(Path("README.md")).splitlines()) <= 150
+
+
+def test_the_tree_of_the_library_is_complete() -> None:
+    tree = blocks(Path("CONTRIBUTING.md"), "")[1].partition("\nllara_core/")[2].partition("\ntests/")[0]
+    entries = re.findall(r"^  ((?:\w+(?:\.py|/) +)+)", tree, flags=re.MULTILINE)
+    named = sorted(name.rstrip("/") for entry in entries for name in entry.split())
+    children = (REPOSITORY / "llara_core").iterdir()
+    assert named == sorted(path.name for path in children if not path.name.startswith("_") and path.name != "py.typed")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        path, _, anchor = target.partition("#")
+        if re.match(r"\w+:", target):
+            continue
+        file = (REPOSITORY / page.parent / path).resolve() if path else REPOSITORY / page
+        if not file.exists() or (anchor and anchor not in anchors(file.relative_to(REPOSITORY))):
+            broken.append(target)
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in HISTORY], ids=str)
+def test_files_and_the_names_in_them_exist(page: Path) -> None:
+    missing = []
+    for code, name in re.findall(r"`([\w./]+\.(?:py|yaml))`(?: `([\w.]+)`)?", prose(page)):
+        places = [REPOSITORY / code, REPOSITORY / "llara_core" / code, REPOSITORY / "pipeline" / code]
+        file = next((place for place in places if place.exists()), None)
+        last = name.rpartition(".")[2]
+        if file is None:
+            missing.append(code)
+        elif name and not re.search(rf"(def|class) {last}\b", file.read_text(encoding="utf-8")):
+            missing.append(f"{code} {name}")
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in HISTORY], ids=str)
+def test_scripts_that_are_run_exist(page: Path) -> None:
+    scripts = re.findall(r"python -m ((?:pipeline|benchmarks)\.\w+)", text(page))
+    assert [name for name in scripts if not (REPOSITORY / f"{name.replace('.', '/')}.py").exists()] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in HISTORY], ids=str)
+def test_parameters_exist(page: Path) -> None:
+    params = YAML(typ="safe", pure=True).load(REPOSITORY / "params.yaml")
+    sections = "|".join(Params.model_fields)
+    named = re.findall(rf"`((?:{sections})\.[\w.]+)(?:: [^`]*|=[^`]*)?`", prose(page))
+    files = (".py", ".yaml", ".md")
+    assert [key for key in named if not key.endswith(files) and not _is_key(params, key.split("."))] == []
+
+
+def _is_key(section: Any, key: list[str]) -> bool:
+    return not key or (isinstance(section, dict) and key[0] in section and _is_key(section[key[0]], key[1:]))
+
+
+def experiments(page: Path) -> Iterator[list[str]]:
+    """The settings of each command on the page that has some."""
+    shell = [line for block in blocks(page, "", "sh") for line in block.replace("\\\n", " ").splitlines()]
+    inline = re.findall(r"`(dvc exp run [^`]+)`", prose(page).replace("\n", " "))
+    for command in (line for line in [*shell, *inline] if "dvc exp run" in line):
+        words = shlex.split(command, comments=True)
+        if found := [value for flag, value in pairwise(words) if flag == "-S"]:
+            yield found
+
+
+@pytest.fixture(scope="module")
+def params_of_the_pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``params.yaml`` with the sections that the pages tell their readers to add."""
+    yaml = YAML(typ="safe", pure=True)
+    params = yaml.load(REPOSITORY / "params.yaml")
+    for page in PAGES:
+        for block in blocks(page, "yaml"):
+            params = overlay(params, {key: value for key, value in yaml.load(block).items() if key in Params.model_fields})
+    file = tmp_path_factory.mktemp("pages") / "params.yaml"
+    yaml.dump(params, file)
+    return file
+
+
+@pytest.mark.parametrize(
+    "values", [pytest.param(values, id=f"{page}-{values[0]}") for page in WITH_COMMANDS for values in experiments(page)]
+)
+def test_experiments_are_valid(values: list[str], params_of_the_pages: Path, tmp_path: Path) -> None:
+    for number, sweep in enumerate(get_hydra_sweeps({"params.yaml": values})):
+        params = shutil.copy(params_of_the_pages, tmp_path / f"{number}.yaml")
+        apply_overrides(params, sweep["params.yaml"])
+        load_params(params)
+
+
+def test_the_pages_have_experiments() -> None:
+    expected = {
+        Path("README.md"),
+        *(Path(f"docs/{name}.md") for name in ("daily_use", "reproduce", "systems", "chat", "protocol")),
+    }
+    assert expected <= {page for page in WITH_COMMANDS if list(experiments(page))}
