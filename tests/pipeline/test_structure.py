@@ -35,9 +35,10 @@ NOT_AN_INPUT = {"download"}  # where the bytes come from; what they are is check
 
 LAYERS = (
     {"errors", "columns", "paths", "tables", "config", "overlays", "presets", "seeding", "compute", "provenance"}
-    | {"predictions", "ranking", "curves"},
+    | {"held_out", "predictions", "ranking", "curves"},
     {"fetching", "readers", "data", "recommenders", "baselines", "prompts", "llm"},
-    {"tuning", "inference", "evaluation"},
+    {"evaluation"},
+    {"objectives", "inference", "llm_systems", "tuning"},
     {"report"},
 )
 
@@ -107,7 +108,7 @@ def read_sections(module: str) -> set[str]:
     }
     by_accessor = {
         "dataset": {"datasets"},
-        "system": {"systems", *SystemConfig.model_fields},
+        "system": {"systems", *SystemConfig.model_fields} & set(Params.model_fields),
         "chat_model": {"chat_models"},
     }
     sections: set[str] = set()
