@@ -33,6 +33,10 @@ def imported_names(module: str) -> frozenset[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module} uses a relative import"
             names.update(_submodule_or_parent(str(node.module), alias.name) for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "import_module":
+            # import_module(f"package.{name}"): any module of the package, by what a table names
+            prefix = ast.unparse(node.args[0]).removeprefix("f").strip("'\"").partition("{")[0]
+            names.update(name for name in modules() if name.startswith(prefix) and name != module)
     return frozenset(names)
 
 

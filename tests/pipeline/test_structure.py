@@ -35,9 +35,11 @@ NOT_AN_INPUT = {"download"}  # where the bytes come from; what they are is check
 
 LAYERS = (
     {"errors", "columns", "paths", "tables", "config", "overlays", "presets", "seeding", "compute", "provenance"}
-    | {"predictions", "ranking", "curves"},
+    | {"held_out", "predictions", "ranking", "curves"},
     {"fetching", "readers", "data", "recommenders", "baselines", "prompts", "llm"},
-    {"tuning", "inference", "evaluation"},
+    {"inference", "evaluation"},
+    {"objectives"},
+    {"tuning", "llm_systems"},
     {"report"},
 )
 
