@@ -33,10 +33,8 @@ OBJECTIVE: Objective = LastItem()
 TABLE = "OBJECTIVES: dict[str, Objective] = {\n"
 LINE = '    "last_item": Objective(partner="generative", unit="chunks", reads_slot_after_title=True, needs_head=True),\n'
 STAGES = """
-from pipeline import (
-    download, evaluate, export_embeddings, fetch_llm, predict_llm, prepare, resolve_system, sample_candidates, train_recommender,
-    tune,
-)
+from pipeline import download, evaluate, export_embeddings, fetch_llm, predict_llm, prepare
+from pipeline import resolve_system, sample_candidates, train_recommender, tune
 for stage in (download, prepare, sample_candidates):
     stage.main("tiny")
 for stage in (train_recommender, export_embeddings):
