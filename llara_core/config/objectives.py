@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 
 @dataclass(frozen=True)
@@ -59,4 +59,4 @@ def _known(name: str) -> str:
     return name
 
 
-ObjectiveName = Annotated[str, AfterValidator(_known)]
+ObjectiveName = Annotated[str, Field(min_length=1), AfterValidator(_known)]

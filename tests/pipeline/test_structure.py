@@ -37,8 +37,9 @@ LAYERS = (
     {"errors", "columns", "paths", "tables", "config", "overlays", "presets", "seeding", "compute", "provenance"}
     | {"held_out", "predictions", "ranking", "curves"},
     {"fetching", "readers", "data", "recommenders", "baselines", "prompts", "llm"},
-    {"evaluation"},
-    {"objectives", "inference", "llm_systems", "tuning"},
+    {"inference", "evaluation"},
+    {"objectives"},
+    {"tuning", "llm_systems"},
     {"report"},
 )
 
