@@ -50,7 +50,8 @@ def main(
     encoder = PromptEncoder(loading.load_tokenizer(paths.LLM), chat_template=params.prompt.chat_template)
     base = loading.load_base_model(paths.LLM, params.llm)
     defaults = {name: getattr(params, name) for name in SystemConfig.model_fields if hasattr(params, name)}
-    model = adapters.build_model(base, encoder, SystemConfig(recommender=recommender, **defaults), vectors, head_vectors=vectors, seed=seed)
+    config = SystemConfig(recommender=recommender, **defaults)
+    model = adapters.build_model(base, encoder, config, vectors, head_vectors=vectors, seed=seed)
     low_precision = base.dtype != torch.float32
 
     for objective in OBJECTIVES:

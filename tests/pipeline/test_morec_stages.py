@@ -36,7 +36,7 @@ def test_from_raw_data_to_predictions(tmp_path: Path, monkeypatch: pytest.Monkey
 
     table = tables.read_table(paths.item_embeddings("tiny", "morec-0"), tables.ITEM_EMBEDDINGS)
     assert set(table[c.VECTOR].map(len)) == {16}
-    folder = paths.predictions("tiny", "morec-0")
+    folder = paths.recommender_predictions("tiny", "morec-0")
     ordered, facts = predictions.read_predictions(folder / "score.parquet")
     shuffled, _ = predictions.read_predictions(folder / "score-shuffled.parquet")
     assert (facts.system, facts.mode, facts.seed) == ("morec", "score", 0)

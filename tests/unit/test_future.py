@@ -92,8 +92,8 @@ def test_training_and_selection_do_not_know_the_test_period(prepared: Prepared) 
         learnt.append(
             (
                 data,
-                (paths.recommender("planted", cell) / "model.safetensors").read_bytes(),
-                tables.read_json(paths.recommender("planted", cell) / "search.json"),
+                (paths.checkpoint("planted", cell) / "model.safetensors").read_bytes(),
+                tables.read_json(paths.checkpoint("planted", cell) / "search.json"),
                 [file.read_text() for file in curves],
             )
         )

@@ -421,7 +421,7 @@ def test_the_stage_writes_both_orders_and_keeps_answers_where_it_is_told(
         stage.main("movielens", "local")
     assert len(server.sent) == n_asked == len(list((workplace / "kept").iterdir()))
     assert caplog.messages[-1] == f"0 requests; {n_asked} answers were kept from earlier runs"
-    folder = workplace / "data/predictions/movielens/local"
+    folder = workplace / "data/systems/movielens/predictions/local"
     for name, order, n_sets in (("generate", "ordered", 4), ("generate-shuffled", "shuffled", 2)):
         frame, metadata = predictions.read_predictions(folder / f"{name}.parquet")
         assert (metadata.system, metadata.history, metadata.objective, metadata.hardware) == ("local", order, "none", "")

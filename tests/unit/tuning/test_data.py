@@ -65,7 +65,7 @@ def test_scores_of_other_candidates_of_the_same_examples_and_draws_are_refused()
     scores = _score({"candidates_hash": tables.tables_hash(_draw(SETS))})
     _draw([SETS[0], [4, 2, 8]])
     with pytest.raises(
-        DataError, match=r"sasrec-0\.parquet: scores other candidate sets than .*train\.parquet; run `dvc repro`"
+        DataError, match=r"training_scores\.parquet: scores other candidate sets than .*train\.parquet; run `dvc repro`"
     ):
         _load(scores)
 
