@@ -34,7 +34,7 @@ class PredictionFacts(BaseModel):
 
     Attributes:
         dataset: key in ``params.yaml``.
-        system: the cell without its seed, e.g. ``sasrec`` or ``llara-sasrec``.
+        system: its name in the report, e.g. ``sasrec``, ``llara`` or ``llara + sasrec``.
         mode: the way of answering: ``score``, ``generate``, ``constrained`` or ``fused``.
         history: ``ordered``, or ``shuffled``: the test sets alone, answered with each history in a random order.
         objective: tuning objective of an LLM system, ``none`` for the others.
@@ -60,6 +60,11 @@ class PredictionFacts(BaseModel):
     def file_name(self) -> str:
         """Of the table inside the cell's folder."""
         return file_name(self.mode, self.history)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """As it is stored in a table, which :func:`read_facts` reads."""
+        return {key: str(value) for key, value in self.model_dump().items()}
 
 
 def file_name(mode: str, history: Order) -> str:
@@ -202,8 +207,7 @@ def from_choices(candidates: pd.DataFrame, chosen: Sequence[int | None], texts: 
 def write_predictions(folder: Path, frame: pd.DataFrame, facts: PredictionFacts) -> Path:
     """Write a predictions table with its facts into the folder of its cell, and return the file."""
     path = folder / facts.file_name
-    metadata = {key: str(value) for key, value in facts.model_dump().items()}
-    tables.write_table(path, frame, tables.PREDICTIONS, metadata)
+    tables.write_table(path, frame, tables.PREDICTIONS, facts.metadata)
     return path
 
 
@@ -213,9 +217,16 @@ def read_predictions(path: Path) -> tuple[pd.DataFrame, PredictionFacts]:
     Raises:
         DataError: the file is missing, has other columns, or does not say what it answers.
     """
-    frame = tables.read_table(path, tables.PREDICTIONS)
+    return tables.read_table(path, tables.PREDICTIONS), read_facts(path)
+
+
+def read_facts(path: Path) -> PredictionFacts:
+    """Read what a table answers.
+
+    Raises:
+        DataError: the file is missing, or does not say it.
+    """
     try:
-        facts = PredictionFacts.model_validate(tables.table_metadata(path))
+        return PredictionFacts.model_validate(tables.table_metadata(path))
     except ValidationError as error:
         raise DataError(f"{path}: its metadata does not say what it answers; delete it and run `dvc repro` again") from error
-    return frame, facts
