@@ -32,6 +32,11 @@ PREDICTED = "predicted_item"
 VALID = "valid"
 CATALOGUE_RANK = "catalogue_rank"
 
+HIT = "hit"
+RANK = "rank"
+CONTAINED_HIT = "contained_hit"  # by the paper's rule of what a valid answer is
+CONTAINED_VALID = "contained_valid"
+
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
 HELD_OUT = (VALIDATION, TEST)

@@ -78,7 +78,7 @@ class PredictionMetadata(BaseModel):
 
     Attributes:
         dataset: key in ``params.yaml``.
-        system: the cell without its seed, e.g. ``sasrec`` or ``llara-sasrec``.
+        system: its name in the report, e.g. ``sasrec``, ``llara`` or ``llara + sasrec``.
         mode: the way of answering: ``score``, ``generate``, ``constrained`` or ``fused``.
         history: ``ordered``, or ``shuffled``: the test sets alone, answered with each history in a random order.
         objective: tuning objective of an LLM system, ``none`` for the others.
@@ -104,6 +104,11 @@ class PredictionMetadata(BaseModel):
     def file_name(self) -> str:
         """Of the table inside the cell's folder."""
         return file_name(self.mode, self.history)
+
+    @property
+    def as_strings(self) -> dict[str, str]:
+        """As it is stored in a table, which :func:`read_metadata` reads."""
+        return {key: str(value) for key, value in self.model_dump().items()}
 
 
 def file_name(mode: str, history: Order) -> str:
@@ -255,7 +260,7 @@ def from_choices(candidates: pd.DataFrame, chosen: Sequence[int | None], texts: 
 def write_predictions(folder: Path, frame: pd.DataFrame, metadata: PredictionMetadata) -> Path:
     """Write a predictions table with its metadata into the folder of its cell, and return the file."""
     path = folder / metadata.file_name
-    tables.write_table(path, frame, tables.PREDICTIONS, {key: str(value) for key, value in metadata.model_dump().items()})
+    tables.write_table(path, frame, tables.PREDICTIONS, metadata.as_strings)
     return path
 
 
@@ -265,9 +270,16 @@ def read_predictions(path: Path) -> tuple[pd.DataFrame, PredictionMetadata]:
     Raises:
         DataError: the file is missing, has other columns, or does not say what it answers.
     """
-    frame = tables.read_table(path, tables.PREDICTIONS)
+    return tables.read_table(path, tables.PREDICTIONS), read_metadata(path)
+
+
+def read_metadata(path: Path) -> PredictionMetadata:
+    """Read what a table answers.
+
+    Raises:
+        DataError: the file is missing, or does not say it.
+    """
     try:
-        metadata = PredictionMetadata.model_validate(tables.table_metadata(path))
+        return PredictionMetadata.model_validate(tables.table_metadata(path))
     except ValidationError as error:
         raise DataError(f"{path}: its metadata does not say what it answers; delete it and run `dvc repro` again") from error
-    return frame, metadata

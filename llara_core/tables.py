@@ -82,6 +82,22 @@ PREDICTIONS = pa.schema(
         pa.field(c.CATALOGUE_RANK, pa.int32()),  # 1-based rank of the target among all items; null where not computed
     ]
 )
+RESULTS = pa.schema(
+    [
+        pa.field(c.USER, pa.int32(), nullable=False),
+        pa.field(c.EXAMPLE, pa.int32(), nullable=False),
+        pa.field(c.SPLIT, pa.string(), nullable=False),
+        pa.field(c.DRAW, pa.int32(), nullable=False),
+        pa.field(c.PREDICTED, pa.int32()),  # null: no valid answer
+        pa.field(c.TEXT, pa.string()),  # what the model wrote, where it is no valid answer; null elsewhere
+        pa.field(c.HIT, pa.int8(), nullable=False),  # 0 or 1, like the other flags
+        pa.field(c.VALID, pa.int8(), nullable=False),
+        pa.field(c.CONTAINED_HIT, pa.int8()),  # null where the mode writes no text
+        pa.field(c.CONTAINED_VALID, pa.int8()),
+        pa.field(c.RANK, pa.int32()),  # 1-based rank of the target among the candidates; null where the mode ranks nothing
+        pa.field(c.CATALOGUE_RANK, pa.int32()),  # among all items; null where not computed
+    ]
+)
 
 
 @contextmanager

@@ -1,34 +1,33 @@
-"""Combine the scores of one LLM system with those of its recommender; the weight is chosen on validation.
+"""Combine the scores of every LLM system with those of its recommender; the weights are chosen on validation.
 
-Run by the stage ``fuse``: ``python -m pipeline.fuse movielens llara sasrec 0``.
+Run by the stage ``fuse``: ``python -m pipeline.fuse movielens``.
 """
 
 from __future__ import annotations
 
 import logging
 
-from llara_core import paths, predictions
+from llara_core import paths, tables
 from llara_core.config import load_params
-from llara_core.errors import DataError
-from llara_core.evaluation.fusion import fuse
-from llara_core.evaluation.results import read_ground
+from llara_core.evaluation.fusion import fuse, pairs
+from llara_core.held_out import read_held_out
+from llara_core.predictions import read_predictions, write_predictions
 from pipeline.stage import run
 
 logger = logging.getLogger(__name__)
 
 
-def main(dataset: str, system: str, recommender: str, seed: int) -> None:
-    """Write the fused predictions of SYSTEM on RECOMMENDER with SEED on DATASET."""
-    load_params().dataset(dataset)
-    llm_cell = paths.llm_cell(system, recommender, seed)
-    scored = paths.predictions(dataset, llm_cell) / "score.parquet"
-    if not scored.exists():
-        raise DataError(f"{scored}: not found; only a system that scores its candidates can be fused; run `dvc repro`")
-    recommender_file = paths.predictions(dataset, paths.recommender_cell(recommender, seed)) / "score.parquet"
-    fusion = fuse(predictions.read_predictions(scored), predictions.read_predictions(recommender_file), read_ground(dataset))
-    folder = paths.predictions(dataset, paths.fused_cell(llm_cell))
-    target = predictions.write_predictions(folder, fusion.frame, fusion.facts)
-    logger.info("weight of the LLM %.2f, %d candidate sets in %s", fusion.weight, len(fusion.frame), target)
+def main(dataset: str) -> None:
+    """Write the fused predictions of all LLM systems of DATASET that have a recommender and score candidates."""
+    params = load_params()
+    params.dataset(dataset)
+    held_out = read_held_out(dataset)
+    with tables.atomic_path(paths.fused_predictions(dataset, "")) as folder:
+        folder.mkdir()  # without anything to fuse, an empty folder is the result
+        for pair in pairs(dataset, params):
+            fusion = fuse(read_predictions(pair.llm), read_predictions(pair.recommender), held_out)
+            write_predictions(folder / pair.cell, fusion.frame, fusion.facts)
+            logger.info("%s: weight of the LLM %.2f, %d candidate sets", pair.cell, fusion.weight, len(fusion.frame))
 
 
 if __name__ == "__main__":

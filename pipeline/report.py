@@ -11,7 +11,7 @@ import typer
 
 from llara_core import paths
 from llara_core.config import load_params
-from llara_core.report import pages as report
+from llara_core.report import pages
 from pipeline.stage import run
 
 logger = logging.getLogger(__name__)
@@ -20,10 +20,10 @@ logger = logging.getLogger(__name__)
 def main() -> None:
     """Write the report and print its table."""
     params = load_params()
-    reports = report.build(params)
-    report.write(reports, params)
-    typer.echo(f"\n{report.screens(reports, params)}\n")
-    logger.info("%d datasets, pages in %s", len(reports), paths.REPORT)
+    reports = pages.build(params)
+    pages.write(reports, params)
+    typer.echo(f"\n{pages.screens(reports)}\n")
+    logger.info("%d data sets, pages in %s", len(reports), paths.REPORT)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""An LLM system and the recommender under it as one ranking."""
+"""An LLM system and its recommender combined into one ranking."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +11,12 @@ import pandas as pd
 from scipy.special import log_softmax
 
 from llara_core import columns as c
-from llara_core import predictions
+from llara_core import paths, predictions
+from llara_core.config import Params
 from llara_core.errors import DataError
-from llara_core.evaluation.results import Ground, short_hash
-from llara_core.evaluation.systems import Answers
+from llara_core.evaluation.results import SCORED, SystemResults, is_made, short_hash
+from llara_core.evaluation.systems import fused_name, systems_of
+from llara_core.held_out import HeldOut
 from llara_core.predictions import PredictionMetadata
 
 WEIGHTS = np.linspace(0, 1, 21)
@@ -31,15 +34,42 @@ class Fusion:
     weight: float
 
 
-def fuse(llm: Scored, recommender: Scored, ground: Ground) -> Fusion:
+@dataclass(frozen=True)
+class Pair:
+    """What is fused: the scores of an LLM cell and of its recommender, and the cell that the fusion is."""
+
+    llm: Path
+    recommender: Path
+    cell: str
+
+
+def pairs(dataset: str, params: Params) -> list[Pair]:
+    """Every LLM system of the axes that has a recommender and scores candidates, one pair per seed.
+
+    Raises:
+        DataError: an LLM system has no predictions.
+    """
+    return [
+        Pair(
+            paths.system_predictions(dataset, llm_cell) / SCORED,
+            paths.recommender_predictions(dataset, paths.cell(str(system.recommender), seed)) / SCORED,
+            cell,
+        )
+        for system in systems_of(params)
+        if system.kind == "fused" and is_made(system, lambda cell: paths.system_predictions(dataset, cell))
+        for seed, cell, llm_cell in zip(params.run.seeds, system.cells, system.llm_cells, strict=True)
+    ]
+
+
+def fuse(llm: Scored, recommender: Scored, held_out: HeldOut) -> Fusion:
     """Rank by ``(1 - w) log_softmax(recommender) + w log_softmax(LLM)``, with ``w`` chosen on validation.
 
-    Answers the candidate sets that both answer.
+    The fusion answers the candidate sets that both answer.
 
     Args:
-        llm: predictions with scores and their facts.
-        recommender: the same of the recommender whose item embeddings the LLM reads.
-        ground: examples and candidate sets of the dataset.
+        llm: predictions with scores, and their facts.
+        recommender: those of the LLM system's recommender.
+        held_out: examples and candidate sets of the data set.
 
     Raises:
         DataError: the two answer different candidate sets, or one of them has no scores.
@@ -48,7 +78,7 @@ def fuse(llm: Scored, recommender: Scored, ground: Ground) -> Fusion:
         Ours; the paper does not combine scores.
     """
     facts = _fused_facts(llm[1], recommender[1])
-    common = _common_rows(llm[0], recommender[0], ground)
+    common = _common_rows(llm[0], recommender[0], held_out)
     log_p_llm, log_p_recommender = _log_shares(common, "llm", llm[1]), _log_shares(common, "recommender", recommender[1])
     items = np.stack(common[c.CANDIDATES].to_list())  # [N, C]
     target_index = (items == common[[c.TARGET]].to_numpy()).argmax(axis=1)  # [N]
@@ -58,24 +88,24 @@ def fuse(llm: Scored, recommender: Scored, ground: Ground) -> Fusion:
     return Fusion(frame, facts.model_copy(update={"note": f"{_NOTE}{weight:.2f}"}), weight)
 
 
-def weights(answers: Answers) -> list[float]:
-    """The weight of the LLM in each run of a fused system.
+def weights(fused: SystemResults) -> list[float]:
+    """The weight of the LLM in each run of a fusion.
 
     Raises:
         DataError: its predictions do not say it.
     """
+    notes = [run.facts.note for run in fused.runs]
     try:
-        return [float(run.facts.note.removeprefix(_NOTE)) for run in answers.seeds]
+        return [float(note.removeprefix(_NOTE)) for note in notes]
     except ValueError as error:
-        notes = [run.facts.note for run in answers.seeds]
         raise DataError(
-            f"{answers.system.name}: its predictions should note '{_NOTE}' and a number, but note {notes}; run `dvc repro`"
+            f"{fused.system.name}: each of its runs should note '{_NOTE}' and a number, but they note {notes}; run `dvc repro`"
         ) from error
 
 
-def is_recommender_alone(answers: Answers) -> bool:
-    """Whether a system is a fusion that leaves the LLM out in every run, and so is its recommender under another name."""
-    return answers.system.kind == "fused" and not any(weights(answers))
+def is_recommender_alone(results: SystemResults) -> bool:
+    """Whether a system is a fusion that leaves the LLM out in every run, so that it is its recommender under another name."""
+    return results.system.kind == "fused" and not any(weights(results))
 
 
 def choose_weight(
@@ -89,7 +119,7 @@ def choose_weight(
 
     Args:
         log_p_llm: ``(N, C)`` log-probabilities over the candidates.
-        log_p_recommender: ``(N, C)``, the same of the recommender.
+        log_p_recommender: ``(N, C)``, those of the recommender.
         target_index: ``(N,)``, the target's place among the candidates.
     """
     likelihoods = []
@@ -102,19 +132,21 @@ def choose_weight(
 def _fused_facts(llm: PredictionMetadata, recommender: PredictionMetadata) -> PredictionMetadata:
     if llm.candidates_hash != recommender.candidates_hash:
         raise DataError(
-            f"{llm.system} answers the candidate sets {short_hash(llm.candidates_hash)}, {recommender.system} those of "
+            f"{llm.system} answers the candidate sets {short_hash(llm.candidates_hash)}, but {recommender.system} answers "
             f"{short_hash(recommender.candidates_hash)}; scores of different candidates cannot be fused: run `dvc repro`"
         )
-    return llm.model_copy(update={"system": f"fused-{llm.system}", "mode": "fused"})
+    return llm.model_copy(
+        update={"system": fused_name(llm.system, recommender.system), "mode": "fused", "seed": recommender.seed}
+    )
 
 
-def _common_rows(llm: pd.DataFrame, recommender: pd.DataFrame, ground: Ground) -> pd.DataFrame:
+def _common_rows(llm: pd.DataFrame, recommender: pd.DataFrame, held_out: HeldOut) -> pd.DataFrame:
     keys = [c.EXAMPLE, c.DRAW]
-    rows = ground.candidates.merge(ground.examples[[c.EXAMPLE, c.SPLIT, c.TARGET]], on=c.EXAMPLE)
+    rows = held_out.candidates.merge(held_out.examples[[c.EXAMPLE, c.SPLIT, c.TARGET]], on=c.EXAMPLE)
     for name, frame in (("llm", llm), ("recommender", recommender)):
         rows = rows.merge(frame[[*keys, c.SCORES]].rename(columns={c.SCORES: name}), on=keys)
     if not (rows[c.SPLIT] == c.VALIDATION).any():
-        raise DataError("LLM and recommender have no validation candidate set in common to choose a weight on: run `dvc repro`")
+        raise DataError("LLM and recommender share no validation candidate set to choose a weight on; run `dvc repro`")
     return rows
 
 

@@ -9,11 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from llara_core import columns as c
+from llara_core.columns import CONTAINED_HIT, CONTAINED_VALID, HIT, RANK
 from llara_core.errors import DataError
 from llara_core.evaluation.parsing import contained_candidate
 
-HIT, RANK = "hit", "rank"
-CONTAINED_HIT, CONTAINED_VALID = "contained_hit", "contained_valid"
 CUTOFFS = (3, 5, 10)
 
 Interval = Callable[[npt.ArrayLike, npt.ArrayLike], tuple[float, float]]

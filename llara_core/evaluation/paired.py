@@ -12,7 +12,8 @@ import pandas as pd
 from llara_core import columns as c
 from llara_core.config import EvaluationConfig
 from llara_core.evaluation import significance
-from llara_core.evaluation.systems import Answers, share_training
+from llara_core.evaluation.results import SystemResults
+from llara_core.evaluation.systems import share_training
 from llara_core.seeding import numpy_stream
 
 MIN_RUNS = 3  # training runs of a trained system, below which nothing is tested
@@ -22,15 +23,15 @@ Side = npt.NDArray[np.float64]  # [n_runs, n_users]
 
 @dataclass(frozen=True)
 class Difference:
-    """Hit ratio@1 of a system minus that of another, on the test candidate sets that both answer.
+    """Hit ratio@1 of a system minus that of its reference, on the test candidate sets that both answer.
 
     Attributes:
-        system: hit ratio@1 of the first on these sets, mean over users.
-        reference: the same of the second.
+        system: hit ratio@1 of the system on these sets, mean over users.
+        reference: hit ratio@1 of the reference on these sets, mean over users.
         low: lower end of the interval of their difference.
         high: upper end.
-        n_runs: training runs of the trained ones of the two, the smaller number; None where neither is trained.
-        p_value: adjusted for the family of comparisons that it was made in (Holm); None where there are too few runs.
+        n_runs: number of training runs, of the two the smaller; None where neither is trained.
+        p_value: adjusted for the family of tests that it belongs to (Holm); None where there are too few runs to test.
     """
 
     system: float
@@ -42,7 +43,7 @@ class Difference:
 
     @property
     def mean(self) -> float:
-        """Of the users' differences."""
+        """Mean of the users' differences."""
         return self.system - self.reference
 
     def is_below(self, level: float) -> bool:
@@ -50,23 +51,23 @@ class Difference:
         return self.p_value is not None and self.p_value < level
 
 
-def paired_differences(pairs: Sequence[tuple[Answers, Answers]], config: EvaluationConfig) -> list[Difference]:
+def paired_differences(pairs: Sequence[tuple[SystemResults, SystemResults]], config: EvaluationConfig) -> list[Difference]:
     """Compare the systems of each pair, and adjust the p-values for the number of pairs that are tested.
 
     A user's candidate sets are averaged first; the user's difference is the unit. Every system answers at least the first
-    candidate set of every example (:func:`metrics.per_set_results` refuses others), so two always have sets of all users in
-    common. What is said of a pair depends on the training runs behind it:
+    candidate set of every example (:func:`metrics.per_set_results` insists on it), so any two share sets of all users. What can
+    be said about a pair depends on the training runs behind it:
 
     - Neither system is trained (baselines, untuned LLMs, chat models): bootstrap interval and sign-flip test over users.
-    - A trained system with fewer than :data:`MIN_RUNS` runs: the interval over users, of these very runs, and no test, since
-      nobody knows what another run would have given.
-    - Otherwise interval and test hold users and runs (:func:`significance.crossed_mean`). Of two systems on the same
-      recommender the runs of equal seeds share it, so their difference is one source of training variance; other systems are
-      trained independently and are two. The p-value is never below that of the sign flips, which need no normality where few
+    - A trained system with fewer than :data:`MIN_RUNS` runs: an interval over users, for these particular runs, and no test,
+      since nobody knows what another run would have given.
+    - Otherwise interval and test cover users and runs (:func:`significance.crossed_mean`). Two systems on the same recommender
+      share it in runs of equal seeds, so their difference is one source of training variance; other systems are trained
+      independently and are two sources. The p-value is never below that of the sign flips, which need no normality where few
       users differ.
 
     Resamples and sign patterns depend on the data set alone: a pair has the same interval and the same p-value, before
-    adjustment, in whatever family it stands.
+    adjustment, in every family that it belongs to.
 
     Args:
         pairs: a family of comparisons on one data set.
@@ -77,13 +78,13 @@ def paired_differences(pairs: Sequence[tuple[Answers, Answers]], config: Evaluat
     sides = _sides(pairs)
     # Rounded, so that equal means by different sums differ by nothing.
     differences = np.round([first.mean(axis=0) - second.mean(axis=0) for first, second in sides], 12)  # [n_pairs, n_users]
-    dataset = pairs[0][0].seeds[0].facts.dataset
+    dataset = pairs[0][0].runs[0].facts.dataset
     bootstrap, flips = (numpy_stream(config.seed, name, dataset, c.TEST) for name in ("bootstrap", "sign flips"))
     ends = significance.paired_bootstrap_intervals(differences, config.bootstrap_samples, config.confidence, bootstrap)
     p_values = significance.sign_flip_p_values(differences, config.permutation_samples, flips)
     found = []
     for pair, (first, second), users, (low, high), p_value in zip(pairs, sides, differences, ends, p_values, strict=True):
-        n_runs = min((len(answers.seeds) for answers in pair if answers.system.is_trained), default=None)
+        n_runs = min((len(side.runs) for side in pair if side.system.is_trained), default=None)
         tested: float | None = float(p_value)
         if n_runs is not None and n_runs < MIN_RUNS:
             tested = None
@@ -96,14 +97,14 @@ def paired_differences(pairs: Sequence[tuple[Answers, Answers]], config: Evaluat
     return [each if each.p_value is None else replace(each, p_value=float(next(adjusted))) for each in found]
 
 
-def _sources(pair: tuple[Answers, Answers], first: Side, second: Side) -> list[Side]:
+def _sources(pair: tuple[SystemResults, SystemResults], first: Side, second: Side) -> list[Side]:
     """The independent sources of training variance in the difference of two systems, ``(n_runs, n_users)`` each."""
     if share_training(pair[0].system, pair[1].system):
         return [np.round(first - second, 12)]
-    return [side for answers, side in zip(pair, (first, second), strict=True) if answers.system.is_trained]
+    return [side for results, side in zip(pair, (first, second), strict=True) if results.system.is_trained]
 
 
-def _sides(pairs: Sequence[tuple[Answers, Answers]]) -> list[tuple[Side, Side]]:
+def _sides(pairs: Sequence[tuple[SystemResults, SystemResults]]) -> list[tuple[Side, Side]]:
     """Mean hit per run and user of both sides of each pair, over the sets that both answer."""
     distinct = list({id(side): side for pair in pairs for side in pair}.values())
     tables = {id(side): side.hits(c.TEST) for side in distinct}

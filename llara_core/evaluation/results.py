@@ -1,150 +1,147 @@
-"""Predictions of cells, read and turned into per-set results on one common ground: the held-out candidate sets."""
+"""What became of every candidate set: written once by the stage ``evaluate``, read by whatever compares systems."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from llara_core import columns as c
 from llara_core import paths, predictions, tables
-from llara_core.config import EvaluationConfig, Representation
 from llara_core.errors import DataError
-from llara_core.evaluation import metrics, significance
-from llara_core.held_out import held_out_candidates
+from llara_core.evaluation.systems import System
 from llara_core.predictions import PredictionMetadata
-from llara_core.prompts.rendering import answer_text
-from llara_core.seeding import numpy_stream
+
+# In the order of the report. The first one that a system has is its headline: the paper's LLMs answer in free text.
+MODES = ("generate", "score", "constrained", "fused")
+SCORED = predictions.file_name("score", "ordered")  # the table that a fusion needs
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What the systems of one dataset are compared on.
-
-    Attributes:
-        dataset: key in ``params.yaml``.
-        examples: rows of :data:`tables.EXAMPLES`.
-        candidates: rows of :data:`tables.CANDIDATE_SETS` of both held-out splits.
-        candidates_hash: of these candidate sets.
-        labels: of the items, by id.
-    """
-
-    dataset: str
-    examples: pd.DataFrame
-    candidates: pd.DataFrame
-    candidates_hash: str
-    labels: Sequence[str]
-
-    def names(self, representation: Representation) -> list[str]:
-        """What a system prompted with ``representation`` has to write for each item, by id.
-
-        A label that holds a special token of the LLM was shown with a space in it, and is not found in an answer.
-        """
-        return [answer_text(item, self.labels, representation) for item in range(len(self.labels))]
-
-
-@dataclass(frozen=True)
-class CellResults:
-    """One predictions table of a cell: what it answers, and its rows of :func:`metrics.per_set_results`."""
+class RunResults:
+    """One run of one system in one mode: what it answers, and a row of :data:`tables.RESULTS` per candidate set."""
 
     facts: PredictionMetadata
-    rows: pd.DataFrame
+    sets: pd.DataFrame
 
     def split(self, name: str) -> pd.DataFrame:
         """The rows of one split."""
-        return self.rows[self.rows[c.SPLIT] == name]
+        return self.sets[self.sets[c.SPLIT] == name]
 
 
-def read_ground(dataset: str) -> Ground:
-    """Read the examples, held-out candidate sets and labels of ``dataset``."""
-    labels = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
-    examples = tables.read_table(paths.prepared(dataset) / "examples.parquet", tables.EXAMPLES)
-    candidates, candidates_hash = held_out_candidates(dataset)
-    return Ground(dataset, examples, candidates, candidates_hash, labels)
+@dataclass(frozen=True)
+class SystemResults:
+    """One system in one mode, over all its runs."""
+
+    system: System
+    runs: tuple[RunResults, ...]
+
+    @property
+    def mode(self) -> str:
+        return self.runs[0].facts.mode
+
+    @property
+    def is_shuffled(self) -> bool:
+        """Whether the histories came in a random order."""
+        return self.runs[0].facts.history == "shuffled"
+
+    def split(self, name: str) -> pd.DataFrame:
+        """The rows of one split, one run after the other."""
+        return pd.concat([run.split(name) for run in self.runs], ignore_index=True)
+
+    def hits(self, split: str) -> pd.DataFrame:
+        """Hits in the candidate sets of one split: a row per user, example and draw, a column per run."""
+        keys = [c.USER, c.EXAMPLE, c.DRAW]
+        return pd.concat([run.split(split).set_index(keys)[c.HIT] for run in self.runs], axis=1)
 
 
-def read_cell(ground: Ground, cell: str, representation: Representation = "title") -> list[CellResults]:
-    """All that one cell answered: every mode, with ordered and with shuffled histories, by file name.
+def write_run(folder: Path, run: RunResults) -> None:
+    """Write the results of one run into the folder of its cell; what a valid answer says stays in the predictions."""
+    sets = run.sets.assign(**{c.TEXT: run.sets[c.TEXT].where(run.sets[c.VALID] == 0, None)})
+    tables.write_table(folder / run.facts.file_name, sets, tables.RESULTS, run.facts.as_strings)
 
-    Args:
-        ground: of the cell's dataset.
-        cell: name.
-        representation: of items in its prompts, where it writes answers.
+
+def read_results(dataset: str, systems: Sequence[System]) -> list[SystemResults]:
+    """The results of every system, in the order of ``systems``, headline modes first.
 
     Raises:
-        DataError: the cell has no predictions, one does not answer what its name says, or they answer other candidate sets
-            than ``ground``.
+        DataError: results are missing, differ between the runs of a system, or belong to different candidate sets.
     """
-    folder = paths.predictions(ground.dataset, cell)
+    folder = paths.results(dataset)
+    found = [
+        mode
+        for system in systems
+        if is_made(system, lambda cell: folder / cell)
+        for mode in _modes(system, [_read_cell(folder / cell) for cell in system.cells])
+    ]
+    _require_same_candidates([run for mode in found for run in mode.runs])
+    return found
+
+
+def is_made(system: System, folder_of: Callable[[str], Path]) -> bool:
+    """Whether a system of the axes has answers: all have, except the fusion of an LLM system that scores no candidates.
+
+    Args:
+        system: one of :func:`systems.systems_of`.
+        folder_of: from an LLM cell to the folder with one table per mode.
+
+    Raises:
+        DataError: an LLM cell of a fusion has no tables.
+    """
+    folders = [folder_of(cell) for cell in system.llm_cells]
+    for folder in folders:
+        tables_of(folder)
+    return not folders or any((folder / SCORED).exists() for folder in folders)
+
+
+def tables_of(folder: Path) -> list[Path]:
+    """The tables of a cell, one per mode and order of the histories.
+
+    Raises:
+        DataError: there are none.
+    """
     files = sorted(folder.glob("*.parquet"))
     if not files:
-        raise DataError(f"{folder}: holds no predictions (*.parquet); run `dvc repro` to make them")
-    names = ground.names(representation)
-    return [_read(ground, file, names) for file in files]
+        raise DataError(f"{folder}: holds no tables (*.parquet); run `dvc repro` to make them")
+    return files
 
 
-def user_interval(config: EvaluationConfig, dataset: str, split: str) -> metrics.Interval:
-    """Bootstrap intervals over users; every system of a split sees the same resamples of users."""
-
-    def interval(values: npt.ArrayLike, users: npt.ArrayLike) -> tuple[float, float]:
-        stream = numpy_stream(config.seed, "bootstrap", dataset, split)
-        return significance.bootstrap_interval(values, users, config.bootstrap_samples, config.confidence, stream)
-
-    return interval
+def _read_cell(folder: Path) -> list[RunResults]:
+    return [RunResults(predictions.read_metadata(file), tables.read_table(file, tables.RESULTS)) for file in tables_of(folder)]
 
 
-def run_interval(config: EvaluationConfig, n_runs: int) -> metrics.Interval:
-    """Intervals over users and training runs, of values that hold the same sets of every run, one run after the other."""
+def _modes(system: System, cells: Sequence[Sequence[RunResults]]) -> list[SystemResults]:
+    """The results of a system by mode; every run must have the same modes, for the same number of candidate sets."""
+    by_file = [{run.facts.file_name: run for run in cell} for cell in cells]
+    for cell, files in zip(system.cells, by_file, strict=True):
+        if files.keys() != by_file[0].keys():
+            raise DataError(
+                f"{cell} has {sorted(files)}, but {system.cells[0]} has {sorted(by_file[0])}; run `dvc repro` to predict all "
+                "seeds alike"
+            )
+        for name, first in by_file[0].items():
+            if len(files[name].sets) != len(first.sets):
+                raise DataError(
+                    f"{cell}/{name} answers {len(files[name].sets)} candidate sets, but {system.cells[0]}/{name} answers "
+                    f"{len(first.sets)}; run `dvc repro` to predict all seeds alike"
+                )
+    modes = [SystemResults(system, tuple(files[name] for files in by_file)) for name in by_file[0]]
+    return sorted(modes, key=lambda results: [*MODES, results.mode].index(results.mode))
 
-    def interval(values: npt.ArrayLike, users: npt.ArrayLike) -> tuple[float, float]:
-        by_run = np.reshape(values, (n_runs, -1))
-        _, user = np.unique(np.reshape(users, (n_runs, -1))[0], return_inverse=True)
-        means = np.array([np.bincount(user, weights=run) for run in by_run]) / np.bincount(user)  # [n_runs, n_users]
-        low, high = significance.crossed_mean(means.mean(axis=0), [means]).interval(config.confidence)
-        return max(low, 0.0), min(high, 1.0)
 
-    return interval
-
-
-def metrics_record(results: CellResults, config: EvaluationConfig) -> dict[str, object]:
-    """The JSON content for one predictions table: means per split, test first, then what was measured.
-
-    ``dvc metrics show`` prints one row per file and one column per key, in this order.
-    """
-    facts = results.facts
-    means = {
-        split: metrics.rounded(metrics.aggregate(results.split(split), user_interval(config, facts.dataset, split)))
-        for split in _answered_splits(facts)
-    }
-    left_out = {"dataset", "candidates_hash", "hardware"} | ({"note"} if not facts.note else set())
-    return {**means, **facts.model_dump(exclude=left_out), "candidates": short_hash(facts.candidates_hash)}
+def _require_same_candidates(runs: Sequence[RunResults]) -> None:
+    for run in runs[1:]:
+        first = runs[0].facts
+        if run.facts.candidates_hash != first.candidates_hash:
+            raise DataError(
+                f"{first.system} ({first.mode}) answers the candidate sets {short_hash(first.candidates_hash)}, but "
+                f"{run.facts.system} ({run.facts.mode}) answers {short_hash(run.facts.candidates_hash)}; they cannot be "
+                "compared: run `dvc repro` to predict again"
+            )
 
 
 def short_hash(full: str) -> str:
     """The first 12 digits, enough to tell candidate sets apart by eye."""
     return full[:12]
-
-
-def _read(ground: Ground, file: Path, names: Sequence[str]) -> CellResults:
-    frame, facts = predictions.read_predictions(file)
-    if facts.candidates_hash != ground.candidates_hash:
-        raise DataError(
-            f"{file}: answers the candidate sets {short_hash(facts.candidates_hash)}, but those in "
-            f"{paths.candidates(ground.dataset)} are {short_hash(ground.candidates_hash)}; results on different candidates "
-            "must not be compared: run `dvc repro` to predict again"
-        )
-    if file.name != facts.file_name:
-        raise DataError(
-            f"{file}: its metadata say that it is {facts.file_name} of {facts.system}; delete it and run `dvc repro` again"
-        )
-    splits = _answered_splits(facts)
-    return CellResults(facts, metrics.per_set_results(frame, ground.candidates, ground.examples, names, str(file), splits))
-
-
-def _answered_splits(facts: PredictionMetadata) -> tuple[str, ...]:
-    """Test first; shuffled histories are of test alone."""
-    return (c.TEST, c.VALIDATION) if facts.history == "ordered" else (c.TEST,)

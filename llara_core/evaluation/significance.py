@@ -64,12 +64,12 @@ def paired_bootstrap_intervals(
 
 
 def sign_flip_p_values(differences: npt.ArrayLike, samples: int, generator: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Two-sided p-values of paired permutation tests: could the sign of each user's difference as well be the other?
+    """Two-sided p-values of paired permutation tests: could each user's difference just as well have the other sign?
 
     Under the null hypothesis both systems are exchangeable within a user, so the sign of each difference is a fair coin. It
-    needs no normality, which differences of hit ratios with many zeros do not have. The user is the unit, with the mean over
-    the own candidate sets as one number: sets of one user share history and target, and a test that counts each of them, such
-    as McNemar's per draw, would take one user's luck for that of many.
+    needs no normality, which differences of hit ratios with many zeros do not have. The user is the unit, with one number: the
+    mean over the user's candidate sets. The sets of a user share history and target, so a test that counts each set, such as
+    McNemar's on each draw, would count one user's luck several times.
 
     Where at most :data:`MAX_ENUMERATED` users differ, all sign patterns are enumerated and the p-value is exact; else patterns
     are drawn, and one is added to both counts, since the observed pattern is one of them and a p-value of zero would claim too
@@ -134,16 +134,16 @@ class CrossedMean:
 
 
 def crossed_mean(users: npt.NDArray[np.floating], runs: Sequence[npt.NDArray[np.floating]]) -> CrossedMean:
-    """The mean over users with a variance that holds both the users and the training runs.
+    """The mean over users, with a variance that covers both users and training runs.
 
     Users and runs are crossed random effects: every run answers for every user. The users' part is ``s^2 / U`` of the users'
-    means. What training adds comes from each source of training variance by itself: the variance of the mean over its runs,
-    ``s^2 / S``, less the part of it that is chance of single users in single runs (the residual mean square over ``S U``),
-    which the users' part holds already; never less than zero. The degrees of freedom are Satterthwaite's, so that three runs
-    count as three where training dominates and as good as nothing is lost where users do.
+    means. Each source of training variance adds its own part: the variance of the mean over its runs, ``s^2 / S``, minus the
+    noise of single users in single runs (the residual mean square over ``S U``), which the users' part already contains; never
+    less than zero. The degrees of freedom are Satterthwaite's, so that three runs count as three where training dominates, and
+    almost nothing is lost where users do.
 
-    Resampling the runs instead would not do: among three runs a resample repeats one more often than not, so that the
-    percentile bootstrap over runs understates their variance by a third and knows nothing of its own uncertainty.
+    Resampling the runs would not work instead: a resample of three runs usually repeats one, so that the percentile bootstrap
+    over runs understates their variance by a third and ignores its own uncertainty.
 
     Args:
         users: ``(U,)``, each user's value, averaged over the runs; of two systems their difference.

@@ -55,6 +55,14 @@ def answer_text(item: int, labels: Sequence[str], representation: Representation
     return str(item) if representation == "index" else labels[item]
 
 
+def answer_texts(labels: Sequence[str], representation: Representation) -> list[str]:
+    """What the model must write for each item, by id.
+
+    A label that holds a special token of the LLM was shown with a space in it, and is not found in an answer.
+    """
+    return [answer_text(item, labels, representation) for item in range(len(labels))]
+
+
 def render_item(item: int, labels: Sequence[str], representation: Representation, slot: Slot = "after") -> str:
     """One item as the model reads it (paper, equation 6 for ``hybrid``).
 

@@ -1,19 +1,19 @@
-"""Where behaviour decides and where world knowledge does: found among all test sets, not picked (the paper's Figure 5)."""
+"""The section on where behaviour decides and where world knowledge does, over all test sets (the paper's Figure 5)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from llara_core import columns as c
-from llara_core.config import Params
-from llara_core.evaluation import metrics
-from llara_core.evaluation.comparison import SystemResult
-from llara_core.evaluation.results import Ground
-from llara_core.report.ablations import find
+from llara_core.evaluation.comparison import ComparedSystem
+from llara_core.held_out import HeldOut, read_held_out
+from llara_core.report.comparisons import Comparisons
+from llara_core.report.layout import Column, Section, Table
 
 # Which of (recommender, text, hybrid) are right, and what that is called.
 Right = tuple[bool, bool, bool]
@@ -40,8 +40,8 @@ class Count:
     Attributes:
         right: of recommender, text and hybrid.
         n_sets: candidate sets.
-        n_users: users (examples) with at least one such set; one with several sets may count for several combinations.
-        expected_sets: candidate sets to expect if the three were right independently of each other, each as often as it is.
+        n_users: users (examples) with at least one such set; a user with several sets may count in several combinations.
+        expected_sets: candidate sets to expect if the three were right independently, each with its own hit ratio.
     """
 
     right: Right
@@ -75,7 +75,7 @@ class Case:
 
 @dataclass(frozen=True)
 class CaseStudy:
-    """Three systems' answers set against each other.
+    """The answers of three systems compared.
 
     Attributes:
         names: of recommender, text and hybrid, with their modes.
@@ -93,37 +93,49 @@ class CaseStudy:
         """The cases of one kind."""
         return [case for case in self.cases if case.right == right]
 
+    def count(self, right: Right) -> Count:
+        """The count of one kind."""
+        return next(count for count in self.counts if count.right == right)
 
-def case_studies(ground: Ground, results: Sequence[SystemResult], params: Params) -> list[CaseStudy]:
-    """The studies of ``report.case_studies`` whose systems are all on the axes, one per recommender under the hybrid.
+
+def section(found: Comparisons) -> Section | None:
+    """The case studies; None where no study has all its systems in this run."""
+    studies = case_studies(found)
+    if not studies:
+        return None
+    explained = (
+        "Behaviour decides where recommender and hybrid are right and the text is wrong; world knowledge decides where text "
+        "and hybrid are right and the recommender is wrong. Both are counted over all test sets. The users with the lowest example "
+        "ids are shown, each with the first such set."
+    )
+    return Section("Cases", notes=[explained], parts=[_part(study, found.params.report.n_cases) for study in studies])
+
+
+def case_studies(found: Comparisons) -> list[CaseStudy]:
+    """The studies of ``report.case_studies`` whose systems are all in the run, with the hybrid's recommender.
 
     With several seeds, the first answers. Of each kind the users with the lowest example ids are shown, each with the first
     such candidate set, whatever they look like.
 
-    Args:
-        ground: of one dataset.
-        results: its headline rows.
-        params: of the run.
-
     Source:
         Paper, section 5.5 and Figure 5, with one selected user of each kind.
     """
+    llms = {row.system.key: row for row in found.headlines if row.system.kind in ("tuned", "untuned")}
+    recommenders = {row.name: row for row in found.headlines if row.system.kind == "recommender"}
     studies = []
-    for config in params.report.case_studies:
-        for recommender in params.run.llm_recommenders:
-            plain = next((row for row in results if row.name == recommender), None)
-            three = (plain, find(results, config.text, recommender), find(results, config.hybrid, recommender))
-            rows = [row for row in three if row is not None]
-            if len(rows) == len(three):
-                studies.append(_study(ground, rows, params.report.n_cases))
+    for config in found.params.report.case_studies:
+        recommender = recommenders.get(str(found.params.system(config.hybrid).recommender))
+        rows = [row for row in (recommender, llms.get(config.text), llms.get(config.hybrid)) if row is not None]
+        if len(rows) == 3:
+            studies.append(_study(read_held_out(found.dataset), rows, found.params.report.n_cases))
     return studies
 
 
-def _study(ground: Ground, rows: Sequence[SystemResult], n_cases: int) -> CaseStudy:
-    tables = [row.answers.seeds[0].split(c.TEST).set_index(_KEYS) for row in rows]
+def _study(held_out: HeldOut, rows: Sequence[ComparedSystem], n_cases: int) -> CaseStudy:
+    tables = [row.results.runs[0].split(c.TEST).set_index(_KEYS) for row in rows]
     common = tables[0].index.intersection(tables[1].index).intersection(tables[2].index).sort_values()
     answers = [table.loc[common] for table in tables]
-    hits = np.stack([table[metrics.HIT].to_numpy(bool) for table in answers], axis=1)  # [n_sets, 3]
+    hits = np.stack([table[c.HIT].to_numpy(bool) for table in answers], axis=1)  # [n_sets, 3]
     counts, cases = [], []
     for right in KINDS:
         sets = np.flatnonzero((hits == right).all(axis=1))
@@ -133,18 +145,67 @@ def _study(ground: Ground, rows: Sequence[SystemResult], n_cases: int) -> CaseSt
         counts.append(Count(right, len(sets), len(first), float(share * len(hits))))
         if right in (BEHAVIOR_DECIDES, WORLD_KNOWLEDGE_DECIDES):
             shown = [common[row] for row in sets[first[:n_cases]]]
-            cases += [_case(ground, right, key, [table.loc[key] for table in answers]) for key in shown]
+            cases += [_case(held_out, right, key, [table.loc[key] for table in answers]) for key in shown]
     names = [f"{row.name} ({row.mode})" for row in rows]
     return CaseStudy((names[0], names[1], names[2]), len(hits), counts, cases)
 
 
-def _case(ground: Ground, right: Right, key: tuple[int, int], answers: Sequence[pd.Series]) -> Case:
+def _case(held_out: HeldOut, right: Right, key: tuple[int, int], answers: Sequence[pd.Series]) -> Case:
     example, draw = key
-    question = ground.examples[ground.examples[c.EXAMPLE] == example].iloc[0]
-    said = [_said(answer, ground.labels) for answer in answers]
-    history = [ground.labels[item] for item in question[c.HISTORY]]
-    target = ground.labels[question[c.TARGET]]
+    question = held_out.examples[held_out.examples[c.EXAMPLE] == example].iloc[0]
+    said = [_said(answer, held_out.labels) for answer in answers]
+    history = [held_out.labels[item] for item in question[c.HISTORY]]
+    target = held_out.labels[question[c.TARGET]]
     return Case(right, int(example), int(question[c.USER]), draw, history, target, (said[0], said[1], said[2]))
+
+
+def _part(study: CaseStudy, n_cases: int) -> Section:
+    behavior, knowledge = study.count(BEHAVIOR_DECIDES), study.count(WORLD_KNOWLEDGE_DECIDES)
+    verdict = (
+        f"On the {study.n_sets} candidate sets that all three answer (first seed), behaviour decides on {behavior.n_sets} "
+        f"({behavior.expected_sets:.1f} if the three were right independently of each other) and world knowledge on "
+        f"{knowledge.n_sets} ({knowledge.expected_sets:.1f})."
+    )
+    caption = (
+        "Expected: sets if the three were right independently of each other. Targets differ in difficulty, so a count that "
+        "departs from it proves nothing. Users: those with at least one such set; a user with several may count in several "
+        "rows."
+    )
+    tables: list[Table[Any]] = [Table(COUNT_COLUMNS, [("", study.counts)], caption)]
+    notes = []
+    for right in (BEHAVIOR_DECIDES, WORLD_KNOWLEDGE_DECIDES):
+        kind = KINDS[right].capitalize()
+        if cases := study.shown(right):
+            caption = f"{kind}: the first users by example id. ✓ marks the answers that are the target."
+            tables.append(Table(_case_columns(study.names), [("", cases)], caption))
+        else:
+            notes.append(f"{kind}: {'no such set' if n_cases else 'none is shown (report.n_cases is 0)'}.")
+    return Section(", ".join(study.names), verdict, notes, tables)
+
+
+def _right(place: int) -> Callable[[Count], str]:
+    return lambda count: "right" if count.right[place] else "wrong"
+
+
+COUNT_COLUMNS: list[Column[Count]] = [
+    Column("Kind", "", lambda count: KINDS[count.right], is_prose=True),
+    *(Column(name, "", _right(place), is_prose=True) for place, name in enumerate(("Recommender", "Text", "Hybrid"))),
+    Column("Sets", "", lambda count: str(count.n_sets)),
+    Column("Expected", "", lambda count: f"{count.expected_sets:.1f}"),
+    Column("Users", "", lambda count: str(count.n_users)),
+]
+
+
+def _case_columns(names: Sequence[str]) -> list[Column[Case]]:
+    def answer(place: int) -> Callable[[Case], str]:
+        return lambda case: f"{'✓ ' if case.right[place] else ''}{case.answers[place]}"
+
+    return [
+        Column("User (example), set", "", lambda case: f"{case.user} ({case.example}), {case.draw}", is_prose=True),
+        Column("History, oldest first", "", lambda case: "; ".join(case.history), is_prose=True),
+        Column("Target", "", lambda case: case.target, is_prose=True),
+        *(Column(name, "", answer(place), is_prose=True) for place, name in enumerate(names)),
+    ]
 
 
 def _said(answer: pd.Series, labels: Sequence[str]) -> str:

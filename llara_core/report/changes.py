@@ -1,34 +1,37 @@
-"""What an LLM changes in the first choices of the recommender under it."""
+"""The section on what an LLM changes in the first choices of its recommender."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import pandas as pd
 
 from llara_core import columns as c
-from llara_core.evaluation import metrics
-from llara_core.evaluation.comparison import SystemResult
+from llara_core.evaluation.comparison import ComparedSystem
+from llara_core.report.comparisons import Comparisons
+from llara_core.report.layout import Column, Section, Table
+from llara_core.report.wording import described, number, sizes
 
 _KEYS = [c.EXAMPLE, c.DRAW]
 
 
 @dataclass(frozen=True)
 class Change:
-    """A system beside the recommender that it builds on, on the test candidate sets that both answer, over all seeds.
+    """A system beside its recommender, on the test candidate sets that both answer, over all seeds.
 
     Attributes:
-        result: the system.
+        row: the system.
         n_draws: candidate sets per example that both answer.
         recommender: hit ratio@1 of the recommender.
         system: hit ratio@1 of the system, which is ``recommender + right - wrong``.
         departs: share of sets with another answer than the recommender's, or with no valid one.
-        right: share of sets where only the system is right.
-        wrong: share of sets where only the recommender is right.
+        right: share of sets where the system is right and the recommender wrong.
+        wrong: share of sets where the recommender is right and the system wrong.
     """
 
-    result: SystemResult
+    row: ComparedSystem
     n_draws: int
     recommender: float
     system: float
@@ -37,30 +40,72 @@ class Change:
     wrong: float
 
 
-def changes(results: Sequence[SystemResult]) -> list[Change]:
-    """What every LLM system on a recommender changes, in the order of ``results``; runs of the same seed are set side by side.
+COLUMNS: list[Column[Change]] = [
+    Column("System", "", lambda change: described(change.row), is_prose=True),
+    Column("Answers by", "", lambda change: change.row.mode, is_prose=True),
+    Column("Recommender's HR@1", "hit ratio of its recommender on these sets", lambda change: number(change.recommender)),
+    Column("HR@1", "of the system on these sets: the former, plus right, minus wrong", lambda change: number(change.system)),
+    Column(
+        "Departs",
+        "share of sets with another answer than the recommender's first choice, or with no valid one",
+        lambda change: number(change.departs),
+    ),
+    Column("Right", "share of sets where the system is right and the recommender wrong", lambda change: number(change.right)),
+    Column("Wrong", "share of sets where the recommender is right and the system wrong", lambda change: number(change.wrong)),
+    Column(
+        "Users x sets",
+        "test users times candidate sets per user that both answer (times seeds)",
+        lambda change: sizes(change.row, change.n_draws),
+    ),
+]
 
-    Args:
-        results: headline rows of one dataset.
-    """
-    recommenders = {row.name: row for row in results if row.answers.system.kind == "recommender"}
-    pairs = [(row, recommenders.get(str(row.answers.system.recommender))) for row in results if row.answers.system.is_llm]
+
+def section(found: Comparisons) -> Section | None:
+    """What LLM systems change; None where none has a recommender in the run."""
+    rows = changes(found.headlines)
+    if not rows:
+        return None
+    caption = (
+        "The first choices of a system and of its recommender, on the test sets that both answer; runs of the same seed are "
+        "set side by side. Shares are of all these sets."
+    )
+    return Section("What the LLM changes", _verdict(rows), tables=[Table(COLUMNS, [("", rows)], caption)])
+
+
+def changes(rows: Sequence[ComparedSystem]) -> list[Change]:
+    """What every LLM system with a recommender changes, in the order of ``rows``, which are headlines."""
+    recommenders = {row.name: row for row in rows if row.system.kind == "recommender"}
+    pairs = [(row, recommenders.get(str(row.system.recommender))) for row in rows if row.system.is_llm]
     return [_change(row, recommender) for row, recommender in pairs if recommender is not None]
 
 
-def _change(result: SystemResult, recommender: SystemResult) -> Change:
-    runs = zip(result.answers.seeds, recommender.answers.seeds, strict=True)
+def _change(row: ComparedSystem, recommender: ComparedSystem) -> Change:
+    # An untuned system has one run, which stands beside every run of its recommender.
+    runs = zip(cycle(row.results.runs), recommender.results.runs, strict=False)
     both = pd.concat(
         [system.split(c.TEST).merge(other.split(c.TEST), on=_KEYS, suffixes=("", "_recommender")) for system, other in runs]
     )
-    own, other = both[metrics.HIT] == 1, both[f"{metrics.HIT}_recommender"] == 1
-    same = (both[c.VALID] == 1) & (both[c.PREDICTED] == both[f"{c.PREDICTED}_recommender"]).fillna(False)
+    own, other = both[c.HIT] == 1, both[f"{c.HIT}_recommender"] == 1
+    same = (both[c.VALID] == 1) & (both[c.PREDICTED] == both[f"{c.PREDICTED}_recommender"])
     return Change(
-        result=result,
+        row=row,
         n_draws=int(both[c.DRAW].nunique()),
         recommender=float(other.mean()),
         system=float(own.mean()),
-        departs=float((~same.astype(bool)).mean()),
+        departs=float((~same).mean()),
         right=float((own & ~other).mean()),
         wrong=float((other & ~own).mean()),
+    )
+
+
+def _verdict(rows: Sequence[Change]) -> str:
+    """Of the one that is best on validation."""
+    best = max(
+        rows, key=lambda change: change.row.lead if change.row.lead is not None else change.row.validation["hit_ratio@1"]
+    )
+    recommender = best.row.system.recommender
+    which = ", the best of these on validation," if len(rows) > 1 else ""
+    return (
+        f"{best.row.name}{which} departs from the first choice of {recommender} on {best.departs:.0%} of the sets: on "
+        f"{best.right:.1%} it is right where {recommender} is wrong, on {best.wrong:.1%} the other way round."
     )

@@ -1,13 +1,12 @@
-"""The figures that the LLaRA paper reports, for reading ours beside them."""
+"""The figures that the LLaRA paper reports, and which system of ours repeats which of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llara_core.config import LogSection, Params, SteamConfig
-from llara_core.evaluation.comparison import SystemResult
-from llara_core.evaluation.systems import System
+from llara_core.config import LogSection, Params, SteamConfig, SystemConfig
+from llara_core.evaluation.comparison import ComparedSystem
 
 SOURCE = "Liao et al., LLaRA: Large Language-Recommendation Assistant, SIGIR 2024"
 
@@ -55,7 +54,7 @@ class PaperResult:
 
 
 def table_2(params: Params, dataset: str) -> list[PaperResult]:
-    """The paper's rows for the data set; none where it does not have it, or selects, splits or samples it by another rule."""
+    """The paper's rows for the data set; none where it selects, splits or samples differently, or has no such data."""
     if not _has(params, dataset):
         return []
     name = params.dataset(dataset).format
@@ -63,52 +62,58 @@ def table_2(params: Params, dataset: str) -> list[PaperResult]:
     return [PaperResult(*row) for row in rows]
 
 
-def counterparts(row: PaperResult, results: Sequence[SystemResult], params: Params) -> list[SystemResult]:
-    """Those of ``results`` that repeat a row of Table 2."""
-    return [result for result in results if name_in_table_2(result, params) == row.system]
+def counterparts(row: PaperResult, rows: Sequence[ComparedSystem], params: Params) -> list[ComparedSystem]:
+    """Those of ``rows`` that repeat a row of Table 2."""
+    return [ours for ours in rows if name_in_table_2(ours, params) == row.system]
 
 
-def name_in_table_2(result: SystemResult, params: Params) -> str | None:
-    """What the paper calls the system, by what it is, whatever its name here; None where the paper does not have it.
+def name_in_table_2(ours: ComparedSystem, params: Params) -> str | None:
+    """What the paper calls a system, by what it is, whatever its name here; None where the paper does not have it.
 
-    The paper's LLMs are tuned on answers alone and answer with free text.
+    The paper's LLMs answer with free text.
     """
-    system = result.answers.system
+    system = ours.system
     if system.kind == "recommender":
         return _RECOMMENDERS.get(system.key)
-    if result.mode != "generate":
+    if ours.mode != "generate":
         return None
     if system.kind == "chat":
         return CHAT
-    if system.kind == "untuned":
-        return ZERO_SHOT if params.system(system.key).prompt.representation == "title" else None
-    if system.kind != "tuned" or not _tuned_as_in_the_paper(system, params):
-        return None
     config = params.system(system.key)
-    if config.prompt.representation == "title":
+    if system.kind == "untuned":
+        return ZERO_SHOT if config.prompt.representation == "title" else None
+    if config.prompt.representation == "title" and _is_tuned_as_in_the_paper(config):
         return TALLREC
-    if config.prompt.representation == "hybrid" and config.curriculum.schedule == "linear":
+    if _is_llara(config) and config.curriculum.schedule == "linear":
         return f"LLaRA ({_RECOMMENDERS.get(str(system.recommender), system.recommender)})"
     return None
 
 
-def curriculum_hit_ratio(result: SystemResult, params: Params, dataset: str) -> float | None:
+def curriculum_hit_ratio(ours: ComparedSystem, params: Params, dataset: str) -> float | None:
     """The paper's hit ratio@1 for the system's curriculum (Table 3), None where it has none."""
-    system = result.answers.system
-    if system.kind != "tuned" or system.recommender != "sasrec" or result.mode != "generate" or not _has(params, dataset):
+    system = ours.system
+    if system.kind != "tuned" or system.recommender != "sasrec" or ours.mode != "generate" or not _has(params, dataset):
         return None
-    own = params.system(system.key)
-    if own.prompt.representation != "hybrid" or not _tuned_as_in_the_paper(system, params):
-        return None
-    if own.curriculum.schedule == "two_stage" and own.curriculum.two_stage_text_share != _TWO_STAGE_TEXT_SHARE:
-        return None
-    return _TABLE_3[params.dataset(dataset).format].get(own.curriculum.schedule)
-
-
-def _tuned_as_in_the_paper(system: System, params: Params) -> bool:
     config = params.system(system.key)
-    only_answers = config.tune.objective == "generative" and not config.tune.warm_start_rows and not config.tune.mixture
-    return only_answers and (config.ablation.llm_weights, config.ablation.item_vectors) == ("pretrained", "recommender")
+    if not _is_llara(config):
+        return None
+    if config.curriculum.schedule == "two_stage" and config.curriculum.two_stage_text_share != _TWO_STAGE_TEXT_SHARE:
+        return None
+    return _TABLE_3[params.dataset(dataset).format].get(config.curriculum.schedule)
+
+
+def _is_llara(config: SystemConfig) -> bool:
+    """Whether a tuned system is the paper's LLaRA, with any curriculum: behaviour tokens behind titles, and nothing of ours."""
+    prompt = config.prompt
+    shown = (prompt.representation, prompt.slot, prompt.recommender_scores) == ("hybrid", "after", False)
+    return shown and _is_tuned_as_in_the_paper(config)
+
+
+def _is_tuned_as_in_the_paper(config: SystemConfig) -> bool:
+    """Whether a system is tuned on answers alone, with a pretrained language model and the recommender's item embeddings."""
+    tune, ablation = config.tune, config.ablation
+    only_answers = tune.objective == "generative" and not (tune.warm_start_rows or tune.mixture or tune.ranking_weight)
+    return only_answers and (ablation.llm_weights, ablation.item_vectors) == ("pretrained", "recommender")
 
 
 def _has(params: Params, dataset: str) -> bool:

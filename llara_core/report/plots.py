@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from llara_core.evaluation.comparison import SystemResult
+from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.systems import Kind
-from llara_core.report.curves import STEP, VALUE, Curves
-from llara_core.report.tables import KIND_NAMES
+from llara_core.report.curve_tables import STEP, VALUE, Curves
+from llara_core.report.wording import KIND_NAMES
 
 # Okabe and Ito's palette, which readers with any colour vision can tell apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -28,48 +28,48 @@ _STYLES = ("-", "--", ":", "-.")
 _PANELS_PER_ROW = 3
 
 
-def bars_figure(results: Sequence[SystemResult], n_candidates: int, confidence: float) -> bytes:
-    """Test hit ratio@1 of systems as bars with intervals, and chance level; the one that is best on validation is outlined.
+def bars_figure(rows: Sequence[ComparedSystem], n_candidates: int, confidence: float) -> bytes:
+    """Test hit ratio@1 of systems as bars with intervals, and the chance level; the best on validation is outlined.
 
     Args:
-        results: at least one, drawn from top to bottom.
+        rows: at least one, drawn from top to bottom.
         n_candidates: per set; chance is its inverse.
         confidence: of the intervals.
     """
-    figure = Figure(figsize=(8.5, 1.3 + 0.3 * len(results)), layout="constrained")
+    figure = Figure(figsize=(8.5, 1.3 + 0.3 * len(rows)), layout="constrained")
     axes = figure.subplots()
     seen: set[str] = set()
-    for place, result in enumerate(results):
-        value, low, high = (result.test[key] for key in ("hit_ratio@1", "hit_ratio@1_low", "hit_ratio@1_high"))
-        kind = result.answers.system.kind
+    for place, row in enumerate(rows):
+        value, low, high = (row.test[key] for key in ("hit_ratio@1", "hit_ratio@1_low", "hit_ratio@1_high"))
+        kind = row.system.kind
         axes.barh(place, value, color=KIND_COLOURS[kind], height=0.66, label=None if kind in seen else KIND_NAMES[kind])
-        if result.is_best:
+        if row.is_best:
             axes.barh(place, value, height=0.66, fill=False, edgecolor="black", linewidth=1.6, label="best on validation")
         seen.add(kind)
         axes.plot([low, high], [place, place], color="black", linewidth=1.4, marker="|", markersize=6)
         axes.annotate(f"{value:.3f}", (max(value, high), place), (6, 0), textcoords="offset points", va="center", fontsize=9)
     axes.axvline(1 / n_candidates, color="dimgrey", linestyle=":", label=f"chance (1 of {n_candidates})")
-    axes.set_yticks(range(len(results)), bar_labels(results), fontsize=9)
-    axes.set_ylim(len(results) - 0.4, -0.6)
-    axes.set_xlim(0, min(1.0, 0.08 + max(result.test["hit_ratio@1_high"] for result in results) * 1.08))
+    axes.set_yticks(range(len(rows)), bar_labels(rows), fontsize=9)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(0, min(1.0, 0.08 + max(row.test["hit_ratio@1_high"] for row in rows) * 1.08))
     axes.set_xlabel(f"HR@1 on test, with {confidence:.0%} interval")
     figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return _png(figure)
 
 
-def bar_labels(results: Sequence[SystemResult]) -> list[str]:
-    """Labels of bars; those on fewer candidate sets than others say so, since they do not compare with them."""
-    most = max(result.test["n_draws"] for result in results)
-    fewer = [f" · {result.test['n_draws']} of {most} sets" if result.test["n_draws"] < most else "" for result in results]
-    return [f"{result.name} · {result.mode}{sets}" for result, sets in zip(results, fewer, strict=True)]
+def bar_labels(rows: Sequence[ComparedSystem]) -> list[str]:
+    """Labels of bars; a bar on fewer candidate sets than others says so, since it does not compare with them."""
+    most = max(row.test["n_draws"] for row in rows)
+    fewer = [f" · {row.test['n_draws']} of {most} sets" if row.test["n_draws"] < most else "" for row in rows]
+    return [f"{row.name} · {row.mode}{sets}" for row, sets in zip(rows, fewer, strict=True)]
 
 
 def curves_figure(curves: Curves, unit: str) -> bytes:
     """One panel per curve with a line per cell.
 
     Args:
-        curves: at least one curve, as of :func:`curves.read_curves`.
+        curves: at least one curve, as of :func:`curve_tables.read_curves`.
         unit: what a step is.
     """
     figure, grid = _panels(list(curves))
@@ -85,7 +85,7 @@ def curves_figure(curves: Curves, unit: str) -> bytes:
 
 
 def curriculum_figure(panels: Mapping[str, Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]]) -> bytes:
-    """The share of hybrid prompts that came of each schedule, against its p(tau).
+    """The realised share of hybrid prompts against the planned p(tau), one panel per schedule.
 
     Args:
         panels: schedule to cell to the curves of the probability and of the realised share.

@@ -1,4 +1,4 @@
-"""How the systems were compared and on what budget they were tuned, in sentences that follow the parameters."""
+"""How the systems were compared and on what budget they were tuned, in sentences that follow from the parameters."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ def protocol(params: Params, dataset: str) -> list[str]:
     return [
         f"{_rows(dataset, config)}; a history holds up to {config.max_history_len} items.",
         f"Each held-out example comes with {sets.draws.validation} (validation) and {sets.draws.test} (test) candidate sets of "
-        f"{sets.n_candidates} items, the target and {negatives}. They are drawn once with seed {sets.seed}, so that every "
+        f"{sets.n_candidates} items: the target and {negatives}. They are drawn once with seed {sets.seed}, so that every "
         "system answers the same sets; a slow system may answer only the first few.",
-        "A system is judged by one way of answering: by its text if it writes, else by the candidate that it scores highest. A "
-        "hit is a valid answer that is the target; an invalid answer is a miss. Candidates with equal scores rank in the "
-        "shuffled order in which they were drawn.",
+        "A system is compared in one mode: by the text that it writes, or, if it writes none, by the candidate that it scores "
+        "highest. A hit is a valid answer that is the target; an invalid answer is a miss. Candidates with equal scores rank "
+        "in the shuffled order in which they were drawn.",
         f"Intervals cover {statistics.confidence:.0%}. Differences are taken user by user on the candidate sets that both "
         f"systems answer. Untrained systems are compared over users: a bootstrap interval ({statistics.bootstrap_samples:,} "
         f"resamples) and a sign-flip test (all patterns where at most {significance.MAX_ENUMERATED} users differ, else "
         f"{statistics.permutation_samples:,} random ones). Where a trained system has fewer than {MIN_RUNS} training runs, the "
-        "interval holds for these very runs, and nothing is tested; with more, interval and test hold the spread over users "
-        "and over training runs. Holm's correction is over the tests of a table.",
+        "interval holds for these particular runs, and nothing is tested; with more, interval and test cover the spread over "
+        "users and over training runs. Holm's correction covers the tests of a table.",
         f"{', '.join(chosen[:-1])} and {chosen[-1]} are chosen on validation; test is only reported.",
     ]
 

@@ -1,4 +1,4 @@
-"""The results of one dataset on one screen of a terminal: 40 lines of 100 columns."""
+"""The results of one data set on one screen of a terminal: at most 40 lines of 100 columns."""
 
 from __future__ import annotations
 
@@ -6,36 +6,44 @@ import re
 import textwrap
 from collections.abc import Callable, Sequence
 
-from llara_core.evaluation.comparison import SystemResult
-from llara_core.report.tables import MISSING, chosen_weights, interval, measure, number, p_value, shown, signed, sizes
+from llara_core.evaluation.comparison import ComparedSystem
+from llara_core.report.layout import MISSING
+from llara_core.report.system_columns import leading
+from llara_core.report.wording import chosen_weights, interval, measure, number, p_value, signed, sizes
 
 WIDTH, HEIGHT = 100, 40
-_MIN_ROWS = 8  # however much there is to say before
+_MAX_VERDICT = 16  # lines; what is cut is on the page
 _LEGEND = (
-    "*: best on validation. by: t text, s scores, f fused with its recommender (weight of the LLM), which it is "
-    "compared with. val, test: HR@1. valid: exact titles. n: users x sets (x seeds)."
+    "*: best on validation. by: t text, s scores, f fused with its recommender (weight of the LLM) and compared with it. "
+    "val, test: HR@1. valid: exact titles. n: users x sets (x seeds)."
 )
 
 
-def screen(title: str, verdict: str, results: Sequence[SystemResult]) -> str:
+def screen(title: str, verdict: str, rows: Sequence[ComparedSystem]) -> str:
     """Title, verdict, table and legend.
 
     Args:
         title: one line.
         verdict: of the table.
-        results: one row per system; those that do not fit are counted.
+        rows: one per system; those that do not fit are counted.
     """
-    before = [title, "", *textwrap.wrap(verdict, WIDTH), ""]
-    after = textwrap.wrap(_LEGEND, WIDTH)
-    rows = shown(results, max(_MIN_ROWS, HEIGHT - len(before) - len(after) - 4))
-    if len(rows) < len(results):
-        after.append(f"{len(results) - len(rows)} systems lower on validation are in metrics/report.md.")
-    return "\n".join([*before, *_lines(rows), "", *after])
+    placeholder = " ... (in full in metrics/report.md)"
+    wrapped = textwrap.wrap(verdict, WIDTH, max_lines=_MAX_VERDICT, placeholder=placeholder)
+    before, after = [title, "", *wrapped, ""], textwrap.wrap(_LEGEND, WIDTH)
+    for n_shown in range(len(rows), 0, -1):
+        shown = leading(rows, n_shown)
+        left_out = (
+            [f"{len(rows) - n_shown} systems lower on validation are in metrics/report.md."] if n_shown < len(rows) else []
+        )
+        lines = [*before, *_lines(shown), "", *after, *left_out]
+        if len(lines) <= HEIGHT:
+            break
+    return "\n".join(lines)
 
 
-def _lines(rows: Sequence[SystemResult]) -> list[str]:
-    """A line per system; a name that takes too many columns stands on a line of its own."""
-    columns: dict[str, Callable[[SystemResult], str]] = {
+def _lines(rows: Sequence[ComparedSystem]) -> list[str]:
+    """A heading, and a line per system; a name that takes too many columns stands on a line of its own."""
+    columns: dict[str, Callable[[ComparedSystem], str]] = {
         "by": _mode,
         "val": lambda row: number(row.validation["hit_ratio@1"]),
         "test [interval]": lambda row: f"{number(row.test['hit_ratio@1'])} {interval(row)}",
@@ -52,19 +60,20 @@ def _lines(rows: Sequence[SystemResult]) -> list[str]:
     lines = []
     for name, line in zip(names, figures, strict=True):
         lines += [f"{name:{width}}  {line}"] if len(name) <= width else [name, f"{'':{width}}  {line}"]
-    return [lines[0], "-" * (width + 2 + sum(widths) + 2 * len(widths) - 2), *lines[1:]]
+    return [lines[0], "-" * (width + sum(widths) + 2 * len(widths)), *lines[1:]]
 
 
-def _name(row: SystemResult) -> str:
-    chosen = f" ({chosen_weights(row)})" if row.answers.system.kind == "fused" else ""
-    return f"{'*' if row.is_best else ' '} {row.name}{chosen}"
+def _name(row: ComparedSystem) -> str:
+    chosen = f" ({chosen_weights(row)})" if row.system.kind == "fused" else ""
+    name = f"{'*' if row.is_best else ' '} {row.name}{chosen}"
+    return name if len(name) <= WIDTH else f"{name[: WIDTH - 3]}..."
 
 
-def _mode(row: SystemResult) -> str:
+def _mode(row: ComparedSystem) -> str:
     return {"generate": "t", "constrained": "t"}.get(row.mode, row.mode[0])
 
 
-def _difference(row: SystemResult) -> str:
+def _difference(row: ComparedSystem) -> str:
     if row.is_reference:
         return "ref."
     return MISSING if row.difference is None else signed(row.difference.mean)

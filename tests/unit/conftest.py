@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -12,9 +14,14 @@ import pytest
 
 from llara_core import columns as c
 from llara_core import paths, predictions, tables
-from llara_core.config import EvaluationConfig, Params, RunConfig, load_params
-from llara_core.held_out import held_out_candidates
+from llara_core.config import Baseline, EvaluationConfig, Params, RunConfig, load_params
+from llara_core.config.recommenders import Recommender
+from llara_core.evaluation.evaluate import evaluate
+from llara_core.evaluation.results import SystemResults, read_results, write_run
+from llara_core.evaluation.systems import fused_name, systems_of
+from llara_core.held_out import held_out_candidates, read_held_out
 from llara_core.predictions import PredictionMetadata
+from llara_core.report.comparisons import Comparisons, compare_systems
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 DATASET = "movielens"
@@ -26,12 +33,24 @@ class World:
     examples: pd.DataFrame
     candidates: pd.DataFrame
     candidates_hash: str
-    put: Callable[..., pd.DataFrame]  # writes one predictions table, returns its frame
+    put: Callable[..., pd.DataFrame]  # writes one predictions table of a cell, returns its frame
     params: Params
 
     def on_axes(self, **axes: list[str] | list[int]) -> Params:
         """The parameters with other axes."""
         return self.params.model_copy(update={"run": self.params.run.model_copy(update=axes)})
+
+    def results(self, params: Params) -> list[SystemResults]:
+        """What the stage ``evaluate`` makes of the predictions, read back."""
+        shutil.rmtree(paths.results(DATASET), ignore_errors=True)
+        for cell, run in evaluate(read_held_out(DATASET), params):
+            write_run(paths.results(DATASET) / cell, run)
+        return read_results(DATASET, systems_of(params))
+
+    def compared(self, params: Params) -> Comparisons:
+        """What the sections of the report are made from."""
+        self.results(params)
+        return compare_systems(DATASET, params)
 
     def target_is(self, place: int) -> np.ndarray:
         """Scores that rank the target at 1-based ``place`` in every candidate set, with no ties."""
@@ -75,7 +94,6 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
     def put(
         cell: str,
-        system: str,
         scores: np.ndarray,
         *,
         mode: str = "score",
@@ -89,24 +107,33 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         if texts is not None:  # an answer that is written; the scores only say which one is right
             frame[c.TEXT], frame[c.SCORES] = texts, None
         history = "shuffled" if shuffled else "ordered"
-        stated = {"objective": "none", "seed": 0, "candidates_hash": candidates_hash, "history": history} | facts
-        of_cell = PredictionMetadata(dataset=DATASET, system=system, mode=mode, **stated)
-        predictions.write_predictions(paths.predictions(DATASET, cell), frame, of_cell)
+        name, _, seed = cell.rpartition("-") if "-" in cell else (cell, "", "0")
+        stated = {"objective": "none", "seed": seed, "candidates_hash": candidates_hash, "history": history} | facts
+        folder, system = folder_and_name(cell, name)
+        predictions.write_predictions(folder, frame, PredictionMetadata(dataset=DATASET, system=system, mode=mode, **stated))
         return frame
 
+    def folder_and_name(cell: str, name: str) -> tuple[Path, str]:
+        """Where a cell's predictions lie, and what its system is called."""
+        if name in get_args(Baseline):
+            return paths.baseline_predictions(DATASET, cell), name
+        if name in get_args(Recommender):
+            return paths.recommender_predictions(DATASET, cell), name
+        if name.startswith(paths.fused("")):
+            key = name.removeprefix(paths.fused(""))
+            return paths.fused_predictions(DATASET, cell), fused_name(key, str(defaults.systems[key].recommender))
+        return paths.system_predictions(DATASET, cell), name
+
+    defaults = load_params(PARAMS)
     run = RunConfig(
         datasets=[DATASET],
         baselines=["popularity"],
         recommenders=["sasrec"],
-        llm_recommenders=["sasrec"],
         systems=["llara"],
-        text_systems=[],
-        untuned_systems=[],
         chat_models=[],
         seeds=[0],
     )
     evaluation = EvaluationConfig(bootstrap_samples=200, permutation_samples=199, confidence=0.95, seed=0)
-    defaults = load_params(PARAMS)
     budgets = {"generative": {"max_examples": 256, "epochs": 5}, "next_item": {"max_examples": 512}}
     systems = {
         name: system.model_copy(update={"tune": system.tune.model_copy(update=budgets[system.tune.objective])})

@@ -6,12 +6,13 @@ from llara_core import columns as c
 from llara_core import paths, predictions
 from llara_core.errors import DataError
 from llara_core.evaluation import fusion
-from llara_core.evaluation.results import read_ground
-from llara_core.evaluation.systems import Answers, read_answers
+from llara_core.evaluation.results import SystemResults
+from llara_core.held_out import read_held_out
 
 
 def scored(cell: str) -> fusion.Scored:
-    return predictions.read_predictions(paths.predictions("movielens", cell) / "score.parquet")
+    folder = paths.recommender_predictions if cell.startswith("sasrec") else paths.system_predictions
+    return predictions.read_predictions(folder("movielens", cell) / "score.parquet")
 
 
 def noise(seed: int) -> np.ndarray:
@@ -20,14 +21,14 @@ def noise(seed: int) -> np.ndarray:
 
 def test_fused_scores_are_the_weighted_log_shares(world) -> None:
     llm, recommender = world.target_is(1) + noise(0), world.target_is(2) + noise(1)
-    world.put("sasrec-0", "sasrec", recommender)
-    world.put("llara-sasrec-0", "llara-sasrec", llm, objective="generative")
-    fused = fusion.fuse(scored("llara-sasrec-0"), scored("sasrec-0"), read_ground("movielens"))
+    world.put("sasrec-0", recommender)
+    world.put("llara-0", llm, objective="generative")
+    fused = fusion.fuse(scored("llara-0"), scored("sasrec-0"), read_held_out("movielens"))
     expected = (1 - fused.weight) * log_softmax(recommender, axis=1) + fused.weight * log_softmax(llm, axis=1)
     np.testing.assert_allclose(np.stack(fused.frame[c.SCORES]), expected, atol=1e-5)
     assert fused.facts.model_dump() == {
         "dataset": "movielens",
-        "system": "fused-llara-sasrec",
+        "system": "llara + sasrec",
         "mode": "fused",
         "history": "ordered",
         "objective": "generative",
@@ -40,17 +41,17 @@ def test_fused_scores_are_the_weighted_log_shares(world) -> None:
 
 @pytest.mark.parametrize(("llm_place", "recommender_place", "weight"), [(1, 5, 1.0), (5, 1, 0.0)])
 def test_a_useless_partner_gets_no_weight(world, llm_place: int, recommender_place: int, weight: float) -> None:
-    world.put("sasrec-0", "sasrec", world.target_is(recommender_place))
-    world.put("llara-sasrec-0", "llara-sasrec", world.target_is(llm_place))
-    assert fusion.fuse(scored("llara-sasrec-0"), scored("sasrec-0"), read_ground("movielens")).weight == weight
+    world.put("sasrec-0", world.target_is(recommender_place))
+    world.put("llara-0", world.target_is(llm_place))
+    assert fusion.fuse(scored("llara-0"), scored("sasrec-0"), read_held_out("movielens")).weight == weight
 
 
 def test_weight_comes_from_validation_alone(world) -> None:
     validation = world.candidates[c.EXAMPLE].to_numpy()[:, None] < 5
     # The LLM is right on validation and wrong on test: a weight that saw test would stay with the recommender.
-    world.put("llara-sasrec-0", "llara-sasrec", np.where(validation, world.target_is(1), world.target_is(5)))
-    world.put("sasrec-0", "sasrec", np.where(validation, world.target_is(5), world.target_is(1)))
-    assert fusion.fuse(scored("llara-sasrec-0"), scored("sasrec-0"), read_ground("movielens")).weight == 1.0
+    world.put("llara-0", np.where(validation, world.target_is(1), world.target_is(5)))
+    world.put("sasrec-0", np.where(validation, world.target_is(5), world.target_is(1)))
+    assert fusion.fuse(scored("llara-0"), scored("sasrec-0"), read_held_out("movielens")).weight == 1.0
 
 
 def test_chosen_weight_is_the_likelihoods_peak_on_the_grid() -> None:
@@ -73,42 +74,61 @@ def test_equal_systems_leave_the_recommender_alone() -> None:
 
 
 def test_only_common_candidate_sets_are_answered(world) -> None:
-    world.put("sasrec-0", "sasrec", world.target_is(1))
-    world.put("llara-sasrec-0", "llara-sasrec", world.target_is(1), draws=1)
-    frame = fusion.fuse(scored("llara-sasrec-0"), scored("sasrec-0"), read_ground("movielens")).frame
+    world.put("sasrec-0", world.target_is(1))
+    world.put("llara-0", world.target_is(1), draws=1)
+    frame = fusion.fuse(scored("llara-0"), scored("sasrec-0"), read_held_out("movielens")).frame
     assert frame[c.DRAW].eq(0).all()
     assert len(frame) == 12
 
 
 def test_other_candidate_sets_are_refused(world) -> None:
-    world.put("sasrec-0", "sasrec", world.target_is(1))
-    world.put("llara-sasrec-0", "llara-sasrec", world.target_is(1), candidates_hash="f" * 64)
-    with pytest.raises(DataError, match="llara-sasrec answers the candidate sets ffffffffffff, sasrec those"):
-        fusion.fuse(scored("llara-sasrec-0"), scored("sasrec-0"), read_ground("movielens"))
+    world.put("sasrec-0", world.target_is(1))
+    world.put("llara-0", world.target_is(1), candidates_hash="f" * 64)
+    with pytest.raises(DataError, match="llara answers the candidate sets ffffffffffff, but sasrec answers"):
+        fusion.fuse(scored("llara-0"), scored("sasrec-0"), read_held_out("movielens"))
 
 
 def test_a_system_without_scores_is_refused(world) -> None:
-    world.put("sasrec-0", "sasrec", world.target_is(1))
-    frame = world.put("llara-sasrec-0", "llara-sasrec", world.target_is(1)).assign(**{c.SCORES: None})
-    with pytest.raises(DataError, match="llara-sasrec \\(score\\) has candidate sets without scores"):
-        fusion.fuse((frame, scored("llara-sasrec-0")[1]), scored("sasrec-0"), read_ground("movielens"))
+    world.put("sasrec-0", world.target_is(1))
+    frame = world.put("llara-0", world.target_is(1)).assign(**{c.SCORES: None})
+    with pytest.raises(DataError, match="llara \\(score\\) has candidate sets without scores"):
+        fusion.fuse((frame, scored("llara-0")[1]), scored("sasrec-0"), read_held_out("movielens"))
 
 
-def fused_answers(world, *notes: str) -> Answers:
+def fused_results(world, *notes: str) -> SystemResults:
     for seed, note in enumerate(notes):
-        for cell, mode in (("sasrec", "score"), ("llara-sasrec", "score"), ("fused-llara-sasrec", "fused")):
-            world.put(f"{cell}-{seed}", cell, world.target_is(1), mode=mode, seed=seed, note=note if mode == "fused" else "")
-    params = world.on_axes(baselines=[], seeds=list(range(len(notes))))
-    return read_answers(read_ground("movielens"), params)[-1]
+        for cell in ("sasrec", "llara"):
+            world.put(f"{cell}-{seed}", world.target_is(1))
+        world.put(f"fused-llara-{seed}", world.target_is(1), mode="fused", note=note)
+    return world.results(world.on_axes(baselines=[], seeds=list(range(len(notes)))))[-1]
 
 
 def test_a_fusion_whose_weights_are_all_zero_is_its_recommender(world) -> None:
-    assert fusion.is_recommender_alone(fused_answers(world, "LLM weight 0.00", "LLM weight 0.00"))
-    some = fused_answers(world, "LLM weight 0.00", "LLM weight 0.15")
+    assert fusion.is_recommender_alone(fused_results(world, "LLM weight 0.00", "LLM weight 0.00"))
+    some = fused_results(world, "LLM weight 0.00", "LLM weight 0.15")
     assert not fusion.is_recommender_alone(some)
     assert fusion.weights(some) == [0.0, 0.15]
 
 
 def test_a_fusion_that_does_not_say_its_weight_is_an_error(world) -> None:
-    with pytest.raises(DataError, match=r"fused-llara-sasrec: its predictions should note 'LLM weight ' and a number"):
-        fusion.weights(fused_answers(world, ""))
+    with pytest.raises(DataError, match=r"llara \+ sasrec: each of its runs should note 'LLM weight ' and a number"):
+        fusion.weights(fused_results(world, ""))
+
+
+def test_every_seed_of_every_system_with_a_recommender_and_scores_is_fused(world) -> None:
+    params = world.on_axes(systems=["zero_shot", "tallrec", "llara", "llara_direct"], seeds=[0, 1])
+    zero_shot = params.system("zero_shot").model_copy(update={"recommender": "sasrec"})
+    params = params.model_copy(update={"systems": {**params.systems, "zero_shot": zero_shot}})
+    for seed in (0, 1):
+        world.put(f"llara-{seed}", world.target_is(1))
+        world.put(f"llara_direct-{seed}", world.target_is(1), mode="constrained")
+    world.put("zero_shot-0", world.target_is(1))
+    found = {
+        pair.cell: (pair.llm.parent.name, pair.recommender.parent.parent.name) for pair in fusion.pairs("movielens", params)
+    }
+    assert found == {
+        "fused-zero_shot-0": ("zero_shot-0", "sasrec-0"),  # without tuning there is one run
+        "fused-zero_shot-1": ("zero_shot-0", "sasrec-1"),
+        "fused-llara-0": ("llara-0", "sasrec-0"),
+        "fused-llara-1": ("llara-1", "sasrec-1"),
+    }

@@ -44,7 +44,7 @@ def test_measures_of_known_ranks() -> None:
 
 @pytest.mark.parametrize("place", [1, 2, 4])
 def test_rows_carry_the_rank_and_the_hit(world, place: int) -> None:
-    rows = results(world, world.put("sasrec-0", "sasrec", world.target_is(place)))
+    rows = results(world, world.put("sasrec-0", world.target_is(place)))
     assert rows[metrics.RANK].eq(place).all()
     assert rows[metrics.HIT].eq(float(place == 1)).all()
     assert rows[c.SPLIT].tolist() == ["validation"] * 5 * 3 + ["test"] * 7 * 3
@@ -52,12 +52,12 @@ def test_rows_carry_the_rank_and_the_hit(world, place: int) -> None:
 
 
 def test_row_order_of_the_predictions_does_not_matter(world) -> None:
-    frame = world.put("sasrec-0", "sasrec", np.random.default_rng(0).normal(size=(36, 5)))
+    frame = world.put("sasrec-0", np.random.default_rng(0).normal(size=(36, 5)))
     pd.testing.assert_frame_equal(results(world, frame), results(world, frame.sample(frac=1, random_state=0)))
 
 
 def test_an_invalid_answer_is_a_miss_even_where_it_names_the_target(world) -> None:
-    frame = world.put("sasrec-0", "sasrec", world.target_is(1))
+    frame = world.put("sasrec-0", world.target_is(1))
     frame.loc[[15, 16, 17], c.VALID] = False  # one of the seven test users; still names the target
     frame.loc[[18], [c.VALID, c.PREDICTED]] = [False, pd.NA]
     means = metrics.aggregate(results(world, frame).query("split == 'test'"), no_interval)
@@ -68,7 +68,7 @@ def test_an_invalid_answer_is_a_miss_even_where_it_names_the_target(world) -> No
 
 
 def test_without_scores_there_is_no_ranking_measure_and_without_valid_answers_no_share_among_them(world) -> None:
-    frame = world.put("sasrec-0", "sasrec", world.target_is(1)).assign(**{c.SCORES: None, c.VALID: False})
+    frame = world.put("sasrec-0", world.target_is(1)).assign(**{c.SCORES: None, c.VALID: False})
     means = metrics.aggregate(results(world, frame), no_interval)
     assert means["hit_ratio@1"] == 0.0
     assert not {"hit_ratio@3", "ndcg@10", "mrr", "mrr_catalogue", "hit_ratio@1_among_valid"} & means.keys()
@@ -85,7 +85,7 @@ def test_answers_are_counted_by_exact_title_and_by_the_only_title_that_they_cont
     texts[test[1]] = f"I think <{other[test[1]]}>"  # contains another candidate
     texts[test[2]] = f"{texts[test[2]]} or <{other[test[2]]}>"  # contains two
     texts[test[3]] = "No idea"
-    frame = world.put("zero_shot", "zero_shot", world.target_is(1), mode="generate", texts=texts)
+    frame = world.put("zero_shot", world.target_is(1), mode="generate", texts=texts)
     frame.loc[test[:4], [c.VALID]] = False
     rows = metrics.per_set_results(frame, world.candidates, world.examples, names, "these")
     means = metrics.aggregate(rows[rows[c.SPLIT] == c.TEST], no_interval)
@@ -95,12 +95,12 @@ def test_answers_are_counted_by_exact_title_and_by_the_only_title_that_they_cont
 
 
 def test_what_writes_no_text_is_counted_in_one_way(world) -> None:
-    rows = results(world, world.put("sasrec-0", "sasrec", world.target_is(1)))
+    rows = results(world, world.put("sasrec-0", world.target_is(1)))
     assert not any("contained" in name for name in metrics.aggregate(rows, no_interval))
 
 
 def test_catalogue_ranks_are_measured_under_their_own_names(world) -> None:
-    frame = world.put("sasrec-0", "sasrec", world.target_is(2))
+    frame = world.put("sasrec-0", world.target_is(2))
     frame[c.CATALOGUE_RANK] = pd.array([10, 11, 20] * 12, dtype="Int32")
     means = metrics.aggregate(results(world, frame), no_interval)
     assert means["hit_ratio@10_catalogue"] == pytest.approx(1 / 3)
@@ -109,7 +109,7 @@ def test_catalogue_ranks_are_measured_under_their_own_names(world) -> None:
 
 
 def test_only_the_splits_asked_for_have_to_be_answered(world) -> None:
-    test = world.put("sasrec-0", "sasrec", world.target_is(1)).query("example_id >= 5")
+    test = world.put("sasrec-0", world.target_is(1)).query("example_id >= 5")
     rows = metrics.per_set_results(test, world.candidates, world.examples, NAMES, "these", (c.TEST,))
     assert len(rows) == 7 * 3
     with pytest.raises(DataError, match="5 of 5 validation examples are not answered"):
@@ -117,7 +117,7 @@ def test_only_the_splits_asked_for_have_to_be_answered(world) -> None:
 
 
 def test_the_first_draws_of_every_example_are_enough(world) -> None:
-    assert len(results(world, world.put("llara-sasrec-0", "llara-sasrec", world.target_is(1), draws=2))) == 12 * 2
+    assert len(results(world, world.put("llara-0", world.target_is(1), draws=2))) == 12 * 2
 
 
 @pytest.mark.parametrize(
@@ -135,6 +135,6 @@ def test_the_first_draws_of_every_example_are_enough(world) -> None:
     ],
 )
 def test_predictions_that_do_not_answer_the_sets_are_refused(world, kept, message: str) -> None:
-    frame = world.put("sasrec-0", "sasrec", world.target_is(1))
+    frame = world.put("sasrec-0", world.target_is(1))
     with pytest.raises(DataError, match=f"these predictions: .*{message}"):
         results(world, kept(frame))

@@ -13,13 +13,13 @@ def tables_of(world, config: ComparisonConfig, **axes: object) -> list[Ablation]
 
 
 def put_llm(world, name: str, place: int) -> None:
-    world.put(f"{name}-0", name, world.target_is(place), mode="generate", draws=1, objective="generative")
+    world.put(f"{name}-0", world.target_is(place), mode="generate", draws=1, objective="generative")
     if name.count("-"):
-        world.put(f"fused-{name}-0", f"fused-{name}", world.target_is(1), mode="fused", draws=1, note="LLM weight 0.30")
+        world.put(f"fused-{name}-0", world.target_is(1), mode="fused", draws=1, note="LLM weight 0.30")
 
 
 def test_rows_are_the_systems_on_the_axes_with_their_differences_to_the_reference(world) -> None:
-    world.put("sasrec-0", "sasrec", world.target_is(1))
+    world.put("sasrec-0", world.target_is(1))
     for name, place in (("llara-sasrec", 1), ("llara_direct-sasrec", 2), ("tallrec", 3)):
         put_llm(world, name, place)
     config = ComparisonConfig(title="A title", reference="llara", systems=["llara_direct", "llara_sqrt", "tallrec"])
@@ -57,7 +57,7 @@ def test_a_table_of_text_systems_stands_once(world) -> None:
 
 
 def test_without_the_reference_or_with_one_system_there_is_no_table(world) -> None:
-    world.put("sasrec-0", "sasrec", world.target_is(1))
+    world.put("sasrec-0", world.target_is(1))
     put_llm(world, "llara-sasrec", 1)
     put_llm(world, "tallrec", 1)
     for reference, systems in (("llara", ["llara_sqrt"]), ("llara_sqrt", ["llara", "tallrec"])):

@@ -25,10 +25,10 @@ def put_all(world) -> None:
     example = world.candidates[c.EXAMPLE].to_numpy()[:, None]
     right, wrong = world.target_is(1), world.target_is(2)
     draw_2 = world.candidates[c.DRAW].to_numpy()[:, None] == 2
-    world.put("sasrec-0", "sasrec", np.where((example <= 8) & ~draw_2, right, wrong))
-    world.put("tallrec-0", "tallrec", np.where(example >= 8, right, wrong), draws=2, objective="generative")
-    world.put("llara-sasrec-0", "llara-sasrec", right, draws=2, objective="generative")
-    world.put("fused-llara-sasrec-0", "fused-llara-sasrec", right, mode="fused", note="LLM weight 0.30")
+    world.put("sasrec-0", np.where((example <= 8) & ~draw_2, right, wrong))
+    world.put("tallrec-0", np.where(example >= 8, right, wrong), draws=2, objective="generative")
+    world.put("llara-0", right, draws=2, objective="generative")
+    world.put("fused-llara-0", right, mode="fused", note="LLM weight 0.30")
 
 
 def test_all_combinations_are_counted_over_sets_and_users(world) -> None:

@@ -20,9 +20,7 @@ def changes_of(world, **axes: object) -> dict[str, Change]:
 def put(world, name: str, hits: tuple[int, ...], *, draws: int = 3, seed: int = 0, **facts: object):
     """A system that is right in the sets of these examples, and elsewhere names the candidate that all others name, too."""
     right = world.candidates[c.EXAMPLE].isin(hits).to_numpy()[:, None]
-    return world.put(
-        f"{name}-{seed}", name, np.where(right, world.target_is(1), world.target_is(2)), draws=draws, seed=seed, **facts
-    )
+    return world.put(f"{name}-{seed}", np.where(right, world.target_is(1), world.target_is(2)), draws=draws, **facts)
 
 
 def test_departures_are_right_wrong_or_neither(world) -> None:
@@ -44,7 +42,7 @@ def test_an_answer_that_names_no_candidate_departs(world) -> None:
     put(world, "llara-sasrec", ())
     put(world, "fused-llara-sasrec", (), mode="fused", note="LLM weight 0.30")
     assert changes_of(world)["llara-sasrec"].departs == 0
-    folder = paths.predictions("movielens", "llara-sasrec-0")
+    folder = paths.predictions("movielens", "llara-0")
     frame, facts = predictions.read_predictions(folder / "score.parquet")
     frame.loc[frame[c.EXAMPLE] == 5, c.VALID] = False
     predictions.write_predictions(folder, frame, facts)
@@ -54,9 +52,9 @@ def test_an_answer_that_names_no_candidate_departs(world) -> None:
 
 def test_runs_of_the_same_seed_are_set_side_by_side(world) -> None:
     for seed, hits in enumerate([(5, 6, 7), (8, 9, 10)]):
-        put(world, "sasrec", hits, seed=seed)
-        put(world, "llara-sasrec", hits, seed=seed)
-        put(world, "fused-llara-sasrec", hits, seed=seed, mode="fused", note="LLM weight 0.30")
+        put(world, "sasrec", hits)
+        put(world, "llara-sasrec", hits)
+        put(world, "fused-llara-sasrec", hits, mode="fused", note="LLM weight 0.30")
     assert changes_of(world, seeds=[0, 1])["llara-sasrec"].departs == 0
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from llara_core.report.tables import ablation_columns, points, resolution, signed, significance_level
 
 from llara_core import columns as c
 from llara_core import paths, predictions, tables
@@ -18,7 +19,6 @@ from llara_core.report import curves, paper, plots, terminal
 from llara_core.report import pages as report
 from llara_core.report import tables as tables_of_report
 from llara_core.report.protocol import budgets, protocol, tuned_on
-from llara_core.report.tables import ablation_columns, points, resolution, signed, significance_level
 
 SYSTEMS = ("popularity", "sasrec", "tallrec", "llara-sasrec", "fused-llara-sasrec")
 
@@ -31,17 +31,17 @@ def log(cell: str, name: str, values: list[float]) -> None:
 
 @pytest.fixture
 def params(world) -> Params:
-    world.put("popularity", "popularity", world.target_is(4))
-    world.put("sasrec-0", "sasrec", world.target_is(1), hardware="A processor, 2 cores")
-    world.put("sasrec-0", "sasrec", world.target_is(2), shuffled=True)
-    for cell, system in (("tallrec-0", "tallrec"), ("llara-sasrec-0", "llara-sasrec")):
+    world.put("popularity", world.target_is(4))
+    world.put("sasrec-0", world.target_is(1), hardware="A processor, 2 cores")
+    world.put("sasrec-0", world.target_is(2), shuffled=True)
+    for cell, system in (("tallrec-0", "tallrec"), ("llara-0", "llara-sasrec")):
         world.put(cell, system, world.target_is(2), mode="generate", draws=1, objective="generative")
         world.put(cell, system, world.target_is(3), draws=1, objective="generative")
         log(cell, "train/loss_generative", [4.0, 3.0])
         log(cell, "train/lr", [0.1, 0.05])
         log(cell, "curriculum/p_hybrid", [0.0, 1.0])
         log(cell, "curriculum/hybrid_share", [0.1, 0.9])
-    world.put("fused-llara-sasrec-0", "fused-llara-sasrec", world.target_is(1), mode="fused", draws=1, note="LLM weight 0.30")
+    world.put("fused-llara-0", world.target_is(1), mode="fused", draws=1, note="LLM weight 0.30")
     log("sasrec-0", "train/loss", [3.0, 2.0])
     log("sasrec-0", "validation/hit_ratio@1", [0.1, 0.2])
     return world.on_axes(text_systems=["tallrec"])
@@ -171,8 +171,8 @@ def test_with_one_run_no_page_speaks_of_significance(params: Params, monkeypatch
 
 def test_two_runs_are_two_runs(params: Params, world) -> None:
     none = {"systems": [], "llm_recommenders": [], "text_systems": []}
-    world.put("sasrec-1", "sasrec", world.target_is(1), seed=1)
-    world.put("sasrec-1", "sasrec", world.target_is(1), seed=1, shuffled=True)
+    world.put("sasrec-1", world.target_is(1))
+    world.put("sasrec-1", world.target_is(1), seed=1, shuffled=True)
     page = rendered(world.on_axes(**none, seeds=[0, 1]), "md")
     assert [row["p"] for row in table(section(page, "Systems"))] == ["two runs", "-"]
 
@@ -181,7 +181,7 @@ def test_two_runs_are_two_runs(params: Params, world) -> None:
 def untrained(params: Params, world) -> Params:
     """Three baselines, one of them better than the others, beside systems with one run."""
     for name, place in (("random", 2), ("item_knn", 1)):
-        world.put(name, name, world.target_is(place))
+        world.put(name, world.target_is(place))
     return world.on_axes(baselines=["random", "popularity", "item_knn"], text_systems=["tallrec"])
 
 
@@ -242,7 +242,7 @@ def test_order_ablations_and_cases_are_on_the_page(params: Params) -> None:
 
 
 def test_markdown_shows_titles_as_they_are(params: Params, world) -> None:
-    world.put("llara-sasrec-0", "llara-sasrec", world.target_is(1), mode="generate", draws=1, objective="generative")
+    world.put("llara-0", world.target_is(1), mode="generate", draws=1, objective="generative")
     page = rendered(params, "md")
     assert r"History, oldest first: Film \*1\*; Film \*2\*. Target: **Film \*" in page
 
@@ -250,8 +250,8 @@ def test_markdown_shows_titles_as_they_are(params: Params, world) -> None:
 def test_text_of_others_stays_text(params: Params, world, monkeypatch) -> None:
     evil, shown = "evil|<script>\n&~`", r"evil\|\<script\> \&\~\`"
     facts = {"objective": "generative", "mode": "generate", "draws": 1}
-    world.put("popularity", "popularity", world.target_is(4), note=evil)
-    world.put("llara-sasrec-0", "llara-sasrec", world.target_is(1), **facts)
+    world.put("popularity", world.target_is(4), note=evil)
+    world.put("llara-0", world.target_is(1), **facts)
     items = paths.prepared("movielens") / "items.parquet"
     tables.write_table(items, tables.read_table(items, tables.ITEMS).assign(**{c.LABEL: evil}), tables.ITEMS)
     folder = paths.predictions("movielens", "tallrec-0")
@@ -368,7 +368,7 @@ def test_the_summary_is_the_verdict_and_a_table_of_some_twenty_lines(params: Par
 
 
 def test_a_fusion_that_is_its_recommender_is_no_row_and_is_said(params: Params, world, monkeypatch) -> None:
-    world.put("fused-llara-sasrec-0", "fused-llara-sasrec", world.target_is(1), mode="fused", draws=1, note="LLM weight 0.00")
+    world.put("fused-llara-0", world.target_is(1), mode="fused", draws=1, note="LLM weight 0.00")
     reports = report.build(params)
     said = "The fusion of llara with sasrec chose weight 0 for the LLM: it is the recommender, and not shown."
     html = as_text(rendered(params, "html", monkeypatch))
@@ -416,7 +416,7 @@ def test_table_2_counts_answers_as_the_paper_does(params: Params, world) -> None
     target = world.candidates[[c.EXAMPLE]].merge(world.examples, on=c.EXAMPLE)[c.TARGET]
     texts = [f"Certainly: film *{item}*!" for item in target[world.candidates[c.DRAW] == 0]]
     scores = world.target_is(1)
-    frame = world.put("tallrec-0", "tallrec", scores, mode="generate", draws=1, texts=texts, objective="generative")
+    frame = world.put("tallrec-0", scores, mode="generate", draws=1, texts=texts, objective="generative")
     folder = paths.predictions("movielens", "tallrec-0")
     _, facts = predictions.read_predictions(folder / "generate.parquet")
     unnamed = pd.array([None] * len(frame), dtype="Int32")
@@ -434,9 +434,9 @@ def test_table_2_counts_answers_as_the_paper_does(params: Params, world) -> None
 
 def test_a_recommender_that_the_paper_does_not_have_is_reported(params: Params, world, monkeypatch) -> None:
     for cell in ("bert4rec", "llara-bert4rec"):
-        world.put(f"{cell}-0", cell, world.target_is(2))
-    world.put("llara-bert4rec-0", "llara-bert4rec", world.target_is(2), mode="generate", draws=1, objective="generative")
-    world.put("fused-llara-bert4rec-0", "fused-llara-bert4rec", world.target_is(2), mode="fused", note="LLM weight 0.50")
+        world.put(f"{cell}-0", world.target_is(2))
+    world.put("llara-bert4rec-0", world.target_is(2), mode="generate", draws=1, objective="generative")
+    world.put("fused-llara-bert4rec-0", world.target_is(2), mode="fused", note="LLM weight 0.50")
     axes = {"recommenders": ["sasrec", "bert4rec"], "llm_recommenders": ["sasrec", "bert4rec"], "text_systems": ["tallrec"]}
     for form in ("md", "html"):
         page = rendered(world.on_axes(**axes), form, monkeypatch)
@@ -447,13 +447,13 @@ def test_a_recommender_that_the_paper_does_not_have_is_reported(params: Params, 
 
 def test_with_three_runs_every_comparison_is_tested(params: Params, world, monkeypatch) -> None:
     for seed in (1, 2):
-        world.put(f"sasrec-{seed}", "sasrec", world.target_is(1), seed=seed)
-        world.put(f"sasrec-{seed}", "sasrec", world.target_is(2), seed=seed, shuffled=True)
+        world.put(f"sasrec-{seed}", world.target_is(1))
+        world.put(f"sasrec-{seed}", world.target_is(2), shuffled=True)
         for system in ("tallrec", "llara-sasrec"):
-            world.put(f"{system}-{seed}", system, world.target_is(2), mode="generate", draws=1, seed=seed)
-            world.put(f"{system}-{seed}", system, world.target_is(3), draws=1, seed=seed)
-        cell = f"fused-llara-sasrec-{seed}"
-        world.put(cell, "fused-llara-sasrec", world.target_is(1), mode="fused", draws=1, seed=seed, note="LLM weight 0.20")
+            world.put(f"{system}-{seed}", world.target_is(2), mode="generate", draws=1)
+            world.put(f"{system}-{seed}", world.target_is(3), draws=1)
+        cell = f"fused-llara-{seed}"
+        world.put(cell, "fused-llara-sasrec", world.target_is(1), mode="fused", draws=1, note="LLM weight 0.20")
     three = world.on_axes(text_systems=["tallrec"], seeds=[0, 1, 2])
     page = rendered(three, "md")
     # Four rows are tested; three of them differ for all 7 users: p = 2 / 2**7 times 4 hypotheses, Holm.

@@ -1,4 +1,4 @@
-"""Training curves that the cells logged, read back and joined across cells."""
+"""Training curves that the cells logged, as one table per curve."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Curves = Mapping[str, Mapping[str, pd.DataFrame]]
 
 
 def read_curves(dataset: str, cells: Sequence[str]) -> dict[str, dict[str, pd.DataFrame]]:
-    """All curves of ``cells``: name, such as ``train/loss``, to cell to a frame with the columns ``step`` and ``value``.
+    """All curves of ``cells``: from name, such as ``train/loss``, to cell to a frame with the columns ``step`` and ``value``.
 
     Reads DVCLive's files ``plots/metrics/**/<name>.tsv`` (a step and a value per line); a cell without any is left out.
 

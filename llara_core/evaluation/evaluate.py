@@ -1,0 +1,94 @@
+"""From predictions tables to results per candidate set and to the metrics of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from llara_core import columns as c
+from llara_core import paths, predictions
+from llara_core.config import EvaluationConfig, Params
+from llara_core.errors import DataError
+from llara_core.evaluation import metrics
+from llara_core.evaluation.intervals import user_interval
+from llara_core.evaluation.results import RunResults, is_made, short_hash, tables_of
+from llara_core.evaluation.systems import System, systems_of
+from llara_core.held_out import HeldOut
+from llara_core.predictions import PredictionMetadata
+from llara_core.prompts.rendering import answer_texts
+
+
+def evaluate(held_out: HeldOut, params: Params) -> Iterator[tuple[str, RunResults]]:
+    """Every run of every system of the axes, in every mode, after its cell.
+
+    Args:
+        held_out: of one data set.
+        params: of the run.
+
+    Raises:
+        DataError: predictions are missing or incomplete, do not answer what their name says, or answer other candidate sets
+            than ``held_out`` has.
+    """
+    for system in systems_of(params):
+        if not is_made(system, lambda cell: paths.system_predictions(held_out.dataset, cell)):
+            continue
+        prompted = system.kind in ("tuned", "untuned")
+        names = answer_texts(held_out.labels, params.system(system.key).prompt.representation if prompted else "title")
+        for cell in system.cells:
+            for file in tables_of(_predictions(held_out.dataset, system, cell)):
+                yield cell, evaluate_table(held_out, file, names)
+
+
+def evaluate_table(held_out: HeldOut, file: Path, names: Sequence[str]) -> RunResults:
+    """The results of one predictions table.
+
+    Args:
+        held_out: of its data set.
+        file: the table.
+        names: what the system has to write for each item, by id.
+
+    Raises:
+        DataError: as :func:`evaluate`.
+    """
+    frame, facts = predictions.read_predictions(file)
+    if facts.candidates_hash != held_out.candidates_hash:
+        raise DataError(
+            f"{file}: answers the candidate sets {short_hash(facts.candidates_hash)}, but those in "
+            f"{paths.candidates(held_out.dataset)} are {short_hash(held_out.candidates_hash)}; results on different candidates "
+            "cannot be compared: run `dvc repro` to predict again"
+        )
+    if file.name != facts.file_name:
+        raise DataError(
+            f"{file}: its metadata says that it is {facts.file_name} of {facts.system}; delete it and run `dvc repro` again"
+        )
+    splits = _answered_splits(facts)
+    sets = metrics.per_set_results(frame, held_out.candidates, held_out.examples, names, str(file), splits)
+    return RunResults(facts, sets)
+
+
+def metrics_record(run: RunResults, config: EvaluationConfig) -> dict[str, object]:
+    """The JSON content for one run in one mode: means per split, test first, then what was measured.
+
+    ``dvc metrics show`` prints one row per file and one column per key, in this order.
+    """
+    facts = run.facts
+    means = {
+        split: metrics.rounded(metrics.aggregate(run.split(split), user_interval(config, facts.dataset, split)))
+        for split in _answered_splits(facts)
+    }
+    left_out = {"dataset", "candidates_hash", "hardware"} | ({"note"} if not facts.note else set())
+    return {**means, **facts.model_dump(exclude=left_out), "candidates": short_hash(facts.candidates_hash)}
+
+
+def _predictions(dataset: str, system: System, cell: str) -> Path:
+    folder = {
+        "baseline": paths.baseline_predictions,
+        "recommender": paths.recommender_predictions,
+        "fused": paths.fused_predictions,
+    }.get(system.kind, paths.system_predictions)
+    return folder(dataset, cell)
+
+
+def _answered_splits(facts: PredictionMetadata) -> tuple[str, ...]:
+    """Test first; shuffled histories are of test alone."""
+    return (c.TEST, c.VALIDATION) if facts.history == "ordered" else (c.TEST,)

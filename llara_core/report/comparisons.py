@@ -1,0 +1,98 @@
+"""Everything that the sections of one data set's report are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from llara_core import columns as c
+from llara_core import paths, tables
+from llara_core.config import Params
+from llara_core.evaluation.comparison import ComparedSystem, Pairs, all_pairs, compare, headlines
+from llara_core.evaluation.fusion import is_recommender_alone
+from llara_core.evaluation.results import SystemResults, read_results
+from llara_core.evaluation.systems import System, systems_of
+from llara_core.report import wording
+from llara_core.report.protocol import budgets, tuned_on
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """The systems of one data set, measured and compared.
+
+    Attributes:
+        dataset: key in ``params.yaml``.
+        params: of the run.
+        systems: of the axes.
+        rows: one per system and mode.
+        idle: fusions that chose weight 0, so are their recommenders under another name, and have no row.
+        shuffled: results with shuffled histories.
+        pairs: differences between any two systems, by their names.
+        tuned_on: what each tuned LLM system was tuned on, by its key on the axes.
+        budgets: the same in sentences, with the paper's.
+    """
+
+    dataset: str
+    params: Params
+    systems: list[System]
+    rows: list[ComparedSystem]
+    idle: list[SystemResults]
+    shuffled: list[SystemResults]
+    pairs: Pairs
+    tuned_on: Mapping[str, str]
+    budgets: list[str]
+
+    @property
+    def headlines(self) -> list[ComparedSystem]:
+        """One row per system."""
+        return headlines(self.rows)
+
+    @property
+    def level(self) -> float:
+        """Of the tests."""
+        return wording.level(self.params.evaluation)
+
+    @property
+    def candidates_hash(self) -> str:
+        """Of the held-out candidate sets, which all systems answer."""
+        return self.rows[0].results.runs[0].facts.candidates_hash
+
+    @property
+    def hardware(self) -> list[str]:
+        """Every machine that computed predictions."""
+        results = [*(row.results for row in self.rows), *self.idle, *self.shuffled]
+        return sorted({run.facts.hardware for each in results for run in each.runs if run.facts.hardware})
+
+
+def compare_systems(dataset: str, params: Params) -> Comparisons:
+    """Read the results of all systems of the axes and compare them.
+
+    Raises:
+        DataError: results are missing, incomplete, or belong to different candidate sets.
+    """
+    systems = systems_of(params)
+    results = read_results(dataset, systems)
+    idle = [each for each in results if is_recommender_alone(each)]
+    rows = compare([each for each in results if not (each.is_shuffled or is_recommender_alone(each))], params.evaluation)
+    history_lens = _training_history_lens(dataset)
+    tuned = tuned_on(params, systems, history_lens)
+    return Comparisons(
+        dataset=dataset,
+        params=params,
+        systems=systems,
+        rows=rows,
+        idle=idle,
+        shuffled=[each for each in results if each.is_shuffled],
+        pairs=all_pairs(headlines(rows), params.evaluation),
+        tuned_on=tuned,
+        budgets=budgets(tuned, history_lens),
+    )
+
+
+def _training_history_lens(dataset: str) -> npt.NDArray[np.int64]:
+    examples = tables.read_table(paths.prepared(dataset) / "examples.parquet", tables.EXAMPLES)
+    lens: npt.NDArray[np.int64] = examples.loc[examples[c.SPLIT] == c.TRAIN, c.HISTORY].map(len).to_numpy(dtype=np.int64)
+    return lens

@@ -1,0 +1,140 @@
+"""The section on any two systems, and the table of all pairs beside the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from llara_core.config import EvaluationConfig
+from llara_core.evaluation import significance
+from llara_core.evaluation.comparison import Pairs
+from llara_core.evaluation.paired import Difference
+from llara_core.report.comparisons import Comparisons
+from llara_core.report.layout import Column, Mark, Section, Table
+from llara_core.report.verdict import no_claim
+from llara_core.report.wording import AFTER_HOLM, count, difference, joined, level, number, points, probability
+
+
+def section(found: Comparisons) -> Section | None:
+    """The differences between any two systems; None where there is one system."""
+    if not found.pairs:
+        return None
+    config, names = found.params.evaluation, [row.name for row in found.headlines]
+    test = joined(
+        "The unit of the test is the user: a user's candidate sets share history and target, so a test per set, such as "
+        "McNemar's on each draw, would count one user's luck several times. The signs of the users' mean differences are "
+        f"flipped: in all patterns where at most {significance.MAX_ENUMERATED} users differ (an exact permutation test), else "
+        f"in {config.permutation_samples:,} random patterns, the same for all pairs. For trained systems a t test over users and "
+        "training runs has to agree.",
+        resolution(found.pairs, config),
+        "All pairs are in plots/pairs.tsv beside this page.",
+    )
+    better = [(name, better_than(found.pairs, name, names, found.level)) for name in names]
+    return Section(
+        "Any two systems",
+        _verdict(found.pairs, found.level),
+        notes=[test],
+        tables=[_matrix(found, names)],
+        points=[f"{name} is better than {', '.join(others)}" for name, others in better if others],
+    )
+
+
+def oriented(pairs: Pairs, row: str, column: str) -> Difference | None:
+    """``row`` minus ``column``, whichever way round it was computed; None on the diagonal."""
+    if (row, column) in pairs:
+        return pairs[row, column]
+    if (column, row) not in pairs:
+        return None
+    other = pairs[column, row]
+    return Difference(other.reference, other.system, -other.high, -other.low, other.n_runs, other.p_value)
+
+
+def better_than(pairs: Pairs, name: str, names: Sequence[str], level: float) -> list[str]:
+    """Those of ``names`` that ``name`` is better than, with an adjusted p-value below ``level``."""
+    differences = [(other, oriented(pairs, name, other)) for other in names]
+    return [other for other, found in differences if found is not None and found.mean > 0 and found.is_below(level)]
+
+
+def resolution(pairs: Pairs, config: EvaluationConfig) -> str:
+    """A warning where the drawn sign patterns are too few for any tested pair to become significant; else nothing."""
+    needed = math.ceil(sum(found.p_value is not None for found in pairs.values()) / level(config))
+    if config.permutation_samples >= needed:
+        return ""
+    return (
+        f"With {config.permutation_samples:,} sign patterns no p-value of a pair with more than "
+        f"{significance.MAX_ENUMERATED} differing users can fall below the level of the test: raise "
+        f"evaluation.permutation_samples to {needed:,} or more."
+    )
+
+
+def pairs_table(reports: Sequence[Comparisons]) -> pd.DataFrame:
+    """The differences between any two systems, first minus second, a row each; the header alone where there are none.
+
+    The number of training runs takes the place of the p-value where it is too small for a test.
+    """
+
+    def rounded(value: float) -> float:
+        return round(value, 6) + 0.0
+
+    rows = [
+        (
+            found.dataset,
+            *names,
+            *map(rounded, (each.mean, each.low, each.high)),
+            probability(each) if each.p_value is None else rounded(each.p_value),
+        )
+        for found in reports
+        for names, each in found.pairs.items()
+    ]
+    return pd.DataFrame(rows, columns=["dataset", "first", "second", "difference", "low", "high", "adjusted p"])
+
+
+def _matrix(found: Comparisons, names: Sequence[str]) -> Table[str]:
+    """Row minus column in whole percentage points."""
+
+    def column(place: int, name: str) -> Column[str]:
+        def text(row: str) -> str:
+            each = oriented(found.pairs, row, name)
+            return "" if each is None else points(each.mean)
+
+        def mark(row: str) -> Mark:
+            each = oriented(found.pairs, row, name)
+            if each is None or not each.is_below(found.level):
+                return ""
+            return "better" if each.mean > 0 else "worse"
+
+        def title(row: str) -> str:
+            each = oriented(found.pairs, row, name)
+            if each is None:
+                return ""
+            p = "" if each.p_value is None else "p "
+            return f"{row} {number(each.system)}, {name} {number(each.reference)}: {difference(each)}, {p}{probability(each)}"
+
+        return Column(str(place), "", text, mark=mark, title=title)
+
+    first = Column[str]("System", "", lambda row: f"{names.index(row) + 1}\u00a0 {row}", is_prose=True)
+    tested = any(each.p_value is not None for each in found.pairs.values())
+    caption = joined(
+        "Row minus column: difference of HR@1 in whole percentage points, on the candidate sets that both answer.",
+        "Coloured and bold: significant, blue where the row is better, orange where it is worse." if tested else "",
+        "The title of a cell has both hit ratios, the interval and p, or why there is none.",
+    )
+    columns = [first, *(column(place, name) for place, name in enumerate(names, 1))]
+    return Table(columns, [("", names)], caption, is_wide=True)
+
+
+def _verdict(pairs: Pairs, level: float) -> str:
+    tested = [found for found in pairs.values() if found.p_value is not None]
+    untested = [found for found in pairs.values() if found.p_value is None]
+    below = [found for found in tested if found.is_below(level)]
+    sentences = [f"{count(len(pairs), 'pair')}."]
+    if tested:
+        sentences.append(
+            f"{len(tested)} {'is' if len(tested) == 1 else 'are'} tested, and {len(below)} of these "
+            f"{'differs' if len(below) == 1 else 'differ'} significantly (p < {level:.2g} {AFTER_HOLM} for the pairs tested)."
+        )
+    if untested:
+        sentences.append(no_claim(untested, f"{'the others' if tested else 'any two systems'} differ"))
+    return joined(*sentences)

@@ -1,0 +1,129 @@
+"""Columns of the tables that have a system per row."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+from llara_core.evaluation.comparison import ComparedSystem
+from llara_core.evaluation.paired import MIN_RUNS
+from llara_core.evaluation.results import MODES
+from llara_core.report.layout import MISSING, Column
+from llara_core.report.wording import (
+    KIND_NAMES,
+    both_sides,
+    described,
+    difference,
+    hit_ratio,
+    measure,
+    number,
+    p_value,
+    sizes,
+)
+
+Rows = Sequence[ComparedSystem]
+
+_MODE_MEANINGS = {
+    "generate": "free text, as in the paper",
+    "score": "the candidate with the highest score",
+    "constrained": "text limited to the candidates",
+    "fused": "the combined scores of language model and recommender",
+}
+
+SYSTEM = Column("System", "in parentheses the recommender that it reads, and what else defines it", described, is_prose=True)
+HIT_RATIO = Column(
+    "HR@1",
+    "hit ratio on test with its interval; an invalid answer is a miss; ±: standard deviation over seeds",
+    hit_ratio,
+)
+VALIDATION = Column[ComparedSystem](
+    "Validation HR@1",
+    "hit ratio on validation, on which all choices are made; a system with fewer sets is compared on those alone",
+    lambda row: number(row.validation["hit_ratio@1"]),
+)
+VALID = Column("Valid", "share of answers that are a candidate's title (or number)", measure("valid_ratio"))
+VALID_CONTAINED = Column(
+    "Valid, contained",
+    "share of texts in which exactly one candidate's title occurs, the rule of the paper's code",
+    measure("valid_ratio_contained"),
+)
+SIZES = Column("Users x sets", "test users times candidate sets per user (times seeds)", sizes)
+NDCG = Column("NDCG@10", "over the candidates", measure("ndcg@10"))
+P_VALUE = Column(
+    "p",
+    "of the difference, adjusted for all tests in this table (Holm); a trained system with fewer than "
+    f"{MIN_RUNS} runs is not tested, since nobody knows what another run would give",
+    p_value,
+)
+OBJECTIVE = Column[ComparedSystem](
+    "Objective",
+    "what the language model was tuned for; generative: the paper's, next_item: ours",
+    lambda row: MISSING if row.objective == "none" else row.objective,
+    is_prose=True,
+)
+DETAILS = [
+    VALIDATION,
+    HIT_RATIO,
+    VALID,
+    Column("HR@1 of valid", "hit ratio among the valid answers", measure("hit_ratio@1_among_valid")),
+    Column("HR@3", "target among the first 3 candidates", measure("hit_ratio@3")),
+    Column("HR@5", "target among the first 5 candidates", measure("hit_ratio@5")),
+    Column("HR@10", "target among the first 10 candidates", measure("hit_ratio@10")),
+    NDCG,
+    Column("MRR", "mean reciprocal rank over the candidates", measure("mrr")),
+    Column("Catalogue HR@10", "target among the first 10 of all items", measure("hit_ratio@10_catalogue")),
+]
+CONTAINED = [
+    VALID_CONTAINED,
+    Column("HR@1, contained", "hit ratio over all sets under that rule", measure("hit_ratio@1_contained")),
+]
+
+
+def mode(rows: Rows) -> Column[ComparedSystem]:
+    """The column that explains the modes of ``rows``."""
+    used = {row.mode for row in rows}
+    meaning = "; ".join(f"{name}: {_MODE_MEANINGS[name]}" for name in MODES if name in used)
+    return Column("Answers by", meaning, lambda row: row.mode, is_prose=True)
+
+
+def versus(rows: Rows) -> list[Column[ComparedSystem]]:
+    """The columns of the comparison with the reference of ``rows``; none where nothing is compared."""
+    reference = next((row.name for row in rows if row.is_reference), None)
+    if all(row.difference is None for row in rows):
+        return []
+    meaning = "difference of HR@1 with its interval, on the sets that both answer; it can differ from that of the HR@1 shown"
+    if any(row.system.kind == "fused" for row in rows):
+        meaning += "; a fusion is compared with its own recommender, and both HR@1 on these sets follow"
+    return [Column(f"vs {reference}" if reference else "Difference", meaning, _versus), P_VALUE]
+
+
+def tuned_on(budgets: Mapping[str, str]) -> Column[ComparedSystem]:
+    """The column with the tuning budget of each system."""
+    meaning = "prompts, or chunks of training sequences"
+    return Column("Tuned on", meaning, lambda row: budgets.get(row.system.key, MISSING), is_prose=True)
+
+
+def contained(rows: Rows, columns: Sequence[Column[ComparedSystem]]) -> list[Column[ComparedSystem]]:
+    """``columns`` about the paper's rule of validity, where one of ``rows`` writes text."""
+    return [*columns] if any("valid_ratio_contained" in row.test for row in rows) else []
+
+
+def by_kind(rows: Rows) -> list[tuple[str, Rows]]:
+    """Consecutive rows of one kind under its name."""
+    return [(KIND_NAMES[kind], list(group)) for kind, group in itertools.groupby(rows, lambda row: row.system.kind)]
+
+
+def leading(rows: Rows, limit: int) -> list[ComparedSystem]:
+    """The ``limit`` rows with the highest hit ratio@1 on validation, the reference among them, in their order."""
+    kept = sorted(rows, key=lambda row: (row.is_best or row.is_reference, row.validation["hit_ratio@1"]), reverse=True)
+    return [row for row in rows if any(row is other for other in kept[:limit])]
+
+
+def _versus(row: ComparedSystem) -> str:
+    if row.is_reference:
+        return "reference"
+    if row.difference is None:
+        return MISSING
+    if row.system.kind != "fused":
+        return difference(row.difference)
+    return f"vs {row.versus}: {difference(row.difference)}, {both_sides(row.difference)}"
