@@ -26,6 +26,7 @@ TRACKED = (
     "llara_core",
     "benchmarks",
     "metrics/curves/README.md",
+    "metrics/dvc.yaml",
     "data/own/README.md",
 )
 SYSTEMS = ("zero_shot", "tallrec", "llara", "llara_guided", "llara_compact")
