@@ -96,8 +96,8 @@ class TuneConfig(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     max_grad_norm: PositiveFloat
     chunk_len: Annotated[int, Field(ge=2)] = Field(description="items per next_item row; all but the last are inputs")
-    warm_start_rows: Annotated[int, Field(ge=0)] = Field(description="rows of the other objective trained before this one")
-    mixture: Annotated[float, Field(ge=0, lt=1)] = Field(description="share of later batches that train the other objective")
+    warm_start_rows: Annotated[int, Field(ge=0)] = Field(description="rows of the partner objective trained first")
+    mixture: Annotated[float, Field(ge=0, lt=1)] = Field(description="share of later batches that train the partner")
     ranking_weight: Annotated[float, Field(ge=0)] = Field(
         description="of a listwise loss beside the generative one: a softmax over the candidates, read out at their slots"
     )

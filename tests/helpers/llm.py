@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from llara_core.config import InferenceConfig, LlmConfig, PromptConfig, SystemConfig
+from llara_core.held_out import HeldOut
 from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
@@ -145,6 +148,7 @@ def llm_system(
     tuned: bool = True,
     prompt: PromptConfig | None = None,
     wording: ItemWording = WORDING,
+    opinions_of: Callable[[HeldOut], pd.DataFrame] | None = None,
     **inference: Any,
 ) -> LlmSystem:
     """The model as a system that answers as ``objective`` does; ``inference`` is laid over small settings."""
@@ -157,6 +161,7 @@ def llm_system(
         InferenceConfig.model_validate(settings),
         load_objective(objective),
         objective if tuned else NOT_TUNED,
+        opinions_of,
     )
 
 

@@ -52,7 +52,7 @@ def test_a_quantised_model_is_tuned_saved_and_loaded(
     loss = list(curves[f"train/loss_{objective}"].values())
     assert len(loss) == 12
     assert sum(loss[-4:]) < sum(loss[:4])
-    model, encoder, facts = load_tuned_model(tmp_path / "cell", wider_llama, llm, None, N_ITEMS)
+    model, encoder, metadata = load_tuned_model(tmp_path / "cell", wider_llama, llm, None, N_ITEMS)
     if objective == "next_item":
-        scores = HeadScorer(model, encoder, LABELS, WORDING, facts.prompt, batch_size=2).score_catalogue([[0, 1], [2]])
+        scores = HeadScorer(model, encoder, LABELS, WORDING, metadata.prompt, batch_size=2).score_catalogue([[0, 1], [2]])
         assert np.isfinite(scores).all()

@@ -132,7 +132,7 @@ def test_checkpoints_of_another_run_are_not_picked_up(tiny_llama: Path, tmp_path
 @pytest.mark.parametrize("changed", ["quantization", "noun", "data", "head_dim", "item_texts", "item_embeddings", "hardware"])
 def test_the_run_key_names_everything_that_training_depends_on(changed: str) -> None:
     def key(value: str | None) -> str:
-        facts = adapters.AdapterMetadata(
+        metadata = adapters.AdapterMetadata(
             dataset="d",
             system="s",
             recommender="r",
@@ -153,7 +153,7 @@ def test_the_run_key_names_everything_that_training_depends_on(changed: str) -> 
         others = ["data-hash", "6", "texts-hash"]
         if value and changed in (names := ["data", "head_dim", "item_texts"]):
             others[names.index(changed)] = value
-        return tune._run_key(system_config(), llm, facts, words, others, pd.DataFrame({"source": [0]}))
+        return tune._run_key(system_config(), llm, metadata, words, others, pd.DataFrame({"source": [0]}))
 
     assert key(None) == key(None)
     # A run may be resumed on another machine.
@@ -187,9 +187,9 @@ def test_a_system_without_behavior_tokens_has_no_projector_and_no_recommender(
     _tune(tiny_llama, tmp_path, config, cell=("tiny", "tallrec", None, 0), hashes={"data": "d", "item_embeddings": None})
     saved = set(load_file(tmp_path / "cell" / adapters.MODULES_FILE))
     assert {name.split(".")[0] for name in saved} == {"placeholder"} | ({"head"} if objective == "next_item" else set())
-    model, _, facts = load_tuned_model(tmp_path / "cell", tiny_llama, LLM, None, N_ITEMS)
+    model, _, metadata = load_tuned_model(tmp_path / "cell", tiny_llama, LLM, None, N_ITEMS)
     assert model.item_vectors is None
-    assert (facts.recommender, facts.item_embeddings) == (None, None)
+    assert (metadata.recommender, metadata.item_embeddings) == (None, None)
 
 
 def test_text_only_and_hybrid_systems_walk_the_same_examples_in_the_same_order(
@@ -227,9 +227,9 @@ def test_what_an_ablation_replaces_by_random_numbers_is_found_again(
         patch.setattr(adapters, "assert_round_trip", lambda folder, model: kept.append(model))
         hashes = {"data": "d", "item_embeddings": source}
         _tune(tiny_llama, tmp_path, config, hashes=hashes, item_vectors=vectors)
-    loaded, encoder, facts = load_tuned_model(tmp_path / "cell", tiny_llama, LLM, table, N_ITEMS)
+    loaded, encoder, metadata = load_tuned_model(tmp_path / "cell", tiny_llama, LLM, table, N_ITEMS)
     scores = [
-        HeadScorer(model.eval(), encoder, LABELS, WORDING, facts.prompt, batch_size=1).score_catalogue([[0, 1, 2]])
+        HeadScorer(model.eval(), encoder, LABELS, WORDING, metadata.prompt, batch_size=1).score_catalogue([[0, 1, 2]])
         for model in (kept[0], loaded)
     ]
     np.testing.assert_array_equal(scores[0], scores[1])
@@ -287,11 +287,11 @@ def test_a_loaded_system_is_the_trained_one(tiny_llama: Path, tmp_path: Path) ->
         patch.setattr(adapters, "assert_round_trip", lambda folder, model: kept.append(model))
         _tune(tiny_llama, tmp_path, config, hashes=hashes)
 
-    loaded, encoder, facts = load_tuned_model(tmp_path / "cell", tiny_llama, LLM, table, N_ITEMS)
-    assert (facts.objective, facts.has_head, facts.rows) == ("next_item", True, 24)
+    loaded, encoder, metadata = load_tuned_model(tmp_path / "cell", tiny_llama, LLM, table, N_ITEMS)
+    assert (metadata.objective, metadata.has_head, metadata.rows) == ("next_item", True, 24)
     histories = [[0, 1, 2], [5]]
     scores = [
-        HeadScorer(model.eval(), encoder, LABELS, WORDING, facts.prompt, batch_size=2).score_catalogue(histories)
+        HeadScorer(model.eval(), encoder, LABELS, WORDING, metadata.prompt, batch_size=2).score_catalogue(histories)
         for model in (kept[0], loaded)
     ]
     np.testing.assert_array_equal(scores[0], scores[1])
