@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 def main(
     dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")],
-    baseline: Annotated[str, typer.Argument(help="random, popularity or item_knn")],
+    baseline: Annotated[str, typer.Argument(help="one of llara_core.config.BASELINES, e.g. popularity")],
 ) -> None:
     """Fit BASELINE on the training interactions of DATASET and predict validation and test."""
     from llara_core import columns as c

@@ -18,7 +18,7 @@ from llara_core.config.datasets import (
 from llara_core.config.evaluation import CaseStudyConfig, ComparisonConfig, EvaluationConfig
 from llara_core.config.loading import load_params
 from llara_core.config.params import Params
-from llara_core.config.recommenders import Baseline, RecommendersConfig
+from llara_core.config.recommenders import BASELINES, RECOMMENDERS, RecommendersConfig, RecommenderSection
 from llara_core.config.run import RunConfig
 from llara_core.config.systems import (
     WITH_BEHAVIOR,
@@ -38,9 +38,10 @@ from llara_core.config.systems import (
 )
 
 __all__ = [
+    "BASELINES",
+    "RECOMMENDERS",
     "WITH_BEHAVIOR",
     "AblationConfig",
-    "Baseline",
     "CandidatesConfig",
     "CaseStudyConfig",
     "ChatModelConfig",
@@ -59,6 +60,7 @@ __all__ = [
     "Params",
     "PromptConfig",
     "RatedSection",
+    "RecommenderSection",
     "RecommendersConfig",
     "ReleasedFramesConfig",
     "Representation",

@@ -243,7 +243,11 @@ def test_an_axis_that_everything_needs_may_not_be_empty(params_with: Callable[[E
         ({"recommenders": ["caser"]}, r"run\.llm_recommenders names \['sasrec'\], which run\.recommenders does not train"),
         (
             {"recommenders": ["bert4rec"]},
-            r"run\.recommenders\.0: Input should be 'gru4rec', 'caser', 'sasrec' or 'morec', got 'bert4rec'",
+            r"run\.recommenders\.0: unknown recommender 'bert4rec'; choose from \['caser', 'gru4rec', 'morec', 'sasrec'\]",
+        ),
+        (
+            {"baselines": ["user_knn"]},
+            r"run\.baselines\.0: unknown baseline 'user_knn'; choose from \['item_knn', 'popularity', 'random'\]",
         ),
         ({"datasets": ["movielans"]}, r"run\.datasets names \['movielans'\], but `datasets` defines only \['lastfm', "),
         ({"systems": ["nobody"]}, r"run\.systems names \['nobody'\], but `systems` defines only \[.*'llara'"),
