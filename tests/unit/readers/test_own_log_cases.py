@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
+from llara_core.fetching.origins import bring
 
 from llara_core.data.filtering import sort_sequences
 from llara_core.data.preparation import Prepared, prepare
 from llara_core.errors import DataError
-from llara_core.fetching.origins import bring
 from llara_core.readers import log_files
 from llara_core.readers.own_log import read
 from tests.helpers.datasets import dataset_config
