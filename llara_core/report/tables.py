@@ -12,6 +12,7 @@ from llara_core.config import EvaluationConfig, Params
 from llara_core.evaluation import significance
 from llara_core.evaluation.comparison import Pairs, SystemResult
 from llara_core.evaluation.fusion import weights
+from llara_core.evaluation.metrics import METRICS
 from llara_core.evaluation.paired import MIN_RUNS, Difference
 from llara_core.evaluation.systems import MODES, Kind
 from llara_core.report import paper
@@ -54,6 +55,11 @@ class Column(Generic[Row]):
 def measure(name: str) -> Callable[[SystemResult], str]:
     """The text of a test metric, or :data:`MISSING` where the system does not have it."""
     return lambda result: number(result.test.get(name))
+
+
+def metric(name: str) -> Column[SystemResult]:
+    """The column of a test metric."""
+    return Column(METRICS[name].heading, METRICS[name].meaning, measure(name))
 
 
 def number(value: float | None) -> str:
@@ -151,12 +157,8 @@ _VALIDATION = Column[SystemResult](
     "the same on validation, which all choices are made on; a system with fewer sets compares only on those",
     lambda result: number(result.validation["hit_ratio@1"]),
 )
-_VALID = Column("Valid", "share of answers that are a candidate's title (or number)", measure("valid_ratio"))
-_VALID_CONTAINED = Column(
-    "Valid, contained",
-    "share of texts in which exactly one candidate's title occurs, as the paper's code counts",
-    measure("valid_ratio_contained"),
-)
+_VALID = metric("valid_ratio")
+_VALID_CONTAINED = metric("valid_ratio_contained")
 _SIZES = Column("Users x sets", "test users times candidate sets of each (times seeds)", sizes)
 _P = Column(
     "p",
@@ -184,23 +186,12 @@ _OBJECTIVE = Column[SystemResult](
     lambda result: MISSING if result.objective == "none" else result.objective,
     is_prose=True,
 )
+_CONTAINED = [_VALID_CONTAINED, metric("hit_ratio@1_contained")]
+_SHOWN_APART = {"hit_ratio@1", "valid_ratio_contained", "hit_ratio@1_contained"}
 _DETAILS = [
     _VALIDATION,
     _HIT_RATIO,
-    _VALID,
-    Column("HR@1 of valid", "hit ratio among valid answers alone", measure("hit_ratio@1_among_valid")),
-    Column("HR@3", "target among the first 3 candidates", measure("hit_ratio@3")),
-    Column("HR@5", "target among the first 5 candidates", measure("hit_ratio@5")),
-    Column("HR@10", "target among the first 10 candidates", measure("hit_ratio@10")),
-    Column("NDCG@10", "over the candidates", measure("ndcg@10")),
-    Column("MRR", "mean reciprocal rank over the candidates", measure("mrr")),
-    Column("Catalogue HR@10", "target among the first 10 of all items", measure("hit_ratio@10_catalogue")),
-]  # fmt: skip
-_CONTAINED = [
-    _VALID_CONTAINED,
-    Column(
-        "HR@1, contained", "hit ratio where an answer is valid in that way, over all sets", measure("hit_ratio@1_contained")
-    ),
+    *(metric(name) for name, each in METRICS.items() if each.heading and name not in _SHOWN_APART),
 ]
 
 
@@ -231,7 +222,7 @@ def main_columns(rows: Sequence[SystemResult], tuned_on: Mapping[str, str]) -> l
         *_versus(rows),
         _VALID,
         *([_VALID_CONTAINED] if _writes(rows) else []),
-        Column("NDCG@10", "over the candidates", measure("ndcg@10")),
+        metric("ndcg@10"),
         _SIZES,
     ]
 
