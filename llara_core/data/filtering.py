@@ -25,7 +25,7 @@ def filter_interactions(interactions: pd.DataFrame, config: LogSection) -> tuple
     5. ``subsample`` (Steam): a random part of the remaining users and items;
     6. ``sequences``: users with a single interaction, who have nothing to predict from.
 
-    But for ``k_core`` each runs once: after the users, an item may again have fewer interactions than was asked for.
+    Every step except ``k_core`` runs once, so an item that met its minimum may fall below it when users are dropped.
 
     Args:
         interactions: ``user_id`` and ``item_id`` (whole numbers >= 0), ``timestamp`` and perhaps ``rating``; row order is kept.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+import re
 
 import numpy as np
 import pytest
@@ -61,3 +62,9 @@ def test_released_frames_are_split_and_have_movies_where_their_names_are_moviele
     assert frames.is_presplit
     assert frames.titles_are_movies == are_movies
     assert frames.own_files == {"train": "train.df", "validation": "val.df", "test": "test.df", "names": names}
+
+
+def test_names_of_recommenders_and_baselines_make_folders_of_their_own() -> None:
+    names = [*RECOMMENDERS, *BASELINES]
+    assert len(set(names)) == len(names)
+    assert [name for name in names if not re.fullmatch("[a-z0-9_]+", name)] == []
