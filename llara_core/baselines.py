@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import pkgutil
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,8 @@ from scipy import sparse
 
 from llara_core import columns as c
 from llara_core import seeding
-from llara_core.config import Baseline
+from llara_core.config import BASELINES
+from llara_core.config.recommenders import unknown
 from llara_core.errors import ConfigError
 from llara_core.ranking import History
 
@@ -35,10 +37,11 @@ class Random:
     The order is drawn from the history alone, so that a second run gives the same scores.
 
     Args:
+        users, items: not looked at.
         n_items: size of the catalogue.
     """
 
-    def __init__(self, n_items: int) -> None:
+    def __init__(self, users: npt.NDArray[np.integer], items: npt.NDArray[np.integer], n_items: int) -> None:
         self.n_items = n_items
 
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
@@ -53,14 +56,15 @@ class Popularity:
     """Scores an item by its number of training interactions, whatever the history.
 
     Args:
-        items: item id of every training interaction.
+        users: not looked at.
+        items: item id of every training interaction, ``(N,)``.
         n_items: size of the catalogue; an item without interactions scores 0.
 
-    >>> Popularity(np.array([2, 0, 2]), n_items=3).score_catalogue([[1]])
+    >>> Popularity(np.array([0, 0, 1]), np.array([2, 0, 2]), n_items=3).score_catalogue([[1]])
     array([[1., 0., 2.]], dtype=float32)
     """
 
-    def __init__(self, items: npt.NDArray[np.integer], n_items: int) -> None:
+    def __init__(self, users: npt.NDArray[np.integer], items: npt.NDArray[np.integer], n_items: int) -> None:
         self.counts = np.bincount(items, minlength=n_items).astype(np.float32)
 
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
@@ -112,22 +116,17 @@ def fit_baseline(name: str, interactions: pd.DataFrame, n_items: int) -> Catalog
     """The baseline ``name``, fitted on the training interactions.
 
     Args:
-        name: one of :data:`Baseline`.
+        name: one of :data:`BASELINES`.
         interactions: rows of :data:`tables.INTERACTIONS`, those of the training split alone.
         n_items: size of the catalogue.
 
     Raises:
         ConfigError: no baseline has this name.
     """
-    users, items = interactions[c.USER].to_numpy(), interactions[c.ITEM].to_numpy()
-    match name:
-        case "random":
-            return Random(n_items)
-        case "popularity":
-            return Popularity(items, n_items)
-        case "item_knn":
-            return ItemKNN(users, items, n_items)
-    raise ConfigError(f"unknown baseline {name!r}; choose from {sorted(get_args(Baseline))}")
+    if name not in BASELINES:
+        raise ConfigError(unknown(name, "baseline", BASELINES))
+    fit: Callable[..., CatalogueScorer] = pkgutil.resolve_name(BASELINES[name])
+    return fit(interactions[c.USER].to_numpy(), interactions[c.ITEM].to_numpy(), n_items)
 
 
 def _sets(rows: npt.NDArray[np.integer], items: npt.NDArray[np.integer], shape: tuple[int, int]) -> sparse.csr_array:

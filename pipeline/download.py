@@ -1,4 +1,4 @@
-"""Bring the raw files of a data set: ``python -m pipeline.download movielens``."""
+"""Fetch the raw files of a data set: ``python -m pipeline.download movielens``."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pipeline.stage import run
 
 def main(dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")]) -> None:
     """Fetch and verify, make or copy the raw files of DATASET into data/raw/DATASET/."""
-    from llara_core.fetching import origins
+    from llara_core.fetching.datasets import fetch_dataset
 
     params = load_params()
-    origins.bring(dataset, params.dataset(dataset), params.download, paths.raw(dataset))
+    fetch_dataset(dataset, params.dataset(dataset), params.download, paths.raw(dataset))
 
 
 if __name__ == "__main__":

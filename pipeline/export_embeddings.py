@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 def main(
     dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")],
-    recommender: Annotated[str, typer.Argument(help="gru4rec, caser, sasrec or morec")],
+    recommender: Annotated[str, typer.Argument(help="one with a section under `recommenders`, e.g. sasrec")],
     seed: Annotated[int, typer.Argument(help="training seed of the recommender", min=0)],
 ) -> None:
     """Write the item embeddings of a trained RECOMMENDER to data/recommenders/."""

@@ -13,7 +13,7 @@ from pipeline.stage import run
 
 def main(
     dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")],
-    recommender: Annotated[str, typer.Argument(help="gru4rec, caser, sasrec or morec")],
+    recommender: Annotated[str, typer.Argument(help="one with a section under `recommenders`, e.g. sasrec")],
     seed: Annotated[int, typer.Argument(help="training seed of the recommender", min=0)],
 ) -> None:
     """Predict validation and test of DATASET with a trained RECOMMENDER."""

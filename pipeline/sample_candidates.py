@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from llara_core import paths
-from llara_core.config import ReleasedFramesConfig, load_params
+from llara_core.config import load_params
 from pipeline.stage import run
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ def main(dataset: Annotated[str, typer.Argument(help="key of `datasets` in param
     params = load_params()
     section, config = params.dataset(dataset), params.candidates
     exclude, facts = exclusion(section, config), None
-    if isinstance(section, ReleasedFramesConfig):
+    if section.is_presplit:
         facts = {"exclude": exclude}
         logger.warning("%s tells nothing of a user but histories: negatives come from outside these alone", dataset)
     prepared = paths.prepared(dataset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,13 +22,14 @@ logger = logging.getLogger(__name__)
 
 def main(
     dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")],
-    recommender: Annotated[str, typer.Argument(help="gru4rec, caser, sasrec or morec")],
+    recommender: Annotated[str, typer.Argument(help="one with a section under `recommenders`, e.g. sasrec")],
     seed: Annotated[int, typer.Argument(help="training seed of the recommender", min=0)],
 ) -> None:
     """Score the training candidate sets of DATASET with RECOMMENDER, and with others like it that did not see the user."""
     from llara_core import columns as c
     from llara_core import provenance, tables
-    from llara_core.recommenders import building, checkpoints, training
+    from llara_core.fetching.llm import fetch_encoder
+    from llara_core.recommenders import checkpoints, models, training
     from llara_core.recommenders.cross_fitting import cross_fit
 
     params = load_params()
@@ -46,7 +48,8 @@ def main(
     folder, data_hash = paths.checkpoint(dataset, cell), checkpoints.data_hash(dataset)
     in_sample = checkpoints.load(folder, recommender, data_hash)
     l2 = checkpoints.read_facts(folder).l2
-    build, _ = building.builder(recommender, config, items, max_history_len, paths.scratch() / "encoders")
+    fetch = partial(fetch_encoder, scratch=paths.scratch() / "encoders")
+    build, _ = models.builder(recommender, config, items, max_history_len, fetch)
     validation = training.validation_set(
         interactions, max_history_len, params.candidates.n_candidates, config.max_validation_positions
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -16,25 +17,27 @@ logger = logging.getLogger(__name__)
 
 def main(
     dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")],
-    recommender: Annotated[str, typer.Argument(help="gru4rec, caser, sasrec or morec")],
+    recommender: Annotated[str, typer.Argument(help="one with a section under `recommenders`, e.g. sasrec")],
     seed: Annotated[int, typer.Argument(help="training seed", min=0)],
 ) -> None:
     """Train RECOMMENDER on DATASET once per L2 coefficient and keep the one best on validation in data/recommenders/."""
     from llara_core import tables
     from llara_core.curves import write_curves
-    from llara_core.recommenders import building, checkpoints, training
+    from llara_core.fetching.llm import fetch_encoder
+    from llara_core.recommenders import checkpoints, models, training
 
     params = load_params()
     config, max_history_len = params.recommenders, params.dataset(dataset).max_history_len
     prepared = paths.prepared(dataset)
     interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
     items = tables.read_table(prepared / "items.parquet", tables.ITEMS)
-    build, arguments = building.builder(recommender, config, items, max_history_len, paths.scratch() / "encoders")
+    fetch = partial(fetch_encoder, scratch=paths.scratch() / "encoders")
+    build, arguments = models.builder(recommender, config, items, max_history_len, fetch)
     results = training.search_l2(
         build,
         training.training_sequences(interactions),
         training.validation_set(interactions, max_history_len, params.candidates.n_candidates, config.max_validation_positions),
-        getattr(config, recommender).l2,
+        config.options_of(recommender).l2,
         training.options_from(config),
         seed,
         dataset,

@@ -19,7 +19,7 @@ from llara_core.config.evaluation import CaseStudyConfig, ComparisonConfig, Eval
 from llara_core.config.loading import load_params
 from llara_core.config.objectives import OBJECTIVES, UNTUNED_OBJECTIVE, ObjectiveName
 from llara_core.config.params import Params
-from llara_core.config.recommenders import Baseline, RecommendersConfig
+from llara_core.config.recommenders import BASELINES, RECOMMENDERS, RecommendersConfig, RecommenderSection
 from llara_core.config.run import RunConfig
 from llara_core.config.systems import (
     WITH_BEHAVIOR,
@@ -39,11 +39,12 @@ from llara_core.config.systems import (
 )
 
 __all__ = [
+    "BASELINES",
     "OBJECTIVES",
+    "RECOMMENDERS",
     "UNTUNED_OBJECTIVE",
     "WITH_BEHAVIOR",
     "AblationConfig",
-    "Baseline",
     "CandidatesConfig",
     "CaseStudyConfig",
     "ChatModelConfig",
@@ -62,6 +63,7 @@ __all__ = [
     "Params",
     "PromptConfig",
     "RatedSection",
+    "RecommenderSection",
     "RecommendersConfig",
     "ReleasedFramesConfig",
     "Representation",

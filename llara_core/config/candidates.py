@@ -6,9 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llara_core.config.sections import Section, Seed
-
-Draws = Annotated[int, Field(ge=1, le=100_000)]
+from llara_core.config.sections import Draws, Section, Seed
 
 
 class DrawsConfig(Section):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self, get_args
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
 from llara_core.config.sections import PositiveFloat, Section, Seed
+
+MOVIELENS_ITEMS = "u.item"  # a file of names with this name is in the layout of MovieLens
 
 
 class DownloadConfig(Section):
@@ -35,15 +39,37 @@ class SplitConfig(Section):
 
 
 class DatasetSection(Section):
-    """What every data set has, whatever its format."""
+    """What every data set has, whatever its format; code asks these properties and not what format it is.
+
+    Attributes:
+        reader: ``module:function`` that reads the raw files: from their folder and this section to a :class:`readers.RawLog`. A
+            name, so that the packages for it are loaded only where it runs.
+        source: ``module:name`` of the :class:`fetching.sources.RawDataset` that has the raw files, or of a function that writes
+            them into a folder; None: they are the user's own (:attr:`own_files`).
+    """
+
+    reader: ClassVar[str]
+    source: ClassVar[str | None] = None
 
     max_history_len: Annotated[int, Field(ge=1, le=100_000)] = Field(description="previous items per example")
     noun: str = Field(min_length=1, description="what an item is called in prompts, e.g. movie")
     verb: str = Field(min_length=1, description="what a user has done with an item, e.g. watched")
 
+    @property
+    def own_files(self) -> Mapping[str, str]:
+        """The user's own files or folders in ``data/own/<data set>/`` by the keys that name them."""
+        return {}
+
+    @property
+    def titles_are_movies(self) -> bool:
+        """Whether titles have MovieLens' articles and years at their ends; elsewhere these belong to the title."""
+        return False
+
 
 class LogSection(DatasetSection):
     """Data sets that come as interactions, to be filtered and split here."""
+
+    is_presplit: ClassVar[Literal[False]] = False
 
     min_user_interactions: Annotated[int, Field(ge=0)] = Field(description="users with fewer are dropped")
     min_item_interactions: Annotated[int, Field(ge=0)] = Field(description="items with fewer are dropped")
@@ -52,25 +78,71 @@ class LogSection(DatasetSection):
     )
     split: SplitConfig
 
+    @property
+    def lowest_rating(self) -> float | None:
+        """Interactions rated lower are dropped; None keeps all, also where nothing is rated."""
+        return None
+
+    @property
+    def removes_repeats(self) -> bool:
+        """Whether of several interactions of a user with one item only the earliest counts."""
+        return False
+
+    @property
+    def is_k_core(self) -> bool:
+        """Whether the minimum counts are repeated until both hold; else items, then users, once."""
+        return False
+
+    @property
+    def sample(self) -> SubsampleConfig | None:
+        """The random part of users and items that is kept after the minimum counts; None keeps all."""
+        return None
+
+    @property
+    def is_ordered_by_time(self) -> bool:
+        """Whether a user's sequence follows time, or else the file."""
+        return True
+
 
 class RatedSection(LogSection):
     min_rating: float | None = Field(description="interactions rated lower are dropped; null keeps all")
 
+    @property
+    def lowest_rating(self) -> float | None:
+        return self.min_rating
 
-class MovieLensConfig(RatedSection):
+
+class MovieLensLayout(RatedSection):
+    """Data sets in the layout of MovieLens 100K."""
+
+    reader: ClassVar = "llara_core.readers.movielens:read"
+
+    @property
+    def titles_are_movies(self) -> bool:
+        return True
+
+
+class MovieLensConfig(MovieLensLayout):
     """The GroupLens archive of 100,000 ratings."""
+
+    source: ClassVar = "llara_core.fetching.datasets:MOVIELENS_100K"
 
     format: Literal["movielens_100k"]
 
 
-class SyntheticConfig(RatedSection):
-    """A small planted world in the layout of MovieLens 100K, made on the spot, for trials and tests."""
+class SyntheticConfig(MovieLensLayout):
+    """A small planted world, made on the spot, for trials and tests."""
+
+    source: ClassVar = "llara_core.readers.synthetic:write"
 
     format: Literal["synthetic"]
 
 
 class LastFmConfig(LogSection):
     """The GroupLens archive HetRec 2011 Last.fm 2K; tagging an artist is the interaction."""
+
+    reader: ClassVar = "llara_core.readers.lastfm:read"
+    source: ClassVar = "llara_core.fetching.datasets:LASTFM_2K"
 
     format: Literal["lastfm_2k"]
     order: Literal["file", "timestamp"] = Field(
@@ -83,6 +155,10 @@ class LastFmConfig(LogSection):
             raise ValueError("split.strategy global_time cuts sequences by time and needs order: timestamp")
         return self
 
+    @property
+    def is_ordered_by_time(self) -> bool:
+        return self.order == "timestamp"
+
 
 class SubsampleConfig(Section):
     users: Annotated[float, Field(gt=0, le=1)] = Field(description="share of the users that is kept; 1 keeps all")
@@ -93,8 +169,15 @@ class SubsampleConfig(Section):
 class SteamConfig(LogSection):
     """The review and game files of the McAuley lab, UCSD; a review is the interaction."""
 
+    reader: ClassVar = "llara_core.readers.steam:read"
+    source: ClassVar = "llara_core.fetching.datasets:STEAM"
+
     format: Literal["steam"]
     subsample: SubsampleConfig = Field(description="random part of users and items, drawn after the minimum counts")
+
+    @property
+    def sample(self) -> SubsampleConfig | None:
+        return self.subsample
 
 
 class ColumnsConfig(Section):
@@ -110,6 +193,8 @@ class ColumnsConfig(Section):
 
 class OwnLogConfig(RatedSection):
     """Own files, in ``data/own/<data set>/``."""
+
+    reader: ClassVar = "llara_core.readers.own_log:read"
 
     format: Literal["log"]
     interactions: str = Field(min_length=1, description="CSV file, also packed with gzip, Parquet file, or a folder of these")
@@ -152,9 +237,24 @@ class OwnLogConfig(RatedSection):
             raise ValueError("min_rating needs a rating: name its column in columns.rating, or set min_rating to null")
         return self
 
+    @property
+    def own_files(self) -> Mapping[str, str]:
+        return {"interactions": self.interactions, "items": self.items}
+
+    @property
+    def removes_repeats(self) -> bool:
+        return self.repeats == "first"
+
+    @property
+    def is_k_core(self) -> bool:
+        return self.min_counts == "k_core"
+
 
 class ReleasedFramesConfig(DatasetSection):
     """The frames that the paper's authors publish, in ``data/own/<data set>/``: their very rows, split by them."""
+
+    is_presplit: ClassVar[Literal[True]] = True
+    reader: ClassVar = "llara_core.readers.released_frames:read"
 
     format: Literal["released_frames"]
     train: str = Field(min_length=1, description="file name of the training frame, e.g. train_data.df")
@@ -170,8 +270,23 @@ class ReleasedFramesConfig(DatasetSection):
             raise ValueError("train, validation and test name the same file twice: the test would be part of the training")
         return self
 
+    @property
+    def own_files(self) -> Mapping[str, str]:
+        return {"train": self.train, "validation": self.validation, "test": self.test, "names": self.names}
 
-DatasetConfig = MovieLensConfig | SyntheticConfig | LastFmConfig | SteamConfig | OwnLogConfig | ReleasedFramesConfig
+    @property
+    def titles_are_movies(self) -> bool:
+        return Path(self.names).name == MOVIELENS_ITEMS
+
+
+DatasetConfig = (
+    MovieLensConfig
+    | SyntheticConfig
+    | LastFmConfig
+    | SteamConfig
+    | OwnLogConfig
+    | ReleasedFramesConfig
+)  # fmt: skip
 DATASET_FORMATS: dict[Any, type[DatasetSection]] = {
     get_args(section.model_fields["format"].annotation)[0]: section for section in get_args(DatasetConfig)
 }

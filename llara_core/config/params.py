@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self, TypeVar, get_args
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -10,7 +10,7 @@ from llara_core import paths
 from llara_core.config.candidates import CandidatesConfig
 from llara_core.config.datasets import DatasetConfig, DownloadConfig
 from llara_core.config.evaluation import EvaluationConfig, ReportConfig
-from llara_core.config.recommenders import Baseline, Recommender, RecommendersConfig
+from llara_core.config.recommenders import BASELINES, RECOMMENDERS, RecommendersConfig
 from llara_core.config.run import RunConfig
 from llara_core.config.sections import Name, Section
 from llara_core.config.systems import (
@@ -65,7 +65,7 @@ class Params(Section):
                 raise ValueError(f"run.{axis} names {unknown}, but `{axis}` defines only {sorted(defined)}")
         if reserved := {"curves", "plots"} & set(self.datasets):
             raise ValueError(f"`datasets` may not be called {sorted(reserved)}: metrics/ has folders of that name")
-        taken = {*get_args(Recommender), *get_args(Baseline)}
+        taken = {*RECOMMENDERS, *BASELINES}
         cells = [*self.run.systems, *self.run.chat_models]
         if clash := {name for name in cells if name in taken or cells.count(name) > 1}:
             raise ValueError(f"{sorted(clash)} would name two different systems of one run; give each its own name")

@@ -1,44 +1,76 @@
-"""Conventional recommenders and their training."""
+"""Conventional recommenders, their training, and the baselines; each name stands here once."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterable
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from llara_core.config.sections import Dropout, PositiveFloat, PositiveInt, Section
-
-Recommender = Literal["gru4rec", "caser", "sasrec", "morec"]
-Baseline = Literal["random", "popularity", "item_knn"]
+from llara_core.errors import ConfigError
 
 
 class RecommenderSection(Section):
-    """What each recommender has of its own."""
+    """What each recommender has of its own.
+
+    Attributes:
+        model: ``module:class`` of the :class:`recommenders.base.SequenceRecommender`; a name, so that torch is loaded where a
+            model is built and nowhere else.
+        training_keys: those keys of the section that say how to train the model; the class takes the others as arguments.
+    """
+
+    model: ClassVar[str]
+    training_keys: ClassVar[frozenset[str]] = frozenset({"l2"})
 
     l2: list[Annotated[float, Field(ge=0)]] = Field(
         min_length=1, description="L2 coefficients tried; the best on validation is kept (paper: 1e-3 to 1e-7)"
     )
     dropout: Dropout
 
+    def check(self, name: str, shared: RecommendersConfig) -> None:
+        """Refuse options that contradict the shared ones.
+
+        Args:
+            name: of the recommender.
+            shared: the section that this one stands in.
+
+        Raises:
+            ValueError: they do; the message names both keys.
+        """
+
 
 class Gru4RecConfig(RecommenderSection):
+    model: ClassVar = "llara_core.recommenders.gru4rec:Gru4Rec"
+
     hidden_dim: PositiveInt
     n_layers: PositiveInt
 
 
 class CaserConfig(RecommenderSection):
+    model: ClassVar = "llara_core.recommenders.caser:Caser"
+
     n_horizontal_filters: PositiveInt = Field(description="per filter height")
     n_vertical_filters: PositiveInt
     window: PositiveInt = Field(description="items that the convolutions see")
 
 
 class SasRecConfig(RecommenderSection):
+    model: ClassVar = "llara_core.recommenders.sasrec:SasRec"
+
     n_layers: PositiveInt
     n_heads: PositiveInt
+
+    def check(self, name: str, shared: RecommendersConfig) -> None:
+        if shared.embedding_dim % self.n_heads:
+            raise ValueError(f"embedding_dim {shared.embedding_dim} is no multiple of {name}.n_heads {self.n_heads}")
 
 
 class MoRecConfig(SasRecConfig):
     """SASRec over encoded titles in place of item ids (paper, section 5.2.1)."""
+
+    model: ClassVar = "llara_core.recommenders.morec:MoRec"
+    training_keys: ClassVar = frozenset({"l2", "encoder", "revision", "train_encoder", "encoder_learning_rate"})
 
     encoder: str = Field(
         min_length=1,
@@ -49,9 +81,14 @@ class MoRecConfig(SasRecConfig):
     train_encoder: bool = Field(description="tune the encoder with the rest; false keeps it frozen and encodes titles once")
     encoder_learning_rate: PositiveFloat = Field(description="of the encoder, where it is tuned")
 
+    def check(self, name: str, shared: RecommendersConfig) -> None:
+        super().check(name, shared)
+        if self.train_encoder and shared.loss == "bce":
+            raise ValueError(f"{name}.train_encoder needs loss: cross_entropy, over the items of a batch")
+
 
 class RecommendersConfig(Section):
-    """Training of the sequence recommenders (paper, section 5.1.2)."""
+    """Training of the sequence recommenders (paper, section 5.1.2), and a section for each."""
 
     embedding_dim: PositiveInt
     learning_rate: PositiveFloat
@@ -72,9 +109,47 @@ class RecommendersConfig(Section):
 
     @model_validator(mode="after")
     def _options_agree(self) -> Self:
-        if self.morec.train_encoder and self.loss == "bce":
-            raise ValueError("morec.train_encoder needs loss: cross_entropy, over the items of a batch")
-        for name, section in (("sasrec", self.sasrec), ("morec", self.morec)):
-            if self.embedding_dim % section.n_heads:
-                raise ValueError(f"embedding_dim {self.embedding_dim} is no multiple of {name}.n_heads {section.n_heads}")
+        for name in RECOMMENDERS:
+            self.options_of(name).check(name, self)
         return self
+
+    def options_of(self, name: str) -> RecommenderSection:
+        """The section of one recommender.
+
+        Raises:
+            ConfigError: no recommender has this name.
+        """
+        if name not in RECOMMENDERS:
+            raise ConfigError(unknown(name, "recommender", RECOMMENDERS))
+        section: RecommenderSection = getattr(self, name)
+        return section
+
+
+RECOMMENDERS: dict[str, type[RecommenderSection]] = {
+    name: field.annotation
+    for name, field in RecommendersConfig.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, RecommenderSection)
+}
+
+# `module:name` of a class or function that takes the users (N,) and items (N,) of the training interactions and the size of the
+# catalogue, and gives something with `score_catalogue`.
+BASELINES = {
+    "random": "llara_core.baselines:Random",
+    "popularity": "llara_core.baselines:Popularity",
+    "item_knn": "llara_core.baselines:ItemKNN",
+}
+
+
+Recommender = Annotated[str, AfterValidator(lambda name: _known(name, "recommender", RECOMMENDERS))]
+Baseline = Annotated[str, AfterValidator(lambda name: _known(name, "baseline", BASELINES))]
+
+
+def unknown(name: str, kind: str, names: Iterable[str]) -> str:
+    """What to say of a name that is none of ``names``."""
+    return f"unknown {kind} {name!r}; choose from {sorted(names)}"
+
+
+def _known(name: str, kind: str, names: Iterable[str]) -> str:
+    if name not in names:
+        raise ValueError(unknown(name, kind, names))
+    return name

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from llara_core import columns as c
 from llara_core import tables
-from llara_core.config import CandidatesConfig, DatasetConfig, ReleasedFramesConfig
+from llara_core.config import CandidatesConfig, DatasetConfig
 from llara_core.errors import DataError
 
 Integers = npt.NDArray[np.int64]
@@ -23,10 +23,10 @@ BLOCK_SETS = 1 << 19
 
 
 def exclusion(dataset: DatasetConfig, candidates: CandidatesConfig) -> str:
-    """Which items are never negatives: what ``candidates.exclude`` says; in released frames, which tell nothing of a user but
-    histories, always ``last_interactions``.
+    """Which items are never negatives: what ``candidates.exclude`` says; of data that come split, which tell nothing of a user
+    but histories, always ``last_interactions``.
     """
-    return "last_interactions" if isinstance(dataset, ReleasedFramesConfig) else candidates.exclude
+    return "last_interactions" if dataset.is_presplit else candidates.exclude
 
 
 class CandidateSampler:

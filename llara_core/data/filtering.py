@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from llara_core import columns as c
-from llara_core.config import LogSection, OwnLogConfig, RatedSection, SteamConfig, SubsampleConfig
-from llara_core.readers.raw import Counts, count, first_of_each_pair
+from llara_core.config import LogSection, SubsampleConfig
+from llara_core.readers.interaction_log import Counts, count, first_of_each_pair
 from llara_core.seeding import numpy_stream
 
 MIN_SEQUENCE = 2  # one item of history and one target
@@ -25,7 +25,7 @@ def filter_interactions(interactions: pd.DataFrame, config: LogSection) -> tuple
     5. ``subsample`` (Steam): a random part of the remaining users and items;
     6. ``sequences``: users with a single interaction, who have nothing to predict from.
 
-    But for ``k_core`` each runs once: after the users, an item may again have fewer interactions than was asked for.
+    Every step except ``k_core`` runs once, so an item that met its minimum may fall below it when users are dropped.
 
     Args:
         interactions: ``user_id`` and ``item_id`` (whole numbers >= 0), ``timestamp`` and perhaps ``rating``; row order is kept.
@@ -37,16 +37,16 @@ def filter_interactions(interactions: pd.DataFrame, config: LogSection) -> tuple
     alone; Steam steps 4 and 5 (paper, section 5.1.1).
     """
     kept, steps = interactions, dict[str, Counts]()
-    if isinstance(config, RatedSection) and config.min_rating is not None:
-        kept = kept[kept[c.RATING] >= config.min_rating]
+    if config.lowest_rating is not None:
+        kept = kept[kept[c.RATING] >= config.lowest_rating]
         steps["rating"] = count(kept)
-    if isinstance(config, OwnLogConfig) and config.repeats == "first":
+    if config.removes_repeats:
         kept = first_of_each_pair(kept)
         steps["repeats"] = count(kept)
     kept = kept.drop(columns=c.RATING, errors="ignore")
 
     minima = {c.ITEM: config.min_item_interactions, c.USER: config.min_user_interactions}
-    if isinstance(config, OwnLogConfig) and config.min_counts == "k_core":
+    if config.is_k_core:
         # Users with a single interaction go in the last step anyway, which must not undo what the core promises.
         kept = _k_core(kept, {**minima, c.USER: max(minima[c.USER], MIN_SEQUENCE)})
         steps["k_core"] = count(kept)
@@ -54,8 +54,8 @@ def filter_interactions(interactions: pd.DataFrame, config: LogSection) -> tuple
         for name, column in (("items", c.ITEM), ("users", c.USER)):
             kept = _with_count(kept, column, minima[column])
             steps[name] = count(kept)
-    if isinstance(config, SteamConfig):
-        kept = _subsample(kept, config.subsample)
+    if config.sample is not None:
+        kept = _subsample(kept, config.sample)
         steps["subsample"] = count(kept)
     kept = _with_count(kept, c.USER, MIN_SEQUENCE)
     steps["sequences"] = count(kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import pkgutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,21 +15,13 @@ import pyarrow.compute as pc
 
 from llara_core import columns as c
 from llara_core import tables
-from llara_core.config import DatasetConfig, LastFmConfig, LogSection, MovieLensConfig, ReleasedFramesConfig, SyntheticConfig
+from llara_core.config import DatasetConfig, LogSection
 from llara_core.data.filtering import filter_interactions, sort_sequences
 from llara_core.data.splitting import SPLIT_DTYPE, STRATEGIES, examples_table, make_examples
 from llara_core.errors import DataError
-from llara_core.readers import lastfm, movielens, own_log, released_frames, steam
-from llara_core.readers.raw import RawLog
+from llara_core.readers.interaction_log import RawLog
+from llara_core.readers.released_frames import ReleasedFrames
 from llara_core.readers.titles import movie_title, plain_title, unique_labels
-
-READERS: dict[str, Callable[[Path, Any], RawLog]] = {
-    "movielens_100k": movielens.read,
-    "synthetic": movielens.read,
-    "lastfm_2k": lastfm.read,
-    "steam": steam.read,
-    "log": own_log.read,
-}
 
 
 @dataclass(frozen=True)
@@ -61,9 +53,8 @@ def prepare(folder: Path, config: DatasetConfig) -> Prepared:
     Raises:
         DataError: a raw file is missing or malformed, or the filter leaves too little for the split.
     """
-    if isinstance(config, ReleasedFramesConfig):
-        return _prepare_frames(released_frames.read(folder, config), are_movies=config.names == released_frames.MOVIES)
-    return _prepare_log(READERS[config.format](folder, config), config, folder)
+    raw = pkgutil.resolve_name(config.reader)(folder, config)
+    return _prepare_frames(raw, config.titles_are_movies) if config.is_presplit else _prepare_log(raw, config, folder)
 
 
 def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
@@ -77,13 +68,12 @@ def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
         raise DataError(f"the filter leaves no interaction of {len(raw.interactions)} in {folder}; after each step: {steps}")
     n_interactions = np.bincount(kept[c.ITEM], minlength=len(raw.items))
     in_catalogue = titled if config.catalogue == "full" else n_interactions > 0
-    are_movies = isinstance(config, MovieLensConfig | SyntheticConfig)
-    items = _items_table(raw.items[in_catalogue], n_interactions[in_catalogue], are_movies)
+    items = _items_table(raw.items[in_catalogue], n_interactions[in_catalogue], config.titles_are_movies)
     in_sequences = np.bincount(kept[c.USER], minlength=raw.n_users) > 0
     numbered = kept.assign(
         **{c.USER: _new_ids(in_sequences)[kept[c.USER].to_numpy()], c.ITEM: _new_ids(in_catalogue)[kept[c.ITEM].to_numpy()]}
     )
-    sequences = sort_sequences(numbered, by_time=not (isinstance(config, LastFmConfig) and config.order == "file"))
+    sequences = sort_sequences(numbered, by_time=config.is_ordered_by_time)
     interactions = STRATEGIES[config.split.strategy](sequences, config.split.train, config.split.validation)
     examples = make_examples(interactions, config.max_history_len)
     dropped = {
@@ -96,7 +86,7 @@ def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
     return _prepared(interactions, items, examples, facts, raw.ticks_per_second)
 
 
-def _prepare_frames(frames: released_frames.ReleasedFrames, are_movies: bool) -> Prepared:
+def _prepare_frames(frames: ReleasedFrames, are_movies: bool) -> Prepared:
     n_interactions = np.bincount(frames.sequences[c.ITEM], minlength=len(frames.items))
     split = frames.sequences[c.SPLIT].astype(SPLIT_DTYPE)
     histories = frames.examples[c.HISTORY]

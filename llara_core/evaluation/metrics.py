@@ -1,8 +1,10 @@
-"""Ranking metrics: first one row per answered candidate set, then their means."""
+"""Metrics: first one row per answered candidate set, then one number each over these rows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +14,6 @@ from llara_core import columns as c
 from llara_core.columns import CONTAINED_HIT, CONTAINED_VALID, HIT, RANK
 from llara_core.errors import DataError
 from llara_core.evaluation.parsing import contained_candidate
-
-CUTOFFS = (3, 5, 10)
 
 Interval = Callable[[npt.ArrayLike, npt.ArrayLike], tuple[float, float]]
 
@@ -123,35 +123,98 @@ def mean_reciprocal_rank(ranks: npt.ArrayLike) -> float:
     return float(np.mean(1 / np.asarray(ranks, dtype=float)))
 
 
+@dataclass(frozen=True)
+class Metric:
+    """A number that is measured of every system.
+
+    Attributes:
+        value: from rows of :func:`per_set_results` of one split to the number; None where the system gives nothing to measure.
+        heading: of its column in the report's table of all modes; empty: it stands in the metrics files alone.
+        meaning: of that column.
+        interval_of: the column whose mean the metric is, where it gets an interval.
+    """
+
+    value: Callable[[pd.DataFrame], float | None]
+    heading: str = ""
+    meaning: str = ""
+    interval_of: str | None = None
+
+
+def share(column: str, heading: str, meaning: str, *, with_interval: bool = False) -> Metric:
+    """The mean of a column of 0 and 1, where every row has it."""
+    return Metric(_of_complete(column, pd.Series.mean), heading, meaning, column if with_interval else None)
+
+
+def of_ranks(measure: Callable[[pd.Series], float], heading: str = "", meaning: str = "") -> Metric:
+    """A measure of the target's ranks among the candidates, of systems that rank them."""
+    return Metric(_of_complete(RANK, measure), heading, meaning)
+
+
+def of_catalogue_ranks(measure: Callable[[pd.Series], float], heading: str = "", meaning: str = "") -> Metric:
+    """The same of its ranks among all items."""
+    return Metric(_of_complete(c.CATALOGUE_RANK, measure), heading, meaning)
+
+
+def hit_ratio_among_valid(results: pd.DataFrame) -> float | None:
+    """Share of hits among the valid answers; None where no answer is valid."""
+    return float(results.loc[results[c.VALID] == 1, HIT].mean()) if results[c.VALID].any() else None
+
+
+def _of_complete(column: str, measure: Callable[[pd.Series], float]) -> Callable[[pd.DataFrame], float | None]:
+    return lambda results: float(measure(results[column])) if results[column].notna().all() else None
+
+
+# By their names in the metrics files, in the order there and in the report.
+METRICS = {
+    "hit_ratio@1": share(HIT, "HR@1", "hit ratio, an invalid answer is a miss", with_interval=True),
+    "valid_ratio": share(c.VALID, "Valid", "share of answers that are a candidate's title (or number)"),
+    "hit_ratio@1_among_valid": Metric(hit_ratio_among_valid, "HR@1 of valid", "hit ratio among valid answers alone"),
+    "hit_ratio@1_contained": share(
+        CONTAINED_HIT, "HR@1, contained", "hit ratio where an answer is valid in that way, over all sets", with_interval=True
+    ),
+    "valid_ratio_contained": share(
+        CONTAINED_VALID,
+        "Valid, contained",
+        "share of texts in which exactly one candidate's title occurs, as the paper's code counts",
+    ),
+    "hit_ratio@3": of_ranks(partial(hit_ratio, k=3), "HR@3", "target among the first 3 candidates"),
+    "hit_ratio@5": of_ranks(partial(hit_ratio, k=5), "HR@5", "target among the first 5 candidates"),
+    "hit_ratio@10": of_ranks(partial(hit_ratio, k=10), "HR@10", "target among the first 10 candidates"),
+    "ndcg@3": of_ranks(partial(ndcg, k=3)),
+    "ndcg@5": of_ranks(partial(ndcg, k=5)),
+    "ndcg@10": of_ranks(partial(ndcg, k=10), "NDCG@10", "over the candidates"),
+    "mrr": of_ranks(mean_reciprocal_rank, "MRR", "mean reciprocal rank over the candidates"),
+    "hit_ratio@10_catalogue": of_catalogue_ranks(
+        partial(hit_ratio, k=10), "Catalogue HR@10", "target among the first 10 of all items"
+    ),
+    "ndcg@10_catalogue": of_catalogue_ranks(partial(ndcg, k=10)),
+    "mrr_catalogue": of_catalogue_ranks(mean_reciprocal_rank),
+}
+
+
 def aggregate(results: pd.DataFrame, interval: Interval) -> dict[str, float]:
-    """Means over the candidate sets of one split.
+    """All metrics over the candidate sets of one split.
 
     Args:
         results: rows of :func:`per_set_results`, of one split; may hold several seeds, one after the other.
         interval: from values ``(N,)`` and their users ``(N,)`` to the ends of an interval of the mean.
 
     Returns:
-        ``hit_ratio@1`` (an invalid answer is a miss) with the ends of its interval, ``valid_ratio``,
-        ``hit_ratio@1_among_valid`` where there is a valid answer; ``hit_ratio@1_contained`` with its interval and
-        ``valid_ratio_contained`` where the system writes text; ``hit_ratio@k``, ``ndcg@k`` and ``mrr`` where the system
-        ranks the candidates; the same with the suffix ``_catalogue`` where it ranks all items; the numbers of examples,
-        users and draws.
+        Those of :data:`METRICS` that the system has, some with the ends of their interval (``_low``, ``_high``), and how many
+        examples, users and draws there are.
 
     Source:
         Paper, section 5.1.3, defines the hit ratio and the valid ratio; its released code divides the hits by the valid
         answers in one place and by all in another, here each has its own name. ``_contained``: an answer is valid as in that
-        code.
+        code. ``_catalogue``: over all items in place of the candidates.
     """
-    means = _with_interval("hit_ratio@1", results, HIT, interval) | {"valid_ratio": float(results[c.VALID].mean())}
-    if results[c.VALID].any():
-        means["hit_ratio@1_among_valid"] = float(results.loc[results[c.VALID] == 1, HIT].mean())
-    if results[CONTAINED_VALID].notna().all():
-        means |= _with_interval("hit_ratio@1_contained", results, CONTAINED_HIT, interval)
-        means["valid_ratio_contained"] = float(results[CONTAINED_VALID].mean())
-    if results[RANK].notna().all():
-        means |= _ranking_means(results[RANK], CUTOFFS, "")
-    if results[c.CATALOGUE_RANK].notna().all():
-        means |= _ranking_means(results[c.CATALOGUE_RANK], (10,), "_catalogue")
+    means: dict[str, float] = {}
+    for name, metric in METRICS.items():
+        value = metric.value(results)
+        if value is not None:
+            means[name] = value
+            if metric.interval_of is not None:
+                means[f"{name}_low"], means[f"{name}_high"] = interval(results[metric.interval_of], results[c.USER])
     sizes = {"n_examples": c.EXAMPLE, "n_users": c.USER, "n_draws": c.DRAW}
     return means | {name: int(results[column].nunique()) for name, column in sizes.items()}
 
@@ -159,11 +222,6 @@ def aggregate(results: pd.DataFrame, interval: Interval) -> dict[str, float]:
 def rounded(means: dict[str, float]) -> dict[str, float]:
     """The same with four decimals, a tenth of what one more hit of 1,000 would change."""
     return {name: round(value, 4) for name, value in means.items()}
-
-
-def _with_interval(name: str, results: pd.DataFrame, column: str, interval: Interval) -> dict[str, float]:
-    low, high = interval(results[column], results[c.USER])
-    return {name: float(results[column].mean()), f"{name}_low": low, f"{name}_high": high}
 
 
 def _by_containment(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, npt.NDArray[np.float64]]:
@@ -174,12 +232,6 @@ def _by_containment(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, npt.N
             chosen = contained_candidate(text, [names[item] for item in items])
             found[:, place] = (chosen is not None and items[chosen] == target, chosen is not None)
     return {CONTAINED_HIT: found[0], CONTAINED_VALID: found[1]}
-
-
-def _ranking_means(ranks: pd.Series, cutoffs: tuple[int, ...], suffix: str) -> dict[str, float]:
-    hits = {f"hit_ratio@{k}{suffix}": hit_ratio(ranks, k) for k in cutoffs}
-    gains = {f"ndcg@{k}{suffix}": ndcg(ranks, k) for k in cutoffs}
-    return hits | gains | {f"mrr{suffix}": mean_reciprocal_rank(ranks)}
 
 
 def _check_coverage(rows: pd.DataFrame, sets: pd.DataFrame, source: str, splits: tuple[str, ...]) -> None:

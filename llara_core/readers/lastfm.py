@@ -12,7 +12,7 @@ import pandas as pd
 from llara_core import columns as c
 from llara_core.config import LastFmConfig
 from llara_core.errors import DataError
-from llara_core.readers.raw import RawLog, count
+from llara_core.readers.interaction_log import RawLog, count
 
 ARTISTS, TAGGED, TIMED = "artists.dat", "user_taggedartists.dat", "user_taggedartists-timestamps.dat"
 DAY_MS = 86_400_000

@@ -11,7 +11,7 @@ import pandas as pd
 from llara_core import columns as c
 from llara_core.config import MovieLensConfig, SyntheticConfig
 from llara_core.errors import DataError
-from llara_core.readers.raw import RawLog
+from llara_core.readers.interaction_log import RawLog
 
 N_ITEM_FIELDS = 24
 _LARGEST = 2**63 - 1

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from llara_core import columns as c
 from llara_core.config import OwnLogConfig
 from llara_core.errors import DataError
+from llara_core.readers.interaction_log import Counts, RawLog, count
 from llara_core.readers.log_columns import (
     BoolArray,
     Column,
@@ -28,7 +29,6 @@ from llara_core.readers.log_columns import (
     other_unit,
 )
 from llara_core.readers.log_files import Table, short
-from llara_core.readers.raw import Counts, RawLog, count
 from llara_core.readers.titles import plain_title
 
 WHOLE_NUMBER = r"^(0|[1-9][0-9]{0,17})$"  # fits int64, and no two texts are the same number

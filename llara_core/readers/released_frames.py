@@ -14,12 +14,12 @@ import pandas as pd
 
 from llara_core import columns as c
 from llara_core.config import ReleasedFramesConfig
+from llara_core.config.datasets import MOVIELENS_ITEMS
 from llara_core.errors import DataError
 from llara_core.readers import movielens
 from llara_core.readers.frame_pickles import read_frame
 from llara_core.readers.titles import plain_title
 
-MOVIES = "u.item"  # a file of names with this name is in the layout of MovieLens
 SEQUENCE, LENGTH, NEXT = "seq", "len_seq", "next"
 _SHAPES = {
     SEQUENCE: "a list of item ids, or of (item id, rating) pairs, of one length in all rows",
@@ -221,7 +221,7 @@ def _examples(rows: _Rows, users: npt.NDArray[np.int32], max_history_len: int) -
 
 def _read_items(path: Path) -> pd.DataFrame:
     """``raw_id`` and ``raw_title``; row number = the frames' id."""
-    if path.name == MOVIES:
+    if path.name == MOVIELENS_ITEMS:
         table = movielens.read_items(path)
         first, titles = 1, dict(zip(table[c.ITEM].tolist(), table[c.RAW_TITLE], strict=True))
     else:

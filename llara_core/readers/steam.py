@@ -31,7 +31,7 @@ from tqdm import tqdm
 from llara_core import columns as c
 from llara_core.config import SteamConfig
 from llara_core.errors import DataError
-from llara_core.readers.raw import Counts, RawLog, count, first_of_each_pair
+from llara_core.readers.interaction_log import Counts, RawLog, count, first_of_each_pair
 
 REVIEWS = "steam_reviews.json.gz"
 GAMES = "steam_games.json.gz"

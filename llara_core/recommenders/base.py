@@ -6,19 +6,25 @@ stands to the *right* of a sequence, where a model that reads from left to right
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from llara_core.config import RecommendersConfig
 from llara_core.errors import DataError, ModelError
 from llara_core.ranking import History
 
 SCORING_BATCH = 1024
+
+FetchEncoder = Callable[[str, str | None], Path]  # from name and revision, as of :func:`fetching.llm.fetch_encoder`
 
 
 class ItemEmbedding(Protocol):
@@ -60,6 +66,22 @@ class SequenceRecommender(nn.Module):
             self.item_embedding.weight.normal_(std=embedding_dim**-0.5)
             self.item_embedding.weight[self.padding_idx] = 0
 
+    @classmethod
+    def builder(
+        cls, arguments: dict[str, Any], config: RecommendersConfig, items: pd.DataFrame, fetch_encoder: FetchEncoder
+    ) -> tuple[Callable[[], Self], dict[str, Any]]:
+        """A function that builds a fresh model to be trained, and the arguments that a checkpoint keeps of it.
+
+        A sub-class that starts from more than random weights defines its own.
+
+        Args:
+            arguments: of this class, as the section has them.
+            config: the recommender's section and the shared ones.
+            items: rows of :data:`tables.ITEMS`.
+            fetch_encoder: gives the folder of a text encoder.
+        """
+        return partial(cls, **arguments), arguments
+
     def encode(self, items: Tensor) -> Tensor:
         """What follows each position.
 
@@ -82,8 +104,8 @@ class SequenceRecommender(nn.Module):
         return scores
 
     def parameter_groups(self, l2: float) -> list[dict[str, Any]]:
-        """What the optimiser trains, with an L2 coefficient."""
-        return [{"params": list(self.parameters()), "weight_decay": l2}]
+        """What the optimiser trains, with an L2 coefficient, and the key of ``params.yaml`` that sets the learning rate."""
+        return [{"params": list(self.parameters()), "weight_decay": l2, "rate_key": "recommenders.learning_rate"}]
 
     def start_batch(self, inputs: Tensor, targets: Tensor) -> None:
         """Called before each training batch with its items, both ``(B, T)``, padded alike."""

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import pkgutil
+from collections.abc import Callable
 from typing import Any
 
-from llara_core.config import RecommendersConfig
-from llara_core.errors import ConfigError, ModelError
-from llara_core.recommenders.base import SequenceRecommender
-from llara_core.recommenders.caser import Caser
-from llara_core.recommenders.gru4rec import Gru4Rec
-from llara_core.recommenders.morec import MoRec
-from llara_core.recommenders.sasrec import SasRec
+import pandas as pd
 
-MODELS: dict[str, type[SequenceRecommender]] = {"gru4rec": Gru4Rec, "caser": Caser, "sasrec": SasRec, "morec": MoRec}
-# Keys of a recommender's section that say how to train it and not what it is.
-TRAINING_KEYS = {"l2", "encoder", "revision", "train_encoder", "encoder_learning_rate"}
+from llara_core.config import RECOMMENDERS, RecommendersConfig
+from llara_core.errors import ModelError
+from llara_core.recommenders.base import FetchEncoder, SequenceRecommender
+
+
+def builder(
+    name: str, config: RecommendersConfig, items: pd.DataFrame, max_history_len: int, fetch_encoder: FetchEncoder
+) -> tuple[Callable[[], SequenceRecommender], dict[str, Any]]:
+    """A function that builds a freshly initialised model, as often as a search or a cross-fit needs one, and its arguments.
+
+    Args:
+        name: of the recommender.
+        config: its section and the shared ones.
+        items: rows of :data:`tables.ITEMS`.
+        max_history_len: longest history, in items.
+        fetch_encoder: gives the folder of a text encoder, where the recommender reads titles.
+
+    Raises:
+        ConfigError: no recommender has this name.
+    """
+    arguments = model_arguments(name, config, len(items), max_history_len)
+    return _model(name).builder(arguments, config, items, fetch_encoder)
 
 
 def model_arguments(name: str, config: RecommendersConfig, n_items: int, max_history_len: int) -> dict[str, Any]:
@@ -23,20 +38,27 @@ def model_arguments(name: str, config: RecommendersConfig, n_items: int, max_his
     Raises:
         ConfigError: no recommender has this name.
     """
-    if name not in MODELS:
-        raise ConfigError(f"unknown recommender {name!r}; choose from {sorted(MODELS)}")
+    section = config.options_of(name)
     shared = {"n_items": n_items, "embedding_dim": config.embedding_dim, "max_history_len": max_history_len}
-    own: dict[str, Any] = getattr(config, name).model_dump(exclude=TRAINING_KEYS)
-    return shared | own
+    return shared | section.model_dump(exclude=set(section.training_keys))
 
 
 def build(name: str, arguments: dict[str, Any]) -> SequenceRecommender:
     """A freshly initialised model.
 
+    Args:
+        name: one of :data:`RECOMMENDERS`.
+        arguments: of its class.
+
     Raises:
         ModelError: ``arguments`` are not those of the class, as from a checkpoint of another version.
     """
     try:
-        return MODELS[name](**arguments)
+        return _model(name)(**arguments)
     except TypeError as error:
         raise ModelError(f"{name}: the arguments {arguments} do not fit this version: {error}") from error
+
+
+def _model(name: str) -> type[SequenceRecommender]:
+    model: type[SequenceRecommender] = pkgutil.resolve_name(RECOMMENDERS[name].model)
+    return model

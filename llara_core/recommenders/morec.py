@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import copy
+import logging
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from llara_core import columns as c
 from llara_core.config import RecommendersConfig
 from llara_core.errors import ConfigError, ModelError
+from llara_core.recommenders.base import FetchEncoder
 from llara_core.recommenders.sasrec import SasRec
 
 if TYPE_CHECKING:  # it imports transformers, which only training needs
     from llara_core.recommenders.text_encoder import TextEncoder
+
+logger = logging.getLogger(__name__)
 
 
 class MoRec(SasRec):
@@ -51,12 +59,24 @@ class MoRec(SasRec):
         self.item_embedding = ProjectedTexts(n_items, text_dim, embedding_dim)  # in place of the table by item id
         self.tuning: Tuning | None = None
 
+    @classmethod
+    def builder(
+        cls, arguments: dict[str, Any], config: RecommendersConfig, items: pd.DataFrame, fetch_encoder: FetchEncoder
+    ) -> tuple[Callable[[], MoRec], dict[str, Any]]:
+        from llara_core.recommenders.text_encoder import TextEncoder
+
+        encoder = TextEncoder(fetch_encoder(config.morec.encoder, config.morec.revision), items[c.LABEL].tolist())
+        logger.info("%s: %d titles, %d dimensions", config.morec.encoder, len(items), encoder.dim)
+        arguments = {**arguments, "text_dim": encoder.dim}
+        return partial(from_titles, arguments, encoder, config), arguments
+
     def parameter_groups(self, l2: float) -> list[dict[str, Any]]:
         groups = super().parameter_groups(l2)
         if self.tuning is not None:
             parameters = list(self.tuning.encoder.model.parameters())
             # An L2 penalty would pull them towards zero, away from what they were pre-trained to be.
-            groups.append({"params": parameters, "lr": self.tuning.learning_rate, "weight_decay": 0.0})
+            rate = {"lr": self.tuning.learning_rate, "rate_key": "recommenders.morec.encoder_learning_rate"}
+            groups.append({"params": parameters, **rate, "weight_decay": 0.0})
         return groups
 
     def start_batch(self, inputs: Tensor, targets: Tensor) -> None:

@@ -229,8 +229,7 @@ def cut_windows(
 
 
 def _diverged(model: SequenceRecommender, l2: float, epoch: int, symptom: str, optimiser: torch.optim.Optimizer) -> ModelError:
-    keys = ("recommenders.learning_rate", "recommenders.morec.encoder_learning_rate")  # the second where an encoder is tuned
-    rates = [f"{key} (now {group['lr']:g})" for key, group in zip(keys, optimiser.param_groups, strict=False)]
+    rates = [f"{group['rate_key']} (now {group['lr']:g})" for group in optimiser.param_groups]
     return ModelError(f"{type(model).__name__} with l2 {l2:g}, epoch {epoch}: {symptom}; lower {' or '.join(rates)}")
 
 

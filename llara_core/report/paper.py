@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llara_core.config import LogSection, Params, SteamConfig, SystemConfig
+from llara_core.config import Params, SystemConfig
 from llara_core.evaluation.comparison import ComparedSystem
 
 SOURCE = "Liao et al., LLaRA: Large Language-Recommendation Assistant, SIGIR 2024"
@@ -34,7 +34,7 @@ _TABLE_3 = {
     "lastfm_2k": {"direct": 0.4508, "two_stage": 0.4344, "linear": 0.4508},
 }
 _N_CANDIDATES = 20
-_STEAM_MIN_USER_INTERACTIONS = 20
+_MIN_USER_INTERACTIONS = {"steam": 20}
 _TWO_STAGE_TEXT_SHARE = 0.4
 
 
@@ -118,8 +118,8 @@ def _is_tuned_as_in_the_paper(config: SystemConfig) -> bool:
 
 def _has(params: Params, dataset: str) -> bool:
     config = params.dataset(dataset)
-    if config.format not in _HIT_RATIOS or params.candidates.n_candidates != _N_CANDIDATES:
+    if config.is_presplit or config.format not in _HIT_RATIOS or params.candidates.n_candidates != _N_CANDIDATES:
         return False
-    if isinstance(config, SteamConfig) and config.min_user_interactions != _STEAM_MIN_USER_INTERACTIONS:
+    if config.min_user_interactions != _MIN_USER_INTERACTIONS.get(config.format, config.min_user_interactions):
         return False
-    return isinstance(config, LogSection) and config.split.strategy == "user_chronological"
+    return config.split.strategy == "user_chronological"

@@ -7,18 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from llara_core.config import (
-    OBJECTIVES,
-    DatasetConfig,
-    LastFmConfig,
-    OwnLogConfig,
-    Params,
-    RatedSection,
-    ReleasedFramesConfig,
-    SplitConfig,
-    SteamConfig,
-    TuneConfig,
-)
+from llara_core.config import OBJECTIVES, DatasetConfig, Params, SplitConfig, TuneConfig
 from llara_core.data.candidates import exclusion
 from llara_core.evaluation import significance
 from llara_core.evaluation.paired import MIN_RUNS
@@ -106,22 +95,22 @@ def _budget(tune: TuneConfig, history_lens: npt.NDArray[np.integer]) -> str:
 
 def _rows(dataset: str, config: DatasetConfig) -> str:
     """Which interactions count, in what order, and how they are split."""
-    if isinstance(config, ReleasedFramesConfig):
+    if config.is_presplit:
         return f"On {dataset}, the rows and the split are those of the released frames"
     clauses = []
-    if isinstance(config, RatedSection) and config.min_rating is not None:
-        clauses.append(f"rated {config.min_rating:g} or higher")
-    if isinstance(config, OwnLogConfig) and config.repeats == "first":
+    if config.lowest_rating is not None:
+        clauses.append(f"rated {config.lowest_rating:g} or higher")
+    if config.removes_repeats:
         clauses.append("a user's first with the item")
     for name, minimum in (("items", config.min_item_interactions), ("users", config.min_user_interactions)):
         if minimum > 1:
             clauses.append(f"of {name} with at least {minimum}")
-    if isinstance(config, OwnLogConfig) and config.min_counts == "k_core":
+    if config.is_k_core:
         clauses.append("as a k-core")
-    if isinstance(config, SteamConfig) and (config.subsample.users < 1 or config.subsample.items < 1):
-        clauses.append(f"of a random {config.subsample.users:.0%} of the users and {config.subsample.items:.0%} of the items")
+    if config.sample is not None and (config.sample.users < 1 or config.sample.items < 1):
+        clauses.append(f"of a random {config.sample.users:.0%} of the users and {config.sample.items:.0%} of the items")
     kept = f"interactions {', '.join(clauses)}" if clauses else "all interactions"
-    order = ", in the order of the file (not of time)" if isinstance(config, LastFmConfig) and config.order == "file" else ""
+    order = "" if config.is_ordered_by_time else ", in the order of the file (not of time)"
     split = {
         "user_chronological": f"users, sorted by their first interaction, are divided {_split_shares(config.split)} into "
         "training, validation and test, and the last item of each held-out user is the target",

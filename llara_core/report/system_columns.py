@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 from llara_core.evaluation.comparison import ComparedSystem
+from llara_core.evaluation.metrics import METRICS
 from llara_core.evaluation.paired import MIN_RUNS
 from llara_core.evaluation.results import MODES
 from llara_core.report.layout import MISSING, Column
@@ -41,14 +42,17 @@ VALIDATION = Column[ComparedSystem](
     "hit ratio on validation, on which all choices are made; a system with fewer sets is compared on those alone",
     lambda row: number(row.validation["hit_ratio@1"]),
 )
-VALID = Column("Valid", "share of answers that are a candidate's title (or number)", measure("valid_ratio"))
-VALID_CONTAINED = Column(
-    "Valid, contained",
-    "share of texts in which exactly one candidate's title occurs, the rule of the paper's code",
-    measure("valid_ratio_contained"),
-)
+
+
+def metric(name: str) -> Column[ComparedSystem]:
+    """The column of a test metric."""
+    return Column(METRICS[name].heading, METRICS[name].meaning, measure(name))
+
+
+VALID = metric("valid_ratio")
+VALID_CONTAINED = metric("valid_ratio_contained")
 SIZES = Column("Users x sets", "test users times candidate sets per user (times seeds)", sizes)
-NDCG = Column("NDCG@10", "over the candidates", measure("ndcg@10"))
+NDCG = metric("ndcg@10")
 P_VALUE = Column(
     "p",
     "of the difference, adjusted for all tests in this table (Holm); a trained system with fewer than "
@@ -61,21 +65,12 @@ OBJECTIVE = Column[ComparedSystem](
     lambda row: MISSING if row.objective == "none" else row.objective,
     is_prose=True,
 )
+CONTAINED = [VALID_CONTAINED, metric("hit_ratio@1_contained")]
+_SHOWN_APART = {"hit_ratio@1", "hit_ratio@1_contained", "valid_ratio_contained"}
 DETAILS = [
     VALIDATION,
     HIT_RATIO,
-    VALID,
-    Column("HR@1 of valid", "hit ratio among the valid answers", measure("hit_ratio@1_among_valid")),
-    Column("HR@3", "target among the first 3 candidates", measure("hit_ratio@3")),
-    Column("HR@5", "target among the first 5 candidates", measure("hit_ratio@5")),
-    Column("HR@10", "target among the first 10 candidates", measure("hit_ratio@10")),
-    NDCG,
-    Column("MRR", "mean reciprocal rank over the candidates", measure("mrr")),
-    Column("Catalogue HR@10", "target among the first 10 of all items", measure("hit_ratio@10_catalogue")),
-]
-CONTAINED = [
-    VALID_CONTAINED,
-    Column("HR@1, contained", "hit ratio over all sets under that rule", measure("hit_ratio@1_contained")),
+    *(metric(name) for name, each in METRICS.items() if each.heading and name not in _SHOWN_APART),
 ]
 
 

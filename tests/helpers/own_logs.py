@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from llara_core.errors import DataError
+from llara_core.readers.interaction_log import RawLog
 from llara_core.readers.own_log import read
-from llara_core.readers.raw import RawLog
 from tests.helpers.datasets import dataset_config
 
 LOG = "user,item,time\nann,1,100\nbob,2,50\nann,2,120\n"

@@ -6,8 +6,18 @@ import ast
 from functools import cache
 from pathlib import Path
 
+from llara_core.config import BASELINES, RECOMMENDERS
+from llara_core.config.datasets import DATASET_FORMATS
+
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("llara_core", "pipeline")
+# What a module imports by a name `module:attribute` that the sections of params.yaml give it.
+BY_NAME = {
+    "llara_core.baselines": list(BASELINES.values()),
+    "llara_core.recommenders.models": [section.model for section in RECOMMENDERS.values()],
+    "llara_core.data.preparation": [section.reader for section in DATASET_FORMATS.values()],
+    "llara_core.fetching.datasets": [section.source for section in DATASET_FORMATS.values() if section.source],
+}
 
 
 @cache
@@ -41,7 +51,8 @@ def imported_names(module: str) -> frozenset[str]:
 @cache
 def direct(module: str) -> frozenset[str]:
     """Modules of this repository that ``module`` imports itself."""
-    return frozenset(name for name in imported_names(module) if name in modules())
+    by_name = {name.partition(":")[0] for name in BY_NAME.get(module, [])} - {module}
+    return frozenset(name for name in {*imported_names(module), *by_name} if name in modules())
 
 
 @cache

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -14,8 +13,7 @@ import pytest
 
 from llara_core import columns as c
 from llara_core import paths, predictions, tables
-from llara_core.config import Baseline, EvaluationConfig, Params, RunConfig, load_params
-from llara_core.config.recommenders import Recommender
+from llara_core.config import BASELINES, RECOMMENDERS, EvaluationConfig, Params, RunConfig, load_params
 from llara_core.evaluation.evaluate import evaluate
 from llara_core.evaluation.results import SystemResults, read_results, write_run
 from llara_core.evaluation.systems import fused_name, systems_of
@@ -115,9 +113,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
     def folder_and_name(cell: str, name: str) -> tuple[Path, str]:
         """Where a cell's predictions lie, and what its system is called."""
-        if name in get_args(Baseline):
+        if name in BASELINES:
             return paths.baseline_predictions(DATASET, cell), name
-        if name in get_args(Recommender):
+        if name in RECOMMENDERS:
             return paths.recommender_predictions(DATASET, cell), name
         if name.startswith(paths.fused("")):
             key = name.removeprefix(paths.fused(""))

@@ -162,6 +162,14 @@ Change = Callable[[dict[str, Any]], Any]
             r"recommenders: morec\.train_encoder needs loss: cross_entropy",
         ),
         (
+            lambda raw: raw["recommenders"]["sasrec"].update(n_heads=3),
+            r"recommenders: embedding_dim 64 is no multiple of sasrec\.n",
+        ),
+        (
+            lambda raw: raw["recommenders"]["morec"].update(n_heads=5),
+            r"recommenders: embedding_dim 64 is no multiple of morec\.n",
+        ),
+        (
             lambda raw: (raw["run"].update(systems=["next_item_random_llm"]), raw["llm"].update(quantization="4bit")),
             r"the random weights of \['next_item_random_llm'\] cannot be quantised",
         ),
@@ -251,7 +259,11 @@ def test_an_axis_that_everything_needs_may_not_be_empty(params_with: Callable[[E
         ({"untuned_systems": ["zero_shot"]}, r"run\.untuned_systems: is no longer a key: .* `tuned: false`"),
         (
             {"recommenders": ["bert4rec"]},
-            r"run\.recommenders\.0: Input should be 'gru4rec', 'caser', 'sasrec' or 'morec', got 'bert4rec'",
+            r"run\.recommenders\.0: unknown recommender 'bert4rec'; choose from \[.*'sasrec'",
+        ),
+        (
+            {"baselines": ["user_knn"]},
+            r"run\.baselines\.0: unknown baseline 'user_knn'; choose from \[.*'popularity'",
         ),
         ({"datasets": ["movielans"]}, r"run\.datasets names \['movielans'\], but `datasets` defines only \['lastfm', "),
         ({"systems": ["nobody"]}, r"run\.systems names \['nobody'\], but `systems` defines only \[.*'llara'"),

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from llara_core.data.filtering import sort_sequences
 from llara_core.data.preparation import Prepared, prepare
 from llara_core.errors import DataError
-from llara_core.fetching.origins import bring
+from llara_core.fetching.datasets import fetch_dataset
 from llara_core.readers import log_files
 from llara_core.readers.own_log import read
 from tests.helpers.datasets import dataset_config
@@ -311,7 +311,7 @@ def test_table_formats_are_no_folders_of_parquet_files(
         with pytest.raises(DataError, match=rf"^{own}/log: a {name} table .*; export its current rows into a folder of plain"):
             read(own, config)
         with pytest.raises(DataError, match=f"a {name} table"):
-            bring("shop", config, None, Path("data/raw/shop"))  # type: ignore[arg-type]
+            fetch_dataset("shop", config, None, Path("data/raw/shop"))  # type: ignore[arg-type]
     assert not Path("data/raw/shop").exists()
 
 

@@ -15,7 +15,7 @@ from benchmarks.steam_reading import game_lines, review_lines
 from llara_core.config import SteamConfig
 from llara_core.errors import DataError
 from llara_core.readers import steam
-from llara_core.readers.raw import RawLog
+from llara_core.readers.interaction_log import RawLog
 
 CONFIG = SteamConfig.model_construct()
 GAMES = (b"{u'id': u'10', u'title': u'Ten'}", b"{u'id': u'9', u'title': u'Nine'}", b"{u'id': u'30', u'title': u'Thirty'}")

@@ -18,6 +18,8 @@ COSINE = {(0, 1): 3 / sqrt(3 * 4), (0, 2): 1 / sqrt(3 * 1), (1, 2): 1 / sqrt(4 *
 # Popularity, below the least similarity: 1/4 for two items of 4 users that share one.
 FALLBACK = np.array([3, 4, 1, 1, 0]) / (4 + 1) ** 2
 
+NOBODY = (np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32))
+
 
 def random_log(n_users: int, n_items: int) -> pd.DataFrame:
     rng = np.random.default_rng(0)
@@ -80,11 +82,12 @@ def test_item_knn_is_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_random_hits_one_in_twenty_and_repeats_itself() -> None:
     histories = [[first, second] for first in range(100) for second in range(40)]
-    scores = Random(20).score_catalogue(histories)
+    ranking = Random(*NOBODY, n_items=20)
+    scores = ranking.score_catalogue(histories)
     # The standard error over 4000 histories is sqrt(0.05 * 0.95 / 4000) = 0.0034.
     assert np.mean(scores.argmax(axis=1) == 3) == pytest.approx(1 / 20, abs=4 * 0.0034)
     np.testing.assert_array_equal(np.sort(scores), np.tile(np.arange(20), (4000, 1)))
-    np.testing.assert_array_equal(Random(20).score_catalogue([np.array([5, 7], dtype=np.int32)])[0], scores[5 * 40 + 7])
+    np.testing.assert_array_equal(ranking.score_catalogue([np.array([5, 7], dtype=np.int32)])[0], scores[5 * 40 + 7])
 
 
 def test_an_unknown_baseline_is_named() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from llara_core.config import load_params
 from llara_core.errors import ConfigError, ModelError
 from llara_core.recommenders import checkpoints, models
 from llara_core.recommenders.training import TrainedModel
@@ -90,4 +91,4 @@ def test_arguments_of_another_version_are_refused() -> None:
 
 def test_an_unknown_recommender_is_named() -> None:
     with pytest.raises(ConfigError, match=r"unknown recommender 'bert4rec'.*caser.*gru4rec.*sasrec"):
-        models.model_arguments("bert4rec", None, 7, 5)  # type: ignore[arg-type]
+        models.model_arguments("bert4rec", load_params().recommenders, 7, 5)

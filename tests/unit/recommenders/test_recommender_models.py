@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from llara_core.config import RECOMMENDERS, load_params
 from llara_core.errors import DataError
 from llara_core.recommenders import models
 from llara_core.recommenders.base import SequenceRecommender, pad_right
 from llara_core.recommenders.morec import MoRec
 
 N_ITEMS, T = 12, 6
+# Of a recommender that is not named here, what params.yaml says.
 OWN = {
     "gru4rec": {"hidden_dim": 10, "n_layers": 2},
     "caser": {"window": 4, "n_horizontal_filters": 3, "n_vertical_filters": 2},
@@ -21,8 +23,8 @@ HISTORIES = [[3], [1, 2, 3], [7, 0, 11, 4, 2, 9], [5, 5, 5, 5]]
 
 def make(name: str, dropout: float = 0.5) -> SequenceRecommender:
     torch.manual_seed(0)
-    arguments = {"n_items": N_ITEMS, "embedding_dim": 8, "max_history_len": T, "dropout": dropout}
-    model = models.build(name, arguments | OWN[name])
+    arguments = models.model_arguments(name, load_params().recommenders, N_ITEMS, T)
+    model = models.build(name, arguments | {"embedding_dim": 8, "dropout": dropout} | OWN.get(name, {}))
     with torch.no_grad():
         model.output_bias.normal_()
         if isinstance(model, MoRec):
@@ -30,7 +32,7 @@ def make(name: str, dropout: float = 0.5) -> SequenceRecommender:
     return model.eval()
 
 
-@pytest.fixture(params=sorted(OWN))
+@pytest.fixture(params=RECOMMENDERS)
 def model(request: pytest.FixtureRequest) -> SequenceRecommender:
     return make(request.param)
 

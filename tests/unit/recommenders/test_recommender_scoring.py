@@ -10,7 +10,7 @@ from llara_core.errors import DataError
 from llara_core.predictions import predict
 
 # Items 0..4 are chosen 1, 3, 2, 0, 0 times.
-POPULARITY = Popularity(np.array([1, 2, 1, 0, 1, 2]), n_items=5)
+POPULARITY = Popularity(np.zeros(6, dtype=int), np.array([1, 2, 1, 0, 1, 2]), n_items=5)
 EXAMPLES = pd.DataFrame(
     {
         c.EXAMPLE: [4, 7, 9],

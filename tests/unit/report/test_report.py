@@ -13,6 +13,7 @@ from llara_core import columns as c
 from llara_core import paths, predictions, tables
 from llara_core.config import Params, load_params
 from llara_core.errors import DataError
+from llara_core.evaluation.metrics import METRICS
 from llara_core.evaluation.paired import Difference
 from llara_core.evaluation.systems import systems_of
 from llara_core.report import curves, paper, plots, terminal
@@ -110,6 +111,8 @@ def test_the_table_of_systems_has_one_row_each_in_the_mode_that_it_is_judged_by(
     ]
     assert [(row["Validation HR@1"], row["Users x sets"]) for row in rows[1:3]] == [("1.000", "7 x 3"), ("0.000", "7 x 1")]
     details = table(section(page, "All ways of answering"))
+    of_texts = {"Valid, contained", "HR@1, contained"}  # which nothing here wrote
+    assert {metric.heading for metric in METRICS.values() if metric.heading} - of_texts <= set(details[0])
     assert [row["HR@3"] for row in details if row["Answers by"] == "score"] == ["0.000", "1.000", "1.000", "1.000"]
 
 

@@ -1,4 +1,4 @@
-"""Where the raw files of each format come from.
+"""The raw files of each data set, and where they come from.
 
 Data sets are not part of this repository and keep their own terms:
 
@@ -17,6 +17,7 @@ Data sets are not part of this repository and keep their own terms:
 from __future__ import annotations
 
 import logging
+import pkgutil
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -25,17 +26,16 @@ from pathlib import Path
 import pandas as pd
 
 from llara_core import paths
-from llara_core.config import DatasetConfig, DownloadConfig, OwnLogConfig, ReleasedFramesConfig, SyntheticConfig
+from llara_core.config import DatasetConfig, DownloadConfig
 from llara_core.errors import DataError
 from llara_core.fetching.sources import Member, RawDataset, RegistryPackage, fetch
-from llara_core.readers import synthetic
 from llara_core.readers.table_formats import refuse_table_formats
 from llara_core.tables import atomic_path
 
 logger = logging.getLogger(__name__)
 
 
-def bring(name: str, config: DatasetConfig, download: DownloadConfig, destination: Path) -> None:
+def fetch_dataset(name: str, config: DatasetConfig, download: DownloadConfig, destination: Path) -> None:
     """Make ``destination`` the folder of raw files that the reader of ``config.format`` expects.
 
     What is fetched and intact is left alone; everything else is made or copied anew. The folder is replaced as a whole, or left
@@ -47,22 +47,14 @@ def bring(name: str, config: DatasetConfig, download: DownloadConfig, destinatio
     Raises:
         DataError: no source has the files, or an own file is missing or cannot be copied.
     """
-    match config:
-        case SyntheticConfig():
-            synthetic.write(destination)
-        case OwnLogConfig():
-            _copy_own(name, {"interactions": config.interactions, "items": config.items}, destination)
-        case ReleasedFramesConfig():
-            frames = {"train": config.train, "validation": config.validation, "test": config.test}
-            _copy_own(name, {**frames, "names": config.names}, destination)
-        case _:
-            fetch(
-                FETCHED[config.format],
-                destination,
-                mirror=download.mirror,
-                timeout_s=download.timeout_s,
-                retries=download.retries,
-            )
+    if config.source is None:
+        _copy_own(name, config.own_files, destination)
+        return
+    source = pkgutil.resolve_name(config.source)
+    if isinstance(source, RawDataset):
+        fetch(source, destination, mirror=download.mirror, timeout_s=download.timeout_s, retries=download.retries)
+    else:
+        source(destination)
 
 
 def _copy_own(name: str, files: Mapping[str, str], destination: Path) -> None:
@@ -143,4 +135,3 @@ STEAM = RawDataset(
         Member("steam_reviews.json.gz"),
     ),
 )
-FETCHED = {"movielens_100k": MOVIELENS_100K, "lastfm_2k": LASTFM_2K, "steam": STEAM}

