@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -41,10 +42,10 @@ def load_params(path: Path = paths.PARAMS) -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(_explain(path, error)) from error
+        raise ConfigError(_explain(path, error, _parents(raw))) from error
 
 
-def _explain(path: Path, error: ValidationError) -> str:
+def _explain(path: Path, error: ValidationError, parents: Mapping[str, str]) -> str:
     lines = []
     for problem in error.errors():
         location = _location(problem["loc"])
@@ -69,8 +70,8 @@ def _explain(path: Path, error: ValidationError) -> str:
         elif problem["type"] not in {"value_error"}:
             message += f", got {problem['input']!r}"
         lines.append(f"  {key}: {message}")
-    # A mistake in a global section also shows in every system that inherits it; saying it once is enough.
-    unique = [line for line in dict.fromkeys(lines) if not _inherited(line, lines)]
+    # A mistake in a global section or in a system also shows in every system that inherits it; saying it once is enough.
+    unique = [line for line in dict.fromkeys(lines) if not _inherited(line, lines, parents)]
     return f"{path}: {len(unique)} problem(s)\n" + "\n".join(unique)
 
 
@@ -79,9 +80,20 @@ def _location(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
     return location[:2] + location[3:] if location[:1] == ("datasets",) else location
 
 
-def _inherited(line: str, lines: list[str]) -> bool:
+def _parents(raw: dict[str, Any]) -> dict[str, str]:
+    """The system that each system extends, where it extends one."""
+    systems = raw.get("systems")
+    own = systems.items() if isinstance(systems, dict) else ()
+    return {name: section["extends"] for name, section in own if isinstance(section, dict) and "extends" in section}
+
+
+def _inherited(line: str, lines: list[str], parents: Mapping[str, str]) -> bool:
+    section, _, rest = line.strip().partition(".")
+    system = next((name for name in parents if section == "systems" and rest.startswith((f"{name}.", f"{name}:"))), None)
+    if system is not None and f"  systems.{parents[system]}{rest.removeprefix(system)}" in lines:
+        return True
     parts = line.strip().split(".", 2)
-    return parts[0] == "systems" and len(parts) == 3 and f"  {parts[2]}" in lines
+    return section == "systems" and len(parts) == 3 and f"  {parts[2]}" in lines
 
 
 def _suggestion(location: tuple[int | str, ...]) -> str:

@@ -140,8 +140,8 @@ BASELINES = {
 }
 
 
-Recommender = Annotated[str, AfterValidator(lambda name: _known(name, "recommender", RECOMMENDERS))]
-Baseline = Annotated[str, AfterValidator(lambda name: _known(name, "baseline", BASELINES))]
+Recommender = Annotated[str, Field(min_length=1), AfterValidator(lambda name: _known(name, "recommender", RECOMMENDERS))]
+Baseline = Annotated[str, Field(min_length=1), AfterValidator(lambda name: _known(name, "baseline", BASELINES))]
 
 
 def unknown(name: str, kind: str, names: Iterable[str]) -> str:

@@ -67,6 +67,7 @@ def history_prompt(history: History, labels: Sequence[str], wording: ItemWording
 
 
 def _template(config: PromptConfig, n_templates: int, *names: str | int) -> int:
+    """The wording of a held-out prompt, from the random stream of these names."""
     if config.templates == "first":
         return 0
     rng = seeding.numpy_stream(_TEMPLATE_SEED, "held-out template", *names)

@@ -204,6 +204,11 @@ def test_a_mistake_in_a_global_section_is_named_once(params_with: Callable[[Edit
         load_params(params_with(lambda raw: raw["lora"].update(rank=0)))
 
 
+def test_a_mistake_in_a_system_is_named_once_and_not_in_those_that_extend_it(params_with: Callable[[Edit], Path]) -> None:
+    with pytest.raises(ConfigError, match=r"1 problem\(s\)\n  systems\.llara_guided\.tune\.epochs: .* got 0$"):
+        load_params(params_with(lambda raw: raw["systems"]["llara_guided"]["tune"].update(epochs=0)))
+
+
 @pytest.mark.parametrize("spelling", ["1e-4", "5e-05", "1.0e-4", "0.0001", "1E-4"])
 def test_every_spelling_of_a_small_number_is_a_number(params_with: Callable[[Edit], Path], spelling: str) -> None:
     path = params_with(lambda raw: raw["tune"].update(learning_rate="SPELLING"))
@@ -382,7 +387,7 @@ def test_an_empty_text_is_an_error_for_every_key(params_with: Callable[[Edit], P
         functools.reduce(dict.__getitem__, sections, broken)[key] = ""
         with pytest.raises(ValidationError) as caught:
             Params.model_validate(broken)
-        message = _explain(Path("params.yaml"), caught.value)
+        message = _explain(Path("params.yaml"), caught.value, {})
         assert f"  {'.'.join(map(str, place))}: is empty; " in message or key in {"format", "extends"}, message
 
 

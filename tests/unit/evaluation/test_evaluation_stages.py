@@ -97,8 +97,8 @@ def test_dvc_plots_draw_all_tables_that_the_report_writes_but_the_pairs(filled) 
     evaluate.main("movielens")
     report_stage.main()
     drawn = {
-        file
-        for entry in YAML(typ="safe").load(REPOSITORY / "dvc.yaml")["plots"]
+        f"metrics/{file}"
+        for entry in YAML(typ="safe").load(REPOSITORY / "metrics" / "dvc.yaml")["plots"]
         for plot in entry.values()
         for file in plot["y"]
     }

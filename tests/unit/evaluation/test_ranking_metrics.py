@@ -68,7 +68,7 @@ def test_an_invalid_answer_is_a_miss_even_where_it_names_the_target(world) -> No
 
 
 def test_a_system_that_writes_and_ranks_everything_has_all_metrics_in_their_order(world) -> None:
-    frame = world.put("sasrec-0", "sasrec", world.target_is(2)).assign(**{c.TEXT: "Film 3", c.CATALOGUE_RANK: 1})
+    frame = world.put("sasrec-0", world.target_is(2)).assign(**{c.TEXT: "Film 3", c.CATALOGUE_RANK: 1})
     names = list(metrics.aggregate(results(world, frame), no_interval))
     assert [name for name in names if name in metrics.METRICS] == list(metrics.METRICS)
     ends = [f"{name}_{end}" for name in ("hit_ratio@1", "hit_ratio@1_contained") for end in ("low", "high")]
