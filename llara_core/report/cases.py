@@ -172,15 +172,15 @@ def _part(study: CaseStudy, n_cases: int) -> Section:
         "rows."
     )
     tables: list[Table[Any]] = [Table(COUNT_COLUMNS, [("", study.counts)], caption)]
-    notes = []
+    points = []
     for right in (BEHAVIOR_DECIDES, WORLD_KNOWLEDGE_DECIDES):
         kind = KINDS[right].capitalize()
         if cases := study.shown(right):
             caption = f"{kind}: the first users by example id. ✓ marks the answers that are the target."
             tables.append(Table(_case_columns(study.names), [("", cases)], caption))
         else:
-            notes.append(f"{kind}: {'no such set' if n_cases else 'none is shown (report.n_cases is 0)'}.")
-    return Section(", ".join(study.names), verdict, notes, tables)
+            points.append(f"{kind}: {'no such set' if n_cases else 'none is shown (report.n_cases is 0)'}.")
+    return Section(", ".join(study.names), verdict, tables=tables, points=points)
 
 
 def _right(place: int) -> Callable[[Count], str]:

@@ -170,7 +170,9 @@ def test_with_three_runs_the_interval_holds_the_runs_as_well(world) -> None:
 def test_seeds_that_answer_different_numbers_of_sets_are_refused(world) -> None:
     world.put("sasrec-0", world.target_is(1))
     world.put("sasrec-1", world.target_is(1), draws=2)
-    with pytest.raises(DataError, match=r"sasrec-1/score.parquet answers 24 candidate sets, but sasrec-0/score.parquet answers 36"):
+    with pytest.raises(
+        DataError, match=r"sasrec-1/score.parquet answers 24 candidate sets, but sasrec-0/score.parquet answers 36"
+    ):
         rows_of(world, seeds=[0, 1], systems=[], baselines=[])
 
 
@@ -286,6 +288,6 @@ def test_an_untuned_system_is_fused_with_every_run_of_its_recommender(world) -> 
     zero_shot = params.system("zero_shot").model_copy(update={"recommender": "sasrec"})
     params = params.model_copy(update={"systems": {**params.systems, "zero_shot": zero_shot}})
     untuned, fused = systems_of(params)[-2:]
-    assert (untuned.kind, untuned.cells) == ("untuned", ("zero_shot-0",))
+    assert (untuned.kind, untuned.recommender, untuned.cells) == ("untuned", None, ("zero_shot-0",))
     assert (fused.name, fused.cells) == ("zero_shot + sasrec", ("fused-zero_shot-0", "fused-zero_shot-1"))
     assert fused.llm_cells == ("zero_shot-0", "zero_shot-0")

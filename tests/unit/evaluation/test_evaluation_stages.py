@@ -43,7 +43,9 @@ def test_from_predictions_to_the_report(filled, capsys: pytest.CaptureFixture[st
     shutil.rmtree("data/systems")
     shutil.rmtree("data/recommenders")
     report_stage.main()
-    assert {cell.name for cell in paths.metrics("movielens", "").iterdir()} == {cell.name for cell in paths.results("movielens").iterdir()}
+    assert {cell.name for cell in paths.metrics("movielens", "").iterdir()} == {
+        cell.name for cell in paths.results("movielens").iterdir()
+    }
     files = sorted(file.relative_to("metrics/movielens/systems").as_posix() for file in Path("metrics").rglob("*.json"))
     assert files == [
         "fused-llara-0/fused.json",

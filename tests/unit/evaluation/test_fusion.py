@@ -123,7 +123,9 @@ def test_every_seed_of_every_system_with_a_recommender_and_scores_is_fused(world
         world.put(f"llara-{seed}", world.target_is(1))
         world.put(f"llara_direct-{seed}", world.target_is(1), mode="constrained")
     world.put("zero_shot-0", world.target_is(1))
-    found = {pair.cell: (pair.llm.parent.name, pair.recommender.parent.parent.name) for pair in fusion.pairs("movielens", params)}
+    found = {
+        pair.cell: (pair.llm.parent.name, pair.recommender.parent.parent.name) for pair in fusion.pairs("movielens", params)
+    }
     assert found == {
         "fused-zero_shot-0": ("zero_shot-0", "sasrec-0"),  # without tuning there is one run
         "fused-zero_shot-1": ("zero_shot-0", "sasrec-1"),
