@@ -105,8 +105,8 @@ def section(found: Comparisons) -> Section | None:
         return None
     explained = (
         "Behaviour decides where recommender and hybrid are right and the text is wrong; world knowledge decides where text "
-        "and hybrid are right and the recommender is wrong. Both are counted over all test sets. The users with the lowest example "
-        "ids are shown, each with the first such set."
+        "and hybrid are right and the recommender is wrong. Both are counted over all test sets. The users with the lowest "
+        "example ids are shown, each with the first such set."
     )
     return Section("Cases", notes=[explained], parts=[_part(study, found.params.report.n_cases) for study in studies])
 

@@ -68,8 +68,8 @@ def test_the_section_says_what_was_tested_and_what_cannot_be_claimed(world) -> N
             world.put(cell, world.target_is(place), shuffled=shuffled)
     section = order.section(world.compared(world.on_axes(systems=["zero_shot"], baselines=[])))
     assert section.verdict == (
-        "Shuffling the histories changes HR@1 by -1.000 (sasrec) to -1.000 (zero_shot). 1 system tested, significantly changed (p < "
-        "0.05 after Holm's correction): zero_shot. No claim is made that the change of a trained system is more than chance: there "
-        "is one run, and a test needs 3."
+        "Shuffling the histories changes HR@1 by -1.000 (sasrec) to -1.000 (zero_shot). 1 system tested, significantly changed "
+        "(p < 0.05 after Holm's correction): zero_shot. No claim is made that the change of a trained system is more than "
+        "chance: there is one run, and a test needs 3."
     )
     assert [line["p"] for line in section.tables[0].lines] == ["one run", "0.016"]  # 2 / 2**7

@@ -18,8 +18,8 @@ def test_pairs_of_untrained_systems_are_tested(found: Comparisons) -> None:
     # Of 21 pairs, 3 are of baselines; item_knn differs from the others for all 7 users: p = 2/2**7, times 3.
     section = pairs.section(found)
     assert section.verdict == (
-        "21 pairs. 3 are tested, and 2 of these differ significantly (p < 0.05 after Holm's correction for the pairs tested). No "
-        "claim is made that the others differ: there is one run, and a test needs 3."
+        "21 pairs. 3 are tested, and 2 of these differ significantly (p < 0.05 after Holm's correction for the pairs tested). "
+        "No claim is made that the others differ: there is one run, and a test needs 3."
     )
     assert section.points == ["item_knn is better than random, popularity"]
 
