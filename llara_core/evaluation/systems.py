@@ -19,7 +19,7 @@ class System:
         kind: what it is.
         name: what the report calls it.
         key: its entry on the axis; of a fusion, that of its LLM system.
-        recommender: the one that it reads, or is fused with; None where there is none.
+        recommender: whose item embeddings it reads, or with which it is fused; None where neither is so.
         cells: one per run.
         llm_cells: of a fusion, the LLM cell in each of its cells.
     """
@@ -43,36 +43,33 @@ class System:
 
 
 def systems_of(params: Params) -> list[System]:
-    """The systems that the axes define, in the order of the report; every LLM system with a recommender is also fused with it.
+    """The systems that the axes define, in the order of the report.
 
-    No seed changes what an untuned system answers, so that it has one run, under the first seed.
+    Every LLM system that names a recommender is also fused with it, even if its own prompts show nothing of it. No seed changes
+    what an untuned system answers, so it has one run, under the first seed.
     """
     run = params.run
 
     def cells(name: str) -> tuple[str, ...]:
         return tuple(paths.cell(name, seed) for seed in run.seeds)
 
-    llms = {name: params.system(name) for name in run.systems}
-    llm_cells = {name: cells(name) if llm.tuned else cells(name)[:1] for name, llm in llms.items()}
-    return [
-        *(System("baseline", name, name, None, (name,)) for name in run.baselines),
-        *(System("recommender", name, name, None, cells(name)) for name in run.recommenders),
-        *(System("untuned", name, name, llm.recommender, llm_cells[name]) for name, llm in llms.items() if not llm.tuned),
-        *(System("chat", name, name, None, (name,)) for name in run.chat_models),
-        *(System("tuned", name, name, llm.recommender, llm_cells[name]) for name, llm in llms.items() if llm.tuned),
-        *(
-            System(
-                "fused",
-                fused_name(name, llm.recommender),
-                name,
-                llm.recommender,
-                cells(paths.fused(name)),
-                llm_cells[name] if llm.tuned else llm_cells[name] * len(run.seeds),
-            )
-            for name, llm in llms.items()
-            if llm.recommender is not None
-        ),
-    ]
+    baselines = [System("baseline", name, name, None, (name,)) for name in run.baselines]
+    recommenders = [System("recommender", name, name, None, cells(name)) for name in run.recommenders]
+    chat = [System("chat", name, name, None, (name,)) for name in run.chat_models]
+    untuned, tuned, fused = [], [], []
+    for name in run.systems:
+        llm = params.system(name)
+        read = llm.recommender if llm.shows_behavior else None
+        if llm.tuned:
+            llm_cells = cells(name)
+            tuned.append(System("tuned", name, name, read, llm_cells))
+        else:
+            untuned.append(System("untuned", name, name, read, cells(name)[:1]))
+            llm_cells = cells(name)[:1] * len(run.seeds)
+        if llm.recommender is not None:
+            both = fused_name(name, llm.recommender)
+            fused.append(System("fused", both, name, llm.recommender, cells(paths.fused(name)), llm_cells))
+    return [*baselines, *recommenders, *untuned, *chat, *tuned, *fused]
 
 
 def fused_name(system: str, recommender: str) -> str:
@@ -81,8 +78,6 @@ def fused_name(system: str, recommender: str) -> str:
 
 
 def share_training(first: System, second: System) -> bool:
-    """Whether runs of two trained systems with equal seeds rest on the same trained recommender, or are the same."""
-    if not (first.is_trained and second.is_trained):
-        return False
+    """Whether runs of the two with equal seeds rest on the same trained recommender, or are the same."""
     bases = {system.key if system.kind == "recommender" else system.recommender for system in (first, second)}
     return first == second or (len(bases) == 1 and None not in bases)

@@ -105,8 +105,8 @@ def section(found: Comparisons) -> Section | None:
         return None
     explained = (
         "Behaviour decides where recommender and hybrid are right and the text is wrong; world knowledge decides where text "
-        "and hybrid are right and the recommender is wrong. Both are counted over all test sets. The users with the lowest example "
-        "ids are shown, each with the first such set."
+        "and hybrid are right and the recommender is wrong. Both are counted over all test sets. The users with the lowest "
+        "example ids are shown, each with the first such set."
     )
     return Section("Cases", notes=[explained], parts=[_part(study, found.params.report.n_cases) for study in studies])
 
@@ -172,15 +172,15 @@ def _part(study: CaseStudy, n_cases: int) -> Section:
         "rows."
     )
     tables: list[Table[Any]] = [Table(COUNT_COLUMNS, [("", study.counts)], caption)]
-    notes = []
+    points = []
     for right in (BEHAVIOR_DECIDES, WORLD_KNOWLEDGE_DECIDES):
         kind = KINDS[right].capitalize()
         if cases := study.shown(right):
             caption = f"{kind}: the first users by example id. ✓ marks the answers that are the target."
             tables.append(Table(_case_columns(study.names), [("", cases)], caption))
         else:
-            notes.append(f"{kind}: {'no such set' if n_cases else 'none is shown (report.n_cases is 0)'}.")
-    return Section(", ".join(study.names), verdict, notes, tables)
+            points.append(f"{kind}: {'no such set' if n_cases else 'none is shown (report.n_cases is 0)'}.")
+    return Section(", ".join(study.names), verdict, tables=tables, points=points)
 
 
 def _right(place: int) -> Callable[[Count], str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import cycle
 
 import pandas as pd
 
@@ -73,15 +72,14 @@ def section(found: Comparisons) -> Section | None:
 
 
 def changes(rows: Sequence[ComparedSystem]) -> list[Change]:
-    """What every LLM system with a recommender changes, in the order of ``rows``, which are headlines."""
+    """What every LLM system that reads a recommender, or is fused with one, changes, in the order of ``rows`` (headlines)."""
     recommenders = {row.name: row for row in rows if row.system.kind == "recommender"}
     pairs = [(row, recommenders.get(str(row.system.recommender))) for row in rows if row.system.is_llm]
     return [_change(row, recommender) for row, recommender in pairs if recommender is not None]
 
 
 def _change(row: ComparedSystem, recommender: ComparedSystem) -> Change:
-    # An untuned system has one run, which stands beside every run of its recommender.
-    runs = zip(cycle(row.results.runs), recommender.results.runs, strict=False)
+    runs = zip(row.results.runs, recommender.results.runs, strict=True)
     both = pd.concat(
         [system.split(c.TEST).merge(other.split(c.TEST), on=_KEYS, suffixes=("", "_recommender")) for system, other in runs]
     )
@@ -100,9 +98,7 @@ def _change(row: ComparedSystem, recommender: ComparedSystem) -> Change:
 
 def _verdict(rows: Sequence[Change]) -> str:
     """Of the one that is best on validation."""
-    best = max(
-        rows, key=lambda change: change.row.lead if change.row.lead is not None else change.row.validation["hit_ratio@1"]
-    )
+    best = max(rows, key=lambda each: each.row.validation["hit_ratio@1"] if each.row.lead is None else each.row.lead)
     recommender = best.row.system.recommender
     which = ", the best of these on validation," if len(rows) > 1 else ""
     return (

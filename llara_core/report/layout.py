@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
 Row = TypeVar("Row")
@@ -92,4 +92,9 @@ class Section:
     tables: Sequence[Table[Any]] = ()
     points: Sequence[str] = ()
     figures: Sequence[Figure] = ()
-    parts: Sequence[Section] = field(default=())
+    parts: Sequence[Section] = ()
+
+    @property
+    def is_pictures(self) -> bool:
+        """Whether there is nothing to read but figures."""
+        return not (self.verdict or self.notes or self.tables or self.points or self.parts)

@@ -36,8 +36,8 @@ def systems(found: Comparisons) -> Section:
     ]
     caption = joined(
         "Bold: best on validation. Figures are for the test split unless a column says validation. Intervals in brackets "
-        f"cover {params.evaluation.confidence:.0%}; one without width means that all users had the same value, and says nothing "
-        "about the spread.",
+        f"cover {params.evaluation.confidence:.0%}; one without width means that all users had the same value, and says "
+        "nothing about the spread.",
         f"The language model is {params.llm.model}." if params.run.systems else "",
         "Chat models are named in their rows." if params.run.chat_models else "",
     )

@@ -26,8 +26,8 @@ def section(found: Comparisons) -> Section | None:
         "The unit of the test is the user: a user's candidate sets share history and target, so a test per set, such as "
         "McNemar's on each draw, would count one user's luck several times. The signs of the users' mean differences are "
         f"flipped: in all patterns where at most {significance.MAX_ENUMERATED} users differ (an exact permutation test), else "
-        f"in {config.permutation_samples:,} random patterns, the same for all pairs. For trained systems a t test over users and "
-        "training runs has to agree.",
+        f"in {config.permutation_samples:,} random patterns, the same for all pairs. For trained systems a t test over users "
+        "and training runs has to agree.",
         resolution(found.pairs, config),
         "All pairs are in plots/pairs.tsv beside this page.",
     )

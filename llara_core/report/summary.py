@@ -10,7 +10,7 @@ from llara_core.report import main_table, system_columns
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, Table
 from llara_core.report.table_2 import beside_ours, counted_as_theirs
-from llara_core.report.wording import joined, number
+from llara_core.report.wording import count, joined, number
 
 MAX_ROWS = 14  # systems; with what stands around them, some 20 lines
 
@@ -36,7 +36,7 @@ def summary(found: Comparisons) -> Summary:
         "Last column: the paper's HR@1, on other candidate sets, and ours with answers counted as in the paper's code."
         if paper
         else "",
-        f"Left out: {n_left_out} systems lower on validation." if n_left_out else "",
+        f"Left out: {count(n_left_out, 'system')} lower on validation." if n_left_out else "",
     )
     conditions = joined(
         f"Language model: {params.llm.model}." if params.run.systems else "",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.report.layout import MISSING
 from llara_core.report.system_columns import leading
-from llara_core.report.wording import chosen_weights, interval, measure, number, p_value, signed, sizes
+from llara_core.report.wording import chosen_weights, count, interval, measure, number, p_value, signed, sizes
 
 WIDTH, HEIGHT = 100, 40
 _MAX_VERDICT = 16  # lines; what is cut is on the page
@@ -32,9 +32,8 @@ def screen(title: str, verdict: str, rows: Sequence[ComparedSystem]) -> str:
     before, after = [title, "", *wrapped, ""], textwrap.wrap(_LEGEND, WIDTH)
     for n_shown in range(len(rows), 0, -1):
         shown = leading(rows, n_shown)
-        left_out = (
-            [f"{len(rows) - n_shown} systems lower on validation are in metrics/report.md."] if n_shown < len(rows) else []
-        )
+        n_left_out = len(rows) - n_shown
+        left_out = [f"{count(n_left_out, 'system')} lower on validation: see metrics/report.md."] if n_left_out else []
         lines = [*before, *_lines(shown), "", *after, *left_out]
         if len(lines) <= HEIGHT:
             break

@@ -77,9 +77,8 @@ def fusions(fused: Sequence[ComparedSystem], idle: Sequence[SystemResults]) -> s
     for row in fused:
         found, on_test = row.difference, ""
         if found is not None:
-            on_test = (
-                f" ({both_sides(found)} on the same test sets, {'' if found.p_value is None else 'p '}{probability(found)})"
-            )
+            p = probability(found) if found.p_value is None else f"p {probability(found)}"
+            on_test = f" ({both_sides(found)} on the same test sets, {p})"
         parts.append(f"{row.name} {chosen_weights(row)}{on_test}")
     names = [each.system.name for each in idle]
     one = len(names) == 1

@@ -288,6 +288,6 @@ def test_an_untuned_system_is_fused_with_every_run_of_its_recommender(world) -> 
     zero_shot = params.system("zero_shot").model_copy(update={"recommender": "sasrec"})
     params = params.model_copy(update={"systems": {**params.systems, "zero_shot": zero_shot}})
     untuned, fused = systems_of(params)[-2:]
-    assert (untuned.kind, untuned.cells) == ("untuned", ("zero_shot-0",))
+    assert (untuned.kind, untuned.recommender, untuned.cells) == ("untuned", None, ("zero_shot-0",))
     assert (fused.name, fused.cells) == ("zero_shot + sasrec", ("fused-zero_shot-0", "fused-zero_shot-1"))
     assert fused.llm_cells == ("zero_shot-0", "zero_shot-0")

@@ -78,7 +78,9 @@ def test_runs_on_the_same_recommender_are_compared_seed_by_seed(world) -> None:
 
 
 def test_which_systems_share_their_training(world) -> None:
-    params = world.on_axes(recommenders=["sasrec", "caser"], systems=["zero_shot", "tallrec", "llara", "llara_direct"])
+    params = world.on_axes(
+        recommenders=["sasrec", "caser"], systems=["zero_shot", "tallrec", "llara", "llara_direct", "llara_index"]
+    )
     on_caser = params.system("llara_direct").model_copy(update={"recommender": "caser"})
     params = params.model_copy(update={"systems": {**params.systems, "llara_direct": on_caser}})
     by_name = {system.name: system for system in systems_of(params)}
@@ -91,6 +93,9 @@ def test_which_systems_share_their_training(world) -> None:
     assert shared("tallrec", "tallrec")
     assert not shared("sasrec", "llara_direct")
     assert not shared("llara", "llara_direct")
+    assert params.system("llara_index").recommender == "sasrec"
+    assert not shared("sasrec", "llara_index")  # it reads numbers alone
+    assert shared("sasrec", "llara_index + sasrec")
     assert not shared("tallrec", "popularity")
 
 

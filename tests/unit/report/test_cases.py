@@ -4,20 +4,22 @@ import pytest
 from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.config import CaseStudyConfig
-from llara_core.evaluation import results
-from llara_core.evaluation.comparison import compare, headlines
-from llara_core.evaluation.systems import read_answers
-from llara_core.predictions import PredictionMetadata, write_predictions
-from llara_core.report.cases import BEHAVIOR_DECIDES, KINDS, WORLD_KNOWLEDGE_DECIDES, CaseStudy, case_studies
+from llara_core.predictions import write_predictions
+from llara_core.report import cases
+from llara_core.report.cases import BEHAVIOR_DECIDES, KINDS, WORLD_KNOWLEDGE_DECIDES, CaseStudy
+from llara_core.report.comparisons import Comparisons
+from llara_core.report.layout import Section
+
+
+def compared(world, n_cases: int = 1, **axes: object) -> Comparisons:
+    params = world.on_axes(**{"baselines": [], "systems": ["tallrec", "llara"], **axes})
+    update = {"case_studies": [CaseStudyConfig(hybrid="llara", text="tallrec")], "n_cases": n_cases}
+    params = params.model_copy(update={"report": params.report.model_copy(update=update)})
+    return world.compared(params)
 
 
 def studies_of(world, n_cases: int = 1, **axes: object) -> list[CaseStudy]:
-    params = world.on_axes(**{"baselines": [], "text_systems": ["tallrec"], **axes})
-    update = {"case_studies": [CaseStudyConfig(hybrid="llara", text="tallrec")], "n_cases": n_cases}
-    params = params.model_copy(update={"report": params.report.model_copy(update=update)})
-    ground = results.read_ground("movielens")
-    judged = headlines(compare(read_answers(ground, params), params.evaluation))
-    return case_studies(ground, judged, params)
+    return cases.case_studies(compared(world, n_cases, **axes))
 
 
 def put_all(world) -> None:
@@ -34,7 +36,7 @@ def put_all(world) -> None:
 def test_all_combinations_are_counted_over_sets_and_users(world) -> None:
     put_all(world)
     (study,) = studies_of(world)
-    assert study.names == ("sasrec (score)", "tallrec (score)", "llara-sasrec (score)")
+    assert study.names == ("sasrec (score)", "tallrec (score)", "llara (score)")
     assert study.n_sets == 7 * 2
     counts = {KINDS[count.right]: (count.n_sets, count.n_users) for count in study.counts if count.n_sets}
     assert counts == {
@@ -60,7 +62,7 @@ def test_the_first_examples_are_shown_with_their_answers(world) -> None:
 
 def test_an_answer_that_names_no_candidate_is_shown_as_it_was_written(world) -> None:
     put_all(world)
-    folder = paths.predictions("movielens", "tallrec-0")
+    folder = paths.system_predictions("movielens", "tallrec-0")
     frame = tables.read_table(folder / "score.parquet", tables.PREDICTIONS)
     frame[c.VALID], frame[c.PREDICTED], frame[c.SCORES] = False, None, None
     frame[c.PREDICTED] = frame[c.PREDICTED].astype("Int32")
@@ -81,4 +83,26 @@ def test_an_answer_that_names_no_candidate_is_shown_as_it_was_written(world) -> 
 
 def test_a_study_with_a_system_off_the_axes_is_left_out(world) -> None:
     put_all(world)
-    assert studies_of(world, text_systems=[]) == []
+    assert studies_of(world, systems=["llara"]) == []
+
+
+def test_the_section_has_the_counts_the_first_cases_and_what_there_is_none_of(world) -> None:
+    put_all(world)
+    (part,) = cases.section(compared(world)).parts
+    counts, behavior, knowledge = part.tables
+    assert part.heading == "sasrec (score), tallrec (score), llara (score)"
+    assert part.verdict.startswith(
+        "On the 14 candidate sets that all three answer (first seed), behaviour decides on 6 (3.4 if"
+    )
+    assert counts.lines[0]["Sets"] == "6"
+    assert [(line["User (example), set"], line["History, oldest first"]) for line in behavior.lines] == [
+        ("105 (5), 0", "Film *1*; Film *2*")
+    ]
+    assert knowledge.lines[0]["llara (score)"].startswith("✓ Film")
+    world.put("sasrec-0", world.target_is(2))
+    assert shown(cases.section(compared(world)).parts[0]) == ["Behaviour decides: no such set."]
+    assert shown(cases.section(compared(world, n_cases=0)).parts[0])[1].startswith("World knowledge decides: none is shown")
+
+
+def shown(part: Section) -> list[str]:
+    return list(part.points)

@@ -1,20 +1,19 @@
 import pytest
 
 from llara_core.config import Params
-from llara_core.evaluation.comparison import SystemResult
-from llara_core.evaluation.results import CellResults
-from llara_core.evaluation.systems import Answers, System
-from llara_core.predictions import PredictionMetadata
+from llara_core.evaluation.comparison import ComparedSystem
+from llara_core.evaluation.results import RunResults, SystemResults
+from llara_core.evaluation.systems import System
+from llara_core.predictions import PredictionFacts
 from llara_core.report import paper
 
 
-def result(kind: str, key: str, recommender: str | None = None, mode: str = "generate") -> SystemResult:
-    name = key if recommender is None else f"{key}-{recommender}"
-    facts = PredictionMetadata(
-        dataset="movielens", system=name, mode=mode, objective="generative", seed=0, candidates_hash="0" * 64
+def result(kind: str, key: str, recommender: str | None = None, mode: str = "generate") -> ComparedSystem:
+    facts = PredictionFacts(
+        dataset="movielens", system=key, mode=mode, objective="generative", seed=0, candidates_hash="0" * 64
     )
-    answers = Answers(System(kind, name, key, recommender, (f"{name}-0",)), (CellResults(facts, None),))
-    return SystemResult(answers, True, None, {}, {})
+    results = SystemResults(System(kind, key, key, recommender, (f"{key}-0",)), (RunResults(facts, None),))
+    return ComparedSystem(results, True, None, {}, {})
 
 
 def with_system(params: Params, key: str, section: str, **values: object) -> Params:
@@ -39,9 +38,11 @@ def with_system(params: Params, key: str, section: str, **values: object) -> Par
         (result("tuned", "llara_next_item", "sasrec", mode="score"), None),
         (result("baseline", "popularity", mode="score"), None),
         (result("fused", "llara", "sasrec", mode="fused"), None),
+        (result("tuned", "llara_guided", "sasrec"), None),
+        (result("tuned", "guided_listwise", "sasrec"), None),
     ],
 )
-def test_a_system_is_recognised_by_what_it_is(world, ours: SystemResult, name: str | None) -> None:
+def test_a_system_is_recognised_by_what_it_is(world, ours: ComparedSystem, name: str | None) -> None:
     assert paper.name_in_table_2(ours, world.params) == name
 
 
@@ -50,6 +51,31 @@ def test_the_name_of_a_system_does_not_count(world) -> None:
     params = with_system(world.params, "llara_direct", "curriculum", schedule="linear")
     assert paper.name_in_table_2(direct, params) == "LLaRA (SASRec)"
     assert paper.name_in_table_2(direct, with_system(params, "llara_direct", "tune", mixture=0.5)) is None
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        ("prompt", {"slot": "before"}),
+        ("prompt", {"recommender_scores": True}),
+        ("tune", {"ranking_weight": 1.0}),
+        ("tune", {"mixture": 0.5}),
+        ("tune", {"warm_start_rows": 8}),
+        ("ablation", {"llm_weights": "random"}),
+        ("ablation", {"item_vectors": "random"}),
+    ],
+)
+def test_a_system_with_something_of_ours_is_not_the_papers(world, section: str, values: dict[str, object]) -> None:
+    params = with_system(world.params, "llara", section, **values)
+    llara = result("tuned", "llara", "sasrec")
+    assert paper.name_in_table_2(llara, world.params) == "LLaRA (SASRec)"
+    assert paper.name_in_table_2(llara, params) is None
+    assert paper.curriculum_hit_ratio(llara, params, "movielens") is None
+
+
+def test_tallrec_with_a_ranking_loss_is_not_the_papers(world) -> None:
+    params = with_system(world.params, "tallrec", "tune", ranking_weight=1.0)
+    assert paper.name_in_table_2(result("tuned", "tallrec"), params) is None
 
 
 def test_every_row_of_table_2_finds_its_counterpart(world) -> None:
@@ -83,7 +109,7 @@ def test_another_length_of_the_first_stage_is_not_table_3s(world) -> None:
     assert paper.curriculum_hit_ratio(two_stage, params, "movielens") is None
 
 
-def test_tallrec_reads_titles_alone_on_whatever_axis(world) -> None:
+def test_tallrec_reads_titles_alone_beside_whatever_recommender(world) -> None:
     tallrec = result("tuned", "tallrec", "sasrec")
     assert paper.name_in_table_2(tallrec, world.params) == "TALLRec"
     assert paper.name_in_table_2(tallrec, with_system(world.params, "tallrec", "prompt", representation="text")) is None

@@ -1,0 +1,135 @@
+"""The sections with all systems, and the paper's Table 2 beside them."""
+
+from llara_core import columns as c
+from llara_core import paths, predictions
+from llara_core.config import Params
+from llara_core.report import main_table, pages, plots, system_columns, table_2
+
+
+def test_systems_have_one_row_each_in_their_headline_mode(params: Params, world) -> None:
+    section = main_table.systems(world.compared(params))
+    rows = section.tables[0].lines
+    # The world has no training examples.
+    assert [(row["System"], row["Answers by"], row["Tuned on"], row["vs sasrec"], row["p"]) for row in rows] == [
+        ("popularity", "score", "-", "-1.000 [-1.000, -1.000]", "one run"),
+        ("sasrec", "score", "-", "reference", "-"),
+        ("tallrec", "generate", "0 prompts", "-1.000 [-1.000, -1.000]", "one run"),
+        ("llara (on sasrec)", "generate", "0 prompts", "-1.000 [-1.000, -1.000]", "one run"),
+        (
+            "llara + sasrec (LLM weight 0.30)",
+            "fused",
+            "0 prompts",
+            "vs sasrec: +0.000 [+0.000, +0.000], 1.000 against 1.000",
+            "one run",
+        ),
+    ]
+    assert [(row["Validation HR@1"], row["Users x sets"]) for row in rows[1:3]] == [("1.000", "7 x 3"), ("0.000", "7 x 1")]
+
+
+def test_the_verdict_says_who_leads_and_that_one_run_is_no_test(params: Params, world) -> None:
+    assert main_table.summary(world.compared(params)) == (
+        "sasrec is best on validation (HR@1 1.000) and reaches 1.000 [1.000, 1.000] on test (7 users x 3 sets, one run). No "
+        "claim is made that any LLM system differs from sasrec: there is one run, and a test needs 3. The test difference of "
+        "tallrec, the best of these on validation, to sasrec is -1.000 [-1.000, -1.000]. LLM weights of the fusions: llara + "
+        "sasrec 0.30 (1.000 against 1.000 on the same test sets, one run)."
+    )
+
+
+def test_two_runs_are_two_runs(params: Params, world) -> None:
+    world.put("sasrec-1", world.target_is(1))
+    world.put("sasrec-1", world.target_is(1), shuffled=True)
+    section = main_table.systems(world.compared(world.on_axes(systems=[], seeds=[0, 1])))
+    assert [row["p"] for row in section.tables[0].lines] == ["two runs", "-"]
+
+
+def test_with_three_runs_every_comparison_is_tested(three_runs: Params, world) -> None:
+    found = world.compared(three_runs)
+    # Four rows are tested; three of them differ for all 7 users: p = 2 / 2**7 times 4 hypotheses, Holm.
+    assert {row["System"]: row["p"] for row in main_table.systems(found).tables[0].lines} == {
+        "popularity": "0.062",
+        "sasrec": "-",
+        "tallrec": "0.062",
+        "llara (on sasrec)": "0.062",
+        "llara + sasrec (LLM weight 0.30, 0.20)": "1.000",
+    }
+    tested = "2 LLM systems tested against sasrec (p < {} after Holm's correction). Significantly better: none; "
+    same = "significantly worse: none; no significant difference: tallrec and llara."
+    assert tested.format(0.05) + same in main_table.summary(found)
+    evaluation = three_runs.evaluation.model_copy(update={"confidence": 0.8})
+    worse = "significantly worse: tallrec and llara; no significant difference: none."
+    summary = main_table.summary(world.compared(three_runs.model_copy(update={"evaluation": evaluation})))
+    assert tested.format(0.2) + worse in summary
+
+
+def test_a_fusion_that_is_its_recommender_is_no_row_and_is_said(params: Params, world) -> None:
+    world.put("fused-llara-0", world.target_is(1), mode="fused", draws=1, note="LLM weight 0.00")
+    found = world.compared(params)
+    said = "llara + sasrec gave the LLM weight 0, so it is the recommender alone and is not shown."
+    assert main_table.summary(found).endswith(said)
+    assert said in " ".join(pages.screens([pages.dataset_report(found)]).split())
+    assert "llara + sasrec" not in [row.name for row in found.headlines]
+    assert "llara + sasrec" not in {name for names in found.pairs for name in names}
+
+
+def test_all_modes_of_a_system_have_a_row(params: Params, world) -> None:
+    section = main_table.modes(world.compared(params))
+    assert section.verdict.startswith("5 systems in 7 rows: the first row of a system is the mode in which it is compared")
+    lines = section.tables[0].lines
+    assert [row["HR@3"] for row in lines if row["Answers by"] == "score"] == ["0.000", "1.000", "1.000", "1.000"]
+    assert [row["Objective"] for row in lines[2:4]] == ["generative", "generative"]
+
+
+def test_captions_speak_only_of_what_the_run_has(params: Params, world) -> None:
+    conventional = world.compared(world.on_axes(systems=[], recommenders=[]))
+    assert "language model" not in main_table.systems(conventional).tables[0].caption
+    assert table_2.section(conventional) is None  # popularity has no counterpart there
+    texts = world.compared(world.on_axes(systems=["tallrec"], baselines=[], recommenders=[]))
+    assert "The language model is" in main_table.systems(texts).tables[0].caption
+    assert not any(column.heading.startswith("vs ") for column in main_table.systems(texts).tables[0].columns)
+    assert "MoRec" not in table_2.section(texts).tables[0].caption
+
+
+def test_the_leading_rows_keep_their_order_and_the_reference(params: Params, world) -> None:
+    rows = world.compared(params).headlines
+    assert [row.name for row in system_columns.leading(rows, 1)] == ["sasrec"]
+    assert [row.name for row in system_columns.leading(rows, 2)] == ["sasrec", "llara + sasrec"]
+
+
+def test_bars_on_fewer_candidate_sets_say_so(params: Params, world) -> None:
+    labels = plots.bar_labels(world.compared(params).headlines)
+    assert labels[1:3] == ["sasrec · score", "tallrec · generate · 1 of 3 sets"]
+
+
+def test_table_2_stands_beside_ours_row_by_row(params: Params, world) -> None:
+    section = table_2.section(world.compared(params))
+    assert section.verdict.startswith("3 of the paper's 10 rows have a counterpart in this run.")
+    assert {row["System (paper)"]: (row["HR@1 (paper)"], row["Ours"]) for row in section.tables[0].lines} == {
+        "GRU4Rec": ("0.3750", "not run"),
+        "Caser": ("0.3861", "not run"),
+        "SASRec": ("0.3444", "sasrec"),
+        "MoRec": ("0.2822", "not run"),
+        "Llama2, zero-shot": ("0.0421", "not run"),
+        "GPT-4, zero-shot": ("0.2000", "not run"),
+        "TALLRec": ("0.3895", "tallrec"),
+        "LLaRA (GRU4Rec)": ("0.4421", "not run"),
+        "LLaRA (Caser)": ("0.4737", "not run"),
+        "LLaRA (SASRec)": ("0.4421", "llara (on sasrec)"),
+    }
+
+
+def test_table_2_counts_answers_as_the_paper_does(params: Params, world) -> None:
+    target = world.candidates[[c.EXAMPLE]].merge(world.examples, on=c.EXAMPLE)[c.TARGET]
+    texts = [f"Certainly: film *{item}*!" for item in target[world.candidates[c.DRAW] == 0]]
+    frame = world.put("tallrec-0", world.target_is(1), mode="generate", draws=1, texts=texts, objective="generative")
+    folder = paths.system_predictions("movielens", "tallrec-0")
+    _, facts = predictions.read_predictions(folder / "generate.parquet")
+    frame[c.VALID], frame[c.PREDICTED] = False, None
+    frame[c.PREDICTED] = frame[c.PREDICTED].astype("Int32")
+    predictions.write_predictions(folder, frame, facts)
+    rows = {row["Ours"]: row for row in table_2.section(world.compared(params)).tables[0].lines}
+    hits, valid = "HR@1 (ours, {})", "Valid (ours, {})"
+    assert rows["tallrec"][hits.format("counted as theirs")] == "1.000 [1.000, 1.000]"
+    assert rows["tallrec"][valid.format("counted as theirs")] == "1.000"
+    assert rows["tallrec"][hits.format("exact title")] == "0.000 [0.000, 0.000]"
+    assert rows["tallrec"][valid.format("exact title")] == "0.000"
+    assert rows["sasrec"][valid.format("counted as theirs")] == rows["sasrec"][valid.format("exact title")] == "1.000"

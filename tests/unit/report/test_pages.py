@@ -1,0 +1,124 @@
+"""The pages as text; what stands on them is tested section by section."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from llara_core import columns as c
+from llara_core import paths, predictions, tables
+from llara_core.config import Params
+from llara_core.report import pages, plots
+
+SYSTEMS = ("popularity", "sasrec", "tallrec", "llara", "llara + sasrec")
+
+
+class Page(HTMLParser):
+    """Checks that every element is closed and every picture described; collects the text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.n_pictures = 0
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "img":
+            assert dict(attrs)["alt"]
+            self.n_pictures += 1
+        elif tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture
+def reports(params: Params, world) -> list[pages.DatasetReport]:
+    return [pages.dataset_report(world.compared(params))]
+
+
+def test_the_html_page_is_self_contained_names_every_system_and_is_always_the_same(reports, params: Params) -> None:
+    pages.write(reports, params)
+    written = {file: file.read_bytes() for file in paths.REPORT.rglob("*.*") if not file.is_relative_to(paths.CURVES)}
+    assert {file.name for file in written} > {"report.md", "report.html", "summary.md", "pairs.tsv", "llm_loss.tsv"}
+    html = written[paths.REPORT / "report.html"].decode()
+    page = Page(html)
+    assert page.open == []
+    # Systems, the ablation of the representation, training of the recommenders, tuning, curriculum.
+    assert page.n_pictures == 5 == html.count('src="data:image/png;base64,')
+    assert "http" not in html
+    assert "<script" not in html
+    for text in (*SYSTEMS, *(section.heading for section in reports[0].sections), *pages.provenance(reports, params)):
+        assert text in page.text
+    for section in reports[0].sections:
+        assert section.verdict in page.text
+    pages.write(reports, params)
+    assert {file: file.read_bytes() for file in written} == written
+
+
+def test_the_markdown_page_names_every_system(reports, params: Params) -> None:
+    page = pages.render(reports, params, "report.md")
+    for name in SYSTEMS:
+        assert f"{name} " in page
+    headings = [section.heading for section in reports[0].sections]
+    assert re.findall("^### (.*)$", page, re.MULTILINE) == [heading for heading in headings if heading != "Training"]  # figures
+    assert "\n\n\n" not in page
+
+
+def test_the_summary_is_the_verdict_and_a_table_of_some_twenty_lines(reports, params: Params) -> None:
+    page = pages.render(reports, params, "summary.md")
+    assert page.startswith("**movielens.** sasrec is best on validation")
+    assert [line.split(" | ")[0] for line in page.splitlines() if line.startswith("|")][2:] == [
+        "| popularity",
+        "| **sasrec**",
+        "| tallrec",
+        "| llara (on sasrec)",
+        "| llara + sasrec (LLM weight 0.30)",
+    ]
+    assert "| 0.3444 / 1.000 |" in page
+    assert len(page.splitlines()) == 2 + 2 + 5 + 1 + 2  # verdict, heading, rows, notes
+
+
+def test_text_of_others_stays_text(params: Params, world, monkeypatch) -> None:
+    evil, shown = "evil|<script>\n&~`*x*", r"evil\|\<script\> \&\~\`\*x\*"
+    world.put("popularity", world.target_is(4), note=evil)
+    world.put("llara-0", world.target_is(1), objective="generative", mode="generate", draws=1)
+    items = paths.prepared("movielens") / "items.parquet"
+    tables.write_table(items, tables.read_table(items, tables.ITEMS).assign(**{c.LABEL: evil}), tables.ITEMS)
+    folder = paths.system_predictions("movielens", "tallrec-0")
+    frame, of_file = predictions.read_predictions(folder / "generate.parquet")
+    frame[c.VALID], frame[c.PREDICTED], frame[c.SCORES], frame[c.TEXT] = False, None, None, evil
+    frame[c.PREDICTED] = frame[c.PREDICTED].astype("Int32")
+    predictions.write_predictions(folder, frame, of_file)
+    reports = [pages.dataset_report(world.compared(params))]
+    markdown = pages.render(reports, params, "report.md")
+    for text in (f"popularity ({shown})", f"| {shown} |", f"no valid answer: “{shown}”"):
+        assert text in markdown
+    assert re.search(r"(?<!\\)<script", markdown) is None
+    monkeypatch.setattr(plots, "_png", lambda figure: b"")
+    html = pages.render(reports, params, "report.html")
+    assert "popularity (evil|&lt;script&gt;" in html
+    assert "no valid answer: “evil|&lt;script&gt;" in html
+    assert "<script" not in html
+
+
+def test_provenance_and_plot_tables(reports, params: Params, world) -> None:
+    _, *lines = pages.provenance(reports, params)
+    assert lines == [
+        f"movielens: held-out candidate sets sha256 {world.candidates_hash}",
+        "movielens, predictions made on: A processor, 2 cores",
+        "Seeds: 0 (training), 0 (candidate sets), 0 (intervals and tests)",
+    ]
+    found = pages.plot_tables(reports)["hit_ratio"].to_numpy().tolist()
+    assert found == [
+        ["movielens popularity (score)", 0.0],
+        ["movielens sasrec (score)", 1.0],
+        ["movielens tallrec (generate)", 0.0],
+        ["movielens llara (generate)", 0.0],
+        ["movielens llara + sasrec (fused)", 1.0],
+    ]

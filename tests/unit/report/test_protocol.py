@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llara_core.config import load_params
+from llara_core.evaluation.systems import systems_of
+from llara_core.report.protocol import budgets, protocol, tuned_on
+
+
+def test_budgets_say_what_each_system_and_the_paper_tuned_on(world) -> None:
+    systems = systems_of(world.on_axes(systems=["tallrec", "llara", "llara_next_item"]))
+    lens = np.repeat([1, 2, 3, 10], [50, 50, 50, 850])
+    found = tuned_on(world.params, systems, lens)
+    ours, papers = budgets(found, lens)
+    assert found == {"tallrec": "256 prompts", "llara": "256 prompts", "llara_next_item": "up to 512 chunks"}
+    assert ours.endswith("chunks of training sequences: tallrec, llara: 256 prompts; llara_next_item: up to 512 chunks.")
+    assert "for 5 epochs" in papers
+    assert f"so on {5 * (50 + 850):,} prompts" in papers
+    assert budgets({}, lens) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "n_examples", "text"),
+    [
+        ("llara", {}, 10, "50 prompts"),  # 5 epochs of 10 are less than 256
+        ("llara", {"max_examples": None}, 1000, "5,000 prompts"),
+        ("llara", {"max_examples": None, "min_history_len": 3}, 1000, f"{5 * 800:,} prompts"),  # a fifth has two items
+        ("llara_next_item", {"max_examples": 4096}, 10, "up to 4,096 chunks"),
+        ("llara_next_item", {"max_examples": None}, 10, "all chunks of 5 epochs"),
+        ("llara_next_item", {"warm_start_rows": 2000}, 10, "up to 512 chunks after 2,000 rows of the other objective"),
+        ("llara", {"mixture": 0.25}, 1000, "256 prompts mixed with 25% of the other objective"),
+        (
+            "llara",
+            {"warm_start_rows": 64, "mixture": 0.25},
+            1000,
+            "256 prompts after 64 rows of, and mixed with 25% of, the other objective",
+        ),
+    ],
+)
+def test_a_budget_is_what_there_is_and_what_else_was_trained(
+    world, key: str, values: dict[str, object], n_examples: int, text: str
+) -> None:
+    params = world.on_axes(systems=[key])
+    system = params.system(key)
+    changed = system.model_copy(update={"tune": system.tune.model_copy(update=values)})
+    params = params.model_copy(update={"systems": {**params.systems, key: changed}})
+    lens = np.repeat([2, 3], [n_examples // 5, n_examples - n_examples // 5])
+    assert tuned_on(params, systems_of(params), lens) == {key: text}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "selection"),
+    [
+        ("movielens", "On movielens, interactions rated 3 or higher are kept; users"),
+        (
+            "lastfm",
+            "On lastfm, interactions of items with at least 4, of users with at least 4 are kept, in the order of the file",
+        ),
+        ("steam", "interactions of users with at least 20, of a random 33% of the users and 33% of the items are kept; users"),
+    ],
+)
+def test_the_protocol_says_which_rows_count_in_five_points(dataset: str, selection: str) -> None:
+    sentences = protocol(load_params(Path(__file__).parents[3] / "params.yaml"), dataset)
+    assert selection in sentences[0]
+    assert len(sentences) == 5
