@@ -4,12 +4,12 @@ from llara_core.config import Params
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.results import RunResults, SystemResults
 from llara_core.evaluation.systems import System
-from llara_core.predictions import PredictionFacts
+from llara_core.predictions import PredictionMetadata
 from llara_core.report import paper
 
 
 def result(kind: str, key: str, recommender: str | None = None, mode: str = "generate") -> ComparedSystem:
-    facts = PredictionFacts(
+    facts = PredictionMetadata(
         dataset="movielens", system=key, mode=mode, objective="generative", seed=0, candidates_hash="0" * 64
     )
     results = SystemResults(System(kind, key, key, recommender, (f"{key}-0",)), (RunResults(facts, None),))
