@@ -22,6 +22,7 @@ from llara_core.data.candidates import exclusion
 from llara_core.evaluation import significance
 from llara_core.evaluation.paired import MIN_RUNS
 from llara_core.evaluation.systems import System
+from llara_core.report.wording import listed
 
 PAPER_EPOCHS = 5  # section 5.1.2
 PAPER_MIN_HISTORY_LEN = 3  # the authors' loader
@@ -110,15 +111,15 @@ def _rows(dataset: str, config: DatasetConfig) -> str:
     if isinstance(config, RatedSection) and config.min_rating is not None:
         clauses.append(f"rated {config.min_rating:g} or higher")
     if isinstance(config, OwnLogConfig) and config.repeats == "first":
-        clauses.append("a user's first with the item")
+        clauses.append("that are a user's first with the item")
     for name, minimum in (("items", config.min_item_interactions), ("users", config.min_user_interactions)):
         if minimum > 1:
-            clauses.append(f"of {name} with at least {minimum}")
+            clauses.append(f"of {name} with at least {minimum} interactions")
     if isinstance(config, OwnLogConfig) and config.min_counts == "k_core":
         clauses.append("as a k-core")
     if isinstance(config, SteamConfig) and (config.subsample.users < 1 or config.subsample.items < 1):
         clauses.append(f"of a random {config.subsample.users:.0%} of the users and {config.subsample.items:.0%} of the items")
-    kept = f"interactions {', '.join(clauses)}" if clauses else "all interactions"
+    kept = f"interactions {listed(clauses)}" if clauses else "all interactions"
     order = ", in the order of the file (not of time)" if isinstance(config, LastFmConfig) and config.order == "file" else ""
     split = {
         "user_chronological": f"users, sorted by their first interaction, are divided {_split_shares(config.split)} into "
