@@ -24,7 +24,7 @@ class ComparedSystem:
     """One row of the report: a system in one mode, over all its runs.
 
     Attributes:
-        results: the system, and what became of every candidate set.
+        results: the system, with its results per candidate set.
         is_headline: whether this is the mode in which the system is compared with others.
         seed_deviation: standard deviation of the test hit ratio@1 over the runs, None for one run.
         test: means of :func:`metrics.aggregate` on test.

@@ -19,7 +19,7 @@ from llara_core.prompts.rendering import answer_texts
 
 
 def evaluate(held_out: HeldOut, params: Params) -> Iterator[tuple[str, RunResults]]:
-    """Every run of every system of the axes, in every mode, after its cell.
+    """The results of every run of every system of the axes, in every mode, as (cell, results).
 
     Args:
         held_out: of one data set.

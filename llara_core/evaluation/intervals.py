@@ -22,7 +22,7 @@ def user_interval(config: EvaluationConfig, dataset: str, split: str) -> Interva
 
 
 def run_interval(config: EvaluationConfig, n_runs: int) -> Interval:
-    """Intervals over users and training runs, of values that hold the same sets of every run, one run after the other."""
+    """Intervals over users and training runs, of values over the same sets in every run, one run after the other."""
 
     def interval(values: npt.ArrayLike, users: npt.ArrayLike) -> tuple[float, float]:
         by_run = np.reshape(values, (n_runs, -1))

@@ -1,4 +1,4 @@
-"""What became of every candidate set: written once by the stage ``evaluate``, read by whatever compares systems."""
+"""Results per candidate set: written once by the stage ``evaluate``, read by all that compares systems."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCORED = predictions.file_name("score", "ordered")  # the table that a fusion ne
 
 @dataclass(frozen=True)
 class RunResults:
-    """One run of one system in one mode: what it answers, and a row of :data:`tables.RESULTS` per candidate set."""
+    """One run of one system in one mode: what was measured, and a row of :data:`tables.RESULTS` per candidate set."""
 
     facts: PredictionMetadata
     sets: pd.DataFrame
@@ -58,7 +58,7 @@ class SystemResults:
 
 
 def write_run(folder: Path, run: RunResults) -> None:
-    """Write the results of one run into the folder of its cell; what a valid answer says stays in the predictions."""
+    """Write the results of one run into the folder of its cell; the text of valid answers stays in the predictions."""
     sets = run.sets.assign(**{c.TEXT: run.sets[c.TEXT].where(run.sets[c.VALID] == 0, None)})
     tables.write_table(folder / run.facts.file_name, sets, tables.RESULTS, run.facts.as_strings)
 

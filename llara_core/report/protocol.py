@@ -12,6 +12,7 @@ from llara_core.data.candidates import exclusion
 from llara_core.evaluation import significance
 from llara_core.evaluation.paired import MIN_RUNS
 from llara_core.evaluation.systems import System
+from llara_core.report.wording import listed
 
 PAPER_EPOCHS = 5  # section 5.1.2
 PAPER_MIN_HISTORY_LEN = 3  # the authors' loader
@@ -101,15 +102,15 @@ def _rows(dataset: str, config: DatasetConfig) -> str:
     if config.lowest_rating is not None:
         clauses.append(f"rated {config.lowest_rating:g} or higher")
     if config.removes_repeats:
-        clauses.append("a user's first with the item")
+        clauses.append("that are a user's first with the item")
     for name, minimum in (("items", config.min_item_interactions), ("users", config.min_user_interactions)):
         if minimum > 1:
-            clauses.append(f"of {name} with at least {minimum}")
+            clauses.append(f"of {name} with at least {minimum} interactions")
     if config.is_k_core:
         clauses.append("as a k-core")
     if config.sample is not None and (config.sample.users < 1 or config.sample.items < 1):
         clauses.append(f"of a random {config.sample.users:.0%} of the users and {config.sample.items:.0%} of the items")
-    kept = f"interactions {', '.join(clauses)}" if clauses else "all interactions"
+    kept = f"interactions {listed(clauses)}" if clauses else "all interactions"
     order = "" if config.is_ordered_by_time else ", in the order of the file (not of time)"
     split = {
         "user_chronological": f"users, sorted by their first interaction, are divided {_split_shares(config.split)} into "

@@ -32,19 +32,6 @@ OBJECTIVE: Objective = LastItem()
 '''
 TABLE = "OBJECTIVES: dict[str, Objective] = {\n"
 LINE = '    "last_item": Objective(partner="generative", unit="chunks", reads_slot_after_title=True, needs_head=True),\n'
-STAGES = """
-from pipeline import download, evaluate, export_embeddings, fetch_llm, predict_llm, prepare
-from pipeline import resolve_system, sample_candidates, train_recommender, tune
-for stage in (download, prepare, sample_candidates):
-    stage.main("tiny")
-for stage in (train_recommender, export_embeddings):
-    stage.main("tiny", "sasrec", 0)
-fetch_llm.main()
-resolve_system.main("toy", untuned=False)
-tune.main("tiny", "toy", 0, recommender="sasrec")
-predict_llm.main("tiny", "toy", 0, recommender="sasrec")
-evaluate.main("tiny", "toy-sasrec-0", system="toy")
-"""
 
 
 def test_an_objective_is_one_module_and_one_line(tmp_path: Path) -> None:
@@ -56,20 +43,20 @@ def test_an_objective_is_one_module_and_one_line(tmp_path: Path) -> None:
     assert code.count(TABLE) == 1
     table.write_text(code.replace(TABLE, TABLE + LINE))
     # A mixture, so that the batches of two objectives meet.
-    toy = {"tune": {"objective": "last_item", "mixture": 0.4, "max_examples": 40}}
-    world.change_params({"run": {"systems": ["toy"]}, "systems": {"toy": toy}})
+    toy = {"recommender": "sasrec", "tune": {"objective": "last_item", "mixture": 0.4, "max_examples": 40}}
+    world.change_params({"run": {"baselines": [], "systems": ["toy"]}, "systems": {"toy": toy}})
 
-    world.succeed(sys.executable, "-c", STAGES)
-    metrics = json.loads((world.root / "metrics/tiny/systems/toy-sasrec-0/score.json").read_text())
+    world.dvc("repro")
+    metrics = json.loads((world.root / "metrics/tiny/systems/toy-0/score.json").read_text())
     assert metrics["objective"] == "last_item"
     assert metrics["test"]["n_examples"] > 0
     assert 0 <= metrics["test"]["hit_ratio@1"] <= 1
-    curves = world.root / "metrics/curves/tiny/toy-sasrec-0/plots/metrics/train"
+    curves = world.root / "metrics/curves/tiny/toy-0/plots/metrics/train"
     steps = {name: len((curves / f"loss_{name}.tsv").read_text().splitlines()) - 1 for name in ("last_item", "generative")}
     assert sum(steps.values()) == 40 // 8
     assert min(steps.values()) > 0
 
     world.change_params({"systems": {"toy": {"tune": {"objective": "first_item"}}}})
-    answer = world.run(sys.executable, "-m", "pipeline.resolve_system", "toy")
+    answer = world.run(sys.executable, "-m", "pipeline.resolve")
     assert answer.returncode == 1
     assert "unknown objective 'first_item'; choose last_item or generative or next_item" in answer.stdout

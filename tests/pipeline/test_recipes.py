@@ -56,10 +56,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     write_toys(folder / "mirror")
     world = tiny_world.create(folder / "world", folder / "llama")
     follow_recipes(world.root)
-    axes = {"text_systems": [], "untuned_systems": [], "systems": ["llara"], "llm_recommenders": ["last_item"]}
     world.change_params(
         {
-            "run": {"datasets": ["toys"], "baselines": ["follower"], "recommenders": ["last_item"], **axes},
+            "run": {"datasets": ["toys"], "baselines": ["follower"], "recommenders": ["last_item"], "systems": ["llara"]},
+            "systems": {"llara": {"recommender": "last_item"}},
             "download": {"mirror": str(folder / "mirror")},
         }
     )
@@ -88,8 +88,7 @@ def test_every_system_is_measured_by_the_new_metric(world: World) -> None:
         path.parent.name: json.loads(path.read_text())
         for path in (world.root / "metrics" / "toys" / "systems").rglob("score.json")
     }
-    assert {"follower", "last_item-0"} <= set(records)
-    assert any(name.startswith("llara-") for name in records)
+    assert set(records) == {"follower", "last_item-0", "llara-0"}
     assert all(record["test"]["mean_rank"] >= 1 for record in records.values())
     # The ring decides, and every step of it is some training user's.
     assert records["follower"]["test"]["hit_ratio@1"] == records["follower"]["test"]["mean_rank"] == 1

@@ -55,9 +55,12 @@ def test_a_budget_is_what_there_is_and_what_else_was_trained(
         ("movielens", "On movielens, interactions rated 3 or higher are kept; users"),
         (
             "lastfm",
-            "On lastfm, interactions of items with at least 4, of users with at least 4 are kept, in the order of the file",
+            "interactions of items with at least 4 interactions and of users with at least 4 interactions are kept, in the order of",
         ),
-        ("steam", "interactions of users with at least 20, of a random 33% of the users and 33% of the items are kept; users"),
+        (
+            "steam",
+            "users with at least 20 interactions and of a random 33% of the users and 33% of the items are kept; users",
+        ),
     ],
 )
 def test_the_protocol_says_which_rows_count_in_five_points(dataset: str, selection: str) -> None:
