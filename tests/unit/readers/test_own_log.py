@@ -105,8 +105,8 @@ def test_ids_of_other_types_are_refused(tmp_path: Path, ids: list[Any], kind: st
 @pytest.mark.parametrize(
     ("column", "values", "complaint_about"),
     [
-        ("user", [1.0, 2.5], "2.5 is no whole number"),
-        ("item", [1, Decimal("2.50")], "Decimal('2.50') is no whole number"),
+        ("user", [1.0, 2.5], "2.5 is not a whole number"),
+        ("item", [1, Decimal("2.50")], "Decimal('2.50') is not a whole number"),
         ("user", [1.0, 2.0**53], "9007199254740992.0 may have lost digits as a decimal number; store ids as text or as whole"),
     ],
 )
@@ -293,7 +293,7 @@ def test_interactions_of_unknown_items_go_and_are_counted(tmp_path: Path) -> Non
 def test_no_known_item_shows_an_id_of_each_file(tmp_path: Path) -> None:
     message = complaint(tmp_path, items="item,title\nB01,Heat\n")
     assert message == (
-        "log.csv: no interaction is of an item in items.csv: ids here are such as '1', there 'B01'; "
+        "log.csv: no interaction is of an item in items.csv: ids here look like '1', there like 'B01'; "
         "check `columns.item` and `columns.item_id`"
     )
 
