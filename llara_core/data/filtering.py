@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from llara_core import columns as c
@@ -74,7 +73,7 @@ def sort_sequences(interactions: pd.DataFrame, *, by_time: bool = True) -> pd.Da
     users, times = interactions[c.USER].to_numpy(), interactions[c.TIMESTAMP].to_numpy()
     order = np.lexsort((times, users)) if by_time else np.argsort(users, kind="stable")
     rows = interactions.take(order).reset_index(drop=True)
-    return rows.assign(**{c.POSITION: _places(rows[c.USER].to_numpy())})
+    return rows.assign(**{c.POSITION: rows.groupby(c.USER).cumcount().astype("int32")})
 
 
 def _with_count(frame: pd.DataFrame, column: str, minimum: int) -> pd.DataFrame:
@@ -97,10 +96,3 @@ def _subsample(frame: pd.DataFrame, config: SubsampleConfig) -> pd.DataFrame:
         drawn = numpy_stream(config.seed, "subsample", column).permutation(np.unique(frame[column]))
         frame = frame[frame[column].isin(drawn[: round(share * len(drawn))])]
     return frame
-
-
-def _places(users: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
-    """0-based place of each row among the rows of its user; ``users`` is sorted."""
-    starts = np.flatnonzero(np.concatenate([[True], users[1:] != users[:-1]])) if len(users) else users
-    lengths = np.diff(np.append(starts, len(users)))
-    return (np.arange(len(users)) - np.repeat(starts, lengths)).astype(np.int32)

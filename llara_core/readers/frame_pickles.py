@@ -1,10 +1,9 @@
-"""Pandas frames out of pickle files, without running anything that a file names.
+"""Reads pandas frames from pickle files without running anything that a file names.
 
-A pickle is a program: it names functions and classes, and loading it calls them. To admit only what every frame needs would
-not be enough: a ``numpy.dtype`` accepts a state in which numpy takes the file's bytes for addresses, so that a file which names
-nothing but numpy can take the process over. Here, therefore, nothing that a file names is imported. An admitted name
-stands for a :class:`_Record`, which keeps the arguments and the state that the file gives it; the columns are then built from
-the records. This also makes the reader independent of the pandas that is installed.
+A pickle is a program: it names functions and classes, and loading it calls them. Admitting only the classes of a frame would
+not be safe: ``numpy.dtype`` accepts a state that makes numpy follow the file's bytes as addresses. So nothing that a file names
+is imported. An admitted name stands for a :class:`_Record`, which keeps the arguments and the state that the file gives it, and
+the columns are built from the records. That also makes the reader independent of the installed pandas.
 """
 
 from __future__ import annotations
@@ -30,9 +29,7 @@ def read_frame(path: Path) -> pd.DataFrame:
     """The columns of a pickled data frame, as pandas 0.23 to 3.1 (with numpy 1 or 2, and pickle protocol 0 to 5) write it.
 
     Columns may hold numbers, strings, and lists, tuples and arrays of them; numpy's numbers inside a cell become Python's. Row
-    labels are not kept: rows are numbered from 0.
-
-    A file made for the purpose can still waste memory or time, as any compressed or nested format can; it cannot run code.
+    labels are dropped: rows are numbered from 0. A hostile file can waste memory or time, but cannot run code.
 
     Raises:
         DataError: the file is missing, names anything that a frame does not need, is damaged, or holds no data frame.
@@ -41,21 +38,23 @@ def read_frame(path: Path) -> pd.DataFrame:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    copyreg.clear_extension_cache()  # what is cached there would be handed out without asking find_class
+    copyreg.clear_extension_cache()  # its objects would bypass find_class
     try:
         return _frame(_Unpickler(path, content).load())
     except DataError:
         raise
-    # Bytes from anywhere fail in any way, by RecursionError and MemoryError too.
+    # Arbitrary bytes can raise anything, RecursionError and MemoryError included.
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error)[:200]}"
-        raise DataError(f"{path}: no readable pickle of a pandas DataFrame ({reason}); copy the published file anew") from error
+        raise DataError(
+            f"{path}: no readable pickle of a pandas DataFrame ({reason}); copy the published file again"
+        ) from error
 
 
 class _Record:
-    """Stands for a class or function: keeps the arguments it is called with and the state it is given, and does nothing.
+    """Stands for a class or function: keeps the arguments of its call and its state, and does nothing.
 
-    Every admitted name is a subclass, never a plain function: pickle can set attributes of what has no ``__setstate__``.
+    Every admitted name is a subclass, never a function: pickle can set attributes of anything without ``__setstate__``.
     """
 
     args: tuple[Any, ...]
@@ -93,7 +92,7 @@ class _Index(_Record): ...
 
 
 class _Marker(_Record):
-    """A class that is only handed on, such as the kind of an index."""
+    """A class that is only passed as an argument, such as the kind of an index."""
 
 
 class _NdArray(_Record): ...
@@ -118,7 +117,7 @@ class _DType(_Record):
 
 
 class _Scalar(_Record):
-    """A number of numpy's; becomes Python's at once, since cells may hold millions."""
+    """A numpy number, turned into Python's at once, since there may be millions."""
 
     def __new__(cls, dtype: _DType, data: bytes) -> Any:
         return np.frombuffer(data, _dtype(dtype)).item()
@@ -202,8 +201,8 @@ class _Unpickler(pickle.Unpickler):
         if record := _ADMITTED.get((module, name)):
             return record
         raise DataError(
-            f"{self._path}: refused, for it asks for {module[:100]}.{name[:100]}, which no frame of numbers, lists and strings "
-            "needs; nothing of the file was run: take it from a source that you trust"
+            f"{self._path}: refused, since it asks for {module[:100]}.{name[:100]}, which no frame of numbers, lists and "
+            "strings needs; nothing in the file was run. Get it from a source that you trust"
         )
 
 
@@ -220,7 +219,7 @@ def _frame(root: Any) -> pd.DataFrame:
     index = axes[0].args[1]
     labels = _array(index["data"]).tolist() if "data" in index else []
     if not labels or not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
-        raise ValueError(f"its columns need names, different strings, not {reprlib.repr(labels)}")
+        raise ValueError(f"its columns need distinct strings as names, not {reprlib.repr(labels)}")
     columns: dict[str, npt.NDArray[Any]] = {}
     for values, places in parts:
         for place, column in zip(_places(places, len(labels)), np.atleast_2d(_array(values)), strict=True):
@@ -259,7 +258,7 @@ def _filled(data: Any, dtype: np.dtype[Any], shape: Any, order: Any) -> npt.NDAr
 
 
 def _strings(rows: slice, valid: bytes | None, bounds: bytes, text: bytes) -> npt.NDArray[np.object_]:
-    """The strings of an Arrow array; not left to Arrow, whose own reader ends the process on some malformed buffers.
+    """The strings of an Arrow array; Arrow's own reader would crash on some malformed buffers.
 
     Args:
         valid: a bit per row, lowest first, 0 for a missing string; None if there is none missing.

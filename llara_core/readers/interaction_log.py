@@ -72,8 +72,5 @@ def count(interactions: pd.DataFrame) -> Counts:
 
 
 def first_of_each_pair(interactions: pd.DataFrame) -> pd.DataFrame:
-    """A user's earliest interaction with each item, ties by row order; row order is kept."""
-    users, items = interactions[c.USER].to_numpy(), interactions[c.ITEM].to_numpy()
-    order = np.lexsort((interactions[c.TIMESTAMP].to_numpy(), items, users))
-    again = (users[order][1:] == users[order][:-1]) & (items[order][1:] == items[order][:-1])
-    return interactions.take(np.sort(order[np.concatenate([[True], ~again])])) if len(order) else interactions
+    """A user's earliest interaction with each item, ties by row order; the index ascends, and so does that of the result."""
+    return interactions.sort_values(c.TIMESTAMP, kind="stable").drop_duplicates([c.USER, c.ITEM]).sort_index()

@@ -18,7 +18,7 @@ ARTISTS, TAGGED, TIMED = "artists.dat", "user_taggedartists.dat", "user_taggedar
 DAY_MS = 86_400_000
 EPOCH = date(1970, 1, 1)
 
-# Matched as they stand, not parsed as CSV: a double quote in a name is a character like any other.
+# Lines are matched, not parsed as CSV: a double quote in a name is an ordinary character.
 _ID = r"(\d{1,18})"
 _ARTIST = re.compile(rf"{_ID}\t([^\t]*)\t[^\t]*\t[^\t]*", re.ASCII)
 _TAGGED = re.compile(rf"{_ID}\t{_ID}\t{_ID}\t(\d\d?)\t(\d\d?)\t(\d{{4}})", re.ASCII)
@@ -28,10 +28,10 @@ Tagging = tuple[int, int, int, int]  # raw ids of user, artist and tag; millisec
 
 
 def read(folder: Path, _: LastFmConfig) -> RawLog:
-    """The log in ``folder``: a user's first tag for each artist is the interaction.
+    """The log in ``folder``, whose interactions are a user's first tags for an artist, in file order: by user and artist id.
 
     Timestamps are the date at 00:00 UTC (most are the first of a month), or those of ``user_taggedartists-timestamps.dat``
-    where ``folder`` has it. Order is that of the file: within a user by artist id, whatever the date.
+    if ``folder`` has it.
 
     Returns:
         Steps ``raw`` (one interaction per tag), ``distinct`` (the first of each user and artist) and ``known`` (of artists that
@@ -77,14 +77,14 @@ def _read_tagged(path: Path) -> list[Tagging]:
 
 
 def _read_timed(path: Path, dated: list[Tagging]) -> list[Tagging]:
-    """The rows ``dated`` with the times of a file that has the same rows, in milliseconds since 1970."""
+    """The rows ``dated`` with the times, in milliseconds since 1970, of a file that has the same rows."""
     remedy = f"take both files from the same archive, or remove {path.name}"
     rows: list[Tagging] = []
     for place, (user, artist, tag, milliseconds) in _rows(path, "userID\tartistID\ttagID\ttimestamp", _TIMED):
         row = (int(user), int(artist), int(tag), int(milliseconds))
         if len(rows) == len(dated) or dated[len(rows)][:3] != row[:3]:
             raise DataError(f"{place}: differs from row {len(rows) + 1} of {TAGGED}; {remedy}")
-        # Two days: the dates are local ones, of a time zone that is not stated.
+        # Two days: the dates are local, in a time zone that is not stated.
         if abs(row[3] - dated[len(rows)][3]) > 2 * DAY_MS:
             raise DataError(f"{place}: over 2 days from the date in row {len(rows) + 1} of {TAGGED}; {remedy}")
         rows.append(row)
@@ -94,11 +94,11 @@ def _read_timed(path: Path, dated: list[Tagging]) -> list[Tagging]:
 
 
 def _rows(path: Path, header: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Place (for messages) and the groups of ``pattern`` for each line below the header; at least one."""
+    """Place (for messages) and groups of ``pattern`` for each line below the header, of which there is at least one."""
     again = "delete its folder and run the download stage again"
     try:
         data = path.read_bytes()
-        lines = data.decode("utf-8").split("\n")  # not splitlines(): it knows further ends of lines
+        lines = data.decode("utf-8").split("\n")  # splitlines() would break at other characters too
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); run the download stage first") from error
     except UnicodeDecodeError as error:

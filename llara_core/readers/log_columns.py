@@ -37,11 +37,11 @@ def _second(time: str) -> int:
 
 FIRST_SECOND, LAST_SECOND = _second("0001-01-01"), _second("9999-12-31T23:59:59")
 USUAL_SECONDS = _second("1980-01-01"), _second("2100-01-01")
-"""Logs are of these years; times outside, which another unit would move into them, are in doubt."""
+"""Times outside these years that another unit would move into them are in doubt."""
 
 
 def columns(table: Table, names: list[str], missing: list[str]) -> Iterator[list[Column]]:
-    """The named columns of a table, batch by batch; ``missing``: marks that stand for no value, beside the empty one."""
+    """The named columns of a table, batch by batch; ``missing``: the texts that mean a missing value, besides the empty one."""
     marks = pa.array(["", *missing], pa.string())
     for values, rows in table.read(names):
         yield [Column(table, name, column, rows, marks) for name, column in zip(names, values, strict=True)]
@@ -51,11 +51,11 @@ def columns(table: Table, names: list[str], missing: list[str]) -> Iterator[list
 class Column:
     """A batch of one column.
 
-    Each method returns an array and which of its rows are missing (None: none is); what stands in these means nothing.
+    Its methods return an array and a mask of the missing rows (None: none is missing), whose values are meaningless.
 
     Attributes:
         rows: their numbers in ``table``.
-        marks: texts that stand for no value.
+        marks: texts that mean a missing value.
     """
 
     table: Table
@@ -65,7 +65,7 @@ class Column:
     marks: pa.StringArray
 
     def ids(self) -> tuple[pa.DictionaryArray, BoolArray | None]:
-        """Trimmed ids; distinct ones may repeat in the dictionary."""
+        """Trimmed ids; an id may occur twice in the dictionary."""
         encoded = self.values if pa.types.is_dictionary(self.values.type) else self._text().dictionary_encode()
         trimmed = pc.utf8_trim_whitespace(encoded.dictionary)
         is_mark = pc.is_in(trimmed, self.marks)
@@ -75,12 +75,12 @@ class Column:
         return result, is_mark.take(encoded.indices).fill_null(True).to_numpy(zero_copy_only=False)
 
     def titles(self) -> pa.StringArray:
-        """Trimmed titles; empty where there is none."""
+        """Trimmed titles; empty if missing."""
         text = pc.utf8_trim_whitespace(self._text().fill_null(""))
         return pc.if_else(pc.is_in(text, self.marks), "", text)
 
     def times(self, time_format: str) -> tuple[IntArray, int, BoolArray | None]:
-        """Ticks since 1970 UTC, how many of them make a second, and the missing rows."""
+        """Ticks since 1970 UTC, the ticks per second, and the mask of missing rows."""
         kind = self.values.type
         if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
             if time_format != ISO:
@@ -97,7 +97,7 @@ class Column:
             series = text.to_pandas()
             pattern = "ISO8601" if time_format == ISO else time_format
             parsed = pd.to_datetime(series, format=pattern, errors="coerce", utc=True)
-            fits = (parsed.notna() & ~series.isin(["now", "today"])).to_numpy()  # pandas has times for these words
+            fits = (parsed.notna() & ~series.isin(["now", "today"])).to_numpy()  # pandas parses these words as times
             stamps = parsed.dt.tz_localize(None).to_numpy()
             per_second = ARROW_UNITS[np.datetime_data(stamps.dtype)[0]]
             ticks = np.where(fits, stamps.astype(np.int64), 0)
@@ -119,13 +119,13 @@ class Column:
         return found if missing is None else found & ~missing
 
     def _text(self) -> pa.StringArray:
-        """Text and whole numbers as text; nulls, and the NaN that stand for them in pandas, are null."""
+        """Text and whole numbers as text; nulls, and NaN, by which pandas writes them, are null."""
         kind, values = self.values.type, self.values
         if pa.types.is_floating(kind):
             numbers = values.cast(pa.float64())
             plain = numbers.fill_null(np.nan).to_numpy()
             missing = np.isnan(plain)
-            self._refuse((np.floor(plain) == plain) & np.isfinite(plain), missing, "is no whole number")
+            self._refuse((np.floor(plain) == plain) & np.isfinite(plain), missing, "is not a whole number")
             exact = "may have lost digits as a decimal number; store ids as text or as whole numbers"
             self._refuse(np.abs(plain) < EXACT, missing, exact)
             return pa.array(np.where(missing, 0, plain).astype(np.int64), mask=missing).cast(pa.string())
@@ -135,14 +135,14 @@ class Column:
                 values = values.cast(pa.decimal256(76, 0) if wide else pa.decimal128(38, 0))
             except pa.ArrowInvalid:
                 whole = np.array([value is None or value == value.to_integral_value() for value in values.to_pylist()])
-                self._refuse(whole, None, "is no whole number")
+                self._refuse(whole, None, "is not a whole number")
                 raise
         elif not (pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
             raise self._wrong_type("text or whole numbers")
         return values.cast(pa.string())
 
     def _whole_numbers(self) -> tuple[IntArray, BoolArray, BoolArray | None]:
-        """Exact whole numbers, which rows are such, and the missing ones."""
+        """Exact whole numbers, the mask of rows that hold one, and the mask of missing rows."""
         numbers, missing = self._numbers()
         fits = np.isfinite(numbers) & (np.floor(numbers) == numbers)
         whole = np.where(fits & (np.abs(numbers) < EXACT), numbers, 0).astype(np.int64)
@@ -160,7 +160,7 @@ class Column:
         return whole, fits, missing
 
     def _numbers(self) -> tuple[FloatArray, BoolArray | None]:
-        """NaN for text that is no number."""
+        """Numbers, NaN for text that is not one, and the mask of missing rows."""
         kind, values = self.values.type, self.values
         if pa.types.is_string(kind):
             values = pc.utf8_trim_whitespace(values)
@@ -208,29 +208,29 @@ class Column:
 
 
 def check_time_format(time_format: str) -> None:
-    """Refuse what is no format of times.
+    """Refuse an invalid ``time_format``.
 
     Raises:
-        DataError: it is none, or one without a year.
+        DataError: it is not a time format, or has no year.
     """
     if time_format in {*UNITS, ISO}:
         return
     if "%" not in time_format:
         known = ", ".join([*UNITS, ISO])
-        raise DataError(f"time_format {time_format!r} is none of {known}, and no pattern such as %d/%m/%Y %H:%M")
+        raise DataError(f"time_format {time_format!r} is not one of {known}, nor a pattern such as %d/%m/%Y %H:%M")
     try:
         pd.to_datetime(["?"], format=time_format, errors="coerce")
     except (ValueError, re.error) as error:
-        raise DataError(f"time_format {time_format!r} is no pattern for times: {error}") from error
+        raise DataError(f"time_format {time_format!r} is not a valid pattern: {error}") from error
     if not any(directive in time_format for directive in YEAR_DIRECTIVES):
-        raise DataError(f"time_format {time_format!r} has no year ({', '.join(YEAR_DIRECTIVES)}), so times have no order")
+        raise DataError(f"time_format {time_format!r} has no year ({', '.join(YEAR_DIRECTIVES)}), so its times have no order")
 
 
 def other_unit(ticks: IntArray, per_second: int, time_format: str) -> tuple[int, str] | None:
-    """A row whose time was read in too small a unit, and the unit in which it is of a usual year; None: no time is in doubt.
+    """A row whose time was read in too small a unit, and the unit that gives it a usual year; None: no time is in doubt.
 
-    A time of 1970 is in doubt if a thousand, a million or a thousand million times as much is of a usual year, and if every
-    other time of the log is in doubt, too, or of a usual year as it stands, or exactly 0.
+    A time of 1970 is in doubt if 10^3, 10^6 or 10^9 times its value falls in a usual year, and every other time of the log is
+    also in doubt, in a usual year as it is, or exactly 0.
     """
     earliest, latest = (second * per_second for second in USUAL_SECONDS)
     if not len(ticks) or ticks.min() >= earliest:
@@ -245,7 +245,7 @@ def other_unit(ticks: IntArray, per_second: int, time_format: str) -> tuple[int,
 
 
 def _unit_hint(value: str, time_format: str) -> str:
-    """What to do about a number that is of a usual year in another unit."""
+    """Advice for a number that falls in a usual year in another unit, or is a fraction."""
     if re.match(NUMBER, value) is None:
         return ""
     for name, per_second in UNITS.items():

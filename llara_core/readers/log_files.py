@@ -1,10 +1,10 @@
-"""The files of an own log as batches of columns: CSV, packed or not, and Parquet, alone or as the parts of a folder.
+"""The files of an own log as batches of columns: CSV (plain or gzip) and Parquet, one file or the parts of a folder.
 
-The engine is pyarrow: at 30 million rows ``benchmarks/log_scale.py`` has it three times as fast as pandas, twice as fast as
-DuckDB and level with Polars; it takes every encoding that Python knows and adds no dependency.
+pyarrow reads them: three times as fast as pandas, twice as fast as DuckDB and level with Polars at 30 million rows
+(``benchmarks/log_scale.py``), in every encoding that Python knows.
 
-pyarrow names no line of what it refuses, and takes stray quotes without a word. So the bytes are looked at, block by block, on
-their way into it, and a second, slower pass over the file settles what is in doubt and finds the lines.
+pyarrow gives the number of a record but not its line, and accepts stray quotes silently. So a second, slower pass with Python's
+``csv`` finds lines once an error is certain, and checks every file that holds quotes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
@@ -35,7 +34,7 @@ from llara_core.readers.table_formats import refuse_table_formats
 
 USUAL_SEPARATORS = ",;\t|"
 BATCH_BYTES, BATCH_ROWS = 1 << 24, 1 << 19
-csv.field_size_limit(BATCH_BYTES)  # the default is 128 KiB, which a review may exceed
+csv.field_size_limit(BATCH_BYTES)  # a review may exceed the default of 128 KiB
 
 PARQUET, GZIP = "a Parquet file", "a gzip file"
 MAGIC = {
@@ -52,19 +51,17 @@ MAGIC = {
 }
 TAR_MARK = slice(257, 262), b"ustar"
 BYTE_ORDER_MARK = codecs.BOM_UTF8
-QUOTE = ord('"')
-WINDOW_BYTES = 1 << 17  # looked at together, since it fits the processor's cache
 DOUBTFUL_ESCAPE = '\\"'
 
 
 class Table:
-    """One file, or a folder of Parquet files, as one sequence of rows; kinds are told by content, whatever a file is called.
+    """One file, or a folder of Parquet files, as one sequence of rows; the content of a file tells its kind, not its name.
 
     Attributes:
-        n_repeated_headers: rows of the last :meth:`read` that were left out because they are a CSV file's header once more.
+        n_repeated_headers: rows that the last :meth:`read` left out because they repeat a CSV file's header.
 
     Raises:
-        DataError: there is none, it is of a kind that is not read, or a folder holds anything but Parquet files.
+        DataError: the file is missing or of an unsupported kind, or a folder holds anything but Parquet files.
     """
 
     def __init__(self, folder: Path, name: str, config: OwnLogConfig) -> None:
@@ -83,7 +80,7 @@ class Table:
             self.files = [_CsvFile(self.path, config)]
 
     def read(self, names: list[str]) -> Iterator[tuple[list[pa.Array], Sequence[int]]]:
-        """The named columns batch by batch, and the number of each row for :meth:`place`."""
+        """The named columns batch by batch, with the number of each row, as :meth:`place` takes it."""
         self.first_rows, self.n_repeated_headers = [], 0
         row, kinds = 0, [""] * len(names)
         for file in self.files:
@@ -93,8 +90,8 @@ class Table:
                 found = [_family(column.type) for column in columns]
                 if any(a and b and a != b for a, b in zip(kinds, found, strict=True)):
                     raise DataError(
-                        f"{file.path}: columns {_listed(names)} hold {_listed(found)}, in the files before {_listed(kinds)}; "
-                        "the files of a folder must agree"
+                        f"{file.path}: columns {_listed(names)} hold {_listed(found)}, but {_listed(kinds)} in the "
+                        "files before; the files of a folder must agree"
                     )
                 kinds = [known or new for known, new in zip(kinds, found, strict=True)]
                 rows: Sequence[int] = range(row, row + len(batch))
@@ -106,13 +103,14 @@ class Table:
             raise DataError(f"{self.path}: holds no rows")
 
     def place(self, row: int) -> str:
+        """File and line of a row (CSV), or file and row number from 1 (Parquet)."""
         file = bisect_right(self.first_rows, row) - 1
         return self.files[file].place(int(row) - self.first_rows[file])
 
     def _without_headers(
         self, names: list[str], columns: list[pa.Array], rows: Sequence[int]
     ) -> tuple[list[pa.Array], Sequence[int]]:
-        """Leave out the headers of files that were joined to the first one; the first column becomes dictionary-encoded."""
+        """Leave out the headers of files that were appended; the first column becomes dictionary-encoded."""
         known = pa.array(names)
         first = columns[0].dictionary_encode()
         if not pc.any(pc.is_in(pc.utf8_trim_whitespace(first.dictionary), known)).as_py():
@@ -122,8 +120,8 @@ class Table:
         for row in np.flatnonzero(is_header):
             if [column[row].as_py() for column in trimmed] != names:
                 raise DataError(
-                    f"{self.place(rows[int(row)])}: a second header, with its columns in another order; the files that were "
-                    "joined here differ: bring their columns into one order"
+                    f"{self.place(rows[int(row)])}: a second header whose columns are in another order; give all files "
+                    "that were joined here the same column order"
                 )
         self.n_repeated_headers += int(is_header.sum())
         kept = [column.filter(pa.array(~is_header)) for column in columns]
@@ -131,13 +129,13 @@ class Table:
 
 
 def _parts(folder: Path) -> list[Path]:
-    """The Parquet files of a folder, ``part-10`` behind ``part-2``."""
+    """The Parquet files of a folder in natural order: ``part-2`` before ``part-10``."""
     paths = [path for path in folder.iterdir() if path.name[0] not in "._"]
     for path in paths:
         if path.is_dir() or (_kind(path) != PARQUET and path.suffix.lower() != ".parquet"):
             raise DataError(
-                f"{path}: a folder may hold Parquet files, no other file and no folder; move it, or begin its name with _, so "
-                "that it is passed over"
+                f"{path}: a folder may hold Parquet files only, neither other files nor folders; move it, or start its name "
+                "with _ to have it ignored"
             )
     if not paths:
         raise DataError(f"{folder}: the folder holds no Parquet file")
@@ -145,7 +143,7 @@ def _parts(folder: Path) -> list[Path]:
 
 
 def _kind(path: Path) -> str | None:
-    """What the first bytes say; None: nothing, so it may be text."""
+    """The kind of file that its first bytes show; None: no known one, so it may be text."""
     try:
         with path.open("rb") as file:
             return _kind_of(file.read(512))
@@ -184,15 +182,15 @@ class _CsvFile:
         for key, value in (("separator", self.separator), ("escape", self.escape)):
             if value is not None and (not value.isascii() or value in '"\r\n\0'):
                 raise DataError(
-                    f"{path}: {key} {value!r} cannot be used; it must be ASCII and neither a quote nor a line break"
+                    f"{path}: {key} {value!r} cannot be used; it must be an ASCII character other than a quote or a line break"
                 )
         if self.escape == self.separator:
             raise DataError(f"{path}: `escape` and `separator` are both {self.escape!r}; they must differ")
         try:
-            "".encode(config.encoding)  # codecs.lookup() also knows codecs that are none of text, such as hex
+            "".encode(config.encoding)  # codecs.lookup() alone would also accept hex and others that do not encode text
             self.encoding = codecs.lookup(config.encoding).name.removesuffix("-sig")
         except (LookupError, ValueError) as error:
-            raise DataError(f"{path}: encoding {config.encoding!r} is unknown; usual ones are utf-8 and cp1252") from error
+            raise DataError(f"{path}: encoding {config.encoding!r} is unknown; common ones are utf-8 and cp1252") from error
         self.is_packed = self._check_kind() == GZIP
 
     def batches(self, names: list[str]) -> Iterator[pa.RecordBatch]:
@@ -201,19 +199,26 @@ class _CsvFile:
         others = [other for other in USUAL_SEPARATORS if other in found[0]]
         check_columns(self.path, names, found, f"; is the separator {others[0]!r}?" if others and len(found) == 1 else "")
         wanted = [header[found.index(name)] for name in names]
-        watch = _Watch(self.separator, self.escape)
-        n_rows = 0
+        passing = _Filter(self.separator, self.escape)
+        refused: list[pa_csv.InvalidRow] = []
+
+        def refuse(row: pa_csv.InvalidRow) -> str:
+            refused.append(row)
+            return "error"
+
         try:
             with (
                 self._stream() as stream,
                 pa_csv.open_csv(
-                    pa.TransformInputStream(stream, watch),
-                    pa_csv.ReadOptions(block_size=BATCH_BYTES),
+                    pa.TransformInputStream(stream, passing),
+                    # Only a single thread numbers the rows; two were no faster.
+                    pa_csv.ReadOptions(block_size=BATCH_BYTES, use_threads=False),
                     pa_csv.ParseOptions(
                         delimiter=self.separator,
                         quote_char=False if self.quoting == "none" else '"',
                         escape_char=self.escape or False,
                         newlines_in_values=True,
+                        invalid_row_handler=refuse,
                     ),
                     pa_csv.ConvertOptions(
                         include_columns=[*dict.fromkeys(wanted)], column_types=dict.fromkeys(wanted, pa.string())
@@ -221,20 +226,19 @@ class _CsvFile:
                 ) as reader,
             ):
                 for batch in reader:
-                    n_rows += len(batch)
                     yield batch.select(wanted)
         except (pa.ArrowException, UnicodeError, OSError) as error:
-            self._explain(error)
-        if watch.ends_escaped:
+            self._explain(error, refused)
+        if passing.ends_escaped:
             raise DataError(
                 f"{self.path}: ends with {self.escape!r}, which escapes nothing; the file is cut short, or correct `escape`"
             )
-        if self.quoting != "none" and watch.n_quotes and (watch.is_irregular or watch.n_lines != n_rows + 1):
+        if passing.has_quotes and self.quoting != "none":
             self._check_quotes()
 
     def place(self, row: int) -> str:
         record = next(itertools.islice(self._records(), 1 + row, None), None)
-        if record is None:  # rows are others here than in pyarrow, so quotes are in doubt
+        if record is None:  # Python and pyarrow differ on where rows end, so the quotes are in doubt
             self._check_quotes()
         return f"{self.path}:{record[0]}" if record else f"{self.path}: row {row + 1}"
 
@@ -245,18 +249,18 @@ class _CsvFile:
                 with gzip.open(self.path) as file:
                     within = _kind_of(file.read(512))
             except (OSError, EOFError, zlib.error):
-                within = None  # damaged: reading it says how
+                within = None  # damaged: reading it will tell
         if within is not None:
             packed = " inside a gzip file" if kind == GZIP else ""
             raise DataError(
-                f"{self.path}: is {within}{packed}, whatever its name; what is read is CSV, CSV packed with gzip, and Parquet: "
+                f"{self.path}: is {within}{packed}, whatever its name; supported are CSV, CSV packed with gzip, and Parquet: "
                 "unpack or export it"
             )
         return kind
 
     def _stream(self) -> Any:
         stream = pa.input_stream(self.path, compression="gzip" if self.is_packed else None)
-        # UTF-8 need not go through Python.
+        # UTF-8 needs no detour through Python.
         return stream if self.encoding == "utf-8" else pa.transcoding_input_stream(stream, self.encoding, "utf-8")
 
     def _header(self) -> list[str]:
@@ -266,10 +270,7 @@ class _CsvFile:
         return records[0]
 
     def _records(self, strict: bool = False) -> Iterator[tuple[int, list[str], list[str]]]:
-        """First line, fields and lines of each record, the header first; blank lines are none.
-
-        A slow pass, for the sake of line numbers.
-        """
+        """First line number, fields and lines of each record, from the header on; blank lines are skipped."""
         number, lines = 1, list[str]()
 
         def take(file: Iterable[str]) -> Iterator[str]:
@@ -290,34 +291,34 @@ class _CsvFile:
             self._refuse_escapes(number, lines)
             raise DataError(
                 f"{self.path}:{number}: a quoted field does not end, or its quotes are not doubled ({error}); double them, or, "
-                "if quotes are characters like any other in this file, set `quoting: none`"
+                "if quotes are ordinary characters in this file, set `quoting: none`"
             ) from error
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"{self.path}: cannot be read, damaged or cut short: {error}") from error
 
     def _checked_records(self) -> Iterator[tuple[int, list[str]]]:
-        """First line and fields of each record.
+        """First line number and fields of each record.
 
         Raises:
-            DataError: a record's quotes leave in doubt where its fields end.
+            DataError: the quotes of a record leave in doubt where its fields end.
         """
         n_fields = 0
-        for number, fields, lines in self._records(strict=True):
+        for number, fields, lines in self._records(strict=self.quoting != "none"):
             n_fields = n_fields or len(fields)
             if self.quoting == "checked":
                 self._refuse_escapes(number, lines)
                 if len(lines) > 1 and self._look_like_rows(lines, n_fields):
                     raise DataError(
-                        f"{self.path}:{number}: a quoted field begins here and goes on over {len(lines)} lines that look like "
-                        "rows. If quotes are characters like any other in this file, set `quoting: none`; if it is one field, "
+                        f"{self.path}:{number}: a quoted field begins here and spans {len(lines)} lines that look like rows. "
+                        "If quotes are ordinary characters in this file, set `quoting: none`; if it is one field, "
                         "`quoting: trusted`"
                     )
             yield number, fields
 
     def _look_like_rows(self, lines: list[str], n_fields: int) -> bool:
-        """Whether the lines of one record would be a row each if the quotes that hold them together were none."""
+        """Whether each line of one record would be a row of its own if the quotes that join them meant nothing."""
         lines = [line for line in lines if line.strip()]
-        if len(lines) < 2 or '"' not in lines[0]:  # an escaped line end holds lines together, too
+        if len(lines) < 2 or '"' not in lines[0]:  # then an escaped line end joins them
             return False
         first, *others, last = lines
         opened, closed = next(self._split([first])), next(self._split([f'"{last}']))
@@ -343,12 +344,12 @@ class _CsvFile:
             for line, text in enumerate(lines, start=number):
                 if DOUBTFUL_ESCAPE in text:
                     raise DataError(
-                        f"{self.path}:{line}: {DOUBTFUL_ESCAPE} is in doubt. If the backslash escapes the quote, set "
-                        "`escape: '\\'`; if it is a character like any other, `quoting: trusted`, or `none` if quotes are, too"
+                        f"{self.path}:{line}: {DOUBTFUL_ESCAPE} is ambiguous. If the backslash escapes the quote, set "
+                        "`escape: '\\'`; if it is an ordinary character, `quoting: trusted`, or `none` if quotes are, too"
                     )
 
     def _undecodable(self) -> str:
-        """Place of the first line that the encoding does not fit."""
+        """File and line of the first byte that is not of the encoding, which pyarrow tells neither in bytes nor in lines."""
         decoder = codecs.getincrementaldecoder(self.encoding)()
         line = 1
         with contextlib.suppress(UnicodeError), self._open("rb") as file:
@@ -356,99 +357,56 @@ class _CsvFile:
                 line += decoder.decode(chunk).count("\n")
         return f"{self.path}:{line}"
 
-    def _explain(self, error: Exception) -> NoReturn:
-        """Raise for the first record that explains what pyarrow refused."""
-        n_fields = len(self._header())
-        records = self._checked_records() if self.quoting != "none" else ((line, fields) for line, fields, _ in self._records())
-        for line, fields in records:
-            if len(fields) != n_fields:
-                text = self.separator.join(fields)
-                hint = "; is the separator escaped? set `escape`" if not self.escape and f"\\{self.separator}" in text else ""
-                raise DataError(
-                    f"{self.path}:{line}: {len(fields)} fields separated by {self.separator!r}, but the header has {n_fields}: "
-                    f"{short(text)}{hint}"
-                )
-        raise DataError(f"{self.path}: cannot be read: {error}") from error
+    def _explain(self, error: Exception, refused: list[pa_csv.InvalidRow]) -> NoReturn:
+        """Raise the clearest error for what pyarrow refused: doubtful quotes, undecodable text, or a row of another length.
+
+        Args:
+            refused: the row of another length, if that was it.
+        """
+        # Records are numbered alike here and there: the header is 1, and blank lines do not count.
+        for line, _ in itertools.islice(self._checked_records(), refused[0].number if refused else None):
+            place = f"{self.path}:{line}"
+        if not refused:
+            raise DataError(f"{self.path}: cannot be read: {error}") from error
+        row = refused[0]
+        hint = "; is the separator escaped? set `escape`" if not self.escape and f"\\{self.separator}" in row.text else ""
+        raise DataError(
+            f"{place}: {row.actual_columns} fields separated by {self.separator!r}, but the header has {row.expected_columns}: "
+            f"{short(row.text)}{hint}"
+        )
 
     def _open(self, mode: str, **options: Any) -> Any:
         return gzip.open(self.path, mode, **options) if self.is_packed else self.path.open(mode, **options)
 
 
-class _Watch:
-    """Sees the bytes of a CSV file (UTF-8) on their way into pyarrow, and takes byte order marks out.
+class _Filter:
+    """Prepares the bytes of a CSV file (UTF-8) for pyarrow: no byte order marks, and ``\\N`` safe from unescaping.
 
     Attributes:
-        n_lines: ends of lines, that of the last line included.
-        n_quotes: double quotes.
-        ends_escaped: whether nothing follows the last escape.
-        is_irregular: whether a quote stands where it neither opens nor closes a field, nor is doubled in one, or is escaped.
-            Quotes of lines in which none opens a field do not matter. Fields with line breaks show in ``n_lines`` alone.
+        has_quotes: whether there was a double quote.
+        ends_escaped: whether the last character is an escape with nothing left to escape.
     """
 
     def __init__(self, separator: str, escape: str | None) -> None:
-        self.n_lines = self.n_quotes = 0
-        self.is_irregular = self.ends_escaped = False
+        self.has_quotes = self.ends_escaped = False
         self._escape = escape.encode() if escape else b""
-        self._edge = np.zeros(256, dtype=np.bool_)
-        self._edge[[*b"\r\n", ord(separator)]] = True
-        self._edge_or_quote = self._edge.copy()
-        self._edge_or_quote[QUOTE] = True
-        self._rest = b""
         pattern = rb"(^|[%b\r\n])\\N(?=[%b\r\n])" % ((re.escape(separator).encode(),) * 2)
         self._null = re.compile(pattern) if escape == "\\" else None
-        self._escaped = re.compile(re.escape(self._escape) + rb".", re.DOTALL)
+        self._rest = b""
 
     def __call__(self, buffer: pa.Buffer) -> pa.Buffer:
         data = self._rest + buffer.to_pybytes()
-        # The last call has an empty buffer. A carriage return at the end may be half of a line end.
+        # The last call has an empty buffer. A carriage return at the end may be half of a line break.
         end = (data.rfind(b"\n") + 1 or data.rfind(b"\r", 0, -1) + 1) if buffer.size else len(data)
         data, self._rest = data[:end], data[end:]
         data = data.removeprefix(BYTE_ORDER_MARK).replace(b"\n" + BYTE_ORDER_MARK, b"\n")
-        if data:
-            self._look_at(data)
-            if self._null is not None and b"\\N" in data:
-                data = self._null.sub(rb"\1\\\\N", data)  # a missing value, of which pyarrow would make an N
+        self.has_quotes = self.has_quotes or b'"' in data
+        if data and self._escape:
+            line = data.removesuffix(b"\n").removesuffix(b"\r")
+            self.ends_escaped = (len(line) - len(line.rstrip(self._escape))) % 2 == 1
+        if self._null is not None and b"\\N" in data:
+            data = self._null.sub(rb"\1\\\\N", data)  # a missing value, which pyarrow would turn into N
         return pa.py_buffer(data)
-
-    def _look_at(self, data: bytes) -> None:
-        n_returns = data.count(b"\r")
-        self.n_lines += data.count(b"\n") + (n_returns - data.count(b"\r\n") if n_returns else 0) + (data[-1] not in b"\r\n")
-        n_quotes = data.count(b'"')
-        self.n_quotes += n_quotes
-        if self._escape and self._escape in data:
-            data = self._escaped.sub(b"xx", data.removesuffix(b"\n").removesuffix(b"\r"))
-        self.ends_escaped = bool(self._escape) and data.endswith(self._escape)
-        if n_quotes and not self.is_irregular:
-            in_doubt = not self._escape and DOUBTFUL_ESCAPE.encode() in data
-            self.is_irregular = in_doubt or not self._is_regular(data)
-
-    def _is_regular(self, data: bytes) -> bool:
-        # The line end behind the last line also stands for one before the first: it is codes[-1].
-        codes = np.frombuffer(data if data[-1] in b"\r\n" else data + b"\n", dtype=np.uint8)
-        starts = range(0, len(codes), WINDOW_BYTES)
-        if self._alternate(codes, (np.flatnonzero(codes[start : start + WINDOW_BYTES] == QUOTE) + start for start in starts)):
-            return True
-        quotes = np.flatnonzero(codes == QUOTE)
-        ends = np.flatnonzero((codes == ord("\n")) | (codes == ord("\r")))
-        lines = np.searchsorted(ends, quotes)
-        opened = np.zeros(len(ends) + 1, dtype=np.bool_)
-        opened[lines[self._edge[codes[quotes - 1]]]] = True
-        return self._alternate(codes, [quotes[opened[lines]]])
-
-    def _alternate(self, codes: npt.NDArray[np.uint8], quotes: Iterable[npt.NDArray[np.int64]]) -> bool:
-        """Whether every first quote opens a field and every second one closes it; of a doubled quote, the one closes and the
-        other opens.
-
-        Args:
-            quotes: their places, part by part.
-        """
-        inside = 0
-        for places in quotes:
-            opening, closing = places[inside::2], places[1 - inside :: 2]
-            if not (self._edge_or_quote[codes[opening - 1]].all() and self._edge_or_quote[codes[closing + 1]].all()):
-                return False
-            inside = (inside + len(places)) % 2
-        return not inside
 
 
 def check_columns(path: Path, names: list[str], found: list[str], hint: str = "") -> None:
@@ -459,17 +417,17 @@ def check_columns(path: Path, names: list[str], found: list[str], hint: str = ""
 
 
 def _plain(path: Path, name: str, column: pa.Array) -> pa.Array:
-    """``column`` without the encodings that pandas and Arrow have for text, and text that is marked as bytes as text."""
+    """``column`` with all of Arrow's types for text, dictionaries and bytes included, as plain strings."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     checks = (pa.types.is_large_string, pa.types.is_string_view, pa.types.is_binary, pa.types.is_large_binary)
     try:
         return column.cast(pa.string() if any(check(kind) for check in (*checks, pa.types.is_binary_view)) else kind)
     except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: column {name!r} is of type {column.type} and holds no UTF-8 text ({error})") from error
+        raise DataError(f"{path}: column {name!r} is of type {column.type} but is not UTF-8 text ({error})") from error
 
 
 def _family(kind: pa.DataType) -> str:
-    """Types of one family mean the same, so the parts of a log may differ in them; empty: nulls alone, which fit anything."""
+    """The family of a type, within which the files of a folder may differ; empty for nulls alone, which fit any."""
     types = pa.types
     if types.is_null(kind):
         return ""

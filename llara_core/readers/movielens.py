@@ -43,7 +43,7 @@ def read_interactions(path: Path) -> pd.DataFrame:
         ``user_id``, ``item_id`` and ``timestamp`` (int64) and ``rating`` (float64).
 
     Raises:
-        DataError: the file is missing or empty, or a line is malformed (named with its number).
+        DataError: the file is missing or empty, or a line is malformed (the message gives its number).
     """
     rows = []
     for place, line in _lines(path):
@@ -65,7 +65,7 @@ def read_items(path: Path) -> pd.DataFrame:
         path: a ``u.item``: 24 fields per line, separated by ``|``, in ISO-8859-1; the first two are the id and the title.
 
     Returns:
-        ``item_id`` (int64) and ``raw_title`` (as it stands there; may be empty).
+        ``item_id`` (int64) and ``raw_title`` (as in the file; may be empty).
 
     Raises:
         DataError: the file is missing or empty, a line is malformed, or an id occurs twice.
@@ -90,14 +90,14 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
         text = path.read_bytes().decode("latin-1")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); run the download stage first") from error
-    # Not splitlines(): in ISO-8859-1 it would also break lines at 0x85.
+    # splitlines() would also break at 0x85, a control character in ISO-8859-1.
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield f"{path}:{number}", line.removesuffix("\r")
 
 
 def _integer(place: str, name: str, text: str) -> int:
-    # int() alone would also take "1_0", " 1" and other scripts' digits.
+    # int() alone would also accept "1_0", " 1" and digits of other scripts.
     if not (text.isascii() and text.isdigit() and int(text[:20]) <= _LARGEST):
         raise DataError(f"{place}: the {name} must be a whole number from 0 to {_LARGEST}, got {_short(text)}")
     return int(text)

@@ -1,6 +1,6 @@
-"""Reader of users' own logs: what goes in comes out, or is counted, or is an error that names its line.
+"""Reader of users' own logs: every row is used, or counted as dropped, or causes an error that names its line.
 
-Ids are dictionary-encoded batch by batch, so that only the distinct ones are trimmed, compared and sorted.
+Ids are dictionary-encoded batch by batch, so that only distinct ones are trimmed, compared and sorted.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from llara_core.readers.log_files import Table, short
 from llara_core.readers.titles import plain_title
 
 WHOLE_NUMBER = r"^(0|[1-9][0-9]{0,17})$"  # fits int64, and no two texts are the same number
-# How spreadsheets, Java, Python and R write a number that is too large for them: 1.23E+15, 1.5E7, 1e+05.
+# How spreadsheets, Java, Python and R write large numbers: 1.23E+15, 1.5E7, 1e+05.
 ROUNDED_NUMBER = r"^[+-]?[0-9](\.[0-9]+[eE][+-]?[0-9]+|[eE]\+[0-9]+)$"
-EXACT_DIGITS = 15  # of a number in a spreadsheet; the digits behind them become zeros
+EXACT_DIGITS = 15  # that a spreadsheet keeps of a number; the others become zeros
 CUT_NUMBER = rf"^[1-9][0-9]{{{EXACT_DIGITS - 1}}}0+$"
-MIN_CUT_DIGITS = 6  # so many zeros by chance: one in a million
+MIN_CUT_DIGITS = 6  # this many trailing zeros by chance: one in a million
 
 Parts = list[pa.DictionaryArray]
 
@@ -45,15 +45,15 @@ def read(folder: Path, config: OwnLogConfig) -> RawLog:
     """The log in ``folder``, whose files and columns ``config`` names.
 
     Ids are text without surrounding white space: a CSV file's ``007`` is not ``7``; whole numbers of a Parquet file become
-    their digits. Ids ascend as numbers if all users' (or all items') are whole numbers of at most 18 digits without leading
-    zeros, else by code point. Times are as fine as the files have them. What is dropped is counted by reason: rows without a
-    value in a column that ``config`` names, rows that repeat a CSV file's header, interactions that agree with an earlier one
-    in user, item, time and rating, those of items that the item file lacks, and further rows of an item.
+    their digits. Users (and items) ascend by number if all their ids are whole numbers of at most 18 digits without leading
+    zeros, else by code point. Times keep the resolution of the files. Dropped, and counted by reason, are rows without a
+    value in a column that ``config`` names, rows that repeat a CSV file's header, interactions that equal an earlier one
+    in user, item, time and rating or whose item the item file lacks, and further rows of an item.
 
     Raises:
-        DataError: a file is missing, damaged or empty, lacks a column, has another separator, encoding or way of quoting than
-            ``config`` says, or holds a value that cannot be read (named with its line); ids were rounded, or times are in
-            another unit; one item has two titles; no item is known.
+        DataError: a file is missing, damaged or empty, lacks a column, differs from ``config`` in separator, encoding or
+            quoting, or holds an unreadable value (named with its line); ids were rounded, or times are in another unit; an
+            item has two titles; no interaction is of a known item.
     """
     check_time_format(config.time_format)
     catalogue, dropped = _read_items(Table(folder, config.items, config), config)
@@ -71,8 +71,8 @@ def read(folder: Path, config: OwnLogConfig) -> RawLog:
     unknown = log[c.ITEM].to_numpy() < 0
     if unknown.all():
         raise DataError(
-            f"{table.path}: no interaction is of an item in {folder / config.items}: ids here are such as "
-            f"{item_ids[0].as_py()!r}, there {catalogue[c.RAW_ITEM].iloc[0]!r}; check `columns.item` and `columns.item_id`"
+            f"{table.path}: no interaction is of an item in {folder / config.items}: ids here look like "
+            f"{item_ids[0].as_py()!r}, there like {catalogue[c.RAW_ITEM].iloc[0]!r}; check `columns.item` and `columns.item_id`"
         )
     if unknown.any():
         log = log[~unknown].reset_index(drop=True)
@@ -123,7 +123,7 @@ def _read_interactions(table: Table, config: OwnLogConfig) -> tuple[pd.DataFrame
 def _read_items(table: Table, config: OwnLogConfig) -> tuple[pd.DataFrame, Counts]:
     """The columns ``raw_id`` and ``raw_title``, ascending by id, and what was dropped, by reason.
 
-    Of several rows of one item the first with a title counts, if all titles are the same once they are cleaned.
+    Of several rows of one item the first with a title counts; their titles must be the same once cleaned.
     """
     dropped = {"items_without_id": 0}
     ids, titles, rows = Parts(), list[pa.StringArray](), list[npt.NDArray[np.int64]]()
@@ -164,7 +164,7 @@ def _read_items(table: Table, config: OwnLogConfig) -> tuple[pd.DataFrame, Count
 
 
 def _count_missing(missing: list[BoolArray | None], dropped: Counts) -> BoolArray | None:
-    """Which rows lack nothing (None: none does); each of the others is counted once, for the first column that it lacks.
+    """Which rows lack nothing (None: no row lacks anything); each other row is counted once, for the first column it lacks.
 
     Args:
         missing: for each column, in the order of the first keys of ``dropped``, which rows lack it.
@@ -179,12 +179,12 @@ def _count_missing(missing: list[BoolArray | None], dropped: Counts) -> BoolArra
 
 
 def _kept_ids(ids: pa.DictionaryArray, kept: BoolArray) -> pa.DictionaryArray:
-    """The ids of the kept rows, and no other one in their dictionary."""
+    """The ids of the kept rows, with no unused ones in their dictionary."""
     return ids.filter(pa.array(kept)).dictionary_decode().dictionary_encode()
 
 
 def _join(parts: list[tuple[IntArray, int]], table: Table) -> tuple[IntArray, int]:
-    """All times in the finest unit of the parts, whose files may differ in it, and its ticks per second."""
+    """All times in the finest unit of the parts, and its ticks per second."""
     finest = max(per_second for _, per_second in parts)
     for ticks, per_second in parts:
         limit = np.iinfo(np.int64).max // (finest // per_second)
@@ -217,7 +217,7 @@ def _refuse_other_unit(ticks: IntArray, ticks_per_second: int, table: Table, con
 
 
 def _refuse_rounded(ids: pa.StringArray, table: Table, name: str) -> None:
-    """Refuse ids that a spreadsheet, or a decimal type, has rounded, since different ones became equal."""
+    """Refuse ids that a spreadsheet or a decimal type has rounded, since different ones may have become equal."""
     rounded = ids.filter(pc.match_substring_regex(ids, ROUNDED_NUMBER))
     if not len(rounded):
         long = ids.filter(pc.match_substring_regex(ids, rf"^[1-9][0-9]{{{EXACT_DIGITS},}}$"))
@@ -229,12 +229,12 @@ def _refuse_rounded(ids: pa.StringArray, table: Table, name: str) -> None:
         place = _find(table, name, [], lambda column: column.has_id(raw_id))
         raise DataError(
             f"{place}: column {name!r}: {raw_id!r} is a number that was rounded, as spreadsheets do, so that different ids may "
-            "have become equal; export the ids anew, as text (ids that are meant to be so need a letter in front)"
+            "have become equal; export the ids again, as text (if they are meant to look like this, put a letter in front)"
         )
 
 
 def _find(table: Table, name: str, missing: list[str], matches: Callable[[Column], BoolArray]) -> str:
-    """Place of the first row that matches: a second pass, once an error is certain."""
+    """Place of the first row that matches: a second pass over the file, once an error is certain."""
     for (column,) in columns(table, [name], missing):
         if pa.types.is_dictionary(column.values.type):
             column = replace(column, values=column.values.dictionary_decode())
@@ -258,7 +258,7 @@ def _number(parts: Parts) -> tuple[npt.NDArray[np.int32], pa.StringArray]:
 
 def _repeats(log: pd.DataFrame) -> npt.NDArray[np.bool_]:
     """Which rows agree with an earlier one in all columns."""
-    # Only rows that share a 64-bit hash are compared: sorting hashes takes a third of the time of comparing all.
+    # Only rows that share a 64-bit hash are compared: DataFrame.duplicated alone would add a third to the reader's time.
     hashes = pd.util.hash_pandas_object(log, index=False)
     ordered = np.sort(hashes.to_numpy())
     suspects = hashes.isin(ordered[1:][ordered[1:] == ordered[:-1]]).to_numpy()

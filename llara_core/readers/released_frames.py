@@ -34,15 +34,15 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class ReleasedFrames:
-    """What the three frames and the names say.
+    """The content of the three frames and the names.
 
     Attributes:
         sequences: ``user_id``, ``item_id`` and ``position`` (int32), ``timestamp`` (int64) and ``split``; by user and position.
             Neither users nor times are published: a user is a chain of rows (:func:`read`), and ``timestamp`` is the position.
         examples: ``user_id`` (int32), ``split``, ``history`` (int32 arrays, oldest first, at least one item) and ``target``
-            (int32); in the order of the frames, training, validation, test.
+            (int32); training, validation, test, each in the order of its frame.
         items: ``raw_id`` and ``raw_title`` (strings); row number = ``item_id``, the frames' own id.
-        dropped: ``rows_without_history``, which are no examples since there is nothing to prompt with.
+        dropped: ``rows_without_history``, which give nothing to prompt with.
     """
 
     sequences: pd.DataFrame
@@ -69,17 +69,17 @@ class _Rows:
 def read(folder: Path, config: ReleasedFramesConfig) -> ReleasedFrames:
     """Import the frames in ``folder``.
 
-    A frame has the columns ``seq`` (a list of item ids, padded at the end with the number of items), ``len_seq`` (the items
-    that are no padding) and ``next`` (an item id). In place of an id may stand an (id, rating) pair; ratings are ignored.
-    ``len_seq`` may be 1 where there is padding only, as some code of that family writes it.
+    A frame has the columns ``seq`` (a list of item ids, padded at the end with the number of items), ``len_seq`` (how many are
+    not padding) and ``next`` (an item id). An (id, rating) pair may replace an id; ratings are ignored. ``len_seq`` may be 1
+    where there is only padding, as some code of that family writes it.
 
-    The frames do not say whose a row is. A training row continues the row right before it if its history is, item by item, the
-    history and the target of that row, cut in front to the width of ``seq``. Rows that continue each other make a chain, and a
-    chain counts as one user, whose items are the history of its first row and then all its targets. In the published order
-    (user by user, one row per position, from the empty history on) this gives back every user whole, as an empty history
-    continues nothing. In other orders a chain may be part of a user or, where one user's items go on just as another's, of
-    two. Examples do not depend on it: they are the rows themselves. Each validation and test row is a chain of its own. Users
-    number the chains, in the order of the frames.
+    The frames do not say to whom a row belongs. A training row continues the row before it if its history is that row's history
+    plus its target, cut at the front to the width of ``seq``. Rows that continue each other form a chain, which counts as one
+    user, whose items are the history of its first row and then all its targets. In the published order (user by user, one row
+    per position, from the empty history on) this recovers every user, since an empty history continues nothing. In other orders
+    a chain may be part of a user, or of two where one user's items happen to continue another's. Examples do not depend on
+    this: they are the rows themselves. Each validation and test row is a chain of its own. User ids number the chains, in the
+    order of the frames.
 
     Args:
         folder: holds the four files that ``config`` names. A name file called ``u.item`` has the GroupLens layout, and its ids
@@ -87,7 +87,7 @@ def read(folder: Path, config: ReleasedFramesConfig) -> ReleasedFrames:
         config: histories longer than its ``max_history_len`` lose their oldest items.
 
     Raises:
-        DataError: a file is missing or malformed (named with line or row), or a frame has no row with a history.
+        DataError: a file is missing or malformed (the message gives the line or row), or no row of a frame has a history.
     """
     items = _read_items(folder / config.names)
     sequences, examples, dropped, n_users = [], [], 0, 0
@@ -112,7 +112,7 @@ def _read_rows(path: Path, n_items: int) -> _Rows:
     if missing := [column for column in _SHAPES if column not in frame]:
         raise DataError(f"{path}: lacks the columns {missing}; it has {list(frame.columns)}")
     if frame.empty:
-        raise DataError(f"{path}: holds no rows; copy the published file anew")
+        raise DataError(f"{path}: holds no rows; copy the published file again")
     histories, lengths, targets = (_read_numbers(path, column, frame[column].tolist()) for column in _SHAPES)
     padded = histories == n_items
     counted = (~padded).sum(axis=1)
@@ -127,7 +127,9 @@ def _read_rows(path: Path, n_items: int) -> _Rows:
     _refuse(
         path,
         (padded[:, :-1] & ~padded[:, 1:]).any(axis=1),
-        lambda row: f"{SEQUENCE} {histories[row].tolist()} holds padding ({n_items}) before an item; it belongs at the end",
+        lambda row: (
+            f"{SEQUENCE} {histories[row].tolist()} holds padding ({n_items}) before an item; padding belongs at the end"
+        ),
     )
     _refuse(
         path,
@@ -173,7 +175,7 @@ def _read_numbers(path: Path, column: str, cells: list[object]) -> IntArray:
 
 
 def _numbers(cell: object) -> npt.NDArray[np.float64]:
-    """A cell as an array of any kind; empty if its parts differ in length."""
+    """A cell as an array of any dtype; empty if its parts differ in length."""
     try:
         return np.asarray(cell)
     except ValueError:
@@ -181,7 +183,7 @@ def _numbers(cell: object) -> npt.NDArray[np.float64]:
 
 
 def _continues(rows: _Rows, padding: int) -> BoolArray:
-    """For each row, whether its history is that of the row before with its target behind."""
+    """For each row, whether its history is that of the row before plus its target."""
     n_rows, width = rows.histories.shape
     following = np.column_stack([rows.histories, np.full(n_rows, padding)])
     following[np.arange(n_rows), rows.lengths] = rows.targets
@@ -190,7 +192,7 @@ def _continues(rows: _Rows, padding: int) -> BoolArray:
 
 
 def _sequences(rows: _Rows, first: BoolArray, users: npt.NDArray[np.int32]) -> pd.DataFrame:
-    """The chains: all targets, and before the first target of each the history of its row."""
+    """The chains: the history of each chain's first row, then all its targets."""
     kept = first[:, None] & (np.arange(rows.histories.shape[1]) < rows.lengths[:, None])
     kept = np.column_stack([kept, np.ones(len(kept), dtype=bool)])
     user = np.repeat(users, kept.sum(axis=1))
@@ -231,7 +233,7 @@ def _read_items(path: Path) -> pd.DataFrame:
         if item not in titles:
             raise DataError(f"{path}: names {len(titles)} items, so their ids must be {ids[0]} to {ids[-1]}; {item} is missing")
         if not plain_title(titles[item]):
-            raise DataError(f"{path}: item {item} has an empty name; give it one, for the frames' ids allow no gap")
+            raise DataError(f"{path}: item {item} has an empty name; give it one, since the frames' ids allow no gap")
     return pd.DataFrame({c.RAW_ITEM: [str(item) for item in ids], c.RAW_TITLE: [titles[item] for item in ids]})
 
 
@@ -243,7 +245,7 @@ def _read_names(path: Path) -> dict[int, str]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
     names: dict[int, str] = {}
-    # Not splitlines(): it would also break lines at characters that a name may hold.
+    # splitlines() would also break at characters that a name may hold.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -254,5 +256,5 @@ def _read_names(path: Path) -> dict[int, str]:
             raise DataError(f"{path}:{number}: item {match[1]} occurs a second time; ids must be unique")
         names[int(match[1])] = match[2].strip()
     if not names:
-        raise DataError(f"{path}: holds no names; copy it anew")
+        raise DataError(f"{path}: holds no names; copy it again")
     return names

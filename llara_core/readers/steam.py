@@ -1,9 +1,9 @@
 """Reader of the Steam files of the McAuley lab, UCSD (``steam_reviews.json.gz`` and ``steam_games.json.gz``).
 
-Despite their names they hold no JSON but one Python literal a line, as Python 2 printed dictionaries (``{u'id': u'10', ...}``).
-``ast.literal_eval`` defines what a line means. It takes ten times as long as unpacking, though, and there are 7.8 million
-reviews. A regular expression therefore reads the lines of which it is sure: it spells out a subset of Python's grammar, matches
-whole lines only and leaves all others to ``literal_eval``.
+Despite their names they hold not JSON but a Python literal per line: a dictionary as Python 2 prints it
+(``{u'id': u'10', ...}``). ``ast.literal_eval`` defines what a line means, but takes ten times as long as unpacking, and there
+are 7.8 million reviews. So a regular expression for a subset of Python's grammar reads the lines that it matches as a whole,
+and ``literal_eval`` the others.
 
 Source: W.-C. Kang and J. McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, who published the files.
 """
@@ -36,45 +36,45 @@ from llara_core.readers.interaction_log import Counts, RawLog, count, first_of_e
 REVIEWS = "steam_reviews.json.gz"
 GAMES = "steam_games.json.gz"
 
-# Unpacked. A line that is still open after so many bytes is given up. Reviews have at most 8,000 characters, which are 80,000
-# bytes if each is escaped; the bound keeps the memory and the recursion of literal_eval small whatever a damaged file holds.
+# Unpacked. A longer line counts as unreadable: reviews have at most 8,000 characters, or 80,000 bytes if each is escaped. The
+# bound limits the memory and the recursion of literal_eval on damaged files.
 BLOCK_BYTES = 1 << 18
 MIN_LINES_TO_JUDGE = 10
 
 Fields = tuple[object, object, object]
 Record = TypeVar("Record")
 
-# Inside a literal: printable ASCII but for the quote and the backslash, and those escapes that Python 2 printed.
+# Inside a literal: printable ASCII except the quote and the backslash, and the escapes that Python 2 prints.
 _ESCAPE = r"""\\[\\'"nrt]|\\u[0-9a-f][0-9a-f][0-9a-f][0-9a-f]|\\x[0-9a-f][0-9a-f]|\\U00(?:0[0-9a-f]|10)[0-9a-f]{4}"""
 _PLAIN, _PLAIN_IN_DOUBLE = r"[ -&(-\[\]-~]", r"[ !#-\[\]-~]"
 _SINGLE, _DOUBLE = (rf"{plain}*+(?:(?:{_ESCAPE}){plain}*+)*" for plain in (_PLAIN, _PLAIN_IN_DOUBLE))
 _STRING = rf"""(?:'{_SINGLE}'|"{_DOUBLE}")"""
 _NUMBER = r"(?:0|[1-9][0-9]{0,15}+)(?:\.[0-9]{1,20}+)?"
-# The needed keys are refused here, so that each occurs exactly once in a review that matches.
+# The required keys are excluded here, so that each occurs exactly once in a review that matches.
 _OTHER = rf"""u'(?!username'|product_id'|date')[a-z_]++': (?:u{_STRING}|{_NUMBER}|True|False|None)"""
 _REVIEW = (
     rf"\{{(?:{_OTHER}, )*u'username': u({_STRING}), (?:{_OTHER}, )*u'product_id': u'({_PLAIN}++)', "
     rf"(?:{_OTHER}, )*u'date': u'({_PLAIN}*+)'(?:, {_OTHER})*\}}\r?"
 )
 REVIEW_LINE = re.compile(rf"(?:{_REVIEW}|([^\n]*))\n")
-"""One line, decoded as Latin-1: user (with quotes and escapes), product, date; or, for ``literal_eval``, the whole line."""
+"""One line, decoded as Latin-1. Groups: user (with quotes and escapes), product and date, or else the whole line."""
 
 
 def read(folder: Path, _: SteamConfig) -> RawLog:
     """The log in ``folder``, which holds ``steam_reviews.json.gz`` and ``steam_games.json.gz``.
 
-    The user is the ``username`` of a review, as in SASRec's preparation of this file. It is a display name: two people who
-    chose the same one count as one user. A ``user_id`` would tell them apart, but many reviews have none. The item is the
-    ``product_id``, the timestamp 00:00 UTC of the ``date``. Raw ids are text and ordered by code point.
+    The user is the ``username`` of a review, as in SASRec's preparation of this file. It is a display name, so two people
+    with the same one count as one user; many reviews lack the ``user_id`` that would tell them apart. The item is the
+    ``product_id``, the timestamp 00:00 UTC of the ``date``. Raw ids are text, ordered by code point.
 
     The steps are ``raw``: reviews with a user, a product and a date; ``known``: of a game with a title; ``distinct``: the
-    earliest review of each user and game, the first in the file among those of one day. Everything else is counted by reason
-    in ``dropped``, each line once. Items are all games with an id and a title, reviewed or not.
+    earliest review of each user and game, the first in the file among those of one day. Every other line is counted once, by
+    reason, in ``dropped``. Items are all games with an id and a title, reviewed or not.
 
-    The reviews are streamed: what stays in memory is their numbers, and the names of the users.
+    The reviews are streamed; only their numbers and the names of the users stay in memory.
 
     Raises:
-        DataError: a file is missing, no intact gzip file or mostly unreadable, or nothing usable is in it.
+        DataError: a file is missing, not an intact gzip file, mostly unreadable, or holds nothing usable.
     """
     dropped: Counts = {}
     titles = read_games(folder / GAMES, dropped)
@@ -83,9 +83,7 @@ def read(folder: Path, _: SteamConfig) -> RawLog:
     steps = {"raw": count(log)}
     log = log[log[c.ITEM] < len(items)]
     if log.empty:
-        raise DataError(
-            f"{folder / REVIEWS}: none of its reviews is of a game that {GAMES} lists; take both files from one source"
-        )
+        raise DataError(f"{folder / REVIEWS}: none of its reviews is of a game in {GAMES}; take both files from one source")
     steps["known"] = count(log)
     log = first_of_each_pair(log).reset_index(drop=True)
     steps["distinct"] = count(log)
@@ -107,7 +105,7 @@ def read_games(path: Path, dropped: Counts) -> dict[str, str]:
         dropped: receives the counts of lines left out, by reason.
 
     Raises:
-        DataError: the file is missing, no intact gzip file or mostly unreadable, or lists no game.
+        DataError: the file is missing, not an intact gzip file or mostly unreadable, or lists no game.
     """
     dropped |= dict.fromkeys(("games_unreadable", "games_without_id", "games_without_title", "games_repeated"), 0)
     titles: dict[str, str] = {}
@@ -151,7 +149,7 @@ def review_fields(block: bytes) -> Iterator[Fields | None]:
 def _read_reviews(path: Path, games: list[str], dropped: Counts) -> tuple[pd.DataFrame, list[str]]:
     """The usable reviews in file order, and the names of the users.
 
-    Users are numbered as they first occur, items as in ``games``; products that are not among these get higher numbers.
+    Users are numbered by first occurrence, items as in ``games``; products that are not in ``games`` get higher numbers.
     """
     reasons = ("reviews_unreadable", "reviews_without_user", "reviews_without_product", "reviews_without_date")
     dropped |= dict.fromkeys(reasons, 0)
@@ -178,7 +176,7 @@ def _read_reviews(path: Path, games: list[str], dropped: Counts) -> tuple[pd.Dat
 def _records(
     path: Path, parse: Callable[[bytes], Iterable[Record | None]], dropped: Counts, unreadable: str
 ) -> Iterator[Record]:
-    """What ``parse`` makes of each line; the lines it refuses are counted, and if they are too many, an error."""
+    """The records that ``parse`` reads; unreadable lines are counted, and an error if they are the majority."""
     n_lines, first_refused = 0, 0
     for block in _blocks(path):
         for record in parse(block):
@@ -190,13 +188,13 @@ def _records(
                 first_refused = first_refused or n_lines
     if n_lines >= MIN_LINES_TO_JUDGE and dropped[unreadable] > n_lines / 2:
         raise DataError(
-            f"{path}:{first_refused}: no Python dictionary, like {dropped[unreadable]} of {n_lines} lines; "
-            "this is another file, or a damaged one: delete it and run the download stage again"
+            f"{path}:{first_refused}: not a Python dictionary, like {dropped[unreadable]} of {n_lines} lines; "
+            "this is a different or a damaged file: delete it and run the download stage again"
         )
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
-    """The lines of a gzip file, in blocks of whole ones, each with its line feed."""
+    """A gzip file in blocks of whole lines, each with its line feed."""
     n_lines, rest = 0, b""
     try:
         with (
@@ -210,11 +208,11 @@ def _blocks(path: Path) -> Iterator[bytes]:
                     n_lines += block.count(b"\n") + 1
                     yield block + feed
                 if len(rest) > BLOCK_BYTES:
-                    rest = b"\0"  # stands for what is left out, since no literal may hold it
+                    rest = b"\0"  # makes the line unreadable, since no literal may hold it
                 bar.update(packed.tell() - bar.n)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(
-            f"{path}: no gzip file, or a truncated or corrupt one, after line {n_lines} ({error}); "
+            f"{path}: not a gzip file, or truncated or corrupt after line {n_lines} ({error}); "
             "delete it and run the download stage again"
         ) from error
     except OSError as error:
@@ -228,10 +226,10 @@ def _literals(block: bytes) -> Iterator[dict[Any, Any] | None]:
 
 
 def _literal(line: bytes) -> dict[Any, Any] | None:
-    """The dictionary of one line, or None if it is no literal of one, or not UTF-8."""
+    """The dictionary of one line, or None if it is not the literal of one, or not UTF-8."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python warns of unknown escapes, such as \d, and keeps them as they are
+            warnings.simplefilter("ignore")  # Python keeps unknown escapes, such as \d, but warns
             value = ast.literal_eval(line.decode())
     # Unhashable keys raise TypeError, huge numbers OverflowError, deep nesting the last two.
     except (SyntaxError, ValueError, TypeError, OverflowError, RecursionError, MemoryError):
@@ -240,7 +238,7 @@ def _literal(line: bytes) -> dict[Any, Any] | None:
 
 
 def _text(value: object) -> str:
-    """``value`` if it is text, else nothing; halves of surrogate pairs, which tables cannot hold, become ``?``."""
+    """``value`` if it is text, else the empty string; lone surrogates, which tables cannot hold, become ``?``."""
     return value.encode(errors="replace").decode() if isinstance(value, str) else ""
 
 
@@ -251,5 +249,5 @@ def _midnight(day: str) -> int | None:
         parsed = date.fromisoformat(day)
     except ValueError:
         return None
-    # fromisoformat also takes other notations, such as 20171217 and 2017-W50-7.
+    # fromisoformat also accepts other notations, such as 20171217 and 2017-W50-7.
     return (parsed - date(1970, 1, 1)).days * 86_400 if parsed.isoformat() == day else None

@@ -32,7 +32,7 @@ def test_the_walk_from_two_files_to_a_report(tmp_path: Path) -> None:
     world.change_params(YAML(typ="safe", pure=True).load(section))
     world.commit("My shop")
     output = world.succeed("bash", "-euc", run)
-    assert {"download", "prepare", "sample_candidates", "train_recommender", "evaluate_recommender"} <= stages_run(output)
+    assert {"download", "prepare", "sample_candidates", "train_recommender", "evaluate"} <= stages_run(output)
 
     statistics = json.loads((world.root / "metrics/my_shop/statistics.json").read_text())
     assert (statistics["sequences"], statistics["items"], statistics["interactions"]) == (12, 12, 48)

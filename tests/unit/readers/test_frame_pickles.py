@@ -227,8 +227,8 @@ def test_endless_nesting_is_refused(tmp_path: Path, opcodes: bytes) -> None:
         (pickle.dumps({"seq": 1}), "it holds a dict"),
         (b"\x80\x04" + call("builtins", "slice", (1, 2, 3)) + b".", "it holds a Slice"),
         (b"\x80\x04" + call("pandas", "DataFrame") + b".", "no readable pickle"),
-        (pickle.dumps(pd.DataFrame([[1, 2]])), "its columns need names, different strings"),
-        (pickle.dumps(pd.DataFrame([[1, 2]], columns=["a", "a"])), "its columns need names, different strings"),
+        (pickle.dumps(pd.DataFrame([[1, 2]])), "its columns need distinct strings as names"),
+        (pickle.dumps(pd.DataFrame([[1, 2]], columns=["a", "a"])), "its columns need distinct strings as names"),
     ],
 )
 def test_what_is_no_frame_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:

@@ -105,8 +105,8 @@ def test_ids_of_other_types_are_refused(tmp_path: Path, ids: list[Any], kind: st
 @pytest.mark.parametrize(
     ("column", "values", "complaint_about"),
     [
-        ("user", [1.0, 2.5], "2.5 is no whole number"),
-        ("item", [1, Decimal("2.50")], "Decimal('2.50') is no whole number"),
+        ("user", [1.0, 2.5], "2.5 is not a whole number"),
+        ("item", [1, Decimal("2.50")], "Decimal('2.50') is not a whole number"),
         ("user", [1.0, 2.0**53], "9007199254740992.0 may have lost digits as a decimal number; store ids as text or as whole"),
     ],
 )
@@ -293,7 +293,7 @@ def test_interactions_of_unknown_items_go_and_are_counted(tmp_path: Path) -> Non
 def test_no_known_item_shows_an_id_of_each_file(tmp_path: Path) -> None:
     message = complaint(tmp_path, items="item,title\nB01,Heat\n")
     assert message == (
-        "log.csv: no interaction is of an item in items.csv: ids here are such as '1', there 'B01'; "
+        "log.csv: no interaction is of an item in items.csv: ids here look like '1', there like 'B01'; "
         "check `columns.item` and `columns.item_id`"
     )
 
@@ -396,6 +396,15 @@ def test_files_without_rows_and_rows_of_other_lengths(tmp_path: Path, text: str,
     assert complaint(tmp_path, text) == f"log.csv:{expected}"
 
 
+@pytest.mark.parametrize("block", [30, 1 << 24])
+def test_a_row_of_another_length_is_found_behind_blank_lines_and_line_feeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(log_files, "BATCH_BYTES", block)
+    items = 'item,title\n\n1,"He\nat"\n2,Alien\n\n3,Up,\n4,"Clue" again\n'
+    assert complaint(tmp_path, items=items) == "items.csv:7: 3 fields separated by ',', but the header has 2: '3,Up,'"
+
+
 def test_damaged_files(tmp_path: Path) -> None:
     packed = gzip.compress("".join([LOG, *(f"user{k},1,{k}\n" for k in range(100))]).encode())
     message = complaint(tmp_path, packed[:-20], log_name="log.csv.gz")
@@ -421,7 +430,7 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
     log = read(tmp_path, dataset_config("log", interactions="log"))
     assert rows(log) == [[2, 0, 0], [0, 0, 1], [1, 1, 2]]
     (tmp_path / "log" / "part-3.orc").write_text("rows")
-    with pytest.raises(DataError, match=r"log/part-3.orc: a folder may hold Parquet files, no other file and no folder"):
+    with pytest.raises(DataError, match=r"log/part-3.orc: a folder may hold Parquet files only"):
         read(tmp_path, dataset_config("log", interactions="log"))
 
 
@@ -433,8 +442,8 @@ def test_folders_that_cannot_be_read(tmp_path: Path) -> None:
     good = {"user": ["a"], "item": [1], "time": [1]}
     message = complaint(tmp_path, [good, {**good, "item": ["1"]}], log_name="types")
     assert message == (
-        "types/part-1.parquet: columns 'user', 'item', 'time' hold 'text', 'text', 'numbers', in the files before 'text', "
-        "'numbers', 'numbers'; the files of a folder must agree"
+        "types/part-1.parquet: columns 'user', 'item', 'time' hold 'text', 'text', 'numbers', but 'text', 'numbers', "
+        "'numbers' in the files before; the files of a folder must agree"
     )
     message = complaint(tmp_path, [good, {"user": ["a"], "time": [1]}], log_name="columns")
     assert message == "columns/part-1.parquet: no column 'item'; the columns are 'user', 'time'"
@@ -496,7 +505,7 @@ def test_times_without_a_year_and_codecs_that_are_no_encoding(tmp_path: Path) ->
 def test_a_folder_inside_a_folder_is_not_passed_over(tmp_path: Path) -> None:
     (tmp_path / "log" / "more").mkdir(parents=True)
     (tmp_path / "items.csv").write_text(ITEMS)
-    with pytest.raises(DataError, match=r"log/more: a folder may hold Parquet files, no other file and no folder"):
+    with pytest.raises(DataError, match=r"log/more: a folder may hold Parquet files only"):
         read(tmp_path, dataset_config("log", interactions="log"))
 
 

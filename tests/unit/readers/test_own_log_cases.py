@@ -53,9 +53,7 @@ def test_quotes_that_swallow_rows_of_an_unused_column(tmp_path: Path, text: str,
     items = ITEMS.replace(",", "\t")
     message = complaint(tmp_path, text, items, separator="\t")
     n_lines = 5 - 2 if line == 3 else 2
-    assert message.startswith(
-        f"log.csv:{line}: a quoted field begins here and goes on over {n_lines} lines that look like rows."
-    )
+    assert message.startswith(f"log.csv:{line}: a quoted field begins here and spans {n_lines} lines that look like rows.")
     assert "set `quoting: none`; if it is one field, `quoting: trusted`" in message
     assert seconds_of(put(tmp_path, text, items, separator="\t", quoting="none")) == [0, 5, 7, 8, 9]
     assert len(put(tmp_path, text, items, separator="\t", quoting="trusted").interactions) == 5 - (n_lines - 1)
@@ -83,7 +81,7 @@ def test_fields_that_hold_line_feeds(tmp_path: Path) -> None:
 
 def test_quotes_that_swallow_rows_of_the_item_file(tmp_path: Path) -> None:
     items = 'item,title\n1,"Heat\n2,Alien"\n3,Up\n'
-    assert complaint(tmp_path, items=items).startswith("items.csv:2: a quoted field begins here and goes on over 2 lines")
+    assert complaint(tmp_path, items=items).startswith("items.csv:2: a quoted field begins here and spans 2 lines")
     assert put(tmp_path, items=items, quoting="none").items["raw_title"].to_list() == ['"Heat', 'Alien"', "Up"]
     assert put(tmp_path, items=items, quoting="trusted").items["raw_title"].to_list() == ["Heat\n2,Alien", "Up"]
 
@@ -108,11 +106,11 @@ def test_a_quote_closed_too_early_in_an_unused_column(tmp_path: Path, separator:
 def test_escaped_quotes(tmp_path: Path) -> None:
     items = 'item,title\n1,"The \\"Best\\" of"\n2,"2\\" seam"\n'
     message = complaint(tmp_path, items=items)
-    assert message.startswith("items.csv:2: \\\" is in doubt. If the backslash escapes the quote, set `escape: '\\'`")
+    assert message.startswith("items.csv:2: \\\" is ambiguous. If the backslash escapes the quote, set `escape: '\\'`")
     log = put(tmp_path, items=items, escape="\\")
     assert log.items["raw_title"].to_list() == ['The "Best" of', '2" seam']
     unquoted = 'item,title\n1,5\\" disk\n2,Up\n'
-    assert complaint(tmp_path, items=unquoted).startswith('items.csv:2: \\" is in doubt')
+    assert complaint(tmp_path, items=unquoted).startswith('items.csv:2: \\" is ambiguous')
     assert put(tmp_path, items=unquoted, escape="\\").items["raw_title"].to_list() == ['5" disk', "Up"]
 
 
@@ -126,7 +124,7 @@ def test_escaped_separators_line_feeds_and_nulls(tmp_path: Path) -> None:
 
 
 def test_an_escape_at_the_end_of_the_file(tmp_path: Path) -> None:
-    for end in ("\\", "\\\n", "\\\r\n"):
+    for end in ("\\", "\\\n", "\\\r\n", "\\\\\\"):
         message = complaint(tmp_path, items=f"{ITEMS}3,Up{end}", escape="\\")
         assert message == "items.csv: ends with '\\\\', which escapes nothing; the file is cut short, or correct `escape`"
     assert put(tmp_path, items=f"{ITEMS}3,Up\\\\\n", escape="\\").items["raw_title"].to_list() == ["Heat", "Alien", "Up\\"]
@@ -276,7 +274,7 @@ def test_lines_are_counted_behind_a_second_header(tmp_path: Path) -> None:
 
 def test_a_second_header_in_another_order(tmp_path: Path) -> None:
     message = complaint(tmp_path, items=ITEMS + "title,item\nUp,3\n")
-    assert message.startswith("items.csv:4: a second header, with its columns in another order")
+    assert message.startswith("items.csv:4: a second header whose columns are in another order")
 
 
 def test_packed_files_that_were_joined(tmp_path: Path) -> None:
@@ -365,7 +363,7 @@ def test_whole_number_decimals_are_ids(tmp_path: Path, kind: pa.DataType) -> Non
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     message = complaint(tmp_path, {"user": [b"u", b"\xff"], "item": [1, 1], "time": [1, 2]})
-    assert message.startswith("log.parquet: column 'user' is of type binary and holds no UTF-8 text")
+    assert message.startswith("log.parquet: column 'user' is of type binary but is not UTF-8 text")
 
 
 def test_names_that_two_unused_columns_share(tmp_path: Path) -> None:
@@ -419,7 +417,7 @@ def packed(content: bytes) -> bytes:
 def test_other_kinds_are_named(tmp_path: Path, content: bytes, kind: str) -> None:
     message = complaint(tmp_path, content)
     assert message == (
-        f"log.csv: is {kind}, whatever its name; what is read is CSV, CSV packed with gzip, and Parquet: unpack or export it"
+        f"log.csv: is {kind}, whatever its name; supported are CSV, CSV packed with gzip, and Parquet: unpack or export it"
     )
 
 
@@ -437,7 +435,7 @@ EVENTS = st.lists(
     max_size=40,
 ).map(lambda events: [("a", "1", 0, ""), *events])
 RULE_ITEMS = "item\ttitle\n1\tHeat\n2\tAlien\n3\tUp\n"
-IN_DOUBT = ("does not end", "look like rows", "is in doubt")
+IN_DOUBT = ("does not end", "look like rows", "is ambiguous")
 
 
 @settings(deadline=None, max_examples=150)

@@ -271,15 +271,15 @@ def test_unusable_games_are_counted_and_their_reviews_too(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("damage", "complaint"),
     [
-        (lambda data: b"{}\n", "no gzip file, or a truncated or corrupt one, after line 0 \\(Not a gzipped file"),
-        (lambda data: data[: len(data) // 2], "no gzip file, or a truncated or corrupt one, after line"),
-        (lambda data: data[:-8] + b"\0" * 8, "no gzip file, or a truncated or corrupt one, after line"),
-        (lambda data: data[:20] + b"\xff" * 9 + data[29:], "no gzip file, or a truncated or corrupt one, after line"),
-        (lambda data: data + b"more", "no gzip file, or a truncated or corrupt one, after line"),
+        (lambda data: b"{}\n", "not a gzip file, or truncated or corrupt after line 0 \\(Not a gzipped file"),
+        (lambda data: data[: len(data) // 2], "not a gzip file, or truncated or corrupt after line"),
+        (lambda data: data[:-8] + b"\0" * 8, "not a gzip file, or truncated or corrupt after line"),
+        (lambda data: data[:20] + b"\xff" * 9 + data[29:], "not a gzip file, or truncated or corrupt after line"),
+        (lambda data: data + b"more", "not a gzip file, or truncated or corrupt after line"),
         (lambda data: b"", "(holds no review|lists no game) with"),
         (lambda data: gzip.compress(b"{}\n" * 20), "(holds no review|lists no game) with"),
         (lambda data: gzip.compress(b"id,title\n" * 9), "(holds no review|lists no game) with"),
-        (lambda data: gzip.compress(b"{}\n" * 4 + b"id,title\n" * 6), ":5: no Python dictionary, like 6 of 10 lines"),
+        (lambda data: gzip.compress(b"{}\n" * 4 + b"id,title\n" * 6), ":5: not a Python dictionary, like 6 of 10 lines"),
     ],
 )
 def test_damaged_file_is_named(tmp_path: Path, name: str, damage, complaint: str) -> None:  # type: ignore[no-untyped-def]
@@ -296,7 +296,7 @@ def test_truncated_file_says_how_far_it_could_be_read(tmp_path: Path, monkeypatc
     read(tmp_path, [review()] * 7)
     (tmp_path / steam.REVIEWS).write_bytes((tmp_path / steam.REVIEWS).read_bytes()[:-8])
     monkeypatch.setattr(steam, "BLOCK_BYTES", 300)
-    with pytest.raises(DataError, match="corrupt one, after line 6 "):
+    with pytest.raises(DataError, match="corrupt after line 6 "):
         steam.read(tmp_path, CONFIG)
 
 
@@ -313,5 +313,5 @@ def test_half_of_the_lines_may_be_unreadable(tmp_path: Path) -> None:
 
 
 def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="none of its reviews is of a game that steam_games"):
+    with pytest.raises(DataError, match="none of its reviews is of a game in steam_games"):
         read(tmp_path, [review(product=b"77")])
