@@ -13,11 +13,11 @@ import pandas as pd
 from scipy import sparse
 
 from llara_core import columns as c
-from llara_core import seeding
 from llara_core.config import BASELINES
 from llara_core.config.recommenders import unknown
 from llara_core.errors import ConfigError
 from llara_core.ranking import History
+from llara_core.runtime import seeding
 
 if TYPE_CHECKING:
     from llara_core.predictions import CatalogueScorer

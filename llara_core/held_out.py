@@ -9,7 +9,8 @@ from typing import Literal
 import pandas as pd
 
 from llara_core import columns as c
-from llara_core import paths, seeding, tables
+from llara_core import paths, tables
+from llara_core.runtime import seeding
 
 Order = Literal["ordered", "shuffled"]  # of the items in a history
 

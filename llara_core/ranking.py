@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from llara_core import seeding
 from llara_core.errors import DataError
+from llara_core.runtime import seeding
 
 History = Sequence[int] | npt.NDArray[np.integer]
 

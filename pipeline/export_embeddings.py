@@ -20,8 +20,9 @@ def main(
 ) -> None:
     """Write the item embeddings of a trained RECOMMENDER to data/recommenders/."""
     from llara_core import columns as c
-    from llara_core import provenance, tables
+    from llara_core import tables
     from llara_core.recommenders import checkpoints
+    from llara_core.runtime import provenance
 
     cell = paths.cell(recommender, seed)
     folder = paths.checkpoint(dataset, cell)

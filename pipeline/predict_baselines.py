@@ -14,10 +14,11 @@ from pipeline.stage import run
 def main(dataset: Annotated[str, typer.Argument(help="Key of `datasets` in params.yaml.")]) -> None:
     """Fit the baselines of run.baselines on the training interactions of DATASET and predict validation and test."""
     from llara_core import columns as c
-    from llara_core import provenance, tables
+    from llara_core import tables
     from llara_core.baselines import fit_baseline
     from llara_core.held_out import read_held_out
     from llara_core.predictions import CatalogueAnswerer, answer_held_out
+    from llara_core.runtime import provenance
 
     interactions = tables.read_table(paths.prepared(dataset) / "interactions.parquet", tables.INTERACTIONS)
     held_out = read_held_out(dataset)

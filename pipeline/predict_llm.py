@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from llara_core import compute, paths, provenance, tables
+from llara_core import paths, tables
 from llara_core.config import SystemConfig, load_params
 from llara_core.prompts.rendering import ItemWording
+from llara_core.runtime import compute, provenance
 from pipeline.stage import run
 
 

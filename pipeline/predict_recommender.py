@@ -17,10 +17,10 @@ def main(
     seed: Annotated[int, typer.Argument(help="training seed of the recommender", min=0)],
 ) -> None:
     """Predict validation and test of DATASET with a trained RECOMMENDER."""
-    from llara_core import provenance
     from llara_core.held_out import read_held_out
     from llara_core.predictions import CatalogueAnswerer, answer_held_out
     from llara_core.recommenders import checkpoints
+    from llara_core.runtime import provenance
 
     cell = paths.cell(recommender, seed)
     model = checkpoints.load(paths.checkpoint(dataset, cell), recommender, checkpoints.data_hash(dataset))

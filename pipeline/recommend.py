@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from llara_core import columns as c
-from llara_core import compute, paths, tables
+from llara_core import paths, tables
 from llara_core.config import SystemConfig, load_params
 from llara_core.errors import ConfigError
 from llara_core.prompts.rendering import ItemWording
+from llara_core.runtime import compute
 from pipeline.stage import run
 
 

@@ -21,7 +21,7 @@ def main(dataset: Annotated[str, typer.Argument(help="key of `datasets` in param
     from llara_core import columns as c
     from llara_core import tables
     from llara_core.data.candidates import CandidateSampler, exclusion
-    from llara_core.seeding import numpy_stream
+    from llara_core.runtime.seeding import numpy_stream
 
     params = load_params()
     section, config = params.dataset(dataset), params.candidates

@@ -27,10 +27,11 @@ def main(
 ) -> None:
     """Score the training candidate sets of DATASET with RECOMMENDER, and with others like it that did not see the user."""
     from llara_core import columns as c
-    from llara_core import provenance, tables
+    from llara_core import tables
     from llara_core.fetching.llm import fetch_encoder
     from llara_core.recommenders import checkpoints, models, training
     from llara_core.recommenders.cross_fitting import cross_fit
+    from llara_core.runtime import provenance
 
     params = load_params()
     target = paths.training_scores(dataset, paths.cell(recommender, seed))

@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
-from llara_core import compute
 from llara_core.errors import LlaraError
+from llara_core.runtime import compute
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of a foreseeable error.")]
 

@@ -8,7 +8,7 @@ import pandas as pd
 from llara_core import columns as c
 from llara_core.config import LogSection, SubsampleConfig
 from llara_core.readers.interaction_log import Counts, count, first_of_each_pair
-from llara_core.seeding import numpy_stream
+from llara_core.runtime.seeding import numpy_stream
 
 MIN_SEQUENCE = 2  # one item of history and one target
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from llara_core.config import EvaluationConfig
 from llara_core.evaluation import significance
 from llara_core.evaluation.metrics import Interval
-from llara_core.seeding import numpy_stream
+from llara_core.runtime.seeding import numpy_stream
 
 
 def user_interval(config: EvaluationConfig, dataset: str, split: str) -> Interval:

@@ -14,7 +14,7 @@ from llara_core.config import EvaluationConfig
 from llara_core.evaluation import significance
 from llara_core.evaluation.results import SystemResults
 from llara_core.evaluation.systems import share_training
-from llara_core.seeding import numpy_stream
+from llara_core.runtime.seeding import numpy_stream
 
 MIN_RUNS = 3  # training runs of a trained system, below which nothing is tested
 

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from llara_core import columns as c
-from llara_core import seeding
 from llara_core.config import PromptConfig
 from llara_core.prompts.rendering import (
     ItemWording,
@@ -21,6 +20,7 @@ from llara_core.prompts.rendering import (
 )
 from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
 from llara_core.ranking import History
+from llara_core.runtime import seeding
 
 # The wording of a held-out prompt belongs to the test, not to the training seed: all seeds answer the same questions.
 _TEMPLATE_SEED = 0

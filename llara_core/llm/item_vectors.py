@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from llara_core import columns as c
-from llara_core import seeding, tables
+from llara_core import tables
 from llara_core.config import WITH_BEHAVIOR, AblationConfig, Representation
 from llara_core.errors import DataError, ModelError
+from llara_core.runtime import seeding
 
 
 def item_vectors_for(

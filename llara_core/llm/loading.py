@@ -10,9 +10,10 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from llara_core import compute, paths, seeding, tables
+from llara_core import paths, tables
 from llara_core.config import LlmConfig
 from llara_core.errors import ModelError
+from llara_core.runtime import compute, seeding
 
 logger = logging.getLogger(__name__)
 

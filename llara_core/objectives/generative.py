@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 
 from llara_core import columns as c
-from llara_core import seeding
 from llara_core.config import PromptConfig, Representation, TuneConfig
 from llara_core.errors import DataError
 from llara_core.evaluation.parsing import parse_answer
@@ -35,6 +34,7 @@ from llara_core.predictions import from_choices, from_scores
 from llara_core.prompts.rendering import answer_text, render_ranking
 from llara_core.prompts.templates import RANKING_TEMPLATES
 from llara_core.ranking import opinion
+from llara_core.runtime import seeding
 
 
 class Generative:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from llara_core import seeding
 from llara_core.config import PromptConfig, Representation, TuneConfig
 from llara_core.held_out import HeldOut
 from llara_core.inference.catalogue import HeadScorer
@@ -29,6 +28,7 @@ from llara_core.objectives.base import (
 from llara_core.predictions import from_scorer
 from llara_core.prompts.rendering import render_history
 from llara_core.prompts.templates import HISTORY_TEMPLATES
+from llara_core.runtime import seeding
 
 
 class NextItem:

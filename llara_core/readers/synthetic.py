@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from llara_core.seeding import numpy_stream
+from llara_core.runtime.seeding import numpy_stream
 from llara_core.tables import atomic_path
 
 logger = logging.getLogger(__name__)

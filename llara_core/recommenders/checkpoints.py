@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from llara_core import paths, tables
 from llara_core.errors import DataError, ModelError
-from llara_core.provenance import hardware
 from llara_core.recommenders import models
 from llara_core.recommenders.base import SequenceRecommender
 from llara_core.recommenders.training import TrainedModel
+from llara_core.runtime.provenance import hardware
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"

@@ -14,9 +14,10 @@ import pandas as pd
 import pyarrow as pa
 
 from llara_core import columns as c
-from llara_core import seeding, tables
+from llara_core import tables
 from llara_core.predictions import CatalogueScorer
 from llara_core.ranking import check_finite
+from llara_core.runtime import seeding
 
 BLOCK_EXAMPLES = 4096  # scored at a time: the scores of all items for all of them would fill the memory
 

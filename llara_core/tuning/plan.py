@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from llara_core import seeding
 from llara_core.config import OBJECTIVES, CurriculumConfig, TuneConfig
 from llara_core.errors import ConfigError
 from llara_core.objectives.base import Rows, Units
 from llara_core.objectives.registry import load_objective
+from llara_core.runtime import seeding
 from llara_core.tuning.curriculum import schedule
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from llara_core import provenance, tables
+from llara_core import tables
 from llara_core.config import OBJECTIVES, LlmConfig, SystemConfig
 from llara_core.curves import write_curves
 from llara_core.llm import adapters, loading
@@ -23,6 +23,7 @@ from llara_core.llm.item_texts import encode_titles
 from llara_core.objectives.base import TrainingData
 from llara_core.prompts.rendering import ItemWording
 from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
+from llara_core.runtime import provenance
 from llara_core.tuning.plan import make_plan
 from llara_core.tuning.rows import PlanDataset
 from llara_core.tuning.trainer import Curves, train

@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).parents[2]
 CODE = """
 import hashlib, os
 import numpy
-from llara_core import compute
+from llara_core.runtime import compute
 compute.use_threads({threads})
 import torch
 a = torch.randn(300, 20000, generator=torch.Generator().manual_seed(0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from llara_core import provenance
+from llara_core.runtime import provenance
 
 
 def test_the_hardware_names_threads_and_instructions() -> None:

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import torch
 
-from llara_core.seeding import numpy_stream, seed_torch_globally, stream_seed
+from llara_core.runtime.seeding import numpy_stream, seed_torch_globally, stream_seed
 
 
 def test_a_stream_depends_on_seed_and_every_name() -> None:
@@ -29,7 +29,7 @@ def test_a_stream_seed_fits_what_numpy_and_torch_take() -> None:
 
 
 def test_a_stream_is_the_same_in_another_process() -> None:
-    code = "from llara_core.seeding import stream_seed; print(stream_seed(3, 'tune', 7))"
+    code = "from llara_core.runtime.seeding import stream_seed; print(stream_seed(3, 'tune', 7))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(answer.stdout) == stream_seed(3, "tune", 7)
 

@@ -11,7 +11,7 @@ from llara_core import tables
 from llara_core.data import candidates as module
 from llara_core.data.candidates import CandidateSampler
 from llara_core.errors import DataError
-from llara_core.seeding import numpy_stream
+from llara_core.runtime.seeding import numpy_stream
 
 
 def world(walks: dict[int, list[int]], max_len: int = 2) -> tuple[pa.Table, pd.DataFrame]:

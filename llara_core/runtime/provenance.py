@@ -6,14 +6,14 @@ import platform
 import sys
 from pathlib import Path
 
-from llara_core import compute
+from llara_core.runtime import compute
 
 
 def hardware() -> str:
     """Processor, threads and instruction set in use, and the GPU where torch is in use and sees one.
 
-    Not the number of cores: it decides nothing (:mod:`llara_core.compute`), so the same results on another number are the same
-    bytes.
+    Not the number of cores: it decides nothing (:mod:`llara_core.runtime.compute`), so results on another number of cores are the
+    same bytes.
     """
     machine = f"{_processor()}, {compute.describe()}"
     torch = sys.modules.get("torch")
