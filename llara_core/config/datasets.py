@@ -18,7 +18,7 @@ class DownloadConfig(Section):
         min_length=1, description="folder or URL prefix tried first; the variable LLARA_MIRROR overrides it"
     )
     timeout_s: PositiveFloat = Field(description="seconds without an answer until a connection counts as failed")
-    retries: Annotated[int, Field(ge=0, le=20)] = Field(description="further attempts per source, with doubling pauses")
+    retries: Annotated[int, Field(ge=0, le=20)] = Field(description="further attempts per address, with doubling pauses")
 
 
 class SplitConfig(Section):

@@ -12,8 +12,8 @@ from llara_core.runtime import compute
 def hardware() -> str:
     """Processor, threads and instruction set in use, and the GPU where torch is in use and sees one.
 
-    Not the number of cores: it decides nothing (:mod:`llara_core.runtime.compute`), so results on another number of cores are the
-    same bytes.
+    Not the number of cores: it decides nothing (:mod:`llara_core.runtime.compute`), so results on another number are the same
+    bytes.
     """
     machine = f"{_processor()}, {compute.describe()}"
     torch = sys.modules.get("torch")
