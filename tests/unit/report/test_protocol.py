@@ -55,7 +55,7 @@ def test_a_budget_is_what_there_is_and_what_else_was_trained(
         ("movielens", "On movielens, interactions rated 3 or higher are kept; users"),
         (
             "lastfm",
-            "of items with at least 4 interactions and of users with at least 4 interactions are kept, in the order of the file",
+            "of items with at least 4 interactions and of users with at least 4 interactions are kept, in the order of the",
         ),
         (
             "steam",
