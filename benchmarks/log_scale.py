@@ -39,7 +39,7 @@ N_ITEMS = 87_585
 USERS_PER_ROW = 200_948 / 30_000_000
 MIN_ACTIVITY, MEDIAN_ACTIVITY, MEAN_ACTIVITY = 20, 73, 159
 CHUNK_ROWS = 1_000_000
-WORDING = ["Night", "River", "Last", "Stone", "Garden", "Winter", "Story", "Silent", "Road", "King", "Moon", "City"]
+WORDS = ["Night", "River", "Last", "Stone", "Garden", "Winter", "Story", "Silent", "Road", "King", "Moon", "City"]
 
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 Layout = Literal["movielens", "shop"]
@@ -118,7 +118,7 @@ def generate(raw: Path, rows: int, layout: Layout) -> None:
                 writer.write(pa.table([*ids, ratings[part], seconds[part]], schema=schema))
         years = rng.integers(1920, 2024, N_ITEMS)
         titles = [
-            f"{' '.join(words)}, The ({year})" for words, year in zip(rng.choice(WORDING, (N_ITEMS, 4)), years, strict=True)
+            f"{' '.join(words)}, The ({year})" for words, year in zip(rng.choice(WORDS, (N_ITEMS, 4)), years, strict=True)
         ]
         pd.DataFrame({ITEM: item_ids.to_pylist(), "title": titles}).to_csv(staged / ITEMS, index=False)
 

@@ -133,7 +133,7 @@ def answer_held_out(
         answerer: the system.
         held_out: with histories in order.
         folder: of its cell, for one table per mode and order.
-        system: the cell without its seed, e.g. ``sasrec`` or ``llara-sasrec``.
+        system: the cell without its seed, e.g. ``sasrec`` or ``llara``.
         seed: training seed.
         shuffled_histories: who is also asked with shuffled histories.
         hardware: that computes the answers.

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from llara_core import paths
 from llara_core.config import load_params
-from pipeline.stage import run
+from pipeline.stage import Dataset, run
 
 
-def main(dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")]) -> None:
+def main(dataset: Dataset) -> None:
     """Fetch and verify, make or copy the raw files of DATASET into data/raw/DATASET/."""
     from llara_core.fetching.datasets import fetch_dataset
 

@@ -13,12 +13,12 @@ from llara_core.config import load_params
 from llara_core.evaluation.evaluate import evaluate, metrics_record
 from llara_core.evaluation.results import write_run
 from llara_core.held_out import read_held_out
-from pipeline.stage import run
+from pipeline.stage import Dataset, run
 
 logger = logging.getLogger(__name__)
 
 
-def main(dataset: str) -> None:
+def main(dataset: Dataset) -> None:
     """Write the results and the metrics of every system of the axes on DATASET."""
     params = load_params()
     params.dataset(dataset)
@@ -27,7 +27,7 @@ def main(dataset: str) -> None:
     with tables.atomic_path(paths.results(dataset)) as results, tables.atomic_path(paths.metrics(dataset, "")) as metrics:
         for cell, answered in evaluate(held_out, params):
             write_run(results / cell, answered)
-            file = (metrics / cell / answered.facts.file_name).with_suffix(".json")
+            file = (metrics / cell / answered.metadata.file_name).with_suffix(".json")
             tables.write_json(file, metrics_record(answered, params.evaluation))
             test = answered.split(c.TEST)
             logger.info("%s %s: test hit_ratio@1 %.4f over %d candidate sets", cell, file.stem, test[c.HIT].mean(), len(test))

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
-
-import typer
 
 from llara_core import paths
-from pipeline.stage import run
+from pipeline.stage import Dataset, Recommender, Seed, run
 
 logger = logging.getLogger(__name__)
 
 
 def main(
-    dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")],
-    recommender: Annotated[str, typer.Argument(help="one with a section under `recommenders`, e.g. sasrec")],
-    seed: Annotated[int, typer.Argument(help="training seed of the recommender", min=0)],
+    dataset: Dataset,
+    recommender: Recommender,
+    seed: Seed,
 ) -> None:
     """Write the item embeddings of a trained RECOMMENDER to data/recommenders/."""
     from llara_core import columns as c

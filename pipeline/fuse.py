@@ -12,12 +12,12 @@ from llara_core.config import load_params
 from llara_core.evaluation.fusion import fuse, pairs
 from llara_core.held_out import read_held_out
 from llara_core.predictions import read_predictions, write_predictions
-from pipeline.stage import run
+from pipeline.stage import Dataset, run
 
 logger = logging.getLogger(__name__)
 
 
-def main(dataset: str) -> None:
+def main(dataset: Dataset) -> None:
     """Write the fused predictions of all LLM systems of DATASET that have a recommender and score candidates."""
     params = load_params()
     params.dataset(dataset)
@@ -26,7 +26,7 @@ def main(dataset: str) -> None:
         folder.mkdir()  # without anything to fuse, an empty folder is the result
         for pair in pairs(dataset, params):
             fusion = fuse(read_predictions(pair.llm), read_predictions(pair.recommender), held_out)
-            write_predictions(folder / pair.cell, fusion.frame, fusion.facts)
+            write_predictions(folder / pair.cell, fusion.frame, fusion.metadata)
             logger.info("%s: weight of the LLM %.2f, %d candidate sets", pair.cell, fusion.weight, len(fusion.frame))
 
 

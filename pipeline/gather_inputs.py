@@ -6,10 +6,10 @@ import logging
 
 from llara_core import paths, tables
 from llara_core.config import load_params
-from pipeline.stage import run
+from pipeline.stage import Dataset, run
 
 
-def main(dataset: str) -> None:
+def main(dataset: Dataset) -> None:
     """Write one folder per system and seed of DATASET, on which its tuning and its answers depend."""
     from llara_core.llm.inputs import read_resolved, write_inputs
 

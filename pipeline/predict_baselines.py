@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from llara_core import paths
 from llara_core.config import load_params
-from pipeline.stage import run
+from pipeline.stage import Dataset, run
 
 
-def main(dataset: Annotated[str, typer.Argument(help="Key of `datasets` in params.yaml.")]) -> None:
+def main(dataset: Dataset) -> None:
     """Fit the baselines of run.baselines on the training interactions of DATASET and predict validation and test."""
     from llara_core import columns as c
     from llara_core import tables

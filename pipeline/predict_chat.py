@@ -10,11 +10,11 @@ import typer
 from llara_core import paths
 from llara_core.config import load_params
 from llara_core.prompts.rendering import ItemWording
-from pipeline.stage import run
+from pipeline.stage import Dataset, run
 
 
 def main(
-    dataset: str,
+    dataset: Dataset,
     chat_model: Annotated[str, typer.Argument(help="Key of `chat_models` in params.yaml.")],
 ) -> None:
     """Predict validation and test of DATASET with CHAT_MODEL, asked with titles alone. Its answers are kept on disk."""

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
-
-import typer
 
 from llara_core import paths, tables
 from llara_core.config import SystemConfig, load_params
 from llara_core.prompts.rendering import ItemWording
 from llara_core.runtime import compute, provenance
-from pipeline.stage import run
+from pipeline.stage import Dataset, Seed, System, run
 
 
 def main(
-    dataset: Annotated[str, typer.Argument(help="Key of `datasets` in params.yaml.")],
-    system: Annotated[str, typer.Argument(help="Key of `systems`, on run.systems.")],
-    seed: Annotated[int, typer.Argument(help="Training seed, on run.seeds.", min=0)],
+    dataset: Dataset,
+    system: System,
+    seed: Seed,
 ) -> None:
     """Predict validation and test of DATASET with SYSTEM, in every way of answering that its objective has."""
     from llara_core.held_out import read_held_out

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from llara_core import paths
 from llara_core.config import load_params
-from pipeline.stage import run
+from pipeline.stage import Dataset, Recommender, Seed, run
 
 
 def main(
-    dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")],
-    recommender: Annotated[str, typer.Argument(help="one with a section under `recommenders`, e.g. sasrec")],
-    seed: Annotated[int, typer.Argument(help="training seed of the recommender", min=0)],
+    dataset: Dataset,
+    recommender: Recommender,
+    seed: Seed,
 ) -> None:
     """Predict validation and test of DATASET with a trained RECOMMENDER."""
     from llara_core.held_out import read_held_out

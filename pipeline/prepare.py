@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
-
-import typer
 
 from llara_core import paths
 from llara_core.config import load_params
-from pipeline.stage import run
+from pipeline.stage import Dataset, run
 
 logger = logging.getLogger(__name__)
 
 
-def main(dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")]) -> None:
+def main(dataset: Dataset) -> None:
     """Filter and split DATASET into data/prepared/DATASET/, and describe it in metrics/DATASET/statistics.json."""
     from llara_core import tables
     from llara_core.data.preparation import prepare

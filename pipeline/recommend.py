@@ -15,13 +15,13 @@ from llara_core.config import SystemConfig, load_params
 from llara_core.errors import ConfigError
 from llara_core.prompts.rendering import ItemWording
 from llara_core.runtime import compute
-from pipeline.stage import run
+from pipeline.stage import Dataset, Seed, System, run
 
 
 def main(
-    dataset: Annotated[str, typer.Argument(help="Key of `datasets` in params.yaml.")],
-    system: Annotated[str, typer.Argument(help="Key of `systems`, on run.systems.")],
-    seed: Annotated[int, typer.Argument(help="Training seed, on run.seeds.", min=0)],
+    dataset: Dataset,
+    system: System,
+    seed: Seed,
     item: Annotated[list[str], typer.Option(help="A title of the history, oldest first; repeat the option for each item.")],
     top: Annotated[int, typer.Option(min=1, help="Number of items to recommend.")] = 10,
 ) -> None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
-
-import typer
 
 from llara_core import paths
 from llara_core.config import load_params
-from pipeline.stage import run
+from pipeline.stage import Dataset, run
 
 logger = logging.getLogger(__name__)
 
 
-def main(dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")]) -> None:
+def main(dataset: Dataset) -> None:
     """Draw the candidate sets of DATASET into data/candidates/DATASET/, one table per split."""
     import pyarrow.compute as pc
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from llara_core import paths
 from llara_core.config import load_params
-from pipeline.stage import run
+from pipeline.stage import Dataset, Recommender, Seed, run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,9 +19,9 @@ logger = logging.getLogger(__name__)
 
 
 def main(
-    dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")],
-    recommender: Annotated[str, typer.Argument(help="one with a section under `recommenders`, e.g. sasrec")],
-    seed: Annotated[int, typer.Argument(help="training seed of the recommender", min=0)],
+    dataset: Dataset,
+    recommender: Recommender,
+    seed: Seed,
 ) -> None:
     """Score the training candidate sets of DATASET with RECOMMENDER, and with others like it that did not see the user."""
     from llara_core import columns as c

@@ -15,6 +15,12 @@ import typer
 from llara_core.errors import LlaraError
 from llara_core.runtime import compute
 
+# The coordinates of a cell, the same in every script.
+Dataset = Annotated[str, typer.Argument(help="Key of `datasets` in params.yaml.")]
+Recommender = Annotated[str, typer.Argument(help="One of run.recommenders, e.g. sasrec.")]
+System = Annotated[str, typer.Argument(help="One of run.systems, e.g. llara.")]
+Seed = Annotated[int, typer.Argument(help="Training seed, one of run.seeds.", min=0)]
+
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of a foreseeable error.")]
 
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import Annotated
-
-import typer
 
 from llara_core import paths
 from llara_core.config import load_params
-from pipeline.stage import run
+from pipeline.stage import Dataset, Recommender, Seed, run
 
 logger = logging.getLogger(__name__)
 
 
 def main(
-    dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml")],
-    recommender: Annotated[str, typer.Argument(help="one with a section under `recommenders`, e.g. sasrec")],
-    seed: Annotated[int, typer.Argument(help="training seed", min=0)],
+    dataset: Dataset,
+    recommender: Recommender,
+    seed: Seed,
 ) -> None:
     """Train RECOMMENDER on DATASET once per L2 coefficient and keep the one best on validation in data/recommenders/."""
     from llara_core import tables

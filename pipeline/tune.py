@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
-
-import typer
 
 from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.config import SystemConfig, load_params
 from llara_core.prompts.rendering import ItemWording
 from llara_core.runtime import compute
-from pipeline.stage import run
+from pipeline.stage import Dataset, Seed, System, run
 
 
 def main(
-    dataset: Annotated[str, typer.Argument(help="Key of `datasets` in params.yaml.")],
-    system: Annotated[str, typer.Argument(help="Key of `systems`, on run.systems.")],
-    seed: Annotated[int, typer.Argument(help="Training seed, on run.seeds.", min=0)],
+    dataset: Dataset,
+    system: System,
+    seed: Seed,
 ) -> None:
     """Tune SYSTEM on DATASET with SEED; of a system that is not tuned, only say so."""
     from llara_core.llm.inputs import read_inputs

@@ -17,8 +17,10 @@ class DownloadConfig(Section):
     mirror: str | None = Field(
         min_length=1, description="folder or URL prefix tried first; the variable LLARA_MIRROR overrides it"
     )
-    timeout_s: PositiveFloat = Field(description="seconds without an answer until a connection counts as failed")
-    retries: Annotated[int, Field(ge=0, le=20)] = Field(description="further attempts per address, with doubling pauses")
+    timeout_s: PositiveFloat = Field(description="seconds without data until a connection counts as failed")
+    retries: Annotated[int, Field(ge=0, le=20)] = Field(
+        description="further attempts per address: at once, then after doubling pauses, or as the server asks"
+    )
 
 
 class SplitConfig(Section):

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 
 @dataclass(frozen=True)
-class Objective:
+class ObjectiveTraits:
     """What an objective needs of a system; the objective itself is the module ``llara_core/objectives/<name>.py``.
 
     Attributes:
@@ -30,21 +30,21 @@ class Objective:
     needs_head: bool = False
 
 
-OBJECTIVES: dict[str, Objective] = {
-    "generative": Objective(partner="next_item", unit="prompts", shows_candidates=True, writes_title=True),
-    "next_item": Objective(partner="generative", unit="chunks", reads_slot_after_title=True, needs_head=True),
+OBJECTIVES: dict[str, ObjectiveTraits] = {
+    "generative": ObjectiveTraits(partner="next_item", unit="prompts", shows_candidates=True, writes_title=True),
+    "next_item": ObjectiveTraits(partner="generative", unit="chunks", reads_slot_after_title=True, needs_head=True),
 }
 
 # The answers of a system that is not tuned: told how to answer, it is asked as this objective asks.
 UNTUNED_OBJECTIVE = "generative"
 
 
-def trained_objectives(main: str, *, mixed: bool) -> list[Objective]:
+def trained_objectives(main: str, *, mixed: bool) -> list[ObjectiveTraits]:
     """The objectives that a tuning run has rows of: its main one and, where it is mixed, the partner of that."""
     return [OBJECTIVES[name] for name in ((main, OBJECTIVES[main].partner) if mixed else (main,))]
 
 
-def names_where(holds: Callable[[Objective], bool]) -> str:
+def names_where(holds: Callable[[ObjectiveTraits], bool]) -> str:
     """The names of the objectives for which ``holds`` is true, for messages."""
     return listed(name for name, objective in OBJECTIVES.items() if holds(objective))
 

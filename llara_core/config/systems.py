@@ -169,7 +169,7 @@ class SystemConfig(Section):
     """What one LLM system is: its own entries, and the global sections with its overrides."""
 
     recommender: Recommender | None = Field(
-        default=None, description="whose item embeddings it reads, and with which it is compared and fused; null for none"
+        default=None, description="whose item embeddings it reads, and with which it is fused; null for none"
     )
     tuned: bool = Field(default=True, description="false: the language model answers as it is, without tuning")
     prompt: PromptConfig
@@ -195,7 +195,7 @@ class SystemConfig(Section):
             raise ValueError(
                 "tuned is false, but something in it has to be trained (behaviour tokens, the placeholder of representation "
                 f"text, or the head of objective {names_where(lambda objective: objective.needs_head)}); use "
-                f"prompt.representation title and tune.objective {UNTUNED_OBJECTIVE}"
+                f"prompt.representation title or index and tune.objective {UNTUNED_OBJECTIVE}"
             )
         if not self.tuned and self.ablation.llm_weights == "random":
             raise ValueError("ablation.llm_weights is random, but a system that is not tuned has nothing else")

@@ -62,7 +62,7 @@ class ComparedSystem:
 
     @property
     def objective(self) -> str:
-        return self.results.runs[0].facts.objective
+        return self.results.runs[0].metadata.objective
 
     @property
     def n_runs(self) -> int | None:
@@ -72,7 +72,7 @@ class ComparedSystem:
     @property
     def note(self) -> str:
         """What a reader should also know, from all runs."""
-        return "; ".join(dict.fromkeys(run.facts.note for run in self.results.runs if run.facts.note))
+        return "; ".join(dict.fromkeys(run.metadata.note for run in self.results.runs if run.metadata.note))
 
 
 def compare(results: Sequence[SystemResults], config: EvaluationConfig) -> list[ComparedSystem]:
@@ -146,7 +146,7 @@ def _lead(row: ComparedSystem, reference: ComparedSystem) -> float:
 
 
 def _measure(results: SystemResults, config: EvaluationConfig, *, is_headline: bool) -> ComparedSystem:
-    dataset, n_runs = results.runs[0].facts.dataset, len(results.runs)
+    dataset, n_runs = results.runs[0].metadata.dataset, len(results.runs)
     over_runs = results.system.is_trained and n_runs >= MIN_RUNS
     test, validation = (
         metrics.aggregate(

@@ -50,20 +50,21 @@ def evaluate_table(held_out: HeldOut, file: Path, names: Sequence[str]) -> RunRe
     Raises:
         DataError: as :func:`evaluate`.
     """
-    frame, facts = predictions.read_predictions(file)
-    if facts.candidates_hash != held_out.candidates_hash:
+    frame, metadata = predictions.read_predictions(file)
+    if metadata.candidates_hash != held_out.candidates_hash:
         raise DataError(
-            f"{file}: answers the candidate sets {short_hash(facts.candidates_hash)}, but those in "
+            f"{file}: answers the candidate sets {short_hash(metadata.candidates_hash)}, but those in "
             f"{paths.candidates(held_out.dataset)} are {short_hash(held_out.candidates_hash)}; results on different candidates "
             "cannot be compared: run `dvc repro` to predict again"
         )
-    if file.name != facts.file_name:
+    if file.name != metadata.file_name:
         raise DataError(
-            f"{file}: its metadata says that it is {facts.file_name} of {facts.system}; delete it and run `dvc repro` again"
+            f"{file}: its metadata says that it is {metadata.file_name} of {metadata.system}; delete it and run "
+            "`dvc repro` again"
         )
-    splits = _answered_splits(facts)
+    splits = _answered_splits(metadata)
     sets = metrics.per_set_results(frame, held_out.candidates, held_out.examples, names, str(file), splits)
-    return RunResults(facts, sets)
+    return RunResults(metadata, sets)
 
 
 def metrics_record(run: RunResults, config: EvaluationConfig) -> dict[str, object]:
@@ -71,13 +72,13 @@ def metrics_record(run: RunResults, config: EvaluationConfig) -> dict[str, objec
 
     ``dvc metrics show`` prints one row per file and one column per key, in this order.
     """
-    facts = run.facts
+    metadata = run.metadata
     means = {
-        split: metrics.rounded(metrics.aggregate(run.split(split), user_interval(config, facts.dataset, split)))
-        for split in _answered_splits(facts)
+        split: metrics.rounded(metrics.aggregate(run.split(split), user_interval(config, metadata.dataset, split)))
+        for split in _answered_splits(metadata)
     }
-    left_out = {"dataset", "candidates_hash", "hardware"} | ({"note"} if not facts.note else set())
-    return {**means, **facts.model_dump(exclude=left_out), "candidates": short_hash(facts.candidates_hash)}
+    left_out = {"dataset", "candidates_hash", "hardware"} | ({"note"} if not metadata.note else set())
+    return {**means, **metadata.model_dump(exclude=left_out), "candidates": short_hash(metadata.candidates_hash)}
 
 
 def _predictions(dataset: str, system: System, cell: str) -> Path:
@@ -89,6 +90,6 @@ def _predictions(dataset: str, system: System, cell: str) -> Path:
     return folder(dataset, cell)
 
 
-def _answered_splits(facts: PredictionMetadata) -> tuple[str, ...]:
+def _answered_splits(metadata: PredictionMetadata) -> tuple[str, ...]:
     """Test first; shuffled histories are of test alone."""
-    return (c.TEST, c.VALIDATION) if facts.history == "ordered" else (c.TEST,)
+    return (c.TEST, c.VALIDATION) if metadata.history == "ordered" else (c.TEST,)

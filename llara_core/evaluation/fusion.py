@@ -27,10 +27,10 @@ Scored = tuple[pd.DataFrame, PredictionMetadata]
 
 @dataclass(frozen=True)
 class Fusion:
-    """Fused predictions, their facts, and the weight of the LLM, between 0 (recommender alone) and 1 (LLM alone)."""
+    """Fused predictions, their metadata, and the weight of the LLM, between 0 (recommender alone) and 1 (LLM alone)."""
 
     frame: pd.DataFrame
-    facts: PredictionMetadata
+    metadata: PredictionMetadata
     weight: float
 
 
@@ -67,7 +67,7 @@ def fuse(llm: Scored, recommender: Scored, held_out: HeldOut) -> Fusion:
     The fusion answers the candidate sets that both answer.
 
     Args:
-        llm: predictions with scores, and their facts.
+        llm: predictions with scores, and their metadata.
         recommender: those of the LLM system's recommender.
         held_out: examples and candidate sets of the data set.
 
@@ -77,7 +77,7 @@ def fuse(llm: Scored, recommender: Scored, held_out: HeldOut) -> Fusion:
     Source:
         Ours; the paper does not combine scores.
     """
-    facts = _fused_facts(llm[1], recommender[1])
+    metadata = _fused_metadata(llm[1], recommender[1])
     common = _common_rows(llm[0], recommender[0], held_out)
     log_p_llm, log_p_recommender = _log_shares(common, "llm", llm[1]), _log_shares(common, "recommender", recommender[1])
     items = np.stack(common[c.CANDIDATES].to_list())  # [N, C]
@@ -85,7 +85,7 @@ def fuse(llm: Scored, recommender: Scored, held_out: HeldOut) -> Fusion:
     validation = (common[c.SPLIT] == c.VALIDATION).to_numpy()
     weight = choose_weight(log_p_llm[validation], log_p_recommender[validation], target_index[validation])
     frame = predictions.from_scores(common, (1 - weight) * log_p_recommender + weight * log_p_llm)
-    return Fusion(frame, facts.model_copy(update={"note": f"{_NOTE}{weight:.2f}"}), weight)
+    return Fusion(frame, metadata.model_copy(update={"note": f"{_NOTE}{weight:.2f}"}), weight)
 
 
 def weights(fused: SystemResults) -> list[float]:
@@ -94,7 +94,7 @@ def weights(fused: SystemResults) -> list[float]:
     Raises:
         DataError: its predictions do not say it.
     """
-    notes = [run.facts.note for run in fused.runs]
+    notes = [run.metadata.note for run in fused.runs]
     try:
         return [float(note.removeprefix(_NOTE)) for note in notes]
     except ValueError as error:
@@ -129,7 +129,7 @@ def choose_weight(
     return float(WEIGHTS[int(np.argmax(np.round(likelihoods, 9)))])  # rounded: a plateau has no winner by rounding error
 
 
-def _fused_facts(llm: PredictionMetadata, recommender: PredictionMetadata) -> PredictionMetadata:
+def _fused_metadata(llm: PredictionMetadata, recommender: PredictionMetadata) -> PredictionMetadata:
     if llm.candidates_hash != recommender.candidates_hash:
         raise DataError(
             f"{llm.system} answers the candidate sets {short_hash(llm.candidates_hash)}, but {recommender.system} answers "
@@ -150,8 +150,10 @@ def _common_rows(llm: pd.DataFrame, recommender: pd.DataFrame, held_out: HeldOut
     return rows
 
 
-def _log_shares(rows: pd.DataFrame, column: str, facts: PredictionMetadata) -> npt.NDArray[np.float64]:
+def _log_shares(rows: pd.DataFrame, column: str, metadata: PredictionMetadata) -> npt.NDArray[np.float64]:
     if rows[column].isna().any():
-        raise DataError(f"{facts.system} ({facts.mode}) has candidate sets without scores; only scored modes can be fused")
+        raise DataError(
+            f"{metadata.system} ({metadata.mode}) has candidate sets without scores; only scored modes can be fused"
+        )
     shares: npt.NDArray[np.float64] = log_softmax(np.stack(rows[column].to_list()).astype(float), axis=1)
     return shares

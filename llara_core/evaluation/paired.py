@@ -78,7 +78,7 @@ def paired_differences(pairs: Sequence[tuple[SystemResults, SystemResults]], con
     sides = _sides(pairs)
     # Rounded, so that equal means by different sums differ by nothing.
     differences = np.round([first.mean(axis=0) - second.mean(axis=0) for first, second in sides], 12)  # [n_pairs, n_users]
-    dataset = pairs[0][0].runs[0].facts.dataset
+    dataset = pairs[0][0].runs[0].metadata.dataset
     bootstrap, flips = (numpy_stream(config.seed, name, dataset, c.TEST) for name in ("bootstrap", "sign flips"))
     ends = significance.paired_bootstrap_intervals(differences, config.bootstrap_samples, config.confidence, bootstrap)
     p_values = significance.sign_flip_p_values(differences, config.permutation_samples, flips)

@@ -23,7 +23,7 @@ SCORED = predictions.file_name("score", "ordered")  # the table that a fusion ne
 class RunResults:
     """One run of one system in one mode: what was measured, and a row of :data:`tables.RESULTS` per candidate set."""
 
-    facts: PredictionMetadata
+    metadata: PredictionMetadata
     sets: pd.DataFrame
 
     def split(self, name: str) -> pd.DataFrame:
@@ -40,12 +40,12 @@ class SystemResults:
 
     @property
     def mode(self) -> str:
-        return self.runs[0].facts.mode
+        return self.runs[0].metadata.mode
 
     @property
     def is_shuffled(self) -> bool:
         """Whether the histories came in a random order."""
-        return self.runs[0].facts.history == "shuffled"
+        return self.runs[0].metadata.history == "shuffled"
 
     def split(self, name: str) -> pd.DataFrame:
         """The rows of one split, one run after the other."""
@@ -60,7 +60,7 @@ class SystemResults:
 def write_run(folder: Path, run: RunResults) -> None:
     """Write the results of one run into the folder of its cell; the text of valid answers stays in the predictions."""
     sets = run.sets.assign(**{c.TEXT: run.sets[c.TEXT].where(run.sets[c.VALID] == 0, None)})
-    tables.write_table(folder / run.facts.file_name, sets, tables.RESULTS, run.facts.as_strings)
+    tables.write_table(folder / run.metadata.file_name, sets, tables.RESULTS, run.metadata.as_strings)
 
 
 def read_results(dataset: str, systems: Sequence[System]) -> list[SystemResults]:
@@ -114,7 +114,7 @@ def _read_cell(folder: Path) -> list[RunResults]:
 
 def _modes(system: System, cells: Sequence[Sequence[RunResults]]) -> list[SystemResults]:
     """The results of a system by mode; every run must have the same modes, for the same number of candidate sets."""
-    by_file = [{run.facts.file_name: run for run in cell} for cell in cells]
+    by_file = [{run.metadata.file_name: run for run in cell} for cell in cells]
     for cell, files in zip(system.cells, by_file, strict=True):
         if files.keys() != by_file[0].keys():
             raise DataError(
@@ -133,12 +133,12 @@ def _modes(system: System, cells: Sequence[Sequence[RunResults]]) -> list[System
 
 def _require_same_candidates(runs: Sequence[RunResults]) -> None:
     for run in runs[1:]:
-        first = runs[0].facts
-        if run.facts.candidates_hash != first.candidates_hash:
+        first = runs[0].metadata
+        if run.metadata.candidates_hash != first.candidates_hash:
             raise DataError(
                 f"{first.system} ({first.mode}) answers the candidate sets {short_hash(first.candidates_hash)}, but "
-                f"{run.facts.system} ({run.facts.mode}) answers {short_hash(run.facts.candidates_hash)}; they cannot be "
-                "compared: run `dvc repro` to predict again"
+                f"{run.metadata.system} ({run.metadata.mode}) answers {short_hash(run.metadata.candidates_hash)}; they cannot "
+                "be compared: run `dvc repro` to predict again"
             )
 
 

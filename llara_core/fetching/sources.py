@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 MIRROR_VARIABLE = "LLARA_MIRROR"
 CHUNK_BYTES = 1 << 18
-MAX_PAUSE_S = 120.0  # urllib3 bounds its own pauses by this; here it bounds Retry-After too
+MAX_PAUSE_S = 120  # of urllib3, also where a server asks for more (Retry-After)
 CONNECT_TIMEOUT_S = 10.0  # reachable hosts accept sooner; a longer `timeout_s` is for slow transfers
 
 
@@ -165,7 +165,12 @@ class Downloader:
         self._timeouts = (min(timeout_s, CONNECT_TIMEOUT_S), timeout_s)
         # Errors of the kind `other` are those of TLS, such as a rejected certificate: not transient.
         self._retry = _Retry(
-            retries, other=0, status_forcelist=(429, *range(500, 600)), backoff_factor=1, raise_on_status=False
+            retries,
+            other=0,
+            status_forcelist=(429, *range(500, 600)),
+            backoff_factor=1,
+            retry_after_max=MAX_PAUSE_S,
+            raise_on_status=False,
         )
 
     def __call__(self, url: str, target: Path) -> None:
@@ -217,9 +222,6 @@ class _Retry(Retry):
 
     def is_exhausted(self) -> bool:
         return super().is_exhausted() or isinstance(self.history[-1].error, NameResolutionError)
-
-    def parse_retry_after(self, retry_after: str) -> float:
-        return min(super().parse_retry_after(retry_after), MAX_PAUSE_S)
 
 
 def _save(response: requests.Response, target: Path) -> None:

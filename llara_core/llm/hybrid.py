@@ -158,7 +158,16 @@ class HybridLM(nn.Module):
 
         Returns:
             ``(B, L, D_llm)`` in the dtype of the LLM's embeddings.
+
+        Raises:
+            ModelError: a prompt has more tokens than the LLM has positions; it would answer from positions it never learned.
         """
+        n_positions = self.causal_lm.config.max_position_embeddings
+        if input_ids.shape[1] > n_positions:
+            raise ModelError(
+                f"a prompt has {input_ids.shape[1]:,} tokens, but the language model reads {n_positions:,} at most: lower "
+                "max_history_len of the data set or candidates.n_candidates, or shorten its longest titles"
+            )
         slots = self.slots.mask(input_ids)
         # Slot tokens lie beyond the vocabulary of most models: look up any valid row, it is overwritten below.
         embeddings: torch.Tensor = self.llm.get_input_embeddings()(input_ids.masked_fill(slots, 0))

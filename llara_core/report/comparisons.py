@@ -58,13 +58,13 @@ class Comparisons:
     @property
     def candidates_hash(self) -> str:
         """Of the held-out candidate sets, which all systems answer."""
-        return self.rows[0].results.runs[0].facts.candidates_hash
+        return self.rows[0].results.runs[0].metadata.candidates_hash
 
     @property
     def hardware(self) -> list[str]:
         """Every machine that computed predictions."""
         results = [*(row.results for row in self.rows), *self.idle, *self.shuffled]
-        return sorted({run.facts.hardware for each in results for run in each.runs if run.facts.hardware})
+        return sorted({run.metadata.hardware for each in results for run in each.runs if run.metadata.hardware})
 
 
 def compare_systems(dataset: str, params: Params) -> Comparisons:

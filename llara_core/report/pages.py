@@ -122,7 +122,7 @@ def screens(reports: Sequence[DatasetReport]) -> str:
 
 
 def plot_tables(reports: Sequence[DatasetReport]) -> dict[str, pd.DataFrame]:
-    """Long tables for the plots that ``dvc.yaml`` defines, by file name; a table without data has its header alone."""
+    """Long tables for the plots that ``metrics/dvc.yaml`` defines, by file name; a table without data has its header alone."""
     bars = [
         (f"{report.found.dataset} {row.name} ({row.mode})", round(row.test["hit_ratio@1"], 4))
         for report in reports

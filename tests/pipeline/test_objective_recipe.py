@@ -30,8 +30,8 @@ class LastItem(NextItem):
 
 OBJECTIVE: Objective = LastItem()
 '''
-TABLE = "OBJECTIVES: dict[str, Objective] = {\n"
-LINE = '    "last_item": Objective(partner="generative", unit="chunks", reads_slot_after_title=True, needs_head=True),\n'
+TABLE = "OBJECTIVES: dict[str, ObjectiveTraits] = {\n"
+LINE = '    "last_item": ObjectiveTraits(partner="generative", unit="chunks", reads_slot_after_title=True, needs_head=True),\n'
 
 
 def test_an_objective_is_one_module_and_one_line(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def script(stage: str) -> str:
 
 
 def unit(module: str) -> str:
-    """Sub-package of the core, or its single module: ``llara_core.readers.titles`` -> ``data``."""
+    """Sub-package of the core, or its single module: ``llara_core.readers.titles`` -> ``readers``."""
     return module.split(".")[1]
 
 

@@ -135,7 +135,7 @@ def test_a_chat_model_is_asked_and_measured_like_any_system(
     with endpoint(lambda number, prompt: says("Nothing of the kind")) as server:
         copy.change_params({"run": {"chat_models": ["local"]}, "chat_models": {"local": {"base_url": server.url}}})
         output = copy.dvc("repro", "evaluate")
-        assert stages_run(output) == {"predict_chat", "gather_inputs", "fuse", "evaluate"}
+        assert stages_run(output) == {"resolve", "predict_chat", "fuse", "evaluate"}
         n_asked = len(server.sent)
         record = json.loads((copy.root / "metrics" / "tiny" / "systems" / "local" / "generate.json").read_text())
         assert record["test"]["valid_ratio"] == record["test"]["hit_ratio@1"] == 0

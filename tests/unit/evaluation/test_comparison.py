@@ -208,7 +208,7 @@ def test_two_systems_on_different_sets_are_refused_by_name(world) -> None:
     world.put("popularity", world.target_is(1))
     world.put("sasrec-0", world.target_is(1))
     _, (second,) = [system.runs for system in world.results(params)]
-    other = results.RunResults(second.facts.model_copy(update={"candidates_hash": "e" * 64}), second.sets)
+    other = results.RunResults(second.metadata.model_copy(update={"candidates_hash": "e" * 64}), second.sets)
     write_run(paths.results("movielens") / "sasrec-0", other)
     with pytest.raises(DataError, match=r"popularity \(score\).*sasrec \(score\) answers eeeeeeeeeeee"):
         read_results("movielens", systems_of(params))
@@ -262,7 +262,7 @@ def test_results_are_read_as_they_were_measured(world) -> None:
     frame = pd.read_parquet(file)
     ((run,),) = [system.runs for system in world.results(world.on_axes(systems=["zero_shot"], recommenders=[], baselines=[]))]
     expected = measured(file)
-    assert run.facts == expected.facts
+    assert run.metadata == expected.metadata
     numbers = expected.sets.columns.drop([c.SPLIT, c.TEXT])
     np.testing.assert_array_equal(run.sets[numbers].to_numpy(float), expected.sets[numbers].to_numpy(float))
     assert frame[c.VALID].all()

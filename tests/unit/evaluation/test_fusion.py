@@ -26,7 +26,7 @@ def test_fused_scores_are_the_weighted_log_shares(world) -> None:
     fused = fusion.fuse(scored("llara-0"), scored("sasrec-0"), read_held_out("movielens"))
     expected = (1 - fused.weight) * log_softmax(recommender, axis=1) + fused.weight * log_softmax(llm, axis=1)
     np.testing.assert_allclose(np.stack(fused.frame[c.SCORES]), expected, atol=1e-5)
-    assert fused.facts.model_dump() == {
+    assert fused.metadata.model_dump() == {
         "dataset": "movielens",
         "system": "llara + sasrec",
         "mode": "fused",

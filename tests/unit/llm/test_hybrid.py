@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from llara_core.config import OBJECTIVES
+from llara_core.errors import ModelError
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM, NextItemHead, positions
 from llara_core.llm.projector import Projector
@@ -126,3 +127,13 @@ def test_prior_of_the_head_is_the_smoothed_log_frequency() -> None:
     head.set_prior(torch.tensor([3, 0, *[1] * (N_ITEMS - 2)]))
     total = 3 + 0 + (N_ITEMS - 2) + N_ITEMS
     assert head.bias.exp()[:3].tolist() == pytest.approx([4 / total, 1 / total, 2 / total])
+
+
+def test_a_prompt_with_more_tokens_than_positions_is_refused(model: HybridLM) -> None:
+    n_positions = model.causal_lm.config.max_position_embeddings
+    none = torch.empty(0, dtype=torch.long)
+    assert model.embed(torch.full((1, n_positions), 5), none).shape[1] == n_positions
+    with pytest.raises(
+        ModelError, match=rf"a prompt has {n_positions + 1:,} tokens, but the language model reads {n_positions:,} at most"
+    ):
+        model.embed(torch.full((2, n_positions + 1), 5), none)

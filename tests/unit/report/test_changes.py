@@ -40,9 +40,9 @@ def test_an_answer_that_names_no_candidate_departs(world) -> None:
     put(world, "fused-llara", (), mode="fused", note="LLM weight 0.30")
     assert changes_of(world)["llara"].departs == 0
     folder = paths.system_predictions("movielens", "llara-0")
-    frame, facts = predictions.read_predictions(folder / "score.parquet")
+    frame, metadata = predictions.read_predictions(folder / "score.parquet")
     frame.loc[frame[c.EXAMPLE] == 5, c.VALID] = False
-    predictions.write_predictions(folder, frame, facts)
+    predictions.write_predictions(folder, frame, metadata)
     found = changes_of(world)["llara"]
     assert (found.departs, found.right, found.wrong) == pytest.approx((1 / 7, 0, 0))
 
