@@ -73,16 +73,31 @@ def section(found: Comparisons) -> Section | None:
 
 def changes(rows: Sequence[ComparedSystem]) -> list[Change]:
     """What every LLM system that reads a recommender, or is fused with one, changes, in the order of ``rows`` (headlines)."""
+    return [_change(row, recommender) for row, recommender in beside_recommenders(rows)]
+
+
+def beside_recommenders(rows: Sequence[ComparedSystem]) -> list[tuple[ComparedSystem, ComparedSystem]]:
+    """Every LLM system that reads a recommender of ``rows`` (headlines), or is fused with one, and that recommender."""
     recommenders = {row.name: row for row in rows if row.system.kind == "recommender"}
     pairs = [(row, recommenders.get(str(row.system.recommender))) for row in rows if row.system.is_llm]
-    return [_change(row, recommender) for row, recommender in pairs if recommender is not None]
+    return [(row, recommender) for row, recommender in pairs if recommender is not None]
+
+
+def common_sets(row: ComparedSystem, recommender: ComparedSystem) -> pd.DataFrame:
+    """The test candidate sets that both answer, runs of the same seed side by side.
+
+    Returns:
+        The columns of :data:`tables.RESULTS`, those of the recommender with the suffix ``_recommender``.
+    """
+    runs = zip(row.results.runs, recommender.results.runs, strict=True)
+    return pd.concat(
+        [system.split(c.TEST).merge(other.split(c.TEST), on=_KEYS, suffixes=("", "_recommender")) for system, other in runs],
+        ignore_index=True,
+    )
 
 
 def _change(row: ComparedSystem, recommender: ComparedSystem) -> Change:
-    runs = zip(row.results.runs, recommender.results.runs, strict=True)
-    both = pd.concat(
-        [system.split(c.TEST).merge(other.split(c.TEST), on=_KEYS, suffixes=("", "_recommender")) for system, other in runs]
-    )
+    both = common_sets(row, recommender)
     own, other = both[c.HIT] == 1, both[f"{c.HIT}_recommender"] == 1
     same = (both[c.VALID] == 1) & (both[c.PREDICTED] == both[f"{c.PREDICTED}_recommender"])
     return Change(

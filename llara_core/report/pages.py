@@ -18,7 +18,20 @@ from jinja2 import Environment, StrictUndefined
 from llara_core import paths, tables
 from llara_core.config import Params
 from llara_core.evaluation.results import short_hash
-from llara_core.report import ablations, cases, changes, main_table, order, pairs, protocol, table_2, terminal, training
+from llara_core.report import (
+    ablations,
+    beyond_accuracy,
+    cases,
+    changes,
+    main_table,
+    order,
+    pairs,
+    protocol,
+    slices,
+    table_2,
+    terminal,
+    training,
+)
 from llara_core.report.comparisons import Comparisons, compare_systems
 from llara_core.report.layout import Figure, Section
 from llara_core.report.summary import summary
@@ -53,6 +66,8 @@ def dataset_report(found: Comparisons) -> DatasetReport:
         table_2.section(found),
         pairs.section(found),
         changes.section(found),
+        slices.section(found),
+        beyond_accuracy.section(found),
         order.section(found),
         ablations.section(found),
         cases.section(found),

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from llara_core.evaluation.comparison import ComparedSystem
+from llara_core.evaluation.paired import Difference
 from llara_core.evaluation.systems import Kind
 from llara_core.report.curve_tables import STEP, VALUE, Curves
 from llara_core.report.wording import KIND_NAMES
@@ -63,6 +64,29 @@ def bar_labels(rows: Sequence[ComparedSystem]) -> list[str]:
     most = max(row.test["n_draws"] for row in rows)
     fewer = [f" · {row.test['n_draws']} of {most} sets" if row.test["n_draws"] < most else "" for row in rows]
     return [f"{row.name} · {row.mode}{sets}" for row, sets in zip(rows, fewer, strict=True)]
+
+
+def slices_figure(panels: Mapping[str, Mapping[str, Sequence[tuple[str, Difference]]]]) -> bytes:
+    """Differences with their intervals, one panel per slicing and one colour per system.
+
+    Args:
+        panels: title to system to (slice, difference), of which the slices are drawn from left to right.
+    """
+    panels = {title: systems for title, systems in panels.items() if any(systems.values())}
+    figure, all_axes = _panels(list(panels))
+    for axes, systems in zip(all_axes, panels.values(), strict=False):  # the last places of the grid may be empty
+        names = list(dict.fromkeys(name for slices in systems.values() for name, _ in slices))
+        for place, (system, slices) in enumerate(systems.items()):
+            x = [names.index(name) + 0.12 * (place - (len(systems) - 1) / 2) for name, _ in slices]
+            middle = [found.mean for _, found in slices]
+            ends = [[found.mean - found.low for _, found in slices], [found.high - found.mean for _, found in slices]]
+            colour = PALETTE[place % len(PALETTE)]
+            axes.errorbar(x, middle, yerr=ends, fmt="o", color=colour, markersize=4, linewidth=1.2, label=system)
+        axes.axhline(0, color="dimgrey", linestyle=":")
+        axes.set_xticks(range(len(names)), names, fontsize=7, rotation=15)
+        axes.set_ylabel("difference in HR@1")
+    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    return _png(figure)
 
 
 def curves_figure(curves: Curves, unit: str) -> bytes:

@@ -75,6 +75,12 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         }
     )
     tables.write_table(paths.prepared(DATASET) / "examples.parquet", examples, tables.EXAMPLES)
+    # In training, one user had the first ten items four times each, the next ten twice, the last ten never.
+    trained = np.repeat(np.arange(N_ITEMS - 10), [4] * 10 + [2] * 10)
+    interactions = pd.DataFrame(
+        {c.USER: 0, c.ITEM: trained, c.TIMESTAMP: 0, c.POSITION: np.arange(len(trained)), c.SPLIT: c.TRAIN}
+    )
+    tables.write_table(paths.prepared(DATASET) / "interactions.parquet", interactions, tables.INTERACTIONS)
     items = pd.DataFrame({c.ITEM: np.arange(N_ITEMS)})
     items[c.RAW_ITEM] = items[c.ITEM].astype(str)
     items[c.TITLE] = items[c.LABEL] = [f"Film *{item}*" for item in items[c.ITEM]]

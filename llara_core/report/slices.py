@@ -1,0 +1,216 @@
+"""The section on where an LLM helps: its hits beside its recommender's, by what is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from llara_core import columns as c
+from llara_core import paths, tables
+from llara_core.evaluation.comparison import ComparedSystem
+from llara_core.evaluation.intervals import user_interval
+from llara_core.evaluation.paired import Difference
+from llara_core.report import plots
+from llara_core.report.changes import beside_recommenders, common_sets
+from llara_core.report.comparisons import Comparisons
+from llara_core.report.layout import Column, Figure, Section, Table
+from llara_core.report.wording import described, difference, number
+
+MIN_USERS = 10  # of a slice that a sentence speaks of
+
+POPULARITY, HISTORY, TITLE, RANK = (
+    "Target's popularity",
+    "Length of the history",
+    "Words in the target's title",
+    "Target's rank",
+)
+_RECOMMENDER_RANK = f"{c.RANK}_recommender"
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A part of the test candidate sets that a system and its recommender both answer, over all seeds.
+
+    Attributes:
+        slicing: by what the sets are divided.
+        name: of the part.
+        n_users: in it.
+        n_sets: in it, times seeds.
+        difference: of the system's hit ratio@1 to the recommender's; its interval covers users and no training runs.
+    """
+
+    slicing: str
+    name: str
+    n_users: int
+    n_sets: int
+    difference: Difference
+
+
+COLUMNS: list[Column[Slice]] = [
+    Column("Slice", "", lambda each: each.name, is_prose=True),
+    Column("Users", "", lambda each: f"{each.n_users:,}"),
+    Column("Sets", "candidate sets (times seeds)", lambda each: f"{each.n_sets:,}"),
+    Column("Recommender's HR@1", "hit ratio of its recommender on these sets", lambda each: number(each.difference.reference)),
+    Column("HR@1", "of the system on these sets", lambda each: number(each.difference.system)),
+    Column("Difference", "with its interval over users", lambda each: difference(each.difference)),
+]
+
+
+def section(found: Comparisons) -> Section | None:
+    """Slices of every LLM system that has a recommender in the run; None where none has."""
+    pairs = beside_recommenders(found.headlines)
+    if not pairs:
+        return None
+    names = slice_names(found)
+    by_system = [(row, slices(row, recommender, names, found)) for row, recommender in pairs]
+    best, of_best = max(by_system, key=lambda pair: pair[0].validation["hit_ratio@1"] if pair[0].lead is None else pair[0].lead)
+    caption = (
+        "Each slice holds the test sets that both the system and its recommender answer and that have the property. "
+        "Popularity: by training interactions; head, middle and tail items have a third of all interactions each. Rank: of the "
+        "target among the candidates, as the recommender orders them; where it is first, another system can only lose. "
+        "Intervals cover users, but no training runs and no choice among slices: they say where to look, and prove nothing."
+    )
+    return Section(
+        "Where the LLM helps",
+        _verdict(best, of_best),
+        tables=[
+            Table(COLUMNS, [(slicing, rows) for slicing, rows in _grouped(of_best)], f"{described(best)}. {caption}"),
+            *(Table(COLUMNS, _grouped(rows), described(row), is_wide=True) for row, rows in by_system if row is not best),
+        ],
+        figures=[
+            Figure(
+                "Hit ratio@1 of the systems minus that of their recommenders, by slice, with intervals over users.",
+                lambda: plots.slices_figure(
+                    {
+                        slicing: {
+                            row.name: [(each.name, each.difference) for each in rows if each.slicing == slicing]
+                            for row, rows in by_system
+                        }
+                        for slicing in (POPULARITY, HISTORY, TITLE, RANK)
+                    }
+                ),
+            )
+        ],
+    )
+
+
+def slice_names(found: Comparisons) -> Mapping[str, Callable[[pd.DataFrame], pd.Series]]:
+    """By slicing, a function from candidate sets (of :func:`changes.common_sets`) to the name of the slice that each is in."""
+    prepared = paths.prepared(found.dataset)
+    interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
+    examples = tables.read_table(prepared / "examples.parquet", tables.EXAMPLES).set_index(c.EXAMPLE)
+    titles = tables.read_table(prepared / "items.parquet", tables.ITEMS)[c.TITLE]
+    counts = np.bincount(interactions.loc[interactions[c.SPLIT] == c.TRAIN, c.ITEM], minlength=len(titles))
+    popularity = popularity_slices(counts)
+    longest = found.params.dataset(found.dataset).max_history_len
+    bins = {
+        HISTORY: [1, longest // 2 + 1, longest],
+        TITLE: [1, 3, 5],
+        RANK: [1, 2, 4, 11],
+    }
+    target = examples[c.TARGET]
+    return {
+        POPULARITY: lambda sets: target.loc[sets[c.EXAMPLE]].map(popularity.__getitem__),
+        HISTORY: lambda sets: in_bins(examples.loc[sets[c.EXAMPLE], c.HISTORY].map(len), bins[HISTORY], "item"),
+        TITLE: lambda sets: in_bins(titles.loc[target.loc[sets[c.EXAMPLE]]].str.split().str.len(), bins[TITLE], "word"),
+        RANK: lambda sets: in_bins(sets[_RECOMMENDER_RANK], bins[RANK], ""),
+    }
+
+
+def popularity_slices(counts: np.ndarray) -> list[str]:
+    """The slice of every item: those without training interactions, and thirds of the interactions of the others.
+
+    Args:
+        counts: ``(n_items,)`` training interactions.
+
+    >>> popularity_slices(np.array([0, 1, 1, 1, 3, 3]))
+    ['no training interaction', 'tail', 'tail', 'tail', 'middle', 'head']
+    """
+    order = np.argsort(counts, kind="stable")
+    before = np.concatenate([[0], np.cumsum(counts[order])[:-1]])  # interactions of all items that are less popular
+    third = np.minimum(3 * before // max(counts.sum(), 1), 2)
+    names = np.array(["tail", "middle", "head"], dtype=object)[third]
+    names[counts[order] == 0] = "no training interaction"
+    by_item = np.empty(len(counts), dtype=object)
+    by_item[order] = names
+    return by_item.tolist()
+
+
+def in_bins(values: pd.Series, starts: Sequence[int], noun: str) -> pd.Series:
+    """The name of the bin that each value is in, such as ``6 to 9 items``.
+
+    Args:
+        values: whole numbers, at least ``starts[0]``.
+        starts: of the bins, ascending; the last one is open.
+        noun: what is counted, in the singular; empty for a plain number.
+
+    >>> in_bins(pd.Series([1, 7, 10]), [1, 6, 10], "item").tolist()
+    ['1 to 5 items', '6 to 9 items', '10 or more items']
+    """
+    unique = sorted(set(starts))
+    unit = f" {noun}s" if noun else ""
+    names = [
+        f"{start}{'' if end == start else f' to {end}'}{unit if end > 1 else unit[:-1] if noun else ''}"
+        for start, end in zip(unique, (following - 1 for following in unique[1:]), strict=False)
+    ] + [f"{unique[-1]} or more{unit}"]
+    return pd.Series(np.array(names, dtype=object)[np.searchsorted(unique, values.to_numpy(), side="right") - 1])
+
+
+def slices(
+    row: ComparedSystem,
+    recommender: ComparedSystem,
+    names: Mapping[str, Callable[[pd.DataFrame], pd.Series]],
+    found: Comparisons,
+) -> list[Slice]:
+    """A system beside its recommender in every slice that has a candidate set.
+
+    Args:
+        row: the system.
+        recommender: its recommender.
+        names: of :func:`slice_names`.
+        found: of the data set.
+    """
+    sets = common_sets(row, recommender)
+    interval = user_interval(found.params.evaluation, found.dataset, c.TEST)
+    result = []
+    for slicing, name_of in names.items():
+        if slicing == RANK and sets[_RECOMMENDER_RANK].isna().any():
+            continue
+        by_slice = sets.assign(name=name_of(sets).to_numpy()).groupby("name", sort=False)
+        for name, part in sorted(by_slice, key=lambda each: _place(str(each[0]))):
+            own, other = part[c.HIT].astype(float), part[f"{c.HIT}_recommender"].astype(float)
+            low, high = interval(own - other, part[c.USER])
+            found_here = Difference(float(own.mean()), float(other.mean()), low, high, None, None)
+            result.append(Slice(slicing, str(name), int(part[c.USER].nunique()), len(part), found_here))
+    return result
+
+
+def _place(name: str) -> tuple[int, str]:
+    """The order of slices: the rarest or smallest first."""
+    words = ["no training interaction", "tail", "middle", "head"]
+    return (words.index(name), name) if name in words else (int(name.split()[0]), name)
+
+
+def _grouped(rows: Sequence[Slice]) -> list[tuple[str, Sequence[Slice]]]:
+    return [
+        (slicing, [row for row in rows if row.slicing == slicing]) for slicing in dict.fromkeys(row.slicing for row in rows)
+    ]
+
+
+def _verdict(row: ComparedSystem, rows: Sequence[Slice]) -> str:
+    """Of the slices that are defined without the recommender, and large enough to be named."""
+    named = [each for each in rows if each.slicing != RANK and each.n_users >= MIN_USERS]
+    if not named:
+        return ""
+    low, high = min(named, key=lambda each: each.difference.mean), max(named, key=lambda each: each.difference.mean)
+
+    def said(each: Slice) -> str:
+        return f"{difference(each.difference)} ({each.slicing.lower()}: {each.name}; {each.n_users:,} users)"
+
+    return (
+        f"The difference of {row.name} to {row.system.recommender} in HR@1 lies between {said(low)} and {said(high)}; "
+        f"slices of fewer than {MIN_USERS} users are left out here."
+    )

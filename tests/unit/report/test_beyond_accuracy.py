@@ -1,0 +1,69 @@
+"""What systems choose, right or wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from llara_core import columns as c
+from llara_core.report import beyond_accuracy
+from llara_core.report.beyond_accuracy import Choices
+
+
+def choices_of(world, **axes: object) -> dict[str, Choices]:
+    found = world.compared(world.on_axes(baselines=[], **axes))
+    return {each.row.name: each for each in beyond_accuracy.choices(found)}
+
+
+def test_an_item_as_popular_counts_half() -> None:
+    # Of the three others, the first item has all below it; each of the middle two one below and one as popular.
+    assert beyond_accuracy.popularity_percentiles(np.array([9, 4, 4, 1])).tolist() == pytest.approx([1.0, 0.5, 0.5, 0.0])
+
+
+def test_choices_are_those_of_the_first_candidate_sets(world) -> None:
+    world.put("sasrec-0", world.target_is(1))
+    first = world.candidates[c.DRAW].to_numpy()[:, None] == 0
+    world.put("llara-0", np.where(first, world.target_is(1), world.target_is(2)))  # differs where nothing is counted
+    world.put("fused-llara-0", world.target_is(2), mode="fused", note="LLM weight 0.30")
+    found = choices_of(world)
+    tests = world.examples.loc[world.examples[c.SPLIT] == c.TEST]
+    asked = world.candidates[(world.candidates[c.DRAW] == 0) & world.candidates[c.EXAMPLE].isin(tests[c.EXAMPLE])]
+    on_offer = {item for items in asked[c.CANDIDATES] for item in items}
+    assert found["llara"].coverage == pytest.approx(tests[c.TARGET].nunique() / len(on_offer))
+    # Ten items with 4 interactions, ten with 2, ten with none: of the 29 others 20, 10 or 0 are less popular, 9 as popular.
+    percentile = {0: 24.5 / 29, 1: 14.5 / 29, 2: 4.5 / 29}
+    assert found["llara"].popularity == pytest.approx(np.mean([percentile[target // 10] for target in tests[c.TARGET]]))
+    assert (found["sasrec"].agreement, found["llara"].agreement, found["llara + sasrec"].agreement) == (None, 1.0, 0.0)
+
+
+def test_an_invalid_answer_chooses_nothing_and_agrees_with_nobody(world) -> None:
+    world.put("sasrec-0", world.target_is(1))
+    frame = world.put("llara-0", world.target_is(1), mode="generate", draws=1)
+    assert len(frame) > 0
+    world.put("fused-llara-0", world.target_is(1), mode="fused", note="LLM weight 0.30")
+    found = world.compared(world.on_axes(baselines=[]))
+    row = next(row for row in found.headlines if row.name == "llara")
+    sets = row.results.runs[0].sets
+    sets[c.PREDICTED] = sets[c.PREDICTED].where(sets[c.EXAMPLE] != sets[c.EXAMPLE].max())
+    llara = {each.row.name: each for each in beyond_accuracy.choices(found)}["llara"]
+    assert llara.agreement == pytest.approx(6 / 7)
+
+
+def test_runs_are_averaged_and_not_pooled(world) -> None:
+    for seed in (0, 1):
+        world.put(f"sasrec-{seed}", world.target_is(1))
+        world.put(f"llara-{seed}", world.target_is(1 + seed))
+        world.put(f"fused-llara-{seed}", world.target_is(1), mode="fused", note="LLM weight 0.30")
+    found = choices_of(world, seeds=[0, 1])
+    one = choices_of(world, seeds=[0])
+    assert found["sasrec"].coverage == one["sasrec"].coverage
+    assert found["llara"].agreement == 0.5
+
+
+def test_the_section_says_what_the_targets_are(world) -> None:
+    world.put("sasrec-0", world.target_is(1))
+    section = beyond_accuracy.section(world.compared(world.on_axes(baselines=[], systems=[])))
+    assert section is not None
+    (line,) = section.tables[0].lines
+    assert line["Agreement"] == "-"
+    assert line["Popularity"] in section.tables[0].caption  # a system that is always right chooses what the targets are

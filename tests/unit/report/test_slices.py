@@ -1,0 +1,117 @@
+"""Where an LLM helps: the test sets divided by what is asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from llara_core import columns as c
+from llara_core import paths, tables
+from llara_core.report import slices
+from llara_core.report.slices import HISTORY, POPULARITY, RANK, TITLE, Slice
+
+
+def slices_of(world, **axes: object) -> dict[tuple[str, str], Slice]:
+    found = world.compared(world.on_axes(baselines=[], **axes))
+    rows = {row.name: row for row in found.headlines}
+    of_llara = slices.slices(rows["llara"], rows["sasrec"], slices.slice_names(found), found)
+    return {(each.slicing, each.name): each for each in of_llara}
+
+
+def target_of_test_users(world, targets: list[int]) -> None:
+    """Let the seven test users' targets be these items; the candidate sets stay as they are."""
+    examples = world.examples.copy()
+    examples.loc[examples[c.SPLIT] == c.TEST, c.TARGET] = targets
+    tables.write_table(paths.prepared("movielens") / "examples.parquet", examples, tables.EXAMPLES)
+
+
+def test_items_are_thirds_of_the_interactions_and_those_without_any() -> None:
+    # 12 interactions: items that come after 4 or more of them are middle, after 8 or more head.
+    assert slices.popularity_slices(np.array([0, 4, 1, 1, 2, 4])) == [
+        "no training interaction",
+        "middle",
+        "tail",
+        "tail",
+        "tail",
+        "head",
+    ]
+
+
+def test_bins_are_named_by_what_they_hold() -> None:
+    values = pd.Series([1, 2, 3, 4, 9])
+    assert slices.in_bins(values, [1, 2, 4], "word").tolist() == [
+        "1 word",
+        "2 to 3 words",
+        "2 to 3 words",
+        "4 or more words",
+        "4 or more words",
+    ]
+    assert slices.in_bins(values, [1, 1, 1], "item").tolist() == ["1 or more items"] * 5
+
+
+def test_a_slice_holds_the_sets_of_its_users_and_compares_on_them_alone(world) -> None:
+    tests = world.examples.loc[world.examples[c.SPLIT] == c.TEST]
+    popular = tests[c.TARGET] < 10
+    right = world.candidates[c.EXAMPLE].isin(tests.loc[popular, c.EXAMPLE]).to_numpy()[:, None]
+    world.put("sasrec-0", world.target_is(1))
+    world.put("llara-0", np.where(right, world.target_is(1), world.target_is(2)), draws=2)
+    world.put("fused-llara-0", world.target_is(1), mode="fused", note="LLM weight 0.30")
+    found = slices_of(world)
+    # Ten items with 4 of the 60 interactions each, ten with 2: the thirds end within the popular ones.
+    of_popular = [each for (slicing, name), each in found.items() if slicing == POPULARITY and name in ("middle", "head")]
+    unpopular = [each for (slicing, name), each in found.items() if slicing == POPULARITY and name not in ("middle", "head")]
+    assert sum(each.n_users for each in of_popular) == popular.sum() > 0
+    assert sum(each.n_sets for each in of_popular + unpopular) == 2 * 7
+    assert {each.difference.mean for each in of_popular} == {0.0}
+    assert {each.difference.mean for each in unpopular} == {-1.0}
+    # Every history has two of ten items, every title two words, every target the first rank by sasrec.
+    assert [(name, found[slicing, name].n_sets) for slicing, name in found if slicing in (HISTORY, TITLE, RANK)] == [
+        ("1 to 5 items", 14),
+        ("1 to 2 words", 14),
+        ("1", 14),
+    ]
+
+
+def test_runs_of_the_same_seed_are_compared_and_users_counted_once(world) -> None:
+    for seed in (0, 1):
+        world.put(f"sasrec-{seed}", world.target_is(1 + seed))
+        world.put(f"llara-{seed}", world.target_is(1 + seed))
+        world.put(f"fused-llara-{seed}", world.target_is(1), mode="fused", note="LLM weight 0.30")
+    found = slices_of(world, seeds=[0, 1])
+    every = found[HISTORY, "1 to 5 items"]
+    assert (every.n_users, every.n_sets) == (7, 7 * 3 * 2)
+    assert (every.difference.system, every.difference.reference) == (0.5, 0.5)
+    assert (every.difference.low, every.difference.high) == (0.0, 0.0)
+
+
+def test_the_section_shows_the_best_llm_in_text_and_all_on_the_wide_page(world) -> None:
+    world.put("sasrec-0", world.target_is(1))
+    world.put("llara-0", world.target_is(2))
+    world.put("fused-llara-0", world.target_is(1), mode="fused", note="LLM weight 0.30")
+    section = slices.section(world.compared(world.on_axes(baselines=[])))
+    assert section is not None
+    assert [table.is_wide for table in section.tables] == [False, True]
+    assert section.tables[0].caption.startswith("llara + sasrec")
+    assert section.tables[1].caption == "llara (on sasrec)"
+    assert [title for title, _ in section.tables[1].groups] == [POPULARITY, HISTORY, TITLE, RANK]
+    assert section.verdict == ""  # seven users are too few for a sentence
+    assert section.figures[0].draw().startswith(b"\x89PNG")
+
+
+def test_without_an_llm_on_a_recommender_there_is_no_section(world) -> None:
+    world.put("sasrec-0", world.target_is(1))
+    assert slices.section(world.compared(world.on_axes(baselines=[], systems=[]))) is None
+
+
+@pytest.mark.parametrize("targets", [[25] * 7])
+def test_targets_that_nobody_had_in_training_are_a_slice_of_their_own(world, targets: list[int]) -> None:
+    world.put("sasrec-0", world.target_is(1))
+    world.put("llara-0", world.target_is(1))
+    world.put("fused-llara-0", world.target_is(1), mode="fused", note="LLM weight 0.30")
+    found = world.compared(world.on_axes(baselines=[]))
+    target_of_test_users(world, targets)
+    rows = {row.name: row for row in found.headlines}
+    names = {each.name for each in slices.slices(rows["llara"], rows["sasrec"], slices.slice_names(found), found)}
+    assert "no training interaction" in names
+    assert not names & {"tail", "middle", "head"}
