@@ -50,7 +50,7 @@ def test_the_html_page_is_self_contained_names_every_system_and_is_always_the_sa
     page = Page(html)
     assert page.open == []
     # Systems, the ablation of the representation, training of the recommenders, tuning, curriculum.
-    assert page.n_pictures == 5 == html.count('src="data:image/png;base64,')
+    assert page.n_pictures == 6 == html.count('src="data:image/png;base64,')
     assert "http" not in html
     assert "<script" not in html
     for text in (*SYSTEMS, *(section.heading for section in reports[0].sections), *pages.provenance(reports, params)):
