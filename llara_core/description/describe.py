@@ -106,7 +106,7 @@ def _file_facts(file: FoundFile) -> dict[str, Any]:
     return {
         "name": file.name,
         "bytes": file.n_bytes,
-        "kind": "CSV" if file.is_csv else "Parquet",
+        "kind": ("CSV packed with gzip" if file.is_packed else "CSV") if file.is_csv else "Parquet",
         "separator": asdict(file.separator) if file.separator else None,
         "encoding": asdict(file.encoding) if file.encoding else None,
         "columns": {field.name: str(field.type) for field in file.sample.schema},
@@ -134,11 +134,8 @@ def _read(folder: Path, roles: Roles) -> tuple[OwnLogConfig, RawLog | None, str,
         tried: dict[str, Choice] = {}
         if (quoting, escape) != QUOTINGS[0]:
             how = f"quoting: {quoting}" + (f", escape: {escape}" if escape else "")
-            why = (
-                f"it reads the files, which stricter ways do not ({first[1]})"
-                if first
-                else "stricter ways do not read the sample"
-            )
+            complaint = first[1] if first else next(file.complaint for file in csv_files if file.complaint)
+            why = f"this reads the files; what the strictest way says: {complaint}"
             tried["quoting"] = Choice(how, "guess", why)
         if time_format != times.value:
             tried["time_format"] = Choice(time_format, "likely", f"{times.value} does not fit all times, this does")

@@ -42,6 +42,9 @@ def _about_times(facts: Mapping[str, Any], config: LogSection) -> Iterator[str]:
             )
         elif found["others"]:
             yield f"time_format {of_format['section']} is in doubt, {', '.join(found['others'])} fits too: {found['why']}"
+    if times["before_1980"] + times["at_1970"] > n / 2:
+        yield f"the times, {times['first']} to {times['last']}, are no dates of a log: positions, or another unit?"
+        times = {**times, "before_1980": 0, "at_1970": 0}
     for key, what in (
         ("before_1970", "are before 1970"),
         ("at_1970", "are exactly the beginning of 1970, as a missing time often is"),
@@ -52,10 +55,8 @@ def _about_times(facts: Mapping[str, Any], config: LogSection) -> Iterator[str]:
             yield f"{times[key]:,} of {n:,} times {what}"
     if times["tied_share"] > MANY_TIES:
         coarse = "" if times["resolution"] == "fractions of a second" else f" (all times are whole {times['resolution']})"
-        yield (
-            f"{times['tied_share']:.0%} of the interactions share user and time with another one{coarse}: among these the order "
-            "is that of the file"
-        )
+        share = f"{times['tied_share']:.0%}"
+        yield f"{share} of the interactions share user and time with another one{coarse}: among these the file's order counts"
     if times["users_all_tied"] > MANY_TIES * facts["sizes"]["users"]:
         yield f"{times['users_all_tied']:,} of {facts['sizes']['users']:,} users did everything at one time: a bulk import?"
     if n >= MIN_ROWS_TO_JUDGE and times["most_common_share"] > ONE_MOMENT:
@@ -71,9 +72,10 @@ def _about_rows(facts: Mapping[str, Any], config: LogSection) -> Iterator[str]:
             yield f"the reader drops many rows: {reason} {n:,}, beside {n_raw:,} interactions"
     repeats = facts["repeats"]
     if repeats["interactions_of_a_known_pair"] and not config.removes_repeats:
+        repeated = f"{repeats['interactions_of_a_known_pair']:,} interactions ({repeats['share']:.1%})"
         yield (
-            f"{repeats['interactions_of_a_known_pair']:,} interactions ({repeats['share']:.1%}) repeat a pair of user and item: "
-            "they put targets into their own histories, where no negative is (repeats: first keeps the earliest)"
+            f"{repeated} repeat a pair of user and item: they put targets into their own histories, where no negative is "
+            "(repeats: first keeps the earliest)"
         )
     if repeats["exact_duplicates"]:
         yield f"{repeats['exact_duplicates']:,} interactions equal an earlier one in everything that is read"

@@ -54,6 +54,8 @@ class FoundFile:
         name: path below the data set's folder.
         separator, encoding: of a CSV file; None: it is Parquet.
         quoting: place in :data:`QUOTINGS` of the first that reads the sample.
+        complaint: of the reader about the stricter ones; empty: there are none.
+        is_packed: with gzip.
         sample: the first :data:`SAMPLE_ROWS` rows, or all.
         is_whole: the sample is the whole file.
     """
@@ -63,6 +65,8 @@ class FoundFile:
     separator: Finding | None
     encoding: Finding | None
     quoting: int
+    complaint: str
+    is_packed: bool
     sample: pa.Table
     is_whole: bool
 
@@ -122,7 +126,7 @@ def _open(folder: Path, name: str, missing: list[str]) -> FoundFile:
         n_bytes = sum(part.stat().st_size for part in path.iterdir()) if path.is_dir() else path.stat().st_size
         table = Table(folder, name, section())
         sample, is_whole = _sample(table, _parquet_names(table))
-        return FoundFile(name, n_bytes, None, None, 0, sample, is_whole)
+        return FoundFile(name, n_bytes, None, None, 0, "", False, sample, is_whole)
     Table(folder, name, section())  # refuses archives, workbooks and other kinds by name
     is_packed = _kind(path) == GZIP
     try:
@@ -144,7 +148,7 @@ def _open(folder: Path, name: str, missing: list[str]) -> FoundFile:
             names = _header(path, lines, config, missing)
             sample, is_whole = _sample(Table(folder, name, config), names)
             n_bytes = path.stat().st_size
-            return FoundFile(name, n_bytes, separator, encoding, number, sample, is_whole)
+            return FoundFile(name, n_bytes, separator, encoding, number, str(refusal or ""), is_packed, sample, is_whole)
         except DataError as error:
             refusal = refusal or error
     assert refusal is not None
@@ -184,7 +188,7 @@ def _guess_encoding(path: Path, is_packed: bool) -> Finding:
             block = file.read(1 << 22)
         n_damaged += len(decoder.decode(b"", final=True))
     if not n_foreign and not n_damaged:
-        return Finding(ASCII, "sure", "all of it is ASCII, which nearly every encoding contains")
+        return Finding(ASCII, "sure", "all of it is ASCII")
     if not n_damaged:
         return Finding("utf-8", "sure", f"all of it is valid UTF-8, {n_foreign:,} characters beyond ASCII included")
     if n_damaged <= MAX_DAMAGED * n_foreign:

@@ -40,14 +40,16 @@ def describe_log(raw: RawLog, config: LogSection, now: float) -> dict[str, Any]:
         now: seconds since 1970; later times are of the future.
 
     Raises:
-        DataError: no item has a title, or the filter leaves nothing.
+        DataError: no interaction is of an item with a title.
     """
     log = raw.interactions
     titled = np.array([plain_title(title) != "" for title in raw.items[c.RAW_TITLE]])
     usable = log[titled[log[c.ITEM].to_numpy()]]
+    if usable.empty:
+        raise DataError(
+            "no interaction is of an item with a title, which prompts are made of; check the item file and its columns"
+        )
     kept, steps = filter_interactions(usable, config)
-    if kept.empty:
-        raise DataError(f"the filter leaves no interaction of {len(log)}; after each step: {steps}")
     facts: dict[str, Any] = {
         "sizes": {
             **count(log),
@@ -157,8 +159,12 @@ def _rare(counts: npt.NDArray[np.integer]) -> dict[str, Any]:
 
 def _splits(kept: pd.DataFrame, config: LogSection) -> dict[str, Any]:
     """What each strategy would train on and ask, with the shares of the section."""
-    sequences = sort_sequences(kept, by_time=config.is_ordered_by_time)
     found: dict[str, Any] = {}
+    sizes = {"sequences": kept[c.USER].nunique(), "items": kept[c.ITEM].nunique(), "interactions": len(kept)}
+    if kept.empty:
+        nothing = {"error": "the filter leaves no interaction: lower the minima of the section"}
+        return {**sizes, "chosen": config.split.strategy, "by_strategy": dict.fromkeys(STRATEGIES, nothing)}
+    sequences = sort_sequences(kept, by_time=config.is_ordered_by_time)
     for name, strategy in STRATEGIES.items():
         if name == "global_time" and not config.is_ordered_by_time:
             found[name] = {"error": "it cuts sequences by time and needs order: timestamp"}
@@ -179,9 +185,7 @@ def _splits(kept: pd.DataFrame, config: LogSection) -> dict[str, Any]:
             "cold_share": {part: round(float(is_cold[examples[c.SPLIT] == part].mean()), 4) for part in c.HELD_OUT},
         }
     return {
-        "sequences": int(sequences[c.USER].nunique()),
-        "items": int(sequences[c.ITEM].nunique()),
-        "interactions": len(sequences),
+        **sizes,
         "chosen": config.split.strategy,
         "by_strategy": found,
     }

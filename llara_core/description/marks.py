@@ -13,9 +13,8 @@ import pyarrow.compute as pc
 from llara_core.config import OwnLogConfig
 from llara_core.readers.log_files import Table
 
-DOUBTFUL = (
-    "- -- ? unknown undefined anonymous guest none nil null (null) missing n.a. n/d na #n/a -1 00000000-0000-0000-0000-000000000000"
-).split()
+DOUBTFUL = {"-", "--", "?", "unknown", "undefined", "anonymous", "guest", "none", "nil", "null", "(null)", "missing", "na"}
+DOUBTFUL |= {"n.a.", "n/d", "#n/a", "-1", "00000000-0000-0000-0000-000000000000"}
 """In lower case: placeholders that a section's ``missing`` may have to name."""
 
 

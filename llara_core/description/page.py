@@ -71,13 +71,13 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 def _guess(guess: Mapping[str, Any]) -> list[str]:
     lines = _heading("Files and columns, as understood")
     lines += _paragraph(
-        f"There is no section for this folder. What follows is told from names and from at most the first "
-        f"{guess['sample_rows']:,} rows of each file; an encoding from the whole file. Below, everything is counted on the whole."
+        "There is no section for this folder. What follows is told from names and from at most the first "
+        f"{guess['sample_rows']:,} rows of each file, an encoding from the whole. Further down all rows are counted."
     )
     lines.append("")
     for file in guess["files"]:
         how = ""
-        if file["kind"] == "CSV":
+        if file["separator"] is not None:
             separator, encoding = file["separator"], file["encoding"]
             how = (
                 f", separator {separator['value']!r} ({separator['confidence']}: {separator['why']}), encoding "
@@ -201,8 +201,8 @@ def _titles(titles: Mapping[str, Any]) -> list[str]:
         rows.append(
             [
                 "",
-                f"a prompt with {tokens['titles_in_prompt']} titles (history and candidates) has {tokens['prompt_mean']:,} tokens "
-                f"of titles on average, at most {tokens['prompt_most']:,}",
+                f"the {tokens['titles_in_prompt']} titles of a prompt (history, candidates) have {tokens['prompt_mean']:,} on "
+                f"average, at most {tokens['prompt_most']:,}",
             ]
         )
     elif "tokens" in titles:

@@ -38,15 +38,19 @@ _ABOUT_IDS = {"id", "key", "code", "no", "nr", "number", "idx", "index"}
 MIN_OVERLAP = 0.5  # share of the item ids of the log that the items must list
 MAX_RATINGS = 101  # different values of a rating: 0 to 10 in tenths, or 0 to 100
 MAX_DISTINCT_USERS = 0.9  # of the rows: users come again
-MIN_DISTINCT_ITEMS = 0.9
+MIN_DISTINCT_ITEMS = 0.4  # of the rows of the items, which may list one twice
 MAX_TITLE = 200  # characters on average
 
 VERBS = {
-    "movie": "watched", "film": "watched", "video": "watched", "show": "watched", "book": "read", "article": "read",
-    "news": "read", "song": "listened to", "track": "listened to", "artist": "listened to", "album": "listened to",
-    "game": "played", "app": "used", "product": "bought", "recipe": "cooked", "course": "took", "restaurant": "visited", "venue": "visited",
-    "place": "visited", "business": "visited",
-}  # fmt: skip
+    "watched": "movie film video show",
+    "read": "book article news",
+    "listened to": "song track artist album",
+    "played": "game",
+    "bought": "product",
+    "cooked": "recipe",
+    "visited": "restaurant venue place business",
+}
+"""What people do with things, by verb: for the prompts."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,10 @@ class _Column:
     @cached_property
     def distinct(self) -> pa.StringArray:
         return self.text.unique()
+
+    @cached_property
+    def share_distinct(self) -> float:
+        return len(self.distinct) / max(1, len(self.text))
 
     @cached_property
     def numbers(self) -> float:
@@ -186,7 +194,7 @@ class _Pair:
     item_id: _Column
     title: _Column
     overlap: float
-    score: tuple[float, ...]
+    score: tuple[float, int]
     item_rivals: tuple[tuple[str, str], ...]
 
 
@@ -201,7 +209,7 @@ def _pair(log: FoundFile, log_columns: list[_Column], items: FoundFile, item_col
         if item is time or not item.is_whole or item.speaks_for("time") >= 2 or item.speaks_for("title") >= 2:
             continue
         for item_id in [item] if is_same else item_columns:
-            if not item_id.is_whole or (not is_same and len(item_id.distinct) < MIN_DISTINCT_ITEMS * len(item_id.text)):
+            if not item_id.is_whole or (not is_same and item_id.share_distinct < MIN_DISTINCT_ITEMS):
                 continue
             titles = _ranked_titles(item_columns, item_id, is_same)
             if not titles or not len(item.distinct):
@@ -213,11 +221,9 @@ def _pair(log: FoundFile, log_columns: list[_Column], items: FoundFile, item_col
             named = item.speaks_for("item") - 3 * (item.speaks_for("user") >= 2) - item.speaks_for("rating")
             named_alike = 1 if item.words == item_id.words else 0
             covered = len(item.distinct) * overlap / max(1, len(item_id.distinct))
-            score = (
-                2 * named + named_alike + item_id.speaks_for("item") + 4 * overlap + covered,
-                titles[0].speaks_for("title"),
-            )
-            matches.append((score, item, item_id, titles[0], overlap))
+            by_name = 2 * named + named_alike + item_id.speaks_for("item")
+            by_values = 4 * overlap + covered + (0 if is_same else 2 * item_id.share_distinct)
+            matches.append((by_name + by_values, item, item_id, titles[0], overlap))
     if not matches:
         return None
     matches.sort(key=lambda match: match[0], reverse=True)
@@ -225,14 +231,11 @@ def _pair(log: FoundFile, log_columns: list[_Column], items: FoundFile, item_col
     users = _ranked_users(log_columns, {time.name, item.name})
     if not users:
         return None
-    rivals = tuple((match[1].name, match[2].name) for match in matches[1:] if match[0][0] >= score[0] - 0.5)
+    rivals = tuple((match[1].name, match[2].name) for match in matches[1:] if match[0] >= score - 0.5)
     # A file of its own for the items is better than titles in the log; of several logs the largest counts.
-    total = (
-        score[0] + time.speaks_for("time") + 2 * users[0].speaks_for("user") + score[1] - 3 * is_same,
-        float(any(column.speaks_for("rating") >= 2 for column in log_columns)),
-        float(log.n_bytes),
-    )
-    return _Pair(log, items, time, item, item_id, title, overlap, total, rivals)
+    score += time.speaks_for("time") + 2 * users[0].speaks_for("user") + title.speaks_for("title")
+    score += 0.5 * any(column.speaks_for("rating") >= 2 for column in log_columns) - 3 * is_same
+    return _Pair(log, items, time, item, item_id, title, overlap, (score, log.n_bytes), rivals)
 
 
 def _ranked_times(columns: list[_Column]) -> list[_Column]:
@@ -324,7 +327,7 @@ def _roles(pairs: list[_Pair], columns: dict[str, list[_Column]]) -> Roles:
     )
     rivals = tuple(dict.fromkeys(item for item, _ in best.item_rivals if item != best.item.name))
     choices["columns.item"] = _of_evidence(best.item, "item", listed, rivals, sure=best.overlap > 0.9)
-    choices["columns.time"] = _choice(times, "time", best.time.times.why)
+    choices["columns.time"] = _choice(times, "time", f"values such as {short(best.time.values.drop_null()[0].as_py())}")
     choices["time_format"] = Choice(
         best.time.times.time_format, best.time.times.confidence, best.time.times.why, best.time.times.others
     )
@@ -338,12 +341,13 @@ def _roles(pairs: list[_Pair], columns: dict[str, list[_Column]]) -> Roles:
     )
     unique = f"{len(best.item_id.distinct):,} different values in {best.items.sample.num_rows:,} rows"
     choices["columns.item_id"] = _of_evidence(
-        best.item_id, "item", f"{unique}; the ids of the log", rivals, sure=best.overlap > 0.9
+        best.item_id, "item", f"{unique}, the ids of the log among them", rivals, sure=best.overlap > 0.9
     )
     choices["columns.title"] = _choice(titles, "title", f"text such as {short(titles[0].distinct[0].as_py())}")
-    nouns = [word for word in best.item.words + best.item_id.words + name_words(Path(best.items.name).stem) if word in VERBS]
-    noun = nouns[0] if nouns else "item"
-    return Roles(best.log, best.items, choices, noun, VERBS.get(noun, "chose"))
+    verbs = {noun: verb for verb, nouns in VERBS.items() for noun in nouns.split()}
+    words = [*best.item.words, *best.item_id.words, *name_words(Path(best.items.name).stem)]
+    noun = next((word for word in words if word in verbs), "item")
+    return Roles(best.log, best.items, choices, noun, verbs.get(noun, "chose"))
 
 
 def _file_choices(pairs: list[_Pair]) -> dict[str, Choice]:

@@ -17,7 +17,7 @@ from llara_core.readers.log_columns import ISO, NUMBER, UNITS, USUAL_SECONDS
 from llara_core.readers.log_files import short
 
 Confidence = Literal["sure", "likely", "guess"]
-"""sure: the evidence admits nothing else; likely: anything else would be odd; guess: equals to choose from or little evidence."""
+"""sure: the evidence admits nothing else; likely: anything else would be odd; guess: a choice between equals."""
 
 MIN_FIT = 0.99  # of the values: a few damaged ones do not hide the format, and the reader names the first of them
 N_TRIED = 20  # values on which a pattern must work before all are parsed with it
