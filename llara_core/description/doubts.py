@@ -130,14 +130,15 @@ def _about_splits(facts: Mapping[str, Any], n_candidates: int) -> Iterator[str]:
                 yield f"{share} of the {part} targets never occur in training: no recommender knows them"
         n_test = chosen["examples"][c.TEST]
         if n_test < FEW_QUESTIONS:
-            yield f"the test has {n_test:,} users: HR@1 near one half has a standard error of {0.5 / n_test**0.5:.3f}"
+            error = 0.5 / n_test**0.5
+            yield f"the test has {n_test:,} example{'s' * (n_test > 1)}: HR@1 near one half has a standard error of {error:.3f}"
     rare = facts["popularity"]["fewer_than"]["5"]
     if rare["items"] > MANY_RARE:
         yield (
             f"{rare['items']:.0%} of the items have fewer than 5 interactions (with {rare['interactions']:.0%} of all): "
             "consider min_item_interactions"
         )
-    if splits["items"] < 2 * n_candidates:
+    if 0 < splits["items"] < 2 * n_candidates:
         yield (
             f"{splits['items']} items are few for candidate sets of {n_candidates}, whose negatives are new to the user: "
             "lower candidates.n_candidates"

@@ -140,6 +140,8 @@ def _open(folder: Path, name: str, missing: list[str]) -> FoundFile:
         raise DataError(f"{path}: {'holds one line alone' if lines else 'is empty'}")
     if lines[0].lstrip()[:1] in "{[" and lines[0].rstrip()[-1:] in "{}[],":
         raise DataError(f"{path}: is JSON; export it as CSV or Parquet, with a column per key")
+    if all("::" in line for line in lines):
+        raise _two_characters(path)
     separator = _guess_separator(path, lines)
     refusal: DataError | None = None
     for number, (quoting, escape) in enumerate(QUOTINGS):
@@ -217,12 +219,10 @@ def _guess_separator(path: Path, lines: list[str]) -> Finding:
                 shares[separator] = max(found, shares.get(separator, found))
     if not shares:
         raise DataError(f"{path}: has one column alone, or none of {', '.join(map(repr, SEPARATORS))} separates its fields")
-    if min(line.count("::") for line in lines) > 0 and max(share for share, _ in shares.values()) < 1:
-        raise _two_characters(path)
     best = max(shares, key=lambda separator: (round(shares[separator][0], 2), shares[separator][1]))
     share, n_fields = shares[best]
     rivals = [other for other in shares if other != best and shares[other][0] >= share and share > 0.9]
-    said = f"it cuts {share:.0%} of the first {len(lines):,} lines into {n_fields} fields"
+    said = f"it cuts {'all' if share == 1 else f'{share:.1%}'} of the first {len(lines):,} lines into {n_fields} fields"
     if rivals:
         return Finding(best, "guess", f"{said}; {', '.join(map(repr, rivals))} would do as well, with fewer fields")
     return Finding(best, "sure" if share == 1 else "likely" if share > 0.9 else "guess", said)
@@ -247,10 +247,10 @@ def _header(path: Path, lines: list[str], config: OwnLogConfig, missing: list[st
     columns = list(zip(*(row for row in rows if len(row) == len(header)), strict=True))
     signs = [_sign_of_data(name, column, missing) for name, column in zip(header, columns, strict=False)]
     if sign := next(filter(None, signs), None):
-        names = config.separator.join(["user", "item", "rating", "time", *("other",) * len(header)][: len(header)])
+        log, items = (short(config.separator.join(names)) for names in (("user", "item", "rating", "time"), ("item", "title")))
         raise DataError(
-            f"{path}: has no header, since {sign}; put a line with the names of its {len(header)} columns on top, such as "
-            f"{short(names)} in their right order"
+            f"{path}: has no header, since {sign}; put a line on top that names its {len(header)} columns in their order, in "
+            f"the manner of {log} for interactions or {items} for items"
         )
     return [name for name, count in Counter(header).items() if count == 1 and name]
 

@@ -28,6 +28,7 @@ SCALES = ((0, 1), (1, 5), (0.5, 5), (0, 5), (1, 10), (0, 10), (0, 100))
 """Usual scales of ratings, narrow ones first."""
 MIN_ON_SCALE = 0.95  # of the ratings
 RESOLUTIONS = {"days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
+BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 MOJIBAKE = re.compile("\u00c3[\u0080-\u00bf\u0192\u201a-\u203a]|\u00e2\u20ac|\ufffd")  # UTF-8 read as cp1252, or replaced
 N_EXAMPLES = 3
@@ -231,6 +232,7 @@ def describe_titles(raw: list[str], are_movies: bool) -> dict[str, Any]:
         "mean_characters": round(float(np.mean([len(title) for title in known] or [0])), 1),
         "with_html_entities": sum(html.unescape(title) != title for title in raw),
         "with_html_tags": _some(raw, TAG),
+        "beyond_ascii": _some(known, BEYOND_ASCII),
         "with_wrong_encoding": _some(raw, MOJIBAKE),
     }
 

@@ -192,10 +192,12 @@ def _titles(titles: Mapping[str, Any]) -> list[str]:
             "HTML",
             f"{titles['with_html_entities']:,} with entities (decoded), {titles['with_html_tags']['count']:,} with tags (kept)",
         ],
-        ["encoding", f"{titles['with_wrong_encoding']['count']:,} look as if read in a wrong encoding"],
     ]
-    for key in ("with_html_tags", "with_wrong_encoding"):
-        rows += [["", example[:80]] for example in titles[key]["examples"]]
+    rows += [["", example[:80]] for example in titles["with_html_tags"]["examples"]]
+    rows.append(["encoding", f"{titles['beyond_ascii']['count']:,} with characters beyond ASCII, such as"])
+    rows += [["", example[:80]] for example in titles["beyond_ascii"]["examples"]]
+    rows.append(["", f"{titles['with_wrong_encoding']['count']:,} look as if read in a wrong encoding"])
+    rows += [["", example[:80]] for example in titles["with_wrong_encoding"]["examples"]]
     if (tokens := titles.get("tokens")) is not None:
         rows.append(["tokens", f"{tokens['mean']:g} on average, at most {tokens['longest']}: {tokens['longest_title'][:80]}"])
         rows.append(

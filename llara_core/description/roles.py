@@ -372,10 +372,13 @@ def _choice(ranked: list[_Column], role: str, evidence: str) -> Choice:
     """The first of ``ranked``; others whose name speaks as strongly are its rivals."""
     best, *others = ranked
     level = best.speaks_for(role)
+    has_id = bool(set(best.words) & _ABOUT_IDS)
     rivals = tuple(
         other.name
         for other in others
-        if (other.speaks_for(role) >= min(2, level)) and (role != "time" or (other.times is not None and other.times.is_dated))
+        if other.speaks_for(role) >= min(2, level)
+        and (role != "time" or (other.times is not None and other.times.is_dated))
+        and (role != "user" or not has_id or set(other.words) & _ABOUT_IDS)
     )
     return _of_evidence(best, role, evidence, rivals, sure=level >= 2)
 
@@ -406,6 +409,9 @@ def _what_is_missing(columns: dict[str, list[_Column]]) -> str:
     logs = [name for name, found in columns.items() if _ranked_times(found)]
     if not logs:
         lines.append("No file has a column of times, without which there is no order.")
+        for name, found in columns.items():
+            if {"day", "month", "year"} <= {word for column in found for word in column.words}:
+                lines.append(f"{name} has day, month and year apart: join them into one column, such as 2009-04-01.")
     else:
         lines.append(
             f"{', '.join(logs)} may be the log, but no file lists at least {MIN_OVERLAP:.0%} of the ids of one of its columns, "

@@ -45,7 +45,10 @@ def as_yaml(name: str, config: OwnLogConfig) -> str:
     out."""
     values = config.model_dump()
     optional = {key: field.default for key, field in OwnLogConfig.model_fields.items() if not field.is_required()}
-    shown = {key: value for key, value in values.items() if key not in optional or value != optional[key]}
+    changed = [key for key, default in optional.items() if values[key] != default]
+    keys = list(_PLAIN)
+    keys[keys.index("columns") : keys.index("columns")] = changed
+    shown = {key: values[key] for key in keys}
     yaml = YAML()
     yaml.width = 1 << 16  # a folded name would be hard to recognise
     yaml.representer.add_representer(type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "null"))
