@@ -61,8 +61,8 @@ class Cost:
 
     stage: str
     runs: int
-    seconds: tuple[float, float, float]
-    gigabytes: tuple[float, float, float]
+    seconds: list[float]
+    gigabytes: list[float]
     because: str
 
 
@@ -146,7 +146,7 @@ def _cost(stage: str, runs: int, seconds: float, gigabytes: float, because: str,
     return Cost(
         stage,
         runs,
-        (round(low * seconds, 1), round(seconds, 1), round(high * seconds, 1)),
-        (round(memory[0] * gigabytes, 2), round(gigabytes, 2), round(memory[1] * gigabytes, 2)),
+        [round(low * seconds, 1), round(seconds, 1), round(high * seconds, 1)],
+        [round(memory[0] * gigabytes, 2), round(gigabytes, 2), round(memory[1] * gigabytes, 2)],
         because,
     )

@@ -94,7 +94,7 @@ def _of_folder(name: str, params: Params, now: float) -> dict[str, Any]:
         "files": [_file_facts(file) for file in (roles.interactions, roles.items)],
         "others": [file.name for file in files if file not in (roles.interactions, roles.items)],
         "unusable": [asdict(file) for file in unusable],
-        "choices": {key: asdict(choice) for key, choice in {**roles.choices, **tried}.items()},
+        "choices": {key: _plain(choice) for key, choice in {**roles.choices, **tried}.items()},
         "section": as_yaml(name, config),
     }
     if raw is None:
@@ -193,7 +193,12 @@ def _time_format(folder: Path, config: OwnLogConfig) -> dict[str, Any]:
     sample = pa.concat_arrays([batch for batch in batches if batch.type == batches[0].type]).slice(0, SAMPLE_ROWS)
     found = guess_times(sample, config.missing)
     said = {"section": config.time_format, "sampled": len(sample), "values": [str(value) for value in sample.slice(0, 3)]}
-    return {**said, "looks_like": None if found is None else asdict(found)}
+    return {**said, "looks_like": None if found is None else _plain(found)}
+
+
+def _plain(found: Any) -> dict[str, Any]:
+    """A data class as JSON holds it."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(found).items()}
 
 
 def _tokens(titles: list[str], n_in_prompt: int) -> dict[str, Any]:

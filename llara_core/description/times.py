@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -19,7 +19,7 @@ from llara_core.readers.log_files import short
 Confidence = Literal["sure", "likely", "guess"]
 """sure: the evidence admits nothing else; likely: anything else would be odd; guess: a choice between equals."""
 
-MIN_FIT = 0.99  # of the values: a few damaged ones do not hide the format, and the reader names the first of them
+MIN_FIT = 0.95  # of the values: a few damaged ones do not hide the format, and the reader names the first of them
 N_TRIED = 20  # values on which a pattern must work before all are parsed with it
 
 _DATES = [
@@ -86,8 +86,18 @@ def guess_times(values: pa.Array, missing: list[str]) -> TimeGuess | None:
         return None
     is_number = pc.match_substring_regex(text, NUMBER)
     if pc.mean(is_number.cast(pa.int8())).as_py() >= MIN_FIT:
-        return _of_numbers(text.filter(is_number).cast(pa.float64()).to_numpy())
+        numbers = text.filter(is_number)
+        found = _of_numbers(numbers.cast(pa.float64()).to_numpy())
+        return _less_sure(found, len(text) - len(numbers))
     return _of_text(text.to_pandas())
+
+
+def _less_sure(found: TimeGuess | None, n_others: int) -> TimeGuess | None:
+    """``found``, given that some values are not of its format."""
+    if found is None or not n_others:
+        return found
+    confidence: Confidence = "guess" if found.confidence == "guess" else "likely"
+    return replace(found, confidence=confidence, why=f"{found.why}; {n_others:,} values do not fit")
 
 
 def _of_numbers(numbers: npt.NDArray[np.float64]) -> TimeGuess | None:
@@ -128,7 +138,7 @@ def _of_text(text: pd.Series[str]) -> TimeGuess | None:
     distinct = text.drop_duplicates()
     parsed = pd.to_datetime(distinct, format="ISO8601", errors="coerce", utc=True)
     if parsed.notna().mean() >= MIN_FIT:
-        return TimeGuess(ISO, "sure", f"such as {short(distinct.iloc[0])}, of {_span(parsed)}")
+        return _less_sure(TimeGuess(ISO, "sure", f"such as {short(distinct.iloc[0])}, of {_span(parsed)}"), _n_unfit(parsed))
     tried = distinct.head(N_TRIED).to_list()
     fits: dict[str, pd.Series[pd.Timestamp]] = {}
     for pattern in dict.fromkeys(pattern for value in tried[:2] for pattern in _patterns(value)):
@@ -141,7 +151,8 @@ def _of_text(text: pd.Series[str]) -> TimeGuess | None:
     example = short(distinct.iloc[0])
     if len(fits) == 1:
         ((pattern, parsed),) = fits.items()
-        return TimeGuess(pattern, "sure", f"such as {example}, of {_span(parsed)}; no other pattern fits all")
+        guess = TimeGuess(pattern, "sure", f"such as {example}, of {_span(parsed)}; no other pattern fits all")
+        return _less_sure(guess, _n_unfit(parsed))
     ordered = [pattern for pattern, parsed in fits.items() if parsed.dropna().is_monotonic_increasing]
     chosen = ordered[0] if len(ordered) == 1 else next(iter(fits))
     others = tuple(pattern for pattern in fits if pattern != chosen)
@@ -168,6 +179,10 @@ def _parses(value: str, pattern: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _n_unfit(parsed: pd.Series[pd.Timestamp]) -> int:
+    return int(parsed.isna().sum())
 
 
 def _are_plausible(parsed: pd.Series[pd.Timestamp]) -> bool:
