@@ -14,6 +14,7 @@ from llara_core.config import load_params
 from llara_core.description.costs import estimate
 from llara_core.description.log import describe_log, describe_ratings, describe_titles
 from llara_core.description.page import WIDTH, render
+from llara_core.errors import DataError
 from llara_core.readers import synthetic
 from llara_core.readers.interaction_log import RawLog
 from tests.helpers.datasets import dataset_config
@@ -150,7 +151,6 @@ def test_missing_marks_and_placeholders_are_counted_on_every_row(room: Room) -> 
 
 
 def test_a_section_with_another_unit_than_the_values_is_doubted(room: Room) -> None:
-    """Seconds read as a pattern of years: the reader accepts 2020 as a year, but these are no years."""
     room.put(log_csv=log_csv(time=lambda second: 1000 + second - START), items_csv=items_csv())
     room.paste(room.describe()["guess"]["section"].replace("time_format: seconds", "time_format: milliseconds"))
     (doubt,) = [doubt for doubt in room.describe()["doubts"] if doubt.startswith("time_format")]
@@ -164,21 +164,15 @@ def test_a_section_reads_the_own_files_and_says_the_same_as_the_guess(room: Room
     assert room.describe() == guessed
 
 
-@pytest.mark.parametrize("kind", ["shop", "planted"])
-def test_the_page_fits_and_the_facts_are_json(room: Room, kind: str) -> None:
-    if kind == "planted":
-        synthetic.write(paths.raw("planted"))
-        text = paths.PARAMS.read_text().replace("    format: movielens_100k", "    format: synthetic")
-        paths.PARAMS.write_text(
-            text.replace("\n  movielens:\n", "\n  planted:\n").replace("    - movielens\n", "    - planted\n")
-        )
-    else:
-        titles = [(f"i{item}", f"A rather long title {item} " * 9) for item in range(N_ITEMS)]
-        room.put(log_csv=log_csv(), items_csv=as_csv(["item", "title"], titles))
-    found = room.describe(kind)
+@pytest.mark.parametrize("name", ["shop", "movielens"])
+def test_the_page_fits_and_the_facts_are_json(room: Room, name: str) -> None:
+    synthetic.write(paths.raw("movielens"))
+    titles = [(f"i{item}", f"A rather long title {item} " * 9) for item in range(N_ITEMS)]
+    room.put(log_csv=log_csv(), items_csv=as_csv(["item", "title"], titles))
+    found = room.describe(name)
     page, _, section = render(found).partition("Section to paste")
     assert max(map(len, page.splitlines())) <= WIDTH
-    assert bool(section) == (kind == "shop")
+    assert bool(section) == (name == "shop")
     tables.write_json(paths.raw("facts.json"), found)
     assert json.loads(paths.raw("facts.json").read_text()) == found
 
@@ -210,5 +204,5 @@ def test_costs_grow_with_the_log_and_stay_within_their_band() -> None:
 
 
 def test_missing_raw_files_name_the_command(room: Room) -> None:
-    with pytest.raises(Exception, match="run `python -m pipeline.download movielens` first"):
+    with pytest.raises(DataError, match=r"run `python -m pipeline.download movielens` first"):
         room.describe("movielens")

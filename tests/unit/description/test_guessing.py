@@ -152,7 +152,7 @@ def test_of_two_logs_the_larger_is_taken_and_the_other_named(room: Room) -> None
     few = as_csv(["user", "item", "time"], interactions()[:8])
     room.put(test_csv=few, train_csv=log_csv(), items_csv=items_csv())
     found = room.describe()["guess"]["choices"]["interactions"]
-    assert (found["value"], found["confidence"], found["rivals"]) == ("train.csv", "guess", ("test.csv",))
+    assert (found["value"], found["confidence"], found["rivals"]) == ("train.csv", "guess", ["test.csv"])
 
 
 def test_titles_may_stand_in_the_log(room: Room) -> None:
