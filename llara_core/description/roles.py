@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ from llara_core.errors import DataError
 from llara_core.readers.log_columns import NUMBER
 from llara_core.readers.log_files import short
 
-_USERS = "user customer member reviewer visitor client account buyer reader listener player person subscriber patron viewer uid"
+_USERS = (
+    "user customer member reviewer visitor client account buyer reader listener player person subscriber patron viewer uid u"
+)
 _ITEMS = (
     "item movie film product asin sku article track song artist album book isbn game app business video show recipe course "
-    "place restaurant venue poi news"
+    "place restaurant venue poi news i"
 )
 WORDS: dict[str, tuple[set[str], set[str]]] = {
     "user": (set(_USERS.split()), {"session", "device", "author", "who"}),
@@ -39,6 +41,7 @@ MIN_OVERLAP = 0.5  # share of the item ids of the log that the items must list
 MAX_RATINGS = 101  # different values of a rating: 0 to 10 in tenths, or 0 to 100
 MAX_DISTINCT_USERS = 0.9  # of the rows: users come again
 MIN_DISTINCT_ITEMS = 0.4  # of the rows of the items, which may list one twice
+MANY_MISSING = 0.05  # of a column's cells: few users are unknown
 MAX_TITLE = 200  # characters on average
 
 VERBS = {
@@ -135,6 +138,15 @@ class _Column:
     @cached_property
     def mean_length(self) -> float:
         return float(pc.mean(pc.utf8_length(self.text)).as_py() or 0)
+
+    @cached_property
+    def share_missing(self) -> float:
+        return 1 - len(self.text) / max(1, len(self.values))
+
+    def speaks_against(self, role: str) -> int:
+        """How strongly the name speaks for another purpose, if it does not speak for this one as strongly."""
+        other = max(self.speaks_for(name) for name in WORDS if name != role)
+        return other if other > self.speaks_for(role) else 0
 
     def speaks_for(self, role: str) -> int:
         """3: the name says nothing else; 2: it has a word that says so; 1: a weak word; 0: nothing."""
@@ -244,7 +256,7 @@ def _ranked_times(columns: list[_Column]) -> list[_Column]:
     def rank(column: _Column) -> tuple[int, ...]:
         assert column.times is not None
         return (
-            min(2, column.speaks_for("time")) + 2 * column.times.is_dated,
+            min(2, column.speaks_for("time")) + 2 * column.times.is_dated - column.speaks_against("time"),
             column.speaks_for("time"),
             column.times.confidence == "sure",
             column.numbers == 1,
@@ -272,7 +284,14 @@ def _ranked_users(columns: list[_Column], taken: set[str]) -> list[_Column]:
 
     def rank(column: _Column) -> tuple[int, ...]:
         dated = column.times is not None and column.times.is_dated and column.speaks_for("user") < 2
-        return (column.speaks_for("user"), bool(set(column.words) & _ABOUT_IDS), -dated, len(column.distinct))
+        return (
+            column.speaks_for("user"),
+            bool(set(column.words) & _ABOUT_IDS),
+            -column.speaks_against("user"),
+            -dated,
+            column.share_missing < MANY_MISSING,
+            len(column.distinct),
+        )
 
     return sorted(filter(may_be, columns), key=rank, reverse=True)
 
@@ -320,6 +339,8 @@ def _roles(pairs: list[_Pair], columns: dict[str, list[_Column]]) -> Roles:
     choices = _file_choices(pairs)
     n_rows = best.log.sample.num_rows
     choices["columns.user"] = _choice(users, "user", f"{len(users[0].distinct):,} different values in {n_rows:,} rows")
+    if "name" in users[0].words and choices["columns.user"].confidence == "sure":
+        choices["columns.user"] = replace(choices["columns.user"], confidence="likely")  # two people may have one name
     listed = (
         "the titles stand in the same file"
         if best.log is best.items

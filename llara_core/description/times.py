@@ -124,12 +124,12 @@ def _of_numbers(numbers: npt.NDArray[np.float64]) -> TimeGuess | None:
     n_digits = len(str(int(abs(numbers[0]))))
     if pattern := DIGITS.get(n_digits):
         first, last = (int(str(year).ljust(n_digits, "0")) for year in PLAUSIBLE_YEARS)
-        if ((numbers >= first) & (numbers <= last)).mean() >= MIN_FIT:
-            texts = pd.Series(numbers[: 10 * N_TRIED].astype(np.int64).astype(str))
-            parsed = pd.to_datetime(texts, format=pattern, errors="coerce")
-            if parsed.notna().mean() >= MIN_FIT:
-                confidence: Confidence = "likely" if n_digits >= 8 else "guess"
-                return TimeGuess(pattern, confidence, f"numbers of {n_digits} digits that are dates as {pattern}")
+        dates = numbers[(numbers >= first) & (numbers <= last)]
+        texts = pd.Series(dates[: 10 * N_TRIED].astype(np.int64).astype(str))
+        parsed = pd.to_datetime(texts, format=pattern, errors="coerce")
+        if len(dates) >= MIN_FIT * len(numbers) and parsed.notna().mean() >= MIN_FIT:
+            confidence: Confidence = "likely" if n_digits >= 8 else "guess"
+            return TimeGuess(pattern, confidence, f"numbers of {n_digits} digits that are dates as {pattern}")
     why = f"whole numbers from {numbers.min():.0f} to {numbers.max():.0f}, in no unit of 1980 to 2100; only their order counts"
     return TimeGuess("seconds", "guess", why, is_dated=False)
 
