@@ -16,7 +16,7 @@ from llara_core import columns as c
 from llara_core import paths
 from llara_core.config import LogSection, OwnLogConfig, Params, ReleasedFramesConfig
 from llara_core.description.costs import estimate
-from llara_core.description.doubts import doubts
+from llara_core.description.doubts import about_titles, doubts
 from llara_core.description.files import QUOTINGS, SAMPLE_ROWS, FoundFile, find_files, plain_encoding
 from llara_core.description.log import describe_log, describe_titles, kept_titles, spread
 from llara_core.description.marks import describe_marks
@@ -209,7 +209,11 @@ def _tokens(titles: list[str], n_in_prompt: int) -> dict[str, Any]:
 
     tokenizer = load_tokenizer(paths.LLM)
     lengths = np.array(
-        [len(ids) for start in range(0, len(titles), 10_000) for ids in tokenizer(titles[start : start + 10_000])["input_ids"]]
+        [
+            len(ids)
+            for start in range(0, len(titles), 10_000)
+            for ids in tokenizer(titles[start : start + 10_000], add_special_tokens=False)["input_ids"]
+        ]
     )
     return {
         "tokens": {
@@ -230,6 +234,7 @@ def _of_frames(name: str, folder: Path, config: ReleasedFramesConfig) -> dict[st
     trained = set(log.loc[log[c.SPLIT] == c.TRAIN, c.ITEM])
     by_split = {part: examples.loc[examples[c.SPLIT] == part, c.TARGET] for part in c.SPLITS}
     cold = {part: int((~by_split[part].isin(trained)).sum()) for part in c.HELD_OUT}
+    titles = describe_titles(frames.items[c.RAW_TITLE].to_list(), config.titles_are_movies)
     return {
         "name": name,
         "folder": str(folder),
@@ -242,7 +247,7 @@ def _of_frames(name: str, folder: Path, config: ReleasedFramesConfig) -> dict[st
             "left_after": {},
             "dropped": dict(frames.dropped),
         },
-        "titles": describe_titles(frames.items[c.RAW_TITLE].to_list(), config.titles_are_movies),
+        "titles": titles,
         "histories": spread(np.bincount(log[c.USER])),
         "popularity": spread(np.bincount(log[c.ITEM])),
         "splits": {
@@ -255,5 +260,5 @@ def _of_frames(name: str, folder: Path, config: ReleasedFramesConfig) -> dict[st
                 }
             },
         },
-        "doubts": [],
+        "doubts": ["frames have no times and name no users; the split is theirs", *about_titles(titles)],
     }

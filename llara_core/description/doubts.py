@@ -24,7 +24,7 @@ def doubts(facts: Mapping[str, Any], config: LogSection, n_candidates: int) -> l
         *_about_times(facts, config),
         *_about_rows(facts, config),
         *_about_values(facts),
-        *_about_titles(facts["titles"]),
+        *about_titles(facts["titles"]),
         *_about_splits(facts, n_candidates),
     ]
 
@@ -99,7 +99,7 @@ def _about_values(facts: Mapping[str, Any]) -> Iterator[str]:
             yield f"user {most['id']!r} has {most['rows'] / column['rows']:.0%} of all rows: a placeholder, or a robot?"
 
 
-def _about_titles(titles: Mapping[str, Any]) -> Iterator[str]:
+def about_titles(titles: Mapping[str, Any]) -> Iterator[str]:
     if titles["empty"]:
         yield f"{titles['empty']:,} items have no title; they are dropped with their interactions"
     if titles["shared"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,7 @@ from llara_core.description.costs import estimate
 from llara_core.description.log import describe_log, describe_ratings, describe_titles
 from llara_core.description.page import WIDTH, render
 from llara_core.errors import DataError
+from llara_core.llm.loading import load_tokenizer
 from llara_core.readers import synthetic
 from llara_core.readers.interaction_log import RawLog
 from tests.helpers.datasets import dataset_config
@@ -184,6 +186,41 @@ def test_the_synthetic_world(room: Room) -> None:
     assert (found["sizes"]["users"], found["sizes"]["items"]) == (120, 60)
     assert found["splits"]["by_strategy"]["user_chronological"]["examples"][c.TEST] == 12
     assert found["ratings"]["scale"] == [1, 5]
+
+
+def test_released_frames(room: Room) -> None:
+    """Three sequences of three items; item 3 is a test target that nobody trained on."""
+    folder = paths.own("frames")
+    folder.mkdir(parents=True)
+    for file, rows in (
+        ("train.df", [([4, 4], 0, 0), ([0, 4], 1, 1), ([0, 1], 2, 2)]),
+        ("val.df", [([1, 2], 2, 0)]),
+        ("test.df", [([2, 0], 2, 3)]),
+    ):
+        pd.DataFrame(rows, columns=["seq", "len_seq", "next"]).to_pickle(folder / file)
+    (folder / "names.txt").write_text("".join(f"{item}::Item {item}\n" for item in range(4)))
+    names = {"train": "train.df", "validation": "val.df", "test": "test.df", "names": "names.txt"}
+    section = {"format": "released_frames", **names, "max_history_len": 10, "noun": "item", "verb": "used"}
+    room.paste("  frames:\n" + "".join(f"    {key}: {value}\n" for key, value in section.items()))
+    found = room.describe("frames")
+    assert (found["sizes"]["users"], found["sizes"]["interactions"]) == (3, 9)
+    assert found["sizes"]["dropped"] == {"rows_without_history": 1}
+    (split,) = found["splits"]["by_strategy"].values()
+    assert split["examples"] == {"train": 2, "validation": 1, "test": 1}
+    assert split["cold_targets"] == {"validation": 0, "test": 1}
+    assert "frames have no times" in render(found)
+
+
+def test_tokens_of_titles_where_there_is_a_tokenizer(room: Room, tiny_llama: Path) -> None:
+    room.put(log_csv=log_csv(), items_csv=items_csv())
+    assert room.describe()["titles"]["tokens"] is None
+    paths.LLM.symlink_to(tiny_llama)
+    tokens = room.describe()["titles"]["tokens"]
+    tokenizer = load_tokenizer(tiny_llama)
+    lengths = [len(tokenizer(f"Title {item}", add_special_tokens=False)["input_ids"]) for item in range(N_ITEMS)]
+    assert (tokens["longest"], tokens["mean"]) == (max(lengths), round(sum(lengths) / N_ITEMS, 1))
+    # Only eight titles are there to stand in the 30 places of a prompt.
+    assert (tokens["titles_in_prompt"], tokens["prompt_most"]) == (30, sum(lengths))
 
 
 def test_costs_grow_with_the_log_and_stay_within_their_band() -> None:
