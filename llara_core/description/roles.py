@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from llara_core.description.column import ABOUT_IDS, Column, name_words
 from llara_core.description.files import FoundFile
-from llara_core.description.times import Confidence, TimeGuess, guess_times
+from llara_core.description.times import Confidence
 from llara_core.errors import DataError
-from llara_core.readers.log_columns import NUMBER
 from llara_core.readers.log_files import short
 
-_USERS = (
-    "user customer member reviewer visitor client account buyer reader listener player person subscriber patron viewer uid u"
-)
-_ITEMS = (
-    "item movie film product asin sku article track song artist album book isbn game app business video show recipe course "
-    "place restaurant venue poi news i"
-)
-WORDS: dict[str, tuple[set[str], set[str]]] = {
-    "user": (set(_USERS.split()), {"session", "device", "author", "who"}),
-    "item": (set(_ITEMS.split()), {"content", "page", "url", "object", "target"}),
-    "time": ({"time", "timestamp", "datetime", "ts"}, {"date", "day", "at", "when", "created", "on"}),
-    "rating": ({"rating", "stars", "score", "overall"}, {"rate", "value", "weight", "vote", "preference", "grade"}),
-    "title": ({"title", "name"}, {"label", "headline", "description"}),
-}
-"""Words in the name of a column that speak for a purpose: strongly, and weakly."""
-_SUFFIXES = ("id", "name", "title", "time", "date", "stamp", "key", "code", "no", "nr", "number")
-_ABOUT_IDS = {"id", "key", "code", "no", "nr", "number", "idx", "index"}
-
 MIN_OVERLAP = 0.5  # share of the item ids of the log that the items must list
+MIN_OVERLAP_OF_SAMPLE = 0.01  # where only some of the items are known
+CLOSE = 0.5, 3.0  # columns, and files, whose scores differ by less are rivals
 MAX_RATINGS = 101  # different values of a rating: 0 to 10 in tenths, or 0 to 100
 MAX_DISTINCT_USERS = 0.9  # of the rows: users come again
 MIN_DISTINCT_ITEMS = 0.4  # of the rows of the items, which may list one twice
@@ -87,92 +68,6 @@ class Roles:
         return {name: self.choices[f"columns.{name}"].value for name in names}
 
 
-class _Column:
-    """A column of a sample."""
-
-    def __init__(self, name: str, values: pa.Array, missing: list[str]) -> None:
-        self.name, self.values, self._missing = name, values, missing
-        self.words = name_words(name)
-
-    @cached_property
-    def text(self) -> pa.StringArray:
-        """The values that are not missing, as text; none if they are neither text nor numbers."""
-        kind, values = self.values.type, self.values.drop_null()
-        if pa.types.is_floating(kind):
-            numbers = values.to_numpy(zero_copy_only=False)
-            numbers = numbers[np.isfinite(numbers)]
-            is_whole = bool((np.floor(numbers) == numbers).all() and (np.abs(numbers) < 2**53).all())
-            values = pa.array(numbers.astype(np.int64) if is_whole else numbers)
-        elif pa.types.is_decimal(kind):
-            values = values.cast(pa.string())
-            return pc.replace_substring_regex(values, r"\.0+$", "")
-        elif not (pa.types.is_integer(kind) or pa.types.is_string(kind)):
-            return pa.array([], pa.string())
-        text = pc.utf8_trim_whitespace(values.cast(pa.string()))
-        return text.filter(pc.invert(pc.is_in(text, pa.array(["", *self._missing], pa.string()))))
-
-    @cached_property
-    def distinct(self) -> pa.StringArray:
-        return self.text.unique()
-
-    @cached_property
-    def share_distinct(self) -> float:
-        return len(self.distinct) / max(1, len(self.text))
-
-    @cached_property
-    def numbers(self) -> float:
-        """Share of the values that are numbers."""
-        return float(pc.mean(pc.match_substring_regex(self.text, NUMBER).cast(pa.int8())).as_py() or 0)
-
-    @cached_property
-    def is_whole(self) -> bool:
-        """Whole numbers, or text that is no number: what can be an id."""
-        return bool(len(self.text)) and (
-            self.numbers < 1 or pc.all(pc.match_substring_regex(self.text, r"^-?[0-9]+(\.0+)?$")).as_py()
-        )
-
-    @cached_property
-    def times(self) -> TimeGuess | None:
-        return guess_times(self.values, self._missing) if len(self.values) > self.values.null_count else None
-
-    @cached_property
-    def mean_length(self) -> float:
-        return float(pc.mean(pc.utf8_length(self.text)).as_py() or 0)
-
-    @cached_property
-    def share_missing(self) -> float:
-        return 1 - len(self.text) / max(1, len(self.values))
-
-    def speaks_against(self, role: str) -> int:
-        """How strongly the name speaks for another purpose, if it does not speak for this one as strongly."""
-        other = max(self.speaks_for(name) for name in WORDS if name != role)
-        return other if other > self.speaks_for(role) else 0
-
-    def speaks_for(self, role: str) -> int:
-        """3: the name says nothing else; 2: it has a word that says so; 1: a weak word; 0: nothing."""
-        strong, weak = WORDS[role]
-        rest = [word for word in self.words if word not in strong | _ABOUT_IDS]
-        if strong & set(self.words):
-            return 2 if rest else 3
-        return 1 if weak & set(self.words) else 0
-
-
-def name_words(name: str) -> list[str]:
-    """The words of a column's name, in lower case.
-
-    >>> name_words("unixReviewTime"), name_words("user_id"), name_words("movieid")
-    (['unix', 'review', 'time'], ['user', 'id'], ['movie', 'id'])
-    """
-    known = set().union(*(strong | weak for strong, weak in WORDS.values()))
-    words = []
-    for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name):
-        lower = word.lower()
-        suffix = next((end for end in _SUFFIXES if lower.endswith(end) and lower.removesuffix(end).rstrip("s") in known), None)
-        parts = [lower.removesuffix(suffix), suffix] if suffix and lower not in known else [lower]
-        words += [part.removesuffix("s") if part.removesuffix("s") in known else part for part in parts]
-    return words
-
-
 def guess_roles(files: Sequence[FoundFile], missing: list[str]) -> Roles:
     """Choose files and columns: two files whose item ids match, with a time and a user in the one, a title in the other.
 
@@ -180,7 +75,7 @@ def guess_roles(files: Sequence[FoundFile], missing: list[str]) -> Roles:
         DataError: no pair of files (or single file) has what a log needs; the message says what is missing.
     """
     columns = {
-        file.name: [_Column(name, file.sample[name].combine_chunks(), missing) for name in file.sample.column_names]
+        file.name: [Column(name, file.sample[name].combine_chunks(), missing) for name in file.sample.column_names]
         for file in files
     }
     pairs = [
@@ -201,16 +96,16 @@ class _Pair:
 
     log: FoundFile
     items: FoundFile
-    time: _Column
-    item: _Column
-    item_id: _Column
-    title: _Column
+    time: Column
+    item: Column
+    item_id: Column
+    title: Column
     overlap: float
     score: tuple[float, int]
     item_rivals: tuple[tuple[str, str], ...]
 
 
-def _pair(log: FoundFile, log_columns: list[_Column], items: FoundFile, item_columns: list[_Column]) -> _Pair | None:
+def _pair(log: FoundFile, log_columns: list[Column], items: FoundFile, item_columns: list[Column]) -> _Pair | None:
     times = _ranked_times(log_columns)
     if not times:
         return None
@@ -228,7 +123,7 @@ def _pair(log: FoundFile, log_columns: list[_Column], items: FoundFile, item_col
                 continue
             listed = pc.is_in(item.distinct, item_id.distinct)
             overlap = 1.0 if is_same else float(pc.mean(listed.cast(pa.int8())).as_py())
-            if overlap < MIN_OVERLAP and items.is_whole:
+            if overlap < (MIN_OVERLAP if items.is_whole else MIN_OVERLAP_OF_SAMPLE):
                 continue
             named = item.speaks_for("item") - 3 * (item.speaks_for("user") >= 2) - item.speaks_for("rating")
             named_alike = 1 if item.words == item_id.words else 0
@@ -243,17 +138,17 @@ def _pair(log: FoundFile, log_columns: list[_Column], items: FoundFile, item_col
     users = _ranked_users(log_columns, {time.name, item.name})
     if not users:
         return None
-    rivals = tuple((match[1].name, match[2].name) for match in matches[1:] if match[0] >= score - 0.5)
+    rivals = tuple((match[1].name, match[2].name) for match in matches[1:] if match[0] >= score - CLOSE[0])
     # A file of its own for the items is better than titles in the log; of several logs the largest counts.
     score += time.speaks_for("time") + 2 * users[0].speaks_for("user") + title.speaks_for("title")
     score += 0.5 * any(column.speaks_for("rating") >= 2 for column in log_columns) - 3 * is_same
     return _Pair(log, items, time, item, item_id, title, overlap, (score, log.n_bytes), rivals)
 
 
-def _ranked_times(columns: list[_Column]) -> list[_Column]:
+def _ranked_times(columns: list[Column]) -> list[Column]:
     """Columns that may be the time, best first: by name, then numbers before text, as these are mostly finer."""
 
-    def rank(column: _Column) -> tuple[int, ...]:
+    def rank(column: Column) -> tuple[int, ...]:
         assert column.times is not None
         return (
             min(2, column.speaks_for("time")) + 2 * column.times.is_dated - column.speaks_against("time"),
@@ -274,19 +169,19 @@ def _ranked_times(columns: list[_Column]) -> list[_Column]:
     return sorted(fitting, key=rank, reverse=True)
 
 
-def _ranked_users(columns: list[_Column], taken: set[str]) -> list[_Column]:
-    def may_be(column: _Column) -> bool:
+def _ranked_users(columns: list[Column], taken: set[str]) -> list[Column]:
+    def may_be(column: Column) -> bool:
         n, n_distinct = len(column.text), len(column.distinct)
         comes_again = n_distinct <= MAX_DISTINCT_USERS * n or column.speaks_for("user") >= 2
         other = max(column.speaks_for("item"), column.speaks_for("rating"), column.speaks_for("time")) >= 2
         is_other = other and column.speaks_for("user") < 2
         return column.name not in taken and column.is_whole and n_distinct > 1 and comes_again and not is_other
 
-    def rank(column: _Column) -> tuple[int, ...]:
+    def rank(column: Column) -> tuple[int, ...]:
         dated = column.times is not None and column.times.is_dated and column.speaks_for("user") < 2
         return (
             column.speaks_for("user"),
-            bool(set(column.words) & _ABOUT_IDS),
+            bool(set(column.words) & ABOUT_IDS),
             -column.speaks_against("user"),
             -dated,
             column.share_missing < MANY_MISSING,
@@ -296,8 +191,8 @@ def _ranked_users(columns: list[_Column], taken: set[str]) -> list[_Column]:
     return sorted(filter(may_be, columns), key=rank, reverse=True)
 
 
-def _ranked_titles(columns: list[_Column], item_id: _Column, in_log: bool) -> list[_Column]:
-    def may_be(column: _Column) -> bool:
+def _ranked_titles(columns: list[Column], item_id: Column, in_log: bool) -> list[Column]:
+    def may_be(column: Column) -> bool:
         is_text = len(column.text) > 0 and column.numbers < 0.5 and 1 < column.mean_length <= MAX_TITLE
         named = column.speaks_for("title") >= 2
         is_url = bool(pc.all(pc.match_substring_regex(column.distinct.slice(0, 100), r"^https?://")).as_py())
@@ -309,14 +204,15 @@ def _ranked_titles(columns: list[_Column], item_id: _Column, in_log: bool) -> li
             return False
         return is_text and not is_url and not dated and not is_user and (named or not repeats) and column is not item_id
 
-    def rank(column: _Column) -> tuple[float, ...]:
+    def rank(column: Column) -> tuple[float, ...]:
         about = 0.5 * (column.speaks_for("item") >= 2)
         return (min(2, column.speaks_for("title")) + about, len(column.distinct))
 
     return sorted(filter(may_be, columns), key=rank, reverse=True)
 
 
-def _ranked_ratings(columns: list[_Column], taken: set[str]) -> list[_Column]:
+def _ranked_ratings(columns: list[Column], taken: set[str], *, with_gaps: bool) -> list[Column]:
+    """Columns that may be the rating; those with gaps would cost the rows without a rating."""
     fitting = [
         column
         for column in columns
@@ -324,17 +220,18 @@ def _ranked_ratings(columns: list[_Column], taken: set[str]) -> list[_Column]:
         and column.numbers == 1
         and column.speaks_for("rating")
         and len(column.distinct) <= MAX_RATINGS
+        and (column.share_missing > 0) == with_gaps
     ]
     return sorted(fitting, key=lambda column: column.speaks_for("rating"), reverse=True)
 
 
-def _roles(pairs: list[_Pair], columns: dict[str, list[_Column]]) -> Roles:
+def _roles(pairs: list[_Pair], columns: dict[str, list[Column]]) -> Roles:
     best = pairs[0]
     log, items = columns[best.log.name], columns[best.items.name]
     times = _ranked_times(log)
     users = _ranked_users(log, {best.time.name, best.item.name})
     titles = _ranked_titles(items, best.item_id, best.log is best.items)
-    ratings = _ranked_ratings(log, {best.time.name, best.item.name, users[0].name})
+    taken = {best.time.name, best.item.name, users[0].name}
     assert best.time.times is not None
     choices = _file_choices(pairs)
     n_rows = best.log.sample.num_rows
@@ -352,17 +249,13 @@ def _roles(pairs: list[_Pair], columns: dict[str, list[_Column]]) -> Roles:
     choices["time_format"] = Choice(
         best.time.times.time_format, best.time.times.confidence, best.time.times.why, best.time.times.others
     )
-    choices["columns.rating"] = (
-        _choice(ratings, "rating", f"{len(ratings[0].distinct)} different numbers, {_range(ratings[0])}")
-        if ratings
-        else Choice(None, "likely", "no column of numbers is called like a rating")
-    )
+    choices["columns.rating"] = _rating_choice(log, taken)
     rivals = tuple(
         dict.fromkeys(other for item, other in best.item_rivals if item == best.item.name and other != best.item_id.name)
     )
     unique = f"{len(best.item_id.distinct):,} different values in {best.items.sample.num_rows:,} rows"
     choices["columns.item_id"] = _of_evidence(
-        best.item_id, "item", f"{unique}, the ids of the log among them", rivals, sure=best.overlap > 0.9
+        best.item_id, "item", f"{unique}, {best.overlap:.0%} of the ids of the log among them", rivals, sure=best.overlap > 0.9
     )
     choices["columns.title"] = _choice(titles, "title", f"text such as {short(titles[0].distinct[0].as_py())}")
     verbs = {noun: verb for verb, nouns in VERBS.items() for noun in nouns.split()}
@@ -371,15 +264,25 @@ def _roles(pairs: list[_Pair], columns: dict[str, list[_Column]]) -> Roles:
     return Roles(best.log, best.items, choices, noun, verbs.get(noun, "chose"))
 
 
+def _rating_choice(columns: list[Column], taken: set[str]) -> Choice:
+    if ratings := _ranked_ratings(columns, taken, with_gaps=False):
+        return _choice(ratings, "rating", f"{len(ratings[0].distinct)} different numbers, {_range(ratings[0])}")
+    if gaps := _ranked_ratings(columns, taken, with_gaps=True):
+        why = f"{gaps[0].name} lacks {gaps[0].share_missing:.1%} of its values, and rows without a rating would be dropped"
+        return Choice(None, "likely", why)
+    return Choice(None, "likely", "no column of numbers is called like a rating")
+
+
 def _file_choices(pairs: list[_Pair]) -> dict[str, Choice]:
     best = pairs[0]
-    other_logs = dict.fromkeys(pair.log.name for pair in pairs if pair.log is not best.log)
+    close = [pair for pair in pairs if pair.score[0] >= best.score[0] - CLOSE[1]]
+    other_logs = dict.fromkeys(pair.log.name for pair in close if pair.log is not best.log)
     n_rows = f"{best.log.sample.num_rows:,} rows" if best.log.is_whole else f"more than {best.log.sample.num_rows:,} rows"
-    said = f"it has a user, an item and a time in each of {n_rows}"
+    said = f"it has columns for user, item and time, and {n_rows}"
     if other_logs:
-        said += ", and has the better names or more bytes; of the others nothing is read"
+        said += "; its names, its values or its size speak for it, and nothing is read of the others"
     choices = {"interactions": Choice(best.log.name, "guess" if other_logs else "sure", said, tuple(other_logs))}
-    other_items = dict.fromkeys(pair.items.name for pair in pairs if pair.log is best.log and pair.items is not best.items)
+    other_items = dict.fromkeys(pair.items.name for pair in close if pair.log is best.log and pair.items is not best.items)
     if best.log is best.items:
         said = "no other file lists the items, but the interactions name them"
     else:
@@ -389,34 +292,34 @@ def _file_choices(pairs: list[_Pair]) -> dict[str, Choice]:
     return choices
 
 
-def _choice(ranked: list[_Column], role: str, evidence: str) -> Choice:
+def _choice(ranked: list[Column], role: str, evidence: str) -> Choice:
     """The first of ``ranked``; others whose name speaks as strongly are its rivals."""
     best, *others = ranked
     level = best.speaks_for(role)
-    has_id = bool(set(best.words) & _ABOUT_IDS)
+    has_id = bool(set(best.words) & ABOUT_IDS)
     rivals = tuple(
         other.name
         for other in others
         if other.speaks_for(role) >= min(2, level)
         and (role != "time" or (other.times is not None and other.times.is_dated))
-        and (role != "user" or not has_id or set(other.words) & _ABOUT_IDS)
+        and (role != "user" or not has_id or set(other.words) & ABOUT_IDS)
     )
     return _of_evidence(best, role, evidence, rivals, sure=level >= 2)
 
 
-def _of_evidence(column: _Column, role: str, evidence: str, rivals: tuple[str, ...], *, sure: bool) -> Choice:
+def _of_evidence(column: Column, role: str, evidence: str, rivals: tuple[str, ...], *, sure: bool) -> Choice:
     level = column.speaks_for(role)
     named = "its name, and " if level >= 2 else "its name, perhaps, and " if level else ""
     confidence: Confidence = "guess" if rivals or (not level and not sure) else "sure" if sure and level >= 2 else "likely"
     return Choice(column.name, confidence, named + evidence, rivals)
 
 
-def _range(column: _Column) -> str:
+def _range(column: Column) -> str:
     numbers: Any = column.distinct.cast(pa.float64()).to_numpy()
     return f"{numbers.min():g} to {numbers.max():g}"
 
 
-def _what_is_missing(columns: dict[str, list[_Column]]) -> str:
+def _what_is_missing(columns: dict[str, list[Column]]) -> str:
     """Why no pair of files is a log, from what each lacks."""
     lines = [
         "no files here are a log and its items. A log has a user, an item and a time in each row; items have an id and a title:"

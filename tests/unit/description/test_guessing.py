@@ -155,6 +155,21 @@ def test_of_two_logs_the_larger_is_taken_and_the_other_named(room: Room) -> None
     assert (found["value"], found["confidence"], found["rivals"]) == ("train.csv", "guess", ["test.csv"])
 
 
+def test_items_with_dates_and_genres_are_no_second_log(room: Room) -> None:
+    rows = [(f"i{item}", f"Title {item}", f"19{90 + item}-05-01", ("Drama", "Comedy")[item % 2]) for item in range(N_ITEMS)]
+    room.put(log_csv=log_csv(), items_csv=as_csv(["item", "title", "release_date", "genre"], rows))
+    assert choice(room.describe(), "interactions") == ("log.csv", "sure")
+
+
+def test_ratings_with_gaps_are_left_out_since_they_would_cost_rows(room: Room) -> None:
+    rows = [(*row, "" if number % 2 else 4) for number, row in enumerate(interactions())]
+    room.put(log_csv=as_csv(["user", "item", "time", "rating"], rows), items_csv=items_csv())
+    facts = room.describe()
+    config, log = pasted(room, facts)
+    assert (config.columns.rating, len(log.interactions)) == (None, N_USERS * LENGTH)
+    assert "rating lacks 50.0% of its values" in facts["guess"]["choices"]["columns.rating"]["why"]
+
+
 def test_titles_may_stand_in_the_log(room: Room) -> None:
     rows = [(user, item, f"Title {item[1:]}", second) for user, item, second in interactions()]
     room.put(plays_csv=as_csv(["user", "track_id", "track_name", "time"], rows))
