@@ -190,7 +190,8 @@ def _time_format(folder: Path, config: OwnLogConfig) -> dict[str, Any]:
         n_rows += len(column)
         if n_rows >= SAMPLE_ROWS:
             break
-    sample = pa.concat_arrays([batch for batch in batches if batch.type == batches[0].type]).slice(0, SAMPLE_ROWS)
+    kind = next((batch.type for batch in batches if not pa.types.is_null(batch.type)), batches[0].type)
+    sample = pa.concat_arrays([batch for batch in batches if batch.type == kind]).slice(0, SAMPLE_ROWS)
     found = guess_times(sample, config.missing)
     said = {"section": config.time_format, "sampled": len(sample), "values": [str(value) for value in sample.slice(0, 3)]}
     return {**said, "looks_like": None if found is None else _plain(found)}

@@ -41,7 +41,8 @@ def _about_times(facts: Mapping[str, Any], config: LogSection) -> Iterator[str]:
                 f"{found['time_format']} ({found['confidence']}): {found['why']}"
             )
         elif found["others"]:
-            yield f"time_format {of_format['section']} is in doubt, {', '.join(found['others'])} fits too: {found['why']}"
+            others = ", ".join(sorted({found["time_format"], *found["others"]} - {of_format["section"]}))
+            yield f"time_format {of_format['section']} fits, but {others} fits the first {of_format['sampled']:,} values, too"
     if times["before_1980"] + times["at_1970"] > n / 2:
         yield f"the times, {times['first']} to {times['last']}, are no dates of a log: positions, or another unit?"
         times = {**times, "before_1980": 0, "at_1970": 0}

@@ -208,6 +208,9 @@ def test_the_whole_file_decides_between_days_and_months_that_the_sample_leaves_o
     facts = room.describe()
     assert pasted(room, facts)[0].time_format == "%m/%d/%Y"
     assert choice(facts, "time_format") == ("%m/%d/%Y", "likely")
+    monkeypatch.setattr("llara_core.description.describe.SAMPLE_ROWS", 8)
+    (doubt,) = [doubt for doubt in room.describe()["doubts"] if doubt.startswith("time_format")]
+    assert doubt == "time_format %m/%d/%Y fits, but %d/%m/%Y fits the first 8 values, too"
 
 
 def test_names_that_yaml_reads_as_something_else_are_quoted(room: Room) -> None:
