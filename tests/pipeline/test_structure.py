@@ -37,7 +37,7 @@ LAYERS = (
     {"errors", "columns", "paths", "tables", "config", "overlays", "presets", "runtime"}
     | {"held_out", "predictions", "ranking", "curves"},
     {"fetching", "readers", "data", "recommenders", "baselines", "prompts", "llm"},
-    {"inference", "evaluation"},
+    {"inference", "evaluation", "description"},
     {"objectives"},
     {"tuning", "llm_systems"},
     {"report"},
@@ -132,7 +132,7 @@ def test_params_name_all_sections_that_a_script_reads(stage: str) -> None:
 
 def test_every_script_is_a_stage_or_for_users() -> None:
     scripts = {name for name in modules() if name.startswith("pipeline.")} - {"pipeline.stage"}
-    assert scripts - {script(stage) for stage in STAGES} <= {"pipeline.recommend", "pipeline.preset"}
+    assert scripts - {script(stage) for stage in STAGES} <= {"pipeline.recommend", "pipeline.preset", "pipeline.describe"}
 
 
 def test_dvc_yaml_and_paths_agree() -> None:

@@ -1,0 +1,65 @@
+"""The section of ``params.yaml`` that describes a log of one's own."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+from llara_core.config import OwnLogConfig
+
+_PLAIN: dict[str, Any] = {
+    "format": "log",
+    "interactions": "interactions.csv",
+    "items": "items.csv",
+    "separator": ",",
+    "encoding": "utf-8",
+    "columns": {"user": "user", "item": "item", "time": "time", "rating": None, "item_id": "item", "title": "title"},
+    "time_format": "seconds",
+    "min_rating": None,
+    "min_user_interactions": 0,
+    "min_item_interactions": 0,
+    "min_counts": "once",
+    "repeats": "keep",
+    "catalogue": "interacted",
+    "max_history_len": 10,
+    "split": {"strategy": "user_chronological", "train": 0.8, "validation": 0.1},
+    "noun": "item",
+    "verb": "chose",
+}
+"""What nothing in the files can tell is as mild as it can be: every interaction is kept."""
+
+_WORDS_OF_YAML = {"yes", "no", "on", "off", "y", "n", "true", "false", "null"}
+
+
+def section(**found: Any) -> OwnLogConfig:
+    """A section with what was found in the files, and mild values for the rest."""
+    return OwnLogConfig.model_validate({**_PLAIN, **found})
+
+
+def as_yaml(name: str, config: OwnLogConfig) -> str:
+    """The section as it stands under ``datasets:``, to be pasted into ``params.yaml``; optional keys at their defaults are left
+    out."""
+    values = config.model_dump()
+    optional = {key: field.default for key, field in OwnLogConfig.model_fields.items() if not field.is_required()}
+    changed = [key for key, default in optional.items() if values[key] != default]
+    keys = list(_PLAIN)
+    keys[keys.index("columns") : keys.index("columns")] = changed
+    shown = {key: values[key] for key in keys}
+    yaml = YAML()
+    yaml.width = 1 << 16  # a folded name would be hard to recognise
+    yaml.representer.add_representer(type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "null"))
+    text = io.StringIO()
+    yaml.dump({name: _quoted(shown)}, text)
+    return "".join(f"  {line}\n" for line in text.getvalue().splitlines())
+
+
+def _quoted(value: Any) -> Any:
+    """Text that is no plain word in quotes: DVC reads YAML 1.1, where ``no`` and ``1:30`` are no text."""
+    if isinstance(value, dict):
+        return {key: _quoted(part) for key, part in value.items()}
+    is_word = isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w./-]*", value) and value.lower() not in _WORDS_OF_YAML
+    return DoubleQuotedScalarString(value) if isinstance(value, str) and not is_word else value

@@ -1,0 +1,36 @@
+"""Look at a log before trusting it; no stage, but for users: ``python -m pipeline.describe movielens``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llara_core import tables
+from llara_core.config import load_params
+from llara_core.errors import DataError
+from pipeline.stage import run
+
+
+def main(
+    dataset: Annotated[
+        str, typer.Argument(help="Key of `datasets` in params.yaml, or a folder in data/own/ without a section.")
+    ],
+    json: Annotated[Path | None, typer.Option(help="Also write all facts into this file.")] = None,
+) -> None:
+    """Print what the log of DATASET looks like; for a folder without a section, also one to paste into params.yaml."""
+    from llara_core.description.describe import describe
+    from llara_core.description.page import render
+
+    facts = describe(dataset, load_params(), time.time())
+    typer.echo(render(facts), nl=False)
+    if json is not None:
+        tables.write_json(json, facts)
+    if "refused" in facts:
+        raise DataError(facts["refused"])
+
+
+if __name__ == "__main__":
+    run(main)
