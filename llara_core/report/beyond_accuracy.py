@@ -1,4 +1,4 @@
-"""The section on what systems choose, right or wrong: how much of the catalogue, how popular, and like which other system."""
+"""The section on what systems choose, right or wrong: how many different items, how popular, and like which other system."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pandas as pd
 from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.evaluation.comparison import ComparedSystem
-from llara_core.held_out import held_out_candidates
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import MISSING, Column, Section, Table
 from llara_core.report.wording import described, number, sizes
@@ -26,14 +25,14 @@ class Choices:
 
     Attributes:
         row: the system, in its headline mode.
-        coverage: share of the items on offer that it chooses at least once, in one run; mean over the runs.
+        distinct: different items among its choices in one run, per candidate set; mean over the runs.
         popularity: mean share of the catalogue that is less popular in training than its choice, an item as popular counting
             half; .5 for a choice at random among all items.
         agreement: share of sets on which it chooses what the best conventional system chooses; None for that system.
     """
 
     row: ComparedSystem
-    coverage: float
+    distinct: float
     popularity: float
     agreement: float | None
 
@@ -41,7 +40,7 @@ class Choices:
 COLUMNS: list[Column[Choices]] = [
     Column("System", "", lambda each: described(each.row), is_prose=True),
     Column("Answers by", "", lambda each: each.row.mode, is_prose=True),
-    Column("Coverage", "share of the items on offer that it chooses at least once", lambda each: number(each.coverage)),
+    Column("Distinct", "different items that it chooses, per candidate set", lambda each: number(each.distinct)),
     Column(
         "Popularity",
         "mean share of the catalogue that is less popular in training than its choice",
@@ -71,9 +70,8 @@ def section(found: Comparisons) -> Section | None:
 def choices(found: Comparisons) -> list[Choices]:
     """The choices of every system in its headline mode, in the order of the report."""
     percentile = popularity_percentiles(_training_counts(found))
-    candidates, _ = held_out_candidates(found.dataset)
     reference = next((row for row in found.headlines if row.is_reference), None)
-    return [_choices(row, reference, percentile, candidates) for row in found.headlines]
+    return [_choices(row, reference, percentile) for row in found.headlines]
 
 
 def popularity_percentiles(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
@@ -102,19 +100,12 @@ def _training_counts(found: Comparisons) -> npt.NDArray[np.int64]:
     return np.bincount(interactions.loc[interactions[c.SPLIT] == c.TRAIN, c.ITEM], minlength=n_items)
 
 
-def _choices(
-    row: ComparedSystem,
-    reference: ComparedSystem | None,
-    percentile: npt.NDArray[np.float64],
-    candidates: pd.DataFrame,
-) -> Choices:
+def _choices(row: ComparedSystem, reference: ComparedSystem | None, percentile: npt.NDArray[np.float64]) -> Choices:
     runs = [_first_draw(run.split(c.TEST)) for run in row.results.runs]
-    asked = candidates[(candidates[c.DRAW] == 0) & candidates[c.EXAMPLE].isin(runs[0][c.EXAMPLE])]
-    on_offer = len(np.unique(np.concatenate(asked[c.CANDIDATES].to_list())))
     chosen = pd.concat(runs)[c.PREDICTED].dropna().astype(int)
     return Choices(
         row=row,
-        coverage=float(np.mean([run[c.PREDICTED].dropna().nunique() / on_offer for run in runs])),
+        distinct=float(np.mean([run[c.PREDICTED].dropna().nunique() / len(run) for run in runs])),
         popularity=float(percentile[chosen].mean()) if len(chosen) else 0.0,
         agreement=None if reference is None or row is reference else _agreement(runs, reference),
     )
@@ -134,14 +125,8 @@ def _first_draw(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _verdict(rows: Sequence[Choices], target: float) -> str:
-    widest, narrowest = max(rows, key=lambda each: each.coverage), min(rows, key=lambda each: each.coverage)
-    most = _most(rows)
+    fewest, most = min(rows, key=lambda each: each.distinct), max(rows, key=lambda each: each.popularity)
     return (
-        f"{widest.row.name} chooses the most different items ({widest.coverage:.0%} of those on offer), "
-        f"{narrowest.row.name} the fewest ({narrowest.coverage:.0%}). The targets are more popular than {target:.0%} of the "
-        f"catalogue; the choices of {most.row.name} are the most popular ({most.popularity:.0%})."
+        f"The targets are more popular than {target:.0%} of the catalogue; the choices of {most.row.name} are the most popular "
+        f"({most.popularity:.0%}). {fewest.row.name} chooses the fewest different items ({fewest.distinct:.2f} per candidate set)."
     )
-
-
-def _most(rows: Sequence[Choices]) -> Choices:
-    return max(rows, key=lambda each: each.popularity)
