@@ -128,5 +128,5 @@ def _verdict(rows: Sequence[Choices], target: float) -> str:
     fewest, most = min(rows, key=lambda each: each.distinct), max(rows, key=lambda each: each.popularity)
     return (
         f"The targets are more popular than {target:.0%} of the catalogue; the choices of {most.row.name} are the most popular "
-        f"({most.popularity:.0%}). {fewest.row.name} chooses the fewest different items ({fewest.distinct:.2f} per candidate set)."
+        f"({most.popularity:.0%}). {fewest.row.name} chooses the fewest different items ({fewest.distinct:.2f} per set)."
     )

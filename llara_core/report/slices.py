@@ -65,7 +65,7 @@ def section(found: Comparisons) -> Section | None:
     if not pairs:
         return None
     names = slice_names(found)
-    by_system = [(row, slices(row, recommender, names, found)) for row, recommender in pairs]
+    by_system = [(row, _divided(slices(row, recommender, names, found))) for row, recommender in pairs]
     best, of_best = max(by_system, key=lambda pair: pair[0].validation["hit_ratio@1"] if pair[0].lead is None else pair[0].lead)
     caption = (
         "Each slice holds the test sets that both the system and its recommender answer and that have the property. "
@@ -192,6 +192,12 @@ def _place(name: str) -> tuple[int, str]:
     """The order of slices: the rarest or smallest first."""
     words = ["no training interaction", "tail", "middle", "head"]
     return (words.index(name), name) if name in words else (int(name.split()[0]), name)
+
+
+def _divided(rows: Sequence[Slice]) -> list[Slice]:
+    """Without what does not divide the sets: a slicing with one slice repeats the main table."""
+    several = {row.slicing for row in rows if sum(other.slicing == row.slicing for other in rows) > 1}
+    return [row for row in rows if row.slicing in several]
 
 
 def _grouped(rows: Sequence[Slice]) -> list[tuple[str, Sequence[Slice]]]:
