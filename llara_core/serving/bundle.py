@@ -129,6 +129,9 @@ def write_parts(folder: Path, parts: Parts, dataset_format: str, llm: LlmConfig,
         adapter = adapters.read_metadata(parts.llm)
         prompt, fingerprint = adapter.prompt, adapter.llm
         shutil.copytree(parts.llm, folder / ADAPTER)
+        # A path on this machine, of which peft would warn on every other; `fingerprint` says which model it is.
+        lora = folder / ADAPTER / adapters.LORA_FOLDER / "adapter_config.json"
+        tables.write_json(lora, {**tables.read_json(lora), "base_model_name_or_path": None})
     elif parts.llm is not None:
         prompt, fingerprint = parts.llm, loading.fingerprint(llm_folder)
     if parts.item_embeddings is not None:

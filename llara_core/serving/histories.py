@@ -94,7 +94,7 @@ def read_histories(path: Path, items: pd.DataFrame, names: HistoryFormat) -> His
     if n_incomplete := len(rows) - int(complete.sum()):
         logger.warning("%s: %d rows without a user or an item are left out", path, n_incomplete)
     if without := set(rows.loc[complete, names.user]) - set(usable[names.user]):
-        logger.warning("%s: %d users have no item of the catalogue and get no recommendation", path, len(without))
+        logger.warning("%s: users without an item of the catalogue, who get no recommendation: %d", path, len(without))
     return {str(user): [int(item) for item in group] for user, group in usable.groupby(names.user, sort=False)["item"]}
 
 
@@ -170,7 +170,8 @@ def _times(times: pd.Series[str], path: Path) -> npt.NDArray[Any]:
         return numbers.to_numpy()
     dates = pd.to_datetime(times, errors="coerce", utc=True, format="ISO8601")
     if (bad := dates.isna()).any():
-        row = int(np.argmax(bad))
+        neither = bad & numbers.isna()
+        row = int(np.argmax(neither if neither.any() else bad))
         raise DataError(
             f"{path}, row {row + 1}: the time {times.iloc[row]!r} is neither a number nor ISO 8601, as all of the column must "
             "be; or sort the rows oldest first and leave the column out"
