@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from llara_core import tables
+from llara_core.llm.adapters import AdapterMetadata
 from llara_core.serving.bundle import BundleMetadata
+
+Record = Mapping[str, Any]
 
 # What docs/datasets.md says of each format's terms, in a line.
 DATA_TERMS = {
@@ -20,6 +23,7 @@ DATA_TERMS = {
     "released_frames": "frames released by the paper's authors: the terms of the data set they were made from.",
 }
 LLM_TERMS = {"embedded:smollm2-135m-instruct": "Apache-2.0"}
+_NO_ABLATION = {"llm_weights": "pretrained", "item_vectors": "recommender", "recommender_scores": "out_of_fold"}
 NOT_STATED = "not known here; look them up before you pass the folder on"
 
 
@@ -29,12 +33,20 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
     return [record for record in records if record.get("history") == "ordered"]
 
 
-def model_card(metadata: BundleMetadata, records: Sequence[Mapping[str, Any]], confidence: float) -> str:
+def model_card(
+    metadata: BundleMetadata,
+    adapter: AdapterMetadata | None,
+    measured: Sequence[Record],
+    measured_alone: Sequence[Record],
+    confidence: float,
+) -> str:
     """The text of ``README.md``.
 
     Args:
         metadata: of the exported system.
-        records: contents of the metrics files, of the system itself and of the recommender under it.
+        adapter: of its language model; None where none was tuned.
+        measured: contents of the system's metrics files.
+        measured_alone: of the recommender that retrieves for it.
         confidence: level of the intervals in them.
     """
     parts = [
@@ -43,13 +55,13 @@ def model_card(metadata: BundleMetadata, records: Sequence[Mapping[str, Any]], c
         "## Use",
         _use(metadata),
         "## Measured",
-        _measured(records, confidence),
+        _measured(metadata, measured, measured_alone, confidence),
         "## Limits",
         _limits(metadata),
         "## Terms",
         _terms(metadata),
         "## Provenance",
-        _provenance(metadata),
+        _provenance(metadata, adapter),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -81,9 +93,11 @@ def _use(metadata: BundleMetadata) -> str:
     )
 
 
-def _measured(records: Sequence[Mapping[str, Any]], confidence: float) -> str:
+def _measured(metadata: BundleMetadata, measured: Sequence[Record], measured_alone: Sequence[Record], confidence: float) -> str:
+    nothing = "" if measured else f"{metadata.system} has no metrics in the run that it was exported from."
+    records = [*measured, *measured_alone]
     if not records:
-        return "Nothing: this system has no metrics in the run that it was exported from."
+        return nothing
     rows = [
         "| System | Answers by | Split | HR@1 | Valid | Users x sets | Seed |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: |",
@@ -96,8 +110,11 @@ def _measured(records: Sequence[Mapping[str, Any]], confidence: float) -> str:
             sets = f"{of['n_users']} x {of['n_draws']}"
             cells = [record["system"], record["mode"], split, hits, f"{of['valid_ratio']:.3f}", sets, record["seed"]]
             rows.append(f"| {' | '.join(map(str, cells))} |")
+    introduction = f"{nothing} Those of its recommender:\n\n" if nothing else ""
     return (
-        "\n".join(rows) + f"\n\nHit ratio@1 among the candidates of randomly drawn sets, with {confidence:.0%} intervals over "
+        introduction
+        + "\n".join(rows)
+        + f"\n\nHit ratio@1 among the candidates of randomly drawn sets, with {confidence:.0%} intervals over "
         "users; one training seed says nothing of the spread between seeds. Validation chose among models; test is what counts."
     )
 
@@ -125,8 +142,17 @@ def _terms(metadata: BundleMetadata) -> str:
     return "\n".join([*lines, "- Code of LLaRA-DVC: Apache-2.0"])
 
 
-def _provenance(metadata: BundleMetadata) -> str:
-    lines = [f"- {library} {version}" for library, version in metadata.versions.items()]
+def _provenance(metadata: BundleMetadata, adapter: AdapterMetadata | None) -> str:
+    lines = []
+    if adapter is not None:
+        versions = ", ".join(f"{library} {version}" for library, version in adapter.versions.items())
+        lines.append(
+            f"- tuned: objective `{adapter.objective}`, {adapter.rows} rows, {adapter.dtype}, on {adapter.hardware}; {versions}"
+        )
+        changed = adapter.ablation.model_dump().items() - _NO_ABLATION.items()
+        lines += [f"- **ablation**, not for use: `{key}: {value}`" for key, value in sorted(changed)]
+    exported = ", ".join(f"{library} {version}" for library, version in metadata.versions.items())
+    lines.append(f"- exported: {exported}")
     if metadata.data_hash is not None:
         lines.append(f"- prepared data: `{metadata.data_hash}`")
     return "\n".join([*lines, "- `metadata.json` has the sha256 of every file."])

@@ -89,8 +89,14 @@ class ItemFinder:
         return item
 
     def suggestions(self, name: str) -> list[str]:
-        """The labels nearest to ``name``, best first; articles, years and case do not count."""
-        near = difflib.get_close_matches(_stem(name), self._by_stem, n=_N_SUGGESTIONS, cutoff=_CUTOFF)
+        """The labels nearest to ``name``, best first; articles, years and case do not count.
+
+        Those with the name in them, the shortest first, then those that are spelt alike.
+        """
+        wanted = _stem(name)
+        containing = sorted((stem for stem in self._by_stem if wanted and f" {wanted}" in f" {stem}"), key=len)
+        alike = difflib.get_close_matches(wanted, self._by_stem, n=_N_SUGGESTIONS, cutoff=_CUTOFF)
+        near = dict.fromkeys([*containing, *alike])
         return [self._labels[item] for stem in near for item in self._by_stem[stem]][:_N_SUGGESTIONS]
 
     def _find(self, name: str) -> int:

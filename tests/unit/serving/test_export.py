@@ -187,14 +187,30 @@ def test_the_card_says_what_was_measured_and_under_which_terms(exported: Exporte
     assert "MovieLens 100K (GroupLens, University of Minnesota): for research." in card
     assert "Language model `source`: not known here" in card
     assert "The recommender sasrec retrieves" in card
+    assert "- tuned: objective `generative`, 24 rows, float32" in card
+    assert "ablation" not in card
     unmeasured = (exported("tallrec") / "README.md").read_text(encoding="utf-8")
+    assert "tallrec has no metrics in the run that it was exported from. Those of its recommender:\n\n| System" in unmeasured
     assert "| tallrec |" not in unmeasured
+    assert (exported("sasrec") / "README.md").read_text(encoding="utf-8").count("| score | test |") == 1
+
+
+def test_the_card_of_an_ablation_warns_of_it(changed_run: Path, tmp_path: Path) -> None:
+    file = paths.adapter(DATASET, "llara-0") / "adapter.json"
+    metadata = tables.read_json(file)
+    tables.write_json(file, {**metadata, "ablation": {**metadata["ablation"], "item_vectors": "random"}})
+    main(DATASET, "llara", SEED, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert card.count("**ablation**") == 1
+    assert "- **ablation**, not for use: `item_vectors: random`" in card
 
 
 def test_the_card_of_a_system_without_metrics_says_so(changed_run: Path, tmp_path: Path) -> None:
     shutil.rmtree(paths.REPORT)
     main(DATASET, "sasrec", SEED, tmp_path / "out")
-    assert "Nothing: this system has no metrics" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "sasrec has no metrics in the run that it was exported from.\n\n## Limits" in (
+        tmp_path / "out" / "README.md"
+    ).read_text(encoding="utf-8")
 
 
 def test_terms_are_known_of_every_format_and_of_the_default_language_model() -> None:

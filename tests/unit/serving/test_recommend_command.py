@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +15,7 @@ from llara_core import paths
 from llara_core.errors import ConfigError, DataError, ModelError
 from pipeline.recommend import main
 from tests.helpers.llm import LABELS
-from tests.unit.serving.conftest import DATASET, HISTORIES, SEED, TUNED, write_params
+from tests.unit.serving.conftest import DATASET, HISTORIES, REPOSITORY, SEED, TUNED, write_params
 
 SYSTEMS = ("sasrec", "popularity", "item_knn", "zero_shot", *TUNED)
 pytestmark = pytest.mark.usefixtures("run")
@@ -120,6 +123,31 @@ def test_what_is_listed_but_has_not_run_says_so(changed_run: Path) -> None:
     (paths.adapter(DATASET, "llara-0") / "adapter.json").unlink()
     with pytest.raises(ModelError, match="llara is not tuned yet on movielens with seed 0; run `dvc repro`"):
         main(DATASET, "llara", 0, item=["Heat"])
+
+
+def test_the_command_line_passes_the_options_on_and_ends_errors_in_one_message(finished_run: Path, tmp_path: Path) -> None:
+    def command(*options: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
+        return subprocess.run(
+            [sys.executable, "-m", "pipeline.recommend", DATASET, "llara", "0", *options],
+            cwd=finished_run,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    out = tmp_path / "out.csv"
+    answer = command(
+        "--item", "Heat", "--item", "id:101", "--candidates", "3", "--top", "2", "--retrieve-only", "--out", str(out)
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert pd.read_csv(out)["rank"].to_list() == [1, 2]
+    assert answer.stdout == ""
+    answer = command("--item", "Heatt")
+    assert answer.returncode == 1
+    assert answer.stderr.splitlines()[-1] == "recommend: error: no single item is called 'Heatt'; did you mean 'Heat'?"
+    assert "Traceback" not in answer.stderr
 
 
 def test_the_options_exclude_each_other(tmp_path: Path) -> None:

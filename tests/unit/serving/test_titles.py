@@ -8,12 +8,13 @@ import pytest
 from llara_core.errors import DataError
 from llara_core.serving.titles import ItemFinder
 
-TITLES = ["The Godfather", "The Godfather: Part II", "Sabrina", "Sabrina", "Toy Story", "187", "A Bug's Life", "Paris, Texas"]
+TITLES = ["The Godfather: Part II", "The Godfather", "Sabrina", "Sabrina", "Toy Story", "187", "A Bug's Life", "Paris, Texas"]
+TITLES.append("Mother")  # by its letters nearer to "godfather" than the second part is
 LABELS = [*TITLES[:2], "Sabrina (1954)", "Sabrina (1995)", *TITLES[4:]]
 ITEMS = pd.DataFrame(
     {
-        "item_id": range(8),
-        "raw_id": ["127", "187", "7", "8", "1", "315", "422", "007"],
+        "item_id": range(9),
+        "raw_id": ["187", "127", "7", "8", "1", "315", "422", "007", "5"],
         "title": TITLES,
         "label": LABELS,
         "n_interactions": 1,
@@ -61,7 +62,9 @@ def test_a_looser_reading_is_said(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize(
     ("name", "suggestions"),
     [
-        ("godfather", ["The Godfather", "The Godfather: Part II"]),
+        ("godfather", ["The Godfather", "The Godfather: Part II", "Mother"]),
+        ("the godfathr", ["The Godfather", "The Godfather: Part II", "Mother"]),
+        ("", []),
         ("Sabrina", ["Sabrina (1954)", "Sabrina (1995)"]),
         ("sabrina (1996)", ["Sabrina (1954)", "Sabrina (1995)"]),
         ("bugs life", ["A Bug's Life"]),
@@ -79,7 +82,7 @@ def test_suggestions_go_by_the_title_without_its_article(name: str, suggestions:
         ("Sabrina", r"no single item is called 'Sabrina'; did you mean 'Sabrina \(1954\)', 'Sabrina \(1995\)'\?"),
         ("zzzz", r"no single item is called 'zzzz'; items.parquet lists all titles and ids"),
         ("187", r"'187' is the title of '187' and the id of 'The Godfather: Part II'; write 'title:187' or 'id:187'"),
-        ("id:9", r"no item has the id '9'; ids here look like '127'"),
+        ("id:9", r"no item has the id '9'; ids here look like '187'"),
         ("title:127", r"no single item is called '127'"),
         ("", r"no single item is called ''"),
     ],
@@ -95,5 +98,5 @@ def test_a_history_needs_items_and_must_leave_some() -> None:
         FINDER.history([])
     with pytest.raises(DataError, match=r"the history is one text, 'Toy Story'; give a list"):
         FINDER.history("Toy Story")
-    with pytest.raises(DataError, match="holds all 8 items of the catalogue"):
+    with pytest.raises(DataError, match="holds all 9 items of the catalogue"):
         FINDER.history([f"id:{raw}" for raw in ITEMS["raw_id"]])
