@@ -14,8 +14,8 @@ Record = Mapping[str, Any]
 
 # What docs/datasets.md says of each format's terms, in a line.
 DATA_TERMS = {
-    "movielens_100k": "MovieLens 100K (GroupLens, University of Minnesota): for research. Without permission neither the data "
-    "may be redistributed, and `items.parquet` holds titles from them, nor used commercially.",
+    "movielens_100k": "MovieLens 100K (GroupLens, University of Minnesota): for research. Without its permission the data, of "
+    "which `items.parquet` holds the titles, may not be redistributed or used commercially.",
     "lastfm_2k": "HetRec 2011 Last.fm 2K (GroupLens): for non-commercial research.",
     "steam": "Steam reviews and games (McAuley lab, UCSD): for research.",
     "synthetic": "invented data; no terms.",

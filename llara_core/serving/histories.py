@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,15 +148,24 @@ def write_recommendations(path: Path, table: pd.DataFrame) -> None:
 def _read(path: Path, names: HistoryFormat) -> pd.DataFrame:
     """All columns as text without surrounding white space; "" where there is no value."""
     try:
-        if path.suffix == ".parquet":
-            rows = pd.read_parquet(path)
-        else:
-            rows = pd.read_csv(path, dtype=str, keep_default_na=False, sep=names.separator, encoding=names.encoding)
+        rows = pd.read_parquet(path) if path.suffix == ".parquet" else _read_csv(path, names)
     except FileNotFoundError as error:
         raise DataError(f"{path}: not found") from error
     except (OSError, ValueError) as error:  # pandas' and pyarrow's own errors among them
         raise DataError(f"{path}: cannot be read ({error}); give a CSV file with a header, or a Parquet file") from error
     return pd.DataFrame({str(name): _text(rows[name]) for name in rows.columns})
+
+
+def _read_csv(path: Path, names: HistoryFormat) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        # Of rows with more fields than the header has, pandas drops the last ones: half of an unquoted `Paris, Texas`.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            return pd.read_csv(
+                path, dtype=str, keep_default_na=False, index_col=False, sep=names.separator, encoding=names.encoding
+            )
+        except pd.errors.ParserWarning as error:
+            raise ValueError("a row has more fields than the header; quote fields that hold the separator") from error
 
 
 def _text(values: pd.Series[Any]) -> pd.Series[str]:

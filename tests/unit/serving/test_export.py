@@ -61,6 +61,19 @@ def test_a_loaded_system_recommends_what_the_run_does(
     assert [one.item for one in answer] == [str(101 + LABELS.index(one.label)) for one in answer]
 
 
+def test_many_histories_are_answered_at_once_and_wrong_numbers_refused(exported: Exported) -> None:
+    model = load(exported("sasrec"))
+    heat, clue = LABELS.index("Heat"), LABELS.index("Clue")
+    both = model.recommend_ids([[heat], [clue, heat]], top=2)
+    assert [[LABELS[item] for item in one.items] for one in both] == [
+        [one.label for one in model.recommend(names, top=2)] for names in (["Heat"], ["Clue", "Heat"])
+    ]
+    with pytest.raises(DataError, match="top is 0; it has to be at least 1"):
+        model.recommend(["Heat"], top=0)
+    with pytest.raises(DataError, match="candidates is -1"):
+        model.recommend(["Heat"], candidates=-1)
+
+
 def test_the_folder_holds_the_parts_and_their_hashes(exported: Exported) -> None:
     folder = exported("llara")
     metadata = tables.read_json(folder / "metadata.json")
@@ -73,6 +86,9 @@ def test_the_folder_holds_the_parts_and_their_hashes(exported: Exported) -> None
         "metadata.json",
         "README.md",
     }
+    lora = tables.read_json(folder / "adapter" / "lora" / "adapter_config.json")
+    assert lora["base_model_name_or_path"] is None  # a path on one machine
+    assert lora["r"] == 2
     assert metadata["files"]["items.parquet"] == tables.file_sha256(folder / "items.parquet")
 
 

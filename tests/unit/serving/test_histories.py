@@ -35,6 +35,16 @@ def test_rows_of_a_user_are_oldest_first_and_ids_are_text(tmp_path: Path) -> Non
     assert _read(tmp_path, "user_id,item_id\n007,030\nann,10\n007,20\n007,20\n") == {"007": [2, 1, 1], "ann": [0]}
 
 
+def test_many_rows_of_one_time_keep_their_order(tmp_path: Path) -> None:
+    items = ["10", "20", "030"] * 100
+    rows = "".join(f"ann,{item},7\n" for item in items)
+    assert _read(tmp_path, "user_id,item_id,timestamp\n" + rows) == {"ann": [0, 1, 2] * 100}
+
+
+def test_a_byte_order_mark_and_quoted_titles_are_read(tmp_path: Path) -> None:
+    assert _read(tmp_path, '\ufeffuser_id,title\nann,"Alien"\n') == {"ann": [0]}
+
+
 def test_a_title_column_serves_where_there_are_no_ids(tmp_path: Path) -> None:
     assert _read(tmp_path, "user_id,title\nann,alien\nann,Heat [20]\nann,10\n") == {"ann": [0, 1]}
 
@@ -88,6 +98,8 @@ def test_an_own_log_is_read_by_its_own_columns(tmp_path: Path) -> None:
         ("user_id,item_id\nann,99\n", r"no row has a user and an item of the catalogue; ids there look like '10'"),
         ("user_id,item_id\n", "no row has a user and an item"),
         ("", "cannot be read"),
+        ("user_id,title\nann,Paris, Texas\n", "a row has more fields than the header; quote fields that hold the separator"),
+        ("user_id,title\nann,Alien\nann,Paris, Texas\n", "cannot be read .*line 3"),
         ("user_id,item_id,timestamp\nann,10,1\nann,20,soon\n", "row 2: the time 'soon' is neither"),
         (
             "user_id,item_id,timestamp\nann,10,2020-01-01\nann,20,soon\n",
