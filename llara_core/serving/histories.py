@@ -77,7 +77,7 @@ def read_histories(path: Path, items: pd.DataFrame, names: HistoryFormat) -> His
         rows = rows.iloc[np.argsort(_times(rows[names.time], path), kind="stable")]
     complete = rows[names.user].ne("") & rows[item_column].ne("")
     finder = ItemFinder(items)
-    found = _numbers(rows.loc[complete, item_column], finder, by_id=item_column == names.item)
+    found = _numbers(rows.loc[complete, item_column], finder, path, by_id=item_column == names.item)
     usable = rows.loc[complete, [names.user]].assign(item=rows.loc[complete, item_column].map(found)).dropna()
     if usable.empty:
         raise DataError(
@@ -189,12 +189,13 @@ def _times(times: pd.Series[str], path: Path) -> npt.NDArray[Any]:
     return dates.to_numpy()
 
 
-def _numbers(names: Iterable[str], finder: ItemFinder, *, by_id: bool) -> Mapping[str, int | None]:
-    """The item of each distinct name; None where the catalogue has none."""
-    found: dict[str, int | None] = {}
-    for name in dict.fromkeys(names):
-        try:
-            found[name] = finder.by_raw_id(name) if by_id else finder.by_title(name)
-        except DataError:
-            found[name] = None
-    return found
+def _numbers(names: Iterable[str], finder: ItemFinder, path: Path, *, by_id: bool) -> Mapping[str, int | None]:
+    """The item of each distinct name; None where no single item is called so."""
+    if by_id:
+        return {name: finder.with_raw_id(name) for name in dict.fromkeys(names)}
+    found = {name: finder.titled(name) for name in dict.fromkeys(names)}
+    if loose := [name for name, (_, loosely) in found.items() if loosely]:
+        logger.info(
+            "%s: %d titles are read without their year or with their article moved, e.g. %r", path, len(loose), loose[0]
+        )
+    return {name: item for name, (item, _) in found.items()}

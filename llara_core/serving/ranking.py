@@ -96,8 +96,10 @@ class Ranker:
             everything = Ranked(np.arange(len(self.labels)), np.zeros(len(self.labels), dtype=np.float32))
             scored = _ask(llm, read, [everything] * len(read), self.labels)
             return _best_of([_unseen(one, history) for one, history in zip(scored, histories, strict=True)], top)
-        retrieved = self._retrieve(histories, read, top if llm is None else n_candidates or self.n_candidates)
-        return retrieved if llm is None else _best_of(_ask(llm, read, retrieved, self.labels), top)
+        if llm is None:
+            return self._retrieve(histories, read, top if n_candidates is None else min(top, n_candidates))
+        retrieved = self._retrieve(histories, read, n_candidates or self.n_candidates)
+        return _best_of(_ask(llm, read, retrieved, self.labels), top)
 
     def _retrieve(self, histories: Sequence[Sequence[int]], read: Sequence[Sequence[int]], n: int) -> list[Ranked]:
         if self.retriever is None:
@@ -161,11 +163,14 @@ def _ask_alike(
         for one, order in zip(proposed, orders, strict=True)
     ]
     opinions = pd.DataFrame({c.EXAMPLE: questions, c.DRAW: 0, c.SCORES: pd.Series(shown, dtype="object")})
-    examples = pd.DataFrame({c.EXAMPLE: questions, c.USER: questions, c.SPLIT: c.TEST, c.HISTORY: list(histories)}).assign(
-        **{c.TARGET: [items[0] for items in candidates]}
-    )  # nobody knows it; its rank is thrown away
+    targets = [items[0] for items in candidates]  # nobody knows them; their ranks are thrown away
+    examples = pd.DataFrame(
+        {c.EXAMPLE: questions, c.USER: questions, c.SPLIT: c.TEST, c.HISTORY: list(histories), c.TARGET: targets}
+    )
     sets = pd.DataFrame({c.EXAMPLE: questions, c.DRAW: 0, c.CANDIDATES: pd.Series(candidates, dtype="object")})
     answers = _served(llm, opinions).answer(HeldOut("", examples, sets, "", labels))
+    if "score" not in answers.tables:
+        raise ConfigError(f"objective {llm.objective} answers without scores, so it ranks nothing")
     scores = answers.tables["score"][c.SCORES]
     return [row[np.argsort(order)] for row, order in zip(scores, orders, strict=True)]
 

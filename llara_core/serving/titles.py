@@ -84,9 +84,24 @@ class ItemFinder:
 
     def by_title(self, name: str) -> int:
         """As :meth:`find`, but no raw id."""
-        if (item := self._titled(name)) is None:
+        item, loosely = self.titled(name)
+        if item is None:
             raise DataError(self._not_found(name))
+        if loosely:
+            logger.info("%r is read as %r", name, self._labels[item])
         return item
+
+    def titled(self, name: str) -> tuple[int | None, bool]:
+        """The one item with this label or title, None where there is none, and whether its article or year had to be moved."""
+        for number, (reading, index) in enumerate(self._readings):
+            found = index.get(reading(name), [])
+            if len(found) == 1:
+                return found[0], number == len(self._readings) - 1
+        return None, False
+
+    def with_raw_id(self, raw: str) -> int | None:
+        """The item with this raw id, None where there is none."""
+        return self._by_raw_id.get(raw)
 
     def suggestions(self, name: str) -> list[str]:
         """The labels nearest to ``name``, best first; articles, years and case do not count.
@@ -100,25 +115,13 @@ class ItemFinder:
         return [self._labels[item] for stem in near for item in self._by_stem[stem]][:_N_SUGGESTIONS]
 
     def _find(self, name: str) -> int:
-        item, with_id = self._titled(name), self._by_raw_id.get(name)
+        (item, _), with_id = self.titled(name), self.with_raw_id(name)
         if item is not None and with_id is not None and item != with_id:
             raise DataError(
                 f"{name!r} is the title of {self._labels[item]!r} and the id of {self._labels[with_id]!r}; "
                 f"write {BY_TITLE + name!r} or {BY_ID + name!r}"
             )
-        found = with_id if item is None else item
-        if found is None:
-            raise DataError(self._not_found(name))
-        return found
-
-    def _titled(self, name: str) -> int | None:
-        for number, (reading, index) in enumerate(self._readings):
-            found = index.get(reading(name), [])
-            if len(found) == 1:
-                if number == len(self._readings) - 1:
-                    logger.info("%r is read as %r", name, self._labels[found[0]])
-                return found[0]
-        return None
+        return self.by_title(name) if with_id is None else with_id
 
     def _not_found(self, name: str) -> str:
         near = self.suggestions(name)

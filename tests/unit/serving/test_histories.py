@@ -36,17 +36,21 @@ def test_rows_of_a_user_are_oldest_first_and_ids_are_text(tmp_path: Path) -> Non
 
 
 def test_many_rows_of_one_time_keep_their_order(tmp_path: Path) -> None:
-    items = ["10", "20", "030"] * 100
-    rows = "".join(f"ann,{item},7\n" for item in items)
-    assert _read(tmp_path, "user_id,item_id,timestamp\n" + rows) == {"ann": [0, 1, 2] * 100}
+    times = [7, 8] * 150
+    rows = "".join(f"ann,{item},{time}\n" for item, time in zip(["10", "20", "030"] * 100, times, strict=True))
+    assert _read(tmp_path, "user_id,item_id,timestamp\n" + rows) == {"ann": [0, 2, 1] * 50 + [1, 0, 2] * 50}
 
 
 def test_a_byte_order_mark_and_quoted_titles_are_read(tmp_path: Path) -> None:
     assert _read(tmp_path, '\ufeffuser_id,title\nann,"Alien"\n') == {"ann": [0]}
 
 
-def test_a_title_column_serves_where_there_are_no_ids(tmp_path: Path) -> None:
+def test_a_title_column_serves_where_there_are_no_ids(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     assert _read(tmp_path, "user_id,title\nann,alien\nann,Heat [20]\nann,10\n") == {"ann": [0, 1]}
+    assert len(caplog.messages) == 1  # of the third row
+    assert _read(tmp_path, "user_id,title\nann,Alien (1979)\nbob,Alien (1979)\n") == {"ann": [0], "bob": [0]}
+    assert caplog.messages[1].endswith("1 titles are read without their year or with their article moved, e.g. 'Alien (1979)'")
 
 
 @pytest.mark.parametrize("times", [("30", "4", "30"), ("2020-01-02", "2020-01-01T23:00:00-00:30", "2020-01-02")])

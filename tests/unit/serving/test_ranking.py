@@ -93,6 +93,7 @@ def test_the_number_of_candidates_can_be_chosen(tiny_llama: Path, objective: str
     assert set(_rank(system, [11], top=50, n_candidates=3).items) == {10, 9, 8}
     assert set(_rank(system, [11], top=50, n_candidates=400).items) == set(range(11))
     assert _rank(system, [11], top=2, n_candidates=3, retrieve_only=True).items.tolist() == [10, 9]
+    assert _rank(system, [11], top=3, n_candidates=2, retrieve_only=True).items.tolist() == [10, 9]
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

@@ -64,6 +64,8 @@ def test_the_retriever_and_the_candidates_can_be_chosen(capsys: pytest.CaptureFi
     assert len(printed(capsys)) == len(LABELS) - 1
     main(DATASET, "llara_compact", SEED, item=["Heat"], top=50, candidates=7)
     assert len(printed(capsys)) == 7
+    main(DATASET, "llara_compact", SEED, item=["Heat"], top=50, retriever="item_knn")
+    assert len(printed(capsys)) == 5
     main(DATASET, "llara", SEED, item=["Heat"], retrieve_only=True)
     only = printed(capsys)
     main(DATASET, "sasrec", SEED, item=["Heat"])
