@@ -68,7 +68,7 @@ def main(
         )
     inference = params.inference if batch_size is None else params.inference.model_copy(update={"batch_size": batch_size})
     ranker = parts.load(paths.LLM, params.llm, inference, retrieve_only=retrieve_only)
-    if retriever is not None and candidates is None:
+    if ranker.system is not None and retriever is not None and candidates is None:
         candidates = parts.n_candidates  # one that is named retrieves, also for a system that could score the whole catalogue
     ranked = ranker.rank(list(asked.values()), top=top, n_candidates=candidates, retrieve_only=retrieve_only)
     table = many.recommendations_table(list(asked), ranked, items)

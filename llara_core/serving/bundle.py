@@ -20,7 +20,8 @@ from typing import Literal
 from pydantic import ValidationError
 
 from llara_core import paths, tables
-from llara_core.config import LlmConfig, PromptConfig
+from llara_core.config import RECOMMENDERS, LlmConfig, PromptConfig
+from llara_core.config.recommenders import unknown
 from llara_core.config.sections import Section
 from llara_core.errors import ConfigError, DataError, ModelError
 from llara_core.llm import adapters, loading
@@ -186,18 +187,32 @@ def llm_config(facts: LlmFacts, dtype: str | None) -> LlmConfig:
         raise ConfigError(f"dtype {dtype!r}: {error.errors()[0]['msg']}") from error
 
 
+def read_metadata(folder: Path) -> BundleMetadata:
+    """The metadata of an exported folder.
+
+    Raises:
+        DataError: it is no exported folder, or of a later version.
+    """
+    if not (folder / METADATA).is_file():
+        raise DataError(f"{folder}: no exported system here ({METADATA} is missing); make one with `python -m pipeline.export`")
+    try:
+        return BundleMetadata.model_validate(tables.read_json(folder / METADATA))
+    except ValidationError as error:
+        raise DataError(f"{folder / METADATA}: not what this version reads; export the system again ({error})") from error
+
+
 def open_bundle(folder: Path) -> tuple[BundleMetadata, Parts]:
     """The metadata and the parts of an exported folder, once all its files are found to be those that were exported.
 
     Raises:
         DataError: it is no exported folder, of a later version, incomplete or damaged.
+        ModelError: its recommender is unknown here.
     """
-    if not (folder / METADATA).is_file():
-        raise DataError(f"{folder}: no exported system here ({METADATA} is missing); make one with `python -m pipeline.export`")
-    try:
-        metadata = BundleMetadata.model_validate(tables.read_json(folder / METADATA))
-    except ValidationError as error:
-        raise DataError(f"{folder / METADATA}: not what this version reads; export the system again ({error})") from error
+    metadata = read_metadata(folder)
+    if metadata.retriever is not None and metadata.retriever not in RECOMMENDERS:
+        raise ModelError(
+            f"{folder}: {unknown(metadata.retriever, 'recommender', RECOMMENDERS)}, or install the code that has it"
+        )
     for name, sha256 in metadata.files.items():
         if not (folder / name).is_file():
             raise DataError(f"{folder / name}: missing; copy the whole folder again")

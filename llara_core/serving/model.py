@@ -10,7 +10,7 @@ import pandas as pd
 
 from llara_core import columns as c
 from llara_core.config import InferenceConfig
-from llara_core.errors import DataError
+from llara_core.errors import ConfigError, DataError
 from llara_core.serving import bundle
 from llara_core.serving.ranking import Ranked, Ranker
 from llara_core.serving.titles import ItemFinder
@@ -97,8 +97,10 @@ def load(folder: str | Path, llm: str | Path | None = None, *, dtype: str | None
     Raises:
         DataError: the folder is no export, incomplete or damaged.
         ModelError: ``llm`` is another language model, or none where one is needed.
-        ConfigError: no dtype is called so.
+        ConfigError: no dtype is called so, or the batch size is below 1.
     """
+    if batch_size < 1:
+        raise ConfigError(f"batch_size is {batch_size}; it has to be at least 1")
     folder = Path(folder)
     metadata, parts = bundle.open_bundle(folder)
     settings = None

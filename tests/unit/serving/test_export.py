@@ -70,6 +70,8 @@ def test_many_histories_are_answered_at_once_and_wrong_numbers_refused(exported:
     ]
     with pytest.raises(DataError, match="top is 0; it has to be at least 1"):
         model.recommend(["Heat"], top=0)
+    with pytest.raises(ConfigError, match="batch_size is 0"):
+        load(exported("sasrec"), batch_size=0)
     with pytest.raises(DataError, match="candidates is -1"):
         model.recommend(["Heat"], candidates=-1)
 
@@ -157,6 +159,10 @@ def test_a_damaged_or_incomplete_folder_is_refused(exported: Exported, tmp_path:
     (folder / "items.parquet").unlink()
     with pytest.raises(DataError, match=r"items.parquet: missing; copy the whole folder again"):
         load(folder)
+    metadata = tables.read_json(folder / "metadata.json")
+    tables.write_json(folder / "metadata.json", {**metadata, "retriever": "their_own"})
+    with pytest.raises(ModelError, match=r"unknown recommender 'their_own'; choose from .*, or install the code that has it"):
+        load(folder)
     tables.write_json(folder / "metadata.json", {"format": 2})
     with pytest.raises(DataError, match=r"metadata.json: not what this version reads; export the system again"):
         load(folder)
@@ -170,6 +176,10 @@ def test_only_a_new_folder_or_an_earlier_export_is_written(run: Path, tmp_path: 
     with pytest.raises(ConfigError, match=r"mine: exists, and is no exported system; name a new folder"):
         main(DATASET, "sasrec", SEED, tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
+    tables.write_json(tmp_path / "mine" / "metadata.json", {"format": "of something else"})
+    with pytest.raises(ConfigError, match=r"mine: exists, and is no exported system"):
+        main(DATASET, "sasrec", SEED, tmp_path / "mine")
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["metadata.json", "thesis.tex"]
     (tmp_path / "out").mkdir()
     main(DATASET, "sasrec", SEED, tmp_path / "out")
     first = folder_hashes(tmp_path / "out")

@@ -68,6 +68,8 @@ def test_the_retriever_and_the_candidates_can_be_chosen(capsys: pytest.CaptureFi
     assert len(printed(capsys)) == 5
     main(DATASET, "llara", SEED, item=["Heat"], retrieve_only=True)
     only = printed(capsys)
+    main(DATASET, "llara", SEED, item=["Heat"], top=8, retriever="popularity", retrieve_only=True)
+    assert len(printed(capsys)) == 8  # more than the five that would be candidates
     main(DATASET, "sasrec", SEED, item=["Heat"])
     assert only == printed(capsys)
 
