@@ -115,8 +115,8 @@ def _measured(metadata: BundleMetadata, measured: Sequence[Record], measured_alo
         introduction
         + "\n".join(rows)
         + f"\n\nHit ratio@1 among the candidates of randomly drawn sets, with {confidence:.0%} intervals over "
-        "users; one training seed says nothing of the spread between seeds. Validation chose among models; test is what counts. "
-        "Recommendations are ranked by `score`."
+        "users; one training seed says nothing of the spread between seeds. Validation chose among models; test is what "
+        "counts. Recommendations are ranked by `score`."
     )
 
 
