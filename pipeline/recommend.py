@@ -1,68 +1,83 @@
-"""Recommend items for one history; no stage, but for users.
+"""Recommend items for one history or for many; no stage, but for users.
 
 ``python -m pipeline.recommend movielens llara_compact 0 --item "Toy Story" --item "Aladdin"``
+``python -m pipeline.recommend movielens sasrec 0 --all-users --out recommendations.csv``
 """
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from llara_core import columns as c
 from llara_core import paths, tables
-from llara_core.config import SystemConfig, load_params
+from llara_core.config import load_params
 from llara_core.errors import ConfigError
-from llara_core.prompts.rendering import ItemWording
 from llara_core.runtime import compute
-from pipeline.stage import Dataset, Seed, System, run
+from pipeline.stage import Dataset, Seed, run
+
+logger = logging.getLogger(__name__)
 
 
 def main(
     dataset: Dataset,
-    system: System,
+    system: Annotated[str, typer.Argument(help="On run.systems, run.recommenders or run.baselines.")],
     seed: Seed,
-    item: Annotated[list[str], typer.Option(help="A title of the history, oldest first; repeat the option for each item.")],
-    top: Annotated[int, typer.Option(min=1, help="Number of items to recommend.")] = 10,
+    item: Annotated[
+        list[str] | None, typer.Option(help="Title or raw id of one history, oldest first; repeat the option for each item.")
+    ] = None,
+    histories: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet file, a row per interaction; see docs/recommend.md.")
+    ] = None,
+    all_users: Annotated[bool, typer.Option("--all-users", help="Every user of the prepared data.")] = False,
+    top: Annotated[int, typer.Option(min=1, help="Items per history.")] = 10,
+    out: Annotated[Path | None, typer.Option(help="File to write, .csv or .parquet; needed for more than one history.")] = None,
+    retriever: Annotated[
+        str | None, typer.Option(help="Recommender that retrieves; default: the system's own, else the first of the run.")
+    ] = None,
+    candidates: Annotated[
+        int | None, typer.Option(min=1, help="Items that are retrieved for the LLM; default: candidates.n_candidates.")
+    ] = None,
+    retrieve_only: Annotated[bool, typer.Option("--retrieve-only", help="The retriever's ranking, without the LLM.")] = False,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Histories per pass; default: inference.batch_size.")] = None,
 ) -> None:
-    """Print the items that should follow a history of titles, best first.
+    """Recommend the items that should follow each history, best first; nothing of a history is recommended again."""
+    from llara_core.serving import histories as many
+    from llara_core.serving.run_parts import parts_of_run
+    from llara_core.serving.titles import ItemFinder
 
-    The whole history is left out of the answer, also where it is longer than what the model reads.
-    """
-    from llara_core.inference.recommend import find_items, recommend
-    from llara_core.llm.inputs import read_inputs
-    from llara_core.llm_systems import load_system
-    from llara_core.recommenders import checkpoints
-
+    if sum([bool(item), histories is not None, all_users]) != 1:
+        raise ConfigError("give one of --item, --histories and --all-users")
+    if out is None and not item:
+        raise ConfigError("more than one history: name a file to write with --out")
+    if out is not None:
+        many.check_output(out)
     params = load_params()
     compute.use_threads(params.llm.threads)
-    config, cell = params.dataset(dataset), paths.cell(system, seed)
-    items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
-    history = find_items(item, items)
-    inputs = read_inputs(dataset, cell)
-    if not isinstance(inputs.system, SystemConfig) or inputs.system.recommender is None:
-        raise ConfigError(f"{system} reads no recommender, which would propose the items to rank; name a system with one")
-    recommender = inputs.system.recommender
-    checkpoint = paths.checkpoint(dataset, paths.cell(recommender, seed))
-    ranked = recommend(
-        load_system(
-            paths.adapter(dataset, cell),
-            paths.LLM,
-            params.llm,
-            params.inference,
-            ItemWording.of(config),
-            len(items),
-            embeddings=inputs.item_embeddings,
-        ),
-        checkpoints.load(checkpoint, recommender, checkpoints.data_hash(dataset)),
-        history,
-        items,
-        max_history_len=config.max_history_len,
-        n_candidates=params.candidates.n_candidates,
-        top=top,
-    )
-    for rank, row in enumerate(ranked.itertuples(index=False), start=1):
-        typer.echo(f"{rank:3d}  {row.score:8.3f}  {getattr(row, c.LABEL)}")
+    parts = parts_of_run(params, dataset, system, seed, retriever)
+    items = parts.read_items()
+    if item:
+        asked = {"": ItemFinder(items).history(item)}
+    elif histories is not None:
+        asked = many.read_histories(histories, items, many.HistoryFormat.of(params.dataset(dataset)))
+    else:
+        asked = many.prepared_histories(
+            tables.read_table(paths.prepared(dataset) / "interactions.parquet", tables.INTERACTIONS)
+        )
+    inference = params.inference if batch_size is None else params.inference.model_copy(update={"batch_size": batch_size})
+    ranker = parts.load(paths.LLM, params.llm, inference, retrieve_only=retrieve_only)
+    if ranker.system is not None and retriever is not None and candidates is None:
+        candidates = parts.n_candidates  # one that is named retrieves, also for a system that could score the whole catalogue
+    ranked = ranker.rank(list(asked.values()), top=top, n_candidates=candidates, retrieve_only=retrieve_only)
+    table = many.recommendations_table(list(asked), ranked, items)
+    if out is not None:
+        many.write_recommendations(out, table)
+        logger.info("%s: %d recommendations for %d histories", out, len(table), len(asked))
+        return
+    for row in table.itertuples(index=False):
+        typer.echo(f"{row.rank:3d}  {row.score:8.3f}  {row.label}")
 
 
 if __name__ == "__main__":

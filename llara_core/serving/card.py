@@ -1,0 +1,159 @@
+"""The model card of an exported system, made from its metadata and from what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llara_core import tables
+from llara_core.llm.adapters import AdapterMetadata
+from llara_core.serving.bundle import BundleMetadata
+
+Record = Mapping[str, Any]
+
+# What docs/datasets.md says of each format's terms, in a line.
+DATA_TERMS = {
+    "movielens_100k": "MovieLens 100K (GroupLens, University of Minnesota): for research. Without its permission the data, of "
+    "which `items.parquet` holds the titles, may not be redistributed or used commercially.",
+    "lastfm_2k": "HetRec 2011 Last.fm 2K (GroupLens): for non-commercial research.",
+    "steam": "Steam reviews and games (McAuley lab, UCSD): for research.",
+    "synthetic": "invented data; no terms.",
+    "log": "data of the owner of this folder, whose terms are theirs to state.",
+    "released_frames": "frames released by the paper's authors: the terms of the data set they were made from.",
+}
+LLM_TERMS = {"embedded:smollm2-135m-instruct": "Apache-2.0"}
+_NO_ABLATION = {"llm_weights": "pretrained", "item_vectors": "recommender", "recommender_scores": "out_of_fold"}
+NOT_STATED = "not known here; look them up before you pass the folder on"
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """The measured results of one cell, of ordered histories, by mode; none where it was not evaluated."""
+    records = [tables.read_json(path) for path in sorted(folder.glob("*.json"))]
+    return [record for record in records if record.get("history") == "ordered"]
+
+
+def model_card(
+    metadata: BundleMetadata,
+    adapter: AdapterMetadata | None,
+    measured: Sequence[Record],
+    measured_alone: Sequence[Record],
+    confidence: float,
+) -> str:
+    """The text of ``README.md``.
+
+    Args:
+        metadata: of the exported system.
+        adapter: of its language model; None where none was tuned.
+        measured: contents of the system's metrics files.
+        measured_alone: of the recommender that retrieves for it.
+        confidence: level of the intervals in them.
+    """
+    parts = [
+        f"# {metadata.system} on {metadata.dataset}",
+        _what_it_is(metadata),
+        "## Use",
+        _use(metadata),
+        "## Measured",
+        _measured(metadata, measured, measured_alone, confidence),
+        "## Limits",
+        _limits(metadata),
+        "## Terms",
+        _terms(metadata),
+        "## Provenance",
+        _provenance(metadata, adapter),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _what_it_is(metadata: BundleMetadata) -> str:
+    if metadata.prompt is None:
+        return f"A sequential recommender, exported from a run with training seed {metadata.seed}."
+    kind = "tuned with LoRA" if metadata.tuned else "as it comes, without tuning,"
+    retrieval = f" The recommender {metadata.retriever} retrieves what it ranks." if metadata.retriever else ""
+    return (
+        f"A language model {kind} that recommends, exported from a run with training seed {metadata.seed}. Its prompts show "
+        f"items as `{metadata.prompt.representation}`.{retrieval}"
+    )
+
+
+def _use(metadata: BundleMetadata) -> str:
+    llm = metadata.llm
+    arguments = '"."' if llm is None else '".", llm="data/llm"'
+    code = (
+        "```python\nfrom llara_core.serving import load\n\n"
+        f'model = load({arguments})\nmodel.recommend(["a title", "another title"], top=10)\n```'
+    )
+    if llm is None:
+        return code
+    peft = " `adapter/lora` also loads with `peft.PeftModel.from_pretrained`." if metadata.tuned else ""
+    return (
+        f"{code}\n\n`data/llm` is the folder of the language model `{llm.model}`, which {llm.call_to_fetch} makes, with the "
+        f"fingerprint `{llm.fingerprint}`; another model is refused.{peft}"
+    )
+
+
+def _measured(metadata: BundleMetadata, measured: Sequence[Record], measured_alone: Sequence[Record], confidence: float) -> str:
+    nothing = "" if measured else f"{metadata.system} has no metrics in the run that it was exported from."
+    records = [*measured, *measured_alone]
+    if not records:
+        return nothing
+    rows = [
+        "| System | Answers by | Split | HR@1 | Valid | Users x sets | Seed |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for record in records:
+        for split in ("test", "validation"):
+            if (of := record.get(split)) is None:
+                continue
+            hits = f"{of['hit_ratio@1']:.3f} [{of['hit_ratio@1_low']:.3f}, {of['hit_ratio@1_high']:.3f}]"
+            sets = f"{of['n_users']} x {of['n_draws']}"
+            cells = [record["system"], record["mode"], split, hits, f"{of['valid_ratio']:.3f}", sets, record["seed"]]
+            rows.append(f"| {' | '.join(map(str, cells))} |")
+    introduction = f"{nothing} Those of its recommender:\n\n" if nothing else ""
+    return (
+        introduction
+        + "\n".join(rows)
+        + f"\n\nHit ratio@1 among the candidates of randomly drawn sets, with {confidence:.0%} intervals over "
+        "users; one training seed says nothing of the spread between seeds. Validation chose among models; test is what "
+        "counts. Recommendations are ranked by `score`."
+    )
+
+
+def _limits(metadata: BundleMetadata) -> str:
+    limits = [
+        f"- It knows the {metadata.n_items} items of `items.parquet` and no others.",
+        f"- It reads the last {metadata.max_history_len} items of a history, and never recommends one of all that are given.",
+        "- It was measured on candidate sets drawn at random. What a recommender retrieves is harder to tell apart, and was "
+        "not measured.",
+        "- Scores are no probabilities, and those of two histories or two systems cannot be compared.",
+        f"- It learnt from the users of `{metadata.dataset}`, and repeats what they preferred, popular items foremost.",
+    ]
+    if metadata.llm is not None:
+        limits.append(
+            '- In bfloat16 another batch size can turn near ties; `dtype="float32"` keeps scores equal up to rounding.'
+        )
+    return "\n".join(limits)
+
+
+def _terms(metadata: BundleMetadata) -> str:
+    lines = [f"- Data: {DATA_TERMS.get(metadata.dataset_format, NOT_STATED)}"]
+    if metadata.llm is not None:
+        lines.append(f"- Language model `{metadata.llm.model}`: {LLM_TERMS.get(metadata.llm.model, NOT_STATED)}")
+    return "\n".join([*lines, "- Code of LLaRA-DVC: Apache-2.0"])
+
+
+def _provenance(metadata: BundleMetadata, adapter: AdapterMetadata | None) -> str:
+    lines = []
+    if adapter is not None:
+        versions = ", ".join(f"{library} {version}" for library, version in adapter.versions.items())
+        lines.append(
+            f"- tuned: objective `{adapter.objective}`, {adapter.rows} rows, {adapter.dtype}, on {adapter.hardware}; {versions}"
+        )
+        changed = adapter.ablation.model_dump().items() - _NO_ABLATION.items()
+        lines += [f"- **ablation**, not for use: `{key}: {value}`" for key, value in sorted(changed)]
+    exported = ", ".join(f"{library} {version}" for library, version in metadata.versions.items())
+    lines.append(f"- exported: {exported}")
+    if metadata.data_hash is not None:
+        lines.append(f"- prepared data: `{metadata.data_hash}`")
+    return "\n".join([*lines, "- `metadata.json` has the sha256 of every file."])

@@ -1,0 +1,111 @@
+"""A system that recommends, for use from Python: a history of titles in, ranked items out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from llara_core import columns as c
+from llara_core.config import InferenceConfig
+from llara_core.errors import ConfigError, DataError
+from llara_core.serving import bundle
+from llara_core.serving.ranking import Ranked, Ranker
+from llara_core.serving.titles import ItemFinder
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One recommended item.
+
+    Attributes:
+        label: its title, with what tells it from others of the same title.
+        score: higher is better; of one model's scores for one history only the differences mean something.
+        item: its raw id.
+    """
+
+    label: str
+    score: float
+    item: str
+
+
+class Model:
+    """A system that is loaded.
+
+    Args:
+        ranker: what ranks.
+        items: rows of :data:`tables.ITEMS`.
+    """
+
+    def __init__(self, ranker: Ranker, items: pd.DataFrame) -> None:
+        self.ranker, self.items = ranker, items
+        self._finder = ItemFinder(items)
+
+    def recommend(
+        self, history: Sequence[str], top: int = 10, *, candidates: int | None = None, retrieve_only: bool = False
+    ) -> list[Recommendation]:
+        """The items that should follow a history, best first; none of the history is among them, however long it is.
+
+        Args:
+            history: labels, titles or raw ids (:meth:`ItemFinder.find`), oldest first.
+            top: items wanted; fewer come back where fewer are left.
+            candidates: items that the recommender retrieves for the language model to rank; None: as many as in the system's
+                evaluation, or, for a system that scores the whole catalogue, all.
+            retrieve_only: the recommender's own ranking.
+
+        Raises:
+            DataError: the history is empty or holds the whole catalogue, a name fits no item or several, or a score is not
+                finite.
+            ConfigError: nothing can retrieve, or the candidates do not fit into a prompt.
+        """
+        (ranked,) = self.recommend_ids([self._finder.history(history)], top, candidates=candidates, retrieve_only=retrieve_only)
+        labels, raw_ids = self.items[c.LABEL].to_list(), self.items[c.RAW_ITEM].to_list()
+        return [
+            Recommendation(labels[item], score, raw_ids[item])
+            for item, score in zip(ranked.items.tolist(), ranked.scores.tolist(), strict=True)
+        ]
+
+    def recommend_ids(
+        self,
+        histories: Sequence[Sequence[int]],
+        top: int = 10,
+        *,
+        candidates: int | None = None,
+        retrieve_only: bool = False,
+    ) -> list[Ranked]:
+        """As :meth:`recommend`, for many histories of item ids (rows of :attr:`items`) at once."""
+        for name, value in (("top", top), ("candidates", 1 if candidates is None else candidates)):
+            if value < 1:
+                raise DataError(f"{name} is {value}; it has to be at least 1")
+        return self.ranker.rank(histories, top=top, n_candidates=candidates, retrieve_only=retrieve_only)
+
+
+def load(folder: str | Path, llm: str | Path | None = None, *, dtype: str | None = None, batch_size: int = 8) -> Model:
+    """Load an exported system; nothing but its folder and the language model is needed.
+
+    >>> model = load("OUT", llm="data/llm")  # doctest: +SKIP
+    >>> model.recommend(["Toy Story", "Fargo"], top=10)  # doctest: +SKIP
+
+    Args:
+        folder: written by ``pipeline.export``.
+        llm: folder of the language model that it was made for, from ``pipeline.fetch_llm``; None for a recommender.
+        dtype: of the language model's weights, as ``llm.dtype``; None: as at export.
+        batch_size: histories per pass of the language model.
+
+    Raises:
+        DataError: the folder is no export, incomplete or damaged.
+        ModelError: ``llm`` is another language model, or none where one is needed.
+        ConfigError: no dtype is called so, or the batch size is below 1.
+    """
+    if batch_size < 1:
+        raise ConfigError(f"batch_size is {batch_size}; it has to be at least 1")
+    folder = Path(folder)
+    metadata, parts = bundle.open_bundle(folder)
+    settings = None
+    if metadata.llm is not None and llm is not None:
+        metadata.llm.check(folder, Path(llm))
+        settings = bundle.llm_config(metadata.llm, dtype)
+    inference = InferenceConfig(batch_size=batch_size, max_draws=1, max_new_tokens=1, shuffled_histories="none")
+    return Model(parts.load(None if llm is None else Path(llm), settings, inference), parts.read_items())

@@ -1,0 +1,35 @@
+"""Put a system into one folder that travels; no stage, but for users.
+
+``python -m pipeline.export movielens llara_compact 0 exported/llara_compact``
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llara_core.config import load_params
+from pipeline.stage import run
+
+
+def main(
+    dataset: Annotated[str, typer.Argument(help="On run.datasets.")],
+    system: Annotated[str, typer.Argument(help="On run.systems or run.recommenders.")],
+    seed: Annotated[int, typer.Argument(help="On run.seeds.", min=0)],
+    out: Annotated[Path, typer.Argument(help="Folder to write: new, empty, or an earlier export.")],
+    retriever: Annotated[
+        str | None, typer.Option(help="Recommender that retrieves; default: the system's own, else the first of the run.")
+    ] = None,
+) -> None:
+    """Export SYSTEM of a finished run into OUT, with all that `llara_core.serving.load` needs but the language model."""
+    from llara_core.serving.export import export
+    from llara_core.serving.run_parts import parts_of_run
+
+    params = load_params()
+    export(parts_of_run(params, dataset, system, seed, retriever), params, out)
+
+
+if __name__ == "__main__":
+    run(main)

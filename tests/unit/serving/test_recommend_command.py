@@ -1,0 +1,165 @@
+"""``python -m pipeline.recommend`` on a finished run: every system answers, and what cannot be asked says why."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from llara_core import paths
+from llara_core.errors import ConfigError, DataError, ModelError
+from pipeline.recommend import main
+from tests.helpers.llm import LABELS
+from tests.unit.serving.conftest import DATASET, HISTORIES, REPOSITORY, SEED, TUNED, write_params
+
+SYSTEMS = ("sasrec", "popularity", "item_knn", "zero_shot", *TUNED)
+pytestmark = pytest.mark.usefixtures("run")
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> dict[str, float]:
+    """Labels and scores as they were printed, in order."""
+    rows = [re.fullmatch(r" *(\d+) +(-?[\d.]+)  (.+)", line) for line in capsys.readouterr().out.splitlines()]
+    assert [int(row[1]) for row in rows if row] == list(range(1, len(rows) + 1))
+    return {row[3]: float(row[2]) for row in rows if row}
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_system_of_a_run_recommends(system: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(DATASET, system, SEED, item=["Heat", "110"], top=4)
+    answer = printed(capsys)
+    assert len(answer) == 4
+    assert set(answer) <= set(LABELS) - {"Heat", "Casino"}
+    assert list(answer.values()) == sorted(answer.values(), reverse=True)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_many_users_get_what_each_would_get_alone_at_any_batch_size(
+    system: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(DATASET, system, SEED, all_users=True, top=3, out=tmp_path / "one.csv", batch_size=1)
+    main(DATASET, system, SEED, all_users=True, top=3, out=tmp_path / "five.parquet", batch_size=5)
+    one, five = pd.read_csv(tmp_path / "one.csv"), pd.read_parquet(tmp_path / "five.parquet")
+    assert list(one.columns) == list(five.columns) == ["user", "rank", "item", "label", "score"]
+    assert one["rank"].to_list() == [1, 2, 3] * len(HISTORIES)
+    assert one["label"].to_list() == five["label"].to_list()
+    assert (one["score"] - five["score"]).abs().max() < 1e-4
+    capsys.readouterr()
+    main(DATASET, system, SEED, item=[LABELS[item] for item in HISTORIES[4]], top=3)
+    alone = printed(capsys)
+    assert list(alone) == one.loc[one["user"] == 4, "label"].to_list()
+    assert one.loc[one["user"] == 4, "score"].to_list() == pytest.approx(list(alone.values()), abs=6e-4)
+
+
+def test_the_retriever_and_the_candidates_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    main(DATASET, "popularity", SEED, item=["Heat"], top=2)
+    popular = set(printed(capsys))
+    main(DATASET, "llara", SEED, item=["Heat"], retriever="popularity", candidates=2)
+    assert set(printed(capsys)) == popular
+    main(DATASET, "llara_compact", SEED, item=["Heat"], top=50)
+    assert len(printed(capsys)) == len(LABELS) - 1
+    main(DATASET, "llara_compact", SEED, item=["Heat"], top=50, candidates=7)
+    assert len(printed(capsys)) == 7
+    main(DATASET, "llara_compact", SEED, item=["Heat"], top=50, retriever="item_knn")
+    assert len(printed(capsys)) == 5
+    main(DATASET, "llara", SEED, item=["Heat"], retrieve_only=True)
+    only = printed(capsys)
+    main(DATASET, "llara", SEED, item=["Heat"], top=8, retriever="popularity", retrieve_only=True)
+    assert len(printed(capsys)) == 8  # more than the five that would be candidates
+    main(DATASET, "sasrec", SEED, item=["Heat"])
+    assert only == printed(capsys)
+
+
+def test_a_system_without_a_recommender_says_which_one_retrieves(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    main(DATASET, "zero_shot", SEED, item=["Heat"])
+    assert "zero_shot reads no recommender: sasrec, the first of run.recommenders, retrieves for it" in caplog.messages
+
+
+def test_histories_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "histories.csv"
+    file.write_text("user_id,item_id\nann,103\nbob,110\nann,110\n")
+    main(DATASET, "sasrec", SEED, histories=file, top=2, out=tmp_path / "out.csv")
+    table = pd.read_csv(tmp_path / "out.csv")
+    assert table["user"].to_list() == ["ann", "ann", "bob", "bob"]
+    assert set(table["item"]) <= {101 + item for item in range(len(LABELS))} - {110}
+
+
+@pytest.mark.parametrize(
+    ("system", "message"),
+    [
+        ("fused-llara", r"is a fusion, .* recommend with one of its parts: llara and sasrec"),
+        ("llara_direct", r"llara_direct is not on run.systems .*: add it and run `dvc repro`"),
+        ("caser", r"unknown system 'caser'; the run has .* the recommenders \['sasrec'\]"),
+    ],
+)
+def test_what_the_run_cannot_answer_says_what_to_do(system: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        main(DATASET, system, SEED, item=["Heat"])
+
+
+def test_a_retriever_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ConfigError, match="show the scores of sasrec, which therefore retrieves; leave popularity out"):
+        main(DATASET, "llara_guided", SEED, item=["Heat"], retriever="popularity")
+    with pytest.raises(ConfigError, match=r"caser is neither on run\.recommenders"):
+        main(DATASET, "llara", SEED, item=["Heat"], retriever="caser")
+    with pytest.raises(ConfigError, match="sasrec ranks all items itself"):
+        main(DATASET, "sasrec", SEED, item=["Heat"], retriever="popularity")
+
+
+def test_another_seed_or_data_set_says_what_to_do() -> None:
+    with pytest.raises(ConfigError, match=r"seed 1 is not on run.seeds \[0\]"):
+        main(DATASET, "llara", 1, item=["Heat"])
+    with pytest.raises(ConfigError, match=r"lastfm is not on run.datasets \['movielens'\]"):
+        main("lastfm", "llara", SEED, item=["Heat"])
+
+
+def test_what_is_listed_but_has_not_run_says_so(changed_run: Path) -> None:
+    write_params(changed_run, {"run": {"seeds": [0, 1]}})
+    with pytest.raises(DataError, match=r"llara-1: holds no system.json; .* run `dvc repro`"):
+        main(DATASET, "llara", 1, item=["Heat"])
+    with pytest.raises(ModelError, match="sasrec is not trained yet on movielens with seed 1; run `dvc repro`"):
+        main(DATASET, "sasrec", 1, item=["Heat"])
+    (paths.adapter(DATASET, "llara-0") / "adapter.json").unlink()
+    with pytest.raises(ModelError, match="llara is not tuned yet on movielens with seed 0; run `dvc repro`"):
+        main(DATASET, "llara", 0, item=["Heat"])
+
+
+def test_the_command_line_passes_the_options_on_and_ends_errors_in_one_message(finished_run: Path, tmp_path: Path) -> None:
+    def command(*options: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
+        return subprocess.run(
+            [sys.executable, "-m", "pipeline.recommend", DATASET, "llara", "0", *options],
+            cwd=finished_run,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    out = tmp_path / "out.csv"
+    answer = command(
+        "--item", "Heat", "--item", "id:101", "--candidates", "3", "--top", "2", "--retrieve-only", "--out", str(out)
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert pd.read_csv(out)["rank"].to_list() == [1, 2]
+    assert answer.stdout == ""
+    answer = command("--item", "Heatt")
+    assert answer.returncode == 1
+    assert answer.stderr.splitlines()[-1] == "recommend: error: no single item is called 'Heatt'; did you mean 'Heat'?"
+    assert "Traceback" not in answer.stderr
+
+
+def test_the_options_exclude_each_other(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="give one of --item, --histories and --all-users"):
+        main(DATASET, "sasrec", SEED)
+    with pytest.raises(ConfigError, match="give one of --item"):
+        main(DATASET, "sasrec", SEED, item=["Heat"], all_users=True)
+    with pytest.raises(ConfigError, match="name a file to write with --out"):
+        main(DATASET, "sasrec", SEED, all_users=True)
+    with pytest.raises(DataError, match=r"ends in .csv or .parquet"):
+        main(DATASET, "sasrec", SEED, all_users=True, out=tmp_path / "out.json")

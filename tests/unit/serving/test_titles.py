@@ -1,0 +1,102 @@
+"""What people call an item leads to the item, or to the labels that they may have meant."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from llara_core.errors import DataError
+from llara_core.serving.titles import ItemFinder
+
+TITLES = ["The Godfather: Part II", "The Godfather", "Sabrina", "Sabrina", "Toy Story", "187", "A Bug's Life", "Paris, Texas"]
+TITLES.append("Mother")  # by its letters nearer to "godfather" than the second part is
+LABELS = [*TITLES[:2], "Sabrina (1954)", "Sabrina (1995)", *TITLES[4:]]
+ITEMS = pd.DataFrame(
+    {
+        "item_id": range(9),
+        "raw_id": ["187", "127", "7", "8", "1", "315", "422", "007", "5"],
+        "title": TITLES,
+        "label": LABELS,
+        "n_interactions": 1,
+    }
+)
+FINDER = ItemFinder(ITEMS)
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("Sabrina (1995)", "Sabrina (1995)"),
+        (" toy STORY ", "Toy Story"),
+        ("Toy Story (1995)", "Toy Story"),
+        ("Godfather, The", "The Godfather"),
+        ("Godfather, The (1972)", "The Godfather"),
+        ("Bug's Life, A (1998)", "A Bug's Life"),
+        ("Paris, Texas (1984)", "Paris, Texas"),
+        ("127", "The Godfather"),
+        ("007", "Paris, Texas"),
+        ("id:187", "The Godfather: Part II"),
+        ("id: 7", "Sabrina (1954)"),
+        ("title:187", "187"),
+    ],
+)
+def test_an_item_is_found(name: str, label: str) -> None:
+    assert LABELS[FINDER.find(name)] == label
+
+
+def test_unicode_composition_does_not_count() -> None:
+    decomposed = "Ame\u0301lie"
+    items = pd.DataFrame({"raw_id": ["1"], "title": [decomposed], "label": [decomposed]})
+    assert ItemFinder(items).find("am\u00e9lie") == 0
+
+
+def test_a_looser_reading_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """The item table has no years, so nobody can check the one that is given."""
+    caplog.set_level("INFO")
+    FINDER.find("Toy Story")
+    assert caplog.messages == []
+    FINDER.find("Toy Story (1996)")
+    assert caplog.messages == ["'Toy Story (1996)' is read as 'Toy Story'"]
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestions"),
+    [
+        ("godfather", ["The Godfather", "The Godfather: Part II", "Mother"]),
+        ("the godfathr", ["The Godfather", "The Godfather: Part II", "Mother"]),
+        ("", []),
+        ("Sabrina", ["Sabrina (1954)", "Sabrina (1995)"]),
+        ("sabrina (1996)", ["Sabrina (1954)", "Sabrina (1995)"]),
+        ("bugs life", ["A Bug's Life"]),
+        ("toystory", ["Toy Story"]),
+        ("zzzz", []),
+    ],
+)
+def test_suggestions_go_by_the_title_without_its_article(name: str, suggestions: list[str]) -> None:
+    assert FINDER.suggestions(name) == suggestions
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Sabrina", r"no single item is called 'Sabrina'; did you mean 'Sabrina \(1954\)', 'Sabrina \(1995\)'\?"),
+        ("zzzz", r"no single item is called 'zzzz'; items.parquet lists all titles and ids"),
+        ("187", r"'187' is the title of '187' and the id of 'The Godfather: Part II'; write 'title:187' or 'id:187'"),
+        ("id:9", r"no item has the id '9'; ids here look like '187'"),
+        ("title:127", r"no single item is called '127'"),
+        ("", r"no single item is called ''"),
+    ],
+)
+def test_a_name_of_no_item_or_of_several_is_an_error(name: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        FINDER.find(name)
+
+
+def test_a_history_needs_items_and_must_leave_some() -> None:
+    assert FINDER.history(["Toy Story", "7", "Toy Story"]) == [4, 2, 4]
+    with pytest.raises(DataError, match="the history is empty"):
+        FINDER.history([])
+    with pytest.raises(DataError, match=r"the history is one text, 'Toy Story'; give a list"):
+        FINDER.history("Toy Story")
+    with pytest.raises(DataError, match="holds all 9 items of the catalogue"):
+        FINDER.history([f"id:{raw}" for raw in ITEMS["raw_id"]])
