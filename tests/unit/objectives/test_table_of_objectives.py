@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llara_core.config import OBJECTIVES
-from llara_core.config.objectives import Objective
+from llara_core.config.objectives import ObjectiveTraits
 from llara_core.errors import ConfigError
 from llara_core.objectives.registry import load_objective
 from tests.helpers.llm import system_config
@@ -47,7 +47,7 @@ COMPACT = {"prompt": {"representation": "compact"}}
 def test_levers_are_checked_against_what_an_objective_declares(
     monkeypatch: pytest.MonkeyPatch, declared: dict[str, Any], changes: dict[str, dict[str, Any]], message: str | None
 ) -> None:
-    monkeypatch.setitem(OBJECTIVES, "probe", Objective(partner="probe", unit="rows", **declared))
+    monkeypatch.setitem(OBJECTIVES, "probe", ObjectiveTraits(partner="probe", unit="rows", **declared))
     changes = {**changes, "tune": {"objective": "probe", **changes.get("tune", {})}}
     if message is None:
         assert system_config(**changes).tune.objective == "probe"
@@ -57,7 +57,7 @@ def test_levers_are_checked_against_what_an_objective_declares(
 
 
 def test_what_a_mixture_adds_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(OBJECTIVES, "probe", Objective(partner="generative", unit="rows"))
+    monkeypatch.setitem(OBJECTIVES, "probe", ObjectiveTraits(partner="generative", unit="rows"))
     system_config(**COMPACT, tune={"objective": "probe"})
     with pytest.raises(ValueError, match="compact shows no title"):
         system_config(**COMPACT, tune={"objective": "probe", "mixture": 0.5})
