@@ -22,7 +22,6 @@ from llara_core.prompts.rendering import ItemWording, Opinion, Prompt
 
 IGNORE = -100
 Rows = npt.NDArray[np.int64]  # [n, 4]: source, start, stop, draw
-Retrieved = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]  # items and their scores, both (n,)
 
 
 @dataclass(frozen=True)
@@ -128,18 +127,6 @@ class Objective(Protocol):
 
     def answer(self, system: LlmSystem, held_out: HeldOut) -> dict[str, pd.DataFrame]:
         """Predictions tables of a system by mode."""
-
-    def score_items(
-        self, system: LlmSystem, history: Sequence[int], labels: Sequence[str], retrieve: Callable[[], Retrieved]
-    ) -> Retrieved:
-        """Items that may follow a history, with their scores.
-
-        Args:
-            system: that is asked.
-            history: item ids, oldest first, as many as the model reads.
-            labels: of all items.
-            retrieve: what the recommender ranks first of what is new to the user, for prompts with candidates.
-        """
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,6 @@ from llara_core.objectives.base import (
     EncodedRow,
     LlmSystem,
     Objective,
-    Retrieved,
     Rows,
     TrainingData,
     Units,
@@ -33,7 +32,6 @@ from llara_core.objectives.base import (
 from llara_core.predictions import from_choices, from_scores
 from llara_core.prompts.rendering import answer_text, render_ranking
 from llara_core.prompts.templates import RANKING_TEMPLATES
-from llara_core.ranking import opinion
 from llara_core.runtime import seeding
 
 
@@ -115,20 +113,6 @@ class Generative:
             "constrained": from_choices(rows, answers.constrained.tolist()),
             "score": from_scores(rows, answers.scores),
         }
-
-    def score_items(
-        self, system: LlmSystem, history: Sequence[int], labels: Sequence[str], retrieve: Callable[[], Retrieved]
-    ) -> Retrieved:
-        """Log-likelihoods of the titles of what the recommender retrieves: a candidate set, as in tuning."""
-        items, scores = retrieve()
-        query = pd.DataFrame(
-            {c.EXAMPLE: [0], c.DRAW: [0], c.HISTORY: [history], c.CANDIDATES: [items.tolist()], c.SCORES: [opinion(scores)]}
-        )
-        queries = ranking_queries(query, labels, system.wording, system.prompt)
-        answers = answer_queries(
-            system.model, system.encoder, queries, batch_size=1, max_new_tokens=system.inference.max_new_tokens
-        )
-        return items, answers.scores[0]
 
 
 def _with_opinions(rows: pd.DataFrame, system: LlmSystem, held_out: HeldOut) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,6 @@ from llara_core.objectives.base import (
     EncodedRow,
     LlmSystem,
     Objective,
-    Retrieved,
     Rows,
     TrainingData,
     Units,
@@ -73,13 +72,6 @@ class NextItem:
     def answer(self, system: LlmSystem, held_out: HeldOut) -> dict[str, pd.DataFrame]:
         """``score``, by the head, for all draws."""
         return {"score": from_scorer(_scorer(system, held_out.labels), held_out)}
-
-    def score_items(
-        self, system: LlmSystem, history: Sequence[int], labels: Sequence[str], retrieve: Callable[[], Retrieved]
-    ) -> Retrieved:
-        """The head's logits of the whole catalogue; nothing is retrieved."""
-        scores = _scorer(system, labels).score_catalogue([history])[0]
-        return np.arange(len(scores)), scores
 
 
 def _scorer(system: LlmSystem, labels: Sequence[str]) -> HeadScorer:

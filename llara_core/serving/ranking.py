@@ -23,7 +23,6 @@ from llara_core.runtime import seeding
 logger = logging.getLogger(__name__)
 
 _BLOCK_VALUES = 1 << 24  # scores in memory at a time
-_TEMPLATE_TOKENS = 100  # of a wording, at most
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,8 @@ class Ranker:
 
         Raises:
             DataError: a history is empty, or a score is not finite.
-            ConfigError: nothing can retrieve, or the candidates do not fit into the language model's context.
+            ConfigError: nothing can retrieve.
+            ModelError: the candidates do not fit into the language model's context.
         """
         if n_empty := sum(not len(history) for history in histories):
             raise DataError(f"{n_empty} of {len(histories)} histories are empty; a recommendation needs at least one item")
@@ -151,7 +151,6 @@ def _ask_alike(
     if llm.scores_catalogue:
         orders = [np.arange(len(one.items)) for one in proposed]
     else:
-        _check_context(llm, histories, proposed, labels)
         orders = [
             seeding.numpy_stream(0, "recommended candidates", *map(int, history)).permutation(len(one.items))
             for history, one in zip(histories, proposed, strict=True)
@@ -183,22 +182,3 @@ def _served(llm: LlmSystem, opinions: pd.DataFrame) -> LlmSystem:
         prompt = prompt.model_copy(update={"templates": "first"})
     inference = llm.inference.model_copy(update={"max_draws": 1, "max_new_tokens": 1})
     return dataclasses.replace(llm, prompt=prompt, inference=inference, opinions_of=lambda _: opinions)
-
-
-def _check_context(
-    llm: LlmSystem, histories: Sequence[Sequence[int]], proposed: Sequence[Ranked], labels: Sequence[str]
-) -> None:
-    """Refuse prompts that are longer than what the language model was made for, by a generous estimate of their tokens."""
-    limit = getattr(llm.model.causal_lm.config, "max_position_embeddings", None)
-    if limit is None:
-        return
-    named = {int(item) for row in (*histories, *(one.items for one in proposed)) for item in row}
-    lengths = {item: len(llm.encoder.title_ids(labels[item])) + 2 for item in named}  # with a slot and a separator
-    longest = _TEMPLATE_TOKENS + max(
-        sum(lengths[int(item)] for item in (*history, *one.items)) for history, one in zip(histories, proposed, strict=True)
-    )
-    if longest > limit:
-        raise ConfigError(
-            f"a prompt with {len(proposed[0].items)} candidates has about {longest} tokens, but the language model reads "
-            f"{limit}; let fewer candidates be retrieved"
-        )
