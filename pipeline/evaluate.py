@@ -19,11 +19,11 @@ logger = logging.getLogger(__name__)
 
 
 def main(dataset: Dataset) -> None:
-    """Write the results and the metrics of every system of the axes on DATASET."""
+    """Write the results and the metrics of every system of `run` on DATASET."""
     params = load_params()
     params.dataset(dataset)
     held_out = read_held_out(dataset)
-    # Whole folders, so that nothing is left of systems that are no longer on the axes.
+    # Whole folders, so that nothing is left of systems that are no longer in `run`.
     with tables.atomic_path(paths.results(dataset)) as results, tables.atomic_path(paths.metrics(dataset, "")) as metrics:
         for cell, answered in evaluate(held_out, params):
             write_run(results / cell, answered)

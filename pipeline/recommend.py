@@ -35,7 +35,8 @@ def main(
     top: Annotated[int, typer.Option(min=1, help="Items per history.")] = 10,
     out: Annotated[Path | None, typer.Option(help="File to write, .csv or .parquet; needed for more than one history.")] = None,
     retriever: Annotated[
-        str | None, typer.Option(help="Recommender that retrieves; default: the system's own, else the first of the run.")
+        str | None,
+        typer.Option(help="What retrieves; default: the system's own recommender, else the first of run.recommenders."),
     ] = None,
     candidates: Annotated[
         int | None, typer.Option(min=1, help="Items that are retrieved for the LLM; default: candidates.n_candidates.")

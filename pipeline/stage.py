@@ -37,8 +37,7 @@ def run(main: Callable[..., None]) -> None:
 
     @functools.wraps(main)
     def command(*args: object, debug: bool = False, **kwargs: object) -> None:
-        coordinates = " ".join(str(value) for value in kwargs.values() if value is not None)
-        logging.info("start %s", coordinates)
+        logging.info("start %s", _called_with(signature, kwargs))
         start = time.perf_counter()
         try:
             main(*args, **kwargs)
@@ -56,3 +55,15 @@ def run(main: Callable[..., None]) -> None:
     )
     command.__annotations__ = {**inspect.get_annotations(main, eval_str=True), "debug": Debug}
     typer.run(command)
+
+
+def _called_with(signature: inspect.Signature, values: dict[str, object]) -> str:
+    """Arguments as they are, and options that are not at their default with their names."""
+    required = {name for name, each in signature.parameters.items() if each.default is inspect.Parameter.empty}
+    said = [str(value) for name, value in values.items() if name in required]
+    said += [
+        f"{name}={value}"
+        for name, value in values.items()
+        if name not in required and value != signature.parameters[name].default
+    ]
+    return " ".join(said)

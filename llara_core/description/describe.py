@@ -216,6 +216,7 @@ def _tokens(titles: list[str], n_in_prompt: int) -> dict[str, Any]:
             for ids in tokenizer(titles[start : start + 10_000], add_special_tokens=False)["input_ids"]
         ]
     )
+    n_in_prompt = min(n_in_prompt, len(titles))  # a small catalogue cannot fill a prompt
     return {
         "tokens": {
             "longest": int(lengths.max()),

@@ -194,8 +194,9 @@ def _titles(titles: Mapping[str, Any]) -> list[str]:
         ],
     ]
     rows += [["", example[:80]] for example in titles["with_html_tags"]["examples"]]
-    rows.append(["encoding", f"{titles['beyond_ascii']['count']:,} with characters beyond ASCII, such as"])
-    rows += [["", example[:80]] for example in titles["beyond_ascii"]["examples"]]
+    beyond = titles["beyond_ascii"]
+    rows.append(["encoding", f"{beyond['count']:,} with characters beyond ASCII{', such as' if beyond['examples'] else ''}"])
+    rows += [["", example[:80]] for example in beyond["examples"]]
     rows.append(["", f"{titles['with_wrong_encoding']['count']:,} look as if read in a wrong encoding"])
     rows += [["", example[:80]] for example in titles["with_wrong_encoding"]["examples"]]
     if (tokens := titles.get("tokens")) is not None:

@@ -52,7 +52,7 @@ class LlmFacts(Section):
     @property
     def call_to_fetch(self) -> str:
         """What makes a folder of this language model."""
-        return f"`llara_core.fetching.llm.fetch_llm({self.model!r}, {self.revision!r}, folder)`"
+        return f'`llara_core.fetching.llm.fetch_llm({self.model!r}, {self.revision!r}, Path("path/to/llm"))`'
 
     def check(self, folder: Path, llm_folder: Path) -> None:
         """Refuse another language model.

@@ -51,7 +51,7 @@ def model_card(
     """
     parts = [
         f"# {metadata.system} on {metadata.dataset}",
-        _what_it_is(metadata),
+        _what_it_is(metadata, adapter),
         "## Use",
         _use(metadata),
         "## Measured",
@@ -66,11 +66,19 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _what_it_is(metadata: BundleMetadata) -> str:
+def _ranks_catalogue(adapter: AdapterMetadata | None) -> bool:
+    return adapter is not None and adapter.has_head
+
+
+def _what_it_is(metadata: BundleMetadata, adapter: AdapterMetadata | None) -> str:
     if metadata.prompt is None:
         return f"A sequential recommender, exported from a run with training seed {metadata.seed}."
     kind = "tuned with LoRA" if metadata.tuned else "as it comes, without tuning,"
-    retrieval = f" The recommender {metadata.retriever} retrieves what it ranks." if metadata.retriever else ""
+    retrieval = ""
+    if metadata.retriever and _ranks_catalogue(adapter):
+        retrieval = f" It scores the whole catalogue; with `candidates`, the recommender {metadata.retriever} retrieves first."
+    elif metadata.retriever:
+        retrieval = f" The recommender {metadata.retriever} retrieves what it ranks."
     return (
         f"A language model {kind} that recommends, exported from a run with training seed {metadata.seed}. Its prompts show "
         f"items as `{metadata.prompt.representation}`.{retrieval}"
@@ -79,7 +87,7 @@ def _what_it_is(metadata: BundleMetadata) -> str:
 
 def _use(metadata: BundleMetadata) -> str:
     llm = metadata.llm
-    arguments = '"."' if llm is None else '".", llm="data/llm"'
+    arguments = '"path/to/this/folder"' if llm is None else '"path/to/this/folder", llm="path/to/llm"'
     code = (
         "```python\nfrom llara_core.serving import load\n\n"
         f'model = load({arguments})\nmodel.recommend(["a title", "another title"], top=10)\n```'
@@ -88,7 +96,7 @@ def _use(metadata: BundleMetadata) -> str:
         return code
     peft = " `adapter/lora` also loads with `peft.PeftModel.from_pretrained`." if metadata.tuned else ""
     return (
-        f"{code}\n\n`data/llm` is the folder of the language model `{llm.model}`, which {llm.call_to_fetch} makes, with the "
+        f"{code}\n\n`path/to/llm` is the folder of the language model `{llm.model}`, which {llm.call_to_fetch} makes, with the "
         f"fingerprint `{llm.fingerprint}`; another model is refused.{peft}"
     )
 
@@ -122,10 +130,10 @@ def _measured(metadata: BundleMetadata, measured: Sequence[Record], measured_alo
 
 def _limits(metadata: BundleMetadata) -> str:
     limits = [
-        f"- It knows the {metadata.n_items} items of `items.parquet` and no others.",
+        f"- It knows the {metadata.n_items:,} items of `items.parquet` and no others.",
         f"- It reads the last {metadata.max_history_len} items of a history, and never recommends one of all that are given.",
-        "- It was measured on candidate sets drawn at random. What a recommender retrieves is harder to tell apart, and was "
-        "not measured.",
+        "- It was measured on candidate sets drawn at random. The best of the catalogue, or of what a recommender retrieves, "
+        "are harder to tell apart, which was not measured.",
         "- Scores are no probabilities, and those of two histories or two systems cannot be compared.",
         f"- It learnt from the users of `{metadata.dataset}`, and repeats what they preferred, popular items foremost.",
     ]

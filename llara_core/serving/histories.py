@@ -86,7 +86,7 @@ def read_histories(path: Path, items: pd.DataFrame, names: HistoryFormat) -> His
     if n_unknown := int(complete.sum()) - len(usable):
         unknown = [name for name, item in found.items() if item is None]
         logger.warning(
-            "%s: %d rows are left out, whose %d items name no single item of the catalogue, e.g. %r",
+            "%s: %d rows left out: their %d items are not in the catalogue, or share a title, e.g. %r",
             path,
             n_unknown,
             len(unknown),

@@ -219,8 +219,8 @@ def test_tokens_of_titles_where_there_is_a_tokenizer(room: Room, tiny_llama: Pat
     tokenizer = load_tokenizer(tiny_llama)
     lengths = [len(tokenizer(f"Title {item}", add_special_tokens=False)["input_ids"]) for item in range(N_ITEMS)]
     assert (tokens["longest"], tokens["mean"]) == (max(lengths), round(sum(lengths) / N_ITEMS, 1))
-    # Only eight titles are there to stand in the 30 places of a prompt.
-    assert (tokens["titles_in_prompt"], tokens["prompt_most"]) == (30, sum(lengths))
+    # A prompt has 30 places for titles, but there are only eight.
+    assert (tokens["titles_in_prompt"], tokens["prompt_most"]) == (N_ITEMS, sum(lengths))
 
 
 def test_costs_grow_with_the_log_and_stay_within_their_band() -> None:

@@ -62,7 +62,7 @@ def test_times_sort_the_rows_and_equal_ones_keep_their_order(tmp_path: Path, tim
 def test_what_is_left_out_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert _read(tmp_path, "user_id,item_id\nann,10\nann,99\nbob,99\nbob,98\n,20\ncat,\n") == {"ann": [0]}
     assert [message.partition(": ")[2] for message in caplog.messages] == [
-        "3 rows are left out, whose 2 items name no single item of the catalogue, e.g. '99'",
+        "3 rows left out: their 2 items are not in the catalogue, or share a title, e.g. '99'",
         "2 rows without a user or an item are left out",
         "users without an item of the catalogue, who get no recommendation: 1",
     ]
