@@ -12,7 +12,7 @@ import pandas as pd
 from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.evaluation.comparison import ComparedSystem
-from llara_core.report.comparisons import Comparisons
+from llara_core.report.comparisons import Comparisons, training_counts
 from llara_core.report.layout import MISSING, Column, Section, Table
 from llara_core.report.wording import described, number, sizes
 
@@ -69,7 +69,7 @@ def section(found: Comparisons) -> Section | None:
 
 def choices(found: Comparisons) -> list[Choices]:
     """The choices of every system in its headline mode, in the order of the report."""
-    percentile = popularity_percentiles(_training_counts(found))
+    percentile = popularity_percentiles(training_counts(found.dataset))
     reference = next((row for row in found.headlines if row.is_reference), None)
     return [_choices(row, reference, percentile) for row in found.headlines]
 
@@ -90,14 +90,7 @@ def target_popularity(found: Comparisons) -> float:
     """Mean popularity of the test targets."""
     examples = tables.read_table(paths.prepared(found.dataset) / "examples.parquet", tables.EXAMPLES)
     targets = examples.loc[examples[c.SPLIT] == c.TEST, c.TARGET].to_numpy()
-    return float(popularity_percentiles(_training_counts(found))[targets].mean())
-
-
-def _training_counts(found: Comparisons) -> npt.NDArray[np.int64]:
-    prepared = paths.prepared(found.dataset)
-    interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
-    n_items = len(tables.read_table(prepared / "items.parquet", tables.ITEMS))
-    return np.bincount(interactions.loc[interactions[c.SPLIT] == c.TRAIN, c.ITEM], minlength=n_items)
+    return float(popularity_percentiles(training_counts(found.dataset))[targets].mean())
 
 
 def _choices(row: ComparedSystem, reference: ComparedSystem | None, percentile: npt.NDArray[np.float64]) -> Choices:

@@ -83,6 +83,11 @@ def beside_recommenders(rows: Sequence[ComparedSystem]) -> list[tuple[ComparedSy
     return [(row, recommender) for row, recommender in pairs if recommender is not None]
 
 
+def validation_rank(row: ComparedSystem) -> float:
+    """By which the best on validation is chosen: the lead over the reference on common sets, where there is a reference."""
+    return row.validation["hit_ratio@1"] if row.lead is None else row.lead
+
+
 def common_sets(row: ComparedSystem, recommender: ComparedSystem) -> pd.DataFrame:
     """The test candidate sets that both answer, runs of the same seed side by side.
 
@@ -113,7 +118,7 @@ def _change(row: ComparedSystem, recommender: ComparedSystem) -> Change:
 
 def _verdict(rows: Sequence[Change]) -> str:
     """Of the one that is best on validation."""
-    best = max(rows, key=lambda each: each.row.validation["hit_ratio@1"] if each.row.lead is None else each.row.lead)
+    best = max(rows, key=lambda each: validation_rank(each.row))
     recommender = best.row.system.recommender
     which = ", the best of these on validation," if len(rows) > 1 else ""
     return (

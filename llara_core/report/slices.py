@@ -14,8 +14,8 @@ from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.intervals import user_interval
 from llara_core.evaluation.paired import Difference
 from llara_core.report import plots
-from llara_core.report.changes import beside_recommenders, common_sets
-from llara_core.report.comparisons import Comparisons
+from llara_core.report.changes import beside_recommenders, common_sets, validation_rank
+from llara_core.report.comparisons import Comparisons, training_counts
 from llara_core.report.layout import Column, Figure, Section, Table
 from llara_core.report.wording import described, difference, number
 
@@ -66,7 +66,7 @@ def section(found: Comparisons) -> Section | None:
         return None
     names = slice_names(found)
     by_system = [(row, _divided(slices(row, recommender, names, found))) for row, recommender in pairs]
-    best, of_best = max(by_system, key=lambda pair: pair[0].validation["hit_ratio@1"] if pair[0].lead is None else pair[0].lead)
+    best, of_best = max(by_system, key=lambda pair: validation_rank(pair[0]))
     caption = (
         "Each slice holds the test sets that both the system and its recommender answer and that have the property. "
         "Popularity: by training interactions; head, middle and tail items have a third of all interactions each. Rank: of the "
@@ -100,11 +100,9 @@ def section(found: Comparisons) -> Section | None:
 def slice_names(found: Comparisons) -> Mapping[str, Callable[[pd.DataFrame], pd.Series]]:
     """By slicing, a function from candidate sets (of :func:`changes.common_sets`) to the name of the slice that each is in."""
     prepared = paths.prepared(found.dataset)
-    interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
     examples = tables.read_table(prepared / "examples.parquet", tables.EXAMPLES).set_index(c.EXAMPLE)
     titles = tables.read_table(prepared / "items.parquet", tables.ITEMS)[c.TITLE]
-    counts = np.bincount(interactions.loc[interactions[c.SPLIT] == c.TRAIN, c.ITEM], minlength=len(titles))
-    popularity = popularity_slices(counts)
+    popularity = popularity_slices(training_counts(found.dataset))
     longest = found.params.dataset(found.dataset).max_history_len
     bins = {
         HISTORY: [1, longest // 2 + 1, longest],
