@@ -66,7 +66,7 @@ def main(
         config.save_pretrained(staged)
         for file in tokenizer.glob("*token*"):
             shutil.copy(file, staged)
-        index = {}
+        index: dict[str, str] = {}
         for number, names in enumerate(shards, 1):
             file_name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
             save_file({name: _weights(name, shapes[name]) for name in names}, staged / file_name, {"format": "pt"})
