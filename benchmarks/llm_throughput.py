@@ -7,6 +7,7 @@ Compare ratios of one run only: machines, and the same machine at another hour, 
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -14,11 +15,7 @@ from typing import Annotated
 
 import typer
 
-from llara_core import columns as c
-from llara_core import paths, tables
-from llara_core.config import OBJECTIVES, SystemConfig, load_params
-from llara_core.prompts.rendering import ItemWording
-from llara_core.runtime import compute
+from llara_core.config import OBJECTIVES
 from pipeline.stage import run
 
 
@@ -29,80 +26,29 @@ def main(
     batches: Annotated[int, typer.Option(min=1, help="Timed batches of each kind, after one that is not timed.")] = 5,
 ) -> None:
     """Time tuning and inference of an untuned hybrid model on DATASET with RECOMMENDER's embeddings."""
-    import torch
-
-    from llara_core.inference import candidate_answers as answering
+    from benchmarks.llm_bench import load_bench
     from llara_core.inference.catalogue import HeadScorer
-    from llara_core.inference.prompts import Query
-    from llara_core.llm import adapters, loading
-    from llara_core.llm.encoding import PromptEncoder
-    from llara_core.llm.item_vectors import load_item_vectors
-    from llara_core.prompts.rendering import answer_text, render_ranking
-    from llara_core.tuning.data import load_training_data
-    from llara_core.tuning.plan import make_plan
-    from llara_core.tuning.rows import PlanDataset, TrainingStep, collate
 
-    params = load_params()
-    compute.use_threads(params.llm.threads)
-    wording = ItemWording.of(params.dataset(dataset))
-    items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
-    data, _ = load_training_data(dataset, items[c.LABEL].to_list(), wording, None, "out_of_fold", seed)
-    vectors, _ = load_item_vectors(paths.item_embeddings(dataset, paths.cell(recommender, seed)), len(items))
-    encoder = PromptEncoder(loading.load_tokenizer(paths.LLM), chat_template=params.prompt.chat_template)
-    base = loading.load_base_model(paths.LLM, params.llm)
-    defaults = {name: getattr(params, name) for name in SystemConfig.model_fields if hasattr(params, name)}
-    config = SystemConfig(recommender=recommender, **defaults)
-    model = adapters.build_model(base, encoder, config, vectors, head_vectors=vectors, seed=seed)
-    low_precision = base.dtype != torch.float32
-
+    bench = load_bench(dataset, recommender, seed)
+    size = bench.config.tune.micro_batch_size
     for objective in OBJECTIVES:
-        size = params.tune.micro_batch_size
-        budget = {
-            "objective": objective,
-            "max_examples": size * (batches + 1),
-            "batch_size": size,
-            "warm_start_rows": 0,
-            "mixture": 0,
-        }
-        tune = params.tune.model_copy(update=budget)
-        plan = make_plan(data.units, tune, params.curriculum, sample_templates=True, seed=seed)
-        rows = PlanDataset(plan, data, encoder, params.prompt)
-        step = TrainingStep(model, tune)
+        _report(f"tune, {objective}", size, _times(functools.partial(bench.tuning_pass, objective, size), batches), "rows")
 
-        def train(number: int, rows: PlanDataset = rows, step: TrainingStep = step, size: int = size) -> None:
-            batch = collate([rows[row] for row in range(number * size, (number + 1) * size)], encoder)
-            inputs = {name: value.to(base.device) if torch.is_tensor(value) else value for name, value in batch.items()}
-            with torch.autocast(base.device.type, base.dtype, enabled=low_precision):
-                step(**inputs)["loss"].backward()
+    bench.model.eval()
+    size = bench.params.inference.batch_size
+    for mode, by_score, by_text in (
+        ("score and constrained", True, False),
+        ("generate", False, True),
+        ("all three", True, True),
+    ):
 
-        _report(f"tune, {objective}", size, _times(train, batches), "rows")
-
-    model.eval()
-    size = params.inference.batch_size
-    queries = [
-        Query(
-            render_ranking(data.histories[row], data.candidates[row, 0], data.labels, wording, params.prompt.representation, 0),
-            tuple(answer_text(item, data.labels, params.prompt.representation) for item in data.candidates[row, 0]),
-        )
-        for row in range(size * (batches + 1))
-    ]
-    for mode, parts in {"score and constrained": ("tree",), "generate": ("text",), "all three": ("tree", "text")}.items():
-
-        @torch.inference_mode()
-        def answer(number: int, parts: tuple[str, ...] = parts) -> None:
-            asked = queries[number * size : (number + 1) * size]
-            prompts = [query.prompt for query in asked]
-            batch = encoder.pad([encoder.prompt_ids(prompt) for prompt in prompts], prompts)
-            prefix = answering.read_prompts(model, batch)
-            if "tree" in parts:
-                branches = [[encoder.answer_ids(text) for text in query.answers] for query in asked]
-                answering.branch_logprobs(model, prefix, branches)
-            if "text" in parts:
-                answering.generate(model, prefix, encoder.eos_id, params.inference.max_new_tokens)
+        def answer(number: int, by_score: bool = by_score, by_text: bool = by_text) -> None:
+            bench.answer(size, number, by_score=by_score, by_text=by_text)
 
         _report(f"answer, {mode}", size, _times(answer, batches), "queries")
 
-    scorer = HeadScorer(model, encoder, data.labels, wording, params.prompt, size)
+    data = bench.data
+    scorer = HeadScorer(bench.model, bench.encoder, data.labels, data.wording, bench.config.prompt, size)
     histories = data.histories[: size * (batches + 1)]
     head = _times(lambda number: scorer.score_catalogue(histories[number * size : (number + 1) * size]), batches)
     _report("rank the catalogue (head)", size, head, "queries")

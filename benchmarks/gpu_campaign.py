@@ -1,0 +1,280 @@
+"""What to measure on a borrowed accelerator, in slices that each save what they have.
+
+    python -m benchmarks.gpu_campaign ceiling OUT                the card's bfloat16 products
+    python -m benchmarks.gpu_campaign tuning OUT                 rows per second and memory of tuning, by micro-batch
+    python -m benchmarks.gpu_campaign plain OUT                  the same prompts in a loop as transformers' users write it
+    python -m benchmarks.gpu_campaign answering OUT              queries per second by batch size
+    python -m benchmarks.gpu_campaign protocol OUT               every stage of the run in params.yaml, one after the other
+
+A slice stops after ``--minutes`` and appends every measurement to ``OUT/<slice>.jsonl`` when it has it. ``protocol`` goes on
+where it was when it is started again: finished stages are skipped, and tuning resumes from its checkpoint. For the paper's
+settings, run ``python -m pipeline.preset paper movielens`` before it, and name the systems in ``run.systems``.
+
+The first four slices take whatever model is in ``data/llm`` (for the shape of Llama-2-7B, write one with
+``benchmarks.llama_shape``, and fetch it as ``llm.model``). They need the stages up to ``export_embeddings`` of one recommender.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import platform
+import resource
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from llara_core import paths, tables
+from llara_core.config import load_params
+from llara_core.errors import ModelError
+from pipeline.stage import run
+
+if TYPE_CHECKING:
+    import torch
+
+    from benchmarks.llm_bench import Bench
+
+
+_T = TypeVar("_T")
+MICRO_BATCHES = (1, 2, 4, 8, 16, 32)
+BATCHES = 5  # timed per setting, after one that is not
+
+
+class Slice(StrEnum):
+    ceiling = "ceiling"
+    tuning = "tuning"
+    plain = "plain"
+    answering = "answering"
+    protocol = "protocol"
+
+
+def main(
+    what: Annotated[Slice, typer.Argument(help="What to measure.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the measurements, which are appended.")],
+    dataset: Annotated[str, typer.Option(help="Key of `datasets` in params.yaml.")] = "movielens",
+    recommender: Annotated[str, typer.Option(help="Whose item embeddings are read.")] = "sasrec",
+    seed: Annotated[int, typer.Option(min=0, help="Training seed.")] = 0,
+    minutes: Annotated[float, typer.Option(min=0.1, help="After which the slice stops.")] = 9.0,
+) -> None:
+    """Measure one slice and append it to OUT."""
+    out.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + 60 * minutes
+    if what is Slice.protocol:
+        _protocol(out, deadline)
+        return
+    import torch
+
+    facts = {
+        "device": torch.cuda.get_device_name(0) if torch.cuda.is_available() else platform.processor() or "CPU",
+        "torch": torch.__version__,
+        "llm": str(tables.read_json(paths.LLM / paths.LLM_SOURCE)["model"]),
+    }
+    measure = {Slice.ceiling: _ceiling, Slice.tuning: _tuning, Slice.plain: _plain, Slice.answering: _answering}[what]
+    for measured in measure((dataset, recommender, seed)):
+        _append(out, what, {**facts, **measured})
+        if time.monotonic() > deadline:
+            typer.echo(f"{minutes:g} minutes are over: the rest of {what} is left out")
+            return
+
+
+def _append(out: Path, what: Slice, measured: dict[str, Any]) -> None:
+    line = json.dumps(measured)
+    typer.echo(line)
+    with (out / f"{what}.jsonl").open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def _ceiling(cell: tuple[str, str, int]) -> Iterator[dict[str, Any]]:
+    """Products in the shapes of the model's linear layers, as many rows as a micro-batch of 16 prompts has tokens."""
+    import torch
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(paths.LLM)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    n_tokens = 4096
+    for d_in, d_out in {
+        (config.hidden_size, config.hidden_size),
+        (config.hidden_size, config.intermediate_size),
+        (config.intermediate_size, config.hidden_size),
+    }:
+        left = torch.randn(n_tokens, d_in, device=device, dtype=torch.bfloat16)
+        right = torch.randn(d_in, d_out, device=device, dtype=torch.bfloat16)
+        seconds = statistics.median(seconds for seconds, _ in _times(functools.partial(_multiply, left, right), 20))
+        yield {"rows": n_tokens, "in": d_in, "out": d_out, "tflops": round(2e-12 * n_tokens * d_in * d_out / seconds, 3)}
+
+
+def _multiply(left: torch.Tensor, right: torch.Tensor, number: int) -> torch.Tensor:
+    return left @ right
+
+
+def _tuning(cell: tuple[str, str, int]) -> Iterator[dict[str, Any]]:
+    from benchmarks.llm_bench import load_bench
+
+    bench = load_bench(*cell)
+    for checkpointing in (False, True):
+        if checkpointing:
+            bench.model.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+            bench.model.causal_lm.enable_input_require_grads()
+            bench.model.train()
+        yield from _by_size(
+            functools.partial(bench.tuning_pass, "generative"),
+            {"gradient_checkpointing": checkpointing, "parameters": _n_parameters(bench.model)},
+        )
+
+
+def _plain(cell: tuple[str, str, int]) -> Iterator[dict[str, Any]]:
+    """peft and full logits over padded prompts, as a script for transformers' Trainer computes them; titles without slots."""
+    import torch
+
+    from benchmarks.llm_bench import load_bench
+    from llara_core.prompts.rendering import render_ranking
+
+    bench = load_bench(*cell)
+    data, encoder, llm = bench.data, bench.encoder, bench.model.llm
+    device, dtype = bench.model.device, bench.model.causal_lm.dtype
+
+    def training_pass(size: int, number: int) -> int:
+        rows, labels = [], []
+        for row in range(number * size, (number + 1) * size):
+            candidates, target = data.candidates[row, 0], data.targets[row]
+            prompt = encoder.prompt_ids(render_ranking(data.histories[row], candidates, data.labels, data.wording, "title", 0))
+            answer = encoder.answer_ids(data.labels[target])
+            rows.append([*prompt, *answer])
+            labels.append([-100] * len(prompt) + list(answer))
+        width = max(map(len, rows))
+        pad = [width - len(row) for row in rows]
+        ids = torch.tensor([row + [encoder.eos_id] * n for row, n in zip(rows, pad, strict=True)], device=device)
+        mask = torch.tensor([[1] * len(row) + [0] * n for row, n in zip(rows, pad, strict=True)], device=device)
+        targets = torch.tensor([row + [-100] * n for row, n in zip(labels, pad, strict=True)], device=device)
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            llm(input_ids=ids, attention_mask=mask, labels=targets).loss.backward()
+        llm.zero_grad(set_to_none=True)
+        return int(mask.sum())
+
+    yield from _by_size(training_pass, {"parameters": _n_parameters(bench.model)})
+
+
+def _answering(cell: tuple[str, str, int]) -> Iterator[dict[str, Any]]:
+    from benchmarks.llm_bench import load_bench
+
+    bench = load_bench(*cell)
+    bench.model.eval()
+
+    for by_text in (False, True):
+        modes = "score, constrained" + (", generate" if by_text else "")
+        yield from _by_size(functools.partial(_answer, bench, by_text), {"modes": modes})
+
+
+def _answer(bench: Bench, by_text: bool, size: int, number: int) -> int:
+    bench.answer(size, number, by_score=True, by_text=by_text)
+    return sum(len(bench.encoder.prompt_ids(query.prompt)) for query in bench.queries(size, number))
+
+
+def _by_size(work: Callable[[int, int], int], facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Speed and memory of ``work(rows, number)``, which returns its tokens, until a size does not fit the card's memory."""
+    import torch
+
+    on_cuda = torch.cuda.is_available()
+    for size in MICRO_BATCHES:
+        if on_cuda:
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        try:
+            timed = list(_times(functools.partial(work, size), BATCHES))
+        except torch.cuda.OutOfMemoryError:
+            yield {**facts, "rows": size, "error": "out of memory"}
+            return
+        peak = torch.cuda.max_memory_allocated() if on_cuda else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        seconds = statistics.median(seconds for seconds, _ in timed)
+        yield {
+            **facts,
+            "rows": size,
+            "rows_per_s": round(size / seconds, 3),
+            "tokens_per_s": round(sum(tokens for _, tokens in timed) / sum(seconds for seconds, _ in timed), 1),
+            "peak_gb": round(peak / 1e9, 2),
+        }
+
+
+def _times(work: Callable[[int], _T], n: int) -> Iterator[tuple[float, _T]]:
+    """Seconds and results of ``n`` calls, after one that is not timed."""
+    for number in range(n + 1):
+        _synchronize()
+        start = time.perf_counter()
+        result = work(number)
+        _synchronize()
+        if number:
+            yield time.perf_counter() - start, result
+
+
+def _synchronize() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _n_parameters(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _protocol(out: Path, deadline: float) -> None:
+    """Run the stages of ``params.yaml`` that are not in ``OUT/stages.json`` yet, until the time is over."""
+    done = out / "stages.json"
+    finished: dict[str, float] = tables.read_json(done) if done.exists() else {}
+    for stage in _stages():
+        name = " ".join(stage)
+        if name in finished:
+            continue
+        start = time.monotonic()
+        process = subprocess.Popen([sys.executable, "-m", f"pipeline.{stage[0]}", *stage[1:]])
+        try:
+            process.wait(max(deadline - start, 1))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+            typer.echo(f"time is over in `{name}`: start this slice again to go on")
+            return
+        if process.returncode:
+            raise ModelError(f"`{name}` failed; its message is above")
+        finished[name] = round(time.monotonic() - start, 1)
+        tables.write_json(done, finished)
+    shutil.copytree(paths.REPORT, out / paths.REPORT.name, dirs_exist_ok=True)
+    for dataset in load_params().run.datasets:
+        shutil.copytree(paths.systems(dataset) / "adapters", out / "adapters" / dataset, dirs_exist_ok=True)
+    typer.echo(f"finished; metrics and adapters are in {out}")
+
+
+def _stages() -> Iterator[tuple[str, ...]]:
+    """Commands of a whole run, in an order in which each finds what it reads."""
+    params = load_params()
+    axes = params.run
+    seeds = [str(seed) for seed in axes.seeds]
+    yield ("fetch_llm",)
+    yield ("resolve",)
+    for dataset in axes.datasets:
+        for stage in ("download", "prepare", "sample_candidates", "predict_baselines"):
+            yield (stage, dataset)
+        for recommender, seed in itertools.product(axes.recommenders, seeds):
+            for stage in ("train_recommender", "export_embeddings", "predict_recommender", "score_training"):
+                yield (stage, dataset, recommender, seed)
+        yield ("gather_inputs", dataset)
+        for system, seed in itertools.product(axes.systems, seeds):
+            yield ("tune", dataset, system, seed)
+            yield ("predict_llm", dataset, system, seed)
+        yield ("fuse", dataset)
+        yield ("evaluate", dataset)
+    yield ("report",)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,104 @@
+"""A hybrid model with random projections, and real prompts to run through it, for the benchmarks of tuning and answering."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from llara_core import columns as c
+from llara_core import paths, tables
+from llara_core.config import Params, SystemConfig, load_params
+from llara_core.inference import candidate_answers as answering
+from llara_core.inference.prompts import Query
+from llara_core.llm import adapters, loading
+from llara_core.llm.encoding import PromptEncoder
+from llara_core.llm.hybrid import HybridLM
+from llara_core.llm.item_vectors import load_item_vectors
+from llara_core.objectives.base import TrainingData
+from llara_core.prompts.rendering import ItemWording, answer_text, render_ranking
+from llara_core.runtime import compute
+from llara_core.tuning.data import load_training_data
+from llara_core.tuning.plan import make_plan
+from llara_core.tuning.rows import PlanDataset, TrainingStep, collate
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A model that trains and answers as the system of the given configuration would, before its first step.
+
+    Attributes:
+        params: of the working directory.
+        config: the global sections as a system's.
+        data: training data, without a recommender's scores.
+        encoder: of the model's tokenizer.
+        model: on the device, in training mode.
+    """
+
+    params: Params
+    config: SystemConfig
+    data: TrainingData
+    encoder: PromptEncoder
+    model: HybridLM
+
+    def tuning_pass(self, objective: str, size: int, number: int) -> int:
+        """Forward and backward of micro-batch ``number`` with ``size`` rows; returns its tokens, padding not counted."""
+        budget = {
+            "objective": objective,
+            "max_examples": size * (number + 1),
+            "batch_size": size,
+            "micro_batch_size": size,
+            "warm_start_rows": 0,
+            "mixture": 0,
+        }
+        tune = self.config.tune.model_copy(update=budget)
+        plan = make_plan(self.data.units, tune, self.config.curriculum, sample_templates=True, seed=0)
+        rows = PlanDataset(plan, self.data, self.encoder, self.config.prompt)
+        batch = collate([rows[row] for row in range(number * size, (number + 1) * size)], self.encoder)
+        inputs = {name: value.to(self.model.device) if torch.is_tensor(value) else value for name, value in batch.items()}
+        dtype = self.model.causal_lm.dtype
+        with torch.autocast(self.model.device.type, dtype, enabled=dtype != torch.float32):
+            TrainingStep(self.model, tune)(**inputs)["loss"].backward()
+        self.model.zero_grad(set_to_none=True)
+        return sum(len(rows[row].input_ids) for row in range(number * size, (number + 1) * size))
+
+    def queries(self, size: int, number: int) -> list[Query]:
+        """Batch ``number`` of ``size`` prompts with candidates, of training examples."""
+        data, representation = self.data, self.config.prompt.representation
+        return [
+            Query(
+                render_ranking(data.histories[row], data.candidates[row, 0], data.labels, data.wording, representation, 0),
+                tuple(answer_text(item, data.labels, representation) for item in data.candidates[row, 0]),
+            )
+            for row in range(number * size, (number + 1) * size)
+        ]
+
+    @torch.inference_mode()
+    def answer(self, size: int, number: int, *, by_score: bool, by_text: bool) -> None:
+        """Answer batch ``number`` by the candidates' likelihood (``score`` and ``constrained``), by free text, or by both."""
+        asked = self.queries(size, number)
+        prompts = [query.prompt for query in asked]
+        prefix = answering.read_prompts(
+            self.model, self.encoder.pad([self.encoder.prompt_ids(prompt) for prompt in prompts], prompts)
+        )
+        if by_score:
+            branches = [[self.encoder.answer_ids(text) for text in query.answers] for query in asked]
+            answering.branch_logprobs(self.model, prefix, branches)
+        if by_text:
+            answering.generate(self.model, prefix, self.encoder.eos_id, self.params.inference.max_new_tokens)
+
+
+def load_bench(dataset: str, recommender: str, seed: int) -> Bench:
+    """The model in ``data/llm`` with LoRA, and the data of ``dataset``; needs the stages up to ``export_embeddings``."""
+    params = load_params()
+    compute.use_threads(params.llm.threads)
+    items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
+    wording = ItemWording.of(params.dataset(dataset))
+    data, _ = load_training_data(dataset, items[c.LABEL].to_list(), wording, None, "out_of_fold", seed)
+    vectors, _ = load_item_vectors(paths.item_embeddings(dataset, paths.cell(recommender, seed)), len(items))
+    encoder = PromptEncoder(loading.load_tokenizer(paths.LLM), chat_template=params.prompt.chat_template)
+    base = loading.load_base_model(paths.LLM, params.llm)
+    sections = {name: getattr(params, name) for name in SystemConfig.model_fields if hasattr(params, name)}
+    config = SystemConfig(recommender=recommender, **sections)
+    model = adapters.build_model(base, encoder, config, vectors, head_vectors=vectors, seed=seed)
+    return Bench(params, config, data, encoder, model)
