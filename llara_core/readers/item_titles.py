@@ -55,9 +55,9 @@ def clean_titles(raw: Iterable[str], config: TitlesConfig, are_movies: bool) -> 
             title = bare
         if are_movies:
             title, year = movie_title(title)
-        if config.max_chars is not None and len(title) > config.max_chars:
+        if config.max_chars is not None and (shorter := cut(title, config.max_chars)) != title:
             counts["cut"] += 1
-            title = cut(title, config.max_chars)
+            title = shorter
         titles.append(title)
         years.append(year)
     return CleanTitles(titles, years, counts)
@@ -75,7 +75,9 @@ def without_tags(title: str) -> str:
     if "<" not in title[:end]:
         return title
     parser = _Text()
-    parser.feed(title[:end])  # what follows holds no whole tag, and Python's versions differ on unfinished ones
+    # Entities are decoded already, so that what looks like one is meant. What follows the last > holds no whole tag, and
+    # Python's versions differ on unfinished ones.
+    parser.feed(title[:end].replace("&", "&amp;"))
     parser.close()
     return plain_title("".join([*parser.parts, title[end:]])) or title
 
@@ -84,7 +86,7 @@ class _Text(HTMLParser):
     """Collects the text between the tags."""
 
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=False)  # entities are decoded already; what looks like one is meant
+        super().__init__()
         self.parts: list[str] = []
         self._hidden = 0
 
@@ -103,12 +105,6 @@ class _Text(HTMLParser):
         if not self._hidden:
             self.parts.append(data)
 
-    def handle_entityref(self, name: str) -> None:
-        self.handle_data(f"&{name}")
-
-    def handle_charref(self, name: str) -> None:
-        self.handle_data(f"&#{name}")
-
 
 def cut(title: str, max_chars: int) -> str:
     """The first ``max_chars`` characters, up to the end of a word where one ends in their second half.
@@ -116,6 +112,8 @@ def cut(title: str, max_chars: int) -> str:
     >>> cut("The Lord of the Rings", 14), cut("Supercalifragilistic", 8)
     ('The Lord of', 'Supercal')
     """
+    if len(title) <= max_chars:
+        return title
     end = title.rfind(" ", max_chars // 2, max_chars + 1)
     return title[: end if end > 0 else max_chars].rstrip()
 
