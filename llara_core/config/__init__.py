@@ -2,8 +2,11 @@
 
 from llara_core.config.candidates import CandidatesConfig
 from llara_core.config.datasets import (
+    Amazon2018Config,
+    AmazonSection,
     DatasetConfig,
     DownloadConfig,
+    LargerMovieLensConfig,
     LastFmConfig,
     LogSection,
     MovieLensConfig,
@@ -14,6 +17,7 @@ from llara_core.config.datasets import (
     SteamConfig,
     SubsampleConfig,
     SyntheticConfig,
+    TitlesConfig,
 )
 from llara_core.config.evaluation import CaseStudyConfig, ComparisonConfig, EvaluationConfig
 from llara_core.config.loading import load_params
@@ -45,6 +49,8 @@ __all__ = [
     "UNTUNED_OBJECTIVE",
     "WITH_BEHAVIOR",
     "AblationConfig",
+    "Amazon2018Config",
+    "AmazonSection",
     "CandidatesConfig",
     "CaseStudyConfig",
     "ChatModelConfig",
@@ -54,6 +60,7 @@ __all__ = [
     "DownloadConfig",
     "EvaluationConfig",
     "InferenceConfig",
+    "LargerMovieLensConfig",
     "LastFmConfig",
     "LlmConfig",
     "LogSection",
@@ -77,6 +84,7 @@ __all__ = [
     "SubsampleConfig",
     "SyntheticConfig",
     "SystemConfig",
+    "TitlesConfig",
     "TuneConfig",
     "load_params",
 ]

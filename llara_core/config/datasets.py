@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from llara_core.config.sections import PositiveFloat, Section, Seed
 
@@ -23,21 +24,97 @@ class DownloadConfig(Section):
     )
 
 
+def _moment(text: Any) -> Any:
+    if isinstance(text, date):
+        raise ValueError(f"write {text} in quotes, since DVC takes no dates")
+    if isinstance(text, str):
+        try:
+            datetime.fromisoformat(text)
+        except ValueError as error:
+            raise ValueError(f"{text!r} is no date such as 1998-03-01 or 1998-03-01T12:00:00+02:00") from error
+    return text
+
+
+Moment = Annotated[str, BeforeValidator(_moment)]
+OptionalShare = Annotated[float | None, Field(gt=0, lt=1)]
+_SPLIT_KEYS = {
+    "user_chronological": ("train", "validation"),
+    "global_time": ("train", "validation"),
+    "date": ("train_until", "validation_until"),
+}
+"""What a strategy cannot do without."""
+TIME_STRATEGIES = ("global_time", "date")
+"""They cut sequences by time, which must therefore be in its order."""
+
+
 class SplitConfig(Section):
-    strategy: Literal["user_chronological", "global_time"] = Field(
+    """How interactions are divided; a strategy reads its own keys and no others, so that an experiment may change it alone."""
+
+    strategy: Literal["user_chronological", "global_time", "leave_one_out", "date", "files"] = Field(
         description="user_chronological: users, sorted by their first interaction, are divided (the released protocol); "
-        "global_time: all interactions are cut at two points in time"
+        "global_time: all interactions are cut at two points in time, found by shares; date: at two given points in time; "
+        "leave_one_out: a user's last interaction is for test, the one before for validation; files: as own files say"
     )
-    train: Annotated[float, Field(gt=0, lt=1)] = Field(description="share of users or of interactions for training")
-    validation: Annotated[float, Field(gt=0, lt=1)] = Field(description="share for validation; the rest is the test split")
+    train: OptionalShare = Field(default=None, description="share of users or of interactions for training")
+    validation: OptionalShare = Field(default=None, description="share for validation; the rest is the test split")
+    train_until: Moment | None = Field(
+        default=None, description="date: training interactions are earlier; ISO 8601 in quotes, UTC without a zone"
+    )
+    validation_until: Moment | None = Field(
+        default=None, description="date: validation interactions are earlier, and test ones are not"
+    )
+    column: str | None = Field(
+        default=None, min_length=1, description="files: the column of the interactions that says train, validation or test"
+    )
+    validation_file: str | None = Field(
+        default=None, min_length=1, description="files: the validation interactions, where `interactions` are those of training"
+    )
+    test_file: str | None = Field(default=None, min_length=1, description="files: the test interactions, likewise")
 
     @model_validator(mode="after")
-    def _leaves_a_test_split(self) -> Self:
-        if self.train + self.validation >= 1:
+    def _strategy_has_its_keys(self) -> Self:
+        if missing := self.lacks(self.strategy):
+            raise ValueError(f"strategy {self.strategy} needs {' and '.join(missing)}")
+        if self.train is not None and self.validation is not None and self.train + self.validation >= 1:
             raise ValueError(
                 f"train + validation = {self.train + self.validation:g} leaves nothing to test on; keep it below 1"
             )
+        if self.strategy == "date" and self.dates[0] >= self.dates[1]:
+            raise ValueError(f"train_until {self.train_until} is not earlier than validation_until {self.validation_until}")
+        files = (self.validation_file, self.test_file)
+        if self.strategy == "files" and not (
+            (self.column is not None and files == (None, None)) or (self.column is None and None not in files)
+        ):
+            raise ValueError("strategy files needs either column, or validation_file and test_file")
         return self
+
+    def lacks(self, strategy: str) -> list[str]:
+        """The keys that ``strategy`` needs and that are not given."""
+        return [key for key in _SPLIT_KEYS.get(strategy, ()) if getattr(self, key) is None]
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """Of training and validation."""
+        return self.train or 0.0, self.validation or 0.0
+
+    @property
+    def dates(self) -> tuple[datetime, datetime]:
+        """The ends of training and validation, with a time zone."""
+        ends = [datetime.fromisoformat(str(end)) for end in (self.train_until, self.validation_until)]
+        first, second = (end if end.tzinfo else end.replace(tzinfo=UTC) for end in ends)
+        return first, second
+
+
+class TitlesConfig(Section):
+    """What is done to titles beyond decoding entities and collapsing white space."""
+
+    strip_html: bool = Field(default=False, description="whether HTML tags are taken out")
+    max_chars: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="longer titles are cut, at the end of a word where there is one; null keeps them whole"
+    )
+    several: Literal["error", "first"] = Field(
+        default="error", description="one item with different titles. error: it is refused; first: the first title counts"
+    )
 
 
 class DatasetSection(Section):
@@ -46,16 +123,20 @@ class DatasetSection(Section):
     Attributes:
         reader: ``module:function`` that reads the raw files: from their folder and this section to a :class:`readers.RawLog`. A
             name, so that the packages for it are loaded only where it runs.
-        source: ``module:name`` of the :class:`fetching.sources.RawDataset` that has the raw files, or of a function that writes
-            them into a folder; None: they are the user's own (:attr:`own_files`).
+        source: ``module:name`` of the :class:`fetching.sources.RawDataset` that has the raw files, or of a function from this
+            section to it.
+        maker: ``module:name`` of a function that writes the raw files into a folder. With neither it nor ``source`` they are
+            the user's own (:attr:`own_files`).
     """
 
     reader: ClassVar[str]
     source: ClassVar[str | None] = None
+    maker: ClassVar[str | None] = None
 
     max_history_len: Annotated[int, Field(ge=1, le=100_000)] = Field(description="previous items per example")
     noun: str = Field(min_length=1, description="what an item is called in prompts, e.g. movie")
     verb: str = Field(min_length=1, description="what a user has done with an item, e.g. watched")
+    titles: TitlesConfig = Field(default=TitlesConfig(), description="what is done to titles")
 
     @property
     def own_files(self) -> Mapping[str, str]:
@@ -72,6 +153,7 @@ class LogSection(DatasetSection):
     """Data sets that come as interactions, to be filtered and split here."""
 
     is_presplit: ClassVar[Literal[False]] = False
+    may_name_its_split: ClassVar[bool] = False  # split.strategy: files
 
     min_user_interactions: Annotated[int, Field(ge=0)] = Field(description="users with fewer are dropped")
     min_item_interactions: Annotated[int, Field(ge=0)] = Field(description="items with fewer are dropped")
@@ -79,6 +161,12 @@ class LogSection(DatasetSection):
         description="interacted: items with at least one kept interaction; full: every item of the raw item file"
     )
     split: SplitConfig
+
+    @model_validator(mode="after")
+    def _files_are_own(self) -> Self:
+        if self.split.strategy == "files" and not self.may_name_its_split:
+            raise ValueError("split.strategy files is for own logs (format: log), whose files say what is held out")
+        return self
 
     @property
     def lowest_rating(self) -> float | None:
@@ -114,6 +202,25 @@ class RatedSection(LogSection):
         return self.min_rating
 
 
+class RepeatingSection(RatedSection):
+    """Logs in which a user may come back to an item, and small counts are common."""
+
+    min_counts: Literal["once", "k_core"] = Field(
+        description="how the minimum counts are met. once: items, then users, one pass; k_core: repeated until both hold"
+    )
+    repeats: Literal["keep", "first"] = Field(
+        description="several interactions of a user with one item. keep: all (but for exact duplicates); first: the earliest"
+    )
+
+    @property
+    def removes_repeats(self) -> bool:
+        return self.repeats == "first"
+
+    @property
+    def is_k_core(self) -> bool:
+        return self.min_counts == "k_core"
+
+
 class MovieLensLayout(RatedSection):
     """Data sets in the layout of MovieLens 100K."""
 
@@ -135,9 +242,33 @@ class MovieLensConfig(MovieLensLayout):
 class SyntheticConfig(MovieLensLayout):
     """A small planted world, made on the spot, for trials and tests."""
 
-    source: ClassVar = "llara_core.readers.synthetic:write"
+    maker: ClassVar = "llara_core.readers.synthetic:write"
 
     format: Literal["synthetic"]
+
+
+class LargerMovieLensConfig(RatedSection):
+    """The GroupLens archives of 1 to 32 million ratings."""
+
+    reader: ClassVar = "llara_core.readers.larger_movielens:read"
+    source: ClassVar = "llara_core.fetching.datasets:larger_movielens"
+
+    format: Literal["movielens_1m", "movielens_10m", "movielens_20m", "movielens_25m", "movielens_32m"]
+
+    @property
+    def titles_are_movies(self) -> bool:
+        return True
+
+    @property
+    def files(self) -> tuple[str, str]:
+        """The names of the ratings and of the movies."""
+        ending = "dat" if self.format in {"movielens_1m", "movielens_10m"} else "csv"
+        return f"ratings.{ending}", f"movies.{ending}"
+
+    @property
+    def encoding(self) -> str:
+        """Of the movies."""
+        return "latin-1" if self.format == "movielens_1m" else "utf-8"
 
 
 class LastFmConfig(LogSection):
@@ -153,8 +284,8 @@ class LastFmConfig(LogSection):
 
     @model_validator(mode="after")
     def _periods_need_time(self) -> Self:
-        if self.order == "file" and self.split.strategy == "global_time":
-            raise ValueError("split.strategy global_time cuts sequences by time and needs order: timestamp")
+        if self.order == "file" and self.split.strategy in TIME_STRATEGIES:
+            raise ValueError(f"split.strategy {self.split.strategy} cuts sequences by time and needs order: timestamp")
         return self
 
     @property
@@ -182,6 +313,60 @@ class SteamConfig(LogSection):
         return self.subsample
 
 
+class AmazonSection(RepeatingSection):
+    """The Amazon reviews of the McAuley lab, UCSD, one product category; a rating with a review is the interaction."""
+
+    reader: ClassVar = "llara_core.readers.amazon:read"
+    source: ClassVar = "llara_core.fetching.datasets:amazon"
+    user_field: ClassVar[str]
+    item_field: ClassVar[str]
+    time_field: ClassVar[str]
+    rating_field: ClassVar[str]
+    ticks_per_second: ClassVar[int]
+    ending: ClassVar[str]
+
+    category: Annotated[str, Field(pattern=r"^\w+$")] = Field(description="as in the files' names, e.g. Video_Games")
+
+    @property
+    def reviews_file(self) -> str:
+        return f"{self.category}.{self.ending}"
+
+    @property
+    def meta_file(self) -> str:
+        return f"meta_{self.category}.{self.ending}"
+
+
+class Amazon2018Config(AmazonSection):
+    """Reviews from 1996 to October 2018."""
+
+    user_field: ClassVar = "reviewerID"
+    item_field: ClassVar = "asin"
+    time_field: ClassVar = "unixReviewTime"
+    rating_field: ClassVar = "overall"
+    ticks_per_second: ClassVar = 1
+    ending: ClassVar = "json.gz"
+
+    format: Literal["amazon_2018"]
+    five_core: bool = Field(description="whether to take the file in which users and products have at least 5 reviews")
+
+    @property
+    def reviews_file(self) -> str:
+        return f"{self.category}_5.{self.ending}" if self.five_core else super().reviews_file
+
+
+class Amazon2023Config(AmazonSection):
+    """Reviews from 1996 to September 2023."""
+
+    user_field: ClassVar = "user_id"
+    item_field: ClassVar = "parent_asin"
+    time_field: ClassVar = "timestamp"
+    rating_field: ClassVar = "rating"
+    ticks_per_second: ClassVar = 1000
+    ending: ClassVar = "jsonl.gz"
+
+    format: Literal["amazon_2023"]
+
+
 class ColumnsConfig(Section):
     """What the columns of an own log are called."""
 
@@ -193,10 +378,11 @@ class ColumnsConfig(Section):
     title: str = Field(min_length=1, description="item title, in the items")
 
 
-class OwnLogConfig(RatedSection):
+class OwnLogConfig(RepeatingSection):
     """Own files, in ``data/own/<data set>/``."""
 
     reader: ClassVar = "llara_core.readers.own_log:read"
+    may_name_its_split: ClassVar = True
 
     format: Literal["log"]
     interactions: str = Field(min_length=1, description="CSV file, also packed with gzip, Parquet file, or a folder of these")
@@ -222,12 +408,6 @@ class OwnLogConfig(RatedSection):
         description="seconds, milliseconds, microseconds or nanoseconds (since 1970, UTC), iso8601, or a pattern such as "
         "%d/%m/%Y %H:%M",
     )
-    min_counts: Literal["once", "k_core"] = Field(
-        description="how the minimum counts are met. once: items, then users, one pass; k_core: repeated until both hold"
-    )
-    repeats: Literal["keep", "first"] = Field(
-        description="several interactions of a user with one item. keep: all (but for exact duplicates); first: the earliest"
-    )
 
     @model_validator(mode="after")
     def _keys_agree(self) -> Self:
@@ -241,15 +421,12 @@ class OwnLogConfig(RatedSection):
 
     @property
     def own_files(self) -> Mapping[str, str]:
-        return {"interactions": self.interactions, "items": self.items}
-
-    @property
-    def removes_repeats(self) -> bool:
-        return self.repeats == "first"
-
-    @property
-    def is_k_core(self) -> bool:
-        return self.min_counts == "k_core"
+        held_out = {"split.validation_file": self.split.validation_file, "split.test_file": self.split.test_file}
+        return {
+            "interactions": self.interactions,
+            **{key: file for key, file in held_out.items() if file is not None and self.split.strategy == "files"},
+            "items": self.items,
+        }
 
 
 class ReleasedFramesConfig(DatasetSection):
@@ -283,12 +460,15 @@ class ReleasedFramesConfig(DatasetSection):
 
 DatasetConfig = (
     MovieLensConfig
+    | LargerMovieLensConfig
     | SyntheticConfig
     | LastFmConfig
     | SteamConfig
+    | Amazon2018Config
+    | Amazon2023Config
     | OwnLogConfig
     | ReleasedFramesConfig
 )  # fmt: skip
 DATASET_FORMATS: dict[Any, type[DatasetSection]] = {
-    get_args(section.model_fields["format"].annotation)[0]: section for section in get_args(DatasetConfig)
+    name: section for section in get_args(DatasetConfig) for name in get_args(section.model_fields["format"].annotation)
 }

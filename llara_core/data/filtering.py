@@ -65,13 +65,16 @@ def sort_sequences(interactions: pd.DataFrame, *, by_time: bool = True) -> pd.Da
     """Rows by user and time, with ``position``, the 0-based place in the user's sequence.
 
     The sort is stable: interactions of one user with equal timestamps stay in file order. That is the tie rule; equal
-    timestamps are frequent in MovieLens, and the released frames order them otherwise for most users.
+    timestamps are frequent in MovieLens, and the released frames order them otherwise for most users. Where the log itself has
+    a split (codes into :data:`columns.SPLITS`), a user's interactions of an earlier split go first, whatever their time: none
+    that is held out can then stand in the history of one that is trained on.
 
     Args:
         by_time: False: a user's interactions stay in file order altogether.
     """
     users, times = interactions[c.USER].to_numpy(), interactions[c.TIMESTAMP].to_numpy()
-    order = np.lexsort((times, users)) if by_time else np.argsort(users, kind="stable")
+    keys = [users, *([interactions[c.SPLIT].to_numpy()] if c.SPLIT in interactions else []), *([times] if by_time else [])]
+    order = np.lexsort(keys[::-1])
     rows = interactions.take(order).reset_index(drop=True)
     return rows.assign(**{c.POSITION: rows.groupby(c.USER).cumcount().astype("int32")})
 

@@ -16,12 +16,14 @@ import pyarrow.compute as pc
 from llara_core import columns as c
 from llara_core import tables
 from llara_core.config import DatasetConfig, LogSection
+from llara_core.config.datasets import DatasetSection
 from llara_core.data.filtering import filter_interactions, sort_sequences
-from llara_core.data.splitting import SPLIT_DTYPE, STRATEGIES, examples_table, make_examples
+from llara_core.data.splitting import SPLIT_DTYPE, STRATEGIES, examples_table, make_examples, out_of_time_order
 from llara_core.errors import DataError
-from llara_core.readers.interaction_log import RawLog
+from llara_core.readers.interaction_log import Counts, RawLog
+from llara_core.readers.item_titles import clean_titles
 from llara_core.readers.released_frames import ReleasedFrames
-from llara_core.readers.titles import movie_title, plain_title, unique_labels
+from llara_core.readers.titles import plain_title, unique_labels
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def prepare(folder: Path, config: DatasetConfig) -> Prepared:
         DataError: a raw file is missing or malformed, or the filter leaves too little for the split.
     """
     raw = pkgutil.resolve_name(config.reader)(folder, config)
-    return _prepare_frames(raw, config.titles_are_movies) if config.is_presplit else _prepare_log(raw, config, folder)
+    return _prepare_frames(raw, config) if config.is_presplit else _prepare_log(raw, config, folder)
 
 
 def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
@@ -68,13 +70,13 @@ def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
         raise DataError(f"the filter leaves no interaction of {len(raw.interactions)} in {folder}; after each step: {steps}")
     n_interactions = np.bincount(kept[c.ITEM], minlength=len(raw.items))
     in_catalogue = titled if config.catalogue == "full" else n_interactions > 0
-    items = _items_table(raw.items[in_catalogue], n_interactions[in_catalogue], config.titles_are_movies)
+    items, titles = _items_table(raw.items[in_catalogue], n_interactions[in_catalogue], config)
     in_sequences = np.bincount(kept[c.USER], minlength=raw.n_users) > 0
     numbered = kept.assign(
         **{c.USER: _new_ids(in_sequences)[kept[c.USER].to_numpy()], c.ITEM: _new_ids(in_catalogue)[kept[c.ITEM].to_numpy()]}
     )
     sequences = sort_sequences(numbered, by_time=config.is_ordered_by_time)
-    interactions = STRATEGIES[config.split.strategy](sequences, config.split.train, config.split.validation)
+    interactions = STRATEGIES[config.split.strategy](sequences, config.split, raw.ticks_per_second)
     examples = make_examples(interactions, config.max_history_len)
     dropped = {
         **raw.dropped,
@@ -82,11 +84,13 @@ def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
         "interactions_without_title": len(raw.interactions) - len(usable),
         "users_with_one_interaction": _users_before_sequences(steps) - steps["sequences"]["users"],
     }
-    facts = {"dropped": dropped, "left_after": steps}
+    facts: dict[str, Any] = {"dropped": dropped, "left_after": steps, "titles": titles}
+    if config.split.strategy == "files":
+        facts["out_of_time_order"] = out_of_time_order(interactions)
     return _prepared(interactions, items, examples, facts, raw.ticks_per_second)
 
 
-def _prepare_frames(frames: ReleasedFrames, are_movies: bool) -> Prepared:
+def _prepare_frames(frames: ReleasedFrames, config: DatasetConfig) -> Prepared:
     n_interactions = np.bincount(frames.sequences[c.ITEM], minlength=len(frames.items))
     split = frames.sequences[c.SPLIT].astype(SPLIT_DTYPE)
     histories = frames.examples[c.HISTORY]
@@ -97,8 +101,9 @@ def _prepare_frames(frames: ReleasedFrames, are_movies: bool) -> Prepared:
         histories.map(len).to_numpy(),
         frames.examples[c.TARGET].to_numpy(),
     )
-    items = _items_table(frames.items, n_interactions, are_movies)
-    return _prepared(frames.sequences.assign(**{c.SPLIT: split}), items, examples, {"dropped": dict(frames.dropped)})
+    items, titles = _items_table(frames.items, n_interactions, config)
+    facts = {"dropped": dict(frames.dropped), "titles": titles}
+    return _prepared(frames.sequences.assign(**{c.SPLIT: split}), items, examples, facts)
 
 
 def _prepared(
@@ -120,25 +125,24 @@ def _new_ids(kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
     return (np.cumsum(kept) - 1).astype(np.int32)
 
 
-def _items_table(catalogue: pd.DataFrame, n_interactions: npt.NDArray[np.integer], are_movies: bool) -> pd.DataFrame:
-    """The items table; ``item_id`` is the row.
+def _items_table(
+    catalogue: pd.DataFrame, n_interactions: npt.NDArray[np.integer], config: DatasetSection
+) -> tuple[pd.DataFrame, Counts]:
+    """The items table, whose ``item_id`` is the row, and how many titles were changed as the section asks.
 
     Args:
         catalogue: ``raw_id`` and ``raw_title``.
-        are_movies: the titles have MovieLens' articles and years at their ends; elsewhere these belong to the title.
     """
     names = catalogue[c.RAW_ITEM].to_list()
-    cleaned = [movie_title(raw) if are_movies else (plain_title(raw), None) for raw in catalogue[c.RAW_TITLE]]
-    titles, years = [title for title, _ in cleaned], [year for _, year in cleaned]
-    return pd.DataFrame(
-        {
-            c.ITEM: np.arange(len(names)),
-            c.RAW_ITEM: names,
-            c.TITLE: titles,
-            c.LABEL: unique_labels(titles, years, names),
-            c.N_INTERACTIONS: n_interactions,
-        }
-    )
+    cleaned = clean_titles(catalogue[c.RAW_TITLE], config.titles, config.titles_are_movies)
+    table = {
+        c.ITEM: np.arange(len(names)),
+        c.RAW_ITEM: names,
+        c.TITLE: cleaned.titles,
+        c.LABEL: unique_labels(cleaned.titles, cleaned.years, names),
+        c.N_INTERACTIONS: n_interactions,
+    }
+    return pd.DataFrame(table), cleaned.counts
 
 
 def _table_1(interactions: pd.DataFrame, items: pd.DataFrame) -> dict[str, int]:

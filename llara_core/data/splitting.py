@@ -6,6 +6,7 @@ An example is a history (up to ``max_history_len`` items, oldest first) and the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,25 @@ import pyarrow as pa
 
 from llara_core import columns as c
 from llara_core import tables
+from llara_core.config import SplitConfig
 from llara_core.errors import DataError
 
+LEAKS = {
+    "user_chronological": "This split can leak over time: training users go on after the moment at which a held-out user is "
+    "asked, so that models may know which items become popular later. Held-out users are new to every model.",
+    "global_time": "This split leaks nothing over time but what comes from the whole log: the catalogue, the minimum counts "
+    "and the two points in time.",
+    "date": "This split leaks nothing over time but what comes from the whole log: the catalogue and the minimum counts.",
+    "leave_one_out": "This split can leak over time: what others do after the moment at which a user is asked is part of the "
+    "training, so that models may know which items become popular later. Everybody who is asked was also trained on, so the "
+    "figures say nothing about new users.",
+    "files": "This split was given, and can leak what its makers let it leak: the order in time is not checked between users. "
+    "Within a user, what is held out always stands behind what is trained on.",
+    "released": "This split, the authors', can leak over time: training users go on after the moment at which a held-out user "
+    "is asked, so that models may know which items become popular later.",
+}
+"""What a split can leak, by strategy; ``released``: that of the released frames."""
+MIN_LEFT_OUT = 3  # interactions of a user of whom two are held out
 MAX_LISTED = 2**31 - 1  # Arrow's lists have 32-bit offsets
 SPLIT_DTYPE = pd.CategoricalDtype(list(c.SPLITS))
 
@@ -60,18 +78,62 @@ def split_by_time(sequences: pd.DataFrame, train: float, validation: float) -> p
     return _with_split(sequences, np.searchsorted(cuts, sequences[c.TIMESTAMP].to_numpy(), side="right"))
 
 
+def split_by_date(sequences: pd.DataFrame, train_until: int, validation_until: int) -> pd.DataFrame:
+    """Cut all interactions at two given points in time, and mark each with its period.
+
+    Interactions at exactly a cut belong to the later period, as in :func:`split_by_time`.
+
+    Args:
+        sequences: as in :func:`split_by_user`.
+        train_until, validation_until: ends of training and validation, in the ticks of ``timestamp``.
+    """
+    cuts = np.array([train_until, validation_until])
+    return _with_split(sequences, np.searchsorted(cuts, sequences[c.TIMESTAMP].to_numpy(), side="right"))
+
+
+def leave_one_out(sequences: pd.DataFrame) -> pd.DataFrame:
+    """Mark a user's last interaction for test, the one before it for validation, and the others for training.
+
+    Users with fewer than three interactions are for training as a whole: nothing could be asked of them from what was trained
+    on. Everybody's training interactions are earlier than their own held-out ones, but not than those of others.
+
+    Args:
+        sequences: as in :func:`split_by_user`.
+
+    Source: W.-C. Kang and J. McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, section IV.
+    """
+    length = sequences.groupby(c.USER)[c.POSITION].transform("size").to_numpy()
+    from_end = length - 1 - sequences[c.POSITION].to_numpy()
+    codes = np.where(length < MIN_LEFT_OUT, 0, np.maximum(2 - from_end, 0))
+    return _with_split(sequences, codes)
+
+
+def split_as_given(sequences: pd.DataFrame) -> pd.DataFrame:
+    """Keep the split that the reader found: codes into :data:`columns.SPLITS` in the column ``split``.
+
+    Within a user :func:`filtering.sort_sequences` has put training before validation and validation before test.
+    """
+    return _with_split(sequences, sequences[c.SPLIT].to_numpy())
+
+
+def out_of_time_order(sequences: pd.DataFrame) -> int:
+    """Interactions that are earlier than the one before them in their user's sequence."""
+    users, times = sequences[c.USER].to_numpy(), sequences[c.TIMESTAMP].to_numpy()
+    return int(((users[1:] == users[:-1]) & (times[1:] < times[:-1])).sum())
+
+
 def make_examples(sequences: pd.DataFrame, max_history_len: int) -> pa.Table:
     """The examples of a split table, in the order training, validation, test, by user and position in each.
 
     Training: every interaction of the training split that has an earlier one is a target. Validation and test: one example
     per user, the user's last interaction of that split, if any interaction came before it. A history is what the user did
-    right before the target. With :func:`split_by_time` it may reach into earlier periods, and for validation and test also
-    holds interactions of the same period: they are known when the question is asked, and are never trained on. A user
-    may then have an example in each split.
+    right before the target. With all strategies but :func:`split_by_user` it may reach into earlier splits, and for validation
+    and test also holds interactions of the same split: they are known when the question is asked, and are never trained on. A
+    user may then have an example in each split.
 
     Args:
         sequences: with ``split``, sorted by user and position, each user's positions counting from 0; what a user has in one
-            split stands together.
+            split stands together, training first and test last.
         max_history_len: longest history, in items.
 
     Returns:
@@ -114,7 +176,7 @@ def examples_table(
     if not all(counts.values()):
         raise DataError(
             f"the split leaves {counts} examples, but each of {', '.join(c.SPLITS)} needs at least one; "
-            "lower the minima of the filter, change split.train and split.validation, or use more data"
+            "lower the minima of the filter, change what cuts the split (its shares or dates), or use more data"
         )
     if (n_listed := int(lengths.sum())) > MAX_LISTED:
         raise DataError(
@@ -131,10 +193,25 @@ def examples_table(
     return pa.table(columns, schema=tables.EXAMPLES)
 
 
-STRATEGIES: dict[str, Callable[[pd.DataFrame, float, float], pd.DataFrame]] = {
-    "user_chronological": split_by_user,
-    "global_time": split_by_time,
+def _ticks(moment: datetime, ticks_per_second: int) -> int:
+    """Ticks since 1970 of the first tick that is not before ``moment``."""
+    microseconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return -(-microseconds * ticks_per_second // 10**6)
+
+
+def _at_dates(sequences: pd.DataFrame, split: SplitConfig, ticks_per_second: int) -> pd.DataFrame:
+    train_until, validation_until = (_ticks(end, ticks_per_second) for end in split.dates)
+    return split_by_date(sequences, train_until, validation_until)
+
+
+STRATEGIES: dict[str, Callable[[pd.DataFrame, SplitConfig, int], pd.DataFrame]] = {
+    "user_chronological": lambda sequences, split, _: split_by_user(sequences, *split.shares),
+    "global_time": lambda sequences, split, _: split_by_time(sequences, *split.shares),
+    "date": _at_dates,
+    "leave_one_out": lambda sequences, *_: leave_one_out(sequences),
+    "files": lambda sequences, *_: split_as_given(sequences),
 }
+"""From sequences, the section ``split`` and the ticks per second of the timestamps to sequences with the column ``split``."""
 
 
 def _cuts(n: int, train: float, validation: float) -> tuple[int, int]:

@@ -13,10 +13,12 @@ import pandas as pd
 
 from llara_core import columns as c
 from llara_core.config import LogSection
+from llara_core.config.datasets import TIME_STRATEGIES
 from llara_core.data.filtering import filter_interactions, sort_sequences
 from llara_core.data.splitting import STRATEGIES, make_examples
 from llara_core.errors import DataError
 from llara_core.readers.interaction_log import RawLog, count
+from llara_core.readers.item_titles import clean_titles
 from llara_core.readers.log_columns import USUAL_SECONDS
 from llara_core.readers.titles import folded, movie_title, plain_title
 
@@ -63,7 +65,7 @@ def describe_log(raw: RawLog, config: LogSection, now: float) -> dict[str, Any]:
         "titles": describe_titles(raw.items[c.RAW_TITLE].to_list(), config.titles_are_movies),
         "histories": spread(np.bincount(log[c.USER])),
         "popularity": {**spread(np.bincount(log[c.ITEM])), **_rare(np.bincount(log[c.ITEM]))},
-        "splits": _splits(kept, config),
+        "splits": _splits(kept, config, raw.ticks_per_second),
     }
     if c.RATING in log:
         facts["ratings"] = describe_ratings(log[c.RATING].to_numpy())
@@ -158,20 +160,20 @@ def _rare(counts: npt.NDArray[np.integer]) -> dict[str, Any]:
     }
 
 
-def _splits(kept: pd.DataFrame, config: LogSection) -> dict[str, Any]:
-    """What each strategy would train on and ask, with the shares of the section."""
+def _splits(kept: pd.DataFrame, config: LogSection, ticks_per_second: int) -> dict[str, Any]:
+    """What each strategy for which the section says enough would train on and ask."""
     found: dict[str, Any] = {}
     sizes = {"sequences": kept[c.USER].nunique(), "items": kept[c.ITEM].nunique(), "interactions": len(kept)}
     if kept.empty:
         nothing = {"error": "the filter leaves no interaction: lower the minima of the section"}
-        return {**sizes, "chosen": config.split.strategy, "by_strategy": dict.fromkeys(STRATEGIES, nothing)}
+        return {**sizes, "chosen": config.split.strategy, "by_strategy": dict.fromkeys(_possible(config), nothing)}
     sequences = sort_sequences(kept, by_time=config.is_ordered_by_time)
-    for name, strategy in STRATEGIES.items():
-        if name == "global_time" and not config.is_ordered_by_time:
+    for name in _possible(config):
+        if name in TIME_STRATEGIES and not config.is_ordered_by_time:
             found[name] = {"error": "it cuts sequences by time and needs order: timestamp"}
             continue
         try:
-            split = strategy(sequences, config.split.train, config.split.validation)
+            split = STRATEGIES[name](sequences, config.split, ticks_per_second)
             # The histories themselves are not needed, and are most of the memory.
             examples = make_examples(split, 1).select([c.SPLIT, c.TARGET]).to_pandas()
         except DataError as error:
@@ -190,6 +192,11 @@ def _splits(kept: pd.DataFrame, config: LogSection) -> dict[str, Any]:
         "chosen": config.split.strategy,
         "by_strategy": found,
     }
+
+
+def _possible(config: LogSection) -> list[str]:
+    """The strategies for which the section says enough."""
+    return [name for name in STRATEGIES if not config.split.lacks(name) and (name != "files" or config.split.strategy == name)]
 
 
 def describe_ratings(ratings: npt.NDArray[np.float64]) -> dict[str, Any]:
@@ -244,5 +251,5 @@ def _some(titles: list[str], pattern: re.Pattern[str]) -> dict[str, Any]:
 
 def kept_titles(raw: RawLog, config: LogSection) -> list[str]:
     """The distinct titles as prompts show them, without what tells two of a name apart."""
-    cleaned = (movie_title(title)[0] if config.titles_are_movies else plain_title(title) for title in raw.items[c.RAW_TITLE])
-    return list(dict.fromkeys(title for title in cleaned if title))
+    cleaned = clean_titles(raw.items[c.RAW_TITLE], config.titles, config.titles_are_movies)
+    return list(dict.fromkeys(title for title in cleaned.titles if title))

@@ -44,6 +44,7 @@ def as_yaml(name: str, config: OwnLogConfig) -> str:
     """The section as it stands under ``datasets:``, to be pasted into ``params.yaml``; optional keys at their defaults are left
     out."""
     values = config.model_dump()
+    values["split"] = config.split.model_dump(exclude_none=True)
     optional = {key: field.default for key, field in OwnLogConfig.model_fields.items() if not field.is_required()}
     changed = [key for key, default in optional.items() if values[key] != default]
     keys = list(_PLAIN)

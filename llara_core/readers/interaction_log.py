@@ -20,7 +20,7 @@ class RawLog:
 
     Attributes:
         interactions: ``user_id`` and ``item_id`` (int32, numbers from 0), ``timestamp`` (int64, ticks since 1970 UTC) and,
-            where the source has them, ``rating`` (float64); in file order.
+            where the source has them, ``rating`` (float64) and ``split`` (codes into :data:`columns.SPLITS`); in file order.
         items: ``raw_id`` and ``raw_title`` (strings; a title may be empty); row number = ``item_id``; ascending by raw id.
         n_users: user ids are below it, and ascend with the raw ids.
         steps: users, items and interactions left after each step of the reader, ``raw`` first.

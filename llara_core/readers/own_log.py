@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 from llara_core import columns as c
 from llara_core.config import OwnLogConfig
 from llara_core.errors import DataError
+from llara_core.readers.given_split import FILE_COLUMN, interactions_of, refuse_rows_in_two_splits, split_codes
 from llara_core.readers.interaction_log import Counts, RawLog, count
 from llara_core.readers.log_columns import (
     BoolArray,
@@ -57,10 +59,11 @@ def read(folder: Path, config: OwnLogConfig) -> RawLog:
     """
     check_time_format(config.time_format)
     catalogue, dropped = _read_items(Table(folder, config.items, config), config)
-    table = Table(folder, config.interactions, config)
+    table = interactions_of(folder, config)
     log, item_ids, n_users, ticks_per_second, dropped_interactions = _read_interactions(table, config)
     steps = {"raw": count(log)}
 
+    refuse_rows_in_two_splits(log, table.path)
     repeated = _repeats(log)
     if repeated.any():
         log = log[~repeated].reset_index(drop=True)
@@ -89,22 +92,24 @@ def _read_interactions(table: Table, config: OwnLogConfig) -> tuple[pd.DataFrame
     wanted = {"user": names.user, "item": names.item, "time": names.time}
     if names.rating is not None:
         wanted["rating"] = names.rating
+    if config.split.strategy == "files":
+        wanted["split"] = config.split.column or FILE_COLUMN
     dropped = {f"interactions_without_{kind}": 0 for kind in wanted}
-    users, items, times, ratings = Parts(), Parts(), list[tuple[IntArray, int]](), list[npt.NDArray[np.float64]]()
-    for user, item, time, *rating in columns(table, [*wanted.values()], config.missing):
+    users, items, times, others = Parts(), Parts(), list[tuple[IntArray, int]](), list[list[npt.NDArray[Any]]]()
+    for user, item, time, *rest in columns(table, [*wanted.values()], config.missing):
         user_ids, no_user = user.ids()
         item_ids, no_item = item.ids()
         ticks, per_second, no_time = time.times(config.time_format)
         missing, values = [no_user, no_item, no_time], [user_ids, item_ids, ticks]
-        for column in rating:
-            stars, no_rating = column.ratings()
-            missing, values = [*missing, no_rating], [*values, stars]
+        for kind, column in zip(list(wanted)[3:], rest, strict=True):
+            found, no_value = column.ratings() if kind == "rating" else split_codes(column)
+            missing, values = [*missing, no_value], [*values, found]
         if (kept := _count_missing(missing, dropped)) is not None:
             values = [value[kept] if isinstance(value, np.ndarray) else _kept_ids(value, kept) for value in values]
         users.append(values[0])
         items.append(values[1])
         times.append((values[2], per_second))
-        ratings += values[3:]
+        others.append(values[3:])
     if not any(map(len, users)):
         raise DataError(f"{table.path}: no row has a value in each of the columns {', '.join(map(repr, wanted.values()))}")
     user_numbers, user_ids = _number(users)
@@ -114,8 +119,8 @@ def _read_interactions(table: Table, config: OwnLogConfig) -> tuple[pd.DataFrame
     ticks, ticks_per_second = _join(times, table)
     _refuse_other_unit(ticks, ticks_per_second, table, config)
     log = {c.USER: user_numbers, c.ITEM: item_numbers, c.TIMESTAMP: ticks}
-    if ratings:
-        log[c.RATING] = np.concatenate(ratings)
+    for place, kind in enumerate(list(wanted)[3:]):
+        log[{"rating": c.RATING, "split": c.SPLIT}[kind]] = np.concatenate([values[place] for values in others])
     dropped["interactions_repeating_the_header"] = table.n_repeated_headers
     return pd.DataFrame(log, copy=False), item_ids, len(user_ids), ticks_per_second, dropped
 
@@ -147,18 +152,20 @@ def _read_items(table: Table, config: OwnLogConfig) -> tuple[pd.DataFrame, Count
     titled = again.assign(cleaned=cleaned)[cleaned != ""]
     differing = titled.drop_duplicates([c.ITEM, "cleaned"])
     clashing = differing[differing[c.ITEM].duplicated(keep=False)]
-    if len(clashing):
+    if len(clashing) and config.titles.several == "error":
         number = int(clashing[c.ITEM].iloc[0])
         twins = clashing[clashing[c.ITEM] == number]
         first, second = (table.place(table_rows[row]) for row in twins.index[:2])
         title, other = twins[c.RAW_TITLE].iloc[:2]
         raise DataError(
             f"{second}: item {names[number].as_py()!r} is {short(other)} here and {short(title)} in {first}; "
-            "an item has one title"
+            "an item has one title (or set `titles.several: first`)"
         )
     # A row without a title gives way to a later one that has one.
     distinct = pd.concat([titled[[*listed]], listed]).drop_duplicates(c.ITEM).sort_values(c.ITEM, ignore_index=True)
     dropped["items_duplicated"] = len(listed) - len(distinct)
+    if config.titles.several == "first":
+        dropped["items_with_several_titles"] = clashing[c.ITEM].nunique()
     dropped["items_repeating_the_header"] = table.n_repeated_headers
     return pd.DataFrame({c.RAW_ITEM: names.to_pandas(), c.RAW_TITLE: distinct[c.RAW_TITLE]}), dropped
 

@@ -11,11 +11,9 @@ Source: W.-C. Kang and J. McAuley, "Self-Attentive Sequential Recommendation", I
 from __future__ import annotations
 
 import ast
-import gzip
 import itertools
 import re
 import warnings
-import zlib
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -26,11 +24,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from llara_core import columns as c
 from llara_core.config import SteamConfig
 from llara_core.errors import DataError
+from llara_core.readers.gzip_blocks import gzip_blocks
 from llara_core.readers.interaction_log import Counts, RawLog, count, first_of_each_pair
 
 REVIEWS = "steam_reviews.json.gz"
@@ -178,7 +176,7 @@ def _records(
 ) -> Iterator[Record]:
     """The records that ``parse`` reads; unreadable lines are counted, and an error if they are the majority."""
     n_lines, first_refused = 0, 0
-    for block in _blocks(path):
+    for block in gzip_blocks(path, BLOCK_BYTES):
         for record in parse(block):
             n_lines += 1
             if record is not None:
@@ -191,34 +189,6 @@ def _records(
             f"{path}:{first_refused}: not a Python dictionary, like {dropped[unreadable]} of {n_lines} lines; "
             "this is a different or a damaged file: delete it and run the download stage again"
         )
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    """A gzip file in blocks of whole lines, each with its line feed."""
-    n_lines, rest = 0, b""
-    try:
-        with (
-            path.open("rb") as packed,
-            gzip.open(packed) as file,
-            tqdm(desc=path.name, total=path.stat().st_size, unit="B", unit_scale=True, leave=False, delay=1.0) as bar,
-        ):
-            while data := file.read(BLOCK_BYTES):
-                block, feed, rest = (rest + data).rpartition(b"\n")
-                if feed:
-                    n_lines += block.count(b"\n") + 1
-                    yield block + feed
-                if len(rest) > BLOCK_BYTES:
-                    rest = b"\0"  # makes the line unreadable, since no literal may hold it
-                bar.update(packed.tell() - bar.n)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(
-            f"{path}: not a gzip file, or truncated or corrupt after line {n_lines} ({error}); "
-            "delete it and run the download stage again"
-        ) from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); run the download stage first") from error
-    if rest:
-        yield rest + b"\n"
 
 
 def _literals(block: bytes) -> Iterator[dict[Any, Any] | None]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from llara_core.config import OBJECTIVES, DatasetConfig, Params, SplitConfig, TuneConfig
 from llara_core.data.candidates import exclusion
+from llara_core.data.splitting import LEAKS
 from llara_core.evaluation import significance
 from llara_core.evaluation.paired import MIN_RUNS
 from llara_core.evaluation.systems import System
@@ -29,7 +30,8 @@ def protocol(params: Params, dataset: str) -> list[str]:
     if params.run.baselines or params.run.recommenders:
         chosen.append("the reference")
     return [
-        f"{_rows(dataset, config)}; a history holds up to {config.max_history_len} items.",
+        f"{_rows(dataset, config)}; a history holds up to {config.max_history_len} items. "
+        f"{LEAKS['released' if config.is_presplit else config.split.strategy]}",
         f"Each held-out example comes with {sets.draws.validation} (validation) and {sets.draws.test} (test) candidate sets of "
         f"{sets.n_candidates} items: the target and {negatives}. They are drawn once with seed {sets.seed}, so that every "
         "system answers the same sets; a slow system may answer only the first few.",
@@ -112,14 +114,22 @@ def _rows(dataset: str, config: DatasetConfig) -> str:
         clauses.append(f"of a random {config.sample.users:.0%} of the users and {config.sample.items:.0%} of the items")
     kept = f"interactions {listed(clauses)}" if clauses else "all interactions"
     order = "" if config.is_ordered_by_time else ", in the order of the file (not of time)"
+    of_a_period = "nothing in training is later than anything held out, and the target is a user's last interaction in a "
+    of_a_period += "held-out period"
     split = {
         "user_chronological": f"users, sorted by their first interaction, are divided {_split_shares(config.split)} into "
         "training, validation and test, and the last item of each held-out user is the target",
-        "global_time": f"all interactions are cut at two points in time, {_split_shares(config.split)}, so that nothing in "
-        "training is later than anything held out, and the target is a user's last interaction in a held-out period",
+        "global_time": f"all interactions are cut at two points in time, {_split_shares(config.split)}, so that {of_a_period}",
+        "date": f"all interactions are cut at {config.split.train_until} and at {config.split.validation_until}, so that "
+        f"{of_a_period}",
+        "leave_one_out": "a user's last interaction is the test target, the one before it the validation target, and the "
+        "others are for training",
+        "files": "the files say what is for training, validation and test, and the target is a user's last interaction in a "
+        "held-out part",
     }[config.split.strategy]
     return f"On {dataset}, {kept} are kept{order}; {split}"
 
 
 def _split_shares(split: SplitConfig) -> str:
-    return f"{split.train:.0%} / {split.validation:.0%} / {1 - split.train - split.validation:.0%}"
+    train, validation = split.shares
+    return f"{train:.0%} / {validation:.0%} / {1 - train - validation:.0%}"

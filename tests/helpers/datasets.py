@@ -22,6 +22,9 @@ _COLUMNS = {"user": "user", "item": "item", "time": "time", "rating": None, "ite
 _OF_FORMAT: dict[str, dict[str, Any]] = {
     "movielens_100k": {"min_rating": 3.0},
     "synthetic": {"min_rating": 3.0},
+    **{f"movielens_{size}": {"min_rating": None} for size in ("1m", "10m", "20m", "25m", "32m")},
+    "amazon_2018": {"category": "Toys", "five_core": False, "min_rating": None, "min_counts": "once", "repeats": "keep"},
+    "amazon_2023": {"category": "Toys", "min_rating": None, "min_counts": "once", "repeats": "keep"},
     "lastfm_2k": {"order": "file"},
     "steam": {"subsample": {"users": 1.0, "items": 1.0, "seed": 0}},
     "log": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -432,3 +433,76 @@ def test_sections_from_before_quoting_escape_and_missing_are_valid(params_with: 
     shop = load_params(params_with(lambda raw: raw["datasets"].update(shop=section))).dataset("shop")
     assert later == {key: getattr(shop, key) for key in later}
     assert (later["quoting"], later["escape"], later["missing"][:3]) == ("checked", None, ["nan", "NaN", "NULL"])
+
+
+@pytest.mark.parametrize(
+    ("dataset", "split", "complaint"),
+    [
+        ("movielens", {"strategy": "global_time", "train": 0.8}, "split: strategy global_time needs validation"),
+        ("movielens", {"strategy": "user_chronological"}, "split: strategy user_chronological needs train and validation"),
+        ("movielens", {"strategy": "date", "train_until": "1998-01-01"}, "split: strategy date needs validation_until"),
+        (
+            "movielens",
+            {"strategy": "date", "train_until": "1998-01-01", "validation_until": "1997-01-01"},
+            "train_until 1998-01-01 is not earlier than validation_until 1997-01-01",
+        ),
+        (
+            "movielens",
+            {"strategy": "date", "train_until": "1998-01-01T01:00:00+02:00", "validation_until": "1997-12-31T23:00:00"},
+            "is not earlier than validation_until",
+        ),
+        (
+            "movielens",
+            {"strategy": "date", "train_until": "soon", "validation_until": "1998-01-01"},
+            "split.train_until: 'soon' is no date such as 1998-03-01",
+        ),
+        (
+            "movielens",
+            {"strategy": "date", "train_until": date(1997, 1, 1), "validation_until": "1998-01-01"},
+            "split.train_until: write 1997-01-01 in quotes",
+        ),
+        ("movielens", {"strategy": "files", "column": "part"}, "split.strategy files is for own logs"),
+        (
+            "lastfm",
+            {"strategy": "date", "train_until": "2010-01-01", "validation_until": "2011-01-01"},
+            "needs order: timestamp",
+        ),
+        ("lastfm", {"strategy": "global_time", "train": 0.8, "validation": 0.1}, "needs order: timestamp"),
+    ],
+)
+def test_a_split_that_cannot_be_made_is_refused(
+    params_with: Callable[[Edit], Path], dataset: str, split: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_params(params_with(lambda raw: raw["datasets"][dataset].update(split=split)))
+    assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "is_enough"),
+    [
+        ({}, False),
+        ({"column": "part"}, True),
+        ({"validation_file": "v.csv"}, False),
+        ({"validation_file": "v.csv", "test_file": "t.csv"}, True),
+        ({"validation_file": "v.csv", "test_file": "t.csv", "column": "part"}, False),
+    ],
+)
+def test_a_given_split_is_a_column_or_two_more_files(files: dict[str, str], is_enough: bool) -> None:
+    if is_enough:
+        assert dataset_config("log", split={"strategy": "files", **files}).split.strategy == "files"
+    else:
+        with pytest.raises(ValueError, match="needs either column, or validation_file and test_file"):
+            dataset_config("log", split={"strategy": "files", **files})
+
+
+def test_an_experiment_may_change_the_strategy_alone(params_with: Callable[[Edit], Path]) -> None:
+    params = load_params(params_with(lambda raw: raw["datasets"]["movielens"]["split"].update(strategy="leave_one_out")))
+    assert params.dataset("movielens").split.strategy == "leave_one_out"
+
+
+def test_titles_take_any_of_their_keys(params_with: Callable[[Edit], Path]) -> None:
+    params = load_params(params_with(lambda raw: raw["datasets"]["movielens"].update(titles={"max_chars": 60})))
+    assert params.dataset("movielens").titles.model_dump() == {"strip_html": False, "max_chars": 60, "several": "error"}
+    with pytest.raises(ConfigError, match=r"datasets\.movielens\.titles\.max_char: unknown key; did you mean 'max_chars'"):
+        load_params(params_with(lambda raw: raw["datasets"]["movielens"].update(titles={"max_char": 60})))

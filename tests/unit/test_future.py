@@ -1,4 +1,4 @@
-"""Under ``global_time`` nothing that is learnt or chosen on a split rests on what comes after it."""
+"""Where users go on in later splits, nothing that is learnt or chosen on a split rests on what comes after it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from ruamel.yaml import YAML
 
@@ -19,6 +20,8 @@ from llara_core.data.splitting import make_examples
 from llara_core.prompts.rendering import ItemWording
 from llara_core.readers import synthetic
 from llara_core.recommenders import training
+from llara_core.recommenders.cross_fitting import cross_fit
+from llara_core.recommenders.training import training_sequences
 from llara_core.tuning.data import load_training_data
 from pipeline import sample_candidates, train_recommender
 
@@ -27,17 +30,21 @@ WORLD: dict[str, Any] = {
     "format": "synthetic",
     "min_rating": None,
     "catalogue": "full",
-    "split": {"strategy": "global_time", "train": 0.6, "validation": 0.2},
 }
+SPLITS: list[dict[str, Any]] = [
+    {"strategy": "global_time", "train": 0.6, "validation": 0.2},
+    {"strategy": "date", "train_until": "1997-03-15", "validation_until": "1997-04-15"},
+    {"strategy": "leave_one_out"},
+]
 N_DRAWS, N_CANDIDATES = 20, 8
 
 
-@pytest.fixture
-def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
-    """The planted world, cut by time, in a folder with parameters of its own."""
+@pytest.fixture(params=SPLITS, ids=lambda split: split["strategy"])
+def prepared(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
+    """The planted world, in a folder with parameters of its own."""
     params = YAML(typ="safe", pure=True).load(REPOSITORY / "params.yaml")
     params["run"]["datasets"] = ["planted"]
-    params["datasets"] = {"planted": params["datasets"]["movielens"] | WORLD}
+    params["datasets"] = {"planted": params["datasets"]["movielens"] | WORLD | {"split": request.param}}
     params["candidates"] |= {"n_candidates": N_CANDIDATES, "draws": dict.fromkeys(c.SPLITS, N_DRAWS)}
     params["recommenders"] |= {"embedding_dim": 8, "max_epochs": 2}
     YAML().dump(params, tmp_path / "params.yaml")
@@ -69,7 +76,7 @@ def test_later_items_are_training_negatives_as_often_as_chance_has_it(prepared: 
     # Of the items outside what the user did in training, each is as likely as any other to be one of the negatives.
     share = later.map(len) / (len(prepared.items) - trained.map(len))
     expected = (N_CANDIDATES - 1) * share[sets[c.USER]].sum()
-    assert expected > 4_000
+    assert expected > 3_000
     assert abs(found - expected) < 4 * np.sqrt(expected)
 
 
@@ -111,3 +118,47 @@ def test_baselines_and_validation_questions_do_not_know_the_test_period(prepared
         ours, other = ([items.tolist() for items in getattr(questions, field)] for questions in asked)
         assert ours == other
     assert asked[0].targets.tolist() == asked[1].targets.tolist()
+
+
+def test_no_held_out_interaction_is_trained_on(prepared: Prepared) -> None:
+    log = prepared.interactions
+    held_out = set(map(tuple, log.loc[log[c.SPLIT] != c.TRAIN, [c.USER, c.ITEM]].to_numpy().tolist()))
+    examples = prepared.examples.to_pandas()
+    asked = set(map(tuple, examples.loc[examples[c.SPLIT] != c.TRAIN, [c.USER, c.TARGET]].to_numpy().tolist()))
+    assert asked
+    assert asked <= held_out
+    training = examples[examples[c.SPLIT] == c.TRAIN]
+    shown = {(row.user_id, item) for row in training.itertuples() for item in [*row.history, row.target]}
+    assert shown
+    assert not shown & held_out  # nobody sees an item twice in the planted world
+    prepared.write(paths.prepared("planted"))
+    sample_candidates.main("planted")
+    data, _ = load_training_data("planted", ["x"] * len(prepared.items), ItemWording("movie", "watched"), None, "in_sample", 0)
+    by_user = log[log[c.SPLIT] == c.TRAIN].groupby(c.USER)[c.ITEM].agg(list)
+    assert data.sequences == [sequence for sequence in by_user if len(sequence) >= 2]
+    assert [items.tolist() for items in training_sequences(log)] == data.sequences
+
+
+def test_a_recommender_that_did_not_see_a_user_saw_nothing_that_is_held_out(prepared: Prepared) -> None:
+    log = prepared.interactions
+    held_out = log.loc[log[c.SPLIT] != c.TRAIN, [c.USER, c.ITEM]]
+    fitted: list[set[tuple[int, int]]] = []
+
+    class Constant:
+        def score_catalogue(self, histories: Any) -> Any:
+            return np.zeros((len(histories), len(prepared.items)), dtype=np.float32)
+
+    def fit(known: Any, fold: int) -> Constant:
+        rows = known[known[c.SPLIT] == c.TRAIN]
+        fitted.append(set(map(tuple, rows[[c.USER, c.ITEM]].to_numpy().tolist())))
+        return Constant()
+
+    sets = candidate_sets(prepared, c.TRAIN)
+    examples = prepared.examples.filter(pc.equal(prepared.examples[c.SPLIT], c.TRAIN))
+    parts = list(cross_fit(fit, Constant(), log, examples, sets, n_folds=3, seed=0, dataset="planted"))
+    assert sum(map(len, parts)) == len(sets)
+    users = log.loc[log[c.SPLIT] == c.TRAIN, c.USER].nunique()
+    seen = [{user for user, _ in rows} for rows in fitted]
+    assert [len(each) for each in seen] == [users - users // 3 - (fold < users % 3) for fold in range(3)]
+    for rows in fitted:
+        assert not rows & set(map(tuple, held_out.to_numpy().tolist()))

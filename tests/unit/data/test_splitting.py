@@ -1,4 +1,4 @@
-"""Both splits and the examples they ask."""
+"""The splits and the examples they ask."""
 
 from itertools import pairwise
 
@@ -8,8 +8,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from llara_core.config import SplitConfig
 from llara_core.data import splitting
-from llara_core.data.splitting import split_by_time, split_by_user
+from llara_core.data.filtering import sort_sequences
+from llara_core.data.splitting import LEAKS, STRATEGIES, leave_one_out, split_by_date, split_by_time, split_by_user
 from llara_core.errors import DataError
 
 
@@ -131,3 +133,90 @@ def test_a_history_is_what_came_right_before_its_target(frame: pd.DataFrame, str
     assert (examples["split"] == "train").sum() == len(trained) - trained["user_id"].nunique()
     held_out = examples[examples["split"] != "train"]
     assert not held_out.duplicated(["user_id", "split"]).any()
+
+
+def test_leaving_one_out_holds_back_the_last_two() -> None:
+    frame = sequences({0: [1, 2, 3, 4], 1: [9, 10, 11], 2: [5, 6], 3: [8]})  # items 0-3, 4-6, 7-8, 9
+    split = leave_one_out(frame)
+    assert dict(zip(split["item_id"], split["split"], strict=True)) == {
+        0: "train",
+        1: "train",
+        2: "validation",
+        3: "test",
+        4: "train",
+        5: "validation",
+        6: "test",
+        **dict.fromkeys([7, 8, 9], "train"),  # too few to ask anything
+    }
+    examples = make_examples(split, max_history_len=10)
+    rows = [(row.split, row.user_id, list(row.history), row.target) for row in examples.itertuples()]
+    assert rows == [
+        ("train", 0, [0], 1),
+        ("train", 2, [7], 8),
+        ("validation", 0, [0, 1], 2),
+        ("validation", 1, [4], 5),
+        ("test", 0, [0, 1, 2], 3),
+        ("test", 1, [4, 5], 6),
+    ]
+
+
+@given(LOGS, st.integers(1, 4))
+def test_what_is_left_out_is_in_no_training_example(frame: pd.DataFrame, max_len: int) -> None:
+    split = leave_one_out(frame)  # every interaction is with an item of its own
+    try:
+        examples = make_examples(split, max_len)
+    except DataError:
+        assume(False)
+    held_out = set(split.loc[split["split"] != "train", "item_id"])
+    training = examples[examples["split"] == "train"]
+    assert not held_out & {*training["target"], *(item for history in training["history"] for item in history)}
+    asked = examples[examples["split"] != "train"]
+    assert set(asked["target"]) == held_out
+    long = frame.groupby("user_id").filter(lambda rows: len(rows) >= 3)
+    assert len(asked) == 2 * long["user_id"].nunique()
+    in_test = examples[examples["split"] == "test"]
+    assert not set(in_test["target"]) & {item for history in examples["history"] for item in history}
+
+
+def test_dates_cut_before_the_tick_that_they_name() -> None:
+    frame = sequences({0: [0, 9, 10, 11, 19, 20, 21]})
+    split = split_by_date(frame, 10, 20)
+    assert split.groupby("split", observed=True)["timestamp"].agg(list).to_dict() == {
+        "train": [0, 9],
+        "validation": [10, 11, 19],
+        "test": [20, 21],
+    }
+
+
+@pytest.mark.parametrize(
+    ("train_until", "ticks_per_second", "first_of_validation"),
+    [
+        ("1970-01-02", 1, 86_400),
+        ("1970-01-02T00:00:00+02:00", 1, 86_400 - 7_200),
+        ("1970-01-02", 1000, 86_400_000),
+        ("1970-01-01T00:00:00.250", 1000, 250),
+        ("1970-01-01T00:00:00.250", 1, 1),  # second 0 is earlier, second 1 is not
+        ("1969-12-31T23:59:59", 1, -1),
+    ],
+)
+def test_dates_are_turned_into_ticks(train_until: str, ticks_per_second: int, first_of_validation: int) -> None:
+    config = SplitConfig(strategy="date", train_until=train_until, validation_until="1980-01-01")
+    times = [first_of_validation - 1, first_of_validation]
+    split = STRATEGIES["date"](sequences({0: times}), config, ticks_per_second)
+    assert split["split"].to_list() == ["train", "validation"]
+
+
+def test_a_given_split_puts_training_first_and_counts_what_time_says_otherwise() -> None:
+    log = pd.DataFrame({"user_id": [0, 0, 0, 1, 1], "item_id": [5, 6, 7, 8, 9], "timestamp": [3, 1, 2, 1, 1]})
+    log["split"] = np.array([0, 1, 2, 1, 0], dtype=np.int8)  # user 0 was trained on at 3, after what is held out
+    ordered = sort_sequences(log)
+    assert ordered["item_id"].to_list() == [5, 6, 7, 9, 8]  # of user 1, ties, the training interaction goes first
+    assert splitting.out_of_time_order(ordered) == 1
+    split = STRATEGIES["files"](ordered, SplitConfig(strategy="files", column="part"), 1)
+    assert split["split"].to_list() == ["train", "validation", "test", "train", "validation"]
+
+
+def test_every_strategy_says_what_it_can_leak() -> None:
+    strategies = SplitConfig.model_fields["strategy"].annotation.__args__  # type: ignore[union-attr]
+    assert set(STRATEGIES) == set(strategies)
+    assert set(LEAKS) == {*strategies, "released"}

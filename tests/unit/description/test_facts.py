@@ -85,7 +85,7 @@ def test_lengths_of_histories_and_popularity() -> None:
     assert found["popularity"]["top_percent_share"] == round(3 / 9, 4)
 
 
-def test_cold_targets_under_both_strategies() -> None:
+def test_cold_targets_under_two_strategies() -> None:
     """Ten users by time: eight train, one validates, one tests; the last user's last item is seen by nobody before."""
     rows = [(user, item, START + 100 * user + item) for user in range(10) for item in (0, 1)]
     rows[-1] = (9, 4, START + 901)
@@ -96,6 +96,10 @@ def test_cold_targets_under_both_strategies() -> None:
     assert by_user["cold_share"] == {"validation": 0.0, "test": 1.0}
     # Cut by time, the interactions of users 0 to 7 are the first 80 %.
     assert splits["by_strategy"]["global_time"] == by_user
+
+
+def test_splits_are_told_for_which_the_section_says_enough() -> None:
+    assert list(facts(two_items_each(12))["splits"]["by_strategy"]) == ["user_chronological", "global_time", "leave_one_out"]
 
 
 def test_a_filter_that_leaves_nothing_and_a_split_without_examples_are_told() -> None:

@@ -19,6 +19,7 @@ from llara_core.config import (
 from llara_core.errors import DataError
 from llara_core.fetching import datasets
 from llara_core.fetching.datasets import fetch_dataset
+from tests.helpers.datasets import dataset_config
 
 NO_SOURCE = DownloadConfig(mirror=None, timeout_s=1.0, retries=0)
 SYNTHETIC = SyntheticConfig.model_construct(format="synthetic")
@@ -60,6 +61,71 @@ def test_public_data_sets_are_fetched(config: DatasetConfig, first_files: list[s
     [(dataset, destination, options)] = calls
     assert [member.name for member in dataset.members][:2] == first_files
     assert (destination, options) == (Path("raw"), {"mirror": None, "timeout_s": 1.0, "retries": 0})
+
+
+@pytest.mark.parametrize(
+    ("config", "urls", "archive"),
+    [
+        (
+            dataset_config("movielens_1m"),
+            ["ml-1m/ratings.dat", "ml-1m/movies.dat"],
+            ("https://files.grouplens.org/datasets/movielens/ml-1m.zip", "c4d9eecfca2ab87c1945afe126590906"),
+        ),
+        (
+            dataset_config("movielens_10m"),
+            ["ml-10M100K/ratings.dat", "ml-10M100K/movies.dat"],
+            ("https://files.grouplens.org/datasets/movielens/ml-10m.zip", "ce571fd55effeba0271552578f2648bd"),
+        ),
+        (
+            dataset_config("movielens_32m"),
+            ["ml-32m/ratings.csv", "ml-32m/movies.csv"],
+            ("https://files.grouplens.org/datasets/movielens/ml-32m.zip", None),
+        ),
+        (
+            dataset_config("amazon_2018", category="All_Beauty"),
+            ["metaFiles2/meta_All_Beauty.json.gz", "categoryFiles/All_Beauty.json.gz"],
+            ("https://mcauleylab.ucsd.edu/public_datasets/data/amazon_v2/", None),
+        ),
+        (
+            dataset_config("amazon_2018", category="All_Beauty", five_core=True),
+            ["metaFiles2/meta_All_Beauty.json.gz", "categoryFilesSmall/All_Beauty_5.json.gz"],
+            ("https://mcauleylab.ucsd.edu/public_datasets/data/amazon_v2/", None),
+        ),
+        (
+            dataset_config("amazon_2023", category="All_Beauty"),
+            ["meta_categories/meta_All_Beauty.jsonl.gz", "review_categories/All_Beauty.jsonl.gz"],
+            ("https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/raw/", None),
+        ),
+    ],
+)
+def test_sections_say_which_files_they_mean(
+    config: DatasetConfig, urls: list[str], archive: tuple[str, str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    monkeypatch.setattr(datasets, "fetch", lambda *given, **options: calls.append(given))
+    fetch_dataset("x", config, NO_SOURCE, Path("raw"))
+    [(dataset, _)] = calls
+    assert [member.path for member in dataset.members] == urls
+    assert (dataset.url, dataset.archive_md5) == archive
+    assert all(member.checksum for member in dataset.members) == (config.format == "movielens_32m")
+
+
+def test_amazon_comes_from_a_mirror() -> None:
+    files = {"All_Beauty.jsonl.gz": "reviews", "meta_categories/meta_All_Beauty.jsonl.gz": "meta"}
+    mirror = DownloadConfig(mirror=str(put(Path("mirror"), files).absolute()), timeout_s=1.0, retries=0)
+    fetch_dataset("x", dataset_config("amazon_2023", category="All_Beauty"), mirror, Path("raw"))
+    assert contents(Path("raw")) == {"All_Beauty.jsonl.gz": "reviews", "meta_All_Beauty.jsonl.gz": "meta"}
+
+
+def test_files_of_another_movielens_are_not_taken_for_this_one() -> None:
+    put(Path("mirror"), {"ratings.dat": "of 1M or of 10M", "movies.dat": "?"})
+    mirror = DownloadConfig(mirror=str(Path("mirror").absolute()), timeout_s=1.0, retries=0)
+    config = dataset_config("movielens_10m")
+    with pytest.raises(DataError, match=r"ratings\.dat: holds no ml-10m\.zip or ml-10M100K/ratings\.dat"):
+        fetch_dataset("x", config, mirror, Path("raw"))
+    put(Path("mirror/ml-10M100K"), {"ratings.dat": "1", "movies.dat": "2"})
+    fetch_dataset("x", config, mirror, Path("raw"))
+    assert contents(Path("raw")) == {"ratings.dat": "1", "movies.dat": "2"}
 
 
 def test_the_synthetic_world_is_made() -> None:

@@ -399,3 +399,32 @@ def test_a_web_page_is_no_file(tmp_path: Path) -> None:
     html = {"Content-Type": "text/html; charset=utf-8"}
     with server([(200, b"<html></html>")], html) as (address, _), pytest.raises(DataError, match="the answer is a web page"):
         Downloader(timeout_s=2.0, retries=0)(f"{address}/reviews.gz", tmp_path / "reviews.gz")
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
+def test_an_archive_whose_members_have_no_checksum_must_be_the_known_one(tmp_path: Path) -> None:
+    archive = zipped(GOOD)
+    members = (Member("tiny/u.data"), Member("tiny/u.item"))
+    known = RawDataset("tiny.zip", TINY.url, members, archive_md5=md5(archive))
+    fetch_tiny(tmp_path / "raw", mirror_with(tmp_path / "mirror", {"tiny.zip": archive}), known)
+    assert (tmp_path / "raw/u.data").read_bytes() == DATA
+    other = zipped({**GOOD, "tiny/u.data": DATA + DATA})
+    with pytest.raises(DataError, match=r"tiny\.zip has md5 .*, expected .*: it is damaged, or a different file"):
+        fetch_tiny(tmp_path / "other", mirror_with(tmp_path / "mirror", {"tiny.zip": other}), known)
+    assert not (tmp_path / "other").exists()
+    with server([(200, other)]) as (address, _), pytest.raises(DataError, match=r"tiny\.zip has md5"):
+        fetch_tiny(tmp_path / "other", address, known)
+
+
+def test_members_may_be_known_by_their_md5(tmp_path: Path) -> None:
+    pinned = RawDataset("tiny.zip", TINY.url, (Member("tiny/u.data", md5=md5(DATA)),))
+    fetch_tiny(tmp_path / "raw", mirror_with(tmp_path / "mirror", GOOD), pinned)
+    (tmp_path / "raw/u.data").write_bytes(ITEMS)  # damaged: fetched again
+    fetch_tiny(tmp_path / "raw", mirror_with(tmp_path / "mirror", GOOD), pinned)
+    assert (tmp_path / "raw/u.data").read_bytes() == DATA
+    mirror_with(tmp_path / "mirror", {"tiny/u.data": ITEMS})
+    with pytest.raises(DataError, match=r"u\.data has md5"):
+        fetch_tiny(tmp_path / "other", str(tmp_path / "mirror"), pinned)

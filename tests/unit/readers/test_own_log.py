@@ -306,7 +306,10 @@ def test_repeated_item_rows_go_and_empty_titles_stay(tmp_path: Path) -> None:
 
 def test_an_item_with_two_titles_names_both_lines(tmp_path: Path) -> None:
     message = complaint(tmp_path, items='item,title\n1,"He\nat"\n2,Alien\n3,Up\n2,Aliens\n')
-    assert message == "items.csv:6: item '2' is 'Aliens' here and 'Alien' in items.csv:4; an item has one title"
+    assert message == (
+        "items.csv:6: item '2' is 'Aliens' here and 'Alien' in items.csv:4; an item has one title "
+        "(or set `titles.several: first`)"
+    )
     parts = [{"item": [1, 2], "title": ["Heat", "Alien"]}, {"item": [2], "title": ["Aliens"]}]
     message = complaint(tmp_path, items=parts)
     assert message.startswith(

@@ -15,6 +15,7 @@ from benchmarks.steam_reading import game_lines, review_lines
 from llara_core.config import SteamConfig
 from llara_core.errors import DataError
 from llara_core.readers import steam
+from llara_core.readers.gzip_blocks import gzip_blocks
 from llara_core.readers.interaction_log import RawLog
 
 CONFIG = SteamConfig.model_construct()
@@ -234,7 +235,7 @@ def test_blocks_and_members_of_the_gzip_file_do_not_matter(tmp_path: Path, monke
 def test_overlong_line_takes_no_memory_and_no_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steam, "BLOCK_BYTES", 300)
     read(tmp_path, [review(), b" " * 5_000 + review(b"not read"), review(b"Al")])
-    blocks = list(steam._blocks(tmp_path / steam.REVIEWS))
+    blocks = list(gzip_blocks(tmp_path / steam.REVIEWS, 300))
     assert max(map(len, blocks)) < 1_000
     fields = [found for block in blocks for found in steam.review_fields(block)]
     assert [found and found[0] for found in fields] == ["Zoe", None, "Al"]

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llara_core.config import load_params
+from llara_core.config import SplitConfig, load_params
 from llara_core.evaluation.systems import systems_of
 from llara_core.report.protocol import budgets, protocol, tuned_on
 
@@ -67,3 +67,32 @@ def test_the_protocol_says_which_rows_count_in_five_points(dataset: str, selecti
     sentences = protocol(load_params(Path(__file__).parents[3] / "params.yaml"), dataset)
     assert selection in sentences[0]
     assert len(sentences) == 5
+
+
+@pytest.mark.parametrize(
+    ("split", "rule", "leak"),
+    [
+        (
+            {"strategy": "user_chronological", "train": 0.8, "validation": 0.1},
+            "are divided 80% / 10% / 10%",
+            "can leak over time",
+        ),
+        (
+            {"strategy": "global_time", "train": 0.7, "validation": 0.1},
+            "at two points in time, 70% / 10% / 20%",
+            "leaks nothing over",
+        ),
+        (
+            {"strategy": "date", "train_until": "1998-01-01", "validation_until": "1998-02-01"},
+            "are cut at 1998-01-01 and at 1998-02-01",
+            "leaks nothing over time",
+        ),
+        ({"strategy": "leave_one_out"}, "the one before it the validation target", "say nothing about new users"),
+    ],
+)
+def test_the_protocol_says_how_it_splits_and_what_that_can_leak(split: dict[str, object], rule: str, leak: str) -> None:
+    params = load_params(Path(__file__).parents[3] / "params.yaml")
+    section = params.dataset("movielens").model_copy(update={"split": SplitConfig.model_validate(split)})
+    first = protocol(params.model_copy(update={"datasets": {"movielens": section}}), "movielens")[0]
+    assert rule in first
+    assert leak in first

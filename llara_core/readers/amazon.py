@@ -1,0 +1,202 @@
+"""Reader of the Amazon reviews of the McAuley lab, UCSD, of 2018 and 2023: one JSON object per line, packed with gzip.
+
+pyarrow takes the few fields that are needed out of whole blocks of lines. A block that it refuses, for a damaged line or a
+field of another type, is read again line by line, so that only these lines are lost, and counted.
+
+Source: J. Ni, J. Li and J. McAuley, EMNLP 2019 (the reviews of 2018); Y. Hou et al., arXiv 2403.03952 (2023).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pa_json
+
+from llara_core import columns as c
+from llara_core.config import AmazonSection
+from llara_core.errors import DataError
+from llara_core.readers.gzip_blocks import gzip_blocks
+from llara_core.readers.interaction_log import Counts, RawLog, count
+from llara_core.readers.item_titles import first_titles
+
+BLOCK_BYTES = 1 << 24  # unpacked; a longer line is unreadable
+MIN_LINES_TO_JUDGE = 10
+SCRIPT_MARK = "getTime"  # of the pages' scripts, which stand in place of some titles of 2018
+
+_AGAIN = "delete it and run the download stage again"
+
+
+def read(folder: Path, config: AmazonSection) -> RawLog:
+    """The log in ``folder``, whose files ``config`` names.
+
+    The item is the product (2018: ``asin``; 2023: ``parent_asin``, which joins the variants of one product), the time that of
+    the review. Raw ids are text, ordered by code point. Steps: ``raw``, reviews with user, item, time and rating;
+    ``distinct``, without those that equal an earlier one in all four; ``known``, of products in the metadata. Every other line
+    is counted once, by reason, in ``dropped``. A title that is a page's script counts as none.
+
+    Both files are streamed; only ids, numbers and titles stay in memory.
+
+    Raises:
+        DataError: a file is missing, damaged, mostly unreadable or of the other release, or the two do not belong together.
+    """
+    dropped: Counts = {}
+    catalogue = _read_items(folder / config.meta_file, config, dropped)
+    log, item_ids, n_users = _read_reviews(folder / config.reviews_file, config, dropped)
+    steps = {"raw": count(log)}
+    repeated = log.duplicated()
+    log = log[~repeated]
+    steps["distinct"] = count(log)
+    item_of = pc.index_in(item_ids, pa.array(catalogue[c.RAW_ITEM], pa.string())).fill_null(-1).to_numpy().astype(np.int32)
+    log = log.assign(**{c.ITEM: item_of[log[c.ITEM].to_numpy()]})
+    known = log[log[c.ITEM] >= 0].reset_index(drop=True)
+    if known.empty:
+        raise DataError(
+            f"{folder / config.reviews_file}: none of its reviews is of a product in {config.meta_file}; "
+            "take both files from one source"
+        )
+    steps["known"] = count(known)
+    dropped |= {"interactions_duplicated": int(repeated.sum()), "interactions_of_unknown_items": len(log) - len(known)}
+    return RawLog(known, catalogue, n_users, steps, dropped, config.ticks_per_second)
+
+
+def _read_items(path: Path, config: AmazonSection, dropped: Counts) -> pd.DataFrame:
+    """``raw_id`` and ``raw_title`` (may be empty), ascending by id."""
+    schema = pa.schema([(config.item_field, pa.string()), ("title", pa.string())])
+    dropped |= dict.fromkeys(("items_unreadable", "items_without_id", "titles_that_are_scripts"), 0)
+    ids, titles = list[pa.Array](), list[pa.Array]()
+    for table in _tables(path, schema, dropped, "items_unreadable"):
+        table = _kept(table, [config.item_field], ["items_without_id"], dropped)
+        text = table["title"].combine_chunks().fill_null("")
+        is_script = pc.match_substring(text, SCRIPT_MARK)
+        dropped["titles_that_are_scripts"] += pc.sum(is_script).as_py() or 0
+        ids.append(table[config.item_field].combine_chunks())
+        titles.append(pc.if_else(is_script, "", text))
+    if not any(map(len, ids)):
+        raise DataError(f"{path}: no line has a product's {config.item_field!r}; is it of the other release? Else {_AGAIN}")
+    listed = pd.DataFrame({c.RAW_ITEM: pa.chunked_array(ids).to_pandas(), c.RAW_TITLE: pa.chunked_array(titles).to_pandas()})
+    distinct, counts = first_titles(listed, config.titles, str(path))
+    dropped |= counts
+    return distinct
+
+
+def _read_reviews(path: Path, config: AmazonSection, dropped: Counts) -> tuple[pd.DataFrame, pa.StringArray, int]:
+    """The usable reviews in file order, with users and items numbered in the order of their ids; the items' ids; the number of
+    users."""
+    fields = (config.user_field, config.item_field, config.time_field, config.rating_field)
+    schema = pa.schema(list(zip(fields, (pa.string(), pa.string(), pa.int64(), pa.float64()), strict=True)))
+    reasons = [f"reviews_without_{name}" for name in ("user", "item", "time", "rating")]
+    dropped |= dict.fromkeys(("reviews_unreadable", *reasons), 0)
+    users, items = list[pa.DictionaryArray](), list[pa.DictionaryArray]()
+    times, ratings = list[npt.NDArray[np.int64]](), list[npt.NDArray[np.float64]]()
+    for table in _tables(path, schema, dropped, "reviews_unreadable"):
+        table = _kept(table, fields, reasons, dropped)
+        user, item, time, rating = (table[name].combine_chunks() for name in fields)
+        users.append(user.dictionary_encode())
+        items.append(item.dictionary_encode())
+        times.append(time.to_numpy())
+        ratings.append(rating.to_numpy())
+    if not any(map(len, times)):
+        raise DataError(
+            f"{path}: holds no review with {', '.join(map(repr, fields))}; is it of the other release? Else {_AGAIN}"
+        )
+    user_numbers, user_ids = _number(users)
+    item_numbers, item_ids = _number(items)
+    log = {
+        c.USER: user_numbers,
+        c.ITEM: item_numbers,
+        c.TIMESTAMP: np.concatenate(times),
+        c.RATING: np.concatenate(ratings),
+    }
+    return pd.DataFrame(log, copy=False), item_ids, len(user_ids)
+
+
+def _tables(path: Path, schema: pa.Schema, dropped: Counts, unreadable: str) -> Iterator[pa.Table]:
+    """The fields of ``schema`` block by block, with trimmed text; what is missing, empty or of another type is null."""
+    n_lines, first_refused = 0, 0
+    for block in gzip_blocks(path, BLOCK_BYTES):
+        table = _parsed(block, schema)
+        if table is None:
+            rows, refused = _parsed_by_line(block, schema)
+            table = pa.Table.from_pylist(rows, schema)
+            if refused:
+                first_refused = first_refused or n_lines + refused[0]
+                dropped[unreadable] += len(refused)
+        n_lines += block.count(b"\n")
+        for place, field in enumerate(schema):
+            if pa.types.is_string(field.type):
+                text = pc.utf8_trim_whitespace(table.column(place))
+                table = table.set_column(place, field, pc.if_else(pc.equal(text, ""), None, text))
+        yield table
+    if n_lines >= MIN_LINES_TO_JUDGE and dropped[unreadable] > n_lines / 2:
+        raise DataError(
+            f"{path}:{first_refused}: not a JSON object, like {dropped[unreadable]} of {n_lines} lines; "
+            f"this is a different or a damaged file: {_AGAIN}"
+        )
+
+
+def _parsed(block: bytes, schema: pa.Schema) -> pa.Table | None:
+    """The fields of a block; None: a line is damaged, or a field is of another type."""
+    try:
+        table = pa_json.read_json(
+            pa.BufferReader(block),
+            pa_json.ReadOptions(use_threads=False, block_size=len(block) + 1),
+            pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+        )
+        table.validate(full=True)  # text that is not UTF-8
+    except pa.ArrowInvalid:
+        return None
+    # Two objects on one line, or one on two, are for the slow way to judge.
+    return table.select(schema.names) if len(table) == block.count(b"\n") else None
+
+
+def _parsed_by_line(block: bytes, schema: pa.Schema) -> tuple[list[dict[str, object]], list[int]]:
+    """The objects of a block, and the numbers (from 1) of the lines that are none."""
+    rows, refused = [], []
+    for number, line in enumerate(block[:-1].split(b"\n"), start=1):
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
+            value = None
+        if isinstance(value, dict):
+            rows.append({field.name: _of_type(value.get(field.name), field.type) for field in schema})
+        else:
+            refused.append(number)
+    return rows, refused
+
+
+def _of_type(value: object, kind: pa.DataType) -> object:
+    """``value`` if it is of the kind, else None; lone surrogates, which tables cannot hold, become ``?``."""
+    if pa.types.is_string(kind):
+        return value.encode(errors="replace").decode() if isinstance(value, str) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    if pa.types.is_floating(kind):
+        return float(value)
+    return int(value) if value == int(value) and abs(value) < 2**63 else None
+
+
+def _kept(table: pa.Table, names: Sequence[str], reasons: Sequence[str], dropped: Counts) -> pa.Table:
+    """The rows that have all of these fields; each other one is counted once, for the first that it lacks."""
+    for name, reason in zip(names, reasons, strict=True):
+        if n_missing := table[name].null_count:
+            dropped[reason] += n_missing
+            table = table.filter(pc.is_valid(table[name]))
+    return table
+
+
+def _number(parts: list[pa.DictionaryArray]) -> tuple[npt.NDArray[np.int32], pa.StringArray]:
+    """Number of each row's id, and the ids in ascending order, whose places are the numbers."""
+    unified = pa.chunked_array(parts).unify_dictionaries()
+    ids = unified.chunk(0).dictionary
+    order = pc.array_sort_indices(ids).to_numpy()
+    rank = np.empty(len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    return np.concatenate([rank[part.indices.to_numpy()] for part in unified.chunks]), ids.take(pa.array(order))

@@ -1,0 +1,47 @@
+"""Packed text files in blocks of whole lines, so that files of any size take the memory of one block."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from llara_core.errors import DataError
+
+
+def gzip_blocks(path: Path, block_bytes: int) -> Iterator[bytes]:
+    """A gzip file in blocks of whole lines, each with its line feed.
+
+    Args:
+        block_bytes: unpacked. A line that is longer becomes unreadable: it is given as ``\\0``.
+
+    Raises:
+        DataError: the file is missing, or no intact gzip file.
+    """
+    n_lines, rest = 0, b""
+    try:
+        with (
+            path.open("rb") as packed,
+            gzip.open(packed) as file,
+            tqdm(desc=path.name, total=path.stat().st_size, unit="B", unit_scale=True, leave=False, delay=1.0) as bar,
+        ):
+            while data := file.read(block_bytes):
+                block, feed, rest = (rest + data).rpartition(b"\n")
+                if feed:
+                    n_lines += block.count(b"\n") + 1
+                    yield block + feed
+                if len(rest) > block_bytes:
+                    rest = b"\0"  # makes the line unreadable, since neither a literal nor JSON may hold it
+                bar.update(packed.tell() - bar.n)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{path}: not a gzip file, or truncated or corrupt after line {n_lines} ({error}); "
+            "delete it and run the download stage again"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); run the download stage first") from error
+    if rest:
+        yield rest + b"\n"

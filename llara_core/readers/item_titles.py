@@ -1,0 +1,153 @@
+"""What a data set's section does to titles (``titles``), for all readers at one place, with counts of what was changed."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from html.parser import HTMLParser
+
+import pandas as pd
+
+from llara_core import columns as c
+from llara_core.config import TitlesConfig
+from llara_core.errors import DataError
+from llara_core.readers.interaction_log import Counts
+from llara_core.readers.titles import movie_title, plain_title
+
+# Tags that stand inside a word or sentence; every other one ends a word.
+_INLINE = frozenset({"a", "abbr", "b", "big", "em", "font", "i", "s", "small", "span", "strong", "sub", "sup", "u"})
+_INVISIBLE = frozenset({"script", "style"})
+
+
+@dataclass(frozen=True)
+class CleanTitles:
+    """Titles for prompts.
+
+    Attributes:
+        titles: aligned with the raw ones.
+        years: of release, where the titles are movies' and end in one.
+        counts: of titles from which HTML tags were taken, and which were cut.
+    """
+
+    titles: list[str]
+    years: list[int | None]
+    counts: Counts
+
+
+def clean_titles(raw: Iterable[str], config: TitlesConfig, are_movies: bool) -> CleanTitles:
+    """Clean titles as prompts show them.
+
+    Entities are decoded first, so that escaped tags go, too. Then, as ``config`` says, tags are taken out; then a movie's year
+    and article are moved; then the title is cut.
+
+    Args:
+        raw: titles as read.
+        are_movies: the titles have MovieLens' articles and years at their ends; elsewhere these belong to the title.
+    """
+    counts = {"html_removed": 0, "cut": 0}
+    titles: list[str] = []
+    years: list[int | None] = []
+    for text in raw:
+        title, year = plain_title(text), None
+        if config.strip_html and (bare := without_tags(title)) != title:
+            counts["html_removed"] += 1
+            title = bare
+        if are_movies:
+            title, year = movie_title(title)
+        if config.max_chars is not None and (shorter := cut(title, config.max_chars)) != title:
+            counts["cut"] += 1
+            title = shorter
+        titles.append(title)
+        years.append(year)
+    return CleanTitles(titles, years, counts)
+
+
+def without_tags(title: str) -> str:
+    """The title without HTML tags, comments, scripts and styles; as it is, if nothing would be left.
+
+    >>> without_tags('<span class="x">Heat</span> <b>4</b>K<br>1 < 2')
+    'Heat 4K 1 < 2'
+    >>> without_tags("<Untitled>")
+    '<Untitled>'
+    """
+    end = title.rfind(">") + 1
+    if "<" not in title[:end]:
+        return title
+    parser = _Text()
+    # Entities are decoded already, so that what looks like one is meant. What follows the last > holds no whole tag, and
+    # Python's versions differ on unfinished ones.
+    parser.feed(title[:end].replace("&", "&amp;"))
+    parser.close()
+    return plain_title("".join([*parser.parts, title[end:]])) or title
+
+
+class _Text(HTMLParser):
+    """Collects the text between the tags."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+        self._hidden = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._hidden += tag in _INVISIBLE
+        self.parts.append("" if tag in _INLINE else " ")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.parts.append("" if tag in _INLINE else " ")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden -= tag in _INVISIBLE and self._hidden > 0
+        self.parts.append("" if tag in _INLINE else " ")
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.parts.append(data)
+
+
+def cut(title: str, max_chars: int) -> str:
+    """The first ``max_chars`` characters, up to the end of a word where one ends in their second half.
+
+    >>> cut("The Lord of the Rings", 14), cut("Supercalifragilistic", 8)
+    ('The Lord of', 'Supercal')
+    """
+    if len(title) <= max_chars:
+        return title
+    end = title.rfind(" ", max_chars // 2, max_chars + 1)
+    return title[: end if end > 0 else max_chars].rstrip()
+
+
+def first_titles(listed: pd.DataFrame, config: TitlesConfig, place: str) -> tuple[pd.DataFrame, Counts]:
+    """One row per item: the first with a title, or else the first.
+
+    Args:
+        listed: ``raw_id`` and ``raw_title`` (may be empty), in file order.
+        config: whether an item may have different titles.
+        place: of the file, for messages.
+
+    Returns:
+        The rows in ascending order of their ids, and how many were left out (``items_duplicated``) and how many items had
+        titles that differ once cleaned (``items_with_several_titles``).
+
+    Raises:
+        DataError: an item has different titles, and ``config.several`` does not say that the first counts.
+    """
+    again = listed[listed[c.RAW_ITEM].duplicated(keep=False)]
+    cleaned = again[c.RAW_TITLE].map(lambda title: unicodedata.normalize("NFC", plain_title(title)))
+    titled = again.assign(cleaned=cleaned)[cleaned != ""]
+    differing = titled.drop_duplicates([c.RAW_ITEM, "cleaned"])
+    clashing = differing[differing[c.RAW_ITEM].duplicated(keep=False)]
+    if len(clashing) and config.several == "error":
+        item = clashing[c.RAW_ITEM].iloc[0]
+        first, second = clashing.loc[clashing[c.RAW_ITEM] == item, c.RAW_TITLE].iloc[:2]
+        raise DataError(
+            f"{place}: item {item!r} is {first[:80]!r} and {second[:80]!r}; an item has one title: correct the file, or set "
+            "`titles.several: first`"
+        )
+    distinct = pd.concat([titled[[*listed]], listed]).drop_duplicates(c.RAW_ITEM)
+    counts = {
+        "items_duplicated": len(listed) - len(distinct),
+        "items_with_several_titles": clashing[c.RAW_ITEM].nunique(),
+    }
+    return distinct.sort_values(c.RAW_ITEM, ignore_index=True), counts
