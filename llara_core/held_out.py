@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import pandas as pd
@@ -13,6 +14,7 @@ from llara_core import paths, tables
 from llara_core.runtime import seeding
 
 Order = Literal["ordered", "shuffled"]  # of the items in a history
+Scope = Literal["last", "positions"]  # the paper's questions, or those at further positions
 
 _SHUFFLE_SEED = 0
 
@@ -28,6 +30,8 @@ class HeldOut:
         candidates_hash: of the sets of both splits.
         labels: of all items, by item id.
         order: of the items in each history.
+        scope: what is asked for: each user's last item, or further ones. The two have questions, candidate sets and hashes of
+            their own, and nothing combines their answers.
     """
 
     dataset: str
@@ -36,6 +40,17 @@ class HeldOut:
     candidates_hash: str
     labels: Sequence[str]
     order: Order = "ordered"
+    scope: Scope = "last"
+
+    def folder(self, cell: Path) -> Path:
+        """Where the answers lie in the folder of a cell."""
+        return cell if self.scope == "last" else paths.at_positions(cell)
+
+    def limited(self, max_positions: int) -> HeldOut:
+        """Questions at positions, at most the first so many turns of each user."""
+        examples = self.examples[self.examples[c.TURN] < max_positions].reset_index(drop=True)
+        candidates = self.candidates[self.candidates[c.EXAMPLE].isin(examples[c.EXAMPLE])].reset_index(drop=True)
+        return replace(self, examples=examples, candidates=candidates)
 
     def shuffled(self) -> HeldOut:
         """The test questions alone, each history in a random order.
@@ -67,6 +82,26 @@ def read_held_out(dataset: str) -> HeldOut:
     examples = tables.read_table(prepared / "examples.parquet", tables.EXAMPLES)
     labels = tables.read_table(prepared / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
     return HeldOut(dataset, examples, *held_out_candidates(dataset), labels)
+
+
+def read_positions(dataset: str, max_positions: int | None = None) -> HeldOut | None:
+    """Read the questions of ``dataset`` at further positions; None where none are asked.
+
+    Args:
+        max_positions: per user, at most; None for all that there are.
+    """
+    folder = paths.positions(dataset)
+    if not folder.exists() or max_positions == 0:
+        return None
+    files = folder / "questions.parquet", folder / "candidates.parquet"
+    examples, candidates = (
+        tables.read_table(*each) for each in zip(files, (tables.POSITIONS, tables.CANDIDATE_SETS), strict=True)
+    )
+    labels = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
+    if examples.empty:
+        return None
+    asked = HeldOut(dataset, examples, candidates, tables.tables_hash(*files), labels, scope="positions")
+    return asked if max_positions is None else asked.limited(max_positions)
 
 
 def held_out_candidates(dataset: str) -> tuple[pd.DataFrame, str]:

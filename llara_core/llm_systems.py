@@ -100,10 +100,12 @@ def held_out_opinions(folder: Path, source: ScoreSource, seed: int, held_out: He
     Raises:
         DataError: the recommender scored other candidate sets.
     """
-    file = folder / file_name("score", held_out.order)
+    file = held_out.folder(folder) / file_name("score", held_out.order)
     frame, metadata = read_predictions(file)
     if metadata.candidates_hash != held_out.candidates_hash:
-        raise DataError(f"{file}: scores other candidate sets than {paths.candidates(held_out.dataset)} holds; run `dvc repro`")
+        raise DataError(
+            f"{file}: scores other candidate sets than {held_out.folder(paths.candidates(held_out.dataset))} holds; run `dvc repro`"
+        )
     return shown_scores(frame, source, seed, held_out.order)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,10 @@ class EvaluationConfig(Section):
     permutation_samples: PositiveInt = Field(description="random sign flips of a paired test with too many users to enumerate")
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(description="coverage of the intervals")
     seed: Seed
+    positions: Literal["last", "all"] | PositiveInt = Field(
+        description="items of a held-out user that are asked for in a comparison of its own, beside the paper's, which always asks "
+        "for the last one. last: none; all: every item with one before it; a number: at most so many per user, drawn at random"
+    )
 
 
 class ComparisonConfig(Section):

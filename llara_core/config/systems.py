@@ -137,6 +137,10 @@ class InferenceConfig(Section):
         description="prompts per forward pass; changes speed and memory, in float32 not the results, in bfloat16 their rounding"
     )
     max_draws: PositiveInt = Field(description="candidate sets per held-out example that prompts with candidates answer")
+    max_positions: Annotated[int, Field(ge=0)] = Field(
+        description="positions per held-out user, of those that evaluation.positions asks for, that systems with candidates in "
+        "their prompts answer; systems that score the whole catalogue answer all"
+    )
     max_new_tokens: PositiveInt = Field(description="limit of a generated answer")
     shuffled_histories: ShuffledHistories = Field(
         description="who also answers the test sets with every history in a random order, which shows what the order is worth. "

@@ -74,9 +74,9 @@ def read_results(dataset: str, systems: Sequence[System]) -> list[SystemResults]
         mode
         for system in systems
         if is_made(system, lambda cell: folder / cell)
-        for mode in _modes(system, [_read_cell(folder / cell) for cell in system.cells])
+        for mode in same_modes(system, [read_cell(folder / cell) for cell in system.cells])
     ]
-    _require_same_candidates([run for mode in found for run in mode.runs])
+    require_same_candidates([run for mode in found for run in mode.runs])
     return found
 
 
@@ -108,11 +108,12 @@ def tables_of(folder: Path) -> list[Path]:
     return files
 
 
-def _read_cell(folder: Path) -> list[RunResults]:
+def read_cell(folder: Path) -> list[RunResults]:
+    """The results of one run of a system, a table per mode and order of the histories."""
     return [RunResults(predictions.read_metadata(file), tables.read_table(file, tables.RESULTS)) for file in tables_of(folder)]
 
 
-def _modes(system: System, cells: Sequence[Sequence[RunResults]]) -> list[SystemResults]:
+def same_modes(system: System, cells: Sequence[Sequence[RunResults]]) -> list[SystemResults]:
     """The results of a system by mode; every run must have the same modes, for the same number of candidate sets."""
     by_file = [{run.metadata.file_name: run for run in cell} for cell in cells]
     for cell, files in zip(system.cells, by_file, strict=True):
@@ -131,7 +132,12 @@ def _modes(system: System, cells: Sequence[Sequence[RunResults]]) -> list[System
     return sorted(modes, key=lambda results: [*MODES, results.mode].index(results.mode))
 
 
-def _require_same_candidates(runs: Sequence[RunResults]) -> None:
+def require_same_candidates(runs: Sequence[RunResults]) -> None:
+    """Refuse to compare runs that answer different candidate sets.
+
+    Raises:
+        DataError: two of them do.
+    """
     for run in runs[1:]:
         first = runs[0].metadata
         if run.metadata.candidates_hash != first.candidates_hash:

@@ -107,5 +107,7 @@ def load(folder: str | Path, llm: str | Path | None = None, *, dtype: str | None
     if metadata.llm is not None and llm is not None:
         metadata.llm.check(folder, Path(llm))
         settings = bundle.llm_config(metadata.llm, dtype)
-    inference = InferenceConfig(batch_size=batch_size, max_draws=1, max_new_tokens=1, shuffled_histories="none")
+    inference = InferenceConfig(
+        batch_size=batch_size, max_draws=1, max_positions=0, max_new_tokens=1, shuffled_histories="none"
+    )
     return Model(parts.load(None if llm is None else Path(llm), settings, inference), parts.read_items())
