@@ -46,6 +46,11 @@ class HeldOut:
         """Where the answers lie in the folder of a cell."""
         return cell if self.scope == "last" else paths.at_positions(cell)
 
+    @property
+    def source(self) -> Path:
+        """Folder of the candidate sets, for messages."""
+        return self.folder(paths.candidates(self.dataset))
+
     def limited(self, max_positions: int) -> HeldOut:
         """Questions at positions, at most the first so many turns of each user."""
         examples = self.examples[self.examples[c.TURN] < max_positions].reset_index(drop=True)
@@ -78,10 +83,8 @@ class HeldOut:
 
 def read_held_out(dataset: str) -> HeldOut:
     """Read the questions of ``dataset``, with histories in order."""
-    prepared = paths.prepared(dataset)
-    examples = tables.read_table(prepared / "examples.parquet", tables.EXAMPLES)
-    labels = tables.read_table(prepared / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
-    return HeldOut(dataset, examples, *held_out_candidates(dataset), labels)
+    examples = tables.read_table(paths.prepared(dataset) / "examples.parquet", tables.EXAMPLES)
+    return HeldOut(dataset, examples, *held_out_candidates(dataset), _labels(dataset))
 
 
 def read_positions(dataset: str, max_positions: int | None = None) -> HeldOut | None:
@@ -93,14 +96,13 @@ def read_positions(dataset: str, max_positions: int | None = None) -> HeldOut | 
     folder = paths.positions(dataset)
     if not folder.exists() or max_positions == 0:
         return None
-    files = folder / "questions.parquet", folder / "candidates.parquet"
-    examples, candidates = (
-        tables.read_table(*each) for each in zip(files, (tables.POSITIONS, tables.CANDIDATE_SETS), strict=True)
-    )
-    labels = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
+    questions, sets = folder / "questions.parquet", folder / "candidates.parquet"
+    examples = tables.read_table(questions, tables.POSITIONS)
     if examples.empty:
         return None
-    asked = HeldOut(dataset, examples, candidates, tables.tables_hash(*files), labels, scope="positions")
+    candidates = tables.read_table(sets, tables.CANDIDATE_SETS)
+    labels = _labels(dataset)
+    asked = HeldOut(dataset, examples, candidates, tables.tables_hash(questions, sets), labels, scope="positions")
     return asked if max_positions is None else asked.limited(max_positions)
 
 
@@ -109,3 +111,8 @@ def held_out_candidates(dataset: str) -> tuple[pd.DataFrame, str]:
     files = [paths.candidates(dataset) / f"{split}.parquet" for split in c.HELD_OUT]
     frames = [tables.read_table(file, tables.CANDIDATE_SETS) for file in files]
     return pd.concat(frames, ignore_index=True), tables.tables_hash(*files)
+
+
+def _labels(dataset: str) -> list[str]:
+    labels: list[str] = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
+    return labels

@@ -12,8 +12,8 @@ from llara_core import paths, tables
 from llara_core.config import load_params
 from llara_core.evaluation.comparison import over_sets
 from llara_core.evaluation.evaluate import evaluate, metrics_record
-from llara_core.evaluation.results import write_run
 from llara_core.evaluation.positions import user_means
+from llara_core.evaluation.results import write_run
 from llara_core.held_out import read_held_out, read_positions
 from pipeline.stage import Dataset, run
 

@@ -15,8 +15,9 @@ class EvaluationConfig(Section):
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(description="coverage of the intervals")
     seed: Seed
     positions: Literal["last", "all"] | PositiveInt = Field(
-        description="items of a held-out user that are asked for in a comparison of its own, beside the paper's, which always asks "
-        "for the last one. last: none; all: every item with one before it; a number: at most so many per user, drawn at random"
+        description="items of each held-out user that are asked for in a comparison of its own, beside the paper's, which asks "
+        "for the last one. last: only that; all: every item with one before it; a number: so many per user at most, "
+        "drawn at random"
     )
 
 

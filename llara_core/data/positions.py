@@ -37,10 +37,8 @@ def position_questions(
     Returns:
         A table of :data:`tables.POSITIONS`, by split, user and position; empty where no held-out item has one before it.
     """
-    parts = [
-        _of_split(interactions, split, positions, seeding.numpy_stream(seed, "positions", dataset, split))
-        for split in c.HELD_OUT
-    ]
+    streams = {split: seeding.numpy_stream(seed, "positions", dataset, split) for split in c.HELD_OUT}
+    parts = [_of_split(interactions, split, positions, stream) for split, stream in streams.items()]
     rows, turns = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     items = interactions[c.ITEM].to_numpy(dtype=np.int32)
     asked = interactions.iloc[rows]

@@ -62,7 +62,7 @@ def evaluate_table(held_out: HeldOut, file: Path, names: Sequence[str]) -> RunRe
     if metadata.candidates_hash != held_out.candidates_hash:
         raise DataError(
             f"{file}: answers the candidate sets {short_hash(metadata.candidates_hash)}, but those in "
-            f"{held_out.folder(paths.candidates(held_out.dataset))} are {short_hash(held_out.candidates_hash)}; results on different candidates "
+            f"{held_out.source} are {short_hash(held_out.candidates_hash)}; results on different candidates "
             "cannot be compared: run `dvc repro` to predict again"
         )
     if file.name != metadata.file_name:

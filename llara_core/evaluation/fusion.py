@@ -44,8 +44,8 @@ class Pair:
 
     def at_positions(self) -> Pair | None:
         """The same at positions; None where not both were asked there."""
-        files = [paths.at_positions(file.parent) / file.name for file in (self.llm, self.recommender)]
-        return Pair(*files, self.cell) if all(file.exists() for file in files) else None
+        llm, recommender = (paths.at_positions(file.parent) / file.name for file in (self.llm, self.recommender))
+        return Pair(llm, recommender, self.cell) if llm.exists() and recommender.exists() else None
 
 
 def pairs(dataset: str, params: Params) -> list[Pair]:

@@ -40,8 +40,7 @@ def user_means(runs: Sequence[pd.DataFrame], interval: Interval) -> dict[str, fl
 
 
 def compare_positions(results: Sequence[SystemResults], config: EvaluationConfig) -> list[ComparedSystem]:
-    """As :func:`comparison.compare`, of answers at positions; the reference is the best conventional system on *their* validation
-    questions."""
+    """As :func:`comparison.compare`, of answers at positions; the validation questions there choose the reference."""
     return compare(results, config, user_means)
 
 
