@@ -32,9 +32,9 @@ def main(dataset: Dataset) -> None:
             for cell, answered in evaluate(asked, params):
                 write_run(asked.folder(results / cell), answered)
                 file = (asked.folder(metrics / cell) / answered.metadata.file_name).with_suffix(".json")
-                tables.write_json(file, metrics_record(answered, params.evaluation, means_of))
-                test = answered.split(c.TEST)
-                logger.info("%s %s: test hit_ratio@1 %.4f over %d sets", cell, file.stem, test[c.HIT].mean(), len(test))
+                record = metrics_record(answered, params.evaluation, means_of)
+                tables.write_json(file, record)
+                logger.info("%s: test hit_ratio@1 %s", file.relative_to(metrics), record[c.TEST]["hit_ratio@1"])
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def main(
         seed=0,
         shuffled_histories=params.inference.shuffled_histories,
         hardware="",  # the endpoint's, which it does not tell
-        positions=read_positions(dataset, params.inference.max_positions),
+        positions=read_positions(dataset, params.inference.max_positions.prompts),
     )
     logging.info("%d requests; %d answers were kept from earlier runs", model.n_requests, model.n_cached)
 

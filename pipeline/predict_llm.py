@@ -41,6 +41,7 @@ def main(
         embeddings=inputs.item_embeddings,
         recommender_predictions=inputs.recommender_predictions,
     )
+    limits = params.inference.max_positions
     answer_held_out(
         loaded,
         held_out,
@@ -49,7 +50,7 @@ def main(
         seed=seed,
         shuffled_histories=params.inference.shuffled_histories,
         hardware=provenance.hardware(),
-        positions=read_positions(dataset, None if loaded.scores_catalogue else params.inference.max_positions),
+        positions=read_positions(dataset, limits.catalogue if loaded.scores_catalogue else limits.prompts),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -12,6 +13,7 @@ from llara_core import paths, predictions
 from llara_core.config import EvaluationConfig, Params
 from llara_core.errors import DataError
 from llara_core.evaluation import metrics
+from llara_core.evaluation.calibration import calibrate
 from llara_core.evaluation.comparison import Means, over_sets
 from llara_core.evaluation.intervals import user_interval
 from llara_core.evaluation.results import RunResults, is_made, short_hash, tables_of
@@ -74,10 +76,11 @@ def evaluate_table(held_out: HeldOut, file: Path, names: Sequence[str]) -> RunRe
     if held_out.scope == "positions":
         held_out = held_out.limited(_n_turns(frame, held_out))
     sets = metrics.per_set_results(frame, held_out.candidates, held_out.examples, names, str(file), splits)
-    return RunResults(metadata, sets)
+    is_the_papers = held_out.scope == "last" and metadata.history == "ordered"
+    return RunResults(metadata, sets, calibrate(frame, held_out) if is_the_papers else None)
 
 
-def metrics_record(run: RunResults, config: EvaluationConfig, means_of: Means = over_sets) -> dict[str, object]:
+def metrics_record(run: RunResults, config: EvaluationConfig, means_of: Means = over_sets) -> dict[str, Any]:
     """The JSON content for one run in one mode: means per split, test first, then what was measured.
 
     ``dvc metrics show`` prints one row per file and one column per key, in this order.

@@ -11,8 +11,8 @@ from llara_core.report.layout import Column, Section, Table
 from llara_core.report.wording import count, joined, measure
 
 WARNING = (
-    "This is another protocol than that of all other tables, with other questions and other candidate sets: never compare their "
-    "figures with those here."
+    "This is another protocol than that of all other tables, with other questions and other candidate sets: never compare "
+    "their figures with those here."
 )
 
 

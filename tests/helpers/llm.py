@@ -155,7 +155,7 @@ def llm_system(
     settings = {
         "batch_size": 2,
         "max_draws": 1,
-        "max_positions": 0,
+        "max_positions": {"catalogue": 0, "prompts": 0},
         "max_new_tokens": 4,
         "shuffled_histories": "none",
     } | inference
