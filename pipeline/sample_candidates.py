@@ -40,24 +40,23 @@ def main(dataset: Dataset) -> None:
             sets = sampler.sample(asked, n_draws, numpy_stream(config.seed, "candidates", dataset, split))
             tables.write_parts(folder / f"{split}.parquet", sets, tables.CANDIDATE_SETS, facts)
             logger.info("%s: %d sets of %d", split, len(asked) * n_draws, config.n_candidates)
-        if positions == "last" or section.is_presplit:
-            return
-        questions = position_questions(interactions, section.max_history_len, positions, config.seed, dataset)
-        further = paths.at_positions(folder)
-        tables.write_table(further / "questions.parquet", questions, tables.POSITIONS)
-        sets = (
-            part
-            for split in c.HELD_OUT
-            for part in CandidateSampler(
-                interactions, n_items, split, n_candidates=config.n_candidates, exclude=exclude
-            ).sample(
-                questions.filter(pc.field(c.SPLIT) == split),
-                1,
-                numpy_stream(config.seed, "candidates at positions", dataset, split),
+        if positions != "last" and not section.is_presplit:
+            questions = position_questions(interactions, section.max_history_len, positions, config.seed, dataset)
+            further = paths.at_positions(folder)
+            tables.write_table(further / "questions.parquet", questions, tables.POSITIONS)
+            sets = (
+                part
+                for split in c.HELD_OUT
+                for part in CandidateSampler(
+                    interactions, n_items, split, n_candidates=config.n_candidates, exclude=exclude
+                ).sample(
+                    questions.filter(pc.field(c.SPLIT) == split),
+                    1,
+                    numpy_stream(config.seed, "candidates at positions", dataset, split),
+                )
             )
-        )
-        tables.write_parts(further / "candidates.parquet", sets, tables.CANDIDATE_SETS)
-        logger.info("at positions: %d sets of %d", len(questions), config.n_candidates)
+            tables.write_parts(further / "candidates.parquet", sets, tables.CANDIDATE_SETS)
+            logger.info("at further positions: %d sets of %d", len(questions), config.n_candidates)
 
 
 if __name__ == "__main__":
