@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llara_core.data.positions import MAX_QUESTIONS
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.report import system_columns, verdict
 from llara_core.report.comparisons import Comparisons
@@ -22,10 +23,11 @@ def section(found: Comparisons) -> Section | None:
     if not rows:
         return None
     positions, level = found.params.evaluation.positions, found.params.evaluation.confidence
-    asked = "every item" if positions == "all" else f"up to {count(int(positions), 'item')}, drawn at random,"
+    asked = "Every item" if positions == "all" else f"Up to {count(int(positions), 'item')}, drawn at random,"
     note = (
-        f"{WARNING} Of each held-out user {asked} with at least one item before it is asked for, with one candidate set each. "
-        "A user's figure is the mean over the user's positions, and the figures are means over users."
+        f"{WARNING} {asked} of each held-out user with at least one item before it is asked for, with one candidate set each; "
+        f"beyond {MAX_QUESTIONS:,} questions per split, fewer of every user alike. A user's figure is the mean over the user's "
+        "positions, and the figures are means over users."
     )
     caption = (
         "Bold: best on the validation questions of this protocol, which also choose the reference. Intervals cover "

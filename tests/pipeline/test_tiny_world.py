@@ -57,9 +57,8 @@ def test_cheap_systems_also_answer_every_position(world: World) -> None:
     found = at_positions(world)
     assert {"popularity/score", "item_knn/score", "sasrec-0/score", "llara_compact-0/score"} <= set(found)
     # Their prompts have candidates: they were not asked, and so not fused.
-    assert not {
-        cell for cell in found if cell.startswith(("zero_shot", "tallrec", "llara-", "llara_guided", "fused-llara_guided"))
-    }
+    with_candidates = ("zero_shot", "tallrec", "llara-", "llara_guided", "fused-llara_guided")
+    assert [cell for cell in found if cell.startswith(with_candidates)] == []
     (shared,) = {record["candidates"] for record in found.values()}
     last = json.loads((world.root / "metrics" / "tiny" / "systems" / "sasrec-0" / "score.json").read_text())
     assert shared != last["candidates"]
@@ -68,7 +67,7 @@ def test_cheap_systems_also_answer_every_position(world: World) -> None:
         every = statistics["interactions_per_split"][split] - statistics["users_per_split"][split]  # all but the first items
         assert found["sasrec-0/score"][split]["n_questions"] == every
         assert found["sasrec-0/score"][split]["n_users"] == last[split]["n_users"]
-        assert found["llara_compact-0/score"][split]["n_questions"] == min(every, 10 * last[split]["n_users"])
+        assert last[split]["n_users"] < found["llara_compact-0/score"][split]["n_questions"] <= 10 * last[split]["n_users"]
     assert "At every position" in (world.root / "metrics" / "report.md").read_text(encoding="utf-8")
 
 
@@ -84,11 +83,8 @@ def test_a_number_of_positions_asks_language_models_too_and_changes_nothing_of_t
     output = copy.dvc("repro")
     assert not stages_run(output) & {"train_recommender", "score_training", "tune"}
     found, before = at_positions(copy), at_positions(world)
-    n_users = found["sasrec-0/score"]["test"]["n_users"]
-    assert (found["sasrec-0/score"]["test"]["n_questions"], before["sasrec-0/score"]["test"]["n_users"]) == (
-        2 * n_users,
-        n_users,
-    )
+    n_users = before["sasrec-0/score"]["test"]["n_users"]
+    assert found["sasrec-0/score"]["test"]["n_questions"] == 2 * n_users
     for mode in ("generate", "score", "constrained"):
         assert found[f"llara_guided-0/{mode}"]["test"]["n_questions"] == n_users
     for cell in ("popularity", "sasrec-0", "llara_guided-0"):

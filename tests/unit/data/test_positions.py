@@ -13,7 +13,7 @@ from llara_core.data.splitting import make_examples
 
 
 def log(*lengths: int, splits: list[str] | None = None) -> pd.DataFrame:
-    """A user per length, each interaction with an item of its own; the first user is for training, the second for validation."""
+    """A user per length, each interaction with an item of its own; the first is for training, the second for validation."""
     users = np.repeat(np.arange(len(lengths)), lengths)
     splits = splits or [c.TRAIN, c.VALIDATION, *[c.TEST] * (len(lengths) - 2)]
     return pd.DataFrame(
