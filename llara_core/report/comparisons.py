@@ -66,7 +66,7 @@ class Comparisons:
     @property
     def hardware(self) -> list[str]:
         """Every machine that computed predictions."""
-        results = [*(row.results for row in self.rows), *self.idle, *self.shuffled]
+        results = [*(row.results for row in (*self.rows, *self.at_positions)), *self.idle, *self.shuffled]
         return sorted({run.metadata.hardware for each in results for run in each.runs if run.metadata.hardware})
 
 
