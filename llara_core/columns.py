@@ -20,6 +20,7 @@ HISTORY = "history"
 TARGET = "target"
 
 DRAW = "draw"
+TURN = "turn"  # 0-based place of a position in the random order in which a user's positions are chosen
 CANDIDATES = "candidates"
 
 VECTOR = "vector"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import pandas as pd
@@ -13,6 +14,7 @@ from llara_core import paths, tables
 from llara_core.runtime import seeding
 
 Order = Literal["ordered", "shuffled"]  # of the items in a history
+Scope = Literal["last", "positions"]  # the paper's questions, or those at further positions
 
 _SHUFFLE_SEED = 0
 
@@ -28,6 +30,8 @@ class HeldOut:
         candidates_hash: of the sets of both splits.
         labels: of all items, by item id.
         order: of the items in each history.
+        scope: what is asked for: each user's last item, or further ones. The two have questions, candidate sets and hashes of
+            their own, and nothing combines their answers.
     """
 
     dataset: str
@@ -36,6 +40,22 @@ class HeldOut:
     candidates_hash: str
     labels: Sequence[str]
     order: Order = "ordered"
+    scope: Scope = "last"
+
+    def folder(self, cell: Path) -> Path:
+        """Where the answers lie in the folder of a cell."""
+        return cell if self.scope == "last" else paths.at_positions(cell)
+
+    @property
+    def source(self) -> Path:
+        """Folder of the candidate sets, for messages."""
+        return self.folder(paths.candidates(self.dataset))
+
+    def limited(self, max_positions: int) -> HeldOut:
+        """Questions at positions, at most the first so many turns of each user."""
+        examples = self.examples[self.examples[c.TURN] < max_positions].reset_index(drop=True)
+        candidates = self.candidates[self.candidates[c.EXAMPLE].isin(examples[c.EXAMPLE])].reset_index(drop=True)
+        return replace(self, examples=examples, candidates=candidates)
 
     def shuffled(self) -> HeldOut:
         """The test questions alone, each history in a random order.
@@ -63,10 +83,27 @@ class HeldOut:
 
 def read_held_out(dataset: str) -> HeldOut:
     """Read the questions of ``dataset``, with histories in order."""
-    prepared = paths.prepared(dataset)
-    examples = tables.read_table(prepared / "examples.parquet", tables.EXAMPLES)
-    labels = tables.read_table(prepared / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
-    return HeldOut(dataset, examples, *held_out_candidates(dataset), labels)
+    examples = tables.read_table(paths.prepared(dataset) / "examples.parquet", tables.EXAMPLES)
+    return HeldOut(dataset, examples, *held_out_candidates(dataset), _labels(dataset))
+
+
+def read_positions(dataset: str, max_positions: int | None = None) -> HeldOut | None:
+    """Read the questions of ``dataset`` at further positions; None where none are asked.
+
+    Args:
+        max_positions: per user, at most; None for all that there are.
+    """
+    folder = paths.positions(dataset)
+    if not folder.exists() or max_positions == 0:
+        return None
+    questions, sets = folder / "questions.parquet", folder / "candidates.parquet"
+    examples = tables.read_table(questions, tables.POSITIONS)
+    if examples.empty:
+        return None
+    candidates = tables.read_table(sets, tables.CANDIDATE_SETS)
+    labels = _labels(dataset)
+    asked = HeldOut(dataset, examples, candidates, tables.tables_hash(questions, sets), labels, scope="positions")
+    return asked if max_positions is None else asked.limited(max_positions)
 
 
 def held_out_candidates(dataset: str) -> tuple[pd.DataFrame, str]:
@@ -74,3 +111,8 @@ def held_out_candidates(dataset: str) -> tuple[pd.DataFrame, str]:
     files = [paths.candidates(dataset) / f"{split}.parquet" for split in c.HELD_OUT]
     frames = [tables.read_table(file, tables.CANDIDATE_SETS) for file in files]
     return pd.concat(frames, ignore_index=True), tables.tables_hash(*files)
+
+
+def _labels(dataset: str) -> list[str]:
+    labels: list[str] = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
+    return labels

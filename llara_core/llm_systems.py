@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from llara_core import columns as c
-from llara_core import paths
 from llara_core.config import UNTUNED_OBJECTIVE, InferenceConfig, LlmConfig, PromptConfig, ScoreSource
 from llara_core.errors import DataError
 from llara_core.held_out import HeldOut, Order
@@ -100,10 +99,10 @@ def held_out_opinions(folder: Path, source: ScoreSource, seed: int, held_out: He
     Raises:
         DataError: the recommender scored other candidate sets.
     """
-    file = folder / file_name("score", held_out.order)
+    file = held_out.folder(folder) / file_name("score", held_out.order)
     frame, metadata = read_predictions(file)
     if metadata.candidates_hash != held_out.candidates_hash:
-        raise DataError(f"{file}: scores other candidate sets than {paths.candidates(held_out.dataset)} holds; run `dvc repro`")
+        raise DataError(f"{file}: scores other candidate sets than {held_out.source} holds; run `dvc repro`")
     return shown_scores(frame, source, seed, held_out.order)
 
 

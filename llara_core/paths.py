@@ -33,8 +33,18 @@ def prepared(dataset: str) -> Path:
 
 
 def candidates(dataset: str) -> Path:
-    """Folder with ``train.parquet``, ``validation.parquet`` and ``test.parquet``."""
+    """Folder with ``train.parquet``, ``validation.parquet`` and ``test.parquet``, and the folder of :func:`positions`."""
     return Path("data/candidates") / dataset
+
+
+def positions(dataset: str) -> Path:
+    """Folder with ``questions.parquet`` and ``candidates.parquet``; there is none where only the last items are asked for."""
+    return at_positions(candidates(dataset))
+
+
+def at_positions(folder: Path) -> Path:
+    """Where the answers to the questions at further positions lie in a cell's folder of predictions, results or metrics."""
+    return folder / "positions"
 
 
 def cell(name: str, seed: int) -> str:

@@ -125,9 +125,10 @@ def answer_held_out(
     seed: int,
     shuffled_histories: ShuffledHistories,
     hardware: str,
+    positions: HeldOut | None = None,
 ) -> None:
-    """Ask a system all held-out questions, the test sets again with shuffled histories where they are wanted, and write what it
-    answers.
+    """Ask a system all held-out questions, the test sets again with shuffled histories where they are wanted, those at further
+    positions, and write what it answers.
 
     Args:
         answerer: the system.
@@ -137,9 +138,11 @@ def answer_held_out(
         seed: training seed.
         shuffled_histories: who is also asked with shuffled histories.
         hardware: that computes the answers.
+        positions: further questions, answered into a folder inside the cell's; None for none.
     """
     shuffled = shuffled_histories == "all" or (shuffled_histories == "catalogue" and answerer.scores_catalogue)
-    for asked in (held_out, held_out.shuffled()) if shuffled else (held_out,):
+    further = [] if positions is None else [positions]
+    for asked in [held_out, *([held_out.shuffled()] if shuffled else []), *further]:
         answers = answerer.answer(asked)
         for mode, frame in answers.tables.items():
             metadata = PredictionMetadata(
@@ -149,15 +152,15 @@ def answer_held_out(
                 history=asked.order,
                 objective=answerer.objective,
                 seed=seed,
-                candidates_hash=held_out.candidates_hash,
+                candidates_hash=asked.candidates_hash,
                 note=answers.note,
                 hardware=hardware,
             )
-            write_predictions(folder, frame, metadata)
+            write_predictions(asked.folder(folder), frame, metadata)
             logger.info(
                 "%s, %s: %d candidate sets answered, %d validly%s",
                 mode,
-                asked.order,
+                asked.order if asked.scope == "last" else "at positions",
                 len(frame),
                 frame[c.VALID].sum(),
                 f" ({answers.note})" if answers.note else "",

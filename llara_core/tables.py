@@ -48,6 +48,7 @@ EXAMPLES = pa.schema(
         pa.field(c.TARGET, pa.int32(), nullable=False),
     ]
 )
+POSITIONS = pa.schema([*EXAMPLES, *(pa.field(name, pa.int32(), nullable=False) for name in (c.POSITION, c.TURN))])
 CANDIDATE_SETS = pa.schema(
     [
         pa.field(c.EXAMPLE, pa.int32(), nullable=False),

@@ -10,9 +10,11 @@ import logging
 from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.config import load_params
+from llara_core.evaluation.comparison import over_sets
 from llara_core.evaluation.evaluate import evaluate, metrics_record
+from llara_core.evaluation.positions import user_means
 from llara_core.evaluation.results import write_run
-from llara_core.held_out import read_held_out
+from llara_core.held_out import read_held_out, read_positions
 from pipeline.stage import Dataset, run
 
 logger = logging.getLogger(__name__)
@@ -22,15 +24,17 @@ def main(dataset: Dataset) -> None:
     """Write the results and the metrics of every system of `run` on DATASET."""
     params = load_params()
     params.dataset(dataset)
-    held_out = read_held_out(dataset)
+    held_out, positions = read_held_out(dataset), read_positions(dataset)
+    scopes = [(held_out, over_sets), *([] if positions is None else [(positions, user_means)])]
     # Whole folders, so that nothing is left of systems that are no longer in `run`.
     with tables.atomic_path(paths.results(dataset)) as results, tables.atomic_path(paths.metrics(dataset, "")) as metrics:
-        for cell, answered in evaluate(held_out, params):
-            write_run(results / cell, answered)
-            file = (metrics / cell / answered.metadata.file_name).with_suffix(".json")
-            tables.write_json(file, metrics_record(answered, params.evaluation))
-            test = answered.split(c.TEST)
-            logger.info("%s %s: test hit_ratio@1 %.4f over %d candidate sets", cell, file.stem, test[c.HIT].mean(), len(test))
+        for asked, means_of in scopes:
+            for cell, answered in evaluate(asked, params):
+                write_run(asked.folder(results / cell), answered)
+                file = (asked.folder(metrics / cell) / answered.metadata.file_name).with_suffix(".json")
+                record = metrics_record(answered, params.evaluation, means_of)
+                tables.write_json(file, record)
+                logger.info("%s: test hit_ratio@1 %s", file.relative_to(metrics), record[c.TEST]["hit_ratio@1"])
 
 
 if __name__ == "__main__":

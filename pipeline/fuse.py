@@ -10,7 +10,7 @@ import logging
 from llara_core import paths, tables
 from llara_core.config import load_params
 from llara_core.evaluation.fusion import fuse, pairs
-from llara_core.held_out import read_held_out
+from llara_core.held_out import read_held_out, read_positions
 from llara_core.predictions import read_predictions, write_predictions
 from pipeline.stage import Dataset, run
 
@@ -21,13 +21,17 @@ def main(dataset: Dataset) -> None:
     """Write the fused predictions of all LLM systems of DATASET that have a recommender and score candidates."""
     params = load_params()
     params.dataset(dataset)
-    held_out = read_held_out(dataset)
+    held_out, positions = read_held_out(dataset), read_positions(dataset)
     with tables.atomic_path(paths.fused_predictions(dataset, "")) as folder:
         folder.mkdir()  # without anything to fuse, an empty folder is the result
         for pair in pairs(dataset, params):
             fusion = fuse(read_predictions(pair.llm), read_predictions(pair.recommender), held_out)
             write_predictions(folder / pair.cell, fusion.frame, fusion.metadata)
             logger.info("%s: weight of the LLM %.2f, %d candidate sets", pair.cell, fusion.weight, len(fusion.frame))
+            if positions is not None and (further := pair.at_positions()) is not None:
+                # The same system, so with the same weight.
+                same = fuse(read_predictions(further.llm), read_predictions(further.recommender), positions, fusion.weight)
+                write_predictions(positions.folder(folder / pair.cell), same.frame, same.metadata)
 
 
 if __name__ == "__main__":

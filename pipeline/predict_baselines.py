@@ -12,12 +12,12 @@ def main(dataset: Dataset) -> None:
     from llara_core import columns as c
     from llara_core import tables
     from llara_core.baselines import fit_baseline
-    from llara_core.held_out import read_held_out
+    from llara_core.held_out import read_held_out, read_positions
     from llara_core.predictions import CatalogueAnswerer, answer_held_out
     from llara_core.runtime import provenance
 
     interactions = tables.read_table(paths.prepared(dataset) / "interactions.parquet", tables.INTERACTIONS)
-    held_out = read_held_out(dataset)
+    held_out, positions = read_held_out(dataset), read_positions(dataset)
     training = interactions[interactions[c.SPLIT] == c.TRAIN]
     paths.baseline_predictions(dataset, "").mkdir(parents=True, exist_ok=True)  # also where there are none
     for baseline in load_params().run.baselines:
@@ -29,6 +29,7 @@ def main(dataset: Dataset) -> None:
             seed=0,
             shuffled_histories="none",  # no baseline heeds the order
             hardware=provenance.hardware(),
+            positions=positions,
         )
 
 

@@ -18,7 +18,7 @@ def main(
     chat_model: Annotated[str, typer.Argument(help="Key of `chat_models` in params.yaml.")],
 ) -> None:
     """Predict validation and test of DATASET with CHAT_MODEL, asked with titles alone. Its answers are kept on disk."""
-    from llara_core.held_out import read_held_out
+    from llara_core.held_out import read_held_out, read_positions
     from llara_core.inference.chat import ChatAnswerer, ChatModel, cache_folder
     from llara_core.predictions import answer_held_out
 
@@ -33,6 +33,7 @@ def main(
         seed=0,
         shuffled_histories=params.inference.shuffled_histories,
         hardware="",  # the endpoint's, which it does not tell
+        positions=read_positions(dataset, params.inference.max_positions.prompts),
     )
     logging.info("%d requests; %d answers were kept from earlier runs", model.n_requests, model.n_cached)
 

@@ -17,7 +17,7 @@ def main(
     seed: Seed,
 ) -> None:
     """Predict validation and test of DATASET with SYSTEM, in every way of answering that its objective has."""
-    from llara_core.held_out import read_held_out
+    from llara_core.held_out import read_held_out, read_positions
     from llara_core.llm.inputs import SAME_AS, read_inputs
     from llara_core.llm_systems import load_system
     from llara_core.predictions import answer_held_out
@@ -31,23 +31,26 @@ def main(
         logging.info("%s is not tuned: it answers as under seed %d", system, inputs.same_as)
         return
     held_out = read_held_out(dataset)
+    loaded = load_system(
+        paths.adapter(dataset, cell) if isinstance(inputs.system, SystemConfig) else inputs.system.prompt,
+        paths.LLM,
+        params.llm,
+        params.inference,
+        ItemWording.of(params.dataset(dataset)),
+        len(held_out.labels),
+        embeddings=inputs.item_embeddings,
+        recommender_predictions=inputs.recommender_predictions,
+    )
+    limits = params.inference.max_positions
     answer_held_out(
-        load_system(
-            paths.adapter(dataset, cell) if isinstance(inputs.system, SystemConfig) else inputs.system.prompt,
-            paths.LLM,
-            params.llm,
-            params.inference,
-            ItemWording.of(params.dataset(dataset)),
-            len(held_out.labels),
-            embeddings=inputs.item_embeddings,
-            recommender_predictions=inputs.recommender_predictions,
-        ),
+        loaded,
         held_out,
         folder,
         system=system,
         seed=seed,
         shuffled_histories=params.inference.shuffled_histories,
         hardware=provenance.hardware(),
+        positions=read_positions(dataset, limits.catalogue if loaded.scores_catalogue else limits.prompts),
     )
 
 

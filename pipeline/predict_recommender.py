@@ -13,7 +13,7 @@ def main(
     seed: Seed,
 ) -> None:
     """Predict validation and test of DATASET with a trained RECOMMENDER."""
-    from llara_core.held_out import read_held_out
+    from llara_core.held_out import read_held_out, read_positions
     from llara_core.predictions import CatalogueAnswerer, answer_held_out
     from llara_core.recommenders import checkpoints
     from llara_core.runtime import provenance
@@ -28,6 +28,7 @@ def main(
         seed=seed,
         shuffled_histories=load_params().inference.shuffled_histories,
         hardware=provenance.hardware(),
+        positions=read_positions(dataset),
     )
 
 

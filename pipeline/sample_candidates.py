@@ -12,12 +12,13 @@ logger = logging.getLogger(__name__)
 
 
 def main(dataset: Dataset) -> None:
-    """Draw the candidate sets of DATASET into data/candidates/DATASET/, one table per split."""
+    """Draw the candidate sets of DATASET into data/candidates/DATASET/, one table per split, and those at further positions."""
     import pyarrow.compute as pc
 
     from llara_core import columns as c
     from llara_core import tables
     from llara_core.data.candidates import CandidateSampler, exclusion
+    from llara_core.data.positions import position_questions
     from llara_core.runtime.seeding import numpy_stream
 
     params = load_params()
@@ -30,6 +31,7 @@ def main(dataset: Dataset) -> None:
     examples = tables.read_arrow(prepared / "examples.parquet", tables.EXAMPLES)
     interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
     n_items = len(tables.read_arrow(prepared / "items.parquet", tables.ITEMS))
+    positions = params.evaluation.positions
     with tables.atomic_path(paths.candidates(dataset)) as folder:
         for split in c.SPLITS:
             asked = examples.filter(pc.field(c.SPLIT) == split)
@@ -38,6 +40,23 @@ def main(dataset: Dataset) -> None:
             sets = sampler.sample(asked, n_draws, numpy_stream(config.seed, "candidates", dataset, split))
             tables.write_parts(folder / f"{split}.parquet", sets, tables.CANDIDATE_SETS, facts)
             logger.info("%s: %d sets of %d", split, len(asked) * n_draws, config.n_candidates)
+        if positions != "last" and not section.is_presplit:
+            questions = position_questions(interactions, section.max_history_len, positions, config.seed, dataset)
+            further = paths.at_positions(folder)
+            tables.write_table(further / "questions.parquet", questions, tables.POSITIONS)
+            sets = (
+                part
+                for split in c.HELD_OUT
+                for part in CandidateSampler(
+                    interactions, n_items, split, n_candidates=config.n_candidates, exclude=exclude
+                ).sample(
+                    questions.filter(pc.field(c.SPLIT) == split),
+                    1,
+                    numpy_stream(config.seed, "candidates at positions", dataset, split),
+                )
+            )
+            tables.write_parts(further / "candidates.parquet", sets, tables.CANDIDATE_SETS)
+            logger.info("at further positions: %d sets of %d", len(questions), config.n_candidates)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
+from pydantic_core import PydanticCustomError
 
 from llara_core.config.sections import Name, PositiveInt, Section, Seed
+
+
+def _positions(value: Any) -> Any:
+    """One message for all that it may be, where a union would give one for each."""
+    if value in ("last", "all") or (type(value) is int and value >= 1):
+        return value
+    raise PydanticCustomError("positions", "Input should be last, all or a number of at least 1")
+
+
+Positions = Annotated[Literal["last", "all"] | int, PlainValidator(_positions)]
 
 
 class EvaluationConfig(Section):
@@ -14,6 +25,11 @@ class EvaluationConfig(Section):
     permutation_samples: PositiveInt = Field(description="random sign flips of a paired test with too many users to enumerate")
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(description="coverage of the intervals")
     seed: Seed
+    positions: Positions = Field(
+        description="items of each held-out user that are asked for in a comparison of its own, beside the paper's, which asks "
+        "for the last one. last: only that; all: every item with one before it; a number: so many per user at most, "
+        "drawn at random"
+    )
 
 
 class ComparisonConfig(Section):

@@ -132,11 +132,23 @@ class AblationConfig(Section):
     )
 
 
+class MaxPositionsConfig(Section):
+    """How many of the positions that ``evaluation.positions`` asks for language models answer, per held-out user and split."""
+
+    catalogue: Annotated[int, Field(ge=0)] | None = Field(
+        description="systems that score the whole catalogue: a short pass each; null for all"
+    )
+    prompts: Annotated[int, Field(ge=0)] | None = Field(
+        description="systems that read prompts with candidates, chat models among them; null for all"
+    )
+
+
 class InferenceConfig(Section):
     batch_size: PositiveInt = Field(
         description="prompts per forward pass; changes speed and memory, in float32 not the results, in bfloat16 their rounding"
     )
     max_draws: PositiveInt = Field(description="candidate sets per held-out example that prompts with candidates answer")
+    max_positions: MaxPositionsConfig
     max_new_tokens: PositiveInt = Field(description="limit of a generated answer")
     shuffled_histories: ShuffledHistories = Field(
         description="who also answers the test sets with every history in a random order, which shows what the order is worth. "

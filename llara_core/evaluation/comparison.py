@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -17,6 +17,7 @@ from llara_core.evaluation.results import SystemResults
 from llara_core.evaluation.systems import System
 
 Pairs = Mapping[tuple[str, str], Difference]
+Means = Callable[[Sequence[pd.DataFrame], metrics.Interval], dict[str, float]]  # of one split, a table per run
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,12 @@ class ComparedSystem:
         return "; ".join(dict.fromkeys(run.metadata.note for run in self.results.runs if run.metadata.note))
 
 
-def compare(results: Sequence[SystemResults], config: EvaluationConfig) -> list[ComparedSystem]:
+def over_sets(runs: Sequence[pd.DataFrame], interval: metrics.Interval) -> dict[str, float]:
+    """The metrics over all candidate sets of all runs together."""
+    return metrics.aggregate(pd.concat(runs, ignore_index=True), interval)
+
+
+def compare(results: Sequence[SystemResults], config: EvaluationConfig, means: Means = over_sets) -> list[ComparedSystem]:
     """Measure every system in every mode, and compare its headline with the best recommender or baseline.
 
     The best is the one with the highest hit ratio@1 on validation, so the choice does not profit from test. A fusion is
@@ -84,9 +90,12 @@ def compare(results: Sequence[SystemResults], config: EvaluationConfig) -> list[
     Args:
         results: of :func:`results.read_results`, with ordered histories; a system's headline mode comes first.
         config: of intervals and tests.
+        means: measures one split of a system.
     """
     systems = [mode.system for mode in results]
-    rows = [_measure(mode, config, is_headline=systems.index(mode.system) == place) for place, mode in enumerate(results)]
+    rows = [
+        _measure(mode, config, means, is_headline=systems.index(mode.system) == place) for place, mode in enumerate(results)
+    ]
     judged = headlines(rows)
     conventional = [row for row in judged if not row.system.is_llm]
     reference = max(conventional, key=lambda row: row.validation["hit_ratio@1"], default=None)
@@ -142,18 +151,20 @@ def all_pairs(rows: Sequence[ComparedSystem], config: EvaluationConfig) -> Pairs
 
 def _lead(row: ComparedSystem, reference: ComparedSystem) -> float:
     own, other = (each.results.hits(c.VALIDATION).mean(axis=1) for each in (row, reference))
-    return round(float((own - other).dropna().mean()), 12)
+    of_users = (own - other).dropna().groupby(level=c.USER).mean()
+    return round(float(of_users.mean()), 12)
 
 
-def _measure(results: SystemResults, config: EvaluationConfig, *, is_headline: bool) -> ComparedSystem:
+def _measure(results: SystemResults, config: EvaluationConfig, means: Means, *, is_headline: bool) -> ComparedSystem:
     dataset, n_runs = results.runs[0].metadata.dataset, len(results.runs)
     over_runs = results.system.is_trained and n_runs >= MIN_RUNS
     test, validation = (
-        metrics.aggregate(
-            results.split(split), run_interval(config, n_runs) if over_runs else user_interval(config, dataset, split)
+        means(
+            [run.split(split) for run in results.runs],
+            run_interval(config, n_runs) if over_runs else user_interval(config, dataset, split),
         )
         for split in (c.TEST, c.VALIDATION)
     )
-    per_run = pd.Series([run.split(c.TEST)[c.HIT].mean() for run in results.runs])
+    per_run = pd.Series([run.split(c.TEST).groupby(c.USER)[c.HIT].mean().mean() for run in results.runs])
     deviation = float(per_run.std()) if n_runs > 1 else None
     return ComparedSystem(results, is_headline, deviation, test, validation)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from llara_core import columns as c
 from llara_core import paths, predictions
 from llara_core.config import EvaluationConfig, Params
 from llara_core.errors import DataError
 from llara_core.evaluation import metrics
+from llara_core.evaluation.calibration import calibrate
+from llara_core.evaluation.comparison import Means, over_sets
 from llara_core.evaluation.intervals import user_interval
 from llara_core.evaluation.results import RunResults, is_made, short_hash, tables_of
 from llara_core.evaluation.systems import System, systems_of
@@ -20,6 +25,8 @@ from llara_core.prompts.rendering import answer_texts
 
 def evaluate(held_out: HeldOut, params: Params) -> Iterator[tuple[str, RunResults]]:
     """The results of every run of every system of the axes, in every mode, as (cell, results).
+
+    At positions, systems that were not asked there are left out.
 
     Args:
         held_out: of one data set.
@@ -35,7 +42,10 @@ def evaluate(held_out: HeldOut, params: Params) -> Iterator[tuple[str, RunResult
         prompted = system.kind in ("tuned", "untuned")
         names = answer_texts(held_out.labels, params.system(system.key).prompt.representation if prompted else "title")
         for cell in system.cells:
-            for file in tables_of(_predictions(held_out.dataset, system, cell)):
+            folder = held_out.folder(_predictions(held_out.dataset, system, cell))
+            if held_out.scope == "positions" and not folder.exists():
+                continue
+            for file in tables_of(folder):
                 yield cell, evaluate_table(held_out, file, names)
 
 
@@ -54,7 +64,7 @@ def evaluate_table(held_out: HeldOut, file: Path, names: Sequence[str]) -> RunRe
     if metadata.candidates_hash != held_out.candidates_hash:
         raise DataError(
             f"{file}: answers the candidate sets {short_hash(metadata.candidates_hash)}, but those in "
-            f"{paths.candidates(held_out.dataset)} are {short_hash(held_out.candidates_hash)}; results on different candidates "
+            f"{held_out.source} are {short_hash(held_out.candidates_hash)}; results on different candidates "
             "cannot be compared: run `dvc repro` to predict again"
         )
     if file.name != metadata.file_name:
@@ -63,18 +73,21 @@ def evaluate_table(held_out: HeldOut, file: Path, names: Sequence[str]) -> RunRe
             "`dvc repro` again"
         )
     splits = _answered_splits(metadata)
+    if held_out.scope == "positions":
+        held_out = held_out.limited(_n_turns(frame, held_out))
     sets = metrics.per_set_results(frame, held_out.candidates, held_out.examples, names, str(file), splits)
-    return RunResults(metadata, sets)
+    is_the_papers = held_out.scope == "last" and metadata.history == "ordered"
+    return RunResults(metadata, sets, calibrate(frame, held_out) if is_the_papers else None)
 
 
-def metrics_record(run: RunResults, config: EvaluationConfig) -> dict[str, object]:
+def metrics_record(run: RunResults, config: EvaluationConfig, means_of: Means = over_sets) -> dict[str, Any]:
     """The JSON content for one run in one mode: means per split, test first, then what was measured.
 
     ``dvc metrics show`` prints one row per file and one column per key, in this order.
     """
     metadata = run.metadata
     means = {
-        split: metrics.rounded(metrics.aggregate(run.split(split), user_interval(config, metadata.dataset, split)))
+        split: metrics.rounded(means_of([run.split(split)], user_interval(config, metadata.dataset, split)))
         for split in _answered_splits(metadata)
     }
     left_out = {"dataset", "candidates_hash", "hardware"} | ({"note"} if not metadata.note else set())
@@ -88,6 +101,12 @@ def _predictions(dataset: str, system: System, cell: str) -> Path:
         "fused": paths.fused_predictions,
     }.get(system.kind, paths.system_predictions)
     return folder(dataset, cell)
+
+
+def _n_turns(predictions: pd.DataFrame, held_out: HeldOut) -> int:
+    """Positions of each user that a table answers: up to the last turn in it, and then all of these have to be there."""
+    turns = held_out.examples.set_index(c.EXAMPLE)[c.TURN]
+    return int(turns.reindex(predictions[c.EXAMPLE]).max()) + 1
 
 
 def _answered_splits(metadata: PredictionMetadata) -> tuple[str, ...]:

@@ -42,6 +42,11 @@ class Pair:
     recommender: Path
     cell: str
 
+    def at_positions(self) -> Pair | None:
+        """The same at positions; None where not both were asked there."""
+        llm, recommender = (paths.at_positions(file.parent) / file.name for file in (self.llm, self.recommender))
+        return Pair(llm, recommender, self.cell) if llm.exists() and recommender.exists() else None
+
 
 def pairs(dataset: str, params: Params) -> list[Pair]:
     """Every LLM system of the axes that has a recommender and scores candidates, one pair per seed.
@@ -61,7 +66,7 @@ def pairs(dataset: str, params: Params) -> list[Pair]:
     ]
 
 
-def fuse(llm: Scored, recommender: Scored, held_out: HeldOut) -> Fusion:
+def fuse(llm: Scored, recommender: Scored, held_out: HeldOut, weight: float | None = None) -> Fusion:
     """Rank by ``(1 - w) log_softmax(recommender) + w log_softmax(LLM)``, with ``w`` chosen on validation.
 
     The fusion answers the candidate sets that both answer.
@@ -70,6 +75,7 @@ def fuse(llm: Scored, recommender: Scored, held_out: HeldOut) -> Fusion:
         llm: predictions with scores, and their metadata.
         recommender: those of the LLM system's recommender.
         held_out: examples and candidate sets of the data set.
+        weight: that was chosen already; None to choose it.
 
     Raises:
         DataError: the two answer different candidate sets, or one of them has no scores.
@@ -83,7 +89,8 @@ def fuse(llm: Scored, recommender: Scored, held_out: HeldOut) -> Fusion:
     items = np.stack(common[c.CANDIDATES].to_list())  # [N, C]
     target_index = (items == common[[c.TARGET]].to_numpy()).argmax(axis=1)  # [N]
     validation = (common[c.SPLIT] == c.VALIDATION).to_numpy()
-    weight = choose_weight(log_p_llm[validation], log_p_recommender[validation], target_index[validation])
+    if weight is None:
+        weight = choose_weight(log_p_llm[validation], log_p_recommender[validation], target_index[validation])
     frame = predictions.from_scores(common, (1 - weight) * log_p_recommender + weight * log_p_llm)
     return Fusion(frame, metadata.model_copy(update={"note": f"{_NOTE}{weight:.2f}"}), weight)
 

@@ -114,8 +114,13 @@ def ndcg(ranks: npt.ArrayLike, k: int) -> float:
     >>> round(ndcg([1, 2, 11], 10), 4)  # (1 + 0.6309 + 0) / 3
     0.5436
     """
+    return float(np.mean(discounted_gains(ranks, k)))
+
+
+def discounted_gains(ranks: npt.ArrayLike, k: int) -> npt.NDArray[np.float64]:
+    """What each target contributes to :func:`ndcg`; NaN where the rank is."""
     rank = np.asarray(ranks, dtype=float)
-    return float(np.mean(np.where(rank <= k, 1 / np.log2(1 + rank), 0.0)))
+    return np.where(np.isnan(rank), np.nan, np.where(rank <= k, 1 / np.log2(1 + rank), 0.0))
 
 
 def mean_reciprocal_rank(ranks: npt.ArrayLike) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 from llara_core import columns as c
 from llara_core import paths, predictions, tables
 from llara_core.errors import DataError
+from llara_core.evaluation.calibration import Calibration
 from llara_core.evaluation.systems import System
 from llara_core.predictions import PredictionMetadata
 
@@ -21,10 +23,17 @@ SCORED = predictions.file_name("score", "ordered")  # the table that a fusion ne
 
 @dataclass(frozen=True)
 class RunResults:
-    """One run of one system in one mode: what was measured, and a row of :data:`tables.RESULTS` per candidate set."""
+    """One run of one system in one mode.
+
+    Attributes:
+        metadata: what was measured.
+        sets: a row of :data:`tables.RESULTS` per candidate set.
+        calibration: of its scores; None where it has none, and for other questions than the paper's.
+    """
 
     metadata: PredictionMetadata
     sets: pd.DataFrame
+    calibration: Calibration | None = None
 
     def split(self, name: str) -> pd.DataFrame:
         """The rows of one split."""
@@ -60,7 +69,10 @@ class SystemResults:
 def write_run(folder: Path, run: RunResults) -> None:
     """Write the results of one run into the folder of its cell; the text of valid answers stays in the predictions."""
     sets = run.sets.assign(**{c.TEXT: run.sets[c.TEXT].where(run.sets[c.VALID] == 0, None)})
-    tables.write_table(folder / run.metadata.file_name, sets, tables.RESULTS, run.metadata.as_strings)
+    file = folder / run.metadata.file_name
+    tables.write_table(file, sets, tables.RESULTS, run.metadata.as_strings)
+    if run.calibration is not None:
+        tables.write_json(_calibration_file(file), dataclasses.asdict(run.calibration))
 
 
 def read_results(dataset: str, systems: Sequence[System]) -> list[SystemResults]:
@@ -74,9 +86,9 @@ def read_results(dataset: str, systems: Sequence[System]) -> list[SystemResults]
         mode
         for system in systems
         if is_made(system, lambda cell: folder / cell)
-        for mode in _modes(system, [_read_cell(folder / cell) for cell in system.cells])
+        for mode in same_modes(system, [read_cell(folder / cell) for cell in system.cells])
     ]
-    _require_same_candidates([run for mode in found for run in mode.runs])
+    require_same_candidates([run for mode in found for run in mode.runs])
     return found
 
 
@@ -108,11 +120,24 @@ def tables_of(folder: Path) -> list[Path]:
     return files
 
 
-def _read_cell(folder: Path) -> list[RunResults]:
-    return [RunResults(predictions.read_metadata(file), tables.read_table(file, tables.RESULTS)) for file in tables_of(folder)]
+def read_cell(folder: Path) -> list[RunResults]:
+    """The results of one run of a system, a table per mode and order of the histories."""
+    return [
+        RunResults(predictions.read_metadata(file), tables.read_table(file, tables.RESULTS), _read_calibration(file))
+        for file in tables_of(folder)
+    ]
 
 
-def _modes(system: System, cells: Sequence[Sequence[RunResults]]) -> list[SystemResults]:
+def _calibration_file(results: Path) -> Path:
+    return results.with_name(f"{results.stem}-calibration.json")
+
+
+def _read_calibration(results: Path) -> Calibration | None:
+    file = _calibration_file(results)
+    return Calibration(**tables.read_json(file)) if file.exists() else None
+
+
+def same_modes(system: System, cells: Sequence[Sequence[RunResults]]) -> list[SystemResults]:
     """The results of a system by mode; every run must have the same modes, for the same number of candidate sets."""
     by_file = [{run.metadata.file_name: run for run in cell} for cell in cells]
     for cell, files in zip(system.cells, by_file, strict=True):
@@ -131,7 +156,12 @@ def _modes(system: System, cells: Sequence[Sequence[RunResults]]) -> list[System
     return sorted(modes, key=lambda results: [*MODES, results.mode].index(results.mode))
 
 
-def _require_same_candidates(runs: Sequence[RunResults]) -> None:
+def require_same_candidates(runs: Sequence[RunResults]) -> None:
+    """Refuse to compare runs that answer different candidate sets.
+
+    Raises:
+        DataError: two of them do.
+    """
     for run in runs[1:]:
         first = runs[0].metadata
         if run.metadata.candidates_hash != first.candidates_hash:

@@ -18,9 +18,11 @@ from llara_core.config.sections import Section
 from llara_core.config.systems import PromptConfig, SystemConfig
 from llara_core.errors import DataError
 
-SYSTEM = "system.json"
-ITEM_EMBEDDINGS = "item_embeddings.parquet"
-TRAINING_SCORES = "training_scores.parquet"
+# What tuning reads, apart from the rest: other questions to the recommender tune nothing again.
+TUNING = "tuning"
+SYSTEM = f"{TUNING}/system.json"
+ITEM_EMBEDDINGS = f"{TUNING}/item_embeddings.parquet"
+TRAINING_SCORES = f"{TUNING}/training_scores.parquet"
 RECOMMENDER_PREDICTIONS = "recommender_predictions"
 SAME_AS = "same_as.json"
 
@@ -101,7 +103,7 @@ def write_inputs(folder: Path, system: SystemConfig | UntunedSystem, dataset: st
         seed: of the cell, and of the recommender that it reads.
         first_seed: of the run; an untuned system answers under this one alone, since its answers depend on none.
     """
-    folder.mkdir()
+    (folder / TUNING).mkdir(parents=True)
     tables.write_json(folder / SYSTEM, system.model_dump())
     if not isinstance(system, SystemConfig):
         if seed != first_seed:

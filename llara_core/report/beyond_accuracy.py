@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +13,14 @@ import pandas as pd
 
 from llara_core import columns as c
 from llara_core import paths, tables
+from llara_core.evaluation.calibration import N_BINS
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.report.comparisons import Comparisons, training_counts
 from llara_core.report.layout import MISSING, Column, Section, Table
-from llara_core.report.wording import described, number, sizes
+from llara_core.report.wording import described, joined, listed, number, sizes
 
 _KEYS = [c.EXAMPLE, c.DRAW]
+_MEANS = ("log_likelihood", "calibrated_log_likelihood", "calibration_error", "calibrated_calibration_error")
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,18 @@ class Choices:
     agreement: float | None
 
 
+@dataclass(frozen=True)
+class Shares:
+    """The calibration of a system that scores candidates, mean over its runs."""
+
+    row: ComparedSystem
+    temperatures: tuple[float | None, ...]  # of the runs; None: infinite
+    log_likelihood: float
+    calibrated_log_likelihood: float
+    calibration_error: float
+    calibrated_calibration_error: float
+
+
 COLUMNS: list[Column[Choices]] = [
     Column("System", "", lambda each: described(each.row), is_prose=True),
     Column("Answers by", "", lambda each: each.row.mode, is_prose=True),
@@ -55,6 +71,31 @@ COLUMNS: list[Column[Choices]] = [
 ]
 
 
+CALIBRATION_COLUMNS: list[Column[Shares]] = [
+    Column("System", "", lambda each: described(each.row), is_prose=True),
+    Column("Answers by", "", lambda each: each.row.mode, is_prose=True),
+    Column(
+        "Log-likelihood",
+        "mean log share of the test targets, in nats; higher is better",
+        lambda each: number(each.log_likelihood),
+    ),
+    Column(
+        "Temperature",
+        "divides the scores; fitted on validation, where it makes the targets most likely; above 1: over-confident; none: no "
+        "use of the scores is better than equal shares",
+        lambda each: ", ".join(dict.fromkeys(map(_temperature, each.temperatures))),
+    ),
+    Column("Log-likelihood, scaled", "with the temperature", lambda each: number(each.calibrated_log_likelihood)),
+    Column(
+        "Calibration error",
+        f"distance between the share of first choices and how often they are right, in {N_BINS} bins of the share",
+        lambda each: number(each.calibration_error),
+    ),
+    Column("Calibration error, scaled", "with the temperature", lambda each: number(each.calibrated_calibration_error)),
+    Column("Users x sets", "", lambda each: sizes(each.row)),
+]
+
+
 def section(found: Comparisons) -> Section | None:
     """The choices of all systems; None where the systems answer no common candidate set."""
     rows = choices(found)
@@ -64,7 +105,32 @@ def section(found: Comparisons) -> Section | None:
         f"targets themselves have popularity {number(target)}. A system can be right about popular items alone, and then "
         "recommends few things to all."
     )
-    return Section("Beyond accuracy", _verdict(rows, target), tables=[Table(COLUMNS, [("", rows)], caption)])
+    tables_shown: list[Table[Any]] = [Table(COLUMNS, [("", rows)], caption)]
+    said = [_verdict(rows, target)]
+    if scored := shares(found):
+        uniform = -math.log(found.params.candidates.n_candidates)
+        said.append(_calibration_verdict(scored, uniform))
+        about = (
+            "Scores as probabilities: the share of a candidate is the softmax of the scores over its set. Equal shares have a "
+            f"log-likelihood of {number(uniform)}; a system below that misleads whoever takes its scores at their word, "
+            "however well it ranks. The scores of baselines are counts, similarities or a random order, and mean no "
+            "probabilities before they are scaled. A temperature changes no ranking and no hit ratio."
+        )
+        tables_shown.append(Table(CALIBRATION_COLUMNS, [("", scored)], about))
+    return Section("Beyond accuracy", joined(*said), tables=tables_shown)
+
+
+def shares(found: Comparisons) -> list[Shares]:
+    """The calibration of every system in every mode with scores, in the order of the report."""
+    return [
+        Shares(
+            row,
+            tuple(1 / each.inverse_temperature if each.inverse_temperature else None for each in runs),
+            *(float(np.mean([getattr(each, name) for each in runs])) for name in _MEANS),
+        )
+        for row in found.rows
+        if (runs := [run.calibration for run in row.results.runs if run.calibration is not None])
+    ]
 
 
 def choices(found: Comparisons) -> list[Choices]:
@@ -122,4 +188,19 @@ def _verdict(rows: Sequence[Choices], target: float) -> str:
     return (
         f"The targets are more popular than {target:.0%} of the catalogue; the choices of {most.row.name} are the most popular "
         f"({most.popularity:.0%}). {fewest.row.name} chooses the fewest different items ({fewest.distinct:.2f} per set)."
+    )
+
+
+def _temperature(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2f}" if value < 100 else f"{value:,.0f}"
+
+
+def _calibration_verdict(scored: Sequence[Shares], uniform: float) -> str:
+    meant = [each for each in scored if each.row.system.kind != "baseline"]
+    below = [f"{each.row.name} ({each.row.mode})" for each in meant if each.log_likelihood < uniform]
+    best = max(scored, key=lambda each: each.calibrated_log_likelihood)
+    return joined(
+        f"Taken as probabilities, the scores of {listed(below)} are worse than equal shares." if below else "",
+        f"With temperatures, {best.row.name} ({best.row.mode}) makes the targets most likely "
+        f"({number(best.calibrated_log_likelihood)} nats against {number(uniform)} for equal shares).",
     )

@@ -13,6 +13,7 @@ from llara_core import paths, tables
 from llara_core.config import Params
 from llara_core.evaluation.comparison import ComparedSystem, Pairs, all_pairs, compare, headlines
 from llara_core.evaluation.fusion import is_recommender_alone
+from llara_core.evaluation.positions import compare_positions, read_position_results
 from llara_core.evaluation.results import SystemResults, read_results
 from llara_core.evaluation.systems import System, systems_of
 from llara_core.report import wording
@@ -30,6 +31,7 @@ class Comparisons:
         rows: one per system and mode.
         idle: fusions that chose weight 0, so are their recommenders under another name, and have no row.
         shuffled: results with shuffled histories.
+        at_positions: one per system and mode at further positions, which nothing else is combined with.
         pairs: differences between any two systems, by their names.
         tuned_on: what each tuned LLM system was tuned on, by its key on the axes.
         budgets: the same in sentences, with the paper's.
@@ -41,6 +43,7 @@ class Comparisons:
     rows: list[ComparedSystem]
     idle: list[SystemResults]
     shuffled: list[SystemResults]
+    at_positions: list[ComparedSystem]
     pairs: Pairs
     tuned_on: Mapping[str, str]
     budgets: list[str]
@@ -63,7 +66,7 @@ class Comparisons:
     @property
     def hardware(self) -> list[str]:
         """Every machine that computed predictions."""
-        results = [*(row.results for row in self.rows), *self.idle, *self.shuffled]
+        results = [*(row.results for row in (*self.rows, *self.at_positions)), *self.idle, *self.shuffled]
         return sorted({run.metadata.hardware for each in results for run in each.runs if run.metadata.hardware})
 
 
@@ -77,6 +80,7 @@ def compare_systems(dataset: str, params: Params) -> Comparisons:
     results = read_results(dataset, systems)
     idle = [each for each in results if is_recommender_alone(each)]
     rows = compare([each for each in results if not (each.is_shuffled or is_recommender_alone(each))], params.evaluation)
+    further = [each for each in read_position_results(dataset, systems) if not is_recommender_alone(each)]
     history_lens = _training_history_lens(dataset)
     tuned = tuned_on(params, systems, history_lens)
     return Comparisons(
@@ -86,6 +90,7 @@ def compare_systems(dataset: str, params: Params) -> Comparisons:
         rows=rows,
         idle=idle,
         shuffled=[each for each in results if each.is_shuffled],
+        at_positions=compare_positions(further, params.evaluation),
         pairs=all_pairs(headlines(rows), params.evaluation),
         tuned_on=tuned,
         budgets=budgets(tuned, history_lens),

@@ -20,6 +20,7 @@ from llara_core.config import Params
 from llara_core.evaluation.results import short_hash
 from llara_core.report import (
     ablations,
+    at_positions,
     beyond_accuracy,
     cases,
     changes,
@@ -63,6 +64,7 @@ def dataset_report(found: Comparisons) -> DatasetReport:
     curves = training_curves(found)
     sections = [
         main_table.systems(found),
+        at_positions.section(found),
         table_2.section(found),
         pairs.section(found),
         changes.section(found),
@@ -116,12 +118,18 @@ def provenance(reports: Sequence[DatasetReport], params: Params) -> list[str]:
             for report in reports
             for line in (
                 f"{report.found.dataset}: held-out candidate sets sha256 {report.found.candidates_hash}",
+                *_at_positions(report.found),
                 *(f"{report.found.dataset}, predictions made on: {machine}" for machine in report.found.hardware),
             )
         ),
         f"Seeds: {', '.join(map(str, params.run.seeds))} (training), {params.candidates.seed} (candidate sets), "
         f"{params.evaluation.seed} (intervals and tests)",
     ]
+
+
+def _at_positions(found: Comparisons) -> list[str]:
+    runs = [run for row in found.at_positions for run in row.results.runs][:1]
+    return [f"{found.dataset}, at further positions: questions and sets sha256 {run.metadata.candidates_hash}" for run in runs]
 
 
 def screens(reports: Sequence[DatasetReport]) -> str:

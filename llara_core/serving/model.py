@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from llara_core import columns as c
-from llara_core.config import InferenceConfig
+from llara_core.config import InferenceConfig, MaxPositionsConfig
 from llara_core.errors import ConfigError, DataError
 from llara_core.serving import bundle
 from llara_core.serving.ranking import Ranked, Ranker
@@ -107,5 +107,8 @@ def load(folder: str | Path, llm: str | Path | None = None, *, dtype: str | None
     if metadata.llm is not None and llm is not None:
         metadata.llm.check(folder, Path(llm))
         settings = bundle.llm_config(metadata.llm, dtype)
-    inference = InferenceConfig(batch_size=batch_size, max_draws=1, max_new_tokens=1, shuffled_histories="none")
+    no_positions = MaxPositionsConfig(catalogue=0, prompts=0)
+    inference = InferenceConfig(
+        batch_size=batch_size, max_draws=1, max_positions=no_positions, max_new_tokens=1, shuffled_histories="none"
+    )
     return Model(parts.load(None if llm is None else Path(llm), settings, inference), parts.read_items())

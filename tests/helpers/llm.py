@@ -152,7 +152,13 @@ def llm_system(
     **inference: Any,
 ) -> LlmSystem:
     """The model as a system that answers as ``objective`` does; ``inference`` is laid over small settings."""
-    settings = {"batch_size": 2, "max_draws": 1, "max_new_tokens": 4, "shuffled_histories": "none"} | inference
+    settings = {
+        "batch_size": 2,
+        "max_draws": 1,
+        "max_positions": {"catalogue": 0, "prompts": 0},
+        "max_new_tokens": 4,
+        "shuffled_histories": "none",
+    } | inference
     return LlmSystem(
         model,
         encoder,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_world
@@ -40,10 +41,59 @@ def test_the_report_names_every_system(world: World) -> None:
 
 
 def test_all_systems_answer_the_same_candidate_sets(world: World) -> None:
-    records = [json.loads(path.read_text()) for path in (world.root / "metrics" / "tiny" / "systems").rglob("*.json")]
-    cells = {path.parent.name for path in (world.root / "metrics" / "tiny" / "systems").rglob("*.json")}
+    files = list((world.root / "metrics" / "tiny" / "systems").glob("*/*.json"))
+    cells = {path.parent.name for path in files}
     assert {"popularity", "sasrec-0", *(f"{system}-0" for system in tiny_world.SYSTEMS)} <= cells
-    assert len({record["candidates"] for record in records}) == 1
+    assert len({json.loads(path.read_text())["candidates"] for path in files}) == 1
+
+
+def at_positions(world: World) -> dict[str, dict[str, Any]]:
+    """What was measured at further positions, by cell and mode."""
+    files = (world.root / "metrics" / "tiny" / "systems").glob("*/positions/*.json")
+    return {f"{path.parent.parent.name}/{path.stem}": json.loads(path.read_text()) for path in files}
+
+
+def test_cheap_systems_also_answer_every_position(world: World) -> None:
+    found = at_positions(world)
+    assert {"popularity/score", "item_knn/score", "sasrec-0/score", "llara_compact-0/score"} <= set(found)
+    # Their prompts have candidates: they were not asked, and so not fused.
+    with_candidates = ("zero_shot", "tallrec", "llara-", "llara_guided", "fused-llara_guided")
+    assert [cell for cell in found if cell.startswith(with_candidates)] == []
+    (shared,) = {record["candidates"] for record in found.values()}
+    last = json.loads((world.root / "metrics" / "tiny" / "systems" / "sasrec-0" / "score.json").read_text())
+    assert shared != last["candidates"]
+    statistics = json.loads((world.root / "metrics" / "tiny" / "statistics.json").read_text())
+    for split in ("validation", "test"):
+        every = statistics["interactions_per_split"][split] - statistics["users_per_split"][split]  # all but the first items
+        assert found["sasrec-0/score"][split]["n_questions"] == every
+        assert found["sasrec-0/score"][split]["n_users"] == last[split]["n_users"]
+        assert last[split]["n_users"] < found["llara_compact-0/score"][split]["n_questions"] <= 10 * last[split]["n_users"]
+    assert "At every position" in (world.root / "metrics" / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_number_of_positions_asks_language_models_too_and_changes_nothing_of_the_papers(world: World, tmp_path: Path) -> None:
+    copy = tiny_world.clone(world, tmp_path / "clone", with_cache=True)
+    copy.change_params(
+        {
+            "run": {"baselines": ["popularity"], "systems": ["llara_guided"]},
+            "evaluation": {"positions": 2},
+            "inference": {"max_positions": {"prompts": 1}},
+        }
+    )
+    output = copy.dvc("repro")
+    assert not stages_run(output) & {"train_recommender", "score_training", "tune"}
+    found, before = at_positions(copy), at_positions(world)
+    n_users = before["sasrec-0/score"]["test"]["n_users"]
+    assert found["sasrec-0/score"]["test"]["n_questions"] == 2 * n_users
+    for mode in ("generate", "score", "constrained"):
+        assert found[f"llara_guided-0/{mode}"]["test"]["n_questions"] == n_users
+    for cell in ("popularity", "sasrec-0", "llara_guided-0"):
+        for file in (world.root / "metrics" / "tiny" / "systems" / cell).glob("*.json"):
+            assert (copy.root / file.relative_to(world.root)).read_bytes() == file.read_bytes()
+    assert "At 2 positions per user" in (copy.root / "metrics" / "report.md").read_text(encoding="utf-8")
+    copy.change_params({"evaluation": {"positions": "last"}})
+    copy.dvc("repro")
+    assert at_positions(copy) == {}
 
 
 def test_a_second_run_does_nothing(world: World) -> None:

@@ -86,6 +86,19 @@ def test_candidates_of_a_split_do_not_know_the_splits_after_it(prepared: Prepare
     assert sets.equals(other_sets)
 
 
+def test_validation_questions_at_positions_do_not_know_the_test_period(prepared: Prepared) -> None:
+    asked = []
+    for world in (prepared, with_other_future(prepared, (c.TEST,))):
+        candidate_sets(world, c.VALIDATION)
+        folder = paths.positions("planted")
+        questions = tables.read_table(folder / "questions.parquet", tables.POSITIONS)
+        sets = tables.read_table(folder / "candidates.parquet", tables.CANDIDATE_SETS)
+        validation = questions[questions[c.SPLIT] == c.VALIDATION].merge(sets, on=c.EXAMPLE)
+        asked.append([(row.user_id, list(row.history), row.target, list(row.candidates)) for row in validation.itertuples()])
+    assert len(asked[0]) > 100
+    assert asked[0] == asked[1]
+
+
 def test_training_and_selection_do_not_know_the_test_period(prepared: Prepared) -> None:
     learnt = []
     for world in (prepared, with_other_future(prepared, (c.TEST,))):

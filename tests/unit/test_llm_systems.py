@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from llara_core import columns as c
-from llara_core.config import InferenceConfig
+from llara_core.config import InferenceConfig, MaxPositionsConfig
 from llara_core.errors import DataError
 from llara_core.held_out import HeldOut
 from llara_core.llm_systems import held_out_opinions, load_system
@@ -35,7 +35,13 @@ def _recommender(folder: Path, candidates_hash: str) -> Path:
 
 
 def test_an_untuned_system_answers_in_the_ways_of_a_generative_one(tiny_llama: Path) -> None:
-    inference = InferenceConfig(batch_size=1, max_draws=1, max_new_tokens=4, shuffled_histories="none")
+    inference = InferenceConfig(
+        batch_size=1,
+        max_draws=1,
+        max_positions=MaxPositionsConfig(catalogue=0, prompts=0),
+        max_new_tokens=4,
+        shuffled_histories="none",
+    )
     prompt = system_config(prompt={"representation": "title"}).prompt
     system = load_system(prompt, tiny_llama, LLM, inference, WORDING, N_ITEMS)
     assert (system.objective, system.is_tuned, system.scores_catalogue) == ("none", False, False)

@@ -14,7 +14,7 @@ from llara_core import columns as c
 from llara_core import paths, predictions, tables
 from llara_core.config import ShuffledHistories
 from llara_core.errors import DataError
-from llara_core.held_out import HeldOut, held_out_candidates
+from llara_core.held_out import HeldOut, held_out_candidates, read_positions
 from llara_core.predictions import (
     Answers,
     PredictionMetadata,
@@ -164,6 +164,48 @@ def test_every_order_that_is_wanted_is_asked_written_and_described(
         n_sets = 2 if order == "ordered" else 1
         assert len(frame) == n_sets
         assert metadata == METADATA.model_copy(update={"history": order, "note": f"{n_sets} sets", "hardware": "an abacus"})
+
+
+def at_positions() -> HeldOut:
+    examples = held_out_examples().assign(**{c.EXAMPLE: [0, 1, 2], c.POSITION: [3, 5, 6], c.TURN: [0, 1, 0]})
+    sets = pd.DataFrame({c.EXAMPLE: [0, 1, 2], c.DRAW: 0, c.CANDIDATES: [[1, 2, 3], [4, 9, 8], [2, 3, 4]]})
+    return HeldOut("tiny", examples, sets, "def", ["A", "B"], scope="positions")
+
+
+def test_answers_at_positions_lie_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"system": "sasrec", "seed": 3, "shuffled_histories": "all", "hardware": ""}
+    answer_held_out(Asked(scores_catalogue=True), held_out(), tmp_path / "without", **options)
+    asked = Asked(scores_catalogue=True)
+    answer_held_out(asked, held_out(), tmp_path / "with", **options, positions=at_positions())
+    assert asked.orders == ["ordered", "shuffled", "ordered"]  # never both at positions and shuffled
+    frame, metadata = read_predictions(tmp_path / "with" / "positions" / "score.parquet")
+    assert frame[c.EXAMPLE].tolist() == [0, 1, 2]
+    assert metadata.candidates_hash == "def"
+    for name in ("score.parquet", "score-shuffled.parquet"):
+        assert (tmp_path / "with" / name).read_bytes() == (tmp_path / "without" / name).read_bytes()
+
+
+def test_a_limit_asks_for_the_first_turns_of_each_user() -> None:
+    limited = at_positions().limited(1)
+    assert limited.examples[c.EXAMPLE].tolist() == limited.candidates[c.EXAMPLE].tolist() == [0, 2]
+    assert (limited.candidates_hash, limited.scope) == ("def", "positions")
+
+
+def test_without_questions_at_positions_there_is_nothing_to_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_positions("tiny") is None
+    items = pd.DataFrame({c.ITEM: [0], c.RAW_ITEM: "0", c.TITLE: "A", c.LABEL: "A", c.N_INTERACTIONS: 1})
+    tables.write_table(paths.prepared("tiny") / "items.parquet", items, tables.ITEMS)
+    asked = at_positions()
+    examples = asked.examples.assign(**{c.USER: 0})
+    tables.write_table(paths.positions("tiny") / "questions.parquet", examples[tables.POSITIONS.names], tables.POSITIONS)
+    tables.write_table(paths.positions("tiny") / "candidates.parquet", asked.candidates, tables.CANDIDATE_SETS)
+    every, none, one = (read_positions("tiny", limit) for limit in (None, 0, 1))
+    assert none is None
+    assert every is not None
+    assert one is not None
+    assert (len(every.examples), len(one.examples)) == (3, 2)
+    assert every.candidates_hash == one.candidates_hash
 
 
 def test_shuffled_questions_are_the_test_sets_with_the_same_items_in_another_order() -> None:

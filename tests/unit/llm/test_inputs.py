@@ -57,6 +57,14 @@ def test_a_system_gets_what_it_reads_of_its_recommender_and_no_more(params: Para
 
 
 @pytest.mark.usefixtures("recommender_files")
+def test_what_tuning_reads_lies_apart_from_held_out_scores(params: Params) -> None:
+    """So questions at further positions, which add to the latter, tune nothing again."""
+    folder = write(params, "llara_guided").folder
+    files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+    assert {name for name in files if not name.startswith(f"{inputs.TUNING}/")} == {"recommender_predictions/score.parquet"}
+
+
+@pytest.mark.usefixtures("recommender_files")
 def test_a_system_comes_back_as_it_was_configured(params: Params) -> None:
     for name in ("llara", "llara_guided", "llara_compact", "tallrec"):
         assert write(params, name).system == params.system(name)
@@ -92,5 +100,5 @@ def test_a_file_of_another_version_is_refused(params: Params) -> None:
 
 def test_a_cell_that_was_not_resolved_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=r"llara-7: holds no system\.json; list the system in run\.systems"):
+    with pytest.raises(DataError, match=r"llara-7: holds no tuning/system\.json; list the system in run\.systems"):
         inputs.read_inputs(DATASET, "llara-7")

@@ -1,0 +1,88 @@
+"""The section on further positions stands by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from llara_core import columns as c
+from llara_core import paths
+from llara_core.config import Params
+from llara_core.evaluation.evaluate import evaluate
+from llara_core.evaluation.results import write_run
+from llara_core.report import at_positions, main_table, pages
+from llara_core.report.comparisons import Comparisons, compare_systems
+from tests.helpers.positions import ask, put
+
+N_POSITIONS = [2] * 5 + [4, 2, 2, 2, 1, 1, 2]
+
+
+def compared(world, params: Params, *, with_positions: bool = True) -> Comparisons:
+    world.results(params)
+    if with_positions:
+        asked = ask(world.examples, N_POSITIONS)
+        n_questions = len(asked.examples)
+        put(asked, paths.baseline_predictions("movielens", "popularity"), np.zeros(n_questions))
+        for seed in params.run.seeds:
+            put(asked, paths.recommender_predictions("movielens", f"sasrec-{seed}"), asked.examples[c.TURN] == 0, seed=seed)
+        for cell, run in evaluate(asked, params):
+            write_run(asked.folder(paths.results("movielens") / cell), run)
+    return compare_systems("movielens", params)
+
+
+def test_a_row_per_system_that_was_asked(world, params: Params) -> None:
+    section = at_positions.section(compared(world, params))
+    assert section is not None
+    assert section.heading == "At every position"
+    popularity, sasrec = section.tables[0].lines
+    assert popularity["System"] == "popularity"
+    # 1 of 4, four times 1 of 2, twice 1 of 1; popularity never.
+    expected = np.mean([1 / 4, *[1 / 2] * 4, 1, 1])
+    assert sasrec["HR@1"].startswith(f"{expected:.3f} [")
+    assert sasrec["NDCG@10"] == f"{expected + (1 - expected) / np.log2(3):.3f}"
+    assert popularity["vs sasrec"].startswith(f"-{expected:.3f} [")
+    assert (sasrec["vs sasrec"], sasrec["Users x positions"]) == ("reference", "7 x 2.0")
+    assert section.verdict.startswith("sasrec is best on the validation questions here")
+
+
+def test_the_section_says_that_nothing_else_compares_with_it(world, params: Params) -> None:
+    section = at_positions.section(compared(world, params))
+    assert section is not None
+    assert section.notes[0].startswith("This is another protocol than that of all other tables")
+
+
+def test_without_answers_there_is_no_section(world, params: Params) -> None:
+    assert at_positions.section(compared(world, params, with_positions=False)) is None
+
+
+def test_no_other_part_of_the_page_changes(world, params: Params) -> None:
+    found = [compared(world, params, with_positions=wanted) for wanted in (False, True)]
+    without, with_positions = (
+        [(each.heading, each.verdict, [table.lines for table in each.tables]) for each in pages.dataset_report(one).sections]
+        for one in found
+    )
+    assert [each for each in with_positions if each[0] != "At every position"] == without
+    assert len(with_positions) == len(without) + 1
+    assert main_table.summary(found[0]) == main_table.summary(found[1])
+
+
+def test_both_pages_have_it_and_name_its_questions(world, params: Params) -> None:
+    report = pages.dataset_report(compared(world, params))
+    for page in ("report.md", "report.html"):
+        text = pages.render([report], params, page)
+        assert "At every position" in text
+        assert "at further positions: questions and sets sha256" in text
+    assert "positions" not in pages.render([report], params, "summary.md")
+
+
+def test_with_three_runs_the_interval_covers_runs_too(world, three_runs: Params) -> None:
+    section = at_positions.section(compared(world, three_runs))
+    assert section is not None
+    assert section.tables[0].lines[1]["Users x positions"] == "7 x 2.0 x 3"
+    assert section.tables[0].lines[0]["p"] not in ("", "-", "one run")
+
+
+def test_the_heading_says_how_many_positions(world, params: Params) -> None:
+    evaluation = params.evaluation.model_copy(update={"positions": 3})
+    section = at_positions.section(compared(world, params.model_copy(update={"evaluation": evaluation})))
+    assert section is not None
+    assert section.heading == "At 3 positions per user"
