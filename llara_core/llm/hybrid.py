@@ -10,6 +10,7 @@ from torch import nn
 
 from llara_core.config.objectives import names_where
 from llara_core.errors import ModelError
+from llara_core.llm import tree
 from llara_core.llm.encoding import SlotIds
 from llara_core.llm.projector import Projector, rms, unit_scale
 from llara_core.runtime import seeding
@@ -185,12 +186,24 @@ class HybridLM(nn.Module):
         attention_mask: torch.Tensor,
         slot_items: torch.Tensor,
         slot_scores: torch.Tensor | None = None,
+        branches: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Final hidden states ``(B, L, D_llm)``, before the vocabulary head."""
+        """Final hidden states ``(B, L, D_llm)``, before the vocabulary head.
+
+        Args:
+            input_ids, attention_mask: ``(B, L)``.
+            slot_items, slot_scores: as in :meth:`embed`.
+            branches: ``(B, L)`` int64, as in :class:`llara_core.llm.tree.Tree`; None: every row is one sequence.
+        """
+        if branches is None:
+            mask, position_ids = attention_mask, positions(attention_mask)
+        else:
+            seen = tree.visible(attention_mask, branches)
+            mask, position_ids = tree.additive(seen, self.causal_lm.dtype), tree.positions(seen)
         output = self.causal_lm.model(
             inputs_embeds=self.embed(input_ids, slot_items, slot_scores),
-            attention_mask=attention_mask,
-            position_ids=positions(attention_mask),
+            attention_mask=mask,
+            position_ids=position_ids,
             use_cache=False,
         )
         hidden: torch.Tensor = output.last_hidden_state
