@@ -112,8 +112,8 @@ class Params(Section):
             for key in own:
                 if own[key] != its[key]:
                     raise ValueError(
-                        f"systems.{name}.{key} is {own[key]}, but that of its start {system.start} is {its[key]}: a system goes "
-                        "on with the model, the prompts and the recommender of its start; give both the same"
+                        f"systems.{name}.{key} is {own[key]}, but that of its start {system.start} is {its[key]}: a system "
+                        "goes on with the model, the prompts and the recommender of its start; give both the same"
                     )
         return self
 

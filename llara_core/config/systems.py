@@ -237,18 +237,18 @@ class SystemConfig(Section):
         if OBJECTIVES[self.tune.objective].starts_from_system:
             if self.start is None or not self.tuned:
                 raise ValueError(
-                    f"objective {self.tune.objective} goes on from the adapter of a tuned system: name that as `start`, and leave "
-                    "`tuned` true"
+                    f"objective {self.tune.objective} goes on from the adapter of a tuned system: name that as `start`, and "
+                    "leave `tuned` true"
                 )
             if self.tune.ranking_weight:
                 raise ValueError(
-                    f"tune.ranking_weight: objective {self.tune.objective} ranks candidates by their titles, without a read-out "
-                    "of their slots; set it to 0"
+                    f"tune.ranking_weight: objective {self.tune.objective} ranks candidates by their titles, without a "
+                    "read-out of their slots; set it to 0"
                 )
         elif self.start is not None:
             raise ValueError(
-                f"start is {self.start}, but objective {self.tune.objective} starts from the language model: take it out, or set "
-                f"tune.objective to {starting}"
+                f"start is {self.start}, but objective {self.tune.objective} starts from the language model: take it out, or "
+                f"set tune.objective to {starting}"
             )
         return self
 

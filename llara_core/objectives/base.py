@@ -77,7 +77,7 @@ class EncodedRow:
         prompt: which fills the slots.
         labels: what each position predicts (``IGNORE``: nothing).
         target_place: of the target among the candidates; None where the prompt lists none.
-        tree: of the prompt and the answers that are compared, whose ``input_ids`` these are; None where the row is one sequence.
+        tree: of the prompt and the answers that are compared, which ``input_ids`` are of; None where the row is one sequence.
         reference: log-likelihoods of these answers by the model that tuning started from; None where the loss needs none.
     """
 

@@ -1,12 +1,12 @@
 """Preference tuning of a system that is already tuned: the target's title against those of other candidates.
 
-With the target ``t``, other candidates ``d`` and ``r = log p(title | prompt)``, less what the start of tuning gives for it, S-DPO's
-loss is ``-log sigmoid(-log sum_d exp(beta (r_d - r_t)))``. Since ``sigmoid(-log z) = 1 / (1 + z)``, that is the cross-entropy of
-a softmax over ``beta r`` of the target and the others. Without the start's share, ``r`` is the score by which the system ranks,
-and the loss a listwise softmax over it.
+With the target ``t``, other candidates ``d`` and ``r = log p(title | prompt)`` less what the start of tuning gives for it, the
+loss of S-DPO is ``-log sigmoid(-log sum_d exp(beta (r_d - r_t)))``. Since ``sigmoid(-log z) = 1 / (1 + z)``, that is the
+cross-entropy of a softmax over ``beta r`` of the target and the others. Without the start's share, ``r`` is the score by which
+the system ranks, and the loss a listwise softmax over it.
 
-Source: Chen et al., "On Softmax Direct Preference Optimization for Recommendation", NeurIPS 2024 (arXiv 2406.09215), equation 10.
-They read every title in a pass of its own; here, prompt and titles are one tree.
+Source: Chen et al., "On Softmax Direct Preference Optimization for Recommendation", NeurIPS 2024 (arXiv 2406.09215). They read
+every title in a pass of its own; here, a prompt and its titles are one tree.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ class Preference(Generative):
         return EncodedRow(row.objective, laid_out.input_ids, rendered, labels, tree=laid_out, reference=reference)
 
     def batch_tensors(self, rows: Sequence[EncodedRow]) -> dict[str, torch.Tensor]:
-        """``branches`` and ``following`` ``(B, L)`` int64, left-padded, and ``reference`` ``(B, A)`` float32 of ``A`` answers."""
+        """``branches`` and ``following`` ``(B, L)`` int64, left-padded, and ``reference`` ``(B, A)`` float32, of ``A`` answers.
+
+        The last is missing where the loss needs none.
+        """
         trees = [row.tree for row in rows if row.tree is not None]
         length = max(len(each.branches) for each in trees)
         tensors = {
