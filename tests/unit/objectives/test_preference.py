@@ -159,7 +159,7 @@ def test_a_step_weighs_prompts_alike(model: HybridLM, encoder: PromptEncoder) ->
 
 def test_gradients_reach_all_that_the_start_trained(model: HybridLM, encoder: PromptEncoder) -> None:
     model.zero_grad()
-    plan, rows = _rows(encoder, max_examples=16)
+    plan, rows = _rows(encoder)
     loss_of(
         model, collate([rows[row] for row in range(16)], encoder), start="llara", **_tune(preference_loss="softmax")
     ).backward()
