@@ -52,8 +52,9 @@ def test_a_system_that_goes_on_from_another(tmp_path: Path) -> None:
     assert "that an earlier run kept" in output
     assert {system: folder_hashes(folder) for system, folder in adapters.items()} == before
 
-    ranked = world.succeed(sys.executable, "-m", "pipeline.recommend", "tiny", SYSTEMS[0], "0", "--all-users", "--top", "2")
-    assert len(ranked.splitlines()) > 2
+    recommend = ("pipeline.recommend", "tiny", SYSTEMS[0], "0", "--all-users", "--top", "2", "--out", "ranked.csv")
+    world.succeed(sys.executable, "-m", *recommend)
+    assert len((world.root / "ranked.csv").read_text().splitlines()) > 2
 
     world.change_params({"systems": {SYSTEMS[0]: {"prompt": {"slot": "after"}}}})
     answer = world.run(sys.executable, "-m", "pipeline.resolve")

@@ -247,7 +247,7 @@ def test_the_rows_of_tuning_are_those_of_the_budget_over_all_epochs() -> None:
     splits = {"chosen": "x", "by_strategy": {"x": {"examples": examples}}, "items": 50, "interactions": 120}
     found = estimate({"splits": splits}, params.model_copy(update={"run": run}), 120)
     rows = {cost["stage"]: cost["because"] for cost in found if cost["stage"].startswith("tune")}
-    # llara: 5 epochs of 100 examples, cut at 256; llara_compact: one epoch of chunks of 21 with 20 targets each, without a limit.
+    # llara: 5 epochs of 100 examples, cut at 256; llara_compact: one epoch of chunks of 21 items, without a limit.
     assert rows == {"tune llara": "256 prompts", "tune llara_compact": "5 chunks", "tune llara_guided_sdpo": "256 prompts"}
 
 
