@@ -286,6 +286,6 @@ class SystemConfig(Section):
         if tune.ranking_weight and (prompt.representation not in WITH_SLOTS or not ranks):
             raise ValueError(
                 "tune.ranking_weight needs a slot at every candidate: representation hybrid, text or behavior, and objective "
-                f"{ranking}"
+                f"{names_where(lambda objective: objective.shows_candidates and not objective.starts_from_system)}"
             )
         return self

@@ -83,6 +83,15 @@ def test_tuning_goes_on_from_the_weights_of_the_start(tiny_llama: Path, tmp_path
         assert fixed <= {"projector.input_scale"}
 
 
+def test_gradient_checkpointing_changes_no_result(tiny_llama: Path, tmp_path: Path) -> None:
+    """It forbids caches, which nothing here needs: prompt and titles are one sequence."""
+    losses = []
+    for on in (False, True):
+        config = system_config(start="llara", tune={"objective": "preference", "gradient_checkpointing": on})
+        losses.append(_tune(tiny_llama, tmp_path, str(on), config)["train/loss_preference"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
 @pytest.mark.parametrize("loss", ["sdpo", "softmax"])
 def test_preference_tuning_lowers_the_loss(
     tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: str
