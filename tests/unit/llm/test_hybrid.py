@@ -138,3 +138,16 @@ def test_a_prompt_with_more_tokens_than_positions_is_refused(model: HybridLM) ->
         ModelError, match=rf"a prompt has {n_positions + 1:,} tokens, but the language model reads {n_positions:,} at most"
     ):
         model.embed(torch.full((2, n_positions + 1), 5), none)
+
+
+def test_a_tree_may_have_more_tokens_than_positions(model: HybridLM) -> None:
+    """Branches stand side by side: what counts is the longest of them, behind the prompt."""
+    n_positions = model.causal_lm.config.max_position_embeddings
+    none, shared = torch.empty(0, dtype=torch.long), n_positions - 2
+    branches = torch.tensor([[0] * shared + [1, 1, 2, 2]])
+    ids = torch.full_like(branches, 5)
+    with torch.no_grad():
+        hidden = model.hidden_states(ids, torch.ones_like(ids), none, branches=branches)
+    torch.testing.assert_close(hidden[:, -2:], hidden[:, -4:-2])  # equal branches of equal tokens
+    with pytest.raises(ModelError, match=rf"a prompt has {n_positions + 1:,} tokens"):
+        model.hidden_states(ids, torch.ones_like(ids), none, branches=torch.tensor([[0] * shared + [1, 1, 1, 2]]))
