@@ -83,6 +83,20 @@ def test_tuning_goes_on_from_the_weights_of_the_start(tiny_llama: Path, tmp_path
         assert fixed <= {"projector.input_scale"}
 
 
+def test_a_head_that_the_start_trained_is_carried_along(tiny_llama: Path, tmp_path: Path) -> None:
+    """Its read-out of slots stays behind, as it does where an adapter is loaded to answer: only its own loss needs it."""
+    start = system_config(tune={"mixture": 0.5, "ranking_weight": 1.0})
+    _tune(tiny_llama, tmp_path, "llara", start)
+    _tune(tiny_llama, tmp_path, "going_on", SDPO, start=start)
+    before, after = (load_file(tmp_path / name / adapters.MODULES_FILE) for name in ("llara", "going_on"))
+    assert adapters.read_metadata(tmp_path / "going_on").has_head
+    assert set(before) - set(after) == {name for name in before if name.startswith("readout.")} != set()
+    assert set(after) <= set(before)
+    head = {name for name in after if name.startswith("head.")}
+    assert head
+    assert all(after[name].equal(before[name]) for name in head)
+
+
 def test_gradient_checkpointing_changes_no_result(tiny_llama: Path, tmp_path: Path) -> None:
     """It forbids caches, which nothing here needs: prompt and titles are one sequence."""
     losses = []
