@@ -62,6 +62,11 @@ def resolved_system(system: str) -> Path:
     return RESOLVED / "systems" / f"{system}.json"
 
 
+def resolved_start(system: str) -> Path:
+    """What a system is from which others start, whether or not the run lists it."""
+    return RESOLVED / "starts" / f"{system}.json"
+
+
 def resolved_recommender(recommender: str) -> Path:
     """What the LLM systems of a run need from a recommender."""
     return RESOLVED / "recommenders" / f"{recommender}.json"

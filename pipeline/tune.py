@@ -45,6 +45,7 @@ def main(
         params.llm,
         data,
         item_vectors,
+        start=inputs.start,
         cell=(dataset, system, config.recommender, seed),
         hashes={"data": data_hash, "item_embeddings": embeddings_hash},
         head_dim=params.recommenders.embedding_dim,

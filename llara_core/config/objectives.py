@@ -14,25 +14,30 @@ class ObjectiveTraits:
     """What an objective needs of a system; the objective itself is the module ``llara_core/objectives/<name>.py``.
 
     Attributes:
-        partner: the objective of the rows that ``tune.warm_start_rows`` and ``tune.mixture`` add.
+        partner: the objective of the rows that ``tune.warm_start_rows`` and ``tune.mixture`` add; None where nothing is added.
         unit: what a row is called in the report.
         shows_candidates: its prompts list candidates.
         writes_title: its answer is a candidate's title, written out.
         reads_slot_after_title: it predicts from an item's slot what depends on the item's title.
         needs_head: it trains the head over the catalogue.
+        starts_from_system: it goes on from the adapter of another system, the ``start``.
     """
 
-    partner: str
+    partner: str | None
     unit: str
     shows_candidates: bool = False
     writes_title: bool = False
     reads_slot_after_title: bool = False
     needs_head: bool = False
+    starts_from_system: bool = False
 
 
 OBJECTIVES: dict[str, ObjectiveTraits] = {
     "generative": ObjectiveTraits(partner="next_item", unit="prompts", shows_candidates=True, writes_title=True),
     "next_item": ObjectiveTraits(partner="generative", unit="chunks", reads_slot_after_title=True, needs_head=True),
+    "preference": ObjectiveTraits(
+        partner=None, unit="prompts", shows_candidates=True, writes_title=True, starts_from_system=True
+    ),
 }
 
 # The answers of a system that is not tuned: told how to answer, it is asked as this objective asks.
@@ -41,7 +46,8 @@ UNTUNED_OBJECTIVE = "generative"
 
 def trained_objectives(main: str, *, mixed: bool) -> list[ObjectiveTraits]:
     """The objectives that a tuning run has rows of: its main one and, where it is mixed, the partner of that."""
-    return [OBJECTIVES[name] for name in ((main, OBJECTIVES[main].partner) if mixed else (main,))]
+    partner = OBJECTIVES[main].partner if mixed else None
+    return [OBJECTIVES[name] for name in (main, partner) if name is not None]
 
 
 def names_where(holds: Callable[[ObjectiveTraits], bool]) -> str:

@@ -10,6 +10,7 @@ from llara_core import paths
 from llara_core.config.candidates import CandidatesConfig
 from llara_core.config.datasets import DatasetConfig, DownloadConfig
 from llara_core.config.evaluation import EvaluationConfig, ReportConfig
+from llara_core.config.objectives import OBJECTIVES, UNTUNED_OBJECTIVE
 from llara_core.config.recommenders import BASELINES, RECOMMENDERS, RecommendersConfig
 from llara_core.config.run import RunConfig
 from llara_core.config.sections import Name, Section
@@ -28,6 +29,7 @@ from llara_core.errors import ConfigError
 from llara_core.overlays import resolve_systems
 
 Entry = TypeVar("Entry")
+_SHARED_WITH_START = {"recommender", "prompt", "lora", "ablation"}
 
 
 class Params(Section):
@@ -85,6 +87,37 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _starts_fit(self) -> Self:
+        """A system and its start are one model at two points of its tuning: all but how it is tuned is the same."""
+        for name, system in self.systems.items():
+            if system.start is None:
+                continue
+            place = f"systems.{name}.start"
+            if system.start not in self.systems:
+                raise ValueError(f"{place} names {system.start!r}, but `systems` defines only {sorted(self.systems)}")
+            start = self.systems[system.start]
+            if start.start is not None:
+                raise ValueError(
+                    f"{place} is {system.start}, which itself starts from {start.start}: name a system that starts from the "
+                    "language model"
+                )
+            if not start.tuned:
+                raise ValueError(f"{place} is {system.start}, which is not tuned, so it has no adapter to go on from")
+            if not OBJECTIVES[start.tune.objective].writes_title:
+                raise ValueError(
+                    f"{place} is {system.start}, whose objective {start.tune.objective} writes no titles to compare; name a "
+                    f"system of objective {UNTUNED_OBJECTIVE}"
+                )
+            own, its = (_flat(config.model_dump(include=_SHARED_WITH_START)) for config in (system, start))
+            for key in own:
+                if own[key] != its[key]:
+                    raise ValueError(
+                        f"systems.{name}.{key} is {own[key]}, but that of its start {system.start} is {its[key]}: a system "
+                        "goes on with the model, the prompts and the recommender of its start; give both the same"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _report_names_systems(self) -> Self:
         named = {f"report.ablations.{key}": [table.reference, *table.systems] for key, table in self.report.ablations.items()}
         named |= {f"report.case_studies.{row}": [case.hybrid, case.text] for row, case in enumerate(self.report.case_studies)}
@@ -106,6 +139,14 @@ class Params(Section):
 
     def chat_model(self, name: str) -> ChatModelConfig:
         return _entry("chat model", self.chat_models, name)
+
+
+def _flat(sections: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """From dotted key to value."""
+    found: dict[str, Any] = {}
+    for key, value in sections.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
 
 
 def _entry(kind: str, section: dict[str, Entry], name: str) -> Entry:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from llara_core.config.objectives import OBJECTIVES, UNTUNED_OBJECTIVE, ObjectiveName, names_where, trained_objectives
 from llara_core.config.recommenders import Recommender
-from llara_core.config.sections import Dropout, PositiveFloat, PositiveInt, Section, Share
+from llara_core.config.sections import Dropout, Name, PositiveFloat, PositiveInt, Section, Share
 
 Representation = Literal["hybrid", "text", "title", "behavior", "compact", "index"]
 Slot = Literal["after", "before"]
@@ -16,6 +16,7 @@ Slot = Literal["after", "before"]
 WITH_SLOTS: tuple[Representation, ...] = ("hybrid", "text", "behavior")
 # Those that show behaviour tokens, and so need a recommender.
 WITH_BEHAVIOR: tuple[Representation, ...] = ("hybrid", "behavior", "compact")
+PreferenceLoss = Literal["sdpo", "softmax"]
 ScoreSource = Literal["out_of_fold", "in_sample", "shuffled"]
 ShuffledHistories = Literal["none", "catalogue", "all"]
 Schedule = Literal["linear", "direct", "two_stage", "sqrt", "quadratic", "cosine", "sigmoid"]
@@ -80,7 +81,8 @@ class TuneConfig(Section):
 
     objective: ObjectiveName = Field(
         description="generative: the paper's, next-token loss on the answer title; next_item: ours, a softmax over the "
-        "catalogue at every behaviour token of the history"
+        "catalogue at every behaviour token of the history; preference: S-DPO or its kin, which goes on from the system's "
+        "`start`"
     )
     epochs: PositiveInt
     max_examples: PositiveInt | None = Field(description="budget in plan rows over all epochs; null for everything")
@@ -101,6 +103,17 @@ class TuneConfig(Section):
     ranking_weight: Annotated[float, Field(ge=0)] = Field(
         description="of a listwise loss beside the generative one: a softmax over the candidates, read out at their slots"
     )
+    preference_loss: PreferenceLoss = Field(
+        description="sdpo: log-likelihoods of titles relative to the start's, as in S-DPO; softmax: as they are, by which the "
+        "system ranks"
+    )
+    preference_beta: PositiveFloat = Field(
+        description="factor on these before the softmax over the titles; the higher, the less sdpo leaves the start (paper: 1)"
+    )
+    preference_negatives: PositiveInt = Field(
+        description="negatives of the candidate set whose titles the target's is compared with, at most (paper: 3; a set of 20 "
+        "has 19)"
+    )
     feature_dropout: Dropout = Field(description="of compact items' features and of the states that their head reads")
     gradient_checkpointing: bool = Field(description="trade a third more time for memory; for 7B models on one card")
     checkpoint_every: PositiveInt = Field(description="optimiser steps between checkpoints in the scratch folder")
@@ -110,10 +123,24 @@ class TuneConfig(Section):
         """Whether it also trains rows of the objective's partner."""
         return bool(self.warm_start_rows or self.mixture)
 
+    @property
+    def compares_with_start(self) -> bool:
+        """Whether its loss needs the start's log-likelihoods."""
+        return OBJECTIVES[self.objective].starts_from_system and self.preference_loss == "sdpo"
+
     @model_validator(mode="after")
     def _batches_fit(self) -> Self:
         if self.batch_size % self.micro_batch_size:
             raise ValueError(f"batch_size {self.batch_size} is no multiple of micro_batch_size {self.micro_batch_size}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_partner(self) -> Self:
+        if self.mixes and OBJECTIVES[self.objective].partner is None:
+            raise ValueError(
+                f"warm_start_rows and mixture add rows of another objective, which objective {self.objective} has no use for: "
+                "set both to 0"
+            )
         return self
 
 
@@ -184,6 +211,9 @@ class SystemConfig(Section):
         default=None, description="whose item embeddings it reads, and with which it is fused; null for none"
     )
     tuned: bool = Field(default=True, description="false: the language model answers as it is, without tuning")
+    start: Name | None = Field(
+        default=None, description="for objective preference: the tuned system from whose adapter it goes on; null for none"
+    )
     prompt: PromptConfig
     lora: LoraSection
     curriculum: CurriculumConfig
@@ -211,6 +241,27 @@ class SystemConfig(Section):
             )
         if not self.tuned and self.ablation.llm_weights == "random":
             raise ValueError("ablation.llm_weights is random, but a system that is not tuned has nothing else")
+        return self
+
+    @model_validator(mode="after")
+    def _has_its_start(self) -> Self:
+        starting = names_where(lambda objective: objective.starts_from_system)
+        if OBJECTIVES[self.tune.objective].starts_from_system:
+            if self.start is None or not self.tuned:
+                raise ValueError(
+                    f"objective {self.tune.objective} goes on from the adapter of a tuned system: name that as `start`, and "
+                    "leave `tuned` true"
+                )
+            if self.tune.ranking_weight:
+                raise ValueError(
+                    f"tune.ranking_weight: objective {self.tune.objective} ranks candidates by their titles, without a "
+                    "read-out of their slots; set it to 0"
+                )
+        elif self.start is not None:
+            raise ValueError(
+                f"start is {self.start}, but objective {self.tune.objective} starts from the language model: take it out, or "
+                f"set tune.objective to {starting}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -247,6 +298,6 @@ class SystemConfig(Section):
         if tune.ranking_weight and (prompt.representation not in WITH_SLOTS or not ranks):
             raise ValueError(
                 "tune.ranking_weight needs a slot at every candidate: representation hybrid, text or behavior, and objective "
-                f"{ranking}"
+                f"{names_where(lambda objective: objective.shows_candidates and not objective.starts_from_system)}"
             )
         return self

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from llara_core import columns as c
-from llara_core.config import Params
+from llara_core.config import OBJECTIVES, Params, TuneConfig
 
 TIME_BAND = (0.5, 3.0)
 MEMORY_BAND = (0.8, 1.3)
@@ -43,7 +43,7 @@ TRAIN_GB = 0.7
 SCORE_FACTOR = 2.6  # of a recommender's training, for folds - 1 = 3 times its work
 SET_LIST_GB = 0.9e-6
 TUNE_GB = 1.5
-PROMPT_S, QUESTION_S = 0.09, 0.5
+PROMPT_S, PREFERENCE_S, QUESTION_S = 0.09, 0.2, 0.5
 CHUNK_S = 0.041
 EXAMPLE_BLOCK = 4096  # histories whose scores of the whole catalogue are in memory at once
 SCORE_BYTES = 9  # of a history and an item: the scores twice, and a mask
@@ -123,21 +123,29 @@ def _llm_costs(params: Params, n_sets: int, n_positions: int, n_held_out: int, n
     for name in params.run.systems:
         system = params.systems[name]
         if system.tuned:
-            if system.tune.objective == "next_item":
-                n_rows, row_s, what = n_positions // system.tune.chunk_len + 1, CHUNK_S, "chunks"
-            else:
-                n_rows, row_s, what = n_positions, PROMPT_S, "prompts"
-            n_rows = system.tune.epochs * min(n_rows, system.tune.max_examples or n_rows)
-            yield _cost(
-                f"tune {name}", n_seeds, 20 + row_s * n_rows, TUNE_GB + SET_LIST_GB * n_sets, f"{n_rows:,} {what}", WIDE_BAND
-            )
-        if system.tune.objective == "next_item":
+            seconds, why = _tuning(system.tune, n_positions)
+            if system.start is not None and system.start not in params.run.systems:
+                first, its_why = _tuning(params.systems[system.start].tune, n_positions)
+                seconds, why = seconds + first, f"{why} after {its_why} of {system.start}"
+            yield _cost(f"tune {name}", n_seeds, seconds, TUNE_GB + SET_LIST_GB * n_sets, why, WIDE_BAND)
+        if OBJECTIVES[system.tune.objective].needs_head:
             continue  # the head ranks the catalogue in one pass: seconds
         n_questions = params.inference.max_draws * (n_held_out + n_test * (params.inference.shuffled_histories == "all"))
         why = f"{n_questions:,} questions"
         yield _cost(
             f"predict_llm {name}", n_seeds if system.tuned else 1, 20 + QUESTION_S * n_questions, TUNE_GB, why, WIDE_BAND
         )
+
+
+def _tuning(tune: TuneConfig, n_positions: int) -> tuple[float, str]:
+    """Seconds of one run, and the rows that take them."""
+    objective = OBJECTIVES[tune.objective]
+    if not objective.shows_candidates:
+        n_rows, row_s = n_positions // tune.chunk_len + 1, CHUNK_S
+    else:
+        n_rows, row_s = n_positions, PREFERENCE_S if objective.starts_from_system else PROMPT_S
+    n_rows = min(tune.epochs * n_rows, tune.max_examples or tune.epochs * n_rows)
+    return 20 + row_s * n_rows, f"{n_rows:,} {objective.unit}"
 
 
 def _cost(stage: str, runs: int, seconds: float, gigabytes: float, because: str, band: tuple[float, float] = TIME_BAND) -> Cost:

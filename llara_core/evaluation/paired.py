@@ -61,10 +61,10 @@ def paired_differences(pairs: Sequence[tuple[SystemResults, SystemResults]], con
     - Neither system is trained (baselines, untuned LLMs, chat models): bootstrap interval and sign-flip test over users.
     - A trained system with fewer than :data:`MIN_RUNS` runs: an interval over users, for these particular runs, and no test,
       since nobody knows what another run would have given.
-    - Otherwise interval and test cover users and runs (:func:`significance.crossed_mean`). Two systems on the same recommender
-      share it in runs of equal seeds, so their difference is one source of training variance; other systems are trained
-      independently and are two sources. The p-value is never below that of the sign flips, which need no normality where few
-      users differ.
+    - Otherwise interval and test cover users and runs (:func:`significance.crossed_mean`). Two systems on the same recommender,
+      or a system and its start, share it in runs of equal seeds, so their difference is one source of training variance; other
+      systems are trained independently and are two sources. The p-value is never below that of the sign flips, which need no
+      normality where few users differ.
 
     Resamples and sign patterns depend on the data set alone: a pair has the same interval and the same p-value, before
     adjustment, in every family that it belongs to.

@@ -21,6 +21,7 @@ class System:
         key: its entry on the axis; of a fusion, that of its LLM system.
         recommender: whose item embeddings it reads, or with which it is fused; None where neither is so.
         cells: one per run.
+        start: of a tuned system, the one from whose adapter its tuning went on; None where it began with the language model.
         llm_cells: of a fusion, the LLM cell in each of its cells.
     """
 
@@ -30,6 +31,7 @@ class System:
     recommender: str | None
     cells: tuple[str, ...]
     llm_cells: tuple[str, ...] = ()
+    start: str | None = None
 
     @property
     def is_trained(self) -> bool:
@@ -62,7 +64,7 @@ def systems_of(params: Params) -> list[System]:
         read = llm.recommender if llm.shows_behavior else None
         if llm.tuned:
             llm_cells = cells(name)
-            tuned.append(System("tuned", name, name, read, llm_cells))
+            tuned.append(System("tuned", name, name, read, llm_cells, start=llm.start))
         else:
             untuned.append(System("untuned", name, name, read, cells(name)[:1]))
             llm_cells = cells(name)[:1] * len(run.seeds)
@@ -78,6 +80,7 @@ def fused_name(system: str, recommender: str) -> str:
 
 
 def share_training(first: System, second: System) -> bool:
-    """Whether runs of the two with equal seeds rest on the same trained recommender, or are the same."""
-    bases = {system.key if system.kind == "recommender" else system.recommender for system in (first, second)}
-    return first == second or (len(bases) == 1 and None not in bases)
+    """Whether runs of the two with equal seeds rest on the same trained recommender or the same adapter, or are the same."""
+    recommenders = {system.key if system.kind == "recommender" else system.recommender for system in (first, second)}
+    starts = {(system.start or system.key) if system.kind == "tuned" else None for system in (first, second)}
+    return first == second or any(len(shared) == 1 and None not in shared for shared in (recommenders, starts))

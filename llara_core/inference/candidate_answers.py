@@ -19,6 +19,7 @@ from tqdm import tqdm
 from transformers import DynamicCache
 
 from llara_core.inference.prompts import Query, batches
+from llara_core.llm import tree
 from llara_core.llm.encoding import Batch, PromptEncoder
 from llara_core.llm.hybrid import HybridLM, positions
 
@@ -123,19 +124,15 @@ def branch_logprobs(model: HybridLM, prefix: Prefix, branches: Sequence[Sequence
         branches: token ids by query and candidate. The last token of a branch is predicted, but not read.
     """
     device = prefix.mask.device
-    tree = _flatten(branches)
-    n_read, n_prompt = tree.ids.shape[1], prefix.mask.shape[1]
-    ids, owner, depth = tree.ids.to(device), tree.owner.to(device), tree.depth.to(device)
-    # A token sees its prompt and, of the tree, what its own branch has had so far: [B, 1, F, L + F]
-    same_branch = owner.unsqueeze(2) == owner.unsqueeze(1)
-    earlier = torch.ones(n_read, n_read, dtype=torch.bool, device=device).tril()
-    sees = torch.cat([prefix.mask.bool().unsqueeze(1).expand(-1, n_read, -1), same_branch & earlier], dim=2).unsqueeze(1)
-    dtype = model.causal_lm.dtype
-    mask = torch.zeros(sees.shape, dtype=dtype, device=device).masked_fill(~sees, torch.finfo(dtype).min)
+    ids, numbers = (tensor.to(device) for tensor in _flatten(branches))
+    n_read, n_prompt = ids.shape[1], prefix.mask.shape[1]
+    seen = tree.visible(
+        torch.cat([prefix.mask, numbers.clamp(max=1)], dim=1), torch.cat([torch.zeros_like(prefix.mask), numbers], dim=1)
+    )[:, n_prompt:]  # [B, F, L + F]
     output = model.causal_lm.model(
         input_ids=ids,
-        attention_mask=mask,
-        position_ids=prefix.mask.sum(dim=1, keepdim=True) + depth,
+        attention_mask=tree.additive(seen, model.causal_lm.dtype),
+        position_ids=tree.positions(seen),
         past_key_values=prefix.cache,
         cache_position=torch.arange(n_prompt, n_prompt + n_read, device=device),
         use_cache=True,
@@ -158,23 +155,16 @@ def branch_logprobs(model: HybridLM, prefix: Prefix, branches: Sequence[Sequence
     return result
 
 
-@dataclass(frozen=True)
-class _Tree:
-    """Branches laid end to end, right-padded over the batch; all ``(B, F)`` int64."""
-
-    ids: torch.Tensor
-    owner: torch.Tensor  # number of the branch; -1 at padding
-    depth: torch.Tensor  # place in the branch
-
-
-def _flatten(branches: Sequence[Sequence[Sequence[int]]]) -> _Tree:
+def _flatten(branches: Sequence[Sequence[Sequence[int]]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and numbers of the branches that they belong to, laid end to end, each ``(B, F)`` int64; 0 at padding."""
     flat = [
-        [(token, number, depth) for number, tokens in enumerate(candidates) for depth, token in enumerate(tokens[:-1])]
+        [(token, number) for number, tokens in enumerate(candidates, start=1) for token in tokens[:-1]]
         for candidates in branches
     ]
     length = max(max(map(len, flat)), 1)
-    padded = torch.tensor([row + [(0, -1, 0)] * (length - len(row)) for row in flat], dtype=torch.long)
-    return _Tree(*padded.unbind(dim=2))
+    padded = torch.tensor([row + [(0, 0)] * (length - len(row)) for row in flat], dtype=torch.long)
+    ids, numbers = padded.unbind(dim=2)
+    return ids, numbers
 
 
 def generate(model: HybridLM, prefix: Prefix, eos_id: int, max_new_tokens: int) -> list[list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,6 +26,20 @@ MODULES_FILE = "modules.safetensors"
 METADATA_FILE = "adapter.json"
 
 
+class StartAdapter(BaseModel):
+    """The adapter that tuning went on from.
+
+    Attributes:
+        system: whose it is, of the same data set and seed.
+        sha256: of its tensors.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    system: str
+    sha256: str
+
+
 class AdapterMetadata(BaseModel):
     """What an adapter belongs to and how it was made.
 
@@ -40,6 +55,7 @@ class AdapterMetadata(BaseModel):
         dtype: in which the frozen weights were computed.
         hardware: that it was tuned on.
         versions: of the libraries that trained it.
+        start: what it went on from; None where it started from the language model.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,6 +74,7 @@ class AdapterMetadata(BaseModel):
     dtype: str
     hardware: str
     versions: dict[str, str]
+    start: StartAdapter | None = None  # adapters of earlier versions, which may be exported, have none
 
 
 def build_model(
@@ -146,6 +163,11 @@ def read_metadata(folder: Path) -> AdapterMetadata:
         raise ModelError(f"{folder / METADATA_FILE}: not the metadata of an adapter: {error}") from error
 
 
+def adapter_sha256(folder: Path) -> str:
+    """Hex sha256 over the tensors of an adapter folder, whatever its metadata say."""
+    return hashlib.sha256("".join(tables.file_sha256(folder / name) for name in (LORA_FILE, MODULES_FILE)).encode()).hexdigest()
+
+
 def load_adapter(
     folder: Path,
     base: Any,
@@ -154,8 +176,9 @@ def load_adapter(
     *,
     llm: str,
     item_embeddings: str | None,
+    trainable: bool = False,
 ) -> tuple[HybridLM, AdapterMetadata]:
-    """Load an adapter onto a frozen base model, for inference.
+    """Load an adapter onto a frozen base model, in evaluation mode.
 
     Args:
         folder: written by :func:`save_adapter`.
@@ -164,6 +187,7 @@ def load_adapter(
         item_vectors: ``(n_items, D_rec)`` float32, the table that it was tuned on, or None.
         llm: fingerprint of ``base``.
         item_embeddings: hash of the recommender's table, or None.
+        trainable: tuning goes on with it; else its LoRA is frozen.
 
     Raises:
         ModelError: it was tuned on another base model or on other embeddings, or a tensor is missing.
@@ -177,7 +201,9 @@ def load_adapter(
             f"given {_short(item_embeddings)}; use the recommender it was tuned on, or tune again"
         )
     # Not PeftModel.from_pretrained, which only warns of missing tensors and moves a CPU model to an accelerator.
-    peft_model = _with_lora(base, _lora_config(folder / LORA_FOLDER))
+    lora_config = _lora_config(folder / LORA_FOLDER)
+    lora_config.inference_mode = not trainable
+    peft_model = _with_lora(base, lora_config)
     lora = _read_tensors(folder / LORA_FILE)
     _check_names(folder / LORA_FILE, lora, get_peft_model_state_dict(peft_model, save_embedding_layers=False))
     set_peft_model_state_dict(peft_model, lora)

@@ -10,6 +10,7 @@ from torch import nn
 
 from llara_core.config.objectives import names_where
 from llara_core.errors import ModelError
+from llara_core.llm import tree
 from llara_core.llm.encoding import SlotIds
 from llara_core.llm.projector import Projector, rms, unit_scale
 from llara_core.runtime import seeding
@@ -148,13 +149,21 @@ class HybridLM(nn.Module):
         """The ``*ForCausalLM`` itself, its linear layers carrying LoRA."""
         return self.llm.get_base_model() if hasattr(self.llm, "get_base_model") else self.llm
 
-    def embed(self, input_ids: torch.Tensor, slot_items: torch.Tensor, slot_scores: torch.Tensor | None = None) -> torch.Tensor:
+    def embed(
+        self,
+        input_ids: torch.Tensor,
+        slot_items: torch.Tensor,
+        slot_scores: torch.Tensor | None = None,
+        *,
+        length: int | None = None,
+    ) -> torch.Tensor:
         """Token embeddings with every slot filled.
 
         Args:
             input_ids: ``(B, L)`` int64.
             slot_items: ``(S,)`` int64, item of every slot in row-major order of ``input_ids``.
             slot_scores: ``(S, 2)`` float32, the recommender's opinion of that item; None: 0 everywhere.
+            length: positions that the rows take, where they are trees; None: ``L``.
 
         Returns:
             ``(B, L, D_llm)`` in the dtype of the LLM's embeddings.
@@ -163,9 +172,10 @@ class HybridLM(nn.Module):
             ModelError: a prompt has more tokens than the LLM has positions; it would answer from positions it never learned.
         """
         n_positions = self.causal_lm.config.max_position_embeddings
-        if input_ids.shape[1] > n_positions:
+        length = input_ids.shape[1] if length is None else length
+        if length > n_positions:
             raise ModelError(
-                f"a prompt has {input_ids.shape[1]:,} tokens, but the language model reads {n_positions:,} at most: lower "
+                f"a prompt has {length:,} tokens, but the language model reads {n_positions:,} at most: lower "
                 "max_history_len of the data set or candidates.n_candidates, or shorten its longest titles"
             )
         slots = self.slots.mask(input_ids)
@@ -185,12 +195,25 @@ class HybridLM(nn.Module):
         attention_mask: torch.Tensor,
         slot_items: torch.Tensor,
         slot_scores: torch.Tensor | None = None,
+        branches: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Final hidden states ``(B, L, D_llm)``, before the vocabulary head."""
+        """Final hidden states ``(B, L, D_llm)``, before the vocabulary head.
+
+        Args:
+            input_ids, attention_mask: ``(B, L)``.
+            slot_items, slot_scores: as in :meth:`embed`.
+            branches: ``(B, L)`` int64, as in :class:`llara_core.llm.tree.Tree`; None: every row is one sequence.
+        """
+        if branches is None:
+            mask, position_ids, length = attention_mask, positions(attention_mask), None
+        else:
+            seen = tree.visible(attention_mask, branches)
+            mask, position_ids = tree.additive(seen, self.causal_lm.dtype), tree.positions(seen)
+            length = int(position_ids.max()) + 1
         output = self.causal_lm.model(
-            inputs_embeds=self.embed(input_ids, slot_items, slot_scores),
-            attention_mask=attention_mask,
-            position_ids=positions(attention_mask),
+            inputs_embeds=self.embed(input_ids, slot_items, slot_scores, length=length),
+            attention_mask=mask,
+            position_ids=position_ids,
             use_cache=False,
         )
         hidden: torch.Tensor = output.last_hidden_state

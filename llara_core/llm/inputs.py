@@ -25,6 +25,7 @@ ITEM_EMBEDDINGS = f"{TUNING}/item_embeddings.parquet"
 TRAINING_SCORES = f"{TUNING}/training_scores.parquet"
 RECOMMENDER_PREDICTIONS = "recommender_predictions"
 SAME_AS = "same_as.json"
+START = "start.json"
 
 
 class UntunedSystem(Section):
@@ -71,6 +72,20 @@ class SystemInputs:
         file = self.folder / SAME_AS
         return int(tables.read_json(file)["seed"]) if file.exists() else None
 
+    @property
+    def start(self) -> SystemConfig | None:
+        """What the system is whose adapter this one goes on from; None where it starts from the language model.
+
+        Raises:
+            DataError: it was written by another version.
+        """
+        if (file := self._if_there(START)) is None:
+            return None
+        start = read_resolved(file)
+        if not isinstance(start, SystemConfig):
+            raise DataError(f"{file}: a system that is not tuned has no adapter to go on from; run `dvc repro`")
+        return start
+
     def _if_there(self, name: str) -> Path | None:
         path = self.folder / name
         return path if path.exists() else None
@@ -109,6 +124,8 @@ def write_inputs(folder: Path, system: SystemConfig | UntunedSystem, dataset: st
         if seed != first_seed:
             tables.write_json(folder / SAME_AS, {"seed": first_seed})
         return
+    if system.start is not None:
+        shutil.copyfile(paths.resolved_start(system.start), folder / START)
     if system.recommender is None:
         return
     cell = paths.cell(system.recommender, seed)

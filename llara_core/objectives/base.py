@@ -17,6 +17,7 @@ from llara_core.config import InferenceConfig, PromptConfig, Representation, Tun
 from llara_core.held_out import HeldOut
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
+from llara_core.llm.tree import Tree
 from llara_core.predictions import NOT_TUNED, Answers
 from llara_core.prompts.rendering import ItemWording, Opinion, Prompt
 
@@ -76,6 +77,8 @@ class EncodedRow:
         prompt: which fills the slots.
         labels: what each position predicts (``IGNORE``: nothing).
         target_place: of the target among the candidates; None where the prompt lists none.
+        tree: of the prompt and the answers that are compared, which ``input_ids`` are of; None where the row is one sequence.
+        reference: log-likelihoods of these answers by the model that tuning started from; None where the loss needs none.
     """
 
     objective: str
@@ -83,6 +86,8 @@ class EncodedRow:
     prompt: Prompt
     labels: Sequence[int]
     target_place: int | None = None
+    tree: Tree | None = None
+    reference: Sequence[float] | None = None
 
 
 class Objective(Protocol):
@@ -113,7 +118,7 @@ class Objective(Protocol):
         """
 
     def batch_tensors(self, rows: Sequence[EncodedRow]) -> dict[str, torch.Tensor]:
-        """Tensors that its loss needs beside the prompts and the labels."""
+        """Tensors that its loss needs beside the prompts and the labels; ``branches`` ``(B, L)`` makes each row a tree."""
 
     def loss(self, model: HybridLM, hidden: torch.Tensor, batch: Mapping[str, torch.Tensor], tune: TuneConfig) -> torch.Tensor:
         """The loss of a batch, summed over its predicting positions.

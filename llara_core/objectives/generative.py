@@ -30,7 +30,7 @@ from llara_core.objectives.base import (
     summed_cross_entropy,
 )
 from llara_core.predictions import from_choices, from_scores
-from llara_core.prompts.rendering import answer_text, render_ranking
+from llara_core.prompts.rendering import Prompt, answer_text, render_ranking
 from llara_core.prompts.templates import RANKING_TEMPLATES
 from llara_core.runtime import seeding
 
@@ -40,11 +40,12 @@ class Generative:
 
     n_templates = len(RANKING_TEMPLATES)
     scores_catalogue = False
+    example_stream = "examples"
 
     def epoch_rows(self, units: Units, tune: TuneConfig, seed: int, epoch: int) -> Rows:
         """Every training example whose history is long enough, once, with the candidate set of the epoch's turn."""
         long_enough = np.asarray(units.history_lens) >= tune.min_history_len
-        order = seeding.numpy_stream(seed, "plan", "examples", epoch).permutation(len(long_enough))
+        order = seeding.numpy_stream(seed, "plan", self.example_stream, epoch).permutation(len(long_enough))
         order = order[long_enough[order]]
         rows = np.zeros((len(order), 4), dtype=np.int64)
         rows[:, 0], rows[:, 3] = order, epoch % units.n_draws
@@ -55,9 +56,17 @@ class Generative:
     ) -> EncodedRow:
         """History, candidates and the target's title, which alone is predicted."""
         candidates, target = data.candidates[row.source, row.draw], data.targets[row.source]
-        rendered = render_ranking(
+        rendered = self.render(row, representation, data, prompt)
+        prompt_ids = encoder.prompt_ids(rendered)
+        answer = encoder.answer_ids(answer_text(target, data.labels, representation))
+        labels = [IGNORE] * (len(prompt_ids) - 1) + list(answer) + [IGNORE]
+        return EncodedRow(row.objective, [*prompt_ids, *answer], rendered, labels, list(candidates).index(target))
+
+    def render(self, row: Any, representation: Representation, data: TrainingData, prompt: PromptConfig) -> Prompt:
+        """The prompt of a row, which shows its history and its candidates."""
+        return render_ranking(
             data.histories[row.source],
-            candidates,
+            data.candidates[row.source, row.draw],
             data.labels,
             data.wording,
             representation,
@@ -65,10 +74,6 @@ class Generative:
             slot=prompt.slot,
             scores=None if data.scores is None else data.scores[row.source, row.draw],
         )
-        prompt_ids = encoder.prompt_ids(rendered)
-        answer = encoder.answer_ids(answer_text(target, data.labels, representation))
-        labels = [IGNORE] * (len(prompt_ids) - 1) + list(answer) + [IGNORE]
-        return EncodedRow(row.objective, [*prompt_ids, *answer], rendered, labels, list(candidates).index(target))
 
     def batch_tensors(self, rows: Sequence[EncodedRow]) -> dict[str, torch.Tensor]:
         """``candidate_slots`` ``(B, C)`` int64, which of the batch's ``S`` slots are the candidates, and ``target_places``

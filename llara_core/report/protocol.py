@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from llara_core.config import OBJECTIVES, DatasetConfig, Params, SplitConfig, TuneConfig
+from llara_core.config import OBJECTIVES, DatasetConfig, Params, SplitConfig, SystemConfig
 from llara_core.data.candidates import exclusion
 from llara_core.data.splitting import LEAKS
 from llara_core.evaluation import significance
@@ -56,7 +56,7 @@ def tuned_on(params: Params, systems: Sequence[System], history_lens: npt.NDArra
         systems: of the run.
         history_lens: items in the history of every training example.
     """
-    return {system.key: _budget(params.system(system.key).tune, history_lens) for system in systems if system.kind == "tuned"}
+    return {system.key: _budget(params.system(system.key), history_lens) for system in systems if system.kind == "tuned"}
 
 
 def budgets(tuned_on: Mapping[str, str], history_lens: npt.NDArray[np.integer]) -> list[str]:
@@ -80,7 +80,8 @@ def budgets(tuned_on: Mapping[str, str], history_lens: npt.NDArray[np.integer]) 
     ]
 
 
-def _budget(tune: TuneConfig, history_lens: npt.NDArray[np.integer]) -> str:
+def _budget(system: SystemConfig, history_lens: npt.NDArray[np.integer]) -> str:
+    tune = system.tune
     n_prompts = tune.epochs * int((history_lens >= tune.min_history_len).sum())
     objective = OBJECTIVES[tune.objective]
     if objective.shows_candidates:
@@ -89,6 +90,8 @@ def _budget(tune: TuneConfig, history_lens: npt.NDArray[np.integer]) -> str:
         own = f"all {objective.unit} of {tune.epochs} {'epoch' if tune.epochs == 1 else 'epochs'}"
     else:
         own = f"up to {tune.max_examples:,} {objective.unit}"
+    if system.start is not None:
+        return f"{own} after those of {system.start}"
     shares = [f"after {tune.warm_start_rows:,} rows of"] if tune.warm_start_rows else []
     shares += [f"mixed with {100 * tune.mixture:g}% of"] if tune.mixture else []
     if not shares:

@@ -158,6 +158,8 @@ def _provenance(metadata: BundleMetadata, adapter: AdapterMetadata | None) -> st
         lines.append(
             f"- tuned: objective `{adapter.objective}`, {adapter.rows} rows, {adapter.dtype}, on {adapter.hardware}; {versions}"
         )
+        if adapter.start is not None:
+            lines.append(f"- tuning went on from the adapter of `{adapter.start.system}`, sha256 `{adapter.start.sha256}`")
         changed = adapter.ablation.model_dump().items() - _NO_ABLATION.items()
         lines += [f"- **ablation**, not for use: `{key}: {value}`" for key, value in sorted(changed)]
     exported = ", ".join(f"{library} {version}" for library, version in metadata.versions.items())

@@ -32,14 +32,15 @@ def make_plan(
 
     Returns:
         One row per prompt, in training order: ``objective``, ``source`` (example or sequence number), ``start`` and ``stop``
-        (items of a chunk, half-open), ``draw`` (candidate set), ``template``, ``p_hybrid`` (p(k/T)) and ``hybrid`` (drawn with
-        it). Every batch of ``tune.batch_size`` rows serves one objective. Last batches that would be short, of the warm start
-        and of the rest, are left out.
+        (items of a chunk, or of the negatives those that are compared; half-open), ``draw`` (candidate set), ``template``,
+        ``p_hybrid`` (p(k/T)) and ``hybrid`` (drawn with it). Every batch of ``tune.batch_size`` rows serves one objective. Last
+        batches that would be short, of the warm start and of the rest, are left out.
 
     Raises:
         ConfigError: the data and the budget do not fill one batch.
     """
-    main, partner = tune.objective, OBJECTIVES[tune.objective].partner
+    main = tune.objective
+    partner = OBJECTIVES[main].partner or main  # without a partner, no row is auxiliary
     main_rows = sum(len(load_objective(main).epoch_rows(units, tune, seed, epoch)) for epoch in range(tune.epochs))
     n_rows = min(main_rows, tune.max_examples or main_rows)
     if n_rows < tune.batch_size:
@@ -54,7 +55,7 @@ def make_plan(
     objectives = np.repeat(np.where(auxiliary, partner, main), tune.batch_size)
 
     rows = np.empty((len(objectives), 4), dtype=np.int64)
-    for objective in (main, partner):
+    for objective in {main, partner}:
         rows[objectives == objective] = _take(objective, units, tune, seed, int((objectives == objective).sum()))
     p_of = schedule(curriculum)
     p = np.array([p_of(k / len(rows)) for k in range(len(rows))])

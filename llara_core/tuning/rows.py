@@ -88,7 +88,7 @@ class TrainingStep(nn.Module):
             mean per micro-batch would weigh a position by the company that it happens to keep.
         """
         hidden = self.model.hidden_states(
-            batch["input_ids"], batch["attention_mask"], batch["slot_items"], batch["slot_scores"]
+            batch["input_ids"], batch["attention_mask"], batch["slot_items"], batch["slot_scores"], batch.get("branches")
         )
         loss = load_objective(objective).loss(self.model, hidden, batch, self._tune)
         n_predicting = (batch["labels"] != IGNORE).sum() if num_items_in_batch is None else num_items_in_batch

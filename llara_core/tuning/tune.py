@@ -6,25 +6,28 @@ import hashlib
 import json
 import logging
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 
-from llara_core import tables
+from llara_core import paths, tables
 from llara_core.config import OBJECTIVES, LlmConfig, SystemConfig
 from llara_core.curves import write_curves
 from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
-from llara_core.llm.hybrid import seed_part
+from llara_core.llm.hybrid import HybridLM, seed_part
 from llara_core.llm.item_texts import encode_titles
 from llara_core.objectives.base import TrainingData
 from llara_core.prompts.rendering import ItemWording
 from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
 from llara_core.runtime import provenance
+from llara_core.tuning.kept import drop_older, keep_adapter, kept_adapter
 from llara_core.tuning.plan import make_plan
+from llara_core.tuning.reference import reference_log_likelihoods
 from llara_core.tuning.rows import PlanDataset
 from llara_core.tuning.trainer import Curves, train
 
@@ -33,12 +36,43 @@ logger = logging.getLogger(__name__)
 _LIBRARIES = ("torch", "transformers", "peft", "accelerate")
 
 
+@dataclass(frozen=True)
+class _Setting:
+    """What the runs of one cell have in common: its own, and that of the system that it starts from."""
+
+    llm_config: LlmConfig
+    data: TrainingData
+    item_vectors: torch.Tensor | None
+    dataset: str
+    recommender: str | None
+    seed: int
+    hashes: dict[str, str | None]
+    head_dim: int
+    llm_folder: Path
+    scratch: Path
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A tuning run that is ready to begin, or to go on."""
+
+    config: SystemConfig
+    model: HybridLM
+    encoder: PromptEncoder
+    plan: pd.DataFrame
+    data: TrainingData
+    metadata: adapters.AdapterMetadata
+    checkpoints: Path
+    kept: Path
+
+
 def tune(
     config: SystemConfig,
     llm_config: LlmConfig,
     data: TrainingData,
     item_vectors: torch.Tensor | None,
     *,
+    start: SystemConfig | None = None,
     cell: tuple[str, str, str | None, int],
     hashes: dict[str, str | None],
     head_dim: int,
@@ -54,75 +88,142 @@ def tune(
         llm_config: how the base model is loaded.
         data: training data.
         item_vectors: ``(n_items, D_rec)`` float32, or None for prompts without behaviour tokens.
+        start: the system ``config.start``, from whose adapter this one goes on; it is tuned first, unless it is kept.
         cell: (dataset, system, recommender or None, seed).
         hashes: of the inputs, ``data`` and ``item_embeddings`` (None where there are none).
         head_dim: width of the head's item table where there are no item vectors to start it from.
         llm_folder: the base model.
         adapter_folder: where the finished adapter goes.
         curves_folder: where its curves go.
-        scratch: root of the checkpoint folders; this run's own is deleted when it ends.
+        scratch: root of the checkpoint folders, of which this run's own is deleted when it ends, and of kept adapters.
 
     Returns:
         The curves as written, see :func:`llara_core.tuning.trainer.train`.
     """
     dataset, system, recommender, seed = cell
+    setting = _Setting(llm_config, data, item_vectors, dataset, recommender, seed, hashes, head_dim, llm_folder, scratch)
+    start_folder = None if start is None or config.start is None else _start_adapter(config.start, start, setting)
+    run = _ready(system, config, setting, start_folder)
+    curves = _walk(run, setting)
+    adapters.save_adapter(adapter_folder, run.model, run.metadata)
+    adapters.assert_round_trip(adapter_folder, run.model)
+    write_curves(curves_folder, curves)
+    keep_adapter(adapter_folder, run.kept)
+    # Last of all: a run that is killed before this line can still be resumed.
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    return curves
+
+
+def _start_adapter(system: str, config: SystemConfig, setting: _Setting) -> Path:
+    """The kept adapter of a system that another starts from, tuned now where there is none."""
+    run = _ready(system, config, setting)
+    if run.kept.is_dir():
+        logger.info("start: the adapter of %s that an earlier run kept in %s", system, run.kept)
+        return run.kept
+    logger.info("start: no adapter of %s is kept for these parameters, inputs and this code, so it is tuned first", system)
+    _walk(run, setting)
+    adapters.save_adapter(run.kept, run.model, run.metadata)
+    adapters.assert_round_trip(run.kept, run.model)
+    drop_older(run.kept)
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    return run.kept
+
+
+def _ready(system: str, config: SystemConfig, setting: _Setting, start_folder: Path | None = None) -> _Run:
+    """The plan, the model and the names of one run; ``start_folder`` holds the adapter that it goes on from."""
+    seed, hashes = setting.seed, setting.hashes
     sample_templates = config.prompt.templates == "sampled"
-    plan = make_plan(data.units, config.tune, config.curriculum, sample_templates=sample_templates, seed=seed)
+    plan = make_plan(setting.data.units, config.tune, config.curriculum, sample_templates=sample_templates, seed=seed)
     if config.prompt.representation != "hybrid":
         plan = plan.assign(p_hybrid=0.0, hybrid=False)  # an ablation without a hard task has no curriculum to walk
     by_objective = plan["objective"].value_counts()
     rows_of = ", ".join(f"{n} {objective}" for objective, n in by_objective.items())
     logger.info("%d rows (%s), %d of them hybrid", len(plan), rows_of, plan["hybrid"].sum())
 
-    encoder = PromptEncoder(loading.load_tokenizer(llm_folder), chat_template=config.prompt.chat_template)
-    data = replace(data, labels=encoder.safe_labels(data.labels))
+    encoder = PromptEncoder(loading.load_tokenizer(setting.llm_folder), chat_template=config.prompt.chat_template)
+    data = replace(setting.data, labels=encoder.safe_labels(setting.data.labels))
     random_seed = seed if config.ablation.llm_weights == "random" else None
-    base = loading.load_base_model(llm_folder, llm_config, random_seed=random_seed)
+    base = loading.load_base_model(setting.llm_folder, setting.llm_config, random_seed=random_seed)
+    start, has_head = None, any(OBJECTIVES[objective].needs_head for objective in by_objective.index)
+    if start_folder is not None and config.start is not None:
+        start = adapters.StartAdapter(system=config.start, sha256=adapters.adapter_sha256(start_folder))
+        has_head = adapters.read_metadata(start_folder).has_head
     metadata = adapters.AdapterMetadata(
-        dataset=dataset,
+        dataset=setting.dataset,
         system=system,
-        recommender=recommender,
+        recommender=setting.recommender,
         seed=seed,
         objective=config.tune.objective,
         prompt=config.prompt,
         ablation=config.ablation,
-        has_head=any(OBJECTIVES[objective].needs_head for objective in by_objective.index),
-        llm=loading.fingerprint(llm_folder),
+        has_head=has_head,
+        llm=loading.fingerprint(setting.llm_folder),
         item_embeddings=hashes["item_embeddings"],
         rows=len(plan),
         dtype=str(base.dtype).removeprefix("torch."),
         hardware=provenance.hardware(),
         versions={library: version(library) for library in _LIBRARIES},
+        start=start,
     )
-    n_items = len(data.labels)
-    head_vectors = None
-    if metadata.has_head:
-        seed_part(seed, "head vectors")
-        head_vectors = torch.randn(n_items, head_dim) if item_vectors is None else item_vectors
     item_texts = None
     if config.prompt.representation == "compact" and config.prompt.text_dim:
         item_texts = encode_titles(base, encoder, data.labels, config.prompt.text_dim)
-    model = adapters.build_model(
-        base, encoder, config, item_vectors, head_vectors=head_vectors, item_texts=item_texts, seed=seed
-    )
-    if model.head is not None:
-        items = torch.tensor([item for sequence in data.sequences for item in sequence])
-        model.head.set_prior(torch.bincount(items, minlength=n_items))
+    if start_folder is None:
+        model = _new_model(base, encoder, config, setting, has_head=has_head, item_texts=item_texts)
+    else:
+        model, _ = adapters.load_adapter(
+            start_folder,
+            base,
+            encoder,
+            setting.item_vectors,
+            llm=metadata.llm,
+            item_embeddings=metadata.item_embeddings,
+            trainable=True,
+        )
     n_trained = sum(tensor.numel() for tensor in adapters.trained_tensors(model).values())
     logger.info("%s of %s parameters are trained", f"{n_trained:,}", f"{sum(p.numel() for p in model.parameters()):,}")
 
     # Encoded titles are computed anew by a run that is resumed: on a machine that rounds otherwise it has to start afresh.
     texts_hash = None if item_texts is None else hashlib.sha256(item_texts.numpy().tobytes()).hexdigest()
-    inputs = [hashes["data"], head_dim, texts_hash]
-    checkpoints = scratch / "tune" / _run_key(config, llm_config, metadata, data.wording, inputs, plan)
-    rows = PlanDataset(plan, data, encoder, config.prompt)
-    curves = train(model, plan, rows, encoder, config.tune, seed=seed, scratch=checkpoints)
-    adapters.save_adapter(adapter_folder, model, metadata)
-    adapters.assert_round_trip(adapter_folder, model)
-    write_curves(curves_folder, curves)
-    # Last of all: a run that is killed before this line can still be resumed.
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    return curves
+    inputs = [hashes["data"], setting.head_dim, texts_hash]
+    key = _run_key(config, setting.llm_config, metadata, data.wording, inputs, plan)
+    kept = kept_adapter(setting.scratch, setting.dataset, paths.cell(system, seed), key)
+    return _Run(config, model, encoder, plan, data, metadata, setting.scratch / "tune" / key, kept)
+
+
+def _new_model(
+    base: Any,
+    encoder: PromptEncoder,
+    config: SystemConfig,
+    setting: _Setting,
+    *,
+    has_head: bool,
+    item_texts: torch.Tensor | None,
+) -> HybridLM:
+    """A model that nothing has trained yet."""
+    data, seed, n_items = setting.data, setting.seed, len(setting.data.labels)
+    head_vectors = None
+    if has_head:
+        seed_part(seed, "head vectors")
+        head_vectors = torch.randn(n_items, setting.head_dim) if setting.item_vectors is None else setting.item_vectors
+    model = adapters.build_model(
+        base, encoder, config, setting.item_vectors, head_vectors=head_vectors, item_texts=item_texts, seed=seed
+    )
+    if model.head is not None:
+        items = torch.tensor([item for sequence in data.sequences for item in sequence])
+        model.head.set_prior(torch.bincount(items, minlength=n_items))
+    return model
+
+
+def _walk(run: _Run, setting: _Setting) -> Curves:
+    """Train the model along the plan."""
+    config, plan = run.config, run.plan
+    rows = PlanDataset(plan, run.data, run.encoder, config.prompt)
+    if config.tune.compares_with_start:
+        # Before the first step, and again by a run that is resumed: its checkpoints hold what came after.
+        known = reference_log_likelihoods(run.model, rows, run.encoder, config.tune.micro_batch_size)
+        rows = PlanDataset(plan.assign(reference=pd.Series(known, dtype=object)), run.data, run.encoder, config.prompt)
+    return train(run.model, plan, rows, run.encoder, config.tune, seed=setting.seed, scratch=run.checkpoints)
 
 
 def mark_untuned(adapter_folder: Path, curves_folder: Path) -> None:

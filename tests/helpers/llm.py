@@ -30,7 +30,7 @@ N_ITEMS, D_REC = len(LABELS), 6
 LLM = LlmConfig(model="tiny", revision=None, dtype="float32", quantization="none", threads=1)
 
 
-def system_config(**changes: dict[str, Any]) -> SystemConfig:
+def system_config(*, start: str | None = None, **changes: dict[str, Any]) -> SystemConfig:
     """A small configuration; ``changes`` are laid over its sections."""
     sections: dict[str, dict[str, Any]] = {
         "prompt": {
@@ -59,6 +59,9 @@ def system_config(**changes: dict[str, Any]) -> SystemConfig:
             "warm_start_rows": 0,
             "mixture": 0.0,
             "ranking_weight": 0.0,
+            "preference_loss": "sdpo",
+            "preference_beta": 1.0,
+            "preference_negatives": 3,
             "feature_dropout": 0.0,
             "gradient_checkpointing": False,
             "checkpoint_every": 2,
@@ -67,7 +70,7 @@ def system_config(**changes: dict[str, Any]) -> SystemConfig:
     }
     for name, values in changes.items():
         sections[name] |= values
-    return SystemConfig.model_validate({"recommender": "sasrec", **sections})
+    return SystemConfig.model_validate({"recommender": "sasrec", "start": start, **sections})
 
 
 def item_vectors(seed: int = 0) -> torch.Tensor:
@@ -171,9 +174,9 @@ def llm_system(
     )
 
 
-def loss_of(model: HybridLM, batch: dict[str, Any], **tune: Any) -> torch.Tensor:
+def loss_of(model: HybridLM, batch: dict[str, Any], *, start: str | None = None, **tune: Any) -> torch.Tensor:
     """Training loss of a batch, the mean over its predicting positions."""
-    loss: torch.Tensor = TrainingStep(model, system_config(tune=tune).tune)(**batch)["loss"]
+    loss: torch.Tensor = TrainingStep(model, system_config(start=start, tune=tune).tune)(**batch)["loss"]
     return loss
 
 

@@ -138,7 +138,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         seeds=[0],
     )
     evaluation = EvaluationConfig(bootstrap_samples=200, permutation_samples=199, confidence=0.95, seed=0, positions="all")
-    budgets = {"generative": {"max_examples": 256, "epochs": 5}, "next_item": {"max_examples": 512}}
+    budgets = {"generative": {"max_examples": 256, "epochs": 5}, "next_item": {"max_examples": 512}, "preference": {}}
     systems = {
         name: system.model_copy(update={"tune": system.tune.model_copy(update=budgets[system.tune.objective])})
         for name, system in defaults.systems.items()

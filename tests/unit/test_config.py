@@ -302,6 +302,56 @@ def test_a_system_has_what_it_shows(params_with: Callable[[Edit], Path], system:
         load_params(params_with(lambda raw: raw["systems"].update(own=system)))
 
 
+GOING_ON: dict[str, Any] = {"extends": "llara_guided", "start": "llara_guided", "tune": {"objective": "preference"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"start": None},
+            r"systems\.own: objective preference goes on from the adapter of a tuned system: name that as `start`",
+        ),
+        (
+            {"tune": {"objective": "generative"}},
+            r"systems\.own: start is llara_guided, but objective generative starts from the",
+        ),
+        ({"start": "nobody"}, r"systems\.own\.start names 'nobody', but `systems` defines only \["),
+        ({"start": "zero_shot"}, r"systems\.own\.start is zero_shot, which is not tuned"),
+        ({"start": "llara_compact"}, r"systems\.own\.start is llara_compact, whose objective next_item writes no titles"),
+        ({"start": "llara_guided_sdpo"}, r"systems\.own\.start is llara_guided_sdpo, which itself starts from llara_guided"),
+        (
+            {"prompt": {"slot": "after"}},
+            r"systems\.own\.prompt\.slot is after, but that of its start llara_guided is before: .*; give both the same",
+        ),
+        ({"lora": {"rank": 64}}, r"systems\.own\.lora\.rank is 64, but that of its start llara_guided is 16"),
+        ({"recommender": "caser"}, r"systems\.own\.recommender is caser, but that of its start llara_guided is sasrec"),
+        (
+            {"ablation": {"item_vectors": "random"}},
+            r"systems\.own\.ablation\.item_vectors is random, but that of its start llara_guided is recommender",
+        ),
+        (
+            {"tune": {"objective": "preference", "mixture": 0.5}},
+            r"systems\.own\.tune: warm_start_rows and mixture add rows .* preference has no use for: set both to 0",
+        ),
+        (
+            {"tune": {"objective": "preference", "warm_start_rows": 8}},
+            r"systems\.own\.tune: warm_start_rows and mixture add rows .* which objective preference has no use for",
+        ),
+        (
+            {"tune": {"objective": "preference", "ranking_weight": 1.0}},
+            r"systems\.own: tune\.ranking_weight: objective preference ranks candidates by their titles",
+        ),
+    ],
+)
+def test_a_system_goes_on_from_a_start_that_fits(
+    params_with: Callable[[Edit], Path], changes: dict[str, Any], message: str
+) -> None:
+    assert load_params(params_with(lambda raw: raw["systems"].update(own=GOING_ON))).system("own").start == "llara_guided"
+    with pytest.raises(ConfigError, match=message):
+        load_params(params_with(lambda raw: raw["systems"].update(own={**GOING_ON, **changes})))
+
+
 def test_the_split_leaves_a_test_set(params_with: Callable[[Edit], Path]) -> None:
     with pytest.raises(ConfigError, match=r"train \+ validation = 1 leaves nothing to test on"):
         load_params(params_with(lambda raw: raw["datasets"]["movielens"]["split"].update(train=0.9, validation=0.1)))

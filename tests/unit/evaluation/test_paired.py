@@ -79,8 +79,12 @@ def test_runs_on_the_same_recommender_are_compared_seed_by_seed(world) -> None:
 
 def test_which_systems_share_their_training(world) -> None:
     params = world.on_axes(
-        recommenders=["sasrec", "caser"], systems=["zero_shot", "tallrec", "llara", "llara_direct", "llara_index"]
+        recommenders=["sasrec", "caser"],
+        systems=["zero_shot", "tallrec", "llara", "llara_direct", "llara_index", "titles_after", "titles_before"],
     )
+    # Two systems that go on from the adapter of tallrec, which reads no recommender.
+    going_on = params.system("tallrec").model_copy(update={"start": "tallrec"})
+    params = params.model_copy(update={"systems": {**params.systems, "titles_after": going_on, "titles_before": going_on}})
     on_caser = params.system("llara_direct").model_copy(update={"recommender": "caser"})
     fused_alone = params.system("llara_index").model_copy(update={"recommender": "sasrec"})
     params = params.model_copy(update={"systems": {**params.systems, "llara_direct": on_caser, "llara_index": fused_alone}})
@@ -97,6 +101,10 @@ def test_which_systems_share_their_training(world) -> None:
     assert not shared("sasrec", "llara_index")  # it reads numbers alone
     assert shared("sasrec", "llara_index + sasrec")
     assert not shared("tallrec", "popularity")
+    assert shared("titles_after", "tallrec")
+    assert shared("titles_after", "titles_before")
+    assert not shared("titles_after", "llara")
+    assert not shared("titles_after", "popularity")
 
 
 def test_no_p_value_is_below_that_of_the_sign_flips(world) -> None:

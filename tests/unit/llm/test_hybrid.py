@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from llara_core.config import OBJECTIVES
 from llara_core.errors import ModelError
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM, NextItemHead, positions
@@ -17,6 +16,8 @@ from llara_core.objectives.base import EncodedRow
 from llara_core.prompts.rendering import NO_OPINION, Prompt
 from llara_core.tuning.rows import collate
 from tests.helpers.llm import D_REC, N_ITEMS, item_vectors, loss_of, make_encoder, make_model
+
+PER_TOKEN = ("generative", "next_item")  # objectives whose loss is a mean over predicted tokens or items
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_positions_start_at_each_prompt() -> None:
     assert positions(mask).tolist() == [[0, 0, 0, 1], [0, 1, 2, 3]]
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", PER_TOKEN)
 def test_loss_is_the_mean_over_predicting_positions(model: HybridLM, encoder: PromptEncoder, objective: str) -> None:
     rows = _rows(encoder, objective)
     summed, count = 0.0, 0
@@ -82,7 +83,7 @@ def test_loss_is_the_mean_over_predicting_positions(model: HybridLM, encoder: Pr
     assert loss == pytest.approx(summed / count, rel=1e-5)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", PER_TOKEN)
 def test_loss_does_not_depend_on_padding(model: HybridLM, encoder: PromptEncoder, objective: str) -> None:
     inputs = collate(_rows(encoder, objective), encoder)
     padded = inputs | {
@@ -95,7 +96,7 @@ def test_loss_does_not_depend_on_padding(model: HybridLM, encoder: PromptEncoder
 
 def test_gradients_reach_all_that_is_trained_and_nothing_else(model: HybridLM, encoder: PromptEncoder) -> None:
     model.zero_grad()
-    for objective in OBJECTIVES:
+    for objective in PER_TOKEN:
         loss_of(model, collate(_rows(encoder, objective), encoder)).backward()
     without = {name for name, tensor in model.named_parameters() if tensor.grad is None or not tensor.grad.any()}
     assert without == {name for name, tensor in model.named_parameters() if not tensor.requires_grad}
@@ -137,3 +138,16 @@ def test_a_prompt_with_more_tokens_than_positions_is_refused(model: HybridLM) ->
         ModelError, match=rf"a prompt has {n_positions + 1:,} tokens, but the language model reads {n_positions:,} at most"
     ):
         model.embed(torch.full((2, n_positions + 1), 5), none)
+
+
+def test_a_tree_may_have_more_tokens_than_positions(model: HybridLM) -> None:
+    """Branches stand side by side: what counts is the longest of them, behind the prompt."""
+    n_positions = model.causal_lm.config.max_position_embeddings
+    none, shared = torch.empty(0, dtype=torch.long), n_positions - 2
+    branches = torch.tensor([[0] * shared + [1, 1, 2, 2]])
+    ids = torch.full_like(branches, 5)
+    with torch.no_grad():
+        hidden = model.hidden_states(ids, torch.ones_like(ids), none, branches=branches)
+    torch.testing.assert_close(hidden[:, -2:], hidden[:, -4:-2])  # equal branches of equal tokens
+    with pytest.raises(ModelError, match=rf"a prompt has {n_positions + 1:,} tokens"):
+        model.hidden_states(ids, torch.ones_like(ids), none, branches=torch.tensor([[0] * shared + [1, 1, 1, 2]]))

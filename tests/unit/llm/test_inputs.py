@@ -36,6 +36,8 @@ def write(params: Params, system: str, *, seed: int = 1, first_seed: int = 1) ->
     cell = paths.cell(system, seed)
     paths.all_inputs(DATASET).mkdir(parents=True, exist_ok=True)
     tables.write_json(paths.resolved_system(system), inputs.resolved(params.system(system)))
+    if (start := params.system(system).start) is not None:
+        tables.write_json(paths.resolved_start(start), inputs.resolved(params.system(start)))
     inputs.write_inputs(
         paths.inputs(DATASET, cell), inputs.read_resolved(paths.resolved_system(system)), DATASET, seed, first_seed
     )
@@ -68,6 +70,17 @@ def test_what_tuning_reads_lies_apart_from_held_out_scores(params: Params) -> No
 def test_a_system_comes_back_as_it_was_configured(params: Params) -> None:
     for name in ("llara", "llara_guided", "llara_compact", "tallrec"):
         assert write(params, name).system == params.system(name)
+
+
+@pytest.mark.usefixtures("recommender_files")
+def test_a_system_comes_with_what_its_start_was_configured_as(params: Params) -> None:
+    assert write(params, "llara_guided").start is None
+    read = write(params, "llara_guided_sdpo")
+    assert read.start == params.system("llara_guided")
+    assert read.item_embeddings is not None
+    tables.write_json(read.folder / inputs.START, inputs.resolved(params.system("zero_shot")))
+    with pytest.raises(DataError, match=r"start\.json: a system that is not tuned has no adapter"):
+        _ = read.start
 
 
 @pytest.mark.usefixtures("recommender_files")

@@ -16,13 +16,15 @@ from tests.helpers.llm import system_config
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_line_has_its_module_and_a_partner_that_the_table_names(name: str) -> None:
     assert load_objective(name).n_templates > 0
-    assert OBJECTIVES[name].partner in OBJECTIVES
+    assert OBJECTIVES[name].partner in {*OBJECTIVES, None}
 
 
 def test_an_unknown_objective_is_an_error_that_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="unknown objective 'ranking'; choose generative or next_item"):
+    with pytest.raises(ValueError, match="unknown objective 'ranking'; choose generative or next_item or preference"):
         system_config(tune={"objective": "ranking"})
-    with pytest.raises(ConfigError, match=r"unknown objective 'ranking'; choose from \['generative', 'next_item'\]"):
+    with pytest.raises(
+        ConfigError, match=r"unknown objective 'ranking'; choose from \['generative', 'next_item', 'preference'\]"
+    ):
         load_objective("ranking")
 
 
@@ -35,10 +37,14 @@ COMPACT = {"prompt": {"representation": "compact"}}
     ("declared", "changes", "message"),
     [
         ({"shows_candidates": True}, GUIDED, None),
-        ({}, GUIDED, r"recommender_scores needs candidates .* objective generative \["),
+        ({}, GUIDED, r"recommender_scores needs candidates .* objective generative or preference \["),
         ({"writes_title": True}, COMPACT, "compact shows no title .* tune.objective to next_item, "),
         ({}, COMPACT, None),
-        ({"reads_slot_after_title": True}, BEFORE, "objective next_item or probe reads: .* to objective generative with"),
+        (
+            {"reads_slot_after_title": True},
+            BEFORE,
+            "objective next_item or probe reads: .* to objective generative or preference with",
+        ),
         ({}, BEFORE, None),
         ({"shows_candidates": True}, {"tune": {"ranking_weight": 1.0}}, None),
         ({}, {"tune": {"ranking_weight": 1.0}}, "ranking_weight needs a slot at every candidate"),

@@ -28,6 +28,7 @@ def test_budgets_say_what_each_system_and_the_paper_tuned_on(world) -> None:
         ("llara", {"max_examples": None, "min_history_len": 3}, 1000, f"{5 * 800:,} prompts"),  # a fifth has two items
         ("llara_next_item", {"max_examples": 4096}, 10, "up to 4,096 chunks"),
         ("llara_next_item", {"max_examples": None}, 10, "all chunks of 5 epochs"),
+        ("llara_guided_sdpo", {}, 1000, "256 prompts after those of llara_guided"),
         ("llara_next_item", {"warm_start_rows": 2000}, 10, "up to 512 chunks after 2,000 rows of the other objective"),
         ("llara", {"mixture": 0.25}, 1000, "256 prompts mixed with 25% of the other objective"),
         (

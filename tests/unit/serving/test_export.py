@@ -231,6 +231,16 @@ def test_the_card_of_an_ablation_warns_of_it(changed_run: Path, tmp_path: Path) 
     assert "- **ablation**, not for use: `item_vectors: random`" in card
 
 
+def test_the_card_says_what_tuning_went_on_from(exported: Exported, changed_run: Path, tmp_path: Path) -> None:
+    file = paths.adapter(DATASET, paths.cell("llara", SEED)) / "adapter.json"
+    start = {"system": "llara_first", "sha256": "ab" * 32}
+    tables.write_json(file, {**tables.read_json(file), "start": start})
+    main(DATASET, "llara", SEED, tmp_path / "out")
+    line = f"- tuning went on from the adapter of `llara_first`, sha256 `{'ab' * 32}`"
+    assert line in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "tuning went on" not in (exported("llara") / "README.md").read_text(encoding="utf-8")
+
+
 def test_the_card_of_a_system_without_metrics_says_so(changed_run: Path, tmp_path: Path) -> None:
     shutil.rmtree(paths.REPORT)
     main(DATASET, "sasrec", SEED, tmp_path / "out")

@@ -21,7 +21,7 @@ from llara_core.runtime import seeding
 from llara_core.serving.ranking import Ranked, Ranker
 from tests.helpers.llm import LABELS, N_ITEMS, WORDING, llm_system, make_encoder, make_model, system_config
 
-OBJECTIVES = ("next_item", "generative")
+OBJECTIVES = ("next_item", "generative", "preference")
 
 
 class ById:

@@ -60,6 +60,11 @@ def _tune(tiny_llama: Path, root: Path, config: SystemConfig, name: str = "cell"
         "scratch": root / "scratch",
     } | changes
     vectors = arguments.pop("item_vectors", item_vectors() if config.shows_behavior else None)
+    if config.start is not None:
+        arguments = {
+            "start": system_config(lora=config.lora.model_dump()),
+            "cell": ("tiny", "going_on", "sasrec", 0),
+        } | arguments
     return tune.tune(config, LLM, training_data(), vectors, **arguments)
 
 
@@ -89,6 +94,10 @@ RESUMABLE = {
     "generative": system_config(lora={"dropout": 0.3}),
     "next_item": system_config(lora={"dropout": 0.3}, tune={"objective": "next_item"}),
     "mixed": system_config(lora={"dropout": 0.3}, tune={"mixture": 0.5, "warm_start_rows": 4}),
+    "sdpo": system_config(start="llara", lora={"dropout": 0.3}, tune={"objective": "preference"}),
+    "softmax": system_config(
+        start="llara", lora={"dropout": 0.3}, tune={"objective": "preference", "preference_loss": "softmax"}
+    ),
 }
 
 
