@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from llara_core import tables
-from llara_core.config import OBJECTIVES, LlmConfig, SystemConfig
+from llara_core.config import OBJECTIVES, LlmConfig, SystemConfig, Weights
 from llara_core.curves import write_curves
 from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
@@ -23,10 +23,10 @@ from llara_core.llm.item_texts import encode_titles
 from llara_core.objectives.base import TrainingData
 from llara_core.prompts.rendering import ItemWording
 from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
-from llara_core.runtime import provenance
+from llara_core.runtime import processes, provenance
 from llara_core.tuning.plan import make_plan
 from llara_core.tuning.rows import PlanDataset
-from llara_core.tuning.trainer import Curves, train
+from llara_core.tuning.trainer import Curves, micro_batches_per_step, train
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +46,11 @@ def tune(
     adapter_folder: Path,
     curves_folder: Path,
     scratch: Path,
+    weights: Weights = "replicated",
 ) -> Curves:
     """Tune one system and write its adapter; killed and started again, it goes on where it was.
+
+    Processes that work together train the rows of the same plan, and the first of them writes.
 
     Args:
         config: the system's sections.
@@ -61,11 +64,16 @@ def tune(
         adapter_folder: where the finished adapter goes.
         curves_folder: where its curves go.
         scratch: root of the checkpoint folders; this run's own is deleted when it ends.
+        weights: whether each of several processes holds all weights of the base model, or a part.
 
     Returns:
         The curves as written, see :func:`llara_core.tuning.trainer.train`.
+
+    Raises:
+        ConfigError: the rows of a step cannot be dealt out to the processes.
     """
     dataset, system, recommender, seed = cell
+    micro_batches_per_step(config.tune)  # before anything is loaded
     sample_templates = config.prompt.templates == "sampled"
     plan = make_plan(data.units, config.tune, config.curriculum, sample_templates=sample_templates, seed=seed)
     if config.prompt.representation != "hybrid":
@@ -91,7 +99,7 @@ def tune(
         item_embeddings=hashes["item_embeddings"],
         rows=len(plan),
         dtype=str(base.dtype).removeprefix("torch."),
-        hardware=provenance.hardware(),
+        hardware=provenance.hardware() + ("" if processes.count() == 1 else f", {processes.count()} processes"),
         versions={library: version(library) for library in _LIBRARIES},
     )
     n_items = len(data.labels)
@@ -114,9 +122,12 @@ def tune(
     # Encoded titles are computed anew by a run that is resumed: on a machine that rounds otherwise it has to start afresh.
     texts_hash = None if item_texts is None else hashlib.sha256(item_texts.numpy().tobytes()).hexdigest()
     inputs = [hashes["data"], head_dim, texts_hash]
-    checkpoints = scratch / "tune" / _run_key(config, llm_config, metadata, data.wording, inputs, plan)
+    key = processes.of_first(_run_key(config, llm_config, metadata, data.wording, inputs, plan))
+    checkpoints = scratch / "tune" / key
     rows = PlanDataset(plan, data, encoder, config.prompt)
     curves = train(model, plan, rows, encoder, config.tune, seed=seed, scratch=checkpoints)
+    if not processes.is_first():
+        return curves
     adapters.save_adapter(adapter_folder, model, metadata)
     adapters.assert_round_trip(adapter_folder, model)
     write_curves(curves_folder, curves)
