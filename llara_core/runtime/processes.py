@@ -218,7 +218,8 @@ def _launch(n: int) -> None:
     with tempfile.TemporaryDirectory(prefix="llara-") as logs:
         options = ["--standalone", "--nproc-per-node", str(n), "--log-dir", logs]
         try:
-            torchrun.run(torchrun.parse_args([*options, "--module", module, *sys.argv[1:]]))
+            arguments = torchrun.parse_args([*options, "--module", module, *sys.argv[1:]])  # type: ignore[no-untyped-call]
+            torchrun.run(arguments)  # type: ignore[no-untyped-call]
         except ChildFailedError as error:
             raise _failure(error.failures, n) from None
         except SignalException as error:

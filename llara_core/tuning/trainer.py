@@ -65,8 +65,9 @@ def micro_batches_per_step(config: TuneConfig) -> int:
     if rest:
         raise ConfigError(
             f"tune.batch_size {config.batch_size} is no multiple of tune.micro_batch_size {config.micro_batch_size} times "
-            f"{processes.count()} processes; lower tune.micro_batch_size (the result stays the same), set parallel.processes to a "
-            f"divisor of {config.batch_size // config.micro_batch_size}, or change tune.batch_size; a system's own values count"
+            f"{processes.count()} processes; lower tune.micro_batch_size (which changes the result by rounding only), set "
+            f"parallel.processes to a divisor of {config.batch_size // config.micro_batch_size}, or change tune.batch_size "
+            "(where the system has values of its own, these)"
         )
     return n
 
@@ -164,12 +165,13 @@ class _PlanTrainer(Trainer):  # type: ignore[misc]
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         # Dropout of a micro-batch has a stream of its own: it depends neither on who trains it nor on an interruption.
-        step, self._in_step = self.state.global_step, self._in_step + 1 if self._step == self.state.global_step else 0
+        step = self.state.global_step
+        self._in_step = self._in_step + 1 if step == self._step else 0
         self._step = step
-        seeding.seed_torch_globally(
-            self.args.seed, "tune", "dropout", step, self._in_step * processes.count() + processes.rank()
-        )
-        return super().training_step(*args, **kwargs)
+        micro_batch = self._in_step * processes.count() + processes.rank()
+        seeding.seed_torch_globally(self.args.seed, "tune", "dropout", step, micro_batch)
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        return loss
 
     def _save_rng_state(self, output_dir: str) -> None:
         """Nothing random depends on what came before."""
