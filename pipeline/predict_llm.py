@@ -44,6 +44,7 @@ def main(
             len(held_out.labels),
             embeddings=inputs.item_embeddings,
             recommender_predictions=inputs.recommender_predictions,
+            weights=params.parallel.weights,
         ),
         held_out,
         folder,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -27,7 +28,8 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of a fo
 def run(main: Callable[..., None]) -> None:
     """Run ``main`` as a Typer command, on one thread; a :class:`LlaraError` ends it with its message and exit code 1."""
     name = inspect.getmodule(main).__spec__.name.rpartition(".")[2]  # type: ignore[union-attr]
-    # Of processes that work together, one speaks.
+    if not processes.is_first():  # of processes that work together, one speaks
+        os.environ["TQDM_DISABLE"] = "1"
     level = logging.INFO if processes.is_first() else logging.WARNING
     logging.basicConfig(level=level, format=f"{name}: %(message)s", stream=sys.stderr)
     for chatty in ("httpx", "httpx2", "openai", "urllib3", "filelock", "datasets", "fsspec"):

@@ -65,8 +65,9 @@ def answer_queries(
     scores = np.empty((len(queries), len(queries[0].answers)), dtype=np.float32)
     constrained = np.empty(len(queries), dtype=np.int64)
     texts = np.full(len(queries), "", dtype=object)
-    mine = processes.share(batches([len(ids) for ids in prompt_ids], batch_size))
-    with tqdm(total=sum(map(len, mine)), desc="answer", unit="query", disable=not processes.is_first()) as progress:
+    mine = batches([len(ids) for ids in prompt_ids], batch_size)
+    mine = mine if model.is_sharded else processes.share(mine)
+    with tqdm(total=sum(map(len, mine)), desc="answer", unit="query") as progress:
         for rows in mine:
             batch = encoder.pad([prompt_ids[row] for row in rows], [queries[row].prompt for row in rows])
             branches = [[encoder.answer_ids(answer) for answer in queries[row].answers] for row in rows]

@@ -58,9 +58,9 @@ class HeadScorer:
         ids = [self._encoder.prompt_ids(prompt) for prompt in prompts]
         device = self._model.device
         scores = np.empty((len(histories), self._n_items), dtype=np.float32)
-        mine = processes.share(batches([len(row) for row in ids], self._batch_size))
-        n_mine = sum(map(len, mine))
-        with tqdm(total=n_mine, desc="score catalogue", unit="history", disable=not processes.is_first()) as progress:
+        mine = batches([len(row) for row in ids], self._batch_size)
+        mine = mine if self._model.is_sharded else processes.share(mine)
+        with tqdm(total=sum(map(len, mine)), desc="score catalogue", unit="history") as progress:
             for rows in mine:
                 batch = self._encoder.pad([ids[row] for row in rows], [prompts[row] for row in rows])
                 hidden = self._model.hidden_states(

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset, SequentialSampler
 from tqdm import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
@@ -132,8 +133,12 @@ def train(
     if config.gradient_checkpointing:
         model.causal_lm.activation_checkpointing_enable({"use_reentrant": False})
         model.causal_lm.enable_input_require_grads()
+    step = TrainingStep(model, config)
+    # Every process has loaded the frozen weights from the same files: DDP need not send them.
+    frozen = [name for name, tensor in step.named_parameters(remove_duplicate=False) if not tensor.requires_grad]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(step, frozen)
     trainer = _PlanTrainer(
-        model=TrainingStep(model, config),
+        model=step,
         args=arguments,
         train_dataset=dataset,
         data_collator=functools.partial(collate, encoder=encoder),
@@ -178,6 +183,14 @@ class _PlanTrainer(Trainer):  # type: ignore[misc]
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         """None was saved."""
+
+    def _wrap_model(self, model: Any, training: bool = True, **kwargs: Any) -> Any:
+        if not (training and self.model.model.is_sharded):
+            return super()._wrap_model(model, training, **kwargs)
+        # What is trained is whole in every process and small: DDP adds up its gradients, and has nothing to do with the shards.
+        model = self.accelerator.prepare_model(model, evaluation_mode=True)
+        cards = [model.model.device] if model.model.device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=cards, find_unused_parameters=True)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         # Every trained tensor, whether or not the last batches used it: the released code dropped its projector this way.

@@ -85,7 +85,7 @@ def tune(
     encoder = PromptEncoder(loading.load_tokenizer(llm_folder), chat_template=config.prompt.chat_template)
     data = replace(data, labels=encoder.safe_labels(data.labels))
     random_seed = seed if config.ablation.llm_weights == "random" else None
-    base = loading.load_base_model(llm_folder, llm_config, random_seed=random_seed)
+    base = loading.load_base_model(llm_folder, llm_config, random_seed=random_seed, weights=weights)
     metadata = adapters.AdapterMetadata(
         dataset=dataset,
         system=system,
