@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import sys
 import tempfile
 import threading
@@ -31,6 +30,7 @@ Value = TypeVar("Value")
 
 _LAUNCHER = "LLARA_LAUNCHER"  # environment variable: id of the stage that started this process
 _WATCH_S = 1.0
+_AFTER_OTHERS = {"SIGTERM", "SIGABRT"}  # from the launcher, and from NCCL, when another process is gone
 
 
 def rank() -> int:
@@ -227,18 +227,19 @@ def _launch(n: int) -> None:
 
 
 def _failure(failures: Mapping[int, Any], n: int) -> LlaraError:
-    """What to say of processes that failed; when one does, others often fail for the want of it."""
-    reports = {rank: failure.message for rank, failure in failures.items() if isinstance(failure.message, dict)}
-    foreseen = sorted((report["time"], report["message"]) for report in reports.values() if report["foreseen"])
-    if foreseen:
-        return LlaraError(foreseen[0][1])
+    """What to say of processes that failed: the cause alone, since the others fail for want of the one that is gone."""
     again = "start the same command again; tuning goes on from its last checkpoint"
+    reports = [(failure.message, number) for number, failure in failures.items() if isinstance(failure.message, dict)]
+    report, first = min(reports, key=lambda each: each[0]["time"], default=(None, None))
+    if report is not None and report["foreseen"]:
+        return LlaraError(report["message"])
     for number, failure in failures.items():
-        if failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM:
+        if failure.exitcode < 0 and failure.signal_name() not in _AFTER_OTHERS:
             return LlaraError(
-                f"process {number} (of 0 to {n - 1}) was ended by {failure.signal_name()}, as for want of memory; {again}"
+                f"process {number} of 0 to {n - 1} was ended by {failure.signal_name()}, as for want of memory; {again}"
             )
-    for number, report in reports.items():
-        print(f"process {number}:\n{report['extraInfo']['py_callstack']}", file=sys.stderr)
+    if report is not None:
+        print(report["extraInfo"]["py_callstack"], end="", file=sys.stderr)
+        return LlaraError(f"process {first} of 0 to {n - 1} failed with the traceback above; {again}")
     codes = ", ".join(f"process {number} with exit code {failure.exitcode}" for number, failure in failures.items())
-    return LlaraError(f"not all of {n} processes came to their end: {codes}; when the cause is gone, {again}")
+    return LlaraError(f"of processes 0 to {n - 1} ended {codes}; {again}")

@@ -1,8 +1,8 @@
 """Systems that are tuned and asked in as many processes as a launcher starts: ``-m tests.helpers.several LLM JOBS.json``.
 
-The file lists jobs: ``folder``; ``config``, changes of :func:`tests.helpers.llm.system_config`; ``weights``; and ``kill_at``, the
-row of the plan at which the process that reads it is killed. A job leaves the adapter in ``cell``, its answers in ``answers``, and
-the rows that each process has trained in ``rows-<rank>.json``.
+Of each job the file has the ``folder``; ``config``, changes of :func:`tests.helpers.llm.system_config`; ``weights``; and
+``kill_at``, the row of the plan at which the process that reads it is killed. A job leaves the adapter in ``cell``, its answers
+in ``answers``, and the rows that each process has trained in ``rows-<rank>.json``.
 """
 
 from __future__ import annotations
