@@ -95,7 +95,7 @@ def _time(dataset: str, system: str, seed: int, steps: int, queries: int, thread
 
     model.eval()
     rows = read_held_out(dataset).questions(1).head(queries)
-    rows[c.SCORES] = [[(0.0, 0.0)] * len(items) for items in rows[c.CANDIDATES]]
+    rows = rows.assign(**{c.SCORES: rows[c.CANDIDATES].map(lambda items: [(0.0, 0.0)] * len(items))})
     asked = ranking_queries(rows, labels, wording, config.prompt)
     start = time.perf_counter()
     batch_size = min(params.inference.batch_size, max(queries // 2, 1))

@@ -93,7 +93,7 @@ def of_first(value: Value) -> Value:
     return values[0]
 
 
-def share(batches: Sequence[Value]) -> Sequence[Value]:
+def share(batches: list[Value]) -> list[Value]:
     """This process's part of work that is cut into batches; whole ones, so that results do not depend on who does them."""
     return batches[rank() :: count()]
 

@@ -136,7 +136,7 @@ def train(
     step = TrainingStep(model, config)
     # Every process has loaded the frozen weights from the same files: DDP need not send them.
     frozen = [name for name, tensor in step.named_parameters(remove_duplicate=False) if not tensor.requires_grad]
-    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(step, frozen)
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(step, frozen)  # type: ignore[no-untyped-call]
     trainer = _PlanTrainer(
         model=step,
         args=arguments,
