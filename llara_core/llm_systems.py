@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from llara_core import columns as c
-from llara_core.config import UNTUNED_OBJECTIVE, InferenceConfig, LlmConfig, PromptConfig, ScoreSource
+from llara_core.config import UNTUNED_OBJECTIVE, InferenceConfig, LlmConfig, PromptConfig, ScoreSource, Weights
 from llara_core.errors import DataError
 from llara_core.held_out import HeldOut, Order
 from llara_core.llm import adapters, loading
@@ -33,6 +33,7 @@ def load_system(
     *,
     embeddings: Path | None = None,
     recommender_predictions: Path | None = None,
+    weights: Weights = "replicated",
 ) -> LlmSystem:
     """A system that answers, tuned or not.
 
@@ -45,15 +46,16 @@ def load_system(
         n_items: of the prepared data.
         embeddings: item embeddings of the recommender that it was tuned on; None where it has none.
         recommender_predictions: folder of that recommender's own answers, for prompts that show its scores.
+        weights: whether each of several processes holds all weights of the base model, or a part.
 
     Raises:
         ModelError: the adapter, the base model and the item embeddings do not belong together.
     """
     if isinstance(source, PromptConfig):
         encoder = PromptEncoder(loading.load_tokenizer(llm_folder), chat_template=source.chat_template)
-        model = adapters.untuned_model(loading.load_base_model(llm_folder, llm), encoder)
+        model = adapters.untuned_model(loading.load_base_model(llm_folder, llm, weights=weights), encoder)
         return LlmSystem(model, encoder, source, wording, inference, load_objective(UNTUNED_OBJECTIVE), NOT_TUNED)
-    model, encoder, metadata = load_tuned_model(source, llm_folder, llm, embeddings, n_items)
+    model, encoder, metadata = load_tuned_model(source, llm_folder, llm, embeddings, n_items, weights)
     opinions_of = None
     if recommender_predictions is not None:
         opinions_of = functools.partial(
@@ -64,7 +66,12 @@ def load_system(
 
 
 def load_tuned_model(
-    adapter_folder: Path, llm_folder: Path, llm: LlmConfig, embeddings: Path | None, n_items: int
+    adapter_folder: Path,
+    llm_folder: Path,
+    llm: LlmConfig,
+    embeddings: Path | None,
+    n_items: int,
+    weights: Weights = "replicated",
 ) -> tuple[HybridLM, PromptEncoder, adapters.AdapterMetadata]:
     """A tuned model, the encoder of its prompts, and its metadata; arguments and errors as of :func:`load_system`."""
     metadata = adapters.read_metadata(adapter_folder)
@@ -75,7 +82,7 @@ def load_tuned_model(
     random_seed = metadata.seed if metadata.ablation.llm_weights == "random" else None
     model, _ = adapters.load_adapter(
         adapter_folder,
-        loading.load_base_model(llm_folder, llm, random_seed=random_seed),
+        loading.load_base_model(llm_folder, llm, random_seed=random_seed, weights=weights),
         encoder,
         item_vectors,
         llm=loading.fingerprint(llm_folder),

@@ -19,6 +19,7 @@ from llara_core.config import ShuffledHistories
 from llara_core.errors import DataError
 from llara_core.held_out import HeldOut, Order
 from llara_core.ranking import History
+from llara_core.runtime import processes
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +157,8 @@ def answer_held_out(
                 note=answers.note,
                 hardware=hardware,
             )
-            write_predictions(asked.folder(folder), frame, metadata)
+            if processes.is_first():
+                write_predictions(asked.folder(folder), frame, metadata)
             logger.info(
                 "%s, %s: %d candidate sets answered, %d validly%s",
                 mode,

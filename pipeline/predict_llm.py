@@ -7,7 +7,7 @@ import logging
 from llara_core import paths, tables
 from llara_core.config import SystemConfig, load_params
 from llara_core.prompts.rendering import ItemWording
-from llara_core.runtime import compute, provenance
+from llara_core.runtime import compute, processes, provenance
 from pipeline.stage import Dataset, Seed, System, run
 
 
@@ -27,8 +27,11 @@ def main(
     cell = paths.cell(system, seed)
     folder, inputs = paths.system_predictions(dataset, cell), read_inputs(dataset, cell)
     if inputs.same_as is not None:
-        tables.write_json(folder / SAME_AS, {"seed": inputs.same_as})
+        if processes.is_first():
+            tables.write_json(folder / SAME_AS, {"seed": inputs.same_as})
         logging.info("%s is not tuned: it answers as under seed %d", system, inputs.same_as)
+        return
+    if processes.start(params.parallel):
         return
     held_out = read_held_out(dataset)
     loaded = load_system(
@@ -40,6 +43,7 @@ def main(
         len(held_out.labels),
         embeddings=inputs.item_embeddings,
         recommender_predictions=inputs.recommender_predictions,
+        weights=params.parallel.weights,
     )
     limits = params.inference.max_positions
     answer_held_out(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Annotated
 import typer
 
 from llara_core.errors import LlaraError
-from llara_core.runtime import compute
+from llara_core.runtime import compute, processes
 
 # The coordinates of a cell, the same in every script.
 Dataset = Annotated[str, typer.Argument(help="Key of `datasets` in params.yaml.")]
@@ -27,7 +28,10 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of a fo
 def run(main: Callable[..., None]) -> None:
     """Run ``main`` as a Typer command, on one thread; a :class:`LlaraError` ends it with its message and exit code 1."""
     name = inspect.getmodule(main).__spec__.name.rpartition(".")[2]  # type: ignore[union-attr]
-    logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s", stream=sys.stderr)
+    if not processes.is_first():  # of processes that work together, one speaks
+        os.environ["TQDM_DISABLE"] = "1"
+    level = logging.INFO if processes.is_first() else logging.WARNING
+    logging.basicConfig(level=level, format=f"{name}: %(message)s", stream=sys.stderr)
     for chatty in ("httpx", "httpx2", "openai", "urllib3", "filelock", "datasets", "fsspec"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # peft imports it wherever it is installed, and on a CPU it asks for a faster kernel that nothing here needs.
@@ -37,16 +41,20 @@ def run(main: Callable[..., None]) -> None:
 
     @functools.wraps(main)
     def command(*args: object, debug: bool = False, **kwargs: object) -> None:
-        logging.info("start %s", _called_with(signature, kwargs))
+        level = logging.DEBUG if processes.is_started_by_stage() else logging.INFO  # which has said it
+        logging.log(level, "start %s", _called_with(signature, kwargs))
         start = time.perf_counter()
         try:
             main(*args, **kwargs)
-        except LlaraError as error:
-            if debug:
+            processes.leave()
+        except Exception as error:
+            shown = processes.report(error)
+            if debug or not (shown or isinstance(error, LlaraError)):
                 raise
-            typer.echo(f"{name}: error: {error}", err=True)
+            if not shown:
+                typer.echo(f"{name}: error: {error}", err=True)
             raise typer.Exit(1) from None
-        logging.info("done in %.1f s", time.perf_counter() - start)
+        logging.log(level, "done in %.1f s", time.perf_counter() - start)
 
     option = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Debug)
     signature = inspect.signature(main, eval_str=True)

@@ -8,7 +8,7 @@ from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.config import SystemConfig, load_params
 from llara_core.prompts.rendering import ItemWording
-from llara_core.runtime import compute
+from llara_core.runtime import compute, processes
 from pipeline.stage import Dataset, Seed, System, run
 
 
@@ -30,7 +30,10 @@ def main(
     inputs = read_inputs(dataset, cell)
     config = inputs.system
     if not isinstance(config, SystemConfig):
-        mark_untuned(folder, curves)
+        if processes.is_first():
+            mark_untuned(folder, curves)
+        return
+    if processes.start(params.parallel):
         return
     wording = ItemWording.of(params.dataset(dataset))
     labels = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
@@ -53,6 +56,7 @@ def main(
         adapter_folder=folder,
         curves_folder=curves,
         scratch=paths.scratch(),
+        weights=params.parallel.weights,
     )
     logging.info("adapter in %s", folder)
 

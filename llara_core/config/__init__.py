@@ -22,6 +22,7 @@ from llara_core.config.datasets import (
 from llara_core.config.evaluation import CaseStudyConfig, ComparisonConfig, EvaluationConfig
 from llara_core.config.loading import load_params
 from llara_core.config.objectives import OBJECTIVES, UNTUNED_OBJECTIVE, ObjectiveName
+from llara_core.config.parallel import ParallelConfig, Weights
 from llara_core.config.params import Params
 from llara_core.config.recommenders import BASELINES, RECOMMENDERS, RecommendersConfig, RecommenderSection
 from llara_core.config.run import RunConfig
@@ -69,6 +70,7 @@ __all__ = [
     "MovieLensConfig",
     "ObjectiveName",
     "OwnLogConfig",
+    "ParallelConfig",
     "Params",
     "PromptConfig",
     "RatedSection",
@@ -88,5 +90,6 @@ __all__ = [
     "SystemConfig",
     "TitlesConfig",
     "TuneConfig",
+    "Weights",
     "load_params",
 ]

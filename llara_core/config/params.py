@@ -11,6 +11,7 @@ from llara_core.config.candidates import CandidatesConfig
 from llara_core.config.datasets import DatasetConfig, DownloadConfig
 from llara_core.config.evaluation import EvaluationConfig, ReportConfig
 from llara_core.config.objectives import OBJECTIVES, UNTUNED_OBJECTIVE
+from llara_core.config.parallel import ParallelConfig
 from llara_core.config.recommenders import BASELINES, RECOMMENDERS, RecommendersConfig
 from llara_core.config.run import RunConfig
 from llara_core.config.sections import Name, Section
@@ -39,6 +40,7 @@ class Params(Section):
     candidates: CandidatesConfig
     recommenders: RecommendersConfig
     llm: LlmConfig
+    parallel: ParallelConfig
     prompt: PromptConfig
     lora: LoraSection
     curriculum: CurriculumConfig

@@ -22,6 +22,7 @@ from llara_core.inference.prompts import Query, batches
 from llara_core.llm import tree
 from llara_core.llm.encoding import Batch, PromptEncoder
 from llara_core.llm.hybrid import HybridLM, positions
+from llara_core.runtime import processes
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Prefix:
 def answer_queries(
     model: HybridLM, encoder: PromptEncoder, queries: Sequence[Query], *, batch_size: int, max_new_tokens: int
 ) -> CandidateAnswers:
-    """Answer every query in all three ways.
+    """Answer every query in all three ways; processes that work together share the batches, and all of them know all answers.
 
     Args:
         model: in evaluation mode.
@@ -64,9 +65,11 @@ def answer_queries(
     prompt_ids = [encoder.prompt_ids(query.prompt) for query in queries]
     scores = np.empty((len(queries), len(queries[0].answers)), dtype=np.float32)
     constrained = np.empty(len(queries), dtype=np.int64)
-    texts = [""] * len(queries)
-    with tqdm(total=len(queries), desc="answer", unit="query") as progress:
-        for rows in batches([len(ids) for ids in prompt_ids], batch_size):
+    texts = np.full(len(queries), "", dtype=object)
+    mine = batches([len(ids) for ids in prompt_ids], batch_size)
+    mine = mine if model.is_sharded else processes.share(mine)
+    with tqdm(total=sum(map(len, mine)), desc="answer", unit="query") as progress:
+        for rows in mine:
             batch = encoder.pad([prompt_ids[row] for row in rows], [queries[row].prompt for row in rows])
             branches = [[encoder.answer_ids(answer) for answer in queries[row].answers] for row in rows]
             prefix = read_prompts(model, batch)
@@ -77,7 +80,8 @@ def answer_queries(
             for row, written in zip(rows, generate(model, prefix, encoder.eos_id, max_new_tokens), strict=True):
                 texts[row] = encoder.decode(written)
             progress.update(len(rows))
-    return CandidateAnswers(scores, constrained, texts)
+    processes.fill_in(mine, scores, constrained, texts)
+    return CandidateAnswers(scores, constrained, texts.tolist())
 
 
 def constrained_choice(branches: Sequence[Sequence[int]], logprobs: Sequence[Sequence[float]]) -> int:

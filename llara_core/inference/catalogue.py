@@ -16,6 +16,7 @@ from llara_core.llm.encoding import Batch, PromptEncoder
 from llara_core.llm.hybrid import NO_HEAD, HybridLM
 from llara_core.prompts.rendering import ItemWording
 from llara_core.ranking import History
+from llara_core.runtime import processes
 
 
 class HeadScorer:
@@ -49,19 +50,25 @@ class HeadScorer:
 
     @torch.inference_mode()
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
-        """Logits of every item as the next one, ``(N, n_items)``, read at the last item of each history."""
+        """Logits of every item as the next one, ``(N, n_items)``, read at the last item of each history.
+
+        Processes that work together share the batches, and all of them know all scores.
+        """
         prompts = [history_prompt(history, self._labels, self._wording, self._config) for history in histories]
         ids = [self._encoder.prompt_ids(prompt) for prompt in prompts]
         device = self._model.device
         scores = np.empty((len(histories), self._n_items), dtype=np.float32)
-        with tqdm(total=len(histories), desc="score catalogue", unit="history") as progress:
-            for rows in batches([len(row) for row in ids], self._batch_size):
+        mine = batches([len(row) for row in ids], self._batch_size)
+        mine = mine if self._model.is_sharded else processes.share(mine)
+        with tqdm(total=sum(map(len, mine)), desc="score catalogue", unit="history") as progress:
+            for rows in mine:
                 batch = self._encoder.pad([ids[row] for row in rows], [prompts[row] for row in rows])
                 hidden = self._model.hidden_states(
                     batch.input_ids.to(device), batch.attention_mask.to(device), batch.slot_items.to(device)
                 )
                 scores[rows] = self._model.item_logits(hidden[torch.arange(len(rows)), self._last_slots(batch)]).cpu().numpy()
                 progress.update(len(rows))
+        processes.fill_in(mine, scores)
         return scores
 
     def _last_slots(self, batch: Batch) -> torch.Tensor:

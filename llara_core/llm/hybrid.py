@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 
 from llara_core.config.objectives import names_where
 from llara_core.errors import ModelError
@@ -143,6 +144,11 @@ class HybridLM(nn.Module):
     @property
     def device(self) -> torch.device:
         return self.placeholder.device
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each process holds a part of the layers, so that all have to go through them at the same time."""
+        return any(isinstance(layer, FSDPModule) for layer in self.causal_lm.model.layers)
 
     @property
     def causal_lm(self) -> Any:

@@ -8,19 +8,21 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from llara_core import paths, tables
-from llara_core.config import LlmConfig
+from llara_core.config import LlmConfig, Weights
 from llara_core.errors import ModelError
-from llara_core.runtime import compute, seeding
+from llara_core.runtime import compute, processes, seeding
 
 logger = logging.getLogger(__name__)
 
 
 def device() -> torch.device:
-    """The accelerator if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """This process's accelerator if there is one, else the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def compute_dtype(dtype: str) -> torch.dtype:
@@ -53,24 +55,33 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_base_model(folder: Path, config: LlmConfig, *, random_seed: int | None = None) -> Any:
-    """The frozen causal LM, on the accelerator if there is one.
+def load_base_model(folder: Path, config: LlmConfig, *, random_seed: int | None = None, weights: Weights = "replicated") -> Any:
+    """The frozen causal LM, on this process's accelerator if there is one.
 
     Args:
         folder: made by ``fetch_llm``.
         config: dtype and quantisation.
         random_seed: for the ablation, initialise a model of the same shape afresh with this seed; None loads the weights.
+        weights: ``sharded``: of each decoder layer this process keeps its part.
 
     Raises:
-        ModelError: the folder holds no complete model, or quantisation is asked for without bitsandbytes.
+        ModelError: the folder holds no complete model, quantisation is asked for without bitsandbytes, or quantised weights are
+            to be sharded.
     """
     _check_fetched(folder)
     dtype = compute_dtype(config.dtype)
     # On a CPU torch's fused attention is the slower one, with the masks of padded prompts: .65 of the time of a tuning step.
     options: dict[str, Any] = {"attn_implementation": "eager"} if device().type == "cpu" else {}
-    quantized = config.quantization != "none"
+    quantized, sharded = config.quantization != "none", weights == "sharded" and processes.count() > 1
+    if quantized and sharded:
+        raise ModelError(
+            f"llm.quantization: {config.quantization} weights cannot be sharded; set parallel.weights to replicated, or "
+            "llm.quantization to none"
+        )
     if quantized:
-        options |= {"quantization_config": _quantization(config.quantization, dtype), "device_map": {"": device()}}
+        options["quantization_config"] = _quantization(config.quantization, dtype)
+    if quantized or (device().type != "cpu" and not sharded):
+        options["device_map"] = {"": device()}  # straight from the files to this process's card
     if random_seed is not None and quantized:
         raise ModelError("ablation.llm_weights: random weights cannot be quantised; set llm.quantization to none")
     try:
@@ -86,9 +97,11 @@ def load_base_model(folder: Path, config: LlmConfig, *, random_seed: int | None 
         raise ModelError(f"{folder}: {type(model).__name__} is not of the Llama family (no `model` and `lm_head`); use another")
     if report["missing_keys"]:
         raise ModelError(f"{folder}: the weights are incomplete, e.g. {sorted(report['missing_keys'])[:3]} are missing")
+    model.requires_grad_(False)
+    if sharded:
+        _shard(model)
     if not quantized:
         model.to(device())
-    model.requires_grad_(False)
     model.config.use_cache = False
     logger.info("%s parameters in %s on %s", f"{model.num_parameters():,}", dtype, model.device)
     return model
@@ -104,7 +117,19 @@ def _random_model(folder: Path, dtype: torch.dtype, seed: int, options: dict[str
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeding.stream_seed(seed, "random language model"))
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        options = {name: value for name, value in options.items() if name != "device_map"}
         return AutoModelForCausalLM.from_config(config, dtype=dtype, **options)
+
+
+def _shard(model: Any) -> None:
+    """Leave this process its part of every decoder layer; the others lend theirs while a layer computes.
+
+    The layers alone: tokens, vocabulary head and last norm are small beside them, and are read outside the model's own
+    ``forward``. What is trained is added later, and is whole in every process.
+    """
+    mesh = init_device_mesh(device().type, (processes.count(),))
+    for layer in model.model.layers:
+        fully_shard(layer, mesh=mesh)
 
 
 def _check_fetched(folder: Path) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.objectives.preference import Preference
+from llara_core.runtime import processes
 from llara_core.tuning.rows import PlanDataset, collate
 
 
@@ -20,6 +22,8 @@ def reference_log_likelihoods(
 ) -> list[tuple[float, ...]]:
     """Log-likelihoods of each row's answers, in passes over the same rows as training's, so that both round alike.
 
+    Processes that work together share the passes, and all of them know all values.
+
     Args:
         model: the start.
         rows: of the plan, all of objective ``preference``.
@@ -28,16 +32,19 @@ def reference_log_likelihoods(
     """
     objective = Preference()
     model.eval()
-    found: list[tuple[float, ...]] = []
-    for start in tqdm(range(0, len(rows), micro_batch_size), desc="reference", unit="pass"):
-        part = range(start, min(start + micro_batch_size, len(rows)))
+    passes = [list(range(start, min(start + micro_batch_size, len(rows)))) for start in range(0, len(rows), micro_batch_size)]
+    mine = passes if model.is_sharded else processes.share(passes)
+    found = np.full(len(rows), None, dtype=object)
+    for part in tqdm(mine, desc="reference", unit="pass"):
         batch = _on_device(collate([rows[row] for row in part], encoder), model.device)
         with _as_trained(model):
             hidden = model.hidden_states(
                 batch["input_ids"], batch["attention_mask"], batch["slot_items"], batch["slot_scores"], batch["branches"]
             )
-            found += map(tuple, objective.log_likelihoods(model, hidden, batch).tolist())
-    return found
+            for row, values in zip(part, objective.log_likelihoods(model, hidden, batch).tolist(), strict=True):
+                found[row] = tuple(values)
+    processes.fill_in([np.asarray(part) for part in mine], found)
+    return found.tolist()  # type: ignore[no-any-return]
 
 
 def _on_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:

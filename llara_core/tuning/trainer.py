@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset, SequentialSampler
 from tqdm import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
@@ -27,6 +28,7 @@ from llara_core.llm.adapters import trained_tensors
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.objectives.base import EncodedRow
+from llara_core.runtime import processes, seeding
 from llara_core.tuning.rows import TrainingStep, collate
 
 logger = logging.getLogger(__name__)
@@ -50,6 +52,25 @@ def learning_rate_factor(step: int, *, n_steps: int, warmup_share: float, final_
         return 0.01 + 0.99 * step / warmup
     cosine = 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(n_steps - warmup, 1)))
     return final_share + (1 - final_share) * cosine
+
+
+def micro_batches_per_step(config: TuneConfig) -> int:
+    """How many micro-batches each process accumulates in a step; together they train the same rows as a single one.
+
+    Step k trains the rows from ``k * batch_size`` on, in micro-batches that are dealt out to the processes in turn.
+
+    Raises:
+        ConfigError: there are more processes than micro-batches, or some would get more than others.
+    """
+    n, rest = divmod(config.batch_size, config.micro_batch_size * processes.count())
+    if rest:
+        raise ConfigError(
+            f"tune.batch_size {config.batch_size} is no multiple of tune.micro_batch_size {config.micro_batch_size} times "
+            f"{processes.count()} processes; lower tune.micro_batch_size (which changes the result by rounding only), set "
+            f"parallel.processes to a divisor of {config.batch_size // config.micro_batch_size}, or change tune.batch_size "
+            "(where the system has values of its own, these)"
+        )
+    return n
 
 
 def train(
@@ -84,7 +105,7 @@ def train(
         output_dir=str(scratch),
         max_steps=n_steps,
         per_device_train_batch_size=config.micro_batch_size,
-        gradient_accumulation_steps=config.batch_size // config.micro_batch_size,
+        gradient_accumulation_steps=micro_batches_per_step(config),
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
@@ -106,14 +127,18 @@ def train(
         dataloader_pin_memory=on_cuda,
         disable_tqdm=True,
     )
-    if arguments.n_gpu > 1 or arguments.world_size > 1:
-        # Trainer would split a batch row by row, but a batch's slots belong to all of its rows together.
-        raise ConfigError("tuning runs on one GPU in one process; set CUDA_VISIBLE_DEVICES, for example to 0")
+    # Not nn.DataParallel where one process sees several cards: it would split a batch row by row, but a batch's slots belong to
+    # all of its rows together. Between processes, whole micro-batches are dealt out.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
     if config.gradient_checkpointing:
         model.causal_lm.activation_checkpointing_enable({"use_reentrant": False})
         model.causal_lm.enable_input_require_grads()
+    step = TrainingStep(model, config)
+    # Every process has loaded the frozen weights from the same files: DDP need not send them.
+    frozen = [name for name, tensor in step.named_parameters(remove_duplicate=False) if not tensor.requires_grad]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(step, frozen)  # type: ignore[no-untyped-call]
     trainer = _PlanTrainer(
-        model=TrainingStep(model, config),
+        model=step,
         args=arguments,
         train_dataset=dataset,
         data_collator=functools.partial(collate, encoder=encoder),
@@ -123,7 +148,8 @@ def train(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_ProgressBar(plan["p_hybrid"].to_numpy()[:: config.batch_size]))
-    checkpoint = _last_complete_checkpoint(scratch)
+    with processes.first_goes_ahead():
+        checkpoint = _last_complete_checkpoint(scratch)
     if checkpoint is not None:
         logger.info("resuming from %s", checkpoint.name)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -132,6 +158,7 @@ def train(
 
 class _PlanTrainer(Trainer):  # type: ignore[misc]
     learning_rate_factor: Callable[[int], float]
+    _step, _in_step = -1, 0  # the optimiser step, and the micro-batch of this process in it
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)
@@ -140,6 +167,30 @@ class _PlanTrainer(Trainer):  # type: ignore[misc]
         self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, self.learning_rate_factor)
         self._created_lr_scheduler = True
         return self.lr_scheduler
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        # Dropout of a micro-batch has a stream of its own: it depends neither on who trains it nor on an interruption.
+        step = self.state.global_step
+        self._in_step = self._in_step + 1 if step == self._step else 0
+        self._step = step
+        micro_batch = self._in_step * processes.count() + processes.rank()
+        seeding.seed_torch_globally(self.args.seed, "tune", "dropout", step, micro_batch)
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        return loss
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Nothing random depends on what came before."""
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """None was saved."""
+
+    def _wrap_model(self, model: Any, training: bool = True, **kwargs: Any) -> Any:
+        if not (training and self.model.model.is_sharded):
+            return super()._wrap_model(model, training, **kwargs)
+        # What is trained is whole in every process and small: DDP adds up its gradients, and has nothing to do with the shards.
+        model = self.accelerator.prepare_model(model, evaluation_mode=True)
+        cards = [model.model.device] if model.model.device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=cards, find_unused_parameters=True)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         # Every trained tensor, whether or not the last batches used it: the released code dropped its projector this way.

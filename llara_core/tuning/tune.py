@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from llara_core import paths, tables
-from llara_core.config import OBJECTIVES, LlmConfig, SystemConfig
+from llara_core.config import OBJECTIVES, LlmConfig, SystemConfig, Weights
 from llara_core.curves import write_curves
 from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
@@ -24,12 +24,12 @@ from llara_core.llm.item_texts import encode_titles
 from llara_core.objectives.base import TrainingData
 from llara_core.prompts.rendering import ItemWording
 from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
-from llara_core.runtime import provenance
+from llara_core.runtime import processes, provenance
 from llara_core.tuning.kept import drop_older, keep_adapter, kept_adapter
 from llara_core.tuning.plan import make_plan
 from llara_core.tuning.reference import reference_log_likelihoods
 from llara_core.tuning.rows import PlanDataset
-from llara_core.tuning.trainer import Curves, train
+from llara_core.tuning.trainer import Curves, micro_batches_per_step, train
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ class _Setting:
     head_dim: int
     llm_folder: Path
     scratch: Path
+    weights: Weights
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,11 @@ def tune(
     adapter_folder: Path,
     curves_folder: Path,
     scratch: Path,
+    weights: Weights = "replicated",
 ) -> Curves:
     """Tune one system and write its adapter; killed and started again, it goes on where it was.
+
+    Processes that work together train the rows of the same plan, and the first of them writes.
 
     Args:
         config: the system's sections.
@@ -96,15 +100,25 @@ def tune(
         adapter_folder: where the finished adapter goes.
         curves_folder: where its curves go.
         scratch: root of the checkpoint folders, of which this run's own is deleted when it ends, and of kept adapters.
+        weights: whether each of several processes holds all weights of the base model, or a part.
 
     Returns:
         The curves as written, see :func:`llara_core.tuning.trainer.train`.
+
+    Raises:
+        ConfigError: the rows of a step cannot be dealt out to the processes.
     """
     dataset, system, recommender, seed = cell
-    setting = _Setting(llm_config, data, item_vectors, dataset, recommender, seed, hashes, head_dim, llm_folder, scratch)
+    for each in filter(None, (start, config)):
+        micro_batches_per_step(each.tune)  # before anything is loaded
+    setting = _Setting(
+        llm_config, data, item_vectors, dataset, recommender, seed, hashes, head_dim, llm_folder, scratch, weights
+    )
     start_folder = None if start is None or config.start is None else _start_adapter(config.start, start, setting)
     run = _ready(system, config, setting, start_folder)
     curves = _walk(run, setting)
+    if not processes.is_first():
+        return curves
     adapters.save_adapter(adapter_folder, run.model, run.metadata)
     adapters.assert_round_trip(adapter_folder, run.model)
     write_curves(curves_folder, curves)
@@ -117,15 +131,17 @@ def tune(
 def _start_adapter(system: str, config: SystemConfig, setting: _Setting) -> Path:
     """The kept adapter of a system that another starts from, tuned now where there is none."""
     run = _ready(system, config, setting)
-    if run.kept.is_dir():
+    if processes.of_first(run.kept.is_dir()):
         logger.info("start: the adapter of %s that an earlier run kept in %s", system, run.kept)
         return run.kept
     logger.info("start: no adapter of %s is kept for these parameters, inputs and this code, so it is tuned first", system)
     _walk(run, setting)
-    adapters.save_adapter(run.kept, run.model, run.metadata)
-    adapters.assert_round_trip(run.kept, run.model)
-    drop_older(run.kept)
-    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    with processes.first_goes_ahead():
+        if processes.is_first():
+            adapters.save_adapter(run.kept, run.model, run.metadata)
+            adapters.assert_round_trip(run.kept, run.model)
+            drop_older(run.kept)
+            shutil.rmtree(run.checkpoints, ignore_errors=True)
     return run.kept
 
 
@@ -143,7 +159,7 @@ def _ready(system: str, config: SystemConfig, setting: _Setting, start_folder: P
     encoder = PromptEncoder(loading.load_tokenizer(setting.llm_folder), chat_template=config.prompt.chat_template)
     data = replace(setting.data, labels=encoder.safe_labels(setting.data.labels))
     random_seed = seed if config.ablation.llm_weights == "random" else None
-    base = loading.load_base_model(setting.llm_folder, setting.llm_config, random_seed=random_seed)
+    base = loading.load_base_model(setting.llm_folder, setting.llm_config, random_seed=random_seed, weights=setting.weights)
     start, has_head = None, any(OBJECTIVES[objective].needs_head for objective in by_objective.index)
     if start_folder is not None and config.start is not None:
         start = adapters.StartAdapter(system=config.start, sha256=adapters.adapter_sha256(start_folder))
@@ -161,7 +177,7 @@ def _ready(system: str, config: SystemConfig, setting: _Setting, start_folder: P
         item_embeddings=hashes["item_embeddings"],
         rows=len(plan),
         dtype=str(base.dtype).removeprefix("torch."),
-        hardware=provenance.hardware(),
+        hardware=provenance.hardware() + ("" if processes.count() == 1 else f", {processes.count()} processes"),
         versions={library: version(library) for library in _LIBRARIES},
         start=start,
     )
@@ -186,7 +202,7 @@ def _ready(system: str, config: SystemConfig, setting: _Setting, start_folder: P
     # Encoded titles are computed anew by a run that is resumed: on a machine that rounds otherwise it has to start afresh.
     texts_hash = None if item_texts is None else hashlib.sha256(item_texts.numpy().tobytes()).hexdigest()
     inputs = [hashes["data"], setting.head_dim, texts_hash]
-    key = _run_key(config, setting.llm_config, metadata, data.wording, inputs, plan)
+    key = processes.of_first(_run_key(config, setting.llm_config, metadata, data.wording, inputs, plan))
     kept = kept_adapter(setting.scratch, setting.dataset, paths.cell(system, seed), key)
     return _Run(config, model, encoder, plan, data, metadata, setting.scratch / "tune" / key, kept)
 

@@ -32,6 +32,7 @@ DECLARATIONS |= {"llara_core.overlays"}  # decides what an LLM system is, which 
 
 # Sections whose change cannot alter the output of a stage that reads them, and so are no params of it.
 NOT_AN_INPUT = {"download"}  # where the bytes come from; what they are is checked by their sha256, where one is known
+NOT_AN_INPUT |= {"parallel"}  # who does the work
 
 LAYERS = (
     {"errors", "columns", "paths", "tables", "config", "overlays", "presets", "runtime"}

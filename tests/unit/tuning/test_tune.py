@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from llara_core import columns as c
 from llara_core import tables
 from llara_core.config import SystemConfig
-from llara_core.errors import ConfigError, DataError, ModelError
+from llara_core.errors import DataError, ModelError
 from llara_core.inference.catalogue import HeadScorer
 from llara_core.llm import adapters
 from llara_core.llm.encoding import PromptEncoder
@@ -26,7 +26,7 @@ from llara_core.llm.loading import load_tokenizer
 from llara_core.llm_systems import load_tuned_model
 from llara_core.objectives.base import EncodedRow
 from llara_core.prompts.rendering import ItemWording
-from llara_core.tuning import trainer, tune
+from llara_core.tuning import tune
 from llara_core.tuning.rows import PlanDataset
 from llara_core.tuning.trainer import Curves, learning_rate_factor
 from tests.helpers.llm import (
@@ -365,9 +365,3 @@ def test_progress_is_one_bar_without_warnings(tiny_llama: Path, tmp_path: Path, 
     last = err.replace("\r", "\n").strip().splitlines()[-1]
     assert last.startswith("tune: 100%")
     assert "p(hybrid) 0.83" in last  # of the last step's first row: 20 of 24
-
-
-def test_several_gpus_or_processes_are_refused(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer.TrainingArguments, "world_size", 2)
-    with pytest.raises(ConfigError, match="one GPU in one process"):
-        _tune(tiny_llama, tmp_path, system_config())

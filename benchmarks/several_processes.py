@@ -1,0 +1,109 @@
+"""One process with two threads against two with one: ``python -m benchmarks.several_processes movielens llara_guided 0``.
+
+Needs the stages up to ``score_training`` and ``fetch_llm``. Tunes a few steps of SYSTEM and asks it a few questions, in turn in
+one process and in two, and prints rows and queries per second of each round and the ratio of the two. Compare ratios of one run
+only: machines, and the same machine at another hour, differ.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llara_core import columns as c
+from llara_core import paths, tables
+from llara_core.config import ParallelConfig, SystemConfig, load_params
+from llara_core.llm.inputs import read_inputs
+from llara_core.prompts.rendering import ItemWording
+from llara_core.runtime import compute, processes
+from pipeline.stage import run
+
+RESULT = "LLARA_BENCHMARK_RESULT"  # environment variable: where a timed run writes its figures
+
+
+def main(
+    dataset: str,
+    system: str,
+    seed: int,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps that are timed.")] = 4,
+    queries: Annotated[int, typer.Option(min=1, help="Held-out questions that are timed.")] = 16,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is timed, in turn.")] = 2,
+    n: Annotated[int, typer.Option(min=0, help="Only time this number of processes (the command calls itself so).")] = 0,
+) -> None:
+    """Time tuning and answering on one process and on two."""
+    if n:
+        if not processes.start(ParallelConfig(processes=n, weights="replicated")):
+            _time(dataset, system, seed, steps, queries, threads=2 // n)
+        return
+    for number in range(1, rounds + 1):
+        speeds = {}
+        for of in (1, 2):
+            with tempfile.TemporaryDirectory() as folder:
+                result = Path(folder) / "speeds.json"
+                options = [f"--steps={steps}", f"--queries={queries}", f"--n={of}"]
+                command = [sys.executable, "-m", "benchmarks.several_processes", dataset, system, str(seed), *options]
+                subprocess.run(command, env={**os.environ, RESULT: str(result)}, check=True)
+                speeds[of] = json.loads(result.read_text(encoding="utf-8"))
+        for what, one in speeds[1].items():
+            two = speeds[2][what]
+            typer.echo(f"round {number}: {what}/s {one:.3f} on one process, {two:.3f} on two, {two / one:.2f} times as many")
+
+
+def _time(dataset: str, system: str, seed: int, steps: int, queries: int, threads: int) -> None:
+    from llara_core.held_out import read_held_out
+    from llara_core.inference.candidate_answers import answer_queries
+    from llara_core.inference.prompts import ranking_queries
+    from llara_core.llm import adapters, loading
+    from llara_core.llm.encoding import PromptEncoder
+    from llara_core.llm.item_vectors import item_vectors_for
+    from llara_core.tuning.data import load_training_data
+    from llara_core.tuning.plan import make_plan
+    from llara_core.tuning.rows import PlanDataset
+    from llara_core.tuning.trainer import train
+
+    compute.use_threads(threads)
+    params = load_params()
+    inputs = read_inputs(dataset, paths.cell(system, seed))
+    config = params.system(system)
+    assert isinstance(config, SystemConfig)
+    size = config.tune.batch_size
+    budget = {"max_examples": steps * size, "micro_batch_size": size // processes.count(), "checkpoint_every": steps + 1}
+    tune = config.tune.model_copy(update=budget)
+    wording = ItemWording.of(params.dataset(dataset))
+    labels = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
+    data, _ = load_training_data(dataset, labels, wording, inputs.training_scores, "out_of_fold", seed)
+    vectors, _ = item_vectors_for(config.prompt.representation, config.ablation, inputs.item_embeddings, len(labels), seed)
+    encoder = PromptEncoder(loading.load_tokenizer(paths.LLM), chat_template=config.prompt.chat_template)
+    base = loading.load_base_model(paths.LLM, params.llm)
+    model = adapters.build_model(base, encoder, config, vectors, head_vectors=None, seed=seed)
+    plan = make_plan(data.units, tune, config.curriculum, sample_templates=True, seed=seed)
+    speeds = {}
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        scratch = processes.of_first(Path(folder))
+        train(model, plan, PlanDataset(plan, data, encoder, config.prompt), encoder, tune, seed=seed, scratch=scratch)
+        speeds["rows"] = steps * size / (time.perf_counter() - start)
+        processes.of_first(None)  # before the folder goes
+
+    model.eval()
+    rows = read_held_out(dataset).questions(1).head(queries)
+    rows = rows.assign(**{c.SCORES: rows[c.CANDIDATES].map(lambda items: [(0.0, 0.0)] * len(items))})
+    asked = ranking_queries(rows, labels, wording, config.prompt)
+    start = time.perf_counter()
+    batch_size = min(params.inference.batch_size, max(queries // 2, 1))
+    answer_queries(model, encoder, asked, batch_size=batch_size, max_new_tokens=params.inference.max_new_tokens)
+    speeds["queries"] = queries / (time.perf_counter() - start)
+    if processes.is_first():
+        Path(os.environ[RESULT]).write_text(json.dumps(speeds), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(main)

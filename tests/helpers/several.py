@@ -1,0 +1,102 @@
+"""Systems that are tuned and asked in as many processes as a launcher starts: ``-m tests.helpers.several LLM JOBS.json``.
+
+Of each job the file has the ``folder``; ``config``, changes of :func:`tests.helpers.llm.system_config`; ``weights``; and
+``kill_at``, the row of the plan at which the process that reads it is killed. A job leaves the adapter in ``cell``, its answers
+in ``answers``, and the rows that each process has trained in ``rows-<rank>.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from llara_core import columns as c
+from llara_core.config import ParallelConfig
+from llara_core.held_out import HeldOut
+from llara_core.llm import adapters, loading
+from llara_core.llm.encoding import PromptEncoder
+from llara_core.objectives.base import EncodedRow
+from llara_core.predictions import answer_held_out
+from llara_core.runtime import processes
+from llara_core.tuning.rows import PlanDataset
+from llara_core.tuning.tune import tune
+from tests.helpers.llm import D_REC, LABELS, LLM, item_vectors, llm_system, system_config, training_data
+
+HASHES = {"data": "data-hash", "item_embeddings": "vectors-hash"}
+
+
+def do(job: dict[str, Any], llm: Path) -> None:
+    """Tune a system and ask it."""
+    folder, kill_at, weights, rows = Path(job["folder"]), job.get("kill_at"), job.get("weights", "replicated"), []
+    config, read = system_config(**job["config"]), PlanDataset.__getitem__
+
+    def noted(self: PlanDataset, index: int) -> EncodedRow:
+        if index == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        rows.append(index)
+        return read(self, index)
+
+    PlanDataset.__getitem__ = noted  # type: ignore[method-assign]
+    try:
+        tune(
+            config,
+            LLM,
+            training_data(),
+            item_vectors(),
+            cell=("tiny", "llara", "sasrec", 0),
+            hashes=HASHES,
+            head_dim=D_REC,
+            llm_folder=llm,
+            adapter_folder=folder / "cell",
+            curves_folder=folder / "curves",
+            scratch=folder / "scratch",
+            weights=weights,
+        )
+    finally:
+        PlanDataset.__getitem__ = read  # type: ignore[method-assign]
+    (folder / f"rows-{processes.rank()}.json").write_text(json.dumps(rows))
+    processes.of_first(None)  # the first has written the adapter
+    encoder = PromptEncoder(loading.load_tokenizer(llm), chat_template=False)
+    model, metadata = adapters.load_adapter(
+        folder / "cell",
+        loading.load_base_model(llm, LLM, weights=weights),
+        encoder,
+        item_vectors(),
+        llm=loading.fingerprint(llm),
+        item_embeddings=HASHES["item_embeddings"],
+    )
+    system = llm_system(model, encoder, metadata.objective, prompt=metadata.prompt)
+    answer_held_out(
+        system, questions(), folder / "answers", system="llara", seed=0, shuffled_histories="all", hardware="this machine"
+    )
+
+
+def questions() -> HeldOut:
+    """Seven of them: four batches of two, so that two processes have as many, but not the same number of questions."""
+    data = training_data()
+    numbers = range(7)
+    examples = pd.DataFrame(
+        {
+            c.EXAMPLE: numbers,
+            c.USER: numbers,
+            c.SPLIT: c.TEST,
+            c.HISTORY: [data.histories[number] for number in numbers],
+            c.TARGET: [data.targets[number] for number in numbers],
+        }
+    )
+    sets = pd.DataFrame({c.EXAMPLE: numbers, c.DRAW: 0, c.CANDIDATES: [data.candidates[number, 0] for number in numbers]})
+    return HeldOut("tiny", examples, sets, "hash", LABELS)
+
+
+if __name__ == "__main__":
+    alone = ParallelConfig(processes=1, weights="replicated")
+    assert not processes.start(alone)  # joins what the launcher has started
+    for each in json.loads(Path(sys.argv[2]).read_text()):
+        do(each, Path(sys.argv[1]))
+    processes.leave()

@@ -1,0 +1,234 @@
+"""One system on several processes: the same rows, the same adapter, the same answers, and one readable error."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from llara_core import tables
+from llara_core.config import LlmConfig, ParallelConfig
+from llara_core.errors import ConfigError, ModelError
+from llara_core.llm import adapters, loading
+from llara_core.runtime import processes
+from llara_core.tuning.trainer import micro_batches_per_step
+from tests.helpers import several
+from tests.helpers.llm import LLM, folder_hashes, system_config
+
+REPOSITORY = Path(__file__).parents[3]
+
+# Every step has two micro-batches of two rows: with two processes, one each. The sum of two gradients knows no order.
+ONE_EACH = {
+    "generative": {"lora": {"dropout": 0.3}},
+    "mixed": {"lora": {"dropout": 0.3}, "tune": {"mixture": 0.5, "warm_start_rows": 4}},
+    "sharded": {"tune": {"objective": "next_item", "gradient_checkpointing": True}},
+}
+# Four micro-batches a step: floats are added in another order.
+TWO_EACH = {"tune": {"batch_size": 8, "max_examples": 48}}
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "200"}
+
+
+def _start(n: int, llm: Path, root: Path, jobs: list[dict[str, Any]]) -> subprocess.CompletedProcess[str]:
+    """Do jobs on ``n`` processes."""
+    for job in jobs:
+        Path(job["folder"]).mkdir(parents=True, exist_ok=True)
+    (root / "jobs.json").write_text(json.dumps(jobs))
+    options = ["--standalone", "--nproc-per-node", str(n), "--log-dir", str(root / "logs")]
+    command = [sys.executable, "-m", "torch.distributed.run", *options, "-m", "tests.helpers.several", llm, root / "jobs.json"]
+    return subprocess.run(command, cwd=REPOSITORY, env=_environment(), capture_output=True, text=True, check=False)
+
+
+class KilledError(Exception):
+    """Stands for a kill signal."""
+
+
+def _killed(*_: int) -> None:
+    raise KilledError
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the runs: ``alone/<name>`` of one process, ``two/<name>`` and ``four/<name>`` of several."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def alone(tiny_llama: Path, root: Path) -> Path:
+    for name, config in {**ONE_EACH, "two_each": TWO_EACH}.items():
+        (root / "alone" / name).mkdir(parents=True)
+        several.do({"folder": str(root / "alone" / name), "config": config}, tiny_llama)
+    return root / "alone"
+
+
+@pytest.fixture(scope="module")
+def two(tiny_llama: Path, root: Path) -> Path:
+    """Beside the same: one that was killed alone and goes on here, and one that is killed here and goes on alone."""
+    resumed, killed = ({"folder": str(root / "two" / name), "config": ONE_EACH["generative"]} for name in ("resumed", "killed"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "kill", _killed)
+        with pytest.raises(KilledError):
+            several.do({**resumed, "kill_at": 18}, tiny_llama)
+    jobs = [
+        {"folder": str(root / "two" / name), "config": config, "weights": "sharded" if name == "sharded" else "replicated"}
+        for name, config in {**ONE_EACH, "two_each": TWO_EACH}.items()
+    ]
+    answer = _start(2, tiny_llama, root, [*jobs, resumed, {**killed, "kill_at": 22}])
+    assert "SIGKILL" in answer.stderr, answer.stderr[-5000:]
+    assert not (root / "two" / "killed" / "cell").exists()
+    several.do(killed, tiny_llama)
+    return root / "two"
+
+
+@pytest.fixture(scope="module")
+def four(tiny_llama: Path, root: Path) -> Path:
+    answer = _start(4, tiny_llama, root, [{"folder": str(root / "four" / "two_each"), "config": TWO_EACH}])
+    assert answer.returncode == 0, answer.stderr[-5000:]
+    return root / "four"
+
+
+def _rows(folder: Path) -> list[list[int]]:
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("rows-*.json"))]
+
+
+def test_a_step_trains_the_same_rows_whoever_trains_them(alone: Path, two: Path, four: Path) -> None:
+    """Micro-batches of two rows, dealt out in turn: of the first eight rows, the first of two processes has 0, 1, 4 and 5."""
+    assert _rows(alone / "two_each") == [list(range(48))]
+    assert _rows(two / "two_each") == [[row for row in range(48) if row // 2 % 2 == process] for process in range(2)]
+    assert _rows(four / "two_each") == [[row for row in range(48) if row // 2 % 4 == process] for process in range(4)]
+
+
+@pytest.mark.parametrize("name", list(ONE_EACH))
+def test_two_processes_give_the_bytes_of_one(alone: Path, two: Path, name: str) -> None:
+    """Adapter, curves and answers: with dropout, with rows of two objectives, with weights that neither process has whole."""
+    for part in ("curves", "answers"):
+        assert folder_hashes(two / name / part) == folder_hashes(alone / name / part)
+    files = folder_hashes(alone / name / "cell")
+    others = {file for file, digest in folder_hashes(two / name / "cell").items() if files[file] != digest}
+    assert others == {adapters.METADATA_FILE}
+    metadata = [tables.read_json(run / name / "cell" / adapters.METADATA_FILE) for run in (alone, two)]
+    assert metadata[1] == {**metadata[0], "hardware": f"{metadata[0]['hardware']}, 2 processes"}
+
+
+@pytest.mark.parametrize("processes", ["two", "four"])
+def test_more_micro_batches_than_two_differ_by_rounding_alone(
+    alone: Path, processes: str, request: pytest.FixtureRequest
+) -> None:
+    several: Path = request.getfixturevalue(processes)
+    for file in (adapters.LORA_FILE, adapters.MODULES_FILE):
+        expected, shared = (load_file(runs / "two_each" / "cell" / file) for runs in (alone, several))
+        for name, tensor in expected.items():
+            # Adam turns rounding noise of gradients near zero into steps of its own: a share of one step of 1e-2.
+            torch.testing.assert_close(shared[name], tensor, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["resumed", "killed"])
+def test_a_killed_run_goes_on_with_another_number_of_processes(alone: Path, two: Path, name: str) -> None:
+    """From one process to two, and from two, one of which was killed, to one."""
+    whole, files = (folder_hashes(run / "cell") for run in (alone / "generative", two / name))
+    for file in (adapters.LORA_FILE, adapters.MODULES_FILE):
+        assert files[file] == whole[file]
+    assert folder_hashes(two / name / "curves") == folder_hashes(alone / "generative" / "curves")
+    # After step 4, or after step 2 where the first process was stopped before it had written what follows step 4.
+    assert min(row for rows in _rows(two / name) for row in rows) in (8, 16)
+
+
+def test_rows_that_cannot_be_dealt_out_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    tune = system_config(tune={"batch_size": 12, "micro_batch_size": 2}).tune
+    for n, micro_batches in {1: 6, 2: 3, 3: 2, 6: 1}.items():
+        monkeypatch.setattr(processes, "count", lambda n=n: n)
+        assert micro_batches_per_step(tune) == micro_batches
+    monkeypatch.setattr(processes, "count", lambda: 4)
+    with pytest.raises(
+        ConfigError, match=r"batch_size 12 .* micro_batch_size 2 times 4 processes; .* parallel.processes to a divisor of 6"
+    ):
+        micro_batches_per_step(tune)
+
+
+def test_quantised_weights_are_not_sharded(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    quantised = LlmConfig.model_validate({**LLM.model_dump(), "quantization": "4bit"})
+    with pytest.raises(ModelError, match=r"llm.quantization: 4bit weights cannot be sharded; set parallel.weights"):
+        loading.load_base_model(tiny_llama, quantised, weights="sharded")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gpus", "started"),
+    [("auto", 0, None), (1, 0, None), (3, 0, 3), ("auto", 1, None), ("auto", 4, 4), (2, 4, 2), (1, 4, None)],
+)
+def test_how_many_processes_are_started(
+    monkeypatch: pytest.MonkeyPatch, wanted: int | str, gpus: int, started: int | None
+) -> None:
+    launched: list[int] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(processes, "_launch", launched.append)
+    done = processes.start(ParallelConfig.model_validate({"processes": wanted, "weights": "replicated"}))
+    assert (launched, done) == (([], False) if started is None else ([started], True))
+
+
+def test_a_process_needs_a_card_and_a_task_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ConfigError, match=r"parallel.processes is 4, but 2 GPUs are visible"):
+        processes.start(ParallelConfig(processes=4, weights="replicated"))
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    with pytest.raises(ConfigError, match=r"each would start 2 processes .* docs/scaling.md"):
+        processes.start(ParallelConfig(processes="auto", weights="replicated"))
+
+
+STAGE = """
+import logging, os, signal
+from llara_core.config import ParallelConfig
+from llara_core.errors import DataError
+from llara_core.runtime import processes
+from pipeline.stage import run
+
+
+def main(what: str) -> None:
+    if processes.start(ParallelConfig(processes=2, weights="replicated")):
+        return
+    if processes.rank() == 1 and what == "error":
+        raise DataError("u.data: line 3 has 2 fields")
+    if processes.rank() == 1 and what == "bug":
+        raise ZeroDivisionError("a bug")
+    if processes.rank() == 1 and what == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    logging.info("process %d of %d", processes.of_first(processes.rank()), processes.count())
+
+
+if __name__ == "__main__":
+    run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "end"),
+    [
+        ("nothing", 0, ["trial: process 0 of 2", "trial: done in "]),
+        ("error", 1, ["trial: error: u.data: line 3 has 2 fields"]),
+        ("kill", 1, ["trial: error: process 1 of 0 to 1 was ended by SIGKILL, as for want of memory; start the same command"]),
+        ("bug", 1, ["ZeroDivisionError: a bug", "trial: error: process 1 of 0 to 1 failed with the traceback above"]),
+    ],
+)
+def test_a_stage_ends_as_its_processes_do(tmp_path: Path, what: str, code: int, end: list[str]) -> None:
+    """The failing process's own message, once, and nothing of the launcher's."""
+    (tmp_path / "trial.py").write_text(STAGE)
+    command = [sys.executable, "-m", "trial", what]
+    answer = subprocess.run(command, cwd=tmp_path, env=_environment(), capture_output=True, text=True, check=False)
+    assert answer.returncode == code, answer.stderr
+    lines = answer.stderr.splitlines()
+    if what == "bug":
+        assert lines[2] == "Traceback (most recent call last):"
+        assert sum(line.startswith("Traceback") for line in lines) == 1
+        lines = [*lines[:2], *lines[-2:]]
+    expected = ["trial: start " + what, "trial: on 2 processes", *end]
+    assert len(lines) == len(expected), answer.stderr
+    assert all(line.startswith(beginning) for line, beginning in zip(lines, expected, strict=True)), answer.stderr
