@@ -29,6 +29,7 @@ def main(
     batches: Annotated[int, typer.Option(min=1, help="Timed batches of each kind, after one that is not timed.")] = 5,
 ) -> None:
     """Time tuning and inference of an untuned hybrid model on DATASET with RECOMMENDER's embeddings."""
+    import pandas as pd
     import torch
 
     from llara_core.inference import candidate_answers as answering
@@ -46,7 +47,7 @@ def main(
     compute.use_threads(params.llm.threads)
     wording = ItemWording.of(params.dataset(dataset))
     items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
-    data, _ = load_training_data(dataset, items[c.LABEL].to_list(), wording, None, "out_of_fold", seed)
+    stored, _ = load_training_data(dataset, items[c.LABEL].to_list(), wording, None, "out_of_fold", seed)
     vectors, _ = load_item_vectors(paths.item_embeddings(dataset, paths.cell(recommender, seed)), len(items))
     encoder = PromptEncoder(loading.load_tokenizer(paths.LLM), chat_template=params.prompt.chat_template)
     base = loading.load_base_model(paths.LLM, params.llm)
@@ -65,8 +66,8 @@ def main(
             "mixture": 0,
         }
         tune = params.tune.model_copy(update=budget)
-        plan = make_plan(data.units, tune, params.curriculum, sample_templates=True, seed=seed)
-        rows = PlanDataset(plan, data, encoder, params.prompt)
+        plan = make_plan(stored.units, tune, params.curriculum, sample_templates=True, seed=seed)
+        rows = PlanDataset(plan, stored.planned(plan), encoder, params.prompt)
         step = TrainingStep(model, tune)
 
         def train(number: int, rows: PlanDataset = rows, step: TrainingStep = step, size: int = size) -> None:
@@ -79,23 +80,25 @@ def main(
 
     model.eval()
     size = params.inference.batch_size
+    asked = pd.DataFrame({"objective": "generative", "source": range(size * (batches + 1)), "draw": 0})
+    data = stored.planned(asked)
     queries = [
         Query(
             render_ranking(data.histories[row], data.candidates[row, 0], data.labels, wording, params.prompt.representation, 0),
             tuple(answer_text(item, data.labels, params.prompt.representation) for item in data.candidates[row, 0]),
         )
-        for row in range(size * (batches + 1))
+        for row in asked["source"]
     ]
     for mode, parts in {"score and constrained": ("tree",), "generate": ("text",), "all three": ("tree", "text")}.items():
 
         @torch.inference_mode()
         def answer(number: int, parts: tuple[str, ...] = parts) -> None:
-            asked = queries[number * size : (number + 1) * size]
-            prompts = [query.prompt for query in asked]
+            part = queries[number * size : (number + 1) * size]
+            prompts = [query.prompt for query in part]
             batch = encoder.pad([encoder.prompt_ids(prompt) for prompt in prompts], prompts)
             prefix = answering.read_prompts(model, batch)
             if "tree" in parts:
-                branches = [[encoder.answer_ids(text) for text in query.answers] for query in asked]
+                branches = [[encoder.answer_ids(text) for text in query.answers] for query in part]
                 answering.branch_logprobs(model, prefix, branches)
             if "text" in parts:
                 answering.generate(model, prefix, encoder.eos_id, params.inference.max_new_tokens)
@@ -103,7 +106,7 @@ def main(
         _report(f"answer, {mode}", size, _times(answer, batches), "queries")
 
     scorer = HeadScorer(model, encoder, data.labels, wording, params.prompt, size)
-    histories = data.histories[: size * (batches + 1)]
+    histories = [data.histories[row] for row in asked["source"]]
     head = _times(lambda number: scorer.score_catalogue(histories[number * size : (number + 1) * size]), batches)
     _report("rank the catalogue (head)", size, head, "queries")
 

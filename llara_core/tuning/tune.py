@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import shutil
@@ -10,7 +11,9 @@ from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 
 from llara_core import tables
@@ -20,7 +23,7 @@ from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import seed_part
 from llara_core.llm.item_texts import encode_titles
-from llara_core.objectives.base import TrainingData
+from llara_core.objectives.base import TrainingSource
 from llara_core.prompts.rendering import ItemWording
 from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
 from llara_core.runtime import provenance
@@ -36,7 +39,7 @@ _LIBRARIES = ("torch", "transformers", "peft", "accelerate")
 def tune(
     config: SystemConfig,
     llm_config: LlmConfig,
-    data: TrainingData,
+    data: TrainingSource,
     item_vectors: torch.Tensor | None,
     *,
     cell: tuple[str, str, str | None, int],
@@ -52,7 +55,7 @@ def tune(
     Args:
         config: the system's sections.
         llm_config: how the base model is loaded.
-        data: training data.
+        data: training data, of which is read what the plan names.
         item_vectors: ``(n_items, D_rec)`` float32, or None for prompts without behaviour tokens.
         cell: (dataset, system, recommender or None, seed).
         hashes: of the inputs, ``data`` and ``item_embeddings`` (None where there are none).
@@ -75,7 +78,8 @@ def tune(
     logger.info("%d rows (%s), %d of them hybrid", len(plan), rows_of, plan["hybrid"].sum())
 
     encoder = PromptEncoder(loading.load_tokenizer(llm_folder), chat_template=config.prompt.chat_template)
-    data = replace(data, labels=encoder.safe_labels(data.labels))
+    planned = data.planned(plan)
+    planned = replace(planned, labels=encoder.safe_labels(planned.labels))
     random_seed = seed if config.ablation.llm_weights == "random" else None
     base = loading.load_base_model(llm_folder, llm_config, random_seed=random_seed)
     metadata = adapters.AdapterMetadata(
@@ -94,28 +98,28 @@ def tune(
         hardware=provenance.hardware(),
         versions={library: version(library) for library in _LIBRARIES},
     )
-    n_items = len(data.labels)
+    n_items = len(planned.labels)
     head_vectors = None
     if metadata.has_head:
         seed_part(seed, "head vectors")
         head_vectors = torch.randn(n_items, head_dim) if item_vectors is None else item_vectors
     item_texts = None
     if config.prompt.representation == "compact" and config.prompt.text_dim:
-        item_texts = encode_titles(base, encoder, data.labels, config.prompt.text_dim)
+        item_texts = encode_titles(base, encoder, planned.labels, config.prompt.text_dim)
     model = adapters.build_model(
         base, encoder, config, item_vectors, head_vectors=head_vectors, item_texts=item_texts, seed=seed
     )
     if model.head is not None:
-        items = torch.tensor([item for sequence in data.sequences for item in sequence])
-        model.head.set_prior(torch.bincount(items, minlength=n_items))
+        items = np.fromiter(itertools.chain.from_iterable(planned.sequences), dtype=np.int64)
+        model.head.set_prior(torch.from_numpy(np.bincount(items, minlength=n_items)))
     n_trained = sum(tensor.numel() for tensor in adapters.trained_tensors(model).values())
     logger.info("%s of %s parameters are trained", f"{n_trained:,}", f"{sum(p.numel() for p in model.parameters()):,}")
 
     # Encoded titles are computed anew by a run that is resumed: on a machine that rounds otherwise it has to start afresh.
     texts_hash = None if item_texts is None else hashlib.sha256(item_texts.numpy().tobytes()).hexdigest()
     inputs = [hashes["data"], head_dim, texts_hash]
-    checkpoints = scratch / "tune" / _run_key(config, llm_config, metadata, data.wording, inputs, plan)
-    rows = PlanDataset(plan, data, encoder, config.prompt)
+    checkpoints = scratch / "tune" / _run_key(config, llm_config, metadata, planned.wording, inputs, plan)
+    rows = PlanDataset(plan, planned, encoder, config.prompt)
     curves = train(model, plan, rows, encoder, config.tune, seed=seed, scratch=checkpoints)
     adapters.save_adapter(adapter_folder, model, metadata)
     adapters.assert_round_trip(adapter_folder, model)
@@ -146,4 +150,5 @@ def _run_key(
     # A run may go on where it can: on another machine of the same library versions.
     inputs = [config.model_dump(), llm_config.model_dump(), metadata.model_dump(exclude={"hardware"}), words, other_inputs]
     content = json.dumps(inputs, sort_keys=True)
-    return hashlib.sha256(content.encode() + plan.to_csv().encode()).hexdigest()[:16]
+    rows = tables.content_hash(pa.Table.from_pandas(plan, preserve_index=False))
+    return hashlib.sha256((content + rows).encode()).hexdigest()[:16]

@@ -26,10 +26,10 @@ from tests.helpers.llm import (
     make_base,
     make_encoder,
     make_model,
+    plan_of,
     system_config,
     training_data,
 )
-from tests.unit.tuning.test_rows import plan_of
 
 GUIDED = {"slot": "before", "recommender_scores": True}
 HISTORY, CANDIDATES, SCORES = [3, 1], [5, 2, 7], [(-1.0, 0.1), (0.25, 0.2), (2.0, 0.7)]
