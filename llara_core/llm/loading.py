@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 def device() -> torch.device:
     """The accelerator if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(compute.device())
 
 
 def compute_dtype(dtype: str) -> torch.dtype:
