@@ -18,9 +18,9 @@ from llara_core.llm.projector import unit_scale
 
 N_LAYERS = 3  # that a title's encoding is taken from
 
-# Titles whose encodings are in memory at a time (1 GB for SmolLM2-135M). Of a larger catalogue at most as many titles, at equal
-# distances, give the components, and then all titles are encoded again.
-COMPONENT_TITLES = 1 << 16
+# Titles whose encodings are in memory at a time (0.7 GB for SmolLM2-135M). Of a larger catalogue at most as many titles, at
+# equal distances, give the components, and then all titles are encoded again.
+COMPONENT_TITLES = 1 << 15
 
 _BATCH = 64  # titles per pass
 
