@@ -1,7 +1,7 @@
 """What ``tune`` holds of a large log, beside the model: ``python -m benchmarks.tuning_scale FOLDER --plan-rows 100000``.
 
-FOLDER is one that ``benchmarks.log_scale --stages`` has filled. Prints wall seconds and peak memory (``ru_maxrss``) of a process
-that reads the training data, makes the plan and reads every row of it, and of one that only loads the libraries.
+FOLDER is one that ``benchmarks.log_scale --stages`` has filled. Prints wall seconds and peak memory (``ru_maxrss``) of loading
+the libraries alone, and of also reading the training data, making the plan and reading every row of it; a process each.
 """
 
 from __future__ import annotations
