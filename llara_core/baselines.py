@@ -142,9 +142,9 @@ def _neighbours(chosen: sparse.csr_array, counts: npt.NDArray[np.float32]) -> sp
     """Sparse ``(n_items, n_items)`` similarities of each item (row) to its nearest neighbours."""
     by_item, norms = chosen.T.tocsr(), np.sqrt(counts)
     blocks = []
-    block = histories_at_a_time(len(counts), ITEM_BLOCK)
-    for start in range(0, len(counts), block):
-        shared = by_item[start : start + block] @ chosen  # users of both, (block, n_items)
+    n_rows = histories_at_a_time(len(counts), ITEM_BLOCK)
+    for start in range(0, len(counts), n_rows):
+        shared = by_item[start : start + n_rows] @ chosen  # users of both, (n_rows, n_items)
         shared.sort_indices()
         rows = start + np.repeat(np.arange(shared.shape[0]), np.diff(shared.indptr))
         shared.data /= norms[rows] * norms[shared.indices]

@@ -31,7 +31,7 @@ def test_chunks_have_the_loss_and_the_gradients_of_the_whole(monkeypatch: pytest
 
 
 def test_no_more_logits_than_allowed_are_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """35 logits for 5 states are 7 items: 23 items make chunks of 7, 7, 7 and 2, each scored once forwards and once backwards."""
+    """35 logits for 5 states are 7 items: 23 items make chunks of 7, 7, 7 and 2, each scored forwards and again backwards."""
     monkeypatch.setattr(catalogue_loss, "SCORES_AT_A_TIME", 35)
     sizes: list[int] = []
     log_sum = catalogue_loss._log_sum

@@ -76,6 +76,17 @@ def test_the_softmax_of_a_large_catalogue_is_that_of_a_small_one(
     torch.testing.assert_close(results[1], results[0])
 
 
+def test_a_model_computes_where_its_weights_are(model: SequenceRecommender, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the device without data, where a tensor that stayed on the CPU is an error, as on a GPU."""
+    model.to("meta")
+    items = torch.tensor([[1, 2, 3]], device="meta")
+    states = model.encode(items)[0]
+    for at_a_time in (1 << 26, 6):
+        monkeypatch.setattr(catalogue_loss, "SCORES_AT_A_TIME", at_a_time)
+        assert model.softmax_loss(states, items[0]).device.type == "meta"
+    assert model.pair_logits(states, items[0]).device.type == "meta"
+
+
 def test_padding_changes_no_state(model: SequenceRecommender) -> None:
     plain = model.encode(torch.tensor([[1, 2, 3]]))
     padded = model.encode(torch.tensor([[1, 2, 3, N_ITEMS, N_ITEMS]]))
