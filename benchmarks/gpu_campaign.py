@@ -137,18 +137,16 @@ def _plain(cell: tuple[str, str, int]) -> Iterator[dict[str, Any]]:
     import torch
 
     from benchmarks.llm_bench import load_bench
-    from llara_core.prompts.rendering import render_ranking
 
     bench = load_bench(*cell)
-    data, encoder, llm = bench.data, bench.encoder, bench.model.llm
+    encoder, llm = bench.encoder, bench.model.llm
     device, dtype = bench.model.device, bench.model.causal_lm.dtype
 
     def training_pass(size: int, number: int) -> int:
         rows, labels = [], []
-        for row in range(number * size, (number + 1) * size):
-            candidates, target = data.candidates[row, 0], data.targets[row]
-            prompt = encoder.prompt_ids(render_ranking(data.histories[row], candidates, data.labels, data.wording, "title", 0))
-            answer = encoder.answer_ids(data.labels[target])
+        for example in bench.examples(size, number):
+            prompt = encoder.prompt_ids(bench.prompt(example, "title"))
+            answer = encoder.answer_ids(bench.data.labels[example.target])
             rows.append([*prompt, *answer])
             labels.append([-100] * len(prompt) + list(answer))
         width = max(map(len, rows))

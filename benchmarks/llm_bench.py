@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import pandas as pd
 import torch
 
 from llara_core import columns as c
 from llara_core import paths, tables
-from llara_core.config import Params, SystemConfig, load_params
+from llara_core.config import Params, Representation, SystemConfig, load_params
 from llara_core.inference import candidate_answers as answering
 from llara_core.inference.prompts import Query
 from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.item_vectors import load_item_vectors
-from llara_core.objectives.base import TrainingData
-from llara_core.prompts.rendering import ItemWording, answer_text, render_ranking
+from llara_core.prompts.rendering import ItemWording, Prompt, answer_text, render_ranking
 from llara_core.runtime import compute
-from llara_core.tuning.data import load_training_data
+from llara_core.tuning.data import StoredTrainingData, load_training_data
 from llara_core.tuning.plan import make_plan
 from llara_core.tuning.rows import PlanDataset, TrainingStep, collate
+
+
+class Example(NamedTuple):
+    """A training example with its first candidate set."""
+
+    history: Sequence[int]
+    candidates: Sequence[int]
+    target: int
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,7 @@ class Bench:
 
     params: Params
     config: SystemConfig
-    data: TrainingData
+    data: StoredTrainingData
     encoder: PromptEncoder
     model: HybridLM
 
@@ -54,7 +64,7 @@ class Bench:
         }
         tune = self.config.tune.model_copy(update=budget)
         plan = make_plan(self.data.units, tune, self.config.curriculum, sample_templates=True, seed=0)
-        rows = PlanDataset(plan, self.data, self.encoder, self.config.prompt)
+        rows = PlanDataset(plan, self.data.planned(plan), self.encoder, self.config.prompt)
         batch = collate([rows[row] for row in range(number * size, (number + 1) * size)], self.encoder)
         inputs = {name: value.to(self.model.device) if torch.is_tensor(value) else value for name, value in batch.items()}
         dtype = self.model.causal_lm.dtype
@@ -63,15 +73,25 @@ class Bench:
         self.model.zero_grad(set_to_none=True)
         return sum(len(rows[row].input_ids) for row in range(number * size, (number + 1) * size))
 
+    def examples(self, size: int, number: int) -> Iterator[Example]:
+        """Training examples ``number * size`` and the following, ``size`` of them."""
+        numbers = range(number * size, (number + 1) * size)
+        data = self.data.planned(pd.DataFrame({"objective": "generative", "source": numbers, "draw": 0}))
+        for row in numbers:
+            yield Example(data.histories[row], data.candidates[row, 0], data.targets[row])
+
+    def prompt(self, example: Example, representation: Representation) -> Prompt:
+        return render_ranking(example.history, example.candidates, self.data.labels, self.data.wording, representation, 0)
+
     def queries(self, size: int, number: int) -> list[Query]:
-        """Batch ``number`` of ``size`` prompts with candidates, of training examples."""
-        data, representation = self.data, self.config.prompt.representation
+        """Prompts with candidates, of :meth:`examples`."""
+        representation = self.config.prompt.representation
         return [
             Query(
-                render_ranking(data.histories[row], data.candidates[row, 0], data.labels, data.wording, representation, 0),
-                tuple(answer_text(item, data.labels, representation) for item in data.candidates[row, 0]),
+                self.prompt(example, representation),
+                tuple(answer_text(item, self.data.labels, representation) for item in example.candidates),
             )
-            for row in range(number * size, (number + 1) * size)
+            for example in self.examples(size, number)
         ]
 
     @torch.inference_mode()

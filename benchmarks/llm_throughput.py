@@ -49,8 +49,11 @@ def main(
 
     data = bench.data
     scorer = HeadScorer(bench.model, bench.encoder, data.labels, data.wording, bench.config.prompt, size)
-    histories = data.histories[: size * (batches + 1)]
-    head = _times(lambda number: scorer.score_catalogue(histories[number * size : (number + 1) * size]), batches)
+
+    def rank(number: int) -> object:
+        return scorer.score_catalogue([example.history for example in bench.examples(size, number)])
+
+    head = _times(rank, batches)
     _report("rank the catalogue (head)", size, head, "queries")
 
 

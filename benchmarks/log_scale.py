@@ -57,7 +57,7 @@ def main(
     """Generate a log in FOLDER unless it holds one already, and measure what reads it."""
     raw = folder / paths.raw(DATASET)
     if not raw.is_dir():
-        _report("generate", generate, raw, rows, layout)
+        report("generate", generate, raw, rows, layout)
     write_params(folder)
     typer.echo(f"{raw / INTERACTIONS}: {(raw / INTERACTIONS).stat().st_size / 1e6:,.0f} MB; {os.cpu_count()} cores")
     results = {}
@@ -65,15 +65,15 @@ def main(
         if name not in ENGINES:
             raise typer.BadParameter(f"{name!r} is none of {', '.join(ENGINES)}", param_hint="--engines")
         if importlib.util.find_spec(name):
-            results[name] = _report(name, read_with, name, raw / INTERACTIONS)
+            results[name] = report(name, read_with, name, raw / INTERACTIONS)
         else:
             typer.echo(f"{name:20s} is not installed: skipped")
     if len(set(results.values()) - {None}) > 1:
         raise SystemExit(f"the engines disagree: {results}")
-    _report("own_log.read", read_log, folder)
+    report("own_log.read", read_log, folder)
     if stages:
         for stage in ("prepare", "sample_candidates"):
-            _report(stage, run_stage, stage, folder)
+            report(stage, run_stage, stage, folder)
 
 
 def generate(raw: Path, rows: int, layout: Layout) -> None:
@@ -255,7 +255,7 @@ def run_stage(stage: str, folder: Path) -> None:
     subprocess.run([sys.executable, "-m", f"pipeline.{stage}", DATASET], cwd=folder, env=environment, check=True)
 
 
-def _report(what: str, job: Callable[..., Any], *arguments: object) -> Any:
+def report(what: str, job: Callable[..., Any], *arguments: object) -> Any:
     """Run ``job`` in a fresh process and print its time and memory; what it returned, None where it failed."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:

@@ -16,7 +16,7 @@ from llara_core import columns as c
 from llara_core.config import BASELINES
 from llara_core.config.recommenders import unknown
 from llara_core.errors import ConfigError
-from llara_core.ranking import History
+from llara_core.ranking import History, histories_at_a_time
 from llara_core.runtime import seeding
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # .34, .34 and .33 on LastFM. Its standard error over the users is .04, so that finer steps would fit noise.
 N_NEIGHBOURS = 50
 
-# Rows whose products are in memory at a time: at worst each is as long as the catalogue.
+# Rows whose products are in memory at a time, fewer for a large catalogue: at worst each is as long as the catalogue.
 ITEM_BLOCK = 256
 HISTORY_BLOCK = 256
 
@@ -103,12 +103,13 @@ class ItemKNN:
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
         """Scores ``(B, n_items)``, at least 0."""
         scores = np.empty((len(histories), len(self.fallback)), dtype=np.float32)
-        for start in range(0, len(histories), HISTORY_BLOCK):
-            part = histories[start : start + HISTORY_BLOCK]
+        block = histories_at_a_time(len(self.fallback), HISTORY_BLOCK)
+        for start in range(0, len(histories), block):
+            part = histories[start : start + block]
             rows = np.repeat(np.arange(len(part)), [len(history) for history in part])
             read = _sets(rows, np.concatenate(part), (len(part), len(self.fallback)))
             similarity = (read @ self.similarity_from).toarray()
-            np.maximum(similarity, self.fallback, out=scores[start : start + HISTORY_BLOCK])
+            np.maximum(similarity, self.fallback, out=scores[start : start + block])
         return scores
 
 
@@ -141,8 +142,9 @@ def _neighbours(chosen: sparse.csr_array, counts: npt.NDArray[np.float32]) -> sp
     """Sparse ``(n_items, n_items)`` similarities of each item (row) to its nearest neighbours."""
     by_item, norms = chosen.T.tocsr(), np.sqrt(counts)
     blocks = []
-    for start in range(0, len(counts), ITEM_BLOCK):
-        shared = by_item[start : start + ITEM_BLOCK] @ chosen  # users of both, (ITEM_BLOCK, n_items)
+    n_rows = histories_at_a_time(len(counts), ITEM_BLOCK)
+    for start in range(0, len(counts), n_rows):
+        shared = by_item[start : start + n_rows] @ chosen  # users of both, (n_rows, n_items)
         shared.sort_indices()
         rows = start + np.repeat(np.arange(shared.shape[0]), np.diff(shared.indptr))
         shared.data /= norms[rows] * norms[shared.indices]

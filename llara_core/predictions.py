@@ -24,7 +24,7 @@ from llara_core.runtime import processes
 logger = logging.getLogger(__name__)
 
 NOT_TUNED = "none"  # in the place of a tuning objective
-PREDICT_BLOCK = 4096  # examples scored at a time: the scores of all items for all of them would fill the memory
+PREDICT_BLOCK = 4096  # examples scored at a time, fewer for a large catalogue
 
 
 class CatalogueScorer(Protocol):
@@ -191,10 +191,11 @@ def from_scorer(scorer: CatalogueScorer, held_out: HeldOut) -> pd.DataFrame:
     histories, targets = asked[c.HISTORY].to_list(), asked[c.TARGET].to_numpy()
     items = np.stack(candidates[c.CANDIDATES].to_list())
     scores, ranks = np.empty(items.shape, dtype=np.float32), np.empty(len(items), dtype=np.int32)
-    for start in range(0, len(asked), PREDICT_BLOCK):
-        part = slice(start, start + PREDICT_BLOCK)
+    block = ranking.histories_at_a_time(len(held_out.labels), PREDICT_BLOCK)
+    for start in range(0, len(asked), block):
+        part = slice(start, start + block)
         catalogue = scorer.score_catalogue(histories[part])
-        of_part = np.flatnonzero((rows >= start) & (rows < start + PREDICT_BLOCK))
+        of_part = np.flatnonzero((rows >= start) & (rows < start + block))
         local = rows[of_part] - start
         scores[of_part] = catalogue[local[:, None], items[of_part]]
         ranks[of_part] = ranking.catalogue_rank(catalogue, targets[part], histories[part])[local]

@@ -12,6 +12,19 @@ from llara_core.runtime import seeding
 
 History = Sequence[int] | npt.NDArray[np.integer]
 
+# Scores of histories times items in memory at a time (268 MB). A catalogue of up to 16,384 items is scored for 4,096 histories
+# at a time, one of a million for 67.
+SCORES_AT_A_TIME = 1 << 26
+
+
+def histories_at_a_time(n_items: int, at_most: int) -> int:
+    """Histories whose scores of all items are in memory together, so many that the scores are :data:`SCORES_AT_A_TIME`.
+
+    >>> histories_at_a_time(1_682, 4096), histories_at_a_time(1_000_000, 4096)
+    (4096, 67)
+    """
+    return max(1, min(at_most, SCORES_AT_A_TIME // max(n_items, 1)))
+
 
 def check_finite(scores: npt.NDArray[np.floating]) -> None:
     """Refuse scores that rank nothing: every comparison with NaN is false, so that a target that scores NaN would come first.
@@ -85,10 +98,26 @@ def opinion(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     return result
 
 
-def shuffled_opinion(opinions: npt.NDArray[np.float32], seed: int, split: str) -> npt.NDArray[np.float32]:
-    """Opinions ``(N, C, 2)`` dealt out to each set's candidates at random: a control, to see if it matters whose is whose."""
-    order = np.argsort(seeding.numpy_stream(seed, "shuffled opinions", split).random(opinions.shape[:2]), axis=1)
-    return np.take_along_axis(opinions, order[..., None], axis=1)
+def shuffled_opinion(
+    opinions: npt.NDArray[np.float32], seed: int, split: str, rows: npt.NDArray[np.integer] | None = None
+) -> npt.NDArray[np.float32]:
+    """Opinions dealt out to each set's candidates at random: a control, to see if it matters whose is whose.
+
+    Args:
+        opinions: ``(N, C, 2)`` of candidate sets.
+        seed: of the random order.
+        split: names the random stream.
+        rows: ``(N,)`` ascending, which rows of a table the sets are; each is dealt out as if the whole table were given. None:
+            they are the whole table.
+    """
+    n, n_candidates = opinions.shape[:2]
+    stream = seeding.numpy_stream(seed, "shuffled opinions", split)
+    drawn = np.empty((n, n_candidates))
+    skipped = np.zeros(n, dtype=np.int64) if rows is None else np.diff(rows, prepend=-1) - 1
+    for row, skip in zip(drawn, skipped.tolist(), strict=True):
+        stream.bit_generator.advance(skip * n_candidates)  # type: ignore[attr-defined]  # a number of 64 bits each
+        stream.random(out=row)
+    return np.take_along_axis(opinions, np.argsort(drawn, axis=1)[..., None], axis=1)
 
 
 def expected_hit_ratio(

@@ -6,11 +6,13 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +21,7 @@ from llara_core import columns as c
 from llara_core.errors import DataError
 
 ITEM_LIST = pa.list_(pa.int32())
-HASHED_ROWS = 1 << 24  # at a time: Arrow's lists have 32-bit offsets
+HASHED_ROWS = 1 << 20  # at a time; part of the hash of longer tables
 
 INTERACTIONS = pa.schema(
     [
@@ -163,18 +165,54 @@ def read_arrow(path: Path, schema: pa.Schema) -> pa.Table:
     Raises:
         DataError: the file is missing, unreadable, or has other columns than ``schema``.
     """
-    table = _open(path)
-    if not table.schema.equals(schema, check_metadata=False):
-        raise DataError(
-            f"{path}: expected the columns {_describe(schema)} but found {_describe(table.schema)}; "
-            "delete the file and run `dvc repro` again"
-        )
-    return table
+    with _opened(path) as file:
+        _check_schema(path, file.schema_arrow, schema)
+        return file.read()
+
+
+def row_groups(path: Path, schema: pa.Schema, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The row groups of a Parquet table, one at a time, for tables that need not fit into memory; errors as :func:`read_arrow`.
+
+    Args:
+        columns: that are read, in their order in ``schema``.
+    """
+    with _opened(path) as file:
+        _check_schema(path, file.schema_arrow, schema)
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group, columns=list(columns))
+
+
+def take_rows(path: Path, schema: pa.Schema, rows: npt.NDArray[np.integer], columns: Sequence[str]) -> pa.Table:
+    """Some rows of a Parquet table, of which only the row groups that hold them are read; errors as :func:`read_arrow`.
+
+    Args:
+        rows: ``(N,)`` their numbers, ascending.
+        columns: that are read, in their order in ``schema``.
+    """
+    taken = [pa.schema([schema.field(name) for name in columns]).empty_table()]
+    with _opened(path) as file:
+        _check_schema(path, file.schema_arrow, schema)
+        start = 0
+        for group in range(file.num_row_groups):
+            end = start + file.metadata.row_group(group).num_rows
+            first, last = np.searchsorted(rows, [start, end])
+            if first < last:
+                part = file.read_row_group(group, columns=list(columns)).take(pa.array(rows[first:last] - start))
+                taken.append(part.replace_schema_metadata(None))
+            start = end
+    return pa.concat_tables(taken)
+
+
+def n_rows(path: Path) -> int:
+    """Rows of a Parquet table; errors as :func:`read_arrow`."""
+    with _opened(path) as file:
+        return int(file.metadata.num_rows)
 
 
 def table_metadata(path: Path) -> dict[str, str]:
     """The string facts stored with :func:`write_table`."""
-    facts = _open(path).schema.metadata or {}
+    with _opened(path) as file:
+        facts = file.schema_arrow.metadata or {}
     return {key.decode(): value.decode() for key, value in facts.items()}
 
 
@@ -208,23 +246,57 @@ def tables_hash(*paths: Path) -> str:
     """Hex sha256 over the contents of several tables (values in row order; independent of file encoding and metadata)."""
     digest = hashlib.sha256()
     for path in paths:
-        table = _open(path).replace_schema_metadata(None)
-        for start in range(0, len(table), HASHED_ROWS):
-            for batch in table.slice(start, HASHED_ROWS).combine_chunks().to_batches():
-                sink = pa.BufferOutputStream()
-                with pa.ipc.new_stream(sink, batch.schema) as writer:
-                    writer.write_batch(batch)
-                digest.update(sink.getvalue())
+        with _opened(path) as file:
+            _add(digest, (file.read_row_group(group) for group in range(file.num_row_groups)))
     return digest.hexdigest()
 
 
-def _open(path: Path) -> pa.Table:
+def content_hash(table: pa.Table) -> str:
+    """Hex sha256 over the contents of a table in memory; written and read back it need not have the same."""
+    digest = hashlib.sha256()
+    _add(digest, [table])
+    return digest.hexdigest()
+
+
+def _add(digest: hashlib._Hash, groups: Iterable[pa.Table]) -> None:
+    for part in _in_parts(groups, HASHED_ROWS):
+        for batch in part.replace_schema_metadata(None).combine_chunks().to_batches():
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, batch.schema) as writer:
+                writer.write_batch(batch)
+            digest.update(sink.getvalue())
+
+
+def _in_parts(groups: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
+    """The rows of ``groups`` in tables of ``size`` rows, wherever a group ends; the last may be shorter."""
+    held: pa.Table | None = None
+    for group in groups:
+        held = group if held is None else pa.concat_tables([held, group])
+        while len(held) > size:
+            # Copied: the padding behind a slice's buffers holds values of the rows that follow.
+            yield held.take(pa.array(np.arange(size)))
+            held = held.take(pa.array(np.arange(size, len(held))))
+    if held is not None and len(held):
+        yield held
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        return pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            yield file
     except FileNotFoundError as error:
         raise DataError(f"{path}: not found; run `dvc repro` to make it") from error
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read as Parquet ({error}); delete it and run `dvc repro` again") from error
+
+
+def _check_schema(path: Path, found: pa.Schema, expected: pa.Schema) -> None:
+    if not found.equals(expected, check_metadata=False):
+        raise DataError(
+            f"{path}: expected the columns {_describe(expected)} but found {_describe(found)}; "
+            "delete the file and run `dvc repro` again"
+        )
 
 
 def _describe(schema: pa.Schema) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llara_core import paths
 from llara_core.config import load_params
+from llara_core.runtime import compute
 from pipeline.stage import Dataset, Recommender, Seed, run
 
 
@@ -18,6 +19,8 @@ def main(
     from llara_core.recommenders import checkpoints
     from llara_core.runtime import provenance
 
+    params = load_params()
+    compute.use_threads(params.recommenders.threads)
     cell = paths.cell(recommender, seed)
     model = checkpoints.load(paths.checkpoint(dataset, cell), recommender, checkpoints.data_hash(dataset))
     answer_held_out(
@@ -26,7 +29,7 @@ def main(
         paths.recommender_predictions(dataset, cell),
         system=recommender,
         seed=seed,
-        shuffled_histories=load_params().inference.shuffled_histories,
+        shuffled_histories=params.inference.shuffled_histories,
         hardware=provenance.hardware(),
         positions=read_positions(dataset),
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from llara_core import paths
 from llara_core.config import load_params
+from llara_core.runtime import compute
 from pipeline.stage import Dataset, Recommender, Seed, run
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def main(
     from llara_core.runtime import provenance
 
     params = load_params()
+    compute.use_threads(params.recommenders.threads)
     target = paths.training_scores(dataset, paths.cell(recommender, seed))
     if not tables.read_json(paths.resolved_recommender(recommender))["training_scores"]:
         tables.write_table(target, tables.TRAINING_SCORES.empty_table(), tables.TRAINING_SCORES)
@@ -66,6 +68,7 @@ def main(
         interactions,
         examples.filter([split == c.TRAIN for split in examples[c.SPLIT].to_pylist()]),
         candidates,
+        n_items=len(items),
         n_folds=config.folds,
         seed=seed,
         dataset=dataset,

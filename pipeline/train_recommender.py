@@ -7,6 +7,7 @@ from functools import partial
 
 from llara_core import paths
 from llara_core.config import load_params
+from llara_core.runtime import compute
 from pipeline.stage import Dataset, Recommender, Seed, run
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ def main(
     from llara_core.recommenders import checkpoints, models, training
 
     params = load_params()
+    compute.use_threads(params.recommenders.threads)
     config, max_history_len = params.recommenders, params.dataset(dataset).max_history_len
     prepared = paths.prepared(dataset)
     interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)

@@ -90,6 +90,10 @@ class MoRecConfig(SasRecConfig):
 class RecommendersConfig(Section):
     """Training of the sequence recommenders (paper, section 5.1.2), and a section for each."""
 
+    threads: Annotated[int, Field(ge=1, le=1024)] = Field(
+        description="CPU threads that compute, whatever the machine has: another number gives other last bits; more than one "
+        "pays for catalogues of many thousand items"
+    )
     embedding_dim: PositiveInt
     learning_rate: PositiveFloat
     batch_size: PositiveInt = Field(description="next-item targets per optimiser step; windows of a sequence hold several")

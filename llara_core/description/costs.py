@@ -10,7 +10,7 @@ machine shifts all of them together.
 ``train_recommender``   20 epochs on the 67,635 positions and 1,574 items of MovieLens: SASRec 53 s, GRU4Rec 41, Caser 39, MoRec
                         182 (``docs/results.md``); what an item costs: two epochs on LastFM's 4,606
 ``score_training``      139 s for a SASRec that trained for 53 s
-``tune``                0.06 to 0.13 s per prompt of MovieLens, SmolLM2-135M; 0.9 KB per training candidate set
+``tune``                0.06 to 0.13 s per prompt of MovieLens, SmolLM2-135M
 ``predict_llm``         0.3 to 0.7 s per held-out question, in three ways of answering, SmolLM2-135M
 ======================  ==============================================================================================
 
@@ -26,6 +26,7 @@ from typing import Any
 
 from llara_core import columns as c
 from llara_core.config import OBJECTIVES, Params, TuneConfig
+from llara_core.ranking import SCORES_AT_A_TIME, histories_at_a_time
 
 TIME_BAND = (0.5, 3.0)
 MEMORY_BAND = (0.8, 1.3)
@@ -41,12 +42,11 @@ TRAIN_S, TRAIN_S_PER_POSITION, TRAIN_S_PER_LOGIT = 4.0, 19e-6, 13e-9
 TRAIN_FACTOR = {"gru4rec": 0.8, "caser": 0.75, "morec": 3.4}
 TRAIN_GB = 0.7
 SCORE_FACTOR = 2.6  # of a recommender's training, for folds - 1 = 3 times its work
-SET_LIST_GB = 0.9e-6
 TUNE_GB = 1.5
 PROMPT_S, PREFERENCE_S, QUESTION_S = 0.09, 0.2, 0.5
 CHUNK_S = 0.041
-EXAMPLE_BLOCK = 4096  # histories whose scores of the whole catalogue are in memory at once
 SCORE_BYTES = 9  # of a history and an item: the scores twice, and a mask
+EXAMPLE_BYTES = 60  # of a training example, for the plan: its number, its order and its row
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ def _costs(splits: Mapping[str, Any], params: Params, n_rows: int) -> Iterator[C
     n_positions = examples[c.TRAIN]
     n_scored = 2 if params.recommenders.loss == "bce" else n_items
     seconds = epochs * n_positions * (TRAIN_S_PER_POSITION + TRAIN_S_PER_LOGIT * n_scored)
-    gigabytes = TRAIN_GB + n_items * max(4 * 4 * batch, 1024 * SCORE_BYTES) / GB
+    logits = min(batch * n_items, SCORES_AT_A_TIME)
+    gigabytes = TRAIN_GB + max(4 * 4 * logits, _scored(1024, n_items) * SCORE_BYTES) / GB
     for name in run.recommenders:
         part = TRAIN_S + TRAIN_FACTOR.get(name, 1.0) * seconds
         why = f"up to {epochs} epochs"
@@ -106,18 +107,18 @@ def _costs(splits: Mapping[str, Any], params: Params, n_rows: int) -> Iterator[C
     shown = {params.systems[name].recommender for name in run.systems if params.systems[name].prompt.recommender_scores}
     for name in sorted(str(name) for name in shown):
         part = TRAIN_S + SCORE_FACTOR * (params.recommenders.folds - 1) / 3 * TRAIN_FACTOR.get(name, 1.0) * seconds
-        scores = gigabytes + EXAMPLE_BLOCK * n_items * SCORE_BYTES / GB
+        scores = gigabytes + _scored(4096, n_items) * SCORE_BYTES / GB
         yield _cost(f"score_training {name}", len(run.seeds), part, scores, f"{params.recommenders.folds} folds", WIDE_BAND)
     n_held_out = sum(examples[part] for part in c.HELD_OUT)
-    scores = 0.5 + min(EXAMPLE_BLOCK, n_held_out) * n_items * SCORE_BYTES / GB
+    scores = 0.5 + _scored(min(4096, n_held_out), n_items) * SCORE_BYTES / GB
     n_scored = n_held_out + examples[c.TEST]
     seconds = TRAIN_S + TRAIN_S_PER_LOGIT * n_scored * n_items
     why = f"{n_scored:,} histories"
     yield _cost("predict_recommender", len(run.recommenders) * len(run.seeds), seconds, scores, why, WIDE_BAND)
-    yield from _llm_costs(params, n_sets, n_positions, n_held_out, examples[c.TEST])
+    yield from _llm_costs(params, n_positions, n_held_out, examples[c.TEST])
 
 
-def _llm_costs(params: Params, n_sets: int, n_positions: int, n_held_out: int, n_test: int) -> Iterator[Cost]:
+def _llm_costs(params: Params, n_positions: int, n_held_out: int, n_test: int) -> Iterator[Cost]:
     """Of the language model, at the speed of the default one and with titles of usual length."""
     n_seeds = len(params.run.seeds)
     for name in params.run.systems:
@@ -127,7 +128,8 @@ def _llm_costs(params: Params, n_sets: int, n_positions: int, n_held_out: int, n
             if system.start is not None and system.start not in params.run.systems:
                 first, its_why = _tuning(params.systems[system.start].tune, n_positions)
                 seconds, why = seconds + first, f"{why} after {its_why} of {system.start}"
-            yield _cost(f"tune {name}", n_seeds, seconds, TUNE_GB + SET_LIST_GB * n_sets, why, WIDE_BAND)
+            gigabytes = TUNE_GB + EXAMPLE_BYTES * n_positions / GB
+            yield _cost(f"tune {name}", n_seeds, seconds, gigabytes, why, WIDE_BAND)
         if OBJECTIVES[system.tune.objective].needs_head:
             continue  # the head ranks the catalogue in one pass: seconds
         n_questions = params.inference.max_draws * (n_held_out + n_test * (params.inference.shuffled_histories == "all"))
@@ -146,6 +148,11 @@ def _tuning(tune: TuneConfig, n_positions: int) -> tuple[float, str]:
         n_rows, row_s = n_positions, PREFERENCE_S if objective.starts_from_system else PROMPT_S
     n_rows = min(tune.epochs * n_rows, tune.max_examples or tune.epochs * n_rows)
     return 20 + row_s * n_rows, f"{n_rows:,} {objective.unit}"
+
+
+def _scored(histories: int, n_items: int) -> int:
+    """Scores of the catalogue in memory at once."""
+    return histories_at_a_time(n_items, histories) * n_items
 
 
 def _cost(stage: str, runs: int, seconds: float, gigabytes: float, because: str, band: tuple[float, float] = TIME_BAND) -> Cost:

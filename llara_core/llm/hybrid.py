@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
+from llara_core.catalogue_loss import chunked_cross_entropy, fits_in_memory
 from llara_core.config.objectives import names_where
 from llara_core.errors import ModelError
 from llara_core.llm import tree
@@ -66,11 +67,24 @@ class NextItemHead(nn.Module):
     def forward(self, hidden: torch.Tensor, item_texts: torch.Tensor | None = None) -> torch.Tensor:
         # In float32 throughout: a softmax over thousands of items loses its tail in bfloat16.
         with torch.autocast(hidden.device.type, enabled=False):
-            query = self.linear(self.norm(self.dropout(hidden.float())))
-            items = self.items
-            if self.texts is not None and item_texts is not None:
-                items = items + self.texts(self.dropout(item_texts))
-            return F.linear(query * query.shape[-1] ** -0.5, items, self.bias)
+            return F.linear(*self._output_layer(hidden, item_texts))
+
+    def loss(self, hidden: torch.Tensor, targets: torch.Tensor, item_texts: torch.Tensor | None = None) -> torch.Tensor:
+        """Cross-entropy of the targets ``(N,)`` over the whole catalogue for hidden states ``(N, d_llm)``, summed."""
+        if fits_in_memory(len(hidden), len(self.items)):
+            return F.cross_entropy(self(hidden, item_texts), targets, reduction="sum")
+        with torch.autocast(hidden.device.type, enabled=False):
+            return chunked_cross_entropy(*self._output_layer(hidden, item_texts), targets)
+
+    def _output_layer(
+        self, hidden: torch.Tensor, item_texts: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Queries ``(..., d_rec)``, item table ``(n_items, d_rec)`` and biases ``(n_items,)``."""
+        query = self.linear(self.norm(self.dropout(hidden.float())))
+        items: torch.Tensor = self.items
+        if self.texts is not None and item_texts is not None:
+            items = items + self.texts(self.dropout(item_texts))
+        return query * query.shape[-1] ** -0.5, items, self.bias
 
 
 class RankingReadout(nn.Module):
@@ -235,6 +249,16 @@ class HybridLM(nn.Module):
             raise ModelError(NO_HEAD)
         logits: torch.Tensor = self.head(hidden, self.item_texts)
         return logits
+
+    def item_loss(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The head's cross-entropy of the targets ``(N,)`` for hidden states ``(N, d_llm)``, summed.
+
+        Raises:
+            ModelError: there is no head.
+        """
+        if self.head is None:
+            raise ModelError(NO_HEAD)
+        return self.head.loss(hidden, targets, self.item_texts)
 
     def token_logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Vocabulary logits ``(..., V)`` in float32, for just the hidden states given."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from sklearn.decomposition import PCA
@@ -13,6 +15,12 @@ from tqdm import tqdm
 
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.projector import unit_scale
+
+N_LAYERS = 3  # that a title's encoding is taken from
+
+# Titles whose encodings are in memory at a time (0.7 GB for SmolLM2-135M). Of a larger catalogue at most as many titles, at
+# equal distances, give the components, and then all titles are encoded again.
+COMPONENT_TITLES = 1 << 15
 
 _BATCH = 64  # titles per pass
 
@@ -35,14 +43,25 @@ def encode_titles(base: Any, encoder: PromptEncoder, labels: Sequence[str], dim:
         ``(n_items, min(dim, n_items - 1, 3 D_llm))`` float32 on the CPU, of unit root mean square.
     """
     rows = [[encoder.eos_id, *encoder.title_ids(label)] for label in labels]
+    n_components = min(dim, len(rows) - 1, N_LAYERS * base.config.hidden_size)
+    pca = PCA(n_components, svd_solver="covariance_eigh")
+    if len(rows) <= COMPONENT_TITLES:
+        return unit_scale(torch.from_numpy(pca.fit_transform(_encode(base, encoder, rows))).float())
+    pca.fit(_encode(base, encoder, rows[:: -(-len(rows) // COMPONENT_TITLES)]))
+    blocks = (rows[start : start + COMPONENT_TITLES] for start in range(0, len(rows), COMPONENT_TITLES))
+    return unit_scale(torch.cat([torch.from_numpy(pca.transform(_encode(base, encoder, block))).float() for block in blocks]))
+
+
+def _encode(base: Any, encoder: PromptEncoder, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.float64]:
+    """The encodings ``(N, 3 D_llm)`` of titles as token ids with an end token before them."""
     n_layers = base.config.num_hidden_layers
-    layers = [round(n_layers * share / 3) for share in (1, 2, 3)]
+    layers = [round(n_layers * share / N_LAYERS) for share in range(1, N_LAYERS + 1)]
     encoded = torch.empty(len(rows), len(layers) * base.config.hidden_size)
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]))  # little padding in a batch
     for start in tqdm(range(0, len(order), _BATCH), desc="encode titles", unit="batch", leave=False, delay=1.0):
         batch = order[start : start + _BATCH]
         length = len(rows[batch[-1]])
-        ids = torch.tensor([rows[row] + [encoder.eos_id] * (length - len(rows[row])) for row in batch], device=base.device)
+        ids = torch.tensor([[*rows[row]] + [encoder.eos_id] * (length - len(rows[row])) for row in batch], device=base.device)
         # Padding stands on the right, where no token of the title sees it.
         states = base.model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states
         lengths = torch.tensor([len(rows[row]) - 1 for row in batch], device=base.device)
@@ -51,7 +70,4 @@ def encode_titles(base: Any, encoder: PromptEncoder, labels: Sequence[str], dim:
             hidden = states[layer][:, 1:].float() * in_title[..., None]
             mean = F.layer_norm(hidden.sum(dim=1) / lengths[:, None], hidden.shape[-1:])
             encoded[batch, number * mean.shape[1] : (number + 1) * mean.shape[1]] = mean.cpu()
-    n_components = min(dim, len(rows) - 1, encoded.shape[1])
-    components = PCA(n_components, svd_solver="covariance_eigh").fit_transform(encoded.double().numpy())
-    texts = torch.from_numpy(components).float()
-    return unit_scale(texts)
+    return encoded.double().numpy()

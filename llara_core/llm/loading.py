@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 def device() -> torch.device:
     """This process's accelerator if there is one, else the CPU."""
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device()) if compute.device() == "cuda" else torch.device("cpu")
 
 
 def compute_dtype(dtype: str) -> torch.dtype:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+# Items whose behaviour tokens the initial scale is measured on, at most; of a larger catalogue they are taken at equal
+# distances. The tokens of a million items would take gigabytes.
+SCALE_ITEMS = 1 << 14
+
 
 def rms(tensor: torch.Tensor) -> torch.Tensor:
     """Root mean square of all values, a scalar."""
@@ -40,7 +44,8 @@ class Projector(nn.Module):
         # Recommenders differ in the scale of their embeddings by an order of magnitude; the projector sees unit scale.
         self.register_buffer("input_scale", item_vectors.pow(2).mean().rsqrt(), persistent=True)
         with torch.no_grad():
-            ratio = token_rms / rms(self.layers(item_vectors * self.input_scale))
+            step = -(-len(item_vectors) // SCALE_ITEMS)
+            ratio = token_rms / rms(self.layers(item_vectors[::step] * self.input_scale))
             output.weight.mul_(ratio)
             output.bias.mul_(ratio)
 

@@ -35,9 +35,9 @@ class Units:
         sequence_lens: ``(n_sequences,)`` items of every training sequence.
     """
 
-    history_lens: Sequence[int]
+    history_lens: Sequence[int] | npt.NDArray[np.integer]
     n_draws: int
-    sequence_lens: Sequence[int]
+    sequence_lens: Sequence[int] | npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,17 @@ class TrainingData:
 
     Attributes:
         histories, targets: of the training examples, by example number.
-        candidates: by (example number, draw).
+        candidates: by (example number, draw). Like the histories and targets, they may be those alone that a plan names in rows
+            of objectives that show candidates.
         scores: the recommender's opinions ``(C, 2)`` of these candidates, by the same keys; None for systems that show none.
         sequences: whole training sequences, by sequence number.
         labels: of all items, by item id.
         wording: the dataset's words for items.
     """
 
-    histories: Sequence[Sequence[int]]
-    targets: Sequence[int]
-    candidates: dict[tuple[int, int], Sequence[int]]
+    histories: Sequence[Sequence[int]] | Mapping[int, Sequence[int]]
+    targets: Sequence[int] | Mapping[int, int]
+    candidates: Mapping[tuple[int, int], Sequence[int]]
     scores: Mapping[tuple[int, int], Sequence[Opinion]] | None
     sequences: Sequence[Sequence[int]]
     labels: Sequence[str]
@@ -63,8 +64,31 @@ class TrainingData:
 
     @property
     def units(self) -> Units:
+        """The sizes of data that are here as a whole."""
         n_draws = 1 + max((draw for _, draw in self.candidates), default=0)
-        return Units([len(items) for items in self.histories], n_draws, [len(items) for items in self.sequences])
+        return Units(
+            [len(self.histories[number]) for number in range(len(self.histories))],
+            n_draws,
+            [len(items) for items in self.sequences],
+        )
+
+    def planned(self, plan: pd.DataFrame) -> TrainingData:
+        """What the rows of a plan need: here, all of it."""
+        return self
+
+
+class TrainingSource(Protocol):
+    """Training data of which a run may hold only what its plan names: :class:`TrainingData`, or tables on disk.
+
+    Attributes:
+        units: the sizes of all of it.
+    """
+
+    @property
+    def units(self) -> Units: ...
+
+    def planned(self, plan: pd.DataFrame) -> TrainingData:
+        """What the rows of ``plan``, made by :func:`llara_core.tuning.plan.make_plan` from the units, need."""
 
 
 @dataclass(frozen=True)

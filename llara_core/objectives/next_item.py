@@ -22,7 +22,6 @@ from llara_core.objectives.base import (
     Rows,
     TrainingData,
     Units,
-    summed_cross_entropy,
 )
 from llara_core.predictions import from_scorer
 from llara_core.prompts.rendering import render_history
@@ -67,7 +66,8 @@ class NextItem:
 
     def loss(self, model: HybridLM, hidden: torch.Tensor, batch: Mapping[str, torch.Tensor], tune: TuneConfig) -> torch.Tensor:
         """Cross-entropy of the following items over the whole catalogue."""
-        return summed_cross_entropy(model.item_logits, hidden, batch["labels"])
+        predicting = batch["labels"] != IGNORE
+        return model.item_loss(hidden[predicting], batch["labels"][predicting])
 
     def answer(self, system: LlmSystem, held_out: HeldOut) -> dict[str, pd.DataFrame]:
         """``score``, by the head, for all draws."""

@@ -18,11 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from llara_core.catalogue_loss import chunked_cross_entropy, fits_in_memory
 from llara_core.config import RecommendersConfig
 from llara_core.errors import DataError, ModelError
-from llara_core.ranking import History
+from llara_core.ranking import History, histories_at_a_time
 
-SCORING_BATCH = 1024
+SCORING_BATCH = 1024  # histories, fewer for a large catalogue
 
 FetchEncoder = Callable[[str, str | None], Path]  # from name and revision, as of :func:`fetching.llm.fetch_encoder`
 
@@ -95,8 +96,18 @@ class SequenceRecommender(nn.Module):
 
     def logits(self, states: Tensor) -> Tensor:
         """Scores ``(..., n_items)`` of all items for states ``(..., D)``."""
-        scores: Tensor = F.linear(states, self.item_embedding.weight[: self.n_items], self.output_bias)
+        scores: Tensor = F.linear(states, *self.output_layer())
         return scores
+
+    def output_layer(self) -> tuple[Tensor, Tensor]:
+        """Weights ``(n_items, D)`` and biases ``(n_items,)`` by which a state scores the items."""
+        return self.item_embedding.weight[: self.n_items], self.output_bias
+
+    def softmax_loss(self, states: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy of the targets ``(N,)`` over the whole catalogue for states ``(N, D)``."""
+        if fits_in_memory(len(states), self.n_items):
+            return F.cross_entropy(self.logits(states), targets)
+        return chunked_cross_entropy(states, *self.output_layer(), targets) / len(states)
 
     def pair_logits(self, states: Tensor, items: Tensor) -> Tensor:
         """Scores ``(N,)`` of one item ``(N,)`` each for states ``(N, D)``."""
@@ -125,10 +136,12 @@ class SequenceRecommender(nn.Module):
             raise DataError(f"{empty} of {len(histories)} histories are empty, but a prediction needs at least one item")
         was_training = self.training
         self.eval()
-        batches = [histories[start : start + SCORING_BATCH] for start in range(0, len(histories), SCORING_BATCH)]
-        scores = [self._score(batch).float().cpu().numpy() for batch in batches]
+        scores = np.empty((len(histories), self.n_items), dtype=np.float32)
+        size = histories_at_a_time(self.n_items, SCORING_BATCH)
+        for start in range(0, len(histories), size):
+            scores[start : start + size] = self._score(histories[start : start + size]).float().cpu().numpy()
         self.train(was_training)
-        return np.concatenate(scores) if scores else np.empty((0, self.n_items), dtype=np.float32)
+        return scores
 
     def item_embeddings(self) -> npt.NDArray[np.float32]:
         """The item table ``(n_items, D)`` without the padding row.

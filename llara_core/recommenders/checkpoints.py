@@ -15,6 +15,7 @@ from llara_core.errors import DataError, ModelError
 from llara_core.recommenders import models
 from llara_core.recommenders.base import SequenceRecommender
 from llara_core.recommenders.training import TrainedModel
+from llara_core.runtime import compute
 from llara_core.runtime.provenance import hardware
 
 WEIGHTS = "model.safetensors"
@@ -72,7 +73,7 @@ def save(folder: Path, results: Sequence[TrainedModel], name: str, arguments: di
 
 
 def load(folder: Path, name: str, expected_data_hash: str) -> SequenceRecommender:
-    """Load a frozen recommender in evaluation mode.
+    """Load a frozen recommender in evaluation mode, onto the GPU where there is one.
 
     Args:
         folder: written by :func:`save`.
@@ -92,7 +93,7 @@ def load(folder: Path, name: str, expected_data_hash: str) -> SequenceRecommende
         )
     model = models.build(name, facts.arguments)
     _load_weights(model, folder / WEIGHTS)
-    return model.eval().requires_grad_(False)
+    return model.to(compute.device()).eval().requires_grad_(False)
 
 
 def read_facts(folder: Path) -> CheckpointFacts:

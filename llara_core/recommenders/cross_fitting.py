@@ -16,10 +16,10 @@ import pyarrow as pa
 from llara_core import columns as c
 from llara_core import tables
 from llara_core.predictions import CatalogueScorer
-from llara_core.ranking import check_finite
+from llara_core.ranking import check_finite, histories_at_a_time
 from llara_core.runtime import seeding
 
-BLOCK_EXAMPLES = 4096  # scored at a time: the scores of all items for all of them would fill the memory
+BLOCK_EXAMPLES = 4096  # scored at a time, fewer for a large catalogue
 
 
 def user_folds(users: npt.NDArray[np.integer], n_folds: int, seed: int, dataset: str) -> npt.NDArray[np.int64]:
@@ -35,6 +35,7 @@ def cross_fit(
     examples: pa.Table,
     candidates: pa.Table,
     *,
+    n_items: int,
     n_folds: int,
     seed: int,
     dataset: str,
@@ -47,6 +48,7 @@ def cross_fit(
         interactions: rows of :data:`tables.INTERACTIONS`.
         examples: training rows of :data:`tables.EXAMPLES`.
         candidates: rows of :data:`tables.CANDIDATE_SETS` of these examples, by example and draw.
+        n_items: size of the catalogue.
         n_folds: parts of the training users.
         seed: of the folds.
         dataset: names the random stream.
@@ -63,13 +65,14 @@ def cross_fit(
     asked = examples[c.USER].to_numpy()
     fold_of_example = folds[np.searchsorted(users, asked)]
     n_draws = len(candidates) // max(len(examples), 1)
-    for start in range(0, len(examples), BLOCK_EXAMPLES):
-        histories = examples[c.HISTORY].slice(start, BLOCK_EXAMPLES).to_pylist()
+    block = histories_at_a_time(n_items, BLOCK_EXAMPLES)
+    for start in range(0, len(examples), block):
+        histories = examples[c.HISTORY].slice(start, block).to_pylist()
         rows = candidates.slice(start * n_draws, len(histories) * n_draws)
         sets = np.array(rows[c.CANDIDATES].to_pylist()).reshape(len(histories), n_draws, -1)
         by_all = _gather(in_sample, histories, sets)
         by_others = np.empty_like(by_all)
-        of_block = fold_of_example[start : start + BLOCK_EXAMPLES]
+        of_block = fold_of_example[start : start + block]
         for fold in range(n_folds):
             (places,) = np.nonzero(of_block == fold)
             if len(places):

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llara_core import columns as c
+from llara_core.catalogue_loss import fits_in_memory
 from llara_core.config import RecommendersConfig
 from llara_core.errors import ConfigError, ModelError
 from llara_core.recommenders.base import FetchEncoder
@@ -91,7 +92,16 @@ class MoRec(SasRec):
 
     def logits(self, states: Tensor) -> Tensor:
         scores = super().logits(states)
-        return scores - self.tuning.log_share if self.training and self.tuning is not None else scores
+        return scores - self.tuning.log_share.to(scores.device) if self.training and self.tuning is not None else scores
+
+    def softmax_loss(self, states: Tensor, targets: Tensor) -> Tensor:
+        if self.tuning is None or fits_in_memory(len(states), self.n_items):
+            return super().softmax_loss(states, targets)
+        # The softmax is over the items of the batch: score these alone.
+        log_share = self.tuning.log_share.to(states.device)
+        items = log_share.isfinite().nonzero().squeeze(1)
+        scores = F.linear(states, self.item_embedding(items), self.output_bias[items]) - log_share[items]
+        return F.cross_entropy(scores, torch.searchsorted(items, targets))
 
 
 class Tuning:
@@ -148,7 +158,8 @@ class ProjectedTexts(nn.Module):
 
     def replace(self, items: Tensor, vectors: Tensor) -> None:
         """Make ``vectors`` ``(N, text_dim)`` those of ``items`` ``(N,)``; gradients flow through these and no others."""
-        self.text_vectors = self.text_vectors.detach().index_copy(0, items, vectors)
+        device = self.text_vectors.device
+        self.text_vectors = self.text_vectors.detach().index_copy(0, items.to(device), vectors.to(device))
 
 
 def from_titles(arguments: dict[str, Any], encoder: TextEncoder, config: RecommendersConfig) -> MoRec:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from transformers import AutoModel, AutoTokenizer
 
 from llara_core.errors import ModelError
+from llara_core.runtime import compute
 
 MAX_TITLE_TOKENS = 128  # longer titles are cut
 ENCODING_BATCH = 64
@@ -76,7 +77,7 @@ def _load_model(folder: Path) -> Any:
     missing = sorted(name for name in report["missing_keys"] if "pooler" not in name)
     if missing:
         raise ModelError(f"recommenders.morec.encoder: {folder} is incomplete, e.g. {missing[:3]} are missing")
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.to(compute.device())
 
 
 def _tokenise(folder: Path, titles: Sequence[str], config: Any) -> list[Tensor]:

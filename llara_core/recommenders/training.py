@@ -20,9 +20,9 @@ from llara_core import columns as c
 from llara_core.config import RecommendersConfig
 from llara_core.curves import LOSS, VALIDATION_HIT_RATIO
 from llara_core.errors import DataError, ModelError
-from llara_core.ranking import catalogue_rank, expected_hit_ratio
+from llara_core.ranking import catalogue_rank, expected_hit_ratio, histories_at_a_time
 from llara_core.recommenders.base import SCORING_BATCH, SequenceRecommender, pad_right
-from llara_core.runtime import seeding
+from llara_core.runtime import compute, seeding
 
 logger = logging.getLogger(__name__)
 
@@ -157,6 +157,8 @@ def fit(
 ) -> TrainedModel:
     """Train ``model`` until the validation score has not risen for ``patience`` epochs, and go back to its best epoch.
 
+    It trains on the GPU where there is one, and stays there.
+
     The score is the expected HR@1 over all candidate sets that could be drawn (:func:`expected_hit_ratio`), so it carries no
     noise from the draws.
 
@@ -166,6 +168,7 @@ def fit(
     Source: paper, section 5.1.2 (Adam, 1e-3, 256, L2 grid); a batch holds ``batch_size`` next-item targets, as a batch of 256
     one-target rows does, but in windows that share their encoder pass.
     """
+    model.to(compute.device())
     optimiser = torch.optim.Adam(model.parameter_groups(l2), lr=options.learning_rate, fused=True)
     losses: dict[int, float] = {}
     scores: dict[int, float] = {}
@@ -192,10 +195,10 @@ def fit(
 
 def validation_score(model: SequenceRecommender, validation: ValidationSet) -> float:
     """Mean expected HR@1 over the validation positions."""
-    n = len(validation.targets)
+    n, size = len(validation.targets), histories_at_a_time(model.n_items, SCORING_BATCH)
     ranks = [
         catalogue_rank(model.score_catalogue(validation.histories[part]), validation.targets[part], validation.seen[part])
-        for part in (slice(start, start + SCORING_BATCH) for start in range(0, n, SCORING_BATCH))  # the scores fill the memory
+        for part in (slice(start, start + size) for start in range(0, n, size))
     ]
     n_eligible = model.n_items - np.array([len(np.unique(items)) for items in validation.seen])
     return float(expected_hit_ratio(np.concatenate(ranks), n_eligible, validation.n_candidates - 1).mean())
@@ -241,13 +244,14 @@ def _train_epoch(
     generator: np.random.Generator,
 ) -> float:
     model.train()
+    device = model.output_bias.device
     inputs, targets = cut_windows(sequences, model.max_history_len, model.padding_idx, generator)
     order = torch.from_numpy(generator.permutation(len(inputs)))
     batch_size = max(1, options.batch_size // model.max_history_len)
     losses = []
     for batch in torch.split(order, batch_size):
         model.start_batch(inputs[batch], targets[batch])
-        loss = _loss(model, inputs[batch], targets[batch], options.loss)
+        loss = _loss(model, inputs[batch].to(device), targets[batch].to(device), options.loss)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -260,8 +264,8 @@ def _loss(model: SequenceRecommender, inputs: Tensor, targets: Tensor, kind: str
     real = targets != model.padding_idx
     states, wanted = model.encode(inputs)[real], targets[real]
     if kind == "cross_entropy":
-        return F.cross_entropy(model.logits(states), wanted)
+        return model.softmax_loss(states, wanted)
     # Uniform over the other items; the original excludes the user's whole sequence, which a window does not know.
-    negatives = (wanted + torch.randint(1, model.n_items, wanted.shape)) % model.n_items
+    negatives = (wanted + torch.randint(1, model.n_items, wanted.shape, device=wanted.device)) % model.n_items
     positive, negative = model.pair_logits(states, wanted), model.pair_logits(states, negatives)
     return -(F.logsigmoid(positive) + F.logsigmoid(-negative)).mean()

@@ -1,8 +1,9 @@
 """How many threads compute, and with which instructions: on a CPU both decide the last bits of a result.
 
 A sum is split among the threads, and so rounds differently for another number of them. Therefore no stage leaves the number to
-the machine or to the environment: every stage computes with one thread, but for those that run the language model, which take
-``llm.threads`` of ``params.yaml``. The number is part of the result, whatever the number of cores.
+the machine or to the environment: every stage computes with one thread, but for those that run the language model or a
+recommender, which take ``llm.threads`` and ``recommenders.threads`` of ``params.yaml``. The number is part of the result,
+whatever the number of cores.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 
 from threadpoolctl import threadpool_limits
 
-STAGE_THREADS = 1  # of every stage that does not run the language model
+STAGE_THREADS = 1  # of every stage that runs neither
 
 # Read by OpenMP, OpenBLAS and MKL when they are loaded, which may be after `use_threads`.
 _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -40,6 +41,13 @@ def describe() -> str:
     if torch is None:
         return threads
     return f"{threads}, {torch.backends.cpu.get_cpu_capability()}{' + bfloat16' if computes_bfloat16() else ''}"
+
+
+def device() -> str:
+    """Where torch computes: ``cuda`` where there is a GPU, else ``cpu``."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def computes_bfloat16() -> bool:

@@ -1,25 +1,176 @@
-"""The stage's input tables as training data."""
+"""The stage's input tables as training data, of which a run holds what its plan names.
+
+A large log has a hundred million candidate sets, and a plan names a hundred thousand of them. So the tables are read row group
+by row group: once for the sizes that the plan is made from and for the hash, and once for the rows of the plan.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from llara_core import columns as c
 from llara_core import paths, tables
-from llara_core.config import ScoreSource
+from llara_core.config import OBJECTIVES, ScoreSource
 from llara_core.errors import DataError
-from llara_core.objectives.base import TrainingData
-from llara_core.prompts.rendering import ItemWording
+from llara_core.objectives.base import TrainingData, Units
+from llara_core.prompts.rendering import ItemWording, Opinion
 from llara_core.ranking import opinion, shuffled_opinion
+
+Numbers = npt.NDArray[np.int64]
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Lists(Sequence[list[int]]):
+    """Many lists of whole numbers in one array: 4 bytes for a number, in place of some 40.
+
+    Args:
+        values: the lists, one after the other.
+        lengths: ``(N,)`` of the lists.
+    """
+
+    def __init__(self, values: npt.NDArray[np.integer], lengths: npt.NDArray[np.integer]) -> None:
+        self._values, self.lengths = values, lengths
+        self._ends = np.cumsum(lengths, dtype=np.int64)
+
+    @classmethod
+    def of(cls, column: pa.ChunkedArray) -> Self:
+        return cls(pc.list_flatten(column).to_numpy(), pc.list_value_length(column).to_numpy())
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, index: Any) -> Any:
+        end = int(self._ends[index])
+        return self._values[end - int(self.lengths[index]) : end].tolist()
+
+
+class Taken(Mapping[Key, Value], Generic[Key, Value]):
+    """Values by key, of those rows of a table that were taken.
+
+    Args:
+        rows: ``(N,)`` their numbers, ascending.
+        values: ``N`` of them.
+        row_of: the number of a key's row.
+        key_of: the key of a row.
+    """
+
+    def __init__(
+        self, rows: Numbers, values: Sequence[Value], row_of: Callable[[Key], int], key_of: Callable[[int], Key]
+    ) -> None:
+        self._rows, self._values, self._row_of, self._key_of = rows, values, row_of, key_of
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Key]:
+        return map(self._key_of, self._rows.tolist())
+
+    def __getitem__(self, key: Key) -> Value:
+        row = self._row_of(key)
+        place = int(np.searchsorted(self._rows, row))
+        if place == len(self._rows) or self._rows[place] != row:
+            raise KeyError(key)
+        return self._values[place]
+
+
+@dataclass(frozen=True)
+class StoredTrainingData:
+    """The tables, and what of them a plan is made from.
+
+    Attributes:
+        dataset: key in ``params.yaml``.
+        example_rows: ``(E,)`` the rows of the training examples in the examples' table.
+        example_ids: ``(E,)`` their ids.
+        units: the sizes.
+        sequences: whole training sequences, by sequence number.
+        labels: of all items.
+        wording: the dataset's words for items.
+        scores_file: the recommender's scores of the candidates, for prompts that show them; None for the others.
+        source: which of these scores are shown.
+        seed: training seed, of shuffled scores.
+    """
+
+    dataset: str
+    example_rows: Numbers = field(repr=False)
+    example_ids: npt.NDArray[np.int32] = field(repr=False)
+    units: Units
+    sequences: Lists
+    labels: Sequence[str]
+    wording: ItemWording
+    scores_file: Path | None
+    source: ScoreSource
+    seed: int
+
+    def planned(self, plan: pd.DataFrame) -> TrainingData:
+        """What the rows of a plan need: the examples and candidate sets of rows whose objective shows candidates.
+
+        Raises:
+            DataError: the tables are not in the order of the examples and draws.
+        """
+        showing = [name for name, traits in OBJECTIVES.items() if traits.shows_candidates]
+        asked = plan[plan["objective"].isin(showing)]
+        n_draws = self.units.n_draws
+        numbers = np.unique(asked["source"].to_numpy(dtype=np.int64))
+        sets = np.unique(asked["source"].to_numpy(dtype=np.int64) * n_draws + asked["draw"].to_numpy(dtype=np.int64))
+        examples = tables.take_rows(
+            _examples_file(self.dataset), tables.EXAMPLES, self.example_rows[numbers], [c.EXAMPLE, c.HISTORY, c.TARGET]
+        )
+        candidates = self._take_sets(_candidates_file(self.dataset), tables.CANDIDATE_SETS, sets, c.CANDIDATES)
+
+        def by_example(values: Sequence[Value]) -> Taken[int, Value]:
+            return Taken(numbers, values, lambda number: number, lambda number: number)
+
+        def by_set(values: Sequence[Value]) -> Taken[tuple[int, int], Value]:
+            return Taken(sets, values, lambda key: key[0] * n_draws + key[1], lambda row: divmod(row, n_draws))
+
+        return TrainingData(
+            histories=by_example(Lists.of(examples[c.HISTORY])),
+            targets=by_example(examples[c.TARGET].to_pylist()),
+            candidates=by_set(Lists.of(candidates)),
+            scores=None if self.scores_file is None else by_set(self._take_opinions(self.scores_file, sets)),
+            sequences=self.sequences,
+            labels=self.labels,
+            wording=self.wording,
+        )
+
+    def _take_opinions(self, file: Path, sets: Numbers) -> Sequence[Sequence[Opinion]]:
+        column = c.IN_SAMPLE if self.source == "in_sample" else c.OUT_OF_FOLD
+        logits = self._take_sets(file, tables.TRAINING_SCORES, sets, column)
+        if not len(sets):
+            return []
+        shown = opinion(pc.list_flatten(logits).to_numpy().reshape(len(sets), -1))
+        if self.source == "shuffled":
+            shown = shuffled_opinion(shown, self.seed, "train", sets)
+        return shown  # type: ignore[return-value]  # an array is read like a sequence of its rows
+
+    def _take_sets(self, file: Path, schema: pa.Schema, sets: Numbers, column: str) -> pa.ChunkedArray:
+        """A column of rows that go by example and draw."""
+        taken = tables.take_rows(file, schema, sets, [c.EXAMPLE, c.DRAW, column])
+        examples, draws = np.divmod(sets, self.units.n_draws)
+        wrong = (taken[c.EXAMPLE].to_numpy() != self.example_ids[examples]) | (taken[c.DRAW].to_numpy() != draws)
+        if wrong.any():
+            raise DataError(
+                f"{file}: row {sets[wrong.argmax()]} is not that of example {self.example_ids[examples[wrong.argmax()]]}, draw "
+                f"{draws[wrong.argmax()]}: rows have to go by example and draw; run `dvc repro`"
+            )
+        return taken[column]
 
 
 def load_training_data(
     dataset: str, labels: Sequence[str], wording: ItemWording, scores_file: Path | None, source: ScoreSource, seed: int
-) -> tuple[TrainingData, str]:
-    """Training examples, their candidates and the sequences they come from, and a hash of it all.
+) -> tuple[StoredTrainingData, str]:
+    """Training examples, their candidates and the sequences they come from, to be read by a plan, and a hash of it all.
 
     Args:
         dataset: key in ``params.yaml``.
@@ -30,37 +181,67 @@ def load_training_data(
         seed: training seed, of shuffled scores.
 
     Raises:
-        DataError: a table is missing, or the scores are of other candidates.
+        DataError: a table is missing, the scores are of other candidates, or the examples have unequal numbers of sets.
     """
-    prepared, candidates_file = paths.prepared(dataset), paths.candidates(dataset) / "train.parquet"
-    interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
-    examples = tables.read_table(prepared / "examples.parquet", tables.EXAMPLES)
-    examples = examples[examples[c.SPLIT] == c.TRAIN].reset_index(drop=True)
-    number = {example: index for index, example in enumerate(examples[c.EXAMPLE])}
-    candidates = tables.read_table(candidates_file, tables.CANDIDATE_SETS)
-    in_training = interactions[interactions[c.SPLIT] == c.TRAIN]
-    sequences = in_training.groupby(c.USER, sort=True)[c.ITEM].agg(list)
-    scores = None
+    candidates_file = _candidates_file(dataset)
+    hashes = [tables.tables_hash(paths.prepared(dataset) / f"{name}.parquet") for name in ("interactions", "items", "examples")]
+    hashes.append(tables.tables_hash(candidates_file))
     if scores_file is not None:
-        table = tables.read_table(scores_file, tables.TRAINING_SCORES)
-        if tables.table_metadata(scores_file).get("candidates_hash") != tables.tables_hash(candidates_file):
+        if tables.table_metadata(scores_file).get("candidates_hash") != hashes[-1]:
             raise DataError(f"{scores_file}: scores other candidate sets than {candidates_file}; run `dvc repro`")
-        shown = opinion(np.stack(table[c.IN_SAMPLE if source == "in_sample" else c.OUT_OF_FOLD].to_list()))
-        if source == "shuffled":
-            shown = shuffled_opinion(shown, seed, "train")
-        scores = dict(zip(zip(candidates[c.EXAMPLE].map(number), candidates[c.DRAW], strict=True), shown, strict=True))
-    data = TrainingData(
-        histories=[history.tolist() for history in examples[c.HISTORY]],
-        targets=examples[c.TARGET].to_list(),
-        candidates={
-            (number[example], draw): items.tolist()
-            for example, draw, items in zip(candidates[c.EXAMPLE], candidates[c.DRAW], candidates[c.CANDIDATES], strict=True)
-        },
-        scores=scores,
-        sequences=[sequence for sequence in sequences if len(sequence) >= 2],
+        hashes.append(tables.tables_hash(scores_file))
+    rows, ids, history_lens = _read_examples(dataset)
+    n_draws, rest = divmod(tables.n_rows(candidates_file), max(len(ids), 1))
+    if rest or not n_draws:
+        raise DataError(f"{candidates_file}: the {len(ids)} training examples do not have equally many sets; run `dvc repro`")
+    sequences = _read_sequences(dataset)
+    data = StoredTrainingData(
+        dataset=dataset,
+        example_rows=rows,
+        example_ids=ids,
+        units=Units(history_lens, n_draws, sequences.lengths),
+        sequences=sequences,
         labels=labels,
         wording=wording,
+        scores_file=scores_file,
+        source=source,
+        seed=seed,
     )
-    files = [prepared / f"{name}.parquet" for name in ("interactions", "items", "examples")]
-    files += [candidates_file] if scores_file is None else [candidates_file, scores_file]
-    return data, tables.tables_hash(*files)
+    return data, hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+
+
+def _read_examples(dataset: str) -> tuple[Numbers, npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Of the training examples: rows in the table, ids, and lengths of the histories."""
+    rows, ids, lengths = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.int32)]
+    start = 0
+    for group in tables.row_groups(_examples_file(dataset), tables.EXAMPLES, [c.EXAMPLE, c.SPLIT, c.HISTORY]):
+        training = pc.equal(group[c.SPLIT], c.TRAIN)
+        kept = group.filter(training)
+        rows.append(start + np.flatnonzero(training.to_numpy()))
+        ids.append(kept[c.EXAMPLE].to_numpy())
+        lengths.append(pc.list_value_length(kept[c.HISTORY]).to_numpy())
+        start += len(group)
+    return np.concatenate(rows), np.concatenate(ids), np.concatenate(lengths)
+
+
+def _read_sequences(dataset: str) -> Lists:
+    """The users' training interactions, in their order, of users with at least two."""
+    users, items = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.int32)]
+    file = paths.prepared(dataset) / "interactions.parquet"
+    for group in tables.row_groups(file, tables.INTERACTIONS, [c.USER, c.ITEM, c.SPLIT]):
+        kept = group.filter(pc.equal(group[c.SPLIT], c.TRAIN))
+        users.append(kept[c.USER].to_numpy())
+        items.append(kept[c.ITEM].to_numpy())
+    of_user = np.concatenate(users)
+    order = np.argsort(of_user, kind="stable")
+    of_user, ordered = of_user[order], np.concatenate(items)[order]
+    counts = np.diff(np.flatnonzero(np.diff(of_user, prepend=-1)), append=len(of_user))
+    return Lists(ordered[np.repeat(counts >= 2, counts)], counts[counts >= 2])
+
+
+def _examples_file(dataset: str) -> Path:
+    return paths.prepared(dataset) / "examples.parquet"
+
+
+def _candidates_file(dataset: str) -> Path:
+    return paths.candidates(dataset) / "train.parquet"

@@ -21,14 +21,14 @@ class PlanDataset(Dataset[EncodedRow]):
     """The plan's rows, encoded on demand; row k of the data set is row k of the plan."""
 
     def __init__(self, plan: pd.DataFrame, data: TrainingData, encoder: PromptEncoder, config: PromptConfig) -> None:
-        self._rows = list(plan.itertuples(index=False))
+        self._plan = plan
         self._data, self._encoder, self._config = data, encoder, config
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._plan)
 
     def __getitem__(self, index: int) -> EncodedRow:
-        row: Any = self._rows[index]
+        row: Any = next(self._plan.iloc[index : index + 1].itertuples(index=False))  # one at a time: tuples take 0.5 KB each
         # Only the hybrid representation has an easy and a hard task; the others are ablations without a curriculum.
         representation: Representation = self._config.representation
         if representation == "hybrid" and not row.hybrid:

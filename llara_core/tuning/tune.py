@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import shutil
@@ -11,7 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 
 from llara_core import paths, tables
@@ -21,7 +24,7 @@ from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM, seed_part
 from llara_core.llm.item_texts import encode_titles
-from llara_core.objectives.base import TrainingData
+from llara_core.objectives.base import TrainingData, TrainingSource
 from llara_core.prompts.rendering import ItemWording
 from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
 from llara_core.runtime import processes, provenance
@@ -41,7 +44,7 @@ class _Setting:
     """What the runs of one cell have in common: its own, and that of the system that it starts from."""
 
     llm_config: LlmConfig
-    data: TrainingData
+    data: TrainingSource
     item_vectors: torch.Tensor | None
     dataset: str
     recommender: str | None
@@ -70,7 +73,7 @@ class _Run:
 def tune(
     config: SystemConfig,
     llm_config: LlmConfig,
-    data: TrainingData,
+    data: TrainingSource,
     item_vectors: torch.Tensor | None,
     *,
     start: SystemConfig | None = None,
@@ -90,7 +93,7 @@ def tune(
     Args:
         config: the system's sections.
         llm_config: how the base model is loaded.
-        data: training data.
+        data: training data, of which is read what the plan names.
         item_vectors: ``(n_items, D_rec)`` float32, or None for prompts without behaviour tokens.
         start: the system ``config.start``, from whose adapter this one goes on; it is tuned first, unless it is kept.
         cell: (dataset, system, recommender or None, seed).
@@ -157,7 +160,8 @@ def _ready(system: str, config: SystemConfig, setting: _Setting, start_folder: P
     logger.info("%d rows (%s), %d of them hybrid", len(plan), rows_of, plan["hybrid"].sum())
 
     encoder = PromptEncoder(loading.load_tokenizer(setting.llm_folder), chat_template=config.prompt.chat_template)
-    data = replace(setting.data, labels=encoder.safe_labels(setting.data.labels))
+    data = setting.data.planned(plan)
+    data = replace(data, labels=encoder.safe_labels(data.labels))
     random_seed = seed if config.ablation.llm_weights == "random" else None
     base = loading.load_base_model(setting.llm_folder, setting.llm_config, random_seed=random_seed, weights=setting.weights)
     start, has_head = None, any(OBJECTIVES[objective].needs_head for objective in by_objective.index)
@@ -185,7 +189,7 @@ def _ready(system: str, config: SystemConfig, setting: _Setting, start_folder: P
     if config.prompt.representation == "compact" and config.prompt.text_dim:
         item_texts = encode_titles(base, encoder, data.labels, config.prompt.text_dim)
     if start_folder is None:
-        model = _new_model(base, encoder, config, setting, has_head=has_head, item_texts=item_texts)
+        model = _new_model(base, encoder, config, setting, data, has_head=has_head, item_texts=item_texts)
     else:
         model, _ = adapters.load_adapter(
             start_folder,
@@ -212,12 +216,13 @@ def _new_model(
     encoder: PromptEncoder,
     config: SystemConfig,
     setting: _Setting,
+    data: TrainingData,
     *,
     has_head: bool,
     item_texts: torch.Tensor | None,
 ) -> HybridLM:
     """A model that nothing has trained yet."""
-    data, seed, n_items = setting.data, setting.seed, len(setting.data.labels)
+    seed, n_items = setting.seed, len(data.labels)
     head_vectors = None
     if has_head:
         seed_part(seed, "head vectors")
@@ -226,8 +231,8 @@ def _new_model(
         base, encoder, config, setting.item_vectors, head_vectors=head_vectors, item_texts=item_texts, seed=seed
     )
     if model.head is not None:
-        items = torch.tensor([item for sequence in data.sequences for item in sequence])
-        model.head.set_prior(torch.bincount(items, minlength=n_items))
+        items = np.fromiter(itertools.chain.from_iterable(data.sequences), dtype=np.int64)
+        model.head.set_prior(torch.from_numpy(np.bincount(items, minlength=n_items)))
     return model
 
 
@@ -263,4 +268,5 @@ def _run_key(
     # A run may go on where it can: on another machine of the same library versions.
     inputs = [config.model_dump(), llm_config.model_dump(), metadata.model_dump(exclude={"hardware"}), words, other_inputs]
     content = json.dumps(inputs, sort_keys=True)
-    return hashlib.sha256(content.encode() + plan.to_csv().encode()).hexdigest()[:16]
+    rows = tables.content_hash(pa.Table.from_pandas(plan, preserve_index=False))
+    return hashlib.sha256((content + rows).encode()).hexdigest()[:16]

@@ -206,6 +206,21 @@ def training_data(*, with_scores: bool = False) -> TrainingData:
     )
 
 
+def plan_of(*rows: dict[str, Any]) -> pd.DataFrame:
+    """A plan of hybrid ranking rows with the given changes."""
+    row = {
+        "objective": "generative",
+        "source": 5,
+        "start": 0,
+        "stop": 0,
+        "draw": 1,
+        "template": 0,
+        "p_hybrid": 1.0,
+        "hybrid": True,
+    }
+    return pd.DataFrame([{**row, **changes} for changes in rows])
+
+
 def _rotated(values: list[Any], number: int) -> list[Any]:
     """So that the target is in another place in each example."""
     return values[number % len(values) :] + values[: number % len(values)]

@@ -6,8 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+from llara_core.config import load_params
+from pipeline import predict_recommender, score_training, train_recommender
 
 REPOSITORY = Path(__file__).parents[2]
 # A product large enough to be shared among threads, in torch and in NumPy, loaded after and before the number is set.
@@ -40,3 +44,19 @@ def test_the_environment_changes_neither_the_number_of_threads_nor_a_byte(thread
     outputs = {environment: compute_with(threads, environment) for environment in (None, "1", "2", "3")}
     assert len(set(outputs.values())) == 1, outputs
     assert outputs[None].startswith(f"{threads} {described} ")
+
+
+@pytest.mark.parametrize("stage", [train_recommender, score_training, predict_recommender])
+def test_recommenders_compute_with_threads_of_their_own(stage: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything else; the stage is stopped there."""
+    params = load_params()
+    params = params.model_copy(update={"recommenders": params.recommenders.model_copy(update={"threads": 3})})
+
+    def use_threads(n: int) -> None:
+        raise StopIteration(n)
+
+    monkeypatch.setattr(stage, "load_params", lambda: params)
+    monkeypatch.setattr(stage.compute, "use_threads", use_threads)
+    with pytest.raises(StopIteration) as stopped:
+        stage.main("movielens", "sasrec", 0)
+    assert stopped.value.value == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from llara_core.recommenders import training
 from llara_core.recommenders.cross_fitting import cross_fit
 from llara_core.recommenders.training import training_sequences
 from llara_core.tuning.data import load_training_data
+from llara_core.tuning.plan import make_plan
 from pipeline import sample_candidates, train_recommender
+from tests.helpers.llm import system_config
 
 REPOSITORY = Path(__file__).parents[2]
 WORLD: dict[str, Any] = {
@@ -106,12 +109,15 @@ def test_training_and_selection_do_not_know_the_test_period(prepared: Prepared) 
         sample_candidates.main("planted")
         train_recommender.main("planted", "gru4rec", 0)
         cell, words = "gru4rec-0", ItemWording("movie", "watched")
-        data, _ = load_training_data("planted", ["x"] * len(world.items), words, None, "out_of_fold", 0)
+        stored, _ = load_training_data("planted", ["x"] * len(world.items), words, None, "out_of_fold", 0)
+        config = system_config(tune={"epochs": N_DRAWS, "max_examples": None, "batch_size": 1, "micro_batch_size": 1})
+        plan = make_plan(stored.units, config.tune, config.curriculum, sample_templates=False, seed=0)
+        data = stored.planned(plan)
         curves = sorted(paths.curves("planted", cell).rglob("*.tsv"))
         assert curves
         learnt.append(
             (
-                data,
+                replace(data, sequences=list(data.sequences)),
                 (paths.checkpoint("planted", cell) / "model.safetensors").read_bytes(),
                 tables.read_json(paths.checkpoint("planted", cell) / "search.json"),
                 [file.read_text() for file in curves],

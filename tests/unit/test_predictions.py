@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from llara_core import columns as c
-from llara_core import paths, predictions, tables
+from llara_core import paths, predictions, ranking, tables
 from llara_core.config import ShuffledHistories
 from llara_core.errors import DataError
 from llara_core.held_out import HeldOut, held_out_candidates, read_positions
@@ -46,7 +47,12 @@ def test_a_tie_goes_to_the_first_candidate() -> None:
     assert frame[c.PREDICTED].tolist() == [7, 3]
 
 
-def test_examples_are_scored_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("module", "name", "number"),
+    [(predictions, "PREDICT_BLOCK", 2), (ranking, "SCORES_AT_A_TIME", 2 * 9 + 1)],
+    ids=["a small catalogue", "a large catalogue"],
+)
+def test_examples_are_scored_in_blocks(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str, number: int) -> None:
     """The scorer puts item ``history + 1`` on top; examples, sets and an example without sets come in disorder."""
 
     class Successor:
@@ -54,10 +60,10 @@ def test_examples_are_scored_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
             assert len(histories) <= 2
             return -np.abs(np.arange(9) - np.array([[history[-1] + 1.0] for history in histories])).astype(np.float32)
 
-    monkeypatch.setattr(predictions, "PREDICT_BLOCK", 2)
+    monkeypatch.setattr(module, name, number)
     examples = pd.DataFrame({c.EXAMPLE: [5, 6, 7, 8, 9], c.HISTORY: [[0], [1], [2], [3], [4]], c.TARGET: [1, 2, 3, 6, 5]})
     sets = {c.EXAMPLE: [9, 5, 8, 8, 7], c.DRAW: [0, 0, 0, 1, 0], c.CANDIDATES: [[5, 0], [3, 1], [6, 5], [0, 6], [7, 3]]}
-    frame = predictions.from_scorer(Successor(), HeldOut("tiny", examples, pd.DataFrame(sets), "abc", []))
+    frame = predictions.from_scorer(Successor(), HeldOut("tiny", examples, pd.DataFrame(sets), "abc", ["title"] * 9))
     assert frame[c.PREDICTED].tolist() == [5, 1, 5, 6, 3]
     assert frame[c.CATALOGUE_RANK].tolist() == [1, 1, 4, 4, 1]  # of target 6 behind 4, 5 and (a tie) 2: 4
 

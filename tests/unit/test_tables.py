@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -204,3 +205,32 @@ def test_the_hash_holds_for_many_rows(tmp_path: Path) -> None:
     arrow = pa.Table.from_pandas(frame, schema=tables.CANDIDATE_SETS, preserve_index=False)
     pq.write_table(arrow, tmp_path / "b", row_group_size=1000)
     assert tables.tables_hash(tmp_path / "a") == tables.tables_hash(tmp_path / "b")
+
+
+def test_the_hash_does_not_depend_on_where_row_groups_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten rows, hashed three at a time; in groups that end inside, at and beyond these parts."""
+    monkeypatch.setattr(tables, "HASHED_ROWS", 3)
+    frame = pd.DataFrame({c.EXAMPLE: range(10), c.DRAW: 0, c.CANDIDATES: [[row] * (row % 3) for row in range(10)]})
+    arrow = pa.Table.from_pandas(frame, schema=tables.CANDIDATE_SETS, preserve_index=False)
+    for size in (1, 3, 4, 10):
+        pq.write_table(arrow, tmp_path / str(size), row_group_size=size)
+    assert len({tables.tables_hash(tmp_path / str(size)) for size in (1, 3, 4, 10)}) == 1
+
+
+def test_rows_are_taken_from_the_groups_that_hold_them(tmp_path: Path) -> None:
+    frame = pd.DataFrame({c.EXAMPLE: range(10), c.DRAW: 0, c.CANDIDATES: [[row, 7] for row in range(10)]})
+    arrow = pa.Table.from_pandas(frame, schema=tables.CANDIDATE_SETS, preserve_index=False)
+    pq.write_table(arrow, tmp_path / "a", row_group_size=4)
+    for rows in ([0, 3, 4, 9], [5], []):
+        numbers = np.array(rows, dtype=np.int64)
+        taken = tables.take_rows(tmp_path / "a", tables.CANDIDATE_SETS, numbers, [c.EXAMPLE, c.CANDIDATES])
+        assert taken.to_pydict() == {c.EXAMPLE: rows, c.CANDIDATES: [[row, 7] for row in rows]}
+
+
+@pytest.mark.parametrize("read", [tables.take_rows, lambda *arguments: list(tables.row_groups(*arguments[:2], [c.USER]))])
+def test_parts_of_a_table_are_checked_like_the_whole(tmp_path: Path, read: Callable[..., object]) -> None:
+    tables.write_table(tmp_path / "a", candidate_sets(), tables.CANDIDATE_SETS)
+    with pytest.raises(DataError, match="a: expected the columns user_id"):
+        read(tmp_path / "a", tables.INTERACTIONS, np.array([0]), [c.USER])
+    with pytest.raises(DataError, match="b: not found"):
+        read(tmp_path / "b", tables.INTERACTIONS, np.array([0]), [c.USER])

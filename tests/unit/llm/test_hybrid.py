@@ -54,6 +54,15 @@ def test_behavior_tokens_start_with_the_size_of_word_tokens(scale: float) -> Non
     assert projector(vectors).pow(2).mean().sqrt().item() == pytest.approx(0.07, rel=1e-5)
 
 
+def test_the_scale_of_a_large_catalogue_is_that_of_some_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most four of ten: each third."""
+    monkeypatch.setattr("llara_core.llm.projector.SCALE_ITEMS", 4)
+    vectors = torch.randn(10, D_REC, generator=torch.Generator().manual_seed(0))
+    projector = Projector(vectors, 32, token_rms=0.07)
+    assert projector(vectors[[0, 3, 6, 9]]).pow(2).mean().sqrt().item() == pytest.approx(0.07, rel=1e-5)
+    assert projector(vectors).pow(2).mean().sqrt().item() == pytest.approx(0.07, rel=0.3)
+
+
 def test_placeholder_starts_with_the_size_of_word_tokens(model: HybridLM) -> None:
     tokens = model.llm.get_input_embeddings().weight
     ratio = model.placeholder.pow(2).mean().sqrt() / tokens.pow(2).mean().sqrt()

@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from llara_core.llm import adapters
+from llara_core import catalogue_loss
+from llara_core.llm import adapters, item_texts
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.item_texts import encode_titles
@@ -26,10 +27,10 @@ from tests.helpers.llm import (
     make_base,
     make_encoder,
     make_model,
+    plan_of,
     system_config,
     training_data,
 )
-from tests.unit.tuning.test_rows import plan_of
 
 GUIDED = {"slot": "before", "recommender_scores": True}
 HISTORY, CANDIDATES, SCORES = [3, 1], [5, 2, 7], [(-1.0, 0.1), (0.25, 0.2), (2.0, 0.7)]
@@ -200,6 +201,27 @@ def test_the_head_starts_from_the_recommenders_table_and_learns_from_titles(tiny
     torch.testing.assert_close(model.item_logits(hidden), query @ (table + _texts() @ model.head.texts.weight.T).T)
 
 
+def test_the_head_of_a_large_catalogue_has_the_loss_and_gradients_of_a_small_one(
+    tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its logits in chunks of two items, with dropout on the hidden states and the titles."""
+    model = _compact(tiny_llama)
+    model.head.dropout.p = 0.5
+    torch.nn.init.normal_(model.head.texts.weight)
+    hidden, targets = torch.randn(3, model.placeholder.shape[0]), torch.tensor([0, 7, N_ITEMS - 1])
+    results = []
+    for at_a_time in (1 << 26, 6):
+        monkeypatch.setattr(catalogue_loss, "SCORES_AT_A_TIME", at_a_time)
+        model.head.zero_grad()
+        torch.manual_seed(0)
+        loss = model.item_loss(hidden, targets)
+        loss.backward()
+        results.append([loss.detach(), *(parameter.grad.clone() for parameter in model.head.parameters())])
+    torch.testing.assert_close(results[1], results[0])
+    torch.manual_seed(0)
+    assert torch.equal(results[0][0], F.cross_entropy(model.item_logits(hidden), targets, reduction="sum"))
+
+
 def test_a_compact_adapter_brings_its_encoded_titles(tiny_llama: Path, encoder: PromptEncoder, tmp_path: Path) -> None:
     model = _compact(tiny_llama)
     adapters.save_adapter(tmp_path / "cell", model, adapter_metadata(model, "compact"))
@@ -238,6 +260,18 @@ def test_titles_are_encoded_alike_whatever_stands_beside_them(tiny_llama: Path, 
         torch.cdist(texts.double(), texts.double()), torch.cdist(expected, expected) / scale, rtol=1e-3, atol=1e-3
     )
     assert encode_titles(base, encoder, LABELS, dim=500).shape == (N_ITEMS, N_ITEMS - 1)
+
+
+def test_titles_of_a_large_catalogue_are_encoded_in_blocks(
+    tiny_llama: Path, encoder: PromptEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four titles, three times: every third of the twelve has each of them once, so that its components are those of all."""
+    base, labels = make_base(tiny_llama), LABELS[:4] * 3
+    whole = encode_titles(base, encoder, labels, dim=3)
+    monkeypatch.setattr(item_texts, "COMPONENT_TITLES", 4)
+    in_blocks = encode_titles(base, encoder, labels, dim=3)
+    torch.testing.assert_close(torch.cdist(in_blocks, in_blocks), torch.cdist(whole, whole), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(in_blocks[:4], in_blocks[8:], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,9 @@ def test_every_user_is_scored_by_the_recommender_that_lacked_him(monkeypatch: py
         assert set(given.loc[given[c.SPLIT] != c.TRAIN, c.USER]) == set(range(N_USERS, N_USERS + 4))  # early stopping
         return Fake(1 + fold)
 
-    parts = cross_fit(fit, Fake(-1), interactions, examples, candidates, n_folds=N_FOLDS, seed=0, dataset="planted")
+    parts = cross_fit(
+        fit, Fake(-1), interactions, examples, candidates, n_items=N_ITEMS, n_folds=N_FOLDS, seed=0, dataset="planted"
+    )
     table = pa.concat_tables(parts)
     assert table.select([c.EXAMPLE, c.DRAW]).equals(candidates.select([c.EXAMPLE, c.DRAW]))
     hidden = {fold: set(range(N_USERS)) - users for fold, users in known.items()}
@@ -76,7 +78,15 @@ def test_scores_that_are_not_finite_are_refused() -> None:
     with pytest.raises(DataError, match="not finite"):
         list(
             cross_fit(
-                lambda *_: Fake(np.nan), Fake(1), interactions, examples, candidates, n_folds=2, seed=0, dataset="planted"
+                lambda *_: Fake(np.nan),
+                Fake(1),
+                interactions,
+                examples,
+                candidates,
+                n_items=N_ITEMS,
+                n_folds=2,
+                seed=0,
+                dataset="planted",
             )
         )
 

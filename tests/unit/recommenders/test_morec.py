@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
+from llara_core import catalogue_loss
 from llara_core.config import RecommendersConfig, load_params
 from llara_core.errors import ConfigError, ModelError
 from llara_core.recommenders import checkpoints, models, morec, training
@@ -173,6 +174,22 @@ def test_while_the_encoder_is_tuned_a_batch_is_scored_among_its_own_items(encode
     correction = torch.tensor([4 / 4, 3 / 4, 1 / 4]).log()
     torch.testing.assert_close(training_logits[:, [0, 9, 12]], scores[:, [0, 9, 12]] - correction)
     assert scores.isfinite().all()
+
+
+def test_a_batch_among_its_own_items_has_the_same_loss_in_a_large_catalogue(
+    encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There only the items of the batch are scored."""
+    model = morec.from_titles(ARGUMENTS, encoder, config(train_encoder=True)).train()
+    inputs, targets = torch.tensor([[4, 9, 2]]), torch.tensor([[9, 2, 17]])
+    model.start_batch(inputs, targets)
+    states, results = model.encode(inputs)[0], []
+    for at_a_time in (1 << 26, 6):
+        monkeypatch.setattr(catalogue_loss, "SCORES_AT_A_TIME", at_a_time)
+        loss = model.softmax_loss(states, targets[0])
+        weights = [*model.item_embedding.parameters(), *model.tuning.encoder.model.encoder.parameters()]  # type: ignore[union-attr]
+        results.append([loss.detach(), *torch.autograd.grad(loss, weights, retain_graph=True)])
+    torch.testing.assert_close(results[1], results[0])
 
 
 def test_the_rates_of_the_encoder_are_its_own(encoder: TextEncoder) -> None:

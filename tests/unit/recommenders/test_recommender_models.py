@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
+from llara_core import catalogue_loss, ranking
 from llara_core.config import RECOMMENDERS, load_params
 from llara_core.errors import DataError
 from llara_core.recommenders import models
@@ -46,6 +48,43 @@ def test_scores_have_one_column_per_item(model: SequenceRecommender) -> None:
 def test_scores_do_not_depend_on_the_batch(model: SequenceRecommender) -> None:
     alone = np.concatenate([model.score_catalogue([history]) for history in HISTORIES])
     np.testing.assert_allclose(model.score_catalogue(HISTORIES), alone, atol=1e-5)
+
+
+def test_a_large_catalogue_is_scored_in_smaller_batches(model: SequenceRecommender, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores of 12 items for 2 histories at a time."""
+    whole, sizes = model.score_catalogue(HISTORIES), []
+    monkeypatch.setattr(ranking, "SCORES_AT_A_TIME", 2 * N_ITEMS + 1)
+    score = model._score
+    monkeypatch.setattr(model, "_score", lambda histories: sizes.append(len(histories)) or score(histories))
+    np.testing.assert_allclose(model.score_catalogue(HISTORIES), whole, atol=1e-5)
+    assert sizes == [2, 2]
+    assert model.score_catalogue([]).shape == (0, N_ITEMS)
+
+
+def test_the_softmax_of_a_large_catalogue_is_that_of_a_small_one(
+    model: SequenceRecommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In chunks of two items: the same loss, and the same gradients."""
+    items, targets, results = torch.tensor([[1, 2, 3]]), torch.tensor([0, 5, N_ITEMS - 1]), []
+    for at_a_time in (1 << 26, 6):
+        monkeypatch.setattr(catalogue_loss, "SCORES_AT_A_TIME", at_a_time)
+        model.zero_grad()
+        loss = model.softmax_loss(model.encode(items)[0], targets)
+        loss.backward()
+        results.append([loss.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
+    assert torch.equal(results[0][0], F.cross_entropy(model.logits(model.encode(items)[0]), targets))
+    torch.testing.assert_close(results[1], results[0])
+
+
+def test_a_model_computes_where_its_weights_are(model: SequenceRecommender, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the device without data, where a tensor that stayed on the CPU is an error, as on a GPU."""
+    model.to("meta")
+    items = torch.tensor([[1, 2, 3]], device="meta")
+    states = model.encode(items)[0]
+    for at_a_time in (1 << 26, 6):
+        monkeypatch.setattr(catalogue_loss, "SCORES_AT_A_TIME", at_a_time)
+        assert model.softmax_loss(states, items[0]).device.type == "meta"
+    assert model.pair_logits(states, items[0]).device.type == "meta"
 
 
 def test_padding_changes_no_state(model: SequenceRecommender) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from llara_core import columns as c
+from llara_core import ranking
 from llara_core.errors import DataError, ModelError
 from llara_core.recommenders import models, training
 from llara_core.recommenders.base import SequenceRecommender
@@ -141,7 +142,7 @@ def test_validation_positions_reach_into_earlier_periods_but_never_ask_for_them(
     assert [items.tolist() for items in training.training_sequences(interactions)] == [[0, 1]]
 
 
-def test_many_validation_positions_are_thinned_evenly_and_scored_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_validation_positions_are_thinned_evenly_and_scored_in_blocks() -> None:
     rows = [(user, (user + place) % 7, 0, place, c.VALIDATION) for user in range(4) for place in range(6)]
     interactions = pd.DataFrame(rows, columns=[c.USER, c.ITEM, c.TIMESTAMP, c.POSITION, c.SPLIT])
     every, thinned = (training.validation_set(interactions, 3, 3, n) for n in (20, 7))
@@ -149,8 +150,10 @@ def test_many_validation_positions_are_thinned_evenly_and_scored_in_blocks(monke
     assert thinned.targets.tolist() == every.targets[[0, 3, 6, 9, 12, 15, 19]].tolist()
     model = build("gru4rec")
     whole = training.validation_score(model, every)
-    monkeypatch.setattr(training, "SCORING_BATCH", 3)
-    assert training.validation_score(model, every) == pytest.approx(whole)
+    for module, name, number in ((training, "SCORING_BATCH", 3), (ranking, "SCORES_AT_A_TIME", 2 * model.n_items)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, name, number)
+            assert training.validation_score(model, every) == pytest.approx(whole)
 
 
 def test_no_training_sequence_is_an_error() -> None:

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from llara_core import columns as c
 from llara_core import paths, tables
+from llara_core.config import ScoreSource
 from llara_core.errors import DataError
-from llara_core.objectives.base import TrainingData
-from llara_core.ranking import opinion
-from llara_core.tuning.data import load_training_data
-from tests.helpers.llm import LABELS, WORDING
+from llara_core.ranking import opinion, shuffled_opinion
+from llara_core.tuning.data import Lists, StoredTrainingData, load_training_data
+from tests.helpers.llm import LABELS, WORDING, plan_of
 
 SETS = [[2, 5, 7], [4, 2, 6]]
 LOGITS = [[0.0, 1.0, 3.0], [2.0, 0.5, 1.0]]
@@ -49,16 +51,107 @@ def _score(metadata: dict[str, str]) -> Path:
     return file
 
 
-def _load(scores: Path) -> TrainingData:
-    return load_training_data("tiny", LABELS, WORDING, scores, "in_sample", 0)[0]
+def _load(scores: Path | None, source: ScoreSource = "in_sample") -> StoredTrainingData:
+    return load_training_data("tiny", LABELS, WORDING, scores, source, 0)[0]
+
+
+def _many_examples(n_users: int, n_draws: int) -> None:
+    """User ``u`` does ``u``, ``u + 1``, ``u + 2``: two examples each, of which every third user's are held out. Row groups of
+    five rows, so that a plan names some rows of a group and none of another."""
+    users, places = np.repeat(np.arange(n_users), 3), np.tile(np.arange(3), n_users)
+    split = np.where(users % 3 == 1, c.TEST, c.TRAIN)
+    log = {c.USER: users, c.ITEM: users + places, c.TIMESTAMP: 0, c.POSITION: places, c.SPLIT: split}
+    asked = places > 0
+    histories = [list(range(user, user + place)) for user, place in zip(users[asked], places[asked], strict=True)]
+    examples = {
+        c.EXAMPLE: np.arange(2 * n_users) + 100,
+        c.USER: users[asked],
+        c.SPLIT: split[asked],
+        c.HISTORY: histories,
+        c.TARGET: (users + places)[asked],
+    }
+    train = pd.DataFrame(examples).query("split == 'train'")
+    sets = {
+        c.EXAMPLE: np.repeat(train[c.EXAMPLE], n_draws),
+        c.DRAW: np.tile(np.arange(n_draws), len(train)),
+        c.CANDIDATES: [[target, 1000 + draw, 2000] for target in train[c.TARGET] for draw in range(n_draws)],
+    }
+    folder = paths.prepared("tiny")
+    for file, content, schema in (
+        (folder / "interactions.parquet", log, tables.INTERACTIONS),
+        (folder / "examples.parquet", examples, tables.EXAMPLES),
+        (paths.candidates("tiny") / "train.parquet", sets, tables.CANDIDATE_SETS),
+    ):
+        rows = pa.Table.from_pandas(pd.DataFrame(content), schema, preserve_index=False)
+        pq.write_table(rows, file, row_group_size=5)
 
 
 def test_scores_are_bound_to_their_candidates() -> None:
-    data = _load(_score({"candidates_hash": tables.tables_hash(_draw(SETS))}))
+    scores = _score({"candidates_hash": tables.tables_hash(_draw(SETS))})
+    data = _load(scores).planned(plan_of({"source": 0, "draw": 0}, {"source": 0, "draw": 1}))
     assert data.candidates == {(0, 0): SETS[0], (0, 1): SETS[1]}
     assert data.scores is not None
     for draw in (0, 1):
         np.testing.assert_array_equal(data.scores[0, draw], opinion(np.array(LOGITS, dtype=np.float32))[draw])
+
+
+def test_what_a_plan_names_is_read_from_any_row_group_and_nothing_else() -> None:
+    """Of users 0, 2, 3, 5, 6, ... who train, example 6 is the first of user 5, which is row 10 of the table."""
+    _many_examples(n_users=30, n_draws=2)
+    stored = _load(None)
+    assert stored.units.n_draws == 2
+    assert list(stored.units.history_lens) == [1, 2] * 20
+    assert list(stored.units.sequence_lens) == [3] * 20
+    data = stored.planned(plan_of({"source": 6, "draw": 1}, {"source": 39, "draw": 0}, {"objective": "next_item", "source": 2}))
+    assert (data.histories, data.targets) == ({6: [5], 39: [29, 30]}, {6: 6, 39: 31})
+    assert data.candidates == {(6, 1): [6, 1001, 2000], (39, 0): [31, 1000, 2000]}
+    assert data.sequences[2] == [3, 4, 5]
+    with pytest.raises(KeyError):
+        data.candidates[6, 0]
+
+
+def test_a_plan_that_shows_no_candidates_reads_none() -> None:
+    data = _load(None).planned(plan_of({"objective": "next_item", "source": 0}))
+    assert (len(data.histories), len(data.candidates)) == (0, 0)
+    assert list(data.sequences) == [[0, 1, 2]]
+
+
+def test_candidates_out_of_order_are_refused() -> None:
+    file = _draw(SETS)
+    tables.write_table(file, tables.read_table(file, tables.CANDIDATE_SETS)[::-1], tables.CANDIDATE_SETS)
+    with pytest.raises(DataError, match=r"train\.parquet: row 0 is not that of example 9, draw 0: .* run `dvc repro`"):
+        _load(None).planned(plan_of({"source": 0, "draw": 0}))
+
+
+def test_examples_without_equally_many_sets_are_refused() -> None:
+    _many_examples(n_users=3, n_draws=1)
+    _draw([SETS[0]] * 3)
+    with pytest.raises(DataError, match="the 4 training examples do not have equally many sets"):
+        _load(None)
+
+
+def test_a_single_training_interaction_is_no_sequence_and_users_are_put_together() -> None:
+    """Users 5 and 3 in turns, and user 4 once."""
+    log = {c.USER: [5, 3, 4, 5, 3], c.ITEM: [1, 2, 3, 4, 5], c.TIMESTAMP: 0, c.POSITION: [0, 0, 0, 1, 1], c.SPLIT: c.TRAIN}
+    tables.write_table(paths.prepared("tiny") / "interactions.parquet", pd.DataFrame(log), tables.INTERACTIONS)
+    data = _load(None)
+    assert list(data.sequences) == [[2, 5], [1, 4]]
+    assert list(data.units.sequence_lens) == [2, 2]
+
+
+def test_lists_in_one_array_are_read_like_lists() -> None:
+    lists = Lists(np.array([4, 5, 6, 7]), np.array([1, 0, 3]))
+    assert list(lists) == [[4], [], [5, 6, 7]]
+    assert lists[-1] == [5, 6, 7]
+    with pytest.raises(IndexError):
+        lists[3]
+
+
+def test_shuffled_scores_of_some_rows_are_those_of_the_whole_table() -> None:
+    opinions = np.random.default_rng(0).random((50, 4, 2)).astype(np.float32)
+    whole, rows = shuffled_opinion(opinions, 3, "train"), np.array([0, 1, 17, 49])
+    np.testing.assert_array_equal(shuffled_opinion(opinions[rows], 3, "train", rows), whole[rows])
+    assert not np.array_equal(whole, opinions)
 
 
 def test_scores_of_other_candidates_of_the_same_examples_and_draws_are_refused() -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.objectives.base import IGNORE
 from llara_core.tuning.rows import PlanDataset, collate
-from tests.helpers.llm import LABELS, make_encoder, system_config, training_data
+from tests.helpers.llm import LABELS, make_encoder, plan_of, system_config, training_data
 
 DATA = training_data()
 
@@ -19,21 +18,6 @@ DATA = training_data()
 @pytest.fixture(scope="module")
 def encoder(tiny_llama: Path) -> PromptEncoder:
     return make_encoder(tiny_llama)
-
-
-def plan_of(*rows: dict[str, Any]) -> pd.DataFrame:
-    """A plan of hybrid ranking rows with the given changes."""
-    row = {
-        "objective": "generative",
-        "source": 5,
-        "start": 0,
-        "stop": 0,
-        "draw": 1,
-        "template": 0,
-        "p_hybrid": 1.0,
-        "hybrid": True,
-    }
-    return pd.DataFrame([{**row, **changes} for changes in rows])
 
 
 def _dataset(encoder: PromptEncoder, representation: str = "hybrid", **changes: Any) -> PlanDataset:
