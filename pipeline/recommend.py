@@ -16,14 +16,14 @@ from llara_core import paths, tables
 from llara_core.config import load_params
 from llara_core.errors import ConfigError
 from llara_core.runtime import compute
-from pipeline.stage import Dataset, Seed, run
+from pipeline.stage import Answers, Dataset, Seed, run
 
 logger = logging.getLogger(__name__)
 
 
 def main(
     dataset: Dataset,
-    system: Annotated[str, typer.Argument(help="On run.systems, run.recommenders or run.baselines.")],
+    system: Answers,
     seed: Seed,
     item: Annotated[
         list[str] | None, typer.Option(help="Title or raw id of one history, oldest first; repeat the option for each item.")
