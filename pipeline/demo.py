@@ -1,7 +1,7 @@
 """See the pipeline at work on a small budget, then be recommended to; no stage, but for users: ``python -m pipeline.demo``.
 
-It runs the stages of this repository with the preset ``demo``, in a copy of the repository's files below ``.scratch/``, so that the
-parameters, results and outputs here stay as they are.
+It runs the stages of this repository with the preset ``demo``, in a copy of the repository's files below ``.scratch/``, so that
+the parameters, results and outputs here stay as they are.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ EXAMPLE = ["Star Wars", "The Empire Strikes Back", "Raiders of the Lost Ark"]
 NEXT = f"""
 What next?
   The folder {FOLDER} holds all of it: metrics/report.html compares the systems; delete it when you are done.
-  make repro          the same on the full budget: all recommenders and LLM systems, results as in README.md (about half an hour)
+  make repro          the same on the full budget, as in README.md, in about half an hour
   docs/how_to.md      your own log, recommendations for all users, another language model, a GPU, ...
 """
 
@@ -46,12 +46,13 @@ def main(
 
 def copy_of_the_repository(folder: Path) -> None:
     """Bring the copy's files up to date, with the demo's parameters; what an earlier demo made stays, and is not made again."""
-    listed = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, check=True).stdout.split("\0")
-    made = {"dvc.lock"}
-    for name in listed:
-        source = Path(name)
-        if source.is_file() and name not in made and source.parts[0] != "tests":
-            target = folder / name
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True, text=True, check=True
+    )
+    for source in map(Path, filter(None, listed.stdout.split("\0"))):
+        target = folder / source
+        is_made = source == Path("dvc.lock") or (source.parts[0] == paths.REPORT.name and target.exists())
+        if source.is_file() and source.parts[0] != "tests" and not is_made:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
     if not (folder / ".git").exists():

@@ -106,7 +106,8 @@ class Follower:
         self._seconds: dict[str, float] = tables.read_json(SECONDS) if SECONDS.is_file() else {}
         self._commands: dict[str, str] = {}  # of the stages still to come, by name
         self._n_stages = 0
-        self._command, self._percent, self._began, self._shown, self._rest_s = "", "", 0.0, 0.0, 0.0
+        self._command, self._percent, self._began, self._shown = "", "", 0.0, 0.0
+        self._own_s, self._rest_s = 0.0, 0.0  # expected of the running stage and of those after it
         self._is_terminal = sys.stdout.isatty()
 
     def follow(self, command: list[str], log: TextIO) -> int:
@@ -147,7 +148,9 @@ class Follower:
         self.name, self.output, self._percent = name, [], ""
         self._command = command.removeprefix("python -m pipeline.")
         self._began = self._shown = time.monotonic()
-        self._rest_s = sum(expected_seconds(self._commands, self._seconds).values())
+        expected = expected_seconds({name: command, **self._commands}, self._seconds)
+        self._own_s = expected.pop(name)
+        self._rest_s = sum(expected.values())
 
     def _finish(self) -> None:
         if not self.name:
@@ -155,7 +158,7 @@ class Follower:
         self._seconds[self.name] = round(time.monotonic() - self._began, 1)
         tables.write_json(SECONDS, self._seconds)
         self.n_run += 1
-        self._percent = ""
+        self._percent, self._own_s = "", 0.0
         self._clear()
         typer.echo(self._line())
         self.name = ""
@@ -170,10 +173,11 @@ class Follower:
             typer.echo(f"{self._line()}, still running")
 
     def _line(self) -> str:
-        """Number, stage, percent, seconds and what is expected after it, for 80 columns."""
-        number = f"[{self._n_stages - len(self._commands)}/{self._n_stages}]"
-        rest = f"about {duration(self._rest_s)} left" if self._commands else "the last one"
-        return f"{number:>7} {self._command:42} {self._percent:>4} {time.monotonic() - self._began:4.0f} s  {rest}"
+        """Number, stage, percent, seconds and the expected rest of the run, in 80 columns."""
+        number, spent = f"[{self._n_stages - len(self._commands)}/{self._n_stages}]", time.monotonic() - self._began
+        rest_s = max(self._own_s - spent, 0) + self._rest_s
+        rest = f"about {duration(rest_s)} left" if rest_s else ""
+        return f"{number:>7} {self._command:40} {self._percent:>4} {spent:4.0f} s  {rest}".rstrip()
 
     def _clear(self) -> None:
         if self._is_terminal:
