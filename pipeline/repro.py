@@ -76,14 +76,18 @@ def check_params(settings: list[str]) -> None:
     from dvc.exceptions import DvcException
     from dvc.utils.hydra import apply_overrides
 
+    if not paths.PARAMS.is_file():
+        raise ConfigError(f"{paths.PARAMS}: not found; run from the repository root")
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            copy = Path(shutil.copy(paths.PARAMS, folder))
-            apply_overrides(copy, settings)
-        except FileNotFoundError as error:
-            raise ConfigError(f"{paths.PARAMS}: not found; run from the repository root") from error
-        except (DvcException, ValueError) as error:
-            raise ConfigError(f"-S {' -S '.join(settings)}: {error}; write it as key=value or 'key=[value,value]'") from error
+        copy = Path(shutil.copy(paths.PARAMS, folder))
+        for setting in settings:
+            try:
+                apply_overrides(copy, [setting])
+            except DvcException as error:
+                reason = str(error.__cause__ or error).splitlines()[0].rstrip(".")
+                raise ConfigError(
+                    f"-S {setting}: {reason}; write it as key=value or 'key=[value,value]', with a key of {paths.PARAMS}"
+                ) from error
         try:
             load_params(copy)
         except ConfigError as error:

@@ -121,8 +121,9 @@ def test_what_was_not_measured_is_estimated_from_the_size_of_the_log(tmp_path: P
             "run.datasets=[movielen]",
             r"run\.datasets names \['movielen'\], but `datasets` defines only \['lastfm', 'movielens', ",
         ),
-        ("tune.epoch=3", r"tune\.epoch: unknown key; did you mean 'epochs'\?"),
+        ("tune.epoch=3", r"-S tune\.epoch=3: Could not override 'tune\.epoch'; write it as .*, with a key of params\.yaml$"),
         ("run.datasets=[movielens", r"-S run\.datasets=\[movielens: .*; write it as key=value or 'key=\[value,value\]'"),
+        ("tune.epochs=0", r"tune\.epochs: Input should be greater than or equal to 1, got 0"),
     ],
 )
 def test_a_wrong_setting_is_refused_before_dvc_sees_it(
