@@ -1,4 +1,4 @@
-"""Recommend items for one history or for many; no stage, but for users.
+"""Recommend items for one history or for many; the stage `recommend` does it for all users.
 
 ``python -m pipeline.recommend movielens llara_compact 0 --item "Toy Story" --item "Aladdin"``
 ``python -m pipeline.recommend movielens sasrec 0 --all-users --out recommendations.csv``

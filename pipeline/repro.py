@@ -150,7 +150,7 @@ class Follower:
             self.n_unchanged += 1
             return
         self.name, self.output, self._percent = name, [], ""
-        self._command = command.removeprefix("python -m pipeline.")
+        self._command = command.removeprefix("python -m pipeline.").partition(" --")[0]
         self._began = self._shown = time.monotonic()
         expected = expected_seconds({name: command, **self._commands}, self._seconds)
         self._own_s = expected.pop(name)
