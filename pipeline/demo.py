@@ -37,10 +37,12 @@ def main(
     """Train two recommenders, tune a compact LLM system and recommend items for a history that you type in."""
     copy_of_the_repository(FOLDER)
     here("-m", "pipeline.repro")
-    if item or not sys.stdin.isatty():
-        recommend(item or EXAMPLE)
+    titles = item or ([] if sys.stdin.isatty() else EXAMPLE)
+    if titles:
+        typer.echo(f"After {'; '.join(titles)}:")
     else:
-        ask()
+        typer.echo(f"\nWhich movies has your user watched? For example: {'; '.join(EXAMPLE)}")
+    here("-m", "pipeline.recommend", DATASET, SYSTEM, SEED, *(word for title in titles for word in ("--item", title)))
     typer.echo(NEXT)
 
 
@@ -65,24 +67,10 @@ def copy_of_the_repository(folder: Path) -> None:
     here("-m", "pipeline.preset", "demo", DATASET, quiet=True)
 
 
-def ask() -> None:
-    """Recommend for the histories that are typed in, until an empty one."""
-    typer.echo(f"Which movies has your user watched? Titles separated by ';', oldest first, e.g. {'; '.join(EXAMPLE)}")
-    while titles := typer.prompt("watched (empty line: stop)", default="", show_default=False):
-        recommend([title for title in titles.split(";") if title.strip()])
-
-
-def recommend(titles: list[str]) -> None:
-    """Print what SYSTEM recommends after ``titles``."""
-    typer.echo(f"After {'; '.join(titles)}:")
-    options = [word for title in titles for word in ("--item", title)]
-    here("-m", "pipeline.recommend", DATASET, SYSTEM, SEED, *options, must_succeed=False)
-
-
-def here(*arguments: str, quiet: bool = False, must_succeed: bool = True) -> None:
+def here(*arguments: str, quiet: bool = False) -> None:
     """Run Python in the copy."""
     answer = subprocess.run([sys.executable, *arguments], cwd=FOLDER, check=False, capture_output=quiet, text=True)
-    if answer.returncode and must_succeed:
+    if answer.returncode:
         raise LlaraError(f"`python {' '.join(arguments)}` failed in {FOLDER}; its message is above{answer.stderr or ''}")
 
 
