@@ -20,6 +20,7 @@ from pipeline.stage import run
 
 FOLDER = paths.scratch() / "demo"
 DATASET, SYSTEM, SEED = "movielens", "llara_compact", "0"
+GIVEN = {"dvc.yaml", "statistics.json"}  # of `metrics`: what plots show, and the sizes from which the expected rest follows
 EXAMPLE = ["Star Wars", "The Empire Strikes Back", "Raiders of the Lost Ark"]
 NEXT = f"""
 What next?
@@ -53,7 +54,9 @@ def copy_of_the_repository(folder: Path) -> None:
     )
     for source in map(Path, filter(None, listed.stdout.split("\0"))):
         target = folder / source
-        is_made = source == Path("dvc.lock") or (source.parts[0] == paths.REPORT.name and target.exists())
+        is_made = source == Path("dvc.lock") or (
+            source.parts[0] == paths.REPORT.name and (source.name not in GIVEN or target.exists())
+        )
         if source.is_file() and source.parts[0] != "tests" and not is_made:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)

@@ -131,7 +131,7 @@ class Follower:
                 self._show()
             code = process.wait()
         except KeyboardInterrupt:  # the terminal sent it to DVC and the stage, too
-            process.wait()
+            process.communicate()
             typer.echo("\nStopped. What was finished is kept: the same command goes on from there.", err=True)
             raise typer.Exit(130) from None
         if code == 0:
