@@ -36,7 +36,7 @@ def test_the_demo_has_a_copy_of_its_own(tmp_path: Path) -> None:
         ["llara_compact"],
         ["gru4rec", "sasrec"],
     )
-    assert params.recommenders.max_epochs == 3
+    assert params.recommenders.max_epochs == 2
     assert (copy / "pipeline/mine.py").read_text() == "# changed\n"
     assert (copy / "metrics/report.md").read_text() == "made by the demo"
     assert (copy / "dvc.lock").is_file()
