@@ -1,3 +1,4 @@
+# make demo    a few minutes: recommenders trained, an LLM tuned on a small budget, items recommended for titles that you type in
 # make repro   the whole pipeline, from raw data to the table of results; run again, it does only what changed
 # make test    all tests
 # make check   lint, format and types
@@ -14,23 +15,25 @@ TORCH := 2.13.0
 UPGRADE ?=
 JOBS ?= 2
 
-.PHONY: help repro test check lock
+.PHONY: help demo repro repository test check lock
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
 
-# Stages run as `python -m pipeline.<stage>`, so the environment comes first on PATH. DVC and DVCLive need a Git repository with a
-# commit: an unpacked archive becomes one.
-repro: $(STAMP)
-	@command -v git > /dev/null || { echo "git is needed (DVC builds on it) but was not found: install it and run make repro again."; exit 1; }
+# Stages run as `python -m pipeline.<stage>`, so the environment comes first on PATH.
+demo: $(STAMP) repository
+	@PATH="$(BIN):$$PATH" $(BIN)/python -m pipeline.demo
+
+repro: $(STAMP) repository
+	@PATH="$(BIN):$$PATH" $(BIN)/python -m pipeline.repro
+
+# DVC and DVCLive need a Git repository with a commit: an unpacked archive becomes one.
+repository:
+	@command -v git > /dev/null || { echo "git is needed (DVC builds on it) but was not found: install it and run make again."; exit 1; }
 	@git rev-parse --git-dir > /dev/null 2>&1 || { \
 		echo "This is no Git repository, which DVC needs: making one."; git init --quiet && git add --all && \
 		git -c user.name=llara-dvc -c user.email=llara-dvc@localhost commit --quiet --message "Unpacked archive"; }
 	@git rev-parse --verify --quiet HEAD > /dev/null || { \
-		echo "This Git repository has no commit yet, which DVC needs: git add --all && git commit, then make repro again."; exit 1; }
-	@touch $(VENV)/.repro-started
-	PATH="$(BIN):$$PATH" $(BIN)/dvc repro
-	@[ metrics/report.md -nt $(VENV)/.repro-started ] || cat metrics/summary.md
-	@echo "Report: metrics/report.md and metrics/report.html"
+		echo "This Git repository has no commit yet, which DVC needs: git add --all && git commit, then make again."; exit 1; }
 
 # One thread each: the tests' models are tiny, and threads of several processes would only wait for each other.
 test: $(STAMP)

@@ -131,6 +131,11 @@ def fused_predictions(dataset: str, cell: str) -> Path:
     return Path("data/fused") / dataset / cell
 
 
+def recommendations(dataset: str, cell: str) -> Path:
+    """Table of what one cell recommends to all users."""
+    return Path("data/recommendations") / dataset / f"{cell}.parquet"
+
+
 def results(dataset: str) -> Path:
     """Folder with what became of every candidate set, by system."""
     return Path("data/results") / dataset

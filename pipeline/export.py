@@ -11,13 +11,13 @@ from typing import Annotated
 import typer
 
 from llara_core.config import load_params
-from pipeline.stage import run
+from pipeline.stage import Dataset, Seed, run
 
 
 def main(
-    dataset: Annotated[str, typer.Argument(help="On run.datasets.")],
-    system: Annotated[str, typer.Argument(help="On run.systems or run.recommenders.")],
-    seed: Annotated[int, typer.Argument(help="On run.seeds.", min=0)],
+    dataset: Dataset,
+    system: Annotated[str, typer.Argument(help="One of run.systems or run.recommenders.")],
+    seed: Seed,
     out: Annotated[Path, typer.Argument(help="Folder to write: new, empty, or an earlier export.")],
     retriever: Annotated[
         str | None, typer.Option(help="Recommender that retrieves; default: the system's own, else the first of the run.")

@@ -12,8 +12,8 @@ from pipeline.stage import run
 
 
 def main(
-    preset: Annotated[str, typer.Argument(help="a file in presets/, without its ending")],
-    dataset: Annotated[str, typer.Argument(help="key of `datasets` in params.yaml, then the only one that is run")],
+    preset: Annotated[str, typer.Argument(help="A file in presets/, without its ending.")],
+    dataset: Annotated[str, typer.Argument(help="Key of `datasets` in params.yaml, then the only one of run.datasets.")],
 ) -> None:
     """Write the values of PRESET for DATASET into params.yaml; `git checkout params.yaml` takes them back."""
     changes = apply_preset(paths.PRESETS, preset, dataset, paths.PARAMS)

@@ -1,5 +1,6 @@
-"""Recommend items for one history or for many; no stage, but for users.
+"""Recommend items for one history or for many; the stage `recommend` does it for all users.
 
+``python -m pipeline.recommend movielens llara_compact 0`` asks for titles, on a terminal
 ``python -m pipeline.recommend movielens llara_compact 0 --item "Toy Story" --item "Aladdin"``
 ``python -m pipeline.recommend movielens sasrec 0 --all-users --out recommendations.csv``
 """
@@ -7,23 +8,30 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llara_core import paths, tables
 from llara_core.config import load_params
-from llara_core.errors import ConfigError
+from llara_core.errors import ConfigError, LlaraError
 from llara_core.runtime import compute
-from pipeline.stage import Dataset, Seed, run
+from pipeline.stage import Answers, Dataset, Seed, run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from llara_core.serving.titles import ItemFinder
 
 logger = logging.getLogger(__name__)
 
 
 def main(
     dataset: Dataset,
-    system: Annotated[str, typer.Argument(help="On run.systems, run.recommenders or run.baselines.")],
+    system: Answers,
     seed: Seed,
     item: Annotated[
         list[str] | None, typer.Option(help="Title or raw id of one history, oldest first; repeat the option for each item.")
@@ -44,14 +52,19 @@ def main(
     retrieve_only: Annotated[bool, typer.Option("--retrieve-only", help="The retriever's ranking, without the LLM.")] = False,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Histories per pass; default: inference.batch_size.")] = None,
 ) -> None:
-    """Recommend the items that should follow each history, best first; nothing of a history is recommended again."""
+    """Recommend the items that should follow each history, best first; nothing of a history is recommended again.
+
+    Without --item, --histories and --all-users, histories are asked for on a terminal.
+    """
     from llara_core.serving import histories as many
     from llara_core.serving.run_parts import parts_of_run
     from llara_core.serving.titles import ItemFinder
 
-    if sum([bool(item), histories is not None, all_users]) != 1:
-        raise ConfigError("give one of --item, --histories and --all-users")
-    if out is None and not item:
+    n_sources = sum([bool(item), histories is not None, all_users])
+    asks = n_sources == 0 and out is None and sys.stdin.isatty()
+    if n_sources != 1 and not asks:
+        raise ConfigError("give one of --item, --histories and --all-users; without any, titles are asked for on a terminal")
+    if out is None and not item and not asks:
         raise ConfigError("more than one history: name a file to write with --out")
     if out is not None:
         many.check_output(out)
@@ -59,11 +72,12 @@ def main(
     compute.use_threads(params.llm.threads)
     parts = parts_of_run(params, dataset, system, seed, retriever)
     items = parts.read_items()
+    asked: many.Histories = {}
     if item:
         asked = {"": ItemFinder(items).history(item)}
     elif histories is not None:
         asked = many.read_histories(histories, items, many.HistoryFormat.of(params.dataset(dataset)))
-    else:
+    elif all_users:
         asked = many.prepared_histories(
             tables.read_table(paths.prepared(dataset) / "interactions.parquet", tables.INTERACTIONS)
         )
@@ -71,12 +85,34 @@ def main(
     ranker = parts.load(paths.LLM, params.llm, inference, retrieve_only=retrieve_only)
     if ranker.system is not None and retriever is not None and candidates is None:
         candidates = parts.n_candidates  # one that is named retrieves, also for a system that could score the whole catalogue
-    ranked = ranker.rank(list(asked.values()), top=top, n_candidates=candidates, retrieve_only=retrieve_only)
-    table = many.recommendations_table(list(asked), ranked, items)
-    if out is not None:
+
+    def recommend(asked: many.Histories) -> pd.DataFrame:
+        ranked = ranker.rank(list(asked.values()), top=top, n_candidates=candidates, retrieve_only=retrieve_only)
+        return many.recommendations_table(list(asked), ranked, items)
+
+    if asks:
+        for history in typed_in(ItemFinder(items)):
+            show(recommend({"": history}))
+    elif out is None:
+        show(recommend(asked))
+    else:
+        table = recommend(asked)
         many.write_recommendations(out, table)
         logger.info("%s: %d recommendations for %d histories", out, len(table), len(asked))
-        return
+
+
+def typed_in(finder: ItemFinder) -> Iterator[list[int]]:
+    """Histories that are typed in, until an empty line; one with an unknown title is asked for again."""
+    typer.echo("Titles or raw ids, oldest first, separated by ';'. An empty line ends this.")
+    while line := typer.prompt("history", default="", show_default=False):
+        try:
+            yield finder.history([name for name in line.split(";") if name.strip()])
+        except LlaraError as error:
+            typer.echo(f"{error}", err=True)
+
+
+def show(table: pd.DataFrame) -> None:
+    """Print one history's recommendations."""
     for row in table.itertuples(index=False):
         typer.echo(f"{row.rank:3d}  {row.score:8.3f}  {row.label}")
 

@@ -1,4 +1,4 @@
-"""Compare all systems of the axes: a page in Markdown and in HTML, a summary, tables for ``dvc plots``, and the terminal.
+"""Compare all systems of the axes: a page in Markdown and in HTML, summaries for README and terminal, tables for ``dvc plots``.
 
 Run by the stage ``report``: ``python -m pipeline.report``.
 """
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Write the report and print its table."""
+    """Write the report and print its table of results."""
     params = load_params()
     reports = pages.build(params)
     pages.write(reports, params)

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,18 +17,23 @@ import typer
 from llara_core.errors import LlaraError
 from llara_core.runtime import compute, processes
 
-# The coordinates of a cell, the same in every script.
-Dataset = Annotated[str, typer.Argument(help="Key of `datasets` in params.yaml.")]
+# The coordinates of a cell, in this order in every script.
+Dataset = Annotated[str, typer.Argument(help="Key of `datasets` in params.yaml, e.g. movielens.")]
 Recommender = Annotated[str, typer.Argument(help="One of run.recommenders, e.g. sasrec.")]
 System = Annotated[str, typer.Argument(help="One of run.systems, e.g. llara.")]
-Seed = Annotated[int, typer.Argument(help="Training seed, one of run.seeds.", min=0)]
+Answers = Annotated[str, typer.Argument(help="What answers: one of run.systems, run.recommenders or run.baselines.")]
+Seed = Annotated[int, typer.Argument(help="Training seed, one of run.seeds; name and seed make the cell, e.g. llara-0.", min=0)]
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of a foreseeable error.")]
 
 
 def run(main: Callable[..., None]) -> None:
     """Run ``main`` as a Typer command, on one thread; a :class:`LlaraError` ends it with its message and exit code 1."""
-    name = inspect.getmodule(main).__spec__.name.rpartition(".")[2]  # type: ignore[union-attr]
+    spec = sys.modules[main.__module__].__spec__
+    if spec is None:
+        script = Path(inspect.getfile(main)).stem
+        sys.exit(f"error: run it from the repository root as a module: python -m pipeline.{script}")
+    name = spec.name.rpartition(".")[2]
     if not processes.is_first():  # of processes that work together, one speaks
         os.environ["TQDM_DISABLE"] = "1"
     level = logging.INFO if processes.is_first() else logging.WARNING

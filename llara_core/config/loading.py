@@ -67,6 +67,9 @@ def _explain(path: Path, error: ValidationError, parents: Mapping[str, str]) -> 
             message = (
                 "is null, which YAML also makes of the words null and NULL; give it a value, in quotes if it is one of these"
             )
+        elif problem["type"] == "list_type" and isinstance(problem["input"], str | int | float):
+            listed = f"[{problem['input']}]"
+            message = f"is {problem['input']!r}, which is no list; write {listed}, and on the command line '{key}={listed}'"
         elif problem["type"] not in {"value_error"}:
             message += f", got {problem['input']!r}"
         lines.append(f"  {key}: {message}")

@@ -20,6 +20,9 @@ class RunConfig(Section):
         description="LLM systems, tuned or not; keys of `systems`, which say what recommender each reads"
     )
     chat_models: list[Name] = Field(description="remote chat models, asked zero-shot; keys of `chat_models`")
+    recommend: list[Name] = Field(
+        description="systems, recommenders and baselines of this run that recommend to all users of the data sets"
+    )
     seeds: list[Seed] = Field(min_length=1, description="one training run of everything per seed")
 
     @model_validator(mode="after")
@@ -27,6 +30,9 @@ class RunConfig(Section):
         for axis, values in self:
             if len(set(values)) != len(values):
                 raise ValueError(f"run.{axis} lists a value twice: {values}")
+        answering = [*self.baselines, *self.recommenders, *self.systems]
+        if unknown := [name for name in self.recommend if name not in answering]:
+            raise ValueError(f"run.recommend names {unknown}, but this run has only {answering} to recommend with")
         if not any((self.baselines, self.recommenders, self.systems, self.chat_models)):
             raise ValueError("all axes of systems are empty: name at least one, for example in run.baselines")
         return self

@@ -39,6 +39,7 @@ from llara_core.report.summary import summary
 from llara_core.report.training import TrainingCurves, training_curves
 
 PAGES = ("report.md", "report.html", "summary.md")
+SCREEN = "summary.txt"  # for a terminal
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def write(reports: Sequence[DatasetReport], params: Params) -> None:
     """Write the pages, the plot tables and the table of pairs into ``metrics``."""
     for page in PAGES:
         _write_text(paths.REPORT / page, render(reports, params, page))
+    _write_text(paths.REPORT / SCREEN, f"{screens(reports)}\n")
     pairs_table = pairs.pairs_table([report.found for report in reports])
     for name, table in {**plot_tables(reports), "pairs": pairs_table}.items():
         _write_text(paths.PLOTS / f"{name}.tsv", table.to_csv(sep="\t", index=False))

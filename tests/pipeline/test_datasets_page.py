@@ -50,6 +50,26 @@ def test_the_walk_from_two_files_to_a_report(tmp_path: Path) -> None:
     assert "Traceback" not in failed.stdout
 
 
+@pytest.mark.timeout(600)
+def test_files_that_dvc_adds_come_back_and_reach_copies_of_the_repository(tmp_path: Path) -> None:
+    world = tiny_world.create(tmp_path / "world", tmp_path / "no-llm")
+    make_files, _ = blocks(WALK, "sh")
+    (section,) = blocks(WALK, "yaml")
+    world.succeed("bash", "-euc", make_files)
+    world.change_params({**YAML(typ="safe", pure=True).load(section), "run": {"datasets": ["my_shop"]}})
+    world.dvc("add", "data/own/my_shop")
+    world.commit("My shop")
+    assert "data/own/my_shop.dvc" in world.succeed("git", "ls-files").splitlines()
+
+    shutil.rmtree(world.root / "data/own/my_shop")
+    world.dvc("checkout", "--recursive", "data/own")
+    assert (world.root / "data/own/my_shop/items.csv").is_file()
+
+    output = world.dvc("exp", "run", "--temp", "--set-param", "download.retries=1", "download@my_shop")
+    assert stages_run(output) == {"download"}
+    assert not (world.root / "data/raw").exists()  # it ran elsewhere
+
+
 @pytest.mark.parametrize("block", [block for block in blocks(PAGE, "yaml") if block.startswith("datasets:")])
 def test_every_section_on_the_page_is_valid(block: str, tmp_path: Path) -> None:
     shutil.copy(REPOSITORY / "params.yaml", tmp_path / "params.yaml")

@@ -93,8 +93,8 @@ def test_what_a_system_is_depends_on_the_code_that_lays_values_over_each_other()
 
 
 def test_dvc_yaml_can_be_read() -> None:
-    assert len(STAGES) <= 17
-    assert len((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8").splitlines()) < 420
+    assert len(STAGES) <= 18
+    assert len((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8").splitlines()) < 450
 
 
 def test_package_markers_are_empty() -> None:
@@ -142,7 +142,7 @@ def test_params_name_all_sections_that_a_script_reads(stage: str) -> None:
 
 def test_every_script_is_a_stage_or_for_users() -> None:
     scripts = {name for name in modules() if name.startswith("pipeline.")} - {"pipeline.stage"}
-    for_users = {"pipeline.describe", "pipeline.export", "pipeline.preset", "pipeline.recommend"}
+    for_users = {"pipeline.demo", "pipeline.describe", "pipeline.export", "pipeline.preset", "pipeline.repro"}
     assert scripts - {script(stage) for stage in STAGES} == for_users
 
 
@@ -159,7 +159,7 @@ def test_dvc_yaml_and_paths_agree() -> None:
     expected |= {paths.baseline_predictions("d", "b").parent, paths.fused_predictions("d", system).parent}
     expected |= {paths.all_inputs("d"), paths.adapter("d", system)}
     expected |= {paths.system_predictions("d", cell) for cell in (system, "m")}
-    expected |= {paths.results("d"), paths.metrics("d", system).parent}
+    expected |= {paths.results("d"), paths.metrics("d", system).parent, paths.recommendations("d", system)}
     expected |= {paths.curves("d", cell) for cell in (recommender, system)}
     assert expected == {path for path in written if path.parent != paths.REPORT}
 

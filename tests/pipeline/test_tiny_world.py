@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import tiny_world
 from tiny_world import World, cells_run, stages_run
@@ -141,6 +143,37 @@ def test_another_schedule_re_runs_tuning_and_what_follows(world: World, tmp_path
     assert cells_run(output, "tune") == cells_run(output, "predict_llm") == {"tiny-llara-0"}
     assert stages_run(output) == {"resolve", "gather_inputs", "tune", "predict_llm", "fuse", "evaluate", "report"}
     assert "schedule: direct" in (copy.root / "params.yaml").read_text()
+
+
+def test_recommendations_for_all_users_are_a_stage_and_every_stage_is_a_line(world: World, tmp_path: Path) -> None:
+    copy = tiny_world.clone(world, tmp_path / "clone", with_cache=True)
+    output = copy.succeed(sys.executable, "-m", "pipeline.repro", "-S", "run.recommend=[sasrec,popularity]")
+    lines = re.findall(r"^ *\[(\d+)/(\d+)\] (.*?)  +\d+ s", output, flags=re.MULTILINE)
+    n_stages = len(copy.dvc("stage", "list", "--name-only").splitlines())
+    assert {int(total) for _, total, _ in lines} == {n_stages}
+    assert {"recommend tiny sasrec 0", "recommend tiny popularity 0"} <= {command for _, _, command in lines}
+    assert "HR@1" in output
+
+    interactions = pd.read_parquet(copy.root / "data/prepared/tiny/interactions.parquet")
+    for name in ("sasrec", "popularity"):
+        table = pd.read_parquet(copy.root / "data/recommendations/tiny" / f"{name}-0.parquet")
+        assert set(table["user"].astype(int)) == set(interactions["user_id"])
+        assert set(table["rank"]) == set(range(1, 11))
+
+    again = copy.succeed(sys.executable, "-m", "pipeline.repro")
+    assert "0 stages ran in " in again
+    assert f", {n_stages} were up to date." in again
+    assert (copy.root / "metrics/summary.txt").read_text(encoding="utf-8") in again
+
+
+def test_a_failed_stage_is_shown_in_full_by_the_line_per_stage_too(world: World, tmp_path: Path) -> None:
+    copy = tiny_world.clone(world, tmp_path / "clone", with_cache=True)
+    copy.change_params({"llm": {"model": str(tmp_path / "nowhere")}})
+    answer = copy.run(sys.executable, "-m", "pipeline.repro", "fetch_llm")
+    assert answer.returncode == 1
+    assert "fetch_llm: error: " in answer.stdout
+    assert "repro: error: fetch_llm failed; above is all that it printed" in answer.stdout
+    assert "Traceback" not in answer.stdout
 
 
 def test_an_experiment_can_be_queued(world: World, tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         recommenders=["sasrec"],
         systems=["llara"],
         chat_models=[],
+        recommend=[],
         seeds=[0],
     )
     evaluation = EvaluationConfig(bootstrap_samples=200, permutation_samples=199, confidence=0.95, seed=0, positions="all")

@@ -78,6 +78,19 @@ def test_a_misspelt_key_gets_a_suggestion(params_with: Callable[[Edit], Path], s
         load_params(params_with(lambda raw: raw[section].update({misspelt: 1})))
 
 
+def test_a_single_value_for_a_list_is_told_how_to_write_one(params_with: Callable[[Edit], Path]) -> None:
+    message = (
+        r"  run\.datasets: is 'lastfm', which is no list; write \[lastfm\], and on the command line 'run\.datasets=\[lastfm\]'$"
+    )
+    with pytest.raises(ConfigError, match=message):
+        load_params(params_with(lambda raw: raw["run"].update(datasets="lastfm")))
+
+
+def test_only_what_the_run_has_recommends(params_with: Callable[[Edit], Path]) -> None:
+    with pytest.raises(ConfigError, match=r"run\.recommend names \['llara_cosine'\], but this run has only \['random', "):
+        load_params(params_with(lambda raw: raw["run"].update(recommend=["sasrec", "llara_cosine"])))
+
+
 def test_a_misspelt_key_of_a_dataset_and_of_a_system_gets_a_suggestion(params_with: Callable[[Edit], Path]) -> None:
     def edit(raw: dict[str, Any]) -> None:
         raw["datasets"]["movielens"]["min_ratting"] = 3.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from ruamel.yaml import YAML
 
@@ -91,6 +93,32 @@ def test_scripts_that_are_run_exist(page: Path) -> None:
     assert [name for name in scripts if not (REPOSITORY / f"{name.replace('.', '/')}.py").exists()] == []
 
 
+def commands_of_scripts(page: Path) -> Iterator[list[str]]:
+    """The words after ``python -m pipeline.`` of each complete command on the page."""
+    shell = [line for block in blocks(page, "", "sh") for line in block.replace("\\\n", " ").splitlines()]
+    inline = re.findall(r"`(python -m pipeline\.[^`]+ [^`]+)`", prose(page).replace("\n", " "))
+    for line in [*shell, *inline]:
+        if found := re.match(r"python -m pipeline\.([^&|]+)", line):
+            words = shlex.split(found[1], comments=True)
+            if not any(word.isupper() for word in words):  # a place for the reader's own word
+                yield words
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(words, id=f"{page}-{' '.join(words)[:60]}")
+        for page in PAGES
+        if page not in HISTORY
+        for words in commands_of_scripts(page)
+    ],
+)
+def test_commands_of_scripts_are_understood(words: list[str]) -> None:
+    app = typer.Typer()
+    app.command()(importlib.import_module(f"pipeline.{words[0]}").main)
+    typer.main.get_command(app).make_context(words[0], words[1:])
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in HISTORY], ids=str)
 def test_parameters_exist(page: Path) -> None:
     params = YAML(typ="safe", pure=True).load(REPOSITORY / "params.yaml")
@@ -108,7 +136,7 @@ def experiments(page: Path) -> Iterator[list[str]]:
     """The settings of each command on the page that has some."""
     shell = [line for block in blocks(page, "", "sh") for line in block.replace("\\\n", " ").splitlines()]
     inline = re.findall(r"`(dvc exp run [^`]+)`", prose(page).replace("\n", " "))
-    for command in (line for line in [*shell, *inline] if "dvc exp run" in line):
+    for command in (line for line in [*shell, *inline] if "dvc exp run" in line or "pipeline.repro" in line):
         words = shlex.split(command, comments=True)
         if found := [value for flag, value in pairwise(words) if flag == "-S"]:
             yield found
@@ -140,6 +168,6 @@ def test_experiments_are_valid(values: list[str], params_of_the_pages: Path, tmp
 def test_the_pages_have_experiments() -> None:
     expected = {
         Path("README.md"),
-        *(Path(f"docs/{name}.md") for name in ("daily_use", "reproduce", "systems", "chat", "protocol")),
+        *(Path(f"docs/{name}.md") for name in ("daily_use", "how_to", "reproduce", "systems", "chat", "protocol")),
     }
     assert expected <= {page for page in WITH_COMMANDS if list(experiments(page))}

@@ -93,3 +93,12 @@ def test_help_shows_what_the_command_does(script: Path) -> None:
     assert answer.returncode == 0
     assert "Do one thing to DATASET." in answer.stdout
     assert "--debug" in answer.stdout
+
+
+@pytest.mark.parametrize("name", ["prepare", "recommend"])
+def test_a_script_run_as_a_file_says_how_to_run_it(name: str) -> None:
+    command = [sys.executable, f"pipeline/{name}.py", "movielens"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    answer = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert answer.stderr == f"error: run it from the repository root as a module: python -m pipeline.{name}\n"

@@ -46,6 +46,7 @@ def test_the_html_page_is_self_contained_names_every_system_and_is_always_the_sa
     pages.write(reports, params)
     written = {file: file.read_bytes() for file in paths.REPORT.rglob("*.*") if not file.is_relative_to(paths.CURVES)}
     assert {file.name for file in written} > {"report.md", "report.html", "summary.md", "pairs.tsv", "llm_loss.tsv"}
+    assert written[paths.REPORT / "summary.txt"].decode() == f"{pages.screens(reports)}\n"
     html = written[paths.REPORT / "report.html"].decode()
     page = Page(html)
     assert page.open == []

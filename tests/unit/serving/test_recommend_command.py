@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
@@ -152,6 +153,26 @@ def test_the_command_line_passes_the_options_on_and_ends_errors_in_one_message(f
     assert answer.returncode == 1
     assert answer.stderr.splitlines()[-1] == "recommend: error: no single item is called 'Heatt'; did you mean 'Heat'?"
     assert "Traceback" not in answer.stderr
+
+
+class Terminal(io.StringIO):
+    """A terminal on which this is typed."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_titles_are_asked_for_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal("Heat; 110\nHeatt\n; \nid:101\n\n"))
+    main(DATASET, "sasrec", SEED, top=2)
+    shown = capsys.readouterr()
+    ranks = re.findall(r"^ *(?:history: *)*(\d+) +-?[\d.]+  .+$", shown.out, flags=re.MULTILINE)
+    assert ranks == ["1", "2", "1", "2"]
+    assert shown.err.splitlines()[0] == "no single item is called 'Heatt'; did you mean 'Heat'?"
+    assert len(shown.err.splitlines()) == 2  # and a history without a title
+
+    main(DATASET, "sasrec", SEED, item=["Heat", "110"], top=2)
+    assert capsys.readouterr().out.splitlines()[0] in shown.out
 
 
 def test_the_options_exclude_each_other(tmp_path: Path) -> None:

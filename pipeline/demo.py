@@ -1,0 +1,81 @@
+"""See the pipeline at work on a small budget, then be recommended to; no stage, but for users: ``python -m pipeline.demo``.
+
+It runs the stages of this repository with the preset ``demo``, in a copy of the repository's files below ``.scratch/``, so that
+the parameters, results and outputs here stay as they are.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llara_core import paths
+from llara_core.errors import LlaraError
+from pipeline.stage import run
+
+FOLDER = paths.scratch() / "demo"
+DATASET, SYSTEM, SEED = "movielens", "llara_compact", "0"
+GIVEN = {"dvc.yaml", "statistics.json"}  # of `metrics`: what plots show, and the sizes from which the expected rest follows
+EXAMPLE = ["Star Wars", "The Empire Strikes Back", "Raiders of the Lost Ark"]
+NEXT = f"""
+What next?
+  The folder {FOLDER} holds all of it: metrics/report.html compares the systems; delete it when you are done.
+  make repro          the same on the full budget, as in README.md, in about half an hour
+  docs/how_to.md      your own log, recommendations for all users, another language model, a GPU, ...
+"""
+
+
+def main(
+    item: Annotated[
+        list[str] | None, typer.Option(help="Title of one history, oldest first; repeat the option. Default: you are asked.")
+    ] = None,
+) -> None:
+    """Train two recommenders, tune a compact LLM system and recommend items for a history that you type in."""
+    copy_of_the_repository(FOLDER)
+    here("-m", "pipeline.repro")
+    titles = item or ([] if sys.stdin.isatty() else EXAMPLE)
+    if titles:
+        typer.echo(f"After {'; '.join(titles)}:")
+    else:
+        typer.echo(f"\nWhich movies has your user watched? For example: {'; '.join(EXAMPLE)}")
+    here("-m", "pipeline.recommend", DATASET, SYSTEM, SEED, *(word for title in titles for word in ("--item", title)))
+    typer.echo(NEXT)
+
+
+def copy_of_the_repository(folder: Path) -> None:
+    """Bring the copy's files up to date, with the demo's parameters; what an earlier demo made stays, and is not made again."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True, text=True, check=True
+    )
+    for source in map(Path, filter(None, listed.stdout.split("\0"))):
+        target = folder / source
+        is_made = source == Path("dvc.lock") or (
+            source.parts[0] == paths.REPORT.name and (source.name not in GIVEN or target.exists())
+        )
+        if source.is_file() and source.parts[0] != "tests" and not is_made:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+    if not (folder / ".git").exists():
+        # DVC needs a repository with a commit. The cache is shared, so that what one of the two fetched serves the other.
+        git = ["git", "-C", str(folder), "-c", "user.name=demo", "-c", "user.email=demo@localhost"]
+        subprocess.run([*git, "init", "--quiet"], check=True)
+        subprocess.run([*git, "add", "--all"], check=True)
+        subprocess.run([*git, "commit", "--quiet", "--message", "Demo"], check=True)
+        here("-m", "dvc", "--quiet", "config", "--local", "cache.dir", str(Path(".dvc/cache").resolve()))
+    here("-m", "pipeline.preset", "demo", DATASET, quiet=True)
+
+
+def here(*arguments: str, quiet: bool = False) -> None:
+    """Run Python in the copy."""
+    answer = subprocess.run([sys.executable, *arguments], cwd=FOLDER, check=False, capture_output=quiet, text=True)
+    if answer.returncode:
+        raise LlaraError(f"`python {' '.join(arguments)}` failed in {FOLDER}; its message is above{answer.stderr or ''}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,46 @@
+"""``make demo`` works in a copy and leaves the repository as it is."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_world
+from tiny_world import REPOSITORY
+
+from llara_core.config import load_params
+
+COPY = "from pipeline import demo; demo.copy_of_the_repository(demo.FOLDER)"
+
+
+@pytest.mark.timeout(600)
+def test_the_demo_has_a_copy_of_its_own(tmp_path: Path) -> None:
+    world = tiny_world.create(tmp_path / "world", tmp_path / "no-llm")
+    shutil.copytree(REPOSITORY / "presets", world.root / "presets")
+    world.commit("Presets")
+    (world.root / "pipeline/mine.py").write_text("# not in Git yet\n")
+    copy = world.root / ".scratch/demo"
+
+    world.succeed(sys.executable, "-c", COPY)
+    (copy / "metrics/report.md").write_text("made by the demo")
+    (copy / "dvc.lock").write_text("schema: '2.0'\n")
+    (world.root / "pipeline/mine.py").write_text("# changed\n")
+    world.succeed(sys.executable, "-c", COPY)
+
+    assert world.succeed("git", "status", "--short") == "?? pipeline/mine.py\n"
+    params = load_params(copy / "params.yaml")
+    assert (params.run.datasets, params.run.systems, params.run.recommenders) == (
+        ["movielens"],
+        ["llara_compact"],
+        ["gru4rec", "sasrec"],
+    )
+    assert params.recommenders.max_epochs == 2
+    assert (copy / "pipeline/mine.py").read_text() == "# changed\n"
+    assert (copy / "metrics/report.md").read_text() == "made by the demo"
+    assert (copy / "dvc.lock").is_file()
+    assert not (copy / "tests").exists()
+    stages = world.succeed("bash", "-c", f"cd {copy} && dvc stage list --name-only && dvc cache dir").splitlines()
+    assert "tune@movielens-llara_compact-0" in stages
+    assert stages[-1] == str(world.root / ".dvc/cache")
