@@ -67,6 +67,7 @@ def main(
 
         for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again once all is answered
             signal.signal(number, stop)
+        bound.listen(server.config.backlog)
         logger.info("ready at %s", _url(bound))
         server.run([bound])
 

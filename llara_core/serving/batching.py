@@ -79,6 +79,7 @@ class Batcher(Generic[Question, Answer]):
         self._thread = ThreadPoolExecutor(1, "model", prepare)
         self._worker: asyncio.Task[None] | None = None
         self._last_pass_s = 0.0
+        self.n_waiting = 0  # questions without an answer yet
 
     async def __aenter__(self) -> Batcher[Question, Answer]:
         self._worker = asyncio.create_task(self._work())
@@ -99,10 +100,6 @@ class Batcher(Generic[Question, Answer]):
     def is_running(self) -> bool:
         return self._worker is not None and not self._worker.done()
 
-    @property
-    def n_waiting(self) -> int:
-        return self._queue.qsize()
-
     async def ask(self, question: Question) -> Answered[Answer]:
         """The answer to one question; a caller that stops waiting for it takes the question back.
 
@@ -114,17 +111,21 @@ class Batcher(Generic[Question, Answer]):
         try:
             self._queue.put_nowait(waiting)
         except asyncio.QueueFull:
-            passes = math.ceil(self.n_waiting / self._batch_size)
+            passes = math.ceil(self._queue.qsize() / self._batch_size)
             raise QueueFullError(max(1, math.ceil(passes * self._last_pass_s))) from None
-        return await waiting.answered
+        self.n_waiting += 1
+        try:
+            return await waiting.answered
+        finally:
+            self.n_waiting -= 1
 
     async def _work(self) -> None:
         while True:
             batch = [await self._queue.get()]
-            if self.n_waiting + 1 < self._batch_size:
-                await asyncio.sleep(self._max_wait_s)
-            while self.n_waiting and len(batch) < self._batch_size:
-                batch.append(self._queue.get_nowait())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._max_wait_s):
+                    while len(batch) < self._batch_size:
+                        batch.append(await self._queue.get())
             try:
                 await self._answer_batch([one for one in batch if not one.answered.done()])
             finally:

@@ -61,7 +61,7 @@ class Health(BaseModel):
     system: str
     dataset: str
     model: str | None = Field(description="the language model; null for a recommender")
-    waiting: int = Field(description="requests in the queue")
+    waiting: int = Field(description="requests without an answer yet")
 
 
 class Reason(BaseModel):
