@@ -36,7 +36,7 @@ def main(
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,1100"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    browser: Any = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     wait = WebDriverWait(browser, 60)
 
     def texts(selector: str) -> list[str]:
@@ -102,12 +102,16 @@ def main(
         keep("5_docs")
         severe = [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
         _expect("messages in the console", severe, [])
-        sent = [entry["message"] for entry in browser.get_log("performance") if "Network.requestWillBeSent\"" in entry["message"]]
+        sent = [
+            entry["message"] for entry in browser.get_log("performance") if 'Network.requestWillBeSent"' in entry["message"]
+        ]
         outside = [message for message in sent if f'"url":"{url}' not in message and '"url":"data:' not in message]
         _expect("requests to elsewhere", outside, [])
     finally:
         browser.quit()
-    typer.echo(f"the page works: {len(expected['recommendations'])} items for {', '.join(history)}; {len(sent)} requests, all to {url}")
+    typer.echo(
+        f"the page works: {len(expected['recommendations'])} items for {', '.join(history)}; {len(sent)} requests, all to {url}"
+    )
 
 
 def _get(url: str, **query: Any) -> Any:

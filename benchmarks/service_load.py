@@ -7,9 +7,9 @@ latencies and how many histories the passes of the model held. Give ``--llm`` an
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-import statistics
 import threading
 import time
 from collections import Counter
@@ -55,6 +55,7 @@ def main(
     os.environ["TQDM_DISABLE"] = "1"  # a bar per history otherwise
     from llara_core.serving import load
 
+    logging.getLogger("llara_core.serving.ranking").setLevel(logging.WARNING)  # a line per long history otherwise
     model = load(folder, llm=llm, dtype=dtype, batch_size=1)
     histories = _histories(model.items[c.N_INTERACTIONS].to_numpy(), questions, seed)
     raw_ids = model.items[c.RAW_ITEM].to_list()
@@ -69,11 +70,12 @@ def main(
 
     statuses = Counter(answer.status for answer in answers)
     latencies = sorted(answer.seconds for answer in answers)
-    typer.echo(f"{questions} questions of {clients} clients: statuses {dict(statuses)}, {sum(a.refusals for a in answers)} told to wait")
+    refusals = sum(answer.refusals for answer in answers)
+    typer.echo(f"{questions} questions of {clients} clients: statuses {dict(statuses)}, {refusals} told to come back")
     p50, p95, p99 = (latencies[min(len(latencies) - 1, int(share * len(latencies)))] for share in (0.5, 0.95, 0.99))
     typer.echo(f"{questions / took:.1f} answers per second; latency p50 {p50:.2f} s, p95 {p95:.2f} s, p99 {p99:.2f} s")
     passes = {size: round(n / size) for size, n in sorted(Counter(answer.batch for answer in answers).items())}
-    typer.echo(f"histories per pass: mean {statistics.fmean(np.repeat(list(passes), list(passes.values()))):.1f}; passes by size {passes}")
+    typer.echo(f"histories per pass: mean {questions / sum(passes.values()):.1f}; passes by size {passes}")
     if set(statuses) != {200}:
         raise DataError(f"answers were lost: {dict(statuses)}")
 

@@ -24,7 +24,9 @@ def main(
     folder: Annotated[Path, typer.Argument(help="Written by pipeline.export.")],
     llm: Annotated[Path, typer.Option(help="Folder of the language model; a recommender needs none.")] = paths.LLM,
     dtype: Annotated[str | None, typer.Option(help="Of the language model, as llm.dtype; default: as at export.")] = None,
-    host: Annotated[str, typer.Option(help="Address to listen at; others than loopback are reached from elsewhere.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; others than loopback are reached from elsewhere.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0: any that is free.")] = 8000,
     candidates: Annotated[
         int | None, typer.Option(min=1, help="Items that are retrieved for the LLM; default: as pipeline.recommend.")
@@ -38,13 +40,16 @@ def main(
     """Serve the system in FOLDER until SIGTERM or Ctrl-C, which lets it answer what is queued: see docs/serve.md."""
     os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported; bars of passes would fill the log
     try:
+        import torch
         import uvicorn
 
         from llara_core.serving import bundle, load, service
     except ModuleNotFoundError as error:
         if error.name not in ("fastapi", "fastapi_offline", "starlette", "uvicorn"):
             raise
-        raise ConfigError(f"{error.name} is missing: pipeline.serve needs the extra `serve` (pip install -e '.[serve]')") from error
+        raise ConfigError(
+            f"{error.name} is missing: pipeline.serve needs the extra `serve` (pip install -e '.[serve]')"
+        ) from error
 
     # They name items of histories.
     for says_what_is_asked in ("llara_core.serving.titles", "llara_core.serving.ranking"):
@@ -54,6 +59,8 @@ def main(
     with _bound(host, port) as bound:
         settings = service.Settings(batch_size, queue_size, max_wait / 1000, timeout, candidates, threads)
         model = load(folder, llm=llm, dtype=dtype, batch_size=batch_size)
+        if model.ranker.system is not None and (low := model.ranker.system.model.causal_lm.dtype) != torch.float32:
+            logger.warning("in %s near ties can turn with who else asks meanwhile; --dtype float32 avoids it", low)
         service.rank_longest_titles(model, settings)
         app = service.create_app(model, bundle.read_metadata(folder), settings)
         server = uvicorn.Server(

@@ -1,4 +1,4 @@
-"""What a service says about one history: ranked items, what the recommender alone ranks first, and why a title is not listed."""
+"""What a service says about a history: ranked items, what the recommender alone ranks first, and why a title is missing."""
 
 from __future__ import annotations
 

@@ -35,7 +35,9 @@ PAGE = Path(__file__).parent / "page"
 MAX_BODY = 1 << 18  # bytes
 MAX_HISTORY, MAX_TOP, MAX_ABOUT, MAX_NAME = 1000, 100, 20, 500
 _MAX_REASONS = 5  # unknown names that are explained; looking for what is spelt alike takes time
-_PAGE_ONLY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'"
+_PAGE_ONLY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'"
+)
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
 
@@ -149,8 +151,7 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings) -> Fa
 
     @app.post(
         "/recommend",
-        responses={413: {"model": Failed}, 422: {"model": Refused}}
-        | {status: {"model": Failed} for status in (500, 503, 504)},
+        responses={422: {"model": Refused}, **{status: {"model": Failed} for status in (413, 500, 503, 504)}},
     )
     async def recommend(asked: Asked, response: Response) -> Explained:
         """The items that should follow a history, best first, beside what the recommender alone would have said."""

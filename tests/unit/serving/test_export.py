@@ -25,6 +25,7 @@ from pipeline.recommend import main as recommend
 from tests.helpers.llm import LABELS, folder_hashes
 from tests.unit.serving.conftest import DATASET, REPOSITORY, SEED, TUNED, Exported, write_params
 
+
 @pytest.mark.parametrize("system", ["sasrec", "zero_shot", *TUNED])
 def test_a_loaded_system_recommends_what_the_run_does(
     system: str, exported: Exported, llm: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

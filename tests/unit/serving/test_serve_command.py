@@ -114,7 +114,7 @@ def test_what_cannot_start_says_why(exported: Exported, llm: Path, tmp_path: Pat
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"127.0.0.1, port {port}: Address already in use; choose another"):
             main(exported("sasrec"), port=port)
-    with pytest.raises(ConfigError, match="nowhere.invalid, port 0: .*; choose another --host"):
+    with pytest.raises(ConfigError, match=r"nowhere.invalid, port 0: .*; choose another --host"):
         main(exported("sasrec"), host="nowhere.invalid", port=0)
     with pytest.raises(DataError, match=r"no exported system here .* `python -m pipeline.export`"):
         main(tmp_path, port=0)

@@ -1,4 +1,4 @@
-"""The service says what the loaded system says, whatever else it is asked meanwhile, and refuses with a reason what it cannot do."""
+"""The service says what the loaded system says, whatever it is asked meanwhile, and refuses with a reason what it cannot do."""
 
 from __future__ import annotations
 
@@ -112,7 +112,8 @@ def test_a_missing_title_has_a_reason(client: Client, loaded: Callable[[str], Mo
     expected = {"Heat": ("in_history", "already in the history")}
     expected |= {ranked[place]: ("ranked_lower", f"llara ranks it {place + 1} of 5") for place in (2, 3, 4)}
     expected |= {
-        alone[place]: ("not_retrieved", f"sasrec ranks it {place + 1} and retrieves its first 5 for llara") for place in range(5, 11)
+        alone[place]: ("not_retrieved", f"sasrec ranks it {place + 1} and retrieves its first 5 for llara")
+        for place in range(5, 11)
     }
     assert why == expected
     assert len(answer["excluded"]) == 10  # each film once
@@ -138,8 +139,8 @@ def test_it_says_which_items_of_a_long_history_are_read(client: Client) -> None:
 
 
 NOT_UNDERSTOOD: list[tuple[str, object, list[object], str]] = [
-    ("unknown", {"history": ["Heat", "Toy Storry"]}, ["body", "history", 1], "no single item is called 'Toy Storry'; did you mean 'Toy Story'"),
-    ("unknown_about", {"history": ["Heat"], "about": ["id:7"]}, ["body", "about", 0], "no item has the id '7'; ids here look like '101'"),
+    ("unknown", {"history": ["Heat", "Toy Storry"]}, ["body", "history", 1], "'Toy Storry'; did you mean 'Toy Story'"),
+    ("unknown_about", {"history": ["Heat"], "about": ["id:7"]}, ["body", "about", 0], "the id '7'; ids here look like '101'"),
     ("empty", {"history": []}, ["body", "history"], "List should have at least 1 item"),
     ("everything", {"history": LABELS}, ["body", "history"], "the history holds all 12 items of the catalogue"),
     ("missing", {}, ["body", "history"], "Field required"),
@@ -153,7 +154,9 @@ NOT_UNDERSTOOD: list[tuple[str, object, list[object], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("question", "place", "message"), [case[1:] for case in NOT_UNDERSTOOD], ids=[n[0] for n in NOT_UNDERSTOOD])
+@pytest.mark.parametrize(
+    ("question", "place", "message"), [case[1:] for case in NOT_UNDERSTOOD], ids=[n[0] for n in NOT_UNDERSTOOD]
+)
 def test_what_it_does_not_understand_is_refused_with_the_reason(
     question: object, place: list[object], message: str, client: Client
 ) -> None:
@@ -212,7 +215,9 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def test_a_full_queue_is_answered_with_503_and_nothing_that_waits_is_lost(client: Client, loaded: Callable[[str], Model]) -> None:
+def test_a_full_queue_is_answered_with_503_and_nothing_that_waits_is_lost(
+    client: Client, loaded: Callable[[str], Model]
+) -> None:
     model = Held(loaded("sasrec"))
     with client("sasrec", model, batch_size=1, queue_size=2) as asked, ThreadPoolExecutor(3) as pool:
         running = in_background(pool, asked, ["Heat"])
@@ -263,7 +268,8 @@ def test_an_answer_does_not_depend_on_who_else_asks(system: str, client: Client,
         running = in_background(pool, asked, histories[0])
         until(lambda: held.n_passes == 1)
         waiting = [
-            pool.submit(asked.post, "/recommend", json={"history": history, "top": 2 + len(history)}) for history in histories[1:]
+            pool.submit(asked.post, "/recommend", json={"history": history, "top": 2 + len(history)})
+            for history in histories[1:]
         ]
         until(lambda: asked.get("/health").json()["waiting"] == N_ITEMS)
         held.released.set()
@@ -276,7 +282,10 @@ def test_an_answer_does_not_depend_on_who_else_asks(system: str, client: Client,
 
 def test_items_are_found_while_they_are_typed(client: Client) -> None:
     with client("sasrec") as asked:
-        found = {query: asked.get("/items", params={"query": query, "limit": 2}).json() for query in ("toy", "alie", "111", " ", "casnio")}
+        found = {
+            query: asked.get("/items", params={"query": query, "limit": 2}).json()
+            for query in ("toy", "alie", "111", " ", "casnio")
+        }
         refused = asked.get("/items", params={"limit": 0})
     assert {query: listed(items)[0] for query, items in found.items()} == {
         "toy": ("Toy Story", "108"),
@@ -321,7 +330,11 @@ def test_the_log_says_nothing_of_what_was_asked(client: Client, caplog: pytest.L
         asked.post("/recommend", json={"history": ["My Secret"]}, headers={"Authorization": "Bearer hush"})
         asked.get("/items", params={"query": "Fargo"})
         asked.get("/Fargo%0Aa forged line")
-    told = [re.sub(r"in \d+ ms", "in N ms", record.message) for record in caplog.records if record.name == "llara_core.serving.service"]
+    told = [
+        re.sub(r"in \d+ ms", "in N ms", record.message)
+        for record in caplog.records
+        if record.name == "llara_core.serving.service"
+    ]
     assert told == [
         "POST /recommend: 200 in N ms",
         "POST /recommend: 422 in N ms",
