@@ -47,8 +47,8 @@ check: $(STAMP)
 # The lock names PyTorch without the build ("+cpu", "+cu130"): the index that pip uses decides it.
 lock: $(STAMP)
 	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet $(UPGRADE) --upgrade-package torch==$(TORCH) \
-		--extra dev --extra chat --extra quantization --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-		--output-file requirements.lock pyproject.toml
+		--extra dev --extra chat --extra quantization --extra serve --strip-extras \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
 	sed 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.lock > $(VENV)/requirements.lock
 	mv $(VENV)/requirements.lock requirements.lock
 

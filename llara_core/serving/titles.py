@@ -104,15 +104,20 @@ class ItemFinder:
         return self._by_raw_id.get(raw)
 
     def suggestions(self, name: str) -> list[str]:
-        """The labels nearest to ``name``, best first; articles, years and case do not count.
+        """The labels of those :meth:`nearest` to ``name``."""
+        return [self._labels[item] for item in self.nearest(name, _N_SUGGESTIONS)]
+
+    def nearest(self, name: str, n: int) -> list[int]:
+        """The ``n`` items whose titles are nearest to ``name``, best first; articles, years and case do not count.
 
         Those with the name in them, the shortest first, then those that are spelt alike.
         """
         wanted = _stem(name)
         containing = sorted((stem for stem in self._by_stem if wanted and f" {wanted}" in f" {stem}"), key=len)
-        alike = difflib.get_close_matches(wanted, self._by_stem, n=_N_SUGGESTIONS, cutoff=_CUTOFF)
+        # Slow in a large catalogue, and for whoever types the last to be wanted.
+        alike = difflib.get_close_matches(wanted, self._by_stem, n=n, cutoff=_CUTOFF) if len(containing) < n else []
         near = dict.fromkeys([*containing, *alike])
-        return [self._labels[item] for stem in near for item in self._by_stem[stem]][:_N_SUGGESTIONS]
+        return [item for stem in near for item in self._by_stem[stem]][:n]
 
     def _find(self, name: str) -> int:
         (item, _), with_id = self.titled(name), self.with_raw_id(name)

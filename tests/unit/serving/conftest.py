@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from llara_core.llm import adapters, inputs, loading
 from llara_core.overlays import overlay
 from llara_core.recommenders import checkpoints, models
 from llara_core.recommenders.training import TrainedModel
+from pipeline.export import main as export
 from tests.helpers.llm import D_REC, LABELS, N_ITEMS, adapter_metadata, make_model
 
 REPOSITORY = Path(__file__).parents[3]
+Exported = Callable[[str], Path]
 DATASET, SEED = "movielens", 0
 TUNED = ("tallrec", "llara", "llara_guided", "llara_compact")
 # Users 0 to 5 have watched 3 to 8 films, each the next one of the list.
@@ -77,6 +80,26 @@ def changed_run(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     shutil.copytree(finished_run, root)
     monkeypatch.chdir(root)
     return root
+
+
+@pytest.fixture(scope="session")
+def exported(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Gives the exported folder of a system, which no test may change."""
+    root = tmp_path_factory.mktemp("exported")
+
+    def folder(system: str) -> Path:
+        if not (root / system).exists():
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(finished_run)
+                export(DATASET, system, SEED, root / system)
+        return root / system
+
+    return folder
+
+
+@pytest.fixture
+def llm(finished_run: Path) -> Path:
+    return finished_run / paths.LLM
 
 
 def _prepare() -> None:

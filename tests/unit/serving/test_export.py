@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,29 +23,7 @@ from llara_core.serving.card import DATA_TERMS, LLM_TERMS
 from pipeline.export import main
 from pipeline.recommend import main as recommend
 from tests.helpers.llm import LABELS, folder_hashes
-from tests.unit.serving.conftest import DATASET, REPOSITORY, SEED, TUNED, write_params
-
-Exported = Callable[[str], Path]
-
-
-@pytest.fixture(scope="module")
-def exported(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """Gives the exported folder of a system, which no test may change."""
-    root = tmp_path_factory.mktemp("exported")
-
-    def folder(system: str) -> Path:
-        if not (root / system).exists():
-            with pytest.MonkeyPatch.context() as patch:
-                patch.chdir(finished_run)
-                main(DATASET, system, SEED, root / system)
-        return root / system
-
-    return folder
-
-
-@pytest.fixture
-def llm(finished_run: Path) -> Path:
-    return finished_run / paths.LLM
+from tests.unit.serving.conftest import DATASET, REPOSITORY, SEED, TUNED, Exported, write_params
 
 
 @pytest.mark.parametrize("system", ["sasrec", "zero_shot", *TUNED])

@@ -1,0 +1,162 @@
+"""Many questions that arrive one by one, answered together: a bounded queue before one thread that runs the model."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Generic, TypeVar
+
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
+
+
+class QueueFullError(Exception):
+    """No place is left in the queue.
+
+    Attributes:
+        retry_after: whole seconds after which one should be free.
+    """
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"too many requests are waiting; try again in {retry_after} s")
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class Answered(Generic[Answer]):
+    """One answer, and what it took.
+
+    Attributes:
+        answer: to the question.
+        waited_s: from the question to the start of the model's pass.
+        took_s: time of that pass.
+        batch: questions that it answered.
+    """
+
+    answer: Answer
+    waited_s: float
+    took_s: float
+    batch: int
+
+
+@dataclass(frozen=True)
+class _Waiting(Generic[Question, Answer]):
+    question: Question
+    since: float
+    answered: asyncio.Future[Answered[Answer]]
+
+
+class Batcher(Generic[Question, Answer]):
+    """Answers questions in batches while it is entered; leaving it answers what still waits.
+
+    While the thread is busy, questions gather, and the next pass takes as many as fit, oldest first.
+
+    Args:
+        answer: gives as many answers as it is given questions; runs in a thread of its own.
+        batch_size: most questions per pass.
+        queue_size: most questions that wait.
+        max_wait_s: how long a pass that could hold more questions waits for them.
+        prepare: runs once in that thread, first.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[Sequence[Question]], Sequence[Answer]],
+        *,
+        batch_size: int,
+        queue_size: int,
+        max_wait_s: float,
+        prepare: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._answer, self._batch_size, self._max_wait_s = answer, batch_size, max_wait_s
+        self._queue: asyncio.Queue[_Waiting[Question, Answer]] = asyncio.Queue(queue_size)
+        self._thread = ThreadPoolExecutor(1, "model", prepare)
+        self._worker: asyncio.Task[None] | None = None
+        self._last_pass_s = 0.0
+        self.n_waiting = 0  # questions without an answer yet
+
+    async def __aenter__(self) -> Batcher[Question, Answer]:
+        self._worker = asyncio.create_task(self._work())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._worker is not None:
+            await self._queue.join()
+            self._worker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._worker
+            self._worker = None
+        self._thread.shutdown()
+
+    @property
+    def is_running(self) -> bool:
+        return self._worker is not None and not self._worker.done()
+
+    async def ask(self, question: Question) -> Answered[Answer]:
+        """The answer to one question; a caller that stops waiting for it takes the question back.
+
+        Raises:
+            QueueFullError: as many questions wait as may.
+            Exception: whatever ``answer`` raised at this question.
+        """
+        waiting = _Waiting[Question, Answer](question, time.perf_counter(), asyncio.get_running_loop().create_future())
+        try:
+            self._queue.put_nowait(waiting)
+        except asyncio.QueueFull:
+            passes = math.ceil(self._queue.qsize() / self._batch_size)
+            raise QueueFullError(max(1, math.ceil(passes * self._last_pass_s))) from None
+        self.n_waiting += 1
+        try:
+            return await waiting.answered
+        finally:
+            self.n_waiting -= 1
+
+    async def _work(self) -> None:
+        while True:
+            batch = [await self._queue.get()]
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._max_wait_s):
+                    while len(batch) < self._batch_size:
+                        batch.append(await self._queue.get())
+            try:
+                await self._answer_batch([one for one in batch if not one.answered.done()])
+            finally:
+                for _ in batch:
+                    self._queue.task_done()
+
+    async def _answer_batch(self, batch: Sequence[_Waiting[Question, Answer]]) -> None:
+        if not batch:
+            return
+        start = time.perf_counter()
+        questions = [one.question for one in batch]
+        try:
+            answers = await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, questions)
+            answered = list(zip(batch, answers, strict=True))
+        except Exception as error:
+            if len(batch) == 1:
+                _settle(batch[0].answered, error)
+                return
+            for one in batch:  # only those at which it fails may feel it
+                await self._answer_batch([one])
+            return
+        self._last_pass_s = time.perf_counter() - start
+        for one, answer in answered:
+            _settle(one.answered, Answered(answer, start - one.since, self._last_pass_s, len(batch)))
+
+
+def _settle(future: asyncio.Future[Answered[Answer]], outcome: Answered[Answer] | Exception) -> None:
+    """Unless whoever asked is gone meanwhile."""
+    if future.done():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)

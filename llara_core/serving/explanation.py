@@ -1,0 +1,142 @@
+"""What a service says about a history: ranked items, what the recommender alone ranks first, and why a title is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+from pydantic import BaseModel, Field
+
+from llara_core import columns as c
+from llara_core.serving.ranking import Ranked
+
+
+class Item(BaseModel):
+    """An item of the catalogue."""
+
+    item: str = Field(description="its raw id")
+    label: str = Field(description="its title, with what tells it from others of the same title")
+
+
+class HistoryItem(Item):
+    """An item of the history."""
+
+    read: bool = Field(description="whether it is among the last ones, which the system reads")
+
+
+class RankedItem(Item):
+    """A recommended item."""
+
+    rank: int = Field(description="from 1")
+    score: float = Field(description="higher is better; means nothing across histories or systems")
+
+
+class ExcludedItem(Item):
+    """An item that is not recommended."""
+
+    reason: Literal["in_history", "ranked_lower", "not_retrieved"]
+    why: str = Field(description="the reason in words")
+
+
+class Alone(BaseModel):
+    """What the recommender that retrieves for a language model recommends by itself."""
+
+    name: str
+    recommendations: list[RankedItem]
+
+
+class Explained(BaseModel):
+    """The answer to one history."""
+
+    system: str
+    history: list[HistoryItem]
+    recommendations: list[RankedItem] = Field(description="best first; none of the history is among them")
+    recommender: Alone | None = Field(description="null where the system is a recommender itself, or has none")
+    excluded: list[ExcludedItem] = Field(
+        description="the history, what the recommender alone would have listed, and the items of `about`, unless recommended"
+    )
+
+
+@dataclass(frozen=True)
+class Rankings:
+    """All items that a system ranks for one history.
+
+    Attributes:
+        system: its ranking.
+        alone: the ranking of the recommender that retrieves for it; None where none does.
+    """
+
+    system: Ranked
+    alone: Ranked | None
+
+
+class Explainer:
+    """Makes answers of rankings.
+
+    Args:
+        items: rows of :data:`tables.ITEMS`.
+        system: its name.
+        retriever: name of the recommender that retrieves for it; None where none does.
+        max_history_len: most recent items that are read.
+    """
+
+    def __init__(self, items: pd.DataFrame, system: str, retriever: str | None, max_history_len: int) -> None:
+        self._labels, self._raw_ids = items[c.LABEL].to_list(), items[c.RAW_ITEM].to_list()
+        self._system, self._retriever, self._max_history_len = system, retriever, max_history_len
+
+    def item(self, item: int) -> Item:
+        return Item(**self._names(item))
+
+    def explain(self, history: Sequence[int], rankings: Rankings, top: int, about: Sequence[int]) -> Explained:
+        """The answer.
+
+        Args:
+            history: item ids, oldest first.
+            rankings: of this history.
+            top: items to list.
+            about: items whose absence is to be explained, too.
+        """
+        listed = self._listed(rankings.system, top)
+        alone = None
+        asked = [*reversed(history)]
+        if rankings.alone is not None and self._retriever is not None:
+            alone = Alone(name=self._retriever, recommendations=self._listed(rankings.alone, top))
+            asked += rankings.alone.items[:top].tolist()
+        shown = set(rankings.system.items[:top].tolist())
+        left_out = [item for item in dict.fromkeys([*asked, *about]) if item not in shown]
+        ranks = _ranks(rankings.system)
+        ranks_alone = {} if rankings.alone is None else _ranks(rankings.alone)
+        n_unread = max(0, len(history) - self._max_history_len)
+        return Explained(
+            system=self._system,
+            history=[HistoryItem(**self._names(item), read=place >= n_unread) for place, item in enumerate(history)],
+            recommendations=listed,
+            recommender=alone,
+            excluded=[self._excluded(item, history, ranks, ranks_alone) for item in left_out],
+        )
+
+    def _names(self, item: int) -> dict[str, str]:
+        return {"item": self._raw_ids[item], "label": self._labels[item]}
+
+    def _listed(self, ranked: Ranked, top: int) -> list[RankedItem]:
+        best = zip(ranked.items[:top].tolist(), ranked.scores[:top].tolist(), strict=True)
+        return [RankedItem(**self._names(item), rank=rank, score=score) for rank, (item, score) in enumerate(best, start=1)]
+
+    def _excluded(
+        self, item: int, history: Sequence[int], ranks: Mapping[int, int], ranks_alone: Mapping[int, int]
+    ) -> ExcludedItem:
+        reason: Literal["in_history", "ranked_lower", "not_retrieved"]
+        if item in history:
+            reason, why = "in_history", "already in the history"
+        elif item in ranks:
+            reason, why = "ranked_lower", f"{self._system} ranks it {ranks[item]} of {len(ranks)}"
+        else:
+            reason = "not_retrieved"
+            why = f"{self._retriever} ranks it {ranks_alone[item]} and retrieves its first {len(ranks)} for {self._system}"
+        return ExcludedItem(**self._names(item), reason=reason, why=why)
+
+
+def _ranks(ranked: Ranked) -> dict[int, int]:
+    return {item: rank for rank, item in enumerate(ranked.items.tolist(), start=1)}

@@ -1,0 +1,279 @@
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const history_ = []; // {item, label}, oldest first
+const about = new Map(); // items that were asked about, by raw id
+let answered = 0; // number of the latest question, so that a late answer to an earlier one is dropped
+let maxRead = null;
+
+function element(tag, text, attributes = {}) {
+  const made = document.createElement(tag);
+  if (text !== null) made.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+}
+
+// "id:" says that it is an id: some titles, such as "187", are ids of other items.
+const nameOf = (item) => `id:${item.item}`;
+
+function combobox(input, list, choose) {
+  let found = [];
+  let at = -1;
+  let asked = 0;
+  let timer = 0;
+  let isCurrent = true; // whether `found` belongs to what is typed
+
+  function close() {
+    asked += 1;
+    clearTimeout(timer);
+    list.hidden = true;
+    at = -1;
+    input.setAttribute("aria-expanded", "false");
+    input.removeAttribute("aria-activedescendant");
+  }
+
+  function mark(place) {
+    at = place;
+    [...list.children].forEach((option, number) => option.setAttribute("aria-selected", String(number === at)));
+    if (at < 0) {
+      input.removeAttribute("aria-activedescendant");
+      return;
+    }
+    input.setAttribute("aria-activedescendant", list.children[at].id);
+    list.children[at].scrollIntoView({ block: "nearest" });
+  }
+
+  function take(place) {
+    const item = found[place];
+    input.value = "";
+    close();
+    input.focus();
+    choose(item);
+  }
+
+  async function search() {
+    const number = ++asked;
+    let items;
+    try {
+      const answer = await fetch(`items?limit=8&query=${encodeURIComponent(input.value)}`);
+      if (!answer.ok) throw new Error(`the service answers ${answer.status}`);
+      items = await answer.json();
+    } catch (error) {
+      if (number === asked) showErrors([`The search failed: ${error.message}.`]);
+      return;
+    }
+    if (number !== asked) return; // something else was typed meanwhile
+    found = items;
+    isCurrent = true;
+    list.replaceChildren(
+      ...found.map((item, place) => {
+        const option = element("li", item.label, { role: "option", id: `${list.id}-${place}`, "aria-selected": "false" });
+        option.addEventListener("mousedown", (event) => {
+          event.preventDefault(); // the input keeps the focus
+          take(place);
+        });
+        return option;
+      }),
+    );
+    if (found.length === 0) list.append(element("li", "Nothing is called like that.", { "aria-disabled": "true" }));
+    list.hidden = false;
+    input.setAttribute("aria-expanded", "true");
+    mark(found.length && input.value.trim() ? 0 : -1);
+  }
+
+  input.addEventListener("input", () => {
+    asked += 1;
+    isCurrent = false;
+    clearTimeout(timer);
+    timer = setTimeout(search, 120);
+  });
+  input.addEventListener("blur", close);
+  input.addEventListener("keydown", async (event) => {
+    if (event.isComposing) return;
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      event.preventDefault();
+      if (list.hidden) search();
+      else if (found.length) {
+        const step = event.key === "ArrowDown" ? 1 : -1;
+        mark(at < 0 ? (step > 0 ? 0 : found.length - 1) : (at + step + found.length) % found.length);
+      }
+    } else if (event.key === "Enter") {
+      event.preventDefault();
+      if (!isCurrent && input.value.trim()) await search();
+      if (isCurrent && !list.hidden && at >= 0) take(at);
+    } else if (event.key === "Escape") {
+      close();
+    }
+  });
+}
+
+function showErrors(messages) {
+  $("errors").replaceChildren(...messages.map((message) => element("li", message)));
+}
+
+function button(text, says, disabled, act) {
+  const made = element("button", text, { type: "button", class: "quiet", "aria-label": says, title: says });
+  made.disabled = disabled;
+  made.addEventListener("click", act);
+  return made;
+}
+
+function showHistory(focus = null) {
+  $("history-empty").hidden = history_.length > 0;
+  const nUnread = maxRead === null ? 0 : Math.max(0, history_.length - maxRead);
+  $("history").replaceChildren(
+    ...history_.map((item, place) => {
+      const row = element("li", null, place < nUnread ? { class: "unread" } : {});
+      const name = element("span", item.label);
+      if (place < nUnread) name.append(element("span", ` (only the last ${maxRead} are read)`, { class: "mark" }));
+      row.append(
+        name,
+        button("↑", `Move ${item.label} up`, place === 0, () => move(place, -1)),
+        button("↓", `Move ${item.label} down`, place === history_.length - 1, () => move(place, 1)),
+        button("×", `Remove ${item.label}`, false, () => remove(place)),
+      );
+      return row;
+    }),
+  );
+  if (focus !== null) {
+    const buttons = $("history").children[focus[0]]?.querySelectorAll("button");
+    const wanted = buttons?.[focus[1]];
+    if (wanted && !wanted.disabled) wanted.focus();
+    else if (buttons) buttons[2].focus();
+    else $("search").focus();
+  }
+}
+
+function move(place, step) {
+  const [item] = history_.splice(place, 1);
+  history_.splice(place + step, 0, item);
+  showHistory([place + step, step < 0 ? 0 : 1]);
+}
+
+function remove(place) {
+  history_.splice(place, 1);
+  showHistory([Math.min(place, history_.length - 1), 2]);
+}
+
+function rankedRows(items, others, mark) {
+  return items.map((item) => {
+    const name = element("td", item.label);
+    const row = element("tr", null);
+    if (others !== null && !others.has(item.item)) {
+      row.className = "only-here";
+      name.append(element("span", ` ${mark}`, { class: "mark" }));
+    }
+    row.append(
+      element("td", String(item.rank), { class: "number" }),
+      name,
+      element("td", item.score.toFixed(3), { class: "number" }),
+    );
+    return row;
+  });
+}
+
+function showAnswer(answer) {
+  const alone = answer.recommender;
+  const idsOf = (items) => new Set(items.map((item) => item.item));
+  $("ranked-title").textContent = `Recommended by ${answer.system}`;
+  $("ranked").replaceChildren(
+    ...rankedRows(answer.recommendations, alone && idsOf(alone.recommendations), "only here"),
+  );
+  $("alone-section").hidden = alone === null;
+  if (alone !== null) {
+    $("alone-title").textContent = `What ${alone.name} alone would have said`;
+    $("alone").replaceChildren(...rankedRows(alone.recommendations, idsOf(answer.recommendations), "only here"));
+  }
+  const listed = new Map(answer.recommendations.map((item) => [item.item, item]));
+  const asked = [...about.values()].filter((item) => listed.has(item.item));
+  const rows = [
+    ...asked.map((item) => [item.label, `recommended, rank ${listed.get(item.item).rank}`]),
+    ...answer.excluded.filter((item) => about.has(item.item)).map((item) => [item.label, item.why]),
+    ...answer.excluded.filter((item) => !about.has(item.item)).map((item) => [item.label, item.why]),
+  ];
+  $("excluded").replaceChildren(
+    ...rows.map(([label, why]) => {
+      const row = element("tr", null);
+      row.append(element("td", label), element("td", why));
+      return row;
+    }),
+  );
+  $("answer").hidden = false;
+}
+
+async function ask(focus) {
+  showErrors([]);
+  if (history_.length === 0) {
+    showErrors(["Add at least one item to the history."]);
+    $("search").focus();
+    return;
+  }
+  const number = ++answered;
+  $("status").textContent = "Asking …";
+  const start = performance.now();
+  try {
+    const response = await fetch("recommend", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({
+        history: history_.map(nameOf),
+        top: Number($("top").value),
+        about: [...about.values()].map(nameOf),
+      }),
+    });
+    const answer = await response.json().catch(() => ({ detail: `the service answers ${response.status}` }));
+    if (number !== answered) return;
+    if (!response.ok) {
+      const detail = Array.isArray(answer.detail) ? answer.detail.map((one) => one.msg) : [answer.detail];
+      throw new Error(detail.join("; "));
+    }
+    showHistory();
+    showAnswer(answer);
+    $("status").textContent =
+      `${answer.recommendations.length} items in ${((performance.now() - start) / 1000).toFixed(1)} s.`;
+    if (focus) $("ranked-title").focus();
+  } catch (error) {
+    if (number !== answered) return;
+    $("status").textContent = "";
+    showErrors([error instanceof TypeError ? "The service cannot be reached." : error.message]);
+  }
+}
+
+combobox($("search"), $("found"), (item) => {
+  history_.push(item);
+  showHistory();
+  $("status").textContent = `${item.label} added.`;
+});
+combobox($("why"), $("why-found"), (item) => {
+  about.delete(item.item);
+  about.set(item.item, item);
+  if (about.size > 20) about.delete(about.keys().next().value); // as many as the service explains
+  ask(false);
+});
+$("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  ask(true);
+});
+$("clear").addEventListener("click", () => {
+  answered += 1;
+  history_.length = 0;
+  about.clear();
+  $("answer").hidden = true;
+  $("status").textContent = "";
+  showErrors([]);
+  showHistory([0, 0]);
+});
+
+fetch("metadata")
+  .then((answer) => answer.json())
+  .then((metadata) => {
+    maxRead = metadata.max_history_len;
+    const model = metadata.llm === null ? "" : ` with ${metadata.llm.model}`;
+    $("about-system").textContent =
+      `${metadata.system} on ${metadata.dataset}${model}, ${metadata.n_items.toLocaleString("en")} items`;
+    document.title = `${metadata.system} on ${metadata.dataset}`;
+    showHistory();
+  })
+  .catch(() => {
+    $("about-system").textContent = "The service cannot be reached.";
+  });

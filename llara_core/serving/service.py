@@ -1,0 +1,278 @@
+"""An exported system as a web service: recommendations, search, health, and a page for people."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+from fastapi_offline import FastAPIOffline
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from llara_core import columns as c
+from llara_core.errors import DataError, LlaraError
+from llara_core.runtime import compute
+from llara_core.serving.batching import Batcher, QueueFullError
+from llara_core.serving.bundle import BundleMetadata
+from llara_core.serving.explanation import Explained, Explainer, Item, Rankings
+from llara_core.serving.model import Model
+from llara_core.serving.titles import ItemFinder
+
+logger = logging.getLogger(__name__)
+
+PAGE = Path(__file__).parent / "page"
+MAX_BODY = 1 << 18  # bytes
+MAX_HISTORY, MAX_TOP, MAX_ABOUT, MAX_NAME = 1000, 100, 20, 500
+_MAX_REASONS = 5  # unknown names that are explained; looking for what is spelt alike takes time
+_PAGE_ONLY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'"
+)
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
+
+
+class Asked(BaseModel):
+    """A history, and how much is wanted."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"history": ["Toy Story", "Fargo"], "top": 10, "about": ["Heat"]}]}
+    )
+
+    history: list[Name] = Field(min_length=1, max_length=MAX_HISTORY, description="labels, titles or raw ids, oldest first")
+    top: int = Field(10, ge=1, le=MAX_TOP, description="items wanted; fewer come back where fewer are left")
+    about: list[Name] = Field(
+        default_factory=list, max_length=MAX_ABOUT, description="items whose absence is to be explained, named likewise"
+    )
+
+
+class Health(BaseModel):
+    """Whether the service answers, and what with."""
+
+    ready: bool
+    system: str
+    dataset: str
+    model: str | None = Field(description="the language model; null for a recommender")
+    waiting: int = Field(description="requests without an answer yet")
+
+
+class Reason(BaseModel):
+    """One thing that is wrong with a request."""
+
+    loc: list[str | int] = Field(description="where, e.g. body, history, 2")
+    msg: str
+    type: str
+
+
+class Refused(BaseModel):
+    """All that is wrong with a request."""
+
+    detail: list[Reason]
+
+
+class Failed(BaseModel):
+    """Why there is no answer."""
+
+    detail: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a service works.
+
+    Attributes:
+        batch_size: most histories per pass of the model.
+        queue_size: most requests that wait.
+        max_wait_s: how long a pass waits for more requests.
+        timeout_s: how long a request waits for its answer.
+        candidates: items that are retrieved for a language model; None: as :meth:`Model.recommend`.
+        threads: that compute.
+    """
+
+    batch_size: int
+    queue_size: int
+    max_wait_s: float
+    timeout_s: float
+    candidates: int | None
+    threads: int
+
+
+def rank_longest_titles(model: Model, settings: Settings) -> None:
+    """Answer once, so that what cannot work fails before anyone asks: such as more candidates than fit into a prompt."""
+    labels = model.items[c.LABEL].str.len().to_numpy()
+    n = min(model.ranker.max_history_len, len(labels) - 1)
+    _rank(model, settings.candidates, [np.argsort(labels, kind="stable")[-n:].tolist()])
+
+
+def create_app(model: Model, metadata: BundleMetadata, settings: Settings) -> FastAPI:
+    """The service.
+
+    Args:
+        model: loaded with the batch size of ``settings``.
+        metadata: of the folder that it was loaded from.
+        settings: of the service.
+    """
+    finder = ItemFinder(model.items)
+    retriever = metadata.retriever if model.ranker.system is not None else None
+    explainer = Explainer(model.items, metadata.system, retriever, model.ranker.max_history_len)
+    popular = np.argsort(-model.items[c.N_INTERACTIONS].to_numpy(), kind="stable").tolist()
+    batcher: Batcher[list[int], Rankings] = Batcher(
+        lambda histories: _rank(model, settings.candidates, histories),
+        batch_size=settings.batch_size,
+        queue_size=settings.queue_size,
+        max_wait_s=settings.max_wait_s,
+        prepare=lambda: compute.use_threads(settings.threads),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with batcher:
+            yield
+
+    app = FastAPIOffline(
+        title=f"{metadata.system} on {metadata.dataset}",
+        description="Recommendations for a history of items.",
+        version=metadata.versions.get("llara-dvc", "unknown"),
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.add_middleware(Guard)
+    app.add_exception_handler(RequestValidationError, _refuse)
+
+    @app.post(
+        "/recommend",
+        responses={422: {"model": Refused}, **{status: {"model": Failed} for status in (413, 500, 503, 504)}},
+    )
+    async def recommend(asked: Asked, response: Response) -> Explained:
+        """The items that should follow a history, best first, beside what the recommender alone would have said."""
+        history, about = await asyncio.to_thread(_find, finder, asked)
+        try:
+            async with asyncio.timeout(settings.timeout_s):
+                answered = await batcher.ask(history)
+        except QueueFullError as error:
+            raise HTTPException(503, str(error), {"Retry-After": str(error.retry_after)}) from None
+        except TimeoutError:
+            raise HTTPException(504, f"no answer within {settings.timeout_s:g} s") from None
+        except LlaraError as error:
+            logger.error("%s", error)
+            raise HTTPException(500, str(error)) from None
+        response.headers["Server-Timing"] = (
+            f'queue;dur={1000 * answered.waited_s:.1f}, model;dur={1000 * answered.took_s:.1f};desc="{answered.batch}"'
+        )
+        return explainer.explain(history, answered.answer, asked.top, about)
+
+    @app.get("/items", responses={422: {"model": Refused}})
+    def search(
+        query: Annotated[str, Query(max_length=MAX_NAME, description="part of a title, or a raw id")] = "",
+        limit: Annotated[int, Query(ge=1, le=MAX_TOP)] = 10,
+    ) -> list[Item]:
+        """The items nearest to what is typed; those with most interactions where nothing is."""
+        query = query.strip()
+        with_id = finder.with_raw_id(query)
+        near = finder.nearest(query, limit) if query else popular
+        found = dict.fromkeys(near if with_id is None else [with_id, *near])
+        return [explainer.item(item) for item in list(found)[:limit]]
+
+    @app.get("/health", responses={503: {"model": Health}})
+    async def health(response: Response) -> Health:
+        """Whether the service answers, and what with."""
+        if not batcher.is_running:
+            response.status_code = 503
+        return Health(
+            ready=batcher.is_running,
+            system=metadata.system,
+            dataset=metadata.dataset,
+            model=None if metadata.llm is None else metadata.llm.model,
+            waiting=batcher.n_waiting,
+        )
+
+    @app.get("/metadata")
+    async def about_the_system() -> BundleMetadata:
+        """What was exported: the system, its parts with their sha256, and the versions of the libraries."""
+        return metadata
+
+    app.mount("/", StaticFiles(directory=PAGE, html=True))
+    return app
+
+
+def _rank(model: Model, candidates: int | None, histories: Sequence[Sequence[int]]) -> list[Rankings]:
+    """All that the system ranks, since whoever asks why a title is not listed wants its place."""
+    n_items = len(model.items)
+    ranked = model.recommend_ids(histories, n_items, candidates=candidates)
+    if model.ranker.system is None or model.ranker.retriever is None:
+        return [Rankings(one, None) for one in ranked]
+    alone = model.recommend_ids(histories, n_items, retrieve_only=True)
+    return [Rankings(one, other) for one, other in zip(ranked, alone, strict=True)]
+
+
+def _find(finder: ItemFinder, asked: Asked) -> tuple[list[int], list[int]]:
+    """The items of the history and of ``about``."""
+    found: dict[str, list[int]] = {"history": [], "about": []}
+    reasons: list[dict[str, Any]] = []
+    for field, items in found.items():
+        for place, name in enumerate(getattr(asked, field)):
+            try:
+                items.append(finder.find(name))
+            except DataError as error:
+                reasons.append(Reason(loc=["body", field, place], msg=str(error), type="item").model_dump())
+                if len(reasons) == _MAX_REASONS:
+                    raise RequestValidationError(reasons) from None
+    if not reasons:
+        try:
+            finder.history(asked.history)
+        except DataError as error:
+            reasons.append(Reason(loc=["body", "history"], msg=str(error), type="history").model_dump())
+    if reasons:
+        raise RequestValidationError(reasons)
+    return found["history"], found["about"]
+
+
+async def _refuse(_: Request, error: Exception) -> JSONResponse:
+    """The reasons alone: FastAPI's own answer also repeats what was sent."""
+    assert isinstance(error, RequestValidationError)
+    reasons = [Reason.model_validate({key: each[key] for key in Reason.model_fields}) for each in error.errors()]
+    return JSONResponse(Refused(detail=reasons).model_dump(), status_code=422)
+
+
+class Guard:
+    """Refuses bodies that are too large, and logs every answer without anything that the client wrote."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, received = time.perf_counter(), 0
+
+        async def receive_little() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MAX_BODY:
+                raise HTTPException(413, f"the body has more than {MAX_BODY:,} bytes")
+            return message
+
+        async def send_logged(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [(b"x-content-type-options", b"nosniff")]
+                if not scope["path"].startswith("/docs"):  # whose page starts itself with a script of its own
+                    headers.append((b"content-security-policy", _PAGE_ONLY.encode()))
+                message = {**message, "headers": [*message["headers"], *headers]}
+                path = getattr(scope.get("route"), "path", "(page)")
+                took = 1000 * (time.perf_counter() - start)
+                logger.info("%s %s: %d in %.0f ms", scope["method"], path, message["status"], took)
+            await send(message)
+
+        await self._app(scope, receive_little, send_logged)

@@ -1,0 +1,150 @@
+"""Questions that arrive one by one share passes; none is lost, and none feels another's failure."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from llara_core.errors import DataError
+from llara_core.serving.batching import Batcher, QueueFullError
+
+
+class Tenfold:
+    """Answers a number with its tenfold; its first pass lasts until it is released."""
+
+    def __init__(self, *, held: bool = False, fails_at: int | None = None) -> None:
+        self.passes: list[list[int]] = []
+        self.released = threading.Event()
+        self.fails_at = fails_at
+        if not held:
+            self.released.set()
+
+    def __call__(self, numbers: Sequence[int]) -> list[int]:
+        self.passes.append(list(numbers))
+        assert self.released.wait(10)
+        if self.fails_at in numbers:
+            raise DataError(f"{self.fails_at} has no tenfold")
+        return [10 * number for number in numbers]
+
+    def batcher(self, batch_size: int = 4, queue_size: int = 20, max_wait_s: float = 0.0) -> Batcher[int, int]:
+        return Batcher(self, batch_size=batch_size, queue_size=queue_size, max_wait_s=max_wait_s)
+
+
+async def until(passes: list[list[int]], n: int) -> None:
+    while len(passes) < n:
+        await asyncio.sleep(0.001)
+
+
+def test_what_arrives_during_a_pass_shares_the_next_ones() -> None:
+    tenfold = Tenfold(held=True)
+
+    async def ask_ten() -> list[tuple[int, int]]:
+        async with tenfold.batcher(batch_size=4) as batcher:
+            first = asyncio.create_task(batcher.ask(0))
+            await until(tenfold.passes, 1)
+            others = [asyncio.create_task(batcher.ask(number)) for number in range(1, 10)]
+            await asyncio.sleep(0)
+            assert batcher.n_waiting == 10
+            tenfold.released.set()
+            answered = await asyncio.gather(first, *others)
+        return [(one.answer, one.batch) for one in answered]
+
+    batches = [1, 4, 4, 4, 4, 4, 4, 4, 4, 1]
+    assert asyncio.run(ask_ten()) == [(10 * number, batch) for number, batch in enumerate(batches)]
+    assert tenfold.passes == [[0], [1, 2, 3, 4], [5, 6, 7, 8], [9]]
+
+
+def test_a_pass_waits_for_others_no_longer_than_it_may() -> None:
+    tenfold = Tenfold()
+
+    async def ask_two_and_one() -> float:
+        async with tenfold.batcher(max_wait_s=0.05) as batcher:
+            await asyncio.gather(batcher.ask(0), batcher.ask(1))
+            start = time.perf_counter()
+            await batcher.ask(2)
+            return time.perf_counter() - start
+
+    took = asyncio.run(ask_two_and_one())
+    assert tenfold.passes == [[0, 1], [2]]
+    assert took >= 0.05
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
+    tenfold = Tenfold(held=True)
+
+    async def ask_too_much() -> list[int]:
+        async with tenfold.batcher(batch_size=1, queue_size=2) as batcher:
+            first = asyncio.create_task(batcher.ask(0))
+            await until(tenfold.passes, 1)
+            waiting = [asyncio.create_task(batcher.ask(number)) for number in (1, 2)]
+            await asyncio.sleep(0)
+            with pytest.raises(QueueFullError, match="try again in 1 s") as refused:
+                await batcher.ask(3)
+            assert (refused.value.retry_after, batcher.n_waiting) == (1, 3)
+            tenfold.released.set()
+            return [(await one).answer for one in (first, *waiting)]
+
+    assert asyncio.run(ask_too_much()) == [0, 10, 20]
+    assert tenfold.passes == [[0], [1], [2]]
+
+
+def test_a_failure_reaches_only_the_question_that_causes_it() -> None:
+    tenfold = Tenfold(fails_at=2)
+
+    async def ask_four() -> list[object]:
+        async with tenfold.batcher(max_wait_s=0.01) as batcher:
+            answered = await asyncio.gather(*map(batcher.ask, range(4)), return_exceptions=True)
+            assert batcher.is_running
+        return [str(one) if isinstance(one, BaseException) else one.answer for one in answered]
+
+    assert asyncio.run(ask_four()) == [0, 10, "2 has no tenfold", 30]
+    assert tenfold.passes == [[0, 1, 2, 3], [0], [1], [2], [3]]
+
+
+def test_whoever_stops_waiting_takes_the_question_back() -> None:
+    tenfold = Tenfold(held=True)
+
+    async def give_up() -> int:
+        async with tenfold.batcher(batch_size=1) as batcher:
+            first = asyncio.create_task(batcher.ask(0))
+            await until(tenfold.passes, 1)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await batcher.ask(1)
+            last = asyncio.create_task(batcher.ask(2))
+            await asyncio.sleep(0)
+            tenfold.released.set()
+            await first
+            return (await last).answer
+
+    assert asyncio.run(give_up()) == 20
+    assert tenfold.passes == [[0], [2]]
+
+
+def test_leaving_answers_what_still_waits() -> None:
+    tenfold = Tenfold(held=True)
+
+    async def leave() -> list[int]:
+        async with tenfold.batcher() as batcher:
+            asked = [asyncio.create_task(batcher.ask(number)) for number in range(6)]
+            await until(tenfold.passes, 1)
+            threading.Timer(0.05, tenfold.released.set).start()
+        assert not batcher.is_running
+        assert all(one.done() for one in asked)
+        return [one.result().answer for one in asked]
+
+    assert asyncio.run(leave()) == [0, 10, 20, 30, 40, 50]
+
+
+def test_a_model_that_forgets_an_answer_fails_and_the_service_goes_on() -> None:
+    async def ask() -> int:
+        async with Batcher[int, int](lambda n: [1] if n != [0] else [], batch_size=1, queue_size=9, max_wait_s=0) as batcher:
+            with pytest.raises(ValueError, match="shorter"):
+                await batcher.ask(0)
+            return (await batcher.ask(1)).answer
+
+    assert asyncio.run(ask()) == 1
