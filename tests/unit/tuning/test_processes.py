@@ -150,7 +150,7 @@ def test_rows_that_cannot_be_dealt_out_are_an_error(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(processes, "count", lambda: 4)
     with pytest.raises(
         ConfigError,
-        match=r"batch_size 12 .* tune.micro_batch_size 2 times 4 processes; .* parallel.processes to a divisor of 6",
+        match=r"size 12 .* tune.micro_batch_size 2 times 4 processes; .* parallel.processes to a divisor of 6",
     ):
         micro_batches_per_step(tune)
 
