@@ -18,6 +18,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,6 +31,7 @@ Value = TypeVar("Value")
 
 _LAUNCHER = "LLARA_LAUNCHER"  # environment variable: id of the stage that started this process
 _WATCH_S = 1.0
+_joined: set[object] = set()  # the group of all processes, while this one is part of it
 _AFTER_OTHERS = {"SIGTERM", "SIGABRT"}  # from the launcher, and from NCCL, when another process is gone
 
 
@@ -81,6 +83,7 @@ def leave() -> None:
     if dist is not None:
         dist.barrier()
         dist.destroy_process_group()
+        _joined.clear()
 
 
 def of_first(value: Value) -> Value:
@@ -144,16 +147,16 @@ def report(error: BaseException) -> bool:
         "extraInfo": {"py_callstack": "".join(traceback.format_exception(error)), "timestamp": str(int(time.time()))},
         "time": time.time(),
     }
-    with open(file, "w", encoding="utf-8") as stream:  # noqa: PTH123
-        json.dump({"message": content}, stream)
+    Path(file).write_text(json.dumps({"message": content}), encoding="utf-8")
     return is_started_by_stage()
 
 
 def _group() -> Any:
-    """``torch.distributed``, where this process has joined others."""
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.distributed.is_available() or not torch.distributed.is_initialized():
+    """``torch.distributed``, where this process has joined others; a group of somebody else's is no concern of a stage."""
+    if not _joined:
         return None
+    import torch.distributed
+
     return torch.distributed
 
 
@@ -197,6 +200,7 @@ def _join() -> None:
         dist.init_process_group("cpu:gloo,cuda:nccl")
     else:
         dist.init_process_group("gloo")
+    _joined.add(dist.group.WORLD)
 
 
 def _end_with(launcher: int) -> None:

@@ -14,6 +14,7 @@ import tiny_world
 from tiny_world import World, cells_run, stages_run
 
 from tests.helpers.chat import endpoint, says
+from tests.helpers.llm import folder_hashes
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for the whole pipeline
 UP_TO_DATE = "Data and pipelines are up to date."
@@ -103,6 +104,23 @@ def test_a_second_run_does_nothing(world: World) -> None:
     assert stages_run(output) == set()
     assert UP_TO_DATE in output
     assert UP_TO_DATE in world.dvc("status")
+
+
+def test_on_two_processes_the_stages_write_the_same_files(world: World, tmp_path: Path) -> None:
+    """All but the machine that an adapter names; and another number of processes is no reason to run anything again."""
+    copy = tiny_world.clone(world, tmp_path / "two", with_cache=True)
+    copy.change_params({"parallel": {"processes": 2}})
+    assert UP_TO_DATE in copy.dvc("status")
+    cells = copy.root / "data" / "systems" / "tiny"
+    copy.dvc("unprotect", *(str(path) for path in cells.iterdir()))
+    before = folder_hashes(cells)
+    for stage in ("tune", "predict_llm"):
+        output = copy.succeed(sys.executable, "-m", f"pipeline.{stage}", "tiny", "llara", "0")
+        assert f"{stage}: on 2 processes" in output
+    after = folder_hashes(cells)
+    assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == {
+        "adapters/llara-0/adapter.json"
+    }
 
 
 def test_results_are_text_in_git_and_data_are_not(world: World) -> None:

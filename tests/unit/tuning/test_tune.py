@@ -172,7 +172,7 @@ def test_the_run_key_names_everything_that_training_depends_on(changed: str) -> 
 @pytest.mark.parametrize("objective", ["generative", "next_item"])
 def test_tuning_lowers_the_loss(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: str) -> None:
     """Users walk along a cycle of items, so the next item can be learnt; the tied embeddings must allow confident answers."""
-    monkeypatch.setattr(tune.loading, "load_base_model", lambda folder, config, random_seed: make_base(folder))
+    monkeypatch.setattr(tune.loading, "load_base_model", lambda folder, config, **_: make_base(folder))
     config = system_config(tune={"objective": objective, "epochs": 40, "max_examples": 240, "checkpoint_every": 1000})
     loss = list(_tune(tiny_llama, tmp_path, config)[f"train/loss_{objective}"].values())
     assert len(loss) == 60
