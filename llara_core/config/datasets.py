@@ -27,7 +27,7 @@ class DownloadConfig(Section):
 def _moment(text: Any) -> Any:
     if isinstance(text, date):
         raise ValueError(f"write {text} in quotes, since DVC takes no dates")
-    if isinstance(text, str):
+    if isinstance(text, str) and text:
         try:
             datetime.fromisoformat(text)
         except ValueError as error:
@@ -35,7 +35,7 @@ def _moment(text: Any) -> Any:
     return text
 
 
-Moment = Annotated[str, BeforeValidator(_moment)]
+Moment = Annotated[str, Field(min_length=1), BeforeValidator(_moment)]
 OptionalShare = Annotated[float | None, Field(gt=0, lt=1)]
 _SPLIT_KEYS = {
     "user_chronological": ("train", "validation"),

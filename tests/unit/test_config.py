@@ -284,7 +284,10 @@ def test_an_axis_that_everything_needs_may_not_be_empty(params_with: Callable[[E
             {"baselines": ["user_knn"]},
             r"run\.baselines\.0: unknown baseline 'user_knn'; choose from \[.*'popularity'",
         ),
-        ({"datasets": ["movielans"]}, r"run\.datasets names \['movielans'\], but `datasets` defines only \['lastfm', "),
+        (
+            {"datasets": ["movielans"]},
+            r"run\.datasets names \['movielans'\], but `datasets` defines only \['amazon_games', 'lastfm', ",
+        ),
         ({"systems": ["nobody"]}, r"run\.systems names \['nobody'\], but `systems` defines only \[.*'llara'"),
         ({"chat_models": ["nobody"]}, r"run\.chat_models names \['nobody'\], but `chat_models` defines only \["),
     ],
@@ -397,7 +400,9 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 def test_unknown_coordinates_name_the_known_ones() -> None:
     params = load_params(REPOSITORY / "params.yaml")
-    with pytest.raises(ConfigError, match=r"unknown dataset 'imdb'; params\.yaml defines \['lastfm', 'movielens'"):
+    with pytest.raises(
+        ConfigError, match=r"unknown dataset 'imdb'; params\.yaml defines \['amazon_games', 'lastfm', 'movielens'"
+    ):
         params.dataset("imdb")
     with pytest.raises(ConfigError, match=r"unknown system 'gpt'; params\.yaml defines \[.*'llara'"):
         params.system("gpt")

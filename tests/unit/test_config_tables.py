@@ -41,7 +41,9 @@ def test_a_format_has_a_reader_and_one_origin(section: type) -> None:
     if section.source is not None:
         source = pkgutil.resolve_name(section.source)
         assert isinstance(source, RawDataset) or callable(source)
-    assert (section.source is None) == ("own_files" in vars(section))
+    if section.maker is not None:
+        assert callable(pkgutil.resolve_name(section.maker))
+    assert [section.source is not None, section.maker is not None, "own_files" in vars(section)].count(True) == 1
 
 
 def test_a_section_says_what_its_data_are() -> None:

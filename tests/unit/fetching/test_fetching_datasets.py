@@ -27,7 +27,8 @@ FRAMES = ReleasedFramesConfig.model_construct(train="train.df", validation="Val.
 
 
 def own_log(interactions: str = "log.csv", items: str = "items") -> OwnLogConfig:
-    return OwnLogConfig.model_construct(interactions=interactions, items=items)
+    config: OwnLogConfig = dataset_config("log", interactions=interactions, items=items)
+    return config
 
 
 def put(folder: Path, files: dict[str, str]) -> Path:
