@@ -44,7 +44,7 @@ def reference_log_likelihoods(
             for row, values in zip(part, objective.log_likelihoods(model, hidden, batch).tolist(), strict=True):
                 found[row] = tuple(values)
     processes.fill_in([np.asarray(part) for part in mine], found)
-    return found.tolist()  # type: ignore[no-any-return]
+    return found.tolist()
 
 
 def _on_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
