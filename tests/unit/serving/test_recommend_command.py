@@ -121,7 +121,7 @@ def test_another_seed_or_data_set_says_what_to_do() -> None:
 
 def test_what_is_listed_but_has_not_run_says_so(changed_run: Path) -> None:
     write_params(changed_run, {"run": {"seeds": [0, 1]}})
-    with pytest.raises(DataError, match=r"llara-1: holds no system.json; .* run `dvc repro`"):
+    with pytest.raises(DataError, match=r"llara-1: holds no tuning/system.json; .* run `dvc repro`"):
         main(DATASET, "llara", 1, item=["Heat"])
     with pytest.raises(ModelError, match="sasrec is not trained yet on movielens with seed 1; run `dvc repro`"):
         main(DATASET, "sasrec", 1, item=["Heat"])
