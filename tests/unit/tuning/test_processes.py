@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from llara_core import tables
@@ -174,6 +175,12 @@ def test_how_many_processes_are_started(
     monkeypatch.setattr(processes, "_launch", launched.append)
     done = processes.start(ParallelConfig.model_validate({"processes": wanted, "weights": "replicated"}))
     assert (launched, done) == (([], False) if started is None else ([started], True))
+
+
+@pytest.mark.parametrize("value", [0, 1025, 1.5, True, None, "two"])
+def test_other_numbers_of_processes_are_errors(value: object) -> None:
+    with pytest.raises(ValidationError, match="should be auto or a number from 1 to 1024"):
+        ParallelConfig.model_validate({"processes": value, "weights": "replicated"})
 
 
 def test_a_process_needs_a_card_and_a_task_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
