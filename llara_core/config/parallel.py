@@ -27,6 +27,6 @@ class ParallelConfig(Section):
         "A launcher around the stage (torchrun) decides instead of it"
     )
     weights: Weights = Field(
-        description="of the language model. replicated: each process holds all of them (DDP); sharded: each holds a part of every "
-        "layer (FSDP2), for models beyond one card"
+        description="of the language model. replicated: each process holds all of them (DDP); sharded: each holds a part of "
+        "every layer (FSDP2), for models beyond one card"
     )
