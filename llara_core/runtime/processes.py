@@ -222,7 +222,8 @@ def _launch(n: int) -> None:
     with tempfile.TemporaryDirectory(prefix="llara-") as logs:
         options = ["--standalone", "--nproc-per-node", str(n), "--log-dir", logs]
         try:
-            arguments = torchrun.parse_args([*options, "--module", module, *sys.argv[1:]])  # type: ignore[no-untyped-call]
+            arguments = torchrun.parse_args([*options, "--module", module])  # type: ignore[no-untyped-call]
+            arguments.training_script_args = sys.argv[1:]  # unparsed: torchrun would take --n for an option of its own
             torchrun.run(arguments)  # type: ignore[no-untyped-call]
         except ChildFailedError as error:
             raise _failure(error.failures, n) from None

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from llara_core import tables
@@ -176,6 +177,12 @@ def test_how_many_processes_are_started(
     assert (launched, done) == (([], False) if started is None else ([started], True))
 
 
+@pytest.mark.parametrize("value", [0, 1025, 1.5, True, None, "two"])
+def test_other_numbers_of_processes_are_errors(value: object) -> None:
+    with pytest.raises(ValidationError, match="should be auto or a number from 1 to 1024"):
+        ParallelConfig.model_validate({"processes": value, "weights": "replicated"})
+
+
 def test_a_process_needs_a_card_and_a_task_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(ConfigError, match=r"parallel.processes is 4, but 2 GPUs are visible"):
@@ -193,7 +200,7 @@ from llara_core.runtime import processes
 from pipeline.stage import run
 
 
-def main(what: str) -> None:
+def main(what: str, n: int = 0) -> None:
     if processes.start(ParallelConfig(processes=2, weights="replicated")):
         return
     if processes.rank() == 1 and what == "error":
@@ -221,7 +228,7 @@ if __name__ == "__main__":
 def test_a_stage_fails_as_its_process_does(tmp_path: Path, what: str, end: list[str]) -> None:
     """The failing process's own message, once, and nothing of the launcher's."""
     (tmp_path / "trial.py").write_text(STAGE)
-    command = [sys.executable, "-m", "trial", what]
+    command = [sys.executable, "-m", "trial", what, "--n=1"]  # an option that torchrun could take for one of its own
     answer = subprocess.run(command, cwd=tmp_path, env=_environment(), capture_output=True, text=True, check=False)
     assert answer.returncode == 1, answer.stderr
     lines = answer.stderr.splitlines()
@@ -229,6 +236,6 @@ def test_a_stage_fails_as_its_process_does(tmp_path: Path, what: str, end: list[
         assert lines[2] == "Traceback (most recent call last):"
         assert sum(line.startswith("Traceback") for line in lines) == 1
         lines = [*lines[:2], *lines[-2:]]
-    expected = ["trial: start " + what, "trial: on 2 processes", *end]
+    expected = [f"trial: start {what} n=1", "trial: on 2 processes", *end]
     assert len(lines) == len(expected), answer.stderr
     assert all(line.startswith(beginning) for line, beginning in zip(lines, expected, strict=True)), answer.stderr
