@@ -63,14 +63,12 @@ class ItemFinder:
             DataError: no item fits, or several; the message lists the nearest labels.
         """
         name = name.strip()
-        try:
-            return self._find(name)
-        except DataError:
-            if name.startswith(BY_ID):
-                return self.by_raw_id(name.removeprefix(BY_ID).strip())
-            if name.startswith(BY_TITLE):
-                return self.by_title(name.removeprefix(BY_TITLE).strip())
-            raise
+        called_so = {self.titled(name)[0], self.with_raw_id(name)} - {None}
+        if len(called_so) != 1:  # else a title may begin with "id:", too
+            for prefix, read in ((BY_ID, self.by_raw_id), (BY_TITLE, self.by_title)):
+                if name.startswith(prefix):
+                    return read(name.removeprefix(prefix).strip())
+        return self._find(name)
 
     def by_raw_id(self, raw: str) -> int:
         """The item with this raw id.

@@ -100,3 +100,13 @@ def test_a_history_needs_items_and_must_leave_some() -> None:
         FINDER.history("Toy Story")
     with pytest.raises(DataError, match="holds all 9 items of the catalogue"):
         FINDER.history([f"id:{raw}" for raw in ITEMS["raw_id"]])
+
+
+def test_an_id_is_not_compared_with_all_titles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a large catalogue that takes long, and a service is asked by id."""
+
+    def searched(*_: object) -> None:
+        raise AssertionError("titles spelt alike were looked for")
+
+    monkeypatch.setattr(ItemFinder, "nearest", searched)
+    assert [FINDER.find(f"id:{raw}") for raw in ITEMS["raw_id"]] == [*range(9)]
