@@ -101,11 +101,11 @@ def score_with_head(items: int, histories: int, threads: int) -> None:
 
     from llara_core import ranking
     from llara_core.llm.hybrid import NextItemHead
-    from llara_core.runtime import compute
+    from llara_core.runtime import compute, memory
 
     compute.use_threads(threads)
     texts, head = torch.randn(items, D_TEXT), NextItemHead(torch.randn(items, D_REC), D_LLM, d_text=D_TEXT).eval()
-    block = ranking.histories_at_a_time(items, 4096)
+    block = memory.histories_at_a_time(items, 4096)
     with torch.inference_mode():
         for start in range(0, histories, block):
             scores = head(torch.randn(min(block, histories - start), D_LLM), texts).numpy()

@@ -89,7 +89,15 @@ def _time(dataset: str, system: str, seed: int, steps: int, queries: int, thread
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         scratch = processes.of_first(Path(folder))
-        train(model, plan, PlanDataset(plan, data.planned(plan), encoder, config.prompt), encoder, tune, seed=seed, scratch=scratch)
+        train(
+            model,
+            plan,
+            PlanDataset(plan, data.planned(plan), encoder, config.prompt),
+            encoder,
+            tune,
+            seed=seed,
+            scratch=scratch,
+        )
         speeds["rows"] = steps * size / (time.perf_counter() - start)
         processes.of_first(None)  # before the folder goes
 

@@ -16,8 +16,9 @@ from llara_core import columns as c
 from llara_core.config import BASELINES
 from llara_core.config.recommenders import unknown
 from llara_core.errors import ConfigError
-from llara_core.ranking import History, histories_at_a_time
+from llara_core.ranking import History
 from llara_core.runtime import seeding
+from llara_core.runtime.memory import histories_at_a_time
 
 if TYPE_CHECKING:
     from llara_core.predictions import CatalogueScorer

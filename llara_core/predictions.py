@@ -19,7 +19,7 @@ from llara_core.config import ShuffledHistories
 from llara_core.errors import DataError
 from llara_core.held_out import HeldOut, Order
 from llara_core.ranking import History
-from llara_core.runtime import processes
+from llara_core.runtime import memory, processes
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ def from_scorer(scorer: CatalogueScorer, held_out: HeldOut) -> pd.DataFrame:
     histories, targets = asked[c.HISTORY].to_list(), asked[c.TARGET].to_numpy()
     items = np.stack(candidates[c.CANDIDATES].to_list())
     scores, ranks = np.empty(items.shape, dtype=np.float32), np.empty(len(items), dtype=np.int32)
-    block = ranking.histories_at_a_time(len(held_out.labels), PREDICT_BLOCK)
+    block = memory.histories_at_a_time(len(held_out.labels), PREDICT_BLOCK)
     for start in range(0, len(asked), block):
         part = slice(start, start + block)
         catalogue = scorer.score_catalogue(histories[part])

@@ -12,19 +12,6 @@ from llara_core.runtime import seeding
 
 History = Sequence[int] | npt.NDArray[np.integer]
 
-# Scores of histories times items in memory at a time (268 MB). A catalogue of up to 16,384 items is scored for 4,096 histories
-# at a time, one of a million for 67.
-SCORES_AT_A_TIME = 1 << 26
-
-
-def histories_at_a_time(n_items: int, at_most: int) -> int:
-    """Histories whose scores of all items are in memory together, so many that the scores are :data:`SCORES_AT_A_TIME`.
-
-    >>> histories_at_a_time(1_682, 4096), histories_at_a_time(1_000_000, 4096)
-    (4096, 67)
-    """
-    return max(1, min(at_most, SCORES_AT_A_TIME // max(n_items, 1)))
-
 
 def check_finite(scores: npt.NDArray[np.floating]) -> None:
     """Refuse scores that rank nothing: every comparison with NaN is false, so that a target that scores NaN would come first.

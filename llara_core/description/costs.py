@@ -26,7 +26,7 @@ from typing import Any
 
 from llara_core import columns as c
 from llara_core.config import OBJECTIVES, Params, TuneConfig
-from llara_core.ranking import SCORES_AT_A_TIME, histories_at_a_time
+from llara_core.runtime.memory import SCORES_AT_A_TIME, histories_at_a_time
 
 TIME_BAND = (0.5, 3.0)
 MEMORY_BAND = (0.8, 1.3)

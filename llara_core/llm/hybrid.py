@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
-from llara_core.catalogue_loss import chunked_cross_entropy, fits_in_memory
 from llara_core.config.objectives import names_where
 from llara_core.errors import ModelError
 from llara_core.llm import tree
 from llara_core.llm.encoding import SlotIds
 from llara_core.llm.projector import Projector, rms, unit_scale
 from llara_core.runtime import seeding
+from llara_core.runtime.memory import chunked_cross_entropy, fits_in_memory
 
 # Of the vectors that a standardised score and a share begin with, against word tokens: the norm at the entrance of every layer
 # would squeeze a long vector's differences.

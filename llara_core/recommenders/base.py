@@ -18,10 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llara_core.catalogue_loss import chunked_cross_entropy, fits_in_memory
 from llara_core.config import RecommendersConfig
 from llara_core.errors import DataError, ModelError
-from llara_core.ranking import History, histories_at_a_time
+from llara_core.ranking import History
+from llara_core.runtime.memory import chunked_cross_entropy, fits_in_memory, histories_at_a_time
 
 SCORING_BATCH = 1024  # histories, fewer for a large catalogue
 

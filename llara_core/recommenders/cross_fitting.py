@@ -16,8 +16,9 @@ import pyarrow as pa
 from llara_core import columns as c
 from llara_core import tables
 from llara_core.predictions import CatalogueScorer
-from llara_core.ranking import check_finite, histories_at_a_time
+from llara_core.ranking import check_finite
 from llara_core.runtime import seeding
+from llara_core.runtime.memory import histories_at_a_time
 
 BLOCK_EXAMPLES = 4096  # scored at a time, fewer for a large catalogue
 

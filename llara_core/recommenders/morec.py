@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llara_core import columns as c
-from llara_core.catalogue_loss import fits_in_memory
 from llara_core.config import RecommendersConfig
 from llara_core.errors import ConfigError, ModelError
 from llara_core.recommenders.base import FetchEncoder
 from llara_core.recommenders.sasrec import SasRec
+from llara_core.runtime.memory import fits_in_memory
 
 if TYPE_CHECKING:  # it imports transformers, which only training needs
     from llara_core.recommenders.text_encoder import TextEncoder

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from llara_core import columns as c
-from llara_core import paths, predictions, ranking, tables
+from llara_core import paths, predictions, tables
 from llara_core.config import ShuffledHistories
 from llara_core.errors import DataError
 from llara_core.held_out import HeldOut, held_out_candidates, read_positions
@@ -24,6 +24,7 @@ from llara_core.predictions import (
     read_predictions,
     write_predictions,
 )
+from llara_core.runtime import memory
 
 METADATA = PredictionMetadata(dataset="tiny", system="sasrec", mode="score", objective="none", seed=3, candidates_hash="abc")
 
@@ -49,7 +50,7 @@ def test_a_tie_goes_to_the_first_candidate() -> None:
 
 @pytest.mark.parametrize(
     ("module", "name", "number"),
-    [(predictions, "PREDICT_BLOCK", 2), (ranking, "SCORES_AT_A_TIME", 2 * 9 + 1)],
+    [(predictions, "PREDICT_BLOCK", 2), (memory, "SCORES_AT_A_TIME", 2 * 9 + 1)],
     ids=["a small catalogue", "a large catalogue"],
 )
 def test_examples_are_scored_in_blocks(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str, number: int) -> None:

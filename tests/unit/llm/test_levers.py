@@ -8,13 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from llara_core import catalogue_loss
 from llara_core.llm import adapters, item_texts
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.item_texts import encode_titles
 from llara_core.objectives.base import EncodedRow
 from llara_core.prompts.rendering import NO_OPINION, render_history, render_ranking
+from llara_core.runtime import memory
 from llara_core.tuning.rows import PlanDataset, collate
 from tests.helpers.llm import (
     D_REC,
@@ -211,7 +211,7 @@ def test_the_head_of_a_large_catalogue_has_the_loss_and_gradients_of_a_small_one
     hidden, targets = torch.randn(3, model.placeholder.shape[0]), torch.tensor([0, 7, N_ITEMS - 1])
     results = []
     for at_a_time in (1 << 26, 6):
-        monkeypatch.setattr(catalogue_loss, "SCORES_AT_A_TIME", at_a_time)
+        monkeypatch.setattr(memory, "SCORES_AT_A_TIME", at_a_time)
         model.head.zero_grad()
         torch.manual_seed(0)
         loss = model.item_loss(hidden, targets)

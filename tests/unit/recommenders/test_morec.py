@@ -15,11 +15,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
-from llara_core import catalogue_loss
 from llara_core.config import RecommendersConfig, load_params
 from llara_core.errors import ConfigError, ModelError
 from llara_core.recommenders import checkpoints, models, morec, training
 from llara_core.recommenders.text_encoder import TextEncoder
+from llara_core.runtime import memory
 from tests.helpers.text_encoder import write_tiny_bert
 
 torch.set_num_threads(1)
@@ -185,7 +185,7 @@ def test_a_batch_among_its_own_items_has_the_same_loss_in_a_large_catalogue(
     model.start_batch(inputs, targets)
     states, results = model.encode(inputs)[0], []
     for at_a_time in (1 << 26, 6):
-        monkeypatch.setattr(catalogue_loss, "SCORES_AT_A_TIME", at_a_time)
+        monkeypatch.setattr(memory, "SCORES_AT_A_TIME", at_a_time)
         loss = model.softmax_loss(states, targets[0])
         weights = [*model.item_embedding.parameters(), *model.tuning.encoder.model.encoder.parameters()]  # type: ignore[union-attr]
         results.append([loss.detach(), *torch.autograd.grad(loss, weights, retain_graph=True)])

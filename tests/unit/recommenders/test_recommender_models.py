@@ -5,12 +5,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from llara_core import catalogue_loss, ranking
 from llara_core.config import RECOMMENDERS, load_params
 from llara_core.errors import DataError
 from llara_core.recommenders import models
 from llara_core.recommenders.base import SequenceRecommender, pad_right
 from llara_core.recommenders.morec import MoRec
+from llara_core.runtime import memory
 
 N_ITEMS, T = 12, 6
 # Of a recommender that is not named here, what params.yaml says.
@@ -53,7 +53,7 @@ def test_scores_do_not_depend_on_the_batch(model: SequenceRecommender) -> None:
 def test_a_large_catalogue_is_scored_in_smaller_batches(model: SequenceRecommender, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores of 12 items for 2 histories at a time."""
     whole, sizes = model.score_catalogue(HISTORIES), []
-    monkeypatch.setattr(ranking, "SCORES_AT_A_TIME", 2 * N_ITEMS + 1)
+    monkeypatch.setattr(memory, "SCORES_AT_A_TIME", 2 * N_ITEMS + 1)
     score = model._score
     monkeypatch.setattr(model, "_score", lambda histories: sizes.append(len(histories)) or score(histories))
     np.testing.assert_allclose(model.score_catalogue(HISTORIES), whole, atol=1e-5)
@@ -67,7 +67,7 @@ def test_the_softmax_of_a_large_catalogue_is_that_of_a_small_one(
     """In chunks of two items: the same loss, and the same gradients."""
     items, targets, results = torch.tensor([[1, 2, 3]]), torch.tensor([0, 5, N_ITEMS - 1]), []
     for at_a_time in (1 << 26, 6):
-        monkeypatch.setattr(catalogue_loss, "SCORES_AT_A_TIME", at_a_time)
+        monkeypatch.setattr(memory, "SCORES_AT_A_TIME", at_a_time)
         model.zero_grad()
         loss = model.softmax_loss(model.encode(items)[0], targets)
         loss.backward()
@@ -82,7 +82,7 @@ def test_a_model_computes_where_its_weights_are(model: SequenceRecommender, monk
     items = torch.tensor([[1, 2, 3]], device="meta")
     states = model.encode(items)[0]
     for at_a_time in (1 << 26, 6):
-        monkeypatch.setattr(catalogue_loss, "SCORES_AT_A_TIME", at_a_time)
+        monkeypatch.setattr(memory, "SCORES_AT_A_TIME", at_a_time)
         assert model.softmax_loss(states, items[0]).device.type == "meta"
     assert model.pair_logits(states, items[0]).device.type == "meta"
 

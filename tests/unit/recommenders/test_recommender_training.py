@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from llara_core import columns as c
-from llara_core import ranking
 from llara_core.errors import DataError, ModelError
 from llara_core.recommenders import models, training
 from llara_core.recommenders.base import SequenceRecommender
+from llara_core.runtime import memory
 
 N_ITEMS, MAX_HISTORY = 30, 6
 OWN: dict[str, dict[str, Any]] = {
@@ -150,7 +150,7 @@ def test_many_validation_positions_are_thinned_evenly_and_scored_in_blocks() -> 
     assert thinned.targets.tolist() == every.targets[[0, 3, 6, 9, 12, 15, 19]].tolist()
     model = build("gru4rec")
     whole = training.validation_score(model, every)
-    for module, name, number in ((training, "SCORING_BATCH", 3), (ranking, "SCORES_AT_A_TIME", 2 * model.n_items)):
+    for module, name, number in ((training, "SCORING_BATCH", 3), (memory, "SCORES_AT_A_TIME", 2 * model.n_items)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, name, number)
             assert training.validation_score(model, every) == pytest.approx(whole)

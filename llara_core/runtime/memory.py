@@ -1,13 +1,24 @@
-"""Cross-entropy over a catalogue whose logits do not fit into memory."""
+"""How much of a catalogue's scores is in memory at a time, and a softmax over a catalogue that is larger."""
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from typing import TYPE_CHECKING
 
-from llara_core.ranking import SCORES_AT_A_TIME
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Scores of histories times items (268 MB). A catalogue of up to 16,384 items is scored for 4,096 histories at a time, one of a
+# million for 67.
+SCORES_AT_A_TIME = 1 << 26
+
+
+def histories_at_a_time(n_items: int, at_most: int) -> int:
+    """Histories whose scores of all items are in memory together, so many that the scores are :data:`SCORES_AT_A_TIME`.
+
+    >>> histories_at_a_time(1_682, 4096), histories_at_a_time(1_000_000, 4096)
+    (4096, 67)
+    """
+    return max(1, min(at_most, SCORES_AT_A_TIME // max(n_items, 1)))
 
 
 def fits_in_memory(n_states: int, n_items: int) -> bool:
@@ -18,8 +29,7 @@ def fits_in_memory(n_states: int, n_items: int) -> bool:
 def chunked_cross_entropy(states: Tensor, items: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
     """``F.cross_entropy(F.linear(states, items, bias), targets, reduction="sum")``, with the logits of some items at a time.
 
-    It differs from that by rounding alone: every item counts. The backward pass computes the logits again, so that they take
-    half again as long.
+    It differs from that by rounding alone: every item counts. The backward pass computes the logits again.
 
     Args:
         states: ``(N, D)``.
@@ -27,6 +37,9 @@ def chunked_cross_entropy(states: Tensor, items: Tensor, bias: Tensor, targets: 
         bias: ``(n_items,)``.
         targets: ``(N,)`` int64.
     """
+    import torch
+    from torch.utils.checkpoint import checkpoint
+
     size = max(1, SCORES_AT_A_TIME // max(len(states), 1))
     parts = zip(torch.split(items, size), torch.split(bias, size), strict=True)
     sums = [checkpoint(_log_sum, states, *part, use_reentrant=False, preserve_rng_state=False) for part in parts]
@@ -36,4 +49,6 @@ def chunked_cross_entropy(states: Tensor, items: Tensor, bias: Tensor, targets: 
 
 
 def _log_sum(states: Tensor, items: Tensor, bias: Tensor) -> Tensor:
+    import torch.nn.functional as F
+
     return F.linear(states, items, bias).logsumexp(dim=1)

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from llara_core import catalogue_loss
-from llara_core.catalogue_loss import chunked_cross_entropy, fits_in_memory
+from llara_core.runtime import memory
+from llara_core.runtime.memory import chunked_cross_entropy, fits_in_memory
 
 N_STATES, N_ITEMS, DIM = 5, 23, 3
 
@@ -20,7 +20,7 @@ def _inputs() -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("at_a_time", [1, 5, 35, 1000], ids=["less than an item", "an item", "seven items", "all"])
 def test_chunks_have_the_loss_and_the_gradients_of_the_whole(monkeypatch: pytest.MonkeyPatch, at_a_time: int) -> None:
-    monkeypatch.setattr(catalogue_loss, "SCORES_AT_A_TIME", at_a_time)
+    monkeypatch.setattr(memory, "SCORES_AT_A_TIME", at_a_time)
     targets = torch.tensor([0, 6, 7, 22, 6])
     states, items, bias = _inputs()
     whole = F.cross_entropy(F.linear(states, items, bias), targets, reduction="sum")
@@ -32,15 +32,15 @@ def test_chunks_have_the_loss_and_the_gradients_of_the_whole(monkeypatch: pytest
 
 def test_no_more_logits_than_allowed_are_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """35 logits for 5 states are 7 items: 23 items make chunks of 7, 7, 7 and 2, each scored forwards and again backwards."""
-    monkeypatch.setattr(catalogue_loss, "SCORES_AT_A_TIME", 35)
+    monkeypatch.setattr(memory, "SCORES_AT_A_TIME", 35)
     sizes: list[int] = []
-    log_sum = catalogue_loss._log_sum
+    log_sum = memory._log_sum
 
     def counted(states: torch.Tensor, items: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         sizes.append(len(items))
         return log_sum(states, items, bias)
 
-    monkeypatch.setattr(catalogue_loss, "_log_sum", counted)
+    monkeypatch.setattr(memory, "_log_sum", counted)
     chunked_cross_entropy(*_inputs(), torch.zeros(N_STATES, dtype=torch.int64)).backward()
     assert sorted(sizes) == [2, 2, 7, 7, 7, 7, 7, 7]
 
