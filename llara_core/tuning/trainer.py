@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from peft.helpers import disable_input_dtype_casting
 from safetensors.torch import load_file, save_file
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset, SequentialSampler
@@ -152,7 +153,9 @@ def train(
         checkpoint = _last_complete_checkpoint(scratch)
     if checkpoint is not None:
         logger.info("resuming from %s", checkpoint.name)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    # Under autocast the next product casts back, to the bit, what peft casts to the float32 of the adapters.
+    with disable_input_dtype_casting(model, active=base_dtype != torch.float32):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return _curves(trainer.state.log_history, plan, config.batch_size)
 
 
