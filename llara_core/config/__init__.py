@@ -11,6 +11,7 @@ from llara_core.config.datasets import (
     RatedSection,
     ReleasedFramesConfig,
     SplitConfig,
+    TextLayout,
     SteamConfig,
     SubsampleConfig,
     SyntheticConfig,

@@ -72,11 +72,11 @@ def _about_rows(facts: Mapping[str, Any], config: LogSection) -> Iterator[str]:
         if n > MANY_DROPPED * n_raw:
             yield f"the reader drops many rows: {reason} {n:,}, beside {n_raw:,} interactions"
     repeats = facts["repeats"]
-    if repeats["interactions_of_a_known_pair"] and not config.removes_repeats:
+    if repeats["interactions_of_a_known_pair"] and config.kept_repeat is None:
         repeated = f"{repeats['interactions_of_a_known_pair']:,} interactions ({repeats['share']:.1%})"
         yield (
             f"{repeated} repeat a pair of user and item: they put targets into their own histories, where no negative is "
-            "(repeats: first keeps the earliest)"
+            "(repeats: first or last keeps one)"
         )
     if repeats["exact_duplicates"]:
         yield f"{repeats['exact_duplicates']:,} interactions equal an earlier one in everything that is read"

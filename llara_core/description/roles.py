@@ -14,7 +14,7 @@ from llara_core.description.column import ABOUT_IDS, Column, name_words
 from llara_core.description.files import FoundFile
 from llara_core.description.times import Confidence
 from llara_core.errors import DataError
-from llara_core.readers.log_files import short
+from llara_core.readers.values import short
 
 MIN_OVERLAP = 0.5  # share of the item ids of the log that the items must list
 MIN_OVERLAP_OF_SAMPLE = 0.01  # where only some of the items are known

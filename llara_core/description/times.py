@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from llara_core.readers.log_columns import ISO, NUMBER, UNITS, USUAL_SECONDS
-from llara_core.readers.log_files import short
+from llara_core.readers.values import short
 
 Confidence = Literal["sure", "likely", "guess"]
 """sure: the evidence admits nothing else; likely: anything else would be odd; guess: a choice between equals."""

@@ -101,8 +101,8 @@ def _rows(dataset: str, config: DatasetConfig) -> str:
     clauses = []
     if config.lowest_rating is not None:
         clauses.append(f"rated {config.lowest_rating:g} or higher")
-    if config.removes_repeats:
-        clauses.append("that are a user's first with the item")
+    if config.kept_repeat is not None:
+        clauses.append(f"that are a user's {config.kept_repeat} with the item")
     for name, minimum in (("items", config.min_item_interactions), ("users", config.min_user_interactions)):
         if minimum > 1:
             clauses.append(f"of {name} with at least {minimum} interactions")

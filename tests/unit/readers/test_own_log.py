@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llara_core.errors import DataError
-from llara_core.readers import log_files, own_log
+from llara_core.readers import delimited_text, log_files, own_log
 from llara_core.readers.own_log import read
 from tests.helpers.datasets import dataset_config
 from tests.helpers.own_logs import COLUMNS, ITEMS, LOG, complaint, put, rows, seconds_of
@@ -400,7 +400,7 @@ def test_files_without_rows_and_rows_of_other_lengths(tmp_path: Path, text: str,
 def test_a_row_of_another_length_is_found_behind_blank_lines_and_line_feeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr(log_files, "BATCH_BYTES", block)
+    monkeypatch.setattr(delimited_text, "BATCH_BYTES", block)
     items = 'item,title\n\n1,"He\nat"\n2,Alien\n\n3,Up,\n4,"Clue" again\n'
     assert complaint(tmp_path, items=items) == "items.csv:7: 3 fields separated by ',', but the header has 2: '3,Up,'"
 
@@ -469,7 +469,7 @@ def test_csv_and_parquet_hold_the_same_log(events: list[Any], titles: dict[str, 
     items = {"item": list(titles), "title": list(titles.values())}
     with tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch:
         patch.setattr(log_files, "BATCH_ROWS", batch)
-        patch.setattr(log_files, "BATCH_BYTES", 100 * batch)
+        patch.setattr(delimited_text, "BATCH_BYTES", 100 * batch)
         # A title may look like a further row, or like a mark; here it is one.
         parquet = put(Path(scratch), log, items, missing=[], **RATED)
         text = put(Path(scratch), as_csv(log), as_csv(items), quoting="trusted", missing=[], **RATED)

@@ -21,7 +21,7 @@ from llara_core.data.filtering import sort_sequences
 from llara_core.data.preparation import Prepared, prepare
 from llara_core.errors import DataError
 from llara_core.fetching.datasets import fetch_dataset
-from llara_core.readers import log_files
+from llara_core.readers import delimited_text, log_files
 from llara_core.readers.own_log import read
 from tests.helpers.datasets import dataset_config
 from tests.helpers.own_logs import ITEMS, LOG, complaint, put, rows, seconds_of, write
@@ -446,7 +446,7 @@ def test_rows_are_kept_in_order_or_counted(events: list[tuple[Any, ...]], quotin
     if joined:
         lines.insert(len(lines) // 2, "user\titem\ttime\tcomment\n")
     with tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(log_files, "BATCH_BYTES", block)
+        patch.setattr(delimited_text, "BATCH_BYTES", block)
         text = "user\titem\ttime\tcomment\n" + "".join(lines)
         try:
             log = put(Path(scratch), text, RULE_ITEMS, separator="\t", quoting=quoting, time_format="milliseconds")
