@@ -8,13 +8,14 @@ from llara_core.config.datasets import (
     LogSection,
     MovieLensConfig,
     OwnLogConfig,
+    Quoting,
     RatedSection,
     ReleasedFramesConfig,
     SplitConfig,
-    TextLayout,
     SteamConfig,
     SubsampleConfig,
     SyntheticConfig,
+    TextLayout,
 )
 from llara_core.config.evaluation import CaseStudyConfig, ComparisonConfig, EvaluationConfig
 from llara_core.config.loading import load_params
@@ -63,6 +64,7 @@ __all__ = [
     "OwnLogConfig",
     "Params",
     "PromptConfig",
+    "Quoting",
     "RatedSection",
     "RecommenderSection",
     "RecommendersConfig",
@@ -78,6 +80,7 @@ __all__ = [
     "SubsampleConfig",
     "SyntheticConfig",
     "SystemConfig",
+    "TextLayout",
     "TuneConfig",
     "load_params",
 ]

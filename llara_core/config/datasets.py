@@ -103,6 +103,11 @@ class LogSection(DatasetSection):
         return None
 
     @property
+    def has_times(self) -> bool:
+        """Whether timestamps are times, or else places in the file."""
+        return True
+
+    @property
     def is_ordered_by_time(self) -> bool:
         """Whether a user's sequence follows time, or else the file."""
         return True
@@ -251,10 +256,12 @@ class OwnLogConfig(RatedSection):
     separator: str = Field(min_length=1, max_length=20, description="between the fields of text, e.g. a comma, or ::")
     encoding: str = Field(min_length=1, description="of text, e.g. utf-8, cp1252")
     # The keys with a default came later; without them, sections that users have stay valid.
-    header: bool = Field(default=True, description="whether the first line of text names the columns; false: `columns` has numbers")
+    header: bool = Field(
+        default=True, description="whether the first line of text names the columns; false: `columns` has numbers"
+    )
     quoting: Quoting = Field(
         default="checked",
-        description="of delimited text. checked: fields may stand in double quotes, which are doubled inside; doubt is an error; "
+        description="of delimited text. checked: fields may stand in double quotes, doubled inside; doubt is an error; "
         "trusted: likewise, without doubt; none: a quote is a character like any other",
     )
     escape: str | None = Field(
@@ -264,7 +271,8 @@ class OwnLogConfig(RatedSection):
         description="of delimited text: takes its meaning from the next character, e.g. \\",
     )
     items_layout: ItemsLayout | None = Field(
-        default=None, description="separator, encoding, quoting, escape and header of the item file, where they differ; null: nowhere"
+        default=None,
+        description="separator, encoding, quoting, escape and header of the item file, where they differ; null: nowhere",
     )
     sequences: str | None = Field(
         default=None,
@@ -278,7 +286,8 @@ class OwnLogConfig(RatedSection):
         description="texts that stand for no value, as an empty one does; rows without one are dropped and counted",
     )
     keep: dict[ColumnName, Annotated[list[str], Field(min_length=1)]] = Field(
-        default={}, description="columns of the interactions and the texts of which each must hold one, e.g. {event: [purchase]}"
+        default={},
+        description="columns of the interactions and the texts of which each must hold one, e.g. {event: [purchase]}",
     )
     columns: ColumnsConfig
     time_format: str | None = Field(
@@ -309,7 +318,7 @@ class OwnLogConfig(RatedSection):
             raise ValueError("min_rating needs a rating: name its column in columns.rating, or set min_rating to null")
         if (names.time is None) != (self.time_format is None):
             raise ValueError(
-                "columns.time and time_format go together: both null where a log has no time, else give the column and its format"
+                "columns.time and time_format go together: both null where a log has no time, else a column and its format"
             )
         if names.time is None and names.time_of_day is not None:
             raise ValueError("columns.time_of_day needs a date: name its column in columns.time, or set time_of_day to null")
@@ -340,8 +349,8 @@ class OwnLogConfig(RatedSection):
             raise ValueError("sequences: times in two columns cannot be read from lists; set columns.time_of_day to null")
         if self.sequences == self.separator and (self.header or list(self.log_columns.values()) != ["1", "2"] or self.keep):
             raise ValueError(
-                f"sequences: {self.sequences!r} is also the separator, so a line is a user and items; this needs header: false, "
-                "columns.user: 1, columns.item: 2, and no time, rating or keep"
+                f"sequences: {self.sequences!r} is also the separator, so a line is a user and items; this needs "
+                "header: false, columns.user: 1, columns.item: 2, and no time, rating or keep"
             )
         return self
 
@@ -367,8 +376,12 @@ class OwnLogConfig(RatedSection):
         return replace(self.log_layout, is_cut_once=False, **own)
 
     @property
-    def is_ordered_by_time(self) -> bool:
+    def has_times(self) -> bool:
         return self.columns.time is not None
+
+    @property
+    def is_ordered_by_time(self) -> bool:
+        return self.has_times
 
     @property
     def kept_repeat(self) -> Literal["first", "last"] | None:

@@ -82,7 +82,7 @@ def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
         "interactions_without_title": len(raw.interactions) - len(usable),
         "users_with_one_interaction": _users_before_sequences(steps) - steps["sequences"]["users"],
     }
-    facts = {"dropped": dropped, "left_after": steps}
+    facts = {"order": "time" if config.is_ordered_by_time else "file", "dropped": dropped, "left_after": steps}
     return _prepared(interactions, items, examples, facts, raw.ticks_per_second)
 
 

@@ -1,8 +1,8 @@
 """Delimited text, with a separator of any length and with or without a header.
 
 pyarrow reads it: three times as fast as pandas, twice as fast as DuckDB and level with Polars at 30 million rows
-(``benchmarks/log_scale.py``), in every encoding that Python knows. A separator that it cannot take (it wants one ASCII character)
-becomes the unit separator of ASCII on the way in.
+(``benchmarks/log_scale.py``), in every encoding that Python knows. It takes one ASCII character as separator; any other becomes
+the unit separator of ASCII on the way in.
 
 pyarrow gives the number of a record but not its line, and accepts stray quotes silently. So a second, slower pass with Python's
 ``csv`` finds lines once an error is certain, and checks every file that holds quotes.
@@ -59,7 +59,7 @@ class DelimitedFile:
             raise DataError(f"{path}: separator {self.separator!r} cannot be used; it must hold no quote and no line break")
         if self.escape is not None and (not self.escape.isascii() or self.escape in '"\r\n\0'):
             raise DataError(
-                f"{path}: escape {self.escape!r} cannot be used; it must be an ASCII character other than a quote or a line break"
+                f"{path}: escape {self.escape!r} cannot be used; it must be one ASCII character, no quote and no line break"
             )
         if self.escape is not None and self.escape in self.separator:
             raise DataError(f"{path}: `escape` and `separator` are both {self.escape!r}; they must differ")
@@ -252,7 +252,9 @@ class DelimitedFile:
             with io.TextIOWrapper(open_bytes(self.path, self._packing), encoding=self.encoding, errors="replace") as file:
                 line = next((number for number, line in enumerate(file, start=1) if character in line), 1)
             what = "the byte 0" if character == "\0" else f"the character {character!r}"
-            raise DataError(f"{self.path}:{line}: holds {what}, which text does not; the file is damaged, or correct `encoding`")
+            raise DataError(
+                f"{self.path}:{line}: holds {what}, which text does not; the file is damaged, or correct `encoding`"
+            )
 
     def _undecodable(self) -> str:
         """File and line of the first byte that is not of the encoding, which pyarrow tells neither in bytes nor in lines."""
@@ -319,9 +321,7 @@ class _Filter:
             if self._code in data:
                 self.strange.add(UNIT_SEPARATOR)
             data = (
-                data.replace(self._separator, self._code)
-                if self._first is None
-                else self._first.sub(rb"\1" + self._code, data)
+                data.replace(self._separator, self._code) if self._first is None else self._first.sub(rb"\1" + self._code, data)
             )
         self.has_quotes = self.has_quotes or b'"' in data
         if data and self._escape:

@@ -1,7 +1,7 @@
 """JSON lines: an object a line, whose values become text, digit for digit.
 
-Python's ``json`` reads them and not pyarrow's, which infers types block by block (a text that looks like a time becomes one) and
-tells no lines.
+Python's ``json`` reads them and not pyarrow's, which infers types block by block (a text that looks like a time becomes one)
+and tells no lines.
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ class JsonLinesFile:
         self.path, self._encoding, self._packing = path, encoding, packing
 
     def names(self) -> list[str]:
-        """Keys of the first objects."""
-        return list(dict.fromkeys(key for _, record in itertools.islice(self._records(), SHOWN_LINES) for key in record))
+        """Keys of the first objects, but for those that hold objects."""
+        first = [record for _, record in itertools.islice(self._records(), SHOWN_LINES)]
+        keys = dict.fromkeys(key for record in first for key in record)
+        return [key for key in keys if all(_is_flat(record.get(key)) for record in first)]
 
     def batches(self, names: list[str]) -> Iterator[list[pa.Array]]:
         records, unseen, first = self._records(), set(names), 0
@@ -61,7 +63,7 @@ class JsonLinesFile:
         try:
             # With newline="" a lone carriage return would end a line too, but not with "\n".
             with io.TextIOWrapper(open_bytes(self.path, self._packing), encoding=self._encoding, newline="\n") as file:
-                for number, line in enumerate(file, start=1):  # noqa: B007
+                for number, line in enumerate(file, start=1):
                     text = line.strip().removeprefix("\ufeff")
                     if text:
                         yield number, self._record(number, text)
@@ -94,10 +96,12 @@ class JsonLinesFile:
         usual = str if str in kinds else list
         row = next(row for row, value in enumerate(values) if not isinstance(value, usual | None) or not _is_flat(value))
         raise DataError(
-            f"{self.place(first + row)}: key {name!r}: {short(values[row])} is neither text nor a number, nor, as elsewhere in the "
-            "file, a list of these; bring it to one form"
+            f"{self.place(first + row)}: key {name!r}: {short(values[row])} is neither text nor a number, nor, as elsewhere in "
+            "the file, a list of these; bring it to one form"
         )
 
 
 def _is_flat(value: Any) -> bool:
-    return not isinstance(value, list) or all(isinstance(part, str | None) for part in value)
+    if isinstance(value, list):
+        return all(isinstance(part, str | None) for part in value)
+    return not isinstance(value, dict)

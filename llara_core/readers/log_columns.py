@@ -121,7 +121,7 @@ class Column:
             pattern = ISO if time_format == ISO else f"{EPOCH_PATTERN}{time_format}"
             ticks, per_second, fits = _parse(f"{EPOCH_DAY}{'T' if time_format == ISO else ' '}" + text.to_pandas(), pattern)
             if time_format == ISO:  # no zone, since it would move the date as well
-                fits &= pc.match_substring_regex(text, TIME_OF_DAY).fill_null(False).to_numpy(zero_copy_only=False)
+                fits = fits & pc.match_substring_regex(text, TIME_OF_DAY).fill_null(False).to_numpy(zero_copy_only=False)
         fits = fits & (ticks >= 0) & (ticks < DAY * per_second)
         self._refuse(fits, missing, f"does not fit time_of_day_format {time_format!r} (a time within one day)")
         return ticks, per_second, missing
@@ -246,7 +246,9 @@ class Column:
         raise DataError(f"{self.table.place(self.rows[row])}: column {self.name!r}: {short(value)} {complaint}{hint}")
 
     def _wrong_type(self, needed: str) -> DataError:
-        return DataError(f"{self.table.path}: column {self.name!r} is of type {self.values.type}; it must hold {needed}")
+        kind = self.values.type
+        hint = "; if a row is a user's whole sequence, set `sequences: list`" if pa.types.is_nested(kind) else ""
+        return DataError(f"{self.table.path}: column {self.name!r} is of type {kind}; it must hold {needed}{hint}")
 
 
 def check_time_format(time_format: str, *, of_day: bool = False) -> None:
@@ -266,7 +268,9 @@ def check_time_format(time_format: str, *, of_day: bool = False) -> None:
     except (ValueError, re.error) as error:
         raise DataError(f"{key} {time_format!r} is not a valid pattern: {error}") from error
     if of_day and any(directive in time_format for directive in ("%z", "%Z")):
-        raise DataError(f"{key} {time_format!r} has a zone, which would move the date as well; join date and time into one column")
+        raise DataError(
+            f"{key} {time_format!r} has a zone, which would move the date as well; join date and time into one column"
+        )
     if not of_day and not any(directive in time_format for directive in YEAR_DIRECTIVES):
         raise DataError(
             f"{key} {time_format!r} has no year ({', '.join(YEAR_DIRECTIVES)}), so its times have no order; if the date is in "

@@ -156,7 +156,9 @@ class Table:
         if not pc.any(pc.is_in(pc.utf8_trim_whitespace(first.dictionary), marks.drop_null())).as_py():
             return [first, *columns[1:]], rows
         # A column from the names of folders (null in `header`) says nothing about the row.
-        own = [(pc.utf8_trim_whitespace(column), name) for column, name in zip(columns, header, strict=True) if name is not None]
+        own = [
+            (pc.utf8_trim_whitespace(column), name) for column, name in zip(columns, header, strict=True) if name is not None
+        ]
         found = [pc.is_in(column, marks.drop_null()).to_numpy(zero_copy_only=False) for column, _ in own]
         is_header = np.logical_and.reduce(found)
         for row in np.flatnonzero(is_header):

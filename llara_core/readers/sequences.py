@@ -49,8 +49,8 @@ def one_row_per_item(
         if (differs := counts[first] != counts[other]).any():
             row = int(differs.argmax())
             raise DataError(
-                f"{place(rows[row])}: {counts[first][row]} values in {first!r}, but {counts[other][row]} in {other!r}; the lists "
-                "of a row must be of one length"
+                f"{place(rows[row])}: {counts[first][row]} values in {first!r}, but {counts[other][row]} in {other!r}; the "
+                "lists of a row must be of one length"
             )
     parents = np.repeat(np.arange(len(rows)), counts[first])
     spread = [
@@ -78,8 +78,8 @@ def _lists(name: str, column: pa.Array, rows: Sequence[int], separator: str, pla
     if not pc.any(empty).as_py():
         return column
     one_null = pa.array([[None]], column.type)
-    return pa.chunked_array([column, one_null]).combine_chunks().take(
-        pc.if_else(empty, len(column), pa.array(range(len(column))))
+    return (
+        pa.chunked_array([column, one_null]).combine_chunks().take(pc.if_else(empty, len(column), pa.array(range(len(column)))))
     )
 
 
@@ -94,8 +94,8 @@ def _parsed(name: str, text: str | None, row: int, place: Callable[[int], str]) 
         if isinstance(found, list | tuple) and all(_is_plain(value) for value in found):
             return [None if value is None else str(value) for value in found]
     raise DataError(
-        f"{place(row)}: column {name!r}: {short(text)} is no list of texts or numbers, such as [1, 2]; if something else stands "
-        "between the items, name it in `sequences`"
+        f"{place(row)}: column {name!r}: {short(text)} is no list of texts or numbers, such as [1, 2]; if something else "
+        "stands between the items, name it in `sequences`"
     )
 
 
