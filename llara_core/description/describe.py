@@ -125,7 +125,7 @@ def _read(folder: Path, roles: Roles) -> tuple[OwnLogConfig, RawLog | None, str,
     found: dict[str, Any] = {"interactions": roles.interactions.name, "items": roles.items.name, "columns": roles.columns()}
     found |= {"noun": roles.noun, "verb": roles.verb, "sequences": roles.interactions.sequences}
     found |= _layouts(roles.interactions, roles.items)
-    if roles.choices["columns.time_of_day"].value is not None:
+    if "columns.time_of_day" in roles.choices:
         found["time_of_day_format"] = ISO
     quotings = QUOTINGS[max(file.quoting for file in csv_files) :] if csv_files else QUOTINGS[:1]
     times = roles.choices["time_format"]

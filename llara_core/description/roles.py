@@ -67,7 +67,7 @@ class Roles:
 
     def columns(self) -> dict[str, str | None]:
         names = ("user", "item", "time", "time_of_day", "rating", "item_id", "title")
-        return {name: self.choices[f"columns.{name}"].value for name in names}
+        return {name: self.choices[f"columns.{name}"].value for name in names if f"columns.{name}" in self.choices}
 
 
 def guess_roles(files: Sequence[FoundFile], missing: list[str]) -> Roles:
@@ -267,21 +267,17 @@ def _roles(pairs: list[_Pair], columns: dict[str, list[Column]]) -> Roles:
 def _time_choices(times: list[Column], log: list[Column], taken: set[str]) -> dict[str, Choice]:
     if not times or times[0].times is None:
         none = Choice(None, "guess", "no column holds times, so the order of the file counts: make sure that it is one")
-        return {"columns.time": none, "time_format": none, "columns.time_of_day": Choice(None, "likely", "there is no date")}
+        return {"columns.time": none, "time_format": none}
     best, found = times[0], times[0].times
-    clocks = [column for column in log if column.name not in taken and _all_match(column, TIME_OF_DAY)]
-    of_day = Choice(None, "likely", "the time is in one column")
-    if clocks and (found.time_format == ISO and _all_match(best, A_DAY)):
-        clock = clocks[0]
-        others = tuple(other.name for other in clocks[1:])
-        of_day = Choice(
-            clock.name, "likely", f"{best.name} has dates alone, this has such as {short(clock.text[0].as_py())}", others
-        )
-    return {
+    choices = {
         "columns.time": _choice(times, "time", f"values such as {short(best.values.drop_null()[0].as_py())}"),
         "time_format": Choice(found.time_format, found.confidence, found.why, found.others),
-        "columns.time_of_day": of_day,
     }
+    clocks = [column for column in log if column.name not in taken and _all_match(column, TIME_OF_DAY)]
+    if clocks and found.time_format == ISO and _all_match(best, A_DAY):
+        said = f"{best.name} has dates alone, this has such as {short(clocks[0].text[0].as_py())}"
+        choices["columns.time_of_day"] = Choice(clocks[0].name, "likely", said, tuple(other.name for other in clocks[1:]))
+    return choices
 
 
 def _all_match(column: Column, pattern: str) -> bool:
