@@ -20,10 +20,6 @@ def main(dataset: Dataset) -> None:
     tables.write_json(paths.statistics(dataset), prepared.statistics)
     prepared.write(paths.prepared(dataset))
     facts = prepared.statistics
-    if facts.get("order") == "file":
-        logger.warning(
-            "sequences follow the order of the file, not time: what they say about a next item is only as good as that"
-        )
     logger.info("%d sequences, %d items, %d interactions", facts["sequences"], facts["items"], facts["interactions"])
     logger.info("users per split %s, examples per split %s", facts["users_per_split"], facts["examples_per_split"])
 

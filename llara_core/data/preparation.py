@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pkgutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from llara_core.errors import DataError
 from llara_core.readers.interaction_log import RawLog
 from llara_core.readers.released_frames import ReleasedFrames
 from llara_core.readers.titles import movie_title, plain_title, unique_labels
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,10 @@ def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
         "interactions_without_title": len(raw.interactions) - len(usable),
         "users_with_one_interaction": _users_before_sequences(steps) - steps["sequences"]["users"],
     }
+    if not config.is_ordered_by_time:
+        logger.warning(
+            "%s: sequences follow the order of the file, not time; they say no more about a next item than it does", folder
+        )
     facts = {"order": "time" if config.is_ordered_by_time else "file", "dropped": dropped, "left_after": steps}
     return _prepared(interactions, items, examples, facts, raw.ticks_per_second)
 

@@ -356,6 +356,22 @@ def test_without_times_the_order_of_the_files_counts(tmp_path: Path) -> None:
     assert rows(put(tmp_path, parts, **NO_TIME)) == [[0, 0, 0], [1, 0, 1], [0, 1, 2]]
 
 
+@pytest.mark.parametrize(("changes", "order"), [(NO_TIME, "file"), ({}, "time")])
+def test_an_order_that_is_not_time_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, changes: dict[str, Any], order: str
+) -> None:
+    """Each user has item 2 first in the file and last in time."""
+    text = "user,item,time\n" + "".join(f"{user},2,9\n{user},1,{k}\n" for k, user in enumerate("abcd"))
+    write(tmp_path / "log.csv", text)
+    write(tmp_path / "items.csv", ITEMS)
+    config = dataset_config("log", interactions="log.csv", split={"train": 0.5, "validation": 0.25}, **changes)
+    prepared = prepare(tmp_path, config)
+    assert prepared.statistics["order"] == order
+    assert prepared.interactions["item_id"].to_list() == {"file": [1, 0], "time": [0, 1]}[order] * 4
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [("order of the file, not time" in message) for message in said] == [True] * (order == "file")
+
+
 @pytest.mark.parametrize(("repeats", "places"), [("keep", [0, 1, 2, 3]), ("first", [0, 1]), ("last", [2, 3])])
 def test_repeats(tmp_path: Path, repeats: str, places: list[int]) -> None:
     times = [30, 10, 40, 10]  # of item 1: 30 and 40; of item 2: 10 twice, of which the later row is the last
