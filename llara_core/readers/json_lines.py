@@ -21,7 +21,16 @@ from llara_core.readers.values import short
 
 BATCH_LINES = 1 << 16
 SHOWN_LINES = 100  # whose keys a message lists
-_decode = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str).decode
+
+
+def _one_value_per_key(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key comes twice")
+    return found
+
+
+_decode = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_one_value_per_key).decode
 
 
 class JsonLinesFile:

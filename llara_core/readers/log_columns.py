@@ -247,7 +247,8 @@ class Column:
 
     def _wrong_type(self, needed: str) -> DataError:
         kind = self.values.type
-        hint = "; if a row is a user's whole sequence, set `sequences: list`" if pa.types.is_nested(kind) else ""
+        is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+        hint = "; if a row is a user's whole sequence, set `sequences: list`" if is_list and not self.table.sequences else ""
         return DataError(f"{self.table.path}: column {self.name!r} is of type {kind}; it must hold {needed}{hint}")
 
 

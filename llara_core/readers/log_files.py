@@ -67,6 +67,7 @@ class Table:
         per_row: columns that have one value for a row of ``sequences``.
 
     Attributes:
+        sequences: as given.
         n_repeated_headers: rows that the last :meth:`read` left out because they repeat the header of delimited text.
 
     Raises:
@@ -79,7 +80,7 @@ class Table:
         self.path = folder / name
         self.first_rows: list[int] = []
         self.n_repeated_headers = 0
-        self._sequences, self._per_row = sequences, per_row
+        self.sequences, self._per_row = sequences, per_row
         if not self.path.exists():
             raise DataError(f"{self.path}: not found; correct its name, or run the download stage, which copies it")
         refuse_table_formats(self.path, folder)
@@ -110,9 +111,9 @@ class Table:
                 rows: Sequence[int] = range(row, row + n_rows)
                 if part.file.header is not None:
                     columns, rows = self._without_headers(part.file, names, columns, rows)
-                if self._sequences is not None:
+                if self.sequences is not None:
                     is_list = [name not in self._per_row for name in names]
-                    columns, rows = one_row_per_item(names, columns, rows, is_list, self._sequences, self.place)
+                    columns, rows = one_row_per_item(names, columns, rows, is_list, self.sequences, self.place)
                 found = [_family(column.type) for column in columns]
                 if any(a and b and a != b for a, b in zip(kinds, found, strict=True)):
                     raise DataError(

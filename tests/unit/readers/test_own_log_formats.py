@@ -208,6 +208,7 @@ def test_json_numbers_are_their_digits(tmp_path: Path, monkeypatch: pytest.Monke
     ("text", "said"),
     [
         ('{"user": 1, "item": 1, "time": 1}\n\n{"user": 1, \n', "log.csv:3: is no JSON ("),
+        ('{"user": 1, "item": 1, "time": 1, "user": 2}\n', "log.csv:1: is no JSON (a key comes twice)"),
         ("{'user': 1}\n", "log.csv:1: is no JSON ("),
         ('{"user": 1, "item": 1, "time": 1}\n[1]\n', "log.csv:2: is '[1]', but each line must be one object"),
         (
@@ -505,6 +506,8 @@ def test_lists_without_a_word_in_the_section(tmp_path: Path) -> None:
     message = complaint(tmp_path, {"user": ["a"], "item": [[1]], "time": [[1]]})
     assert message.startswith("log.parquet: column 'item' is of type list")
     assert "set `sequences: list`" in message
+    message = complaint(tmp_path, {"user": [["a"]], "item": [[1]], "time": [[1]]}, sequences="list")
+    assert message == "log.parquet: column 'user' is of type list<element: string>; it must hold text or whole numbers"
 
 
 # Sections that cannot be
