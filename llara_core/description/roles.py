@@ -248,7 +248,7 @@ def _roles(pairs: list[_Pair], columns: dict[str, list[Column]]) -> Roles:
     )
     rivals = tuple(dict.fromkeys(item for item, _ in best.item_rivals if item != best.item.name))
     choices["columns.item"] = _of_evidence(best.item, "item", listed, rivals, sure=best.overlap > 0.9)
-    choices |= _time_choices(times, log, taken)
+    choices |= _time_choices(times, log, taken) if times else _no_time_choices(columns)
     choices["columns.rating"] = _rating_choice(log, taken)
     rivals = tuple(
         dict.fromkeys(other for item, other in best.item_rivals if item == best.item.name and other != best.item_id.name)
@@ -265,10 +265,8 @@ def _roles(pairs: list[_Pair], columns: dict[str, list[Column]]) -> Roles:
 
 
 def _time_choices(times: list[Column], log: list[Column], taken: set[str]) -> dict[str, Choice]:
-    if not times or times[0].times is None:
-        none = Choice(None, "guess", "no column holds times, so the order of the file counts: make sure that it is one")
-        return {"columns.time": none, "time_format": none}
     best, found = times[0], times[0].times
+    assert found is not None
     choices = {
         "columns.time": _choice(times, "time", f"values such as {short(best.values.drop_null()[0].as_py())}"),
         "time_format": Choice(found.time_format, found.confidence, found.why, found.others),
@@ -278,6 +276,13 @@ def _time_choices(times: list[Column], log: list[Column], taken: set[str]) -> di
         said = f"{best.name} has dates alone, this has such as {short(clocks[0].text[0].as_py())}"
         choices["columns.time_of_day"] = Choice(clocks[0].name, "likely", said, tuple(other.name for other in clocks[1:]))
     return choices
+
+
+def _no_time_choices(columns: dict[str, list[Column]]) -> dict[str, Choice]:
+    said = "no column holds times, so the order of the file counts: make sure that it is one"
+    if parts := [name for name, found in columns.items() if _has_date_in_parts(found)]:
+        said += f". {parts[0]} has day, month and year apart; joined into one column, such as 2009-04-01, they are a time"
+    return {key: Choice(None, "guess", said) for key in ("columns.time", "time_format")}
 
 
 def _all_match(column: Column, pattern: str) -> bool:
@@ -302,7 +307,7 @@ def _file_choices(pairs: list[_Pair]) -> dict[str, Choice]:
     close = [pair for pair in pairs if pair.score[0] >= best.score[0] - CLOSE[1]]
     other_logs = dict.fromkeys(pair.log.name for pair in close if pair.log is not best.log)
     n_rows = f"{best.log.sample.num_rows:,} rows" if best.log.is_whole else f"more than {best.log.sample.num_rows:,} rows"
-    said = f"it has columns for user, item{' and time' if best.time is not None else ''}, and {n_rows}"
+    said = f"it has columns for {'user, item and time' if best.time is not None else 'user and item'}, and {n_rows}"
     if other_logs:
         said += "; its names, its values or its size speak for it, and nothing is read of the others"
     choices = {"interactions": Choice(best.log.name, "guess" if other_logs else "sure", said, tuple(other_logs))}

@@ -384,6 +384,15 @@ def test_a_log_without_times_is_a_guess(room: Room) -> None:
     assert len(log.interactions) == N_USERS * LENGTH
 
 
+def test_a_date_in_parts_elsewhere_is_named_where_no_column_holds_times(room: Room) -> None:
+    pairs = as_csv(["user", "item"], [(user, item) for user, item, _ in interactions()])
+    tags = as_csv(["user", "item", "day", "month", "year"], [(user, item, 1, 2, 2009) for user, item, _ in interactions()])
+    room.put(log_csv=pairs, items_csv=items_csv(), tags_csv=tags)
+    found = room.describe()["guess"]["choices"]["columns.time"]
+    assert (found["value"], found["confidence"]) == (None, "guess")
+    assert "tags.csv has day, month and year apart" in found["why"]
+
+
 def test_a_date_and_a_time_of_day_are_found(room: Room) -> None:
     def two(second: int) -> str:
         return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d,%H:%M:%S")
