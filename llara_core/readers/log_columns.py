@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import numpy as np
@@ -67,6 +67,12 @@ class Column:
     values: pa.Array
     rows: Sequence[int]
     marks: pa.StringArray
+
+    def only(self, kept: BoolArray) -> Column:
+        """The rows that are kept."""
+        values = self.values.filter(pa.array(kept))
+        values = values.dictionary_decode() if pa.types.is_dictionary(values.type) else values  # with no unused ids
+        return replace(self, values=values, rows=np.asarray(self.rows)[kept].tolist())
 
     def ids(self) -> tuple[pa.DictionaryArray, BoolArray | None]:
         """Trimmed ids; an id may occur twice in the dictionary."""

@@ -94,16 +94,14 @@ def _read_interactions(table: Table, config: OwnLogConfig) -> tuple[pd.DataFrame
     ticks per second of the times; and what was dropped, by reason."""
     wanted = config.log_columns
     filters = [_Filter(name, values) for name, values in config.keep.items()]
-    dropped = {f"interactions_with_other_{column.name}": 0 for column in filters}
-    dropped |= {f"interactions_without_{kind}": 0 for kind in wanted if kind != "time_of_day"}
+    dropped = {f"interactions_without_{kind}": 0 for kind in wanted if kind != "time_of_day"}
     n_read = 0
     users, items, times, ratings = Parts(), Parts(), list[tuple[IntArray, int]](), list[npt.NDArray[np.float64]]()
     for found in columns(table, [*wanted.values(), *config.keep], config.missing):
-        batch = dict(zip(wanted, found, strict=False))
+        batch = _only_kept(dict(zip(wanted, found, strict=False)), filters, found[len(wanted) :])
         user_ids, no_user = batch["user"].ids()
         item_ids, no_item = batch["item"].ids()
-        missing = [each.others(column) for each, column in zip(filters, found[len(wanted) :], strict=True)]
-        missing, values = [*missing, no_user, no_item], [user_ids, item_ids]
+        missing, values = [no_user, no_item], [user_ids, item_ids]
         if "time" in batch:
             ticks, per_second, no_time = _times(batch, config)
             missing.append(no_time)
@@ -120,8 +118,8 @@ def _read_interactions(table: Table, config: OwnLogConfig) -> tuple[pd.DataFrame
         items.append(values[1])
         times.append((values[2], per_second))
         ratings += values[3:]
-    for column in filters:
-        column.refuse_unseen(table.path)
+    for each in filters:
+        each.refuse_unseen(table.path)
     if not any(map(len, users)):
         raise DataError(f"{table.path}: no row has a value in each of the columns {', '.join(map(repr, wanted.values()))}")
     user_numbers, user_ids = _number(users)
@@ -134,29 +132,46 @@ def _read_interactions(table: Table, config: OwnLogConfig) -> tuple[pd.DataFrame
     log = {c.USER: user_numbers, c.ITEM: item_numbers, c.TIMESTAMP: ticks}
     if ratings:
         log[c.RATING] = np.concatenate(ratings)
+    dropped = {f"interactions_with_other_{each.name}": each.n_others for each in filters} | dropped
     dropped["interactions_repeating_the_header"] = table.n_repeated_headers
     return pd.DataFrame(log, copy=False), item_ids, len(user_ids), ticks_per_second, dropped
 
 
 class _Filter:
-    """A column of which only some values are kept (``keep``)."""
+    """A column of which only some values are kept (``keep``).
+
+    Attributes:
+        n_others: rows with another value so far that no other filter had refused.
+    """
 
     def __init__(self, name: str, values: list[str]) -> None:
         self.name, self._values, self._found = name, [value.strip() for value in values], Counter[str]()
+        self.n_others = 0
 
-    def others(self, column: Column) -> BoolArray | None:
-        """Which rows hold none of the values (None: no row)."""
+    def fits(self, column: Column, before: BoolArray) -> BoolArray:
+        """Which rows hold one of the values, and are among those ``before``."""
         texts = column.texts()
         values, counts = pc.value_counts(texts).flatten()
         self._found.update(dict(zip(values.to_pylist(), counts.to_pylist(), strict=True)))
-        others: BoolArray = ~pc.is_in(texts, pa.array(self._values)).to_numpy(zero_copy_only=False)
-        return others if others.any() else None
+        kept: BoolArray = before & pc.is_in(texts, pa.array(self._values)).to_numpy(zero_copy_only=False)
+        self.n_others += int(before.sum() - kept.sum())
+        return kept
 
     def refuse_unseen(self, path: Path) -> None:
         """Refuse a value that no row holds: more likely misspelt than absent."""
         if unseen := [value for value in self._values if not self._found[value]]:
             known = ", ".join(f"{value!r} ({n:,} rows)" for value, n in self._found.most_common(SHOWN_VALUES))
             raise DataError(f"{path}: keep: column {self.name!r} never holds {listed(unseen)}; it holds {known}")
+
+
+def _only_kept(batch: dict[str, Column], filters: list[_Filter], filtered: list[Column]) -> dict[str, Column]:
+    """The rows that every filter keeps; what stands in the others is not looked at."""
+    if not filters:
+        return batch
+    kept = np.ones(len(filtered[0].values), dtype=np.bool_)
+    for each, column in zip(filters, filtered, strict=True):
+        kept = each.fits(column, kept)
+    return {purpose: column.only(kept) for purpose, column in batch.items()}
 
 
 def _times(batch: dict[str, Column], config: OwnLogConfig) -> tuple[IntArray, int, BoolArray | None]:

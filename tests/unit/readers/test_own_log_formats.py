@@ -390,15 +390,26 @@ def test_repeats(tmp_path: Path, repeats: str, places: list[int]) -> None:
 
 
 def test_only_the_events_that_are_named(tmp_path: Path) -> None:
-    text = (
-        "user,item,time,event\nann,1,100,purchase\nann,2,1, view\nbob,2,50, cart \nann,,9,view\nann,2,120,purchase\nann,2,1,\n"
-    )
+    text = "user,item,time,event\nann,1,100,purchase\nann,2,soon, view\nbob,2,50, cart \nann,,9,view\nann,2,120,purchase\nann,2,1,\n"
     log = put(tmp_path, text, keep={"event": ["purchase", "cart"]})
     assert rows(log) == THREE
     assert lost(log) == {"interactions_with_other_event": 3}
     message = complaint(tmp_path, text, keep={"event": ["purchase", "buy"]})
     assert message.startswith("log.csv: keep: column 'event' never holds 'buy'; it holds 'purchase' (2 rows), 'view' (2 rows)")
     assert complaint(tmp_path, text, keep={"kind": ["x"]}).startswith("log.csv: no column 'kind'")
+
+
+def test_lines_are_counted_behind_rows_that_are_filtered(tmp_path: Path) -> None:
+    text = "user,item,time,event\nann,1,1,view\nann,1,100,buy\nann,1,2,view\nann,1,soon,buy\n"
+    assert complaint(tmp_path, text, keep={"event": ["buy"]}).startswith("log.csv:5: column 'time': 'soon'")
+
+
+@pytest.mark.parametrize("time_format", ["seconds", "iso8601", "%Y"])
+def test_a_part_of_which_nothing_is_kept(tmp_path: Path, time_format: str) -> None:
+    time = "2020" if time_format != "seconds" else "5"
+    parts = [{"user": [user], "item": [1], "time": [time], "rating": ["1"], "event": [event]} for user, event in ("ax", "by")]
+    log = put(tmp_path, parts, keep={"event": ["y"]}, time_format=time_format, columns={**COLUMNS, "rating": "rating"})
+    assert (len(log.interactions), log.n_users, lost(log)) == (1, 1, {"interactions_with_other_event": 1})
 
 
 def test_filters_on_numbers_and_truth_values(tmp_path: Path) -> None:
