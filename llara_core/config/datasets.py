@@ -88,6 +88,11 @@ class LogSection(DatasetSection):
         return None
 
     @property
+    def kept_values(self) -> Mapping[str, list[str]]:
+        """Columns of the raw interactions, and the values that count."""
+        return {}
+
+    @property
     def kept_repeat(self) -> Literal["first", "last"] | None:
         """Which of several interactions of a user with one item counts; None: all do."""
         return None
@@ -374,6 +379,10 @@ class OwnLogConfig(RatedSection):
     def item_layout(self) -> TextLayout:
         own = {} if self.items_layout is None else self.items_layout.model_dump(exclude_unset=True)
         return replace(self.log_layout, is_cut_once=False, **own)
+
+    @property
+    def kept_values(self) -> Mapping[str, list[str]]:
+        return self.keep
 
     @property
     def has_times(self) -> bool:

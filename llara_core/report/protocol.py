@@ -98,7 +98,7 @@ def _rows(dataset: str, config: DatasetConfig) -> str:
     """Which interactions count, in what order, and how they are split."""
     if config.is_presplit:
         return f"On {dataset}, the rows and the split are those of the released frames"
-    clauses = []
+    clauses = [f"whose {column} is {' or '.join(values)}" for column, values in config.kept_values.items()]
     if config.lowest_rating is not None:
         clauses.append(f"rated {config.lowest_rating:g} or higher")
     if config.kept_repeat is not None:

@@ -417,6 +417,16 @@ def test_what_to_write_in_place_of_nothing(params_with: Callable[[Edit], Path], 
         load_params(params_with(edit))
 
 
+def test_a_misspelt_key_of_a_section_that_may_be_null(params_with: Callable[[Edit], Path]) -> None:
+    def edit(raw: dict[str, Any]) -> None:
+        with_own_data(raw)
+        raw["datasets"]["shop"]["items_layout"] = {"seperator": ";"}
+
+    message = r"datasets\.shop\.items_layout\.seperator: unknown key; did you mean 'separator'\?"
+    with pytest.raises(ConfigError, match=message):
+        load_params(params_with(edit))
+
+
 def test_the_word_null_in_a_list_is_named(params_with: Callable[[Edit], Path]) -> None:
     def edit(raw: dict[str, Any]) -> None:
         with_own_data(raw)

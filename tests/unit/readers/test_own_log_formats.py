@@ -390,7 +390,8 @@ def test_repeats(tmp_path: Path, repeats: str, places: list[int]) -> None:
 
 
 def test_only_the_events_that_are_named(tmp_path: Path) -> None:
-    text = "user,item,time,event\nann,1,100,purchase\nann,2,soon, view\nbob,2,50, cart \nann,,9,view\nann,2,120,purchase\nann,2,1,\n"
+    text = "user,item,time,event\nann,1,100,purchase\nann,2,soon, view\nbob,2,50, cart \n"
+    text += "ann,,9,view\nann,2,120,purchase\nann,2,1,\n"
     log = put(tmp_path, text, keep={"event": ["purchase", "cart"]})
     assert rows(log) == THREE
     assert lost(log) == {"interactions_with_other_event": 3}
