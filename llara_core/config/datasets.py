@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
@@ -174,9 +176,14 @@ class LogSection(DatasetSection):
         return None
 
     @property
-    def removes_repeats(self) -> bool:
-        """Whether of several interactions of a user with one item only the earliest counts."""
-        return False
+    def kept_values(self) -> Mapping[str, list[str]]:
+        """Columns of the raw interactions, and the values that count."""
+        return {}
+
+    @property
+    def kept_repeat(self) -> Literal["first", "last"] | None:
+        """Which of several interactions of a user with one item counts; None: all do."""
+        return None
 
     @property
     def is_k_core(self) -> bool:
@@ -187,6 +194,11 @@ class LogSection(DatasetSection):
     def sample(self) -> SubsampleConfig | None:
         """The random part of users and items that is kept after the minimum counts; None keeps all."""
         return None
+
+    @property
+    def has_times(self) -> bool:
+        """Whether timestamps are times, or else places in the file."""
+        return True
 
     @property
     def is_ordered_by_time(self) -> bool:
@@ -208,13 +220,14 @@ class RepeatingSection(RatedSection):
     min_counts: Literal["once", "k_core"] = Field(
         description="how the minimum counts are met. once: items, then users, one pass; k_core: repeated until both hold"
     )
-    repeats: Literal["keep", "first"] = Field(
-        description="several interactions of a user with one item. keep: all (but for exact duplicates); first: the earliest"
+    repeats: Literal["keep", "first", "last"] = Field(
+        description="several interactions of a user with one item. keep: all (but for exact duplicates); first: the earliest; "
+        "last: the latest"
     )
 
     @property
-    def removes_repeats(self) -> bool:
-        return self.repeats == "first"
+    def kept_repeat(self) -> Literal["first", "last"] | None:
+        return None if self.repeats == "keep" else self.repeats
 
     @property
     def is_k_core(self) -> bool:
@@ -367,15 +380,56 @@ class Amazon2023Config(AmazonSection):
     format: Literal["amazon_2023"]
 
 
-class ColumnsConfig(Section):
-    """What the columns of an own log are called."""
+def _column(name: Any) -> Any:
+    return str(name) if isinstance(name, int) and not isinstance(name, bool) else name
 
-    user: str = Field(min_length=1, description="user id, in the interactions")
-    item: str = Field(min_length=1, description="item id, in the interactions")
-    time: str = Field(min_length=1, description="time of the interaction")
-    rating: str | None = Field(min_length=1, description="rating of the interaction; null where there is none")
-    item_id: str = Field(min_length=1, description="item id, in the items")
-    title: str = Field(min_length=1, description="item title, in the items")
+
+ColumnName = Annotated[str, BeforeValidator(_column), Field(min_length=1)]
+"""A column by its name or, where a file has no header, by its number from 1."""
+
+
+class ColumnsConfig(Section):
+    """The columns of an own log: by name, or by number from 1 where `header` is false."""
+
+    user: ColumnName = Field(description="user id, in the interactions")
+    item: ColumnName = Field(description="item id, in the interactions; with `sequences` the items of the user")
+    time: ColumnName | None = Field(description="time of the interaction; null: none, the order of the file counts")
+    # Optional, as the keys of OwnLogConfig that have a default.
+    time_of_day: ColumnName | None = Field(
+        default=None, description="what to add to `time` where that is a date alone; null: nothing"
+    )
+    rating: ColumnName | None = Field(description="rating of the interaction, or any number; null where there is none")
+    item_id: ColumnName = Field(description="item id, in the items")
+    title: ColumnName = Field(description="item title, in the items")
+
+
+Quoting = Literal["checked", "trusted", "none"]
+
+
+class ItemsLayout(Section):
+    """How the text of the item file differs from that of the interactions; what is not given is alike."""
+
+    separator: str = Field(default=",", min_length=1, max_length=20, description="as the data set's own")
+    encoding: str = Field(default="utf-8", min_length=1, description="as the data set's own")
+    quoting: Quoting = Field(default="checked", description="as the data set's own")
+    escape: str | None = Field(default=None, min_length=1, max_length=1, description="as the data set's own")
+    header: bool = Field(default=True, description="as the data set's own")
+
+
+@dataclass(frozen=True)
+class TextLayout:
+    """How the text of a file is cut into fields; the keys of :class:`OwnLogConfig` that say so.
+
+    Attributes:
+        is_cut_once: only the first separator of a line counts, since the others separate the items of a sequence.
+    """
+
+    separator: str
+    encoding: str
+    quoting: Quoting
+    escape: str | None
+    header: bool
+    is_cut_once: bool = False
 
 
 class OwnLogConfig(RepeatingSection):
@@ -385,38 +439,106 @@ class OwnLogConfig(RepeatingSection):
     may_name_its_split: ClassVar = True
 
     format: Literal["log"]
-    interactions: str = Field(min_length=1, description="CSV file, also packed with gzip, Parquet file, or a folder of these")
+    interactions: str = Field(
+        min_length=1,
+        description="file of delimited text, JSON lines or Parquet, text also packed with gzip, zstd or bzip2; or a folder of "
+        "these, perhaps partitioned (user=7/...)",
+    )
     items: str = Field(min_length=1, description="likewise; one row per item")
-    separator: str = Field(min_length=1, max_length=1, description="between the fields of CSV files")
-    encoding: str = Field(min_length=1, description="of CSV files, e.g. utf-8, cp1252")
-    # These three came later; without them, sections that users have stay valid.
-    quoting: Literal["checked", "trusted", "none"] = Field(
+    separator: str = Field(min_length=1, max_length=20, description="between the fields of text, e.g. a comma, or ::")
+    encoding: str = Field(min_length=1, description="of text, e.g. utf-8, cp1252")
+    # The keys with a default came later; without them, sections that users have stay valid.
+    header: bool = Field(
+        default=True, description="whether the first line of text names the columns; false: `columns` has numbers"
+    )
+    quoting: Quoting = Field(
         default="checked",
-        description="of CSV files. checked: fields may stand in double quotes, which are doubled inside; doubt is an error; "
+        description="of delimited text. checked: fields may stand in double quotes, doubled inside; doubt is an error; "
         "trusted: likewise, without doubt; none: a quote is a character like any other",
     )
     escape: str | None = Field(
-        default=None, min_length=1, max_length=1, description="of CSV files: takes its meaning from the next character, e.g. \\"
+        default=None,
+        min_length=1,
+        max_length=1,
+        description="of delimited text: takes its meaning from the next character, e.g. \\",
+    )
+    items_layout: ItemsLayout | None = Field(
+        default=None,
+        description="separator, encoding, quoting, escape and header of the item file, where they differ; null: nowhere",
+    )
+    sequences: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=20,
+        description="null: a row is an interaction. Else a row is a user with items in their order (and lists of times and "
+        "ratings), and this stands between them; `list`: they are lists of JSON, Python or Parquet",
     )
     missing: list[str] = Field(
         default=["nan", "NaN", "NULL", "null", "\\N", "None", "NA", "N/A", "<NA>", "NaT"],
         description="texts that stand for no value, as an empty one does; rows without one are dropped and counted",
     )
+    keep: dict[ColumnName, Annotated[list[str], Field(min_length=1)]] = Field(
+        default={},
+        description="columns of the interactions and the texts of which each must hold one, e.g. {event: [purchase]}",
+    )
     columns: ColumnsConfig
-    time_format: str = Field(
+    time_format: str | None = Field(
         min_length=1,
         description="seconds, milliseconds, microseconds or nanoseconds (since 1970, UTC), iso8601, or a pattern such as "
-        "%d/%m/%Y %H:%M",
+        "%d/%m/%Y %H:%M; null: there is no time",
+    )
+    time_of_day_format: str | None = Field(
+        default=None,
+        min_length=1,
+        description="of columns.time_of_day: one of these units since midnight, iso8601, or a pattern such as %H:%M:%S",
     )
 
     @model_validator(mode="after")
-    def _keys_agree(self) -> Self:
+    def _columns_agree(self) -> Self:
         names = self.columns
-        of_interactions = [name for name in (names.user, names.item, names.time, names.rating) if name is not None]
+        of_interactions = [*self.log_columns.values(), *self.keep]
+        if self.split.strategy == "files" and self.split.column is not None:
+            of_interactions.append(self.split.column)
         if len(set(of_interactions)) < len(of_interactions) or names.item_id == names.title:
             raise ValueError("columns: one column cannot serve two purposes; give each its own")
-        if self.min_rating is not None and self.columns.rating is None:
+        if self.min_rating is not None and names.rating is None:
             raise ValueError("min_rating needs a rating: name its column in columns.rating, or set min_rating to null")
+        if (names.time is None) != (self.time_format is None):
+            raise ValueError(
+                "columns.time and time_format go together: both null where a log has no time, else a column and its format"
+            )
+        if names.time is None and names.time_of_day is not None:
+            raise ValueError("columns.time_of_day needs a date: name its column in columns.time, or set time_of_day to null")
+        if (names.time_of_day is None) != (self.time_of_day_format is None):
+            raise ValueError("columns.time_of_day and time_of_day_format go together: give both, or set both to null")
+        if names.time is None and self.split.strategy in TIME_STRATEGIES:
+            raise ValueError(f"split.strategy {self.split.strategy} cuts the log by time and needs columns.time")
+        return self
+
+    @model_validator(mode="after")
+    def _columns_have_numbers_without_a_header(self) -> Self:
+        of_files = {
+            "header": (self.log_layout.header, [*self.log_columns.values(), *self.keep]),
+            "items_layout.header": (self.item_layout.header, [self.columns.item_id, self.columns.title]),
+        }
+        for key, (header, names) in of_files.items():
+            if not header and (named := [name for name in names if not re.fullmatch("[1-9][0-9]{0,3}", name)]):
+                raise ValueError(
+                    f"columns: {named[0]!r} is a name, but {key} is false, so columns have numbers: 1 for the first, up to 9999"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _sequences_are_cut(self) -> Self:
+        if self.sequences is None:
+            return self
+        if self.columns.time_of_day is not None:
+            raise ValueError("sequences: times in two columns cannot be read from lists; set columns.time_of_day to null")
+        if self.sequences == self.separator and (self.header or list(self.log_columns.values()) != ["1", "2"] or self.keep):
+            raise ValueError(
+                f"sequences: {self.sequences!r} is also the separator, so a line is a user and items; this needs "
+                "header: false, columns.user: 1, columns.item: 2, and no time, rating or keep"
+            )
         return self
 
     @property
@@ -427,6 +549,35 @@ class OwnLogConfig(RepeatingSection):
             **{key: file for key, file in held_out.items() if file is not None and self.split.strategy == "files"},
             "items": self.items,
         }
+
+    @property
+    def log_columns(self) -> dict[str, str]:
+        """The columns of the interactions that there are, by purpose; those of ``keep`` apart."""
+        names = self.columns
+        found = {"user": names.user, "item": names.item, "time": names.time, "time_of_day": names.time_of_day}
+        return {purpose: name for purpose, name in {**found, "rating": names.rating}.items() if name is not None}
+
+    @property
+    def log_layout(self) -> TextLayout:
+        is_cut_once = self.sequences == self.separator
+        return TextLayout(self.separator, self.encoding, self.quoting, self.escape, self.header, is_cut_once)
+
+    @property
+    def item_layout(self) -> TextLayout:
+        own = {} if self.items_layout is None else self.items_layout.model_dump(exclude_unset=True)
+        return replace(self.log_layout, is_cut_once=False, **own)
+
+    @property
+    def kept_values(self) -> Mapping[str, list[str]]:
+        return self.keep
+
+    @property
+    def has_times(self) -> bool:
+        return self.columns.time is not None
+
+    @property
+    def is_ordered_by_time(self) -> bool:
+        return self.has_times
 
 
 class ReleasedFramesConfig(DatasetSection):

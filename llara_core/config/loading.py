@@ -121,7 +121,8 @@ def _fields(location: tuple[int | str, ...]) -> dict[str, FieldInfo]:
     for part in location[:-1]:
         field = getattr(section, "model_fields", {}).get(part)
         if field is not None:
-            section = field.annotation
+            of_field = [part for part in get_args(field.annotation) if hasattr(part, "model_fields")]
+            section = of_field[0] if of_field else field.annotation  # of a section that may be null, the section
         elif part in DATASET_FORMATS:
             section = DATASET_FORMATS[part]
         elif get_args(section):  # a name inside `systems`

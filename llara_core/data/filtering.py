@@ -7,7 +7,7 @@ import pandas as pd
 
 from llara_core import columns as c
 from llara_core.config import LogSection, SubsampleConfig
-from llara_core.readers.interaction_log import Counts, count, first_of_each_pair
+from llara_core.readers.interaction_log import Counts, count, one_of_each_pair
 from llara_core.runtime.seeding import numpy_stream
 
 MIN_SEQUENCE = 2  # one item of history and one target
@@ -17,7 +17,8 @@ def filter_interactions(interactions: pd.DataFrame, config: LogSection) -> tuple
     """Drop interactions in the steps that the data set's section asks for, and count what each leaves.
 
     1. ``rating`` (with a ``min_rating``): interactions rated below ``min_rating``;
-    2. ``repeats`` (``repeats: first``): all but a user's earliest interaction with an item, ties by row order;
+    2. ``repeats`` (``repeats: first`` or ``last``): all but a user's earliest or latest interaction with an item, ties by row
+       order;
     3. ``items``: items with fewer than ``min_item_interactions`` of the remaining interactions;
     4. ``users``: users with fewer than ``min_user_interactions`` of the remaining interactions;
        or, with ``min_counts: k_core``, both in turn until no more goes, as the one step ``k_core``;
@@ -39,8 +40,8 @@ def filter_interactions(interactions: pd.DataFrame, config: LogSection) -> tuple
     if config.lowest_rating is not None:
         kept = kept[kept[c.RATING] >= config.lowest_rating]
         steps["rating"] = count(kept)
-    if config.removes_repeats:
-        kept = first_of_each_pair(kept)
+    if config.kept_repeat is not None:
+        kept = one_of_each_pair(kept, config.kept_repeat)
         steps["repeats"] = count(kept)
     kept = kept.drop(columns=c.RATING, errors="ignore")
 

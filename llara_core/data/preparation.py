@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pkgutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from llara_core.readers.interaction_log import Counts, RawLog
 from llara_core.readers.item_titles import clean_titles
 from llara_core.readers.released_frames import ReleasedFrames
 from llara_core.readers.titles import plain_title, unique_labels
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,16 @@ def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
         "interactions_without_title": len(raw.interactions) - len(usable),
         "users_with_one_interaction": _users_before_sequences(steps) - steps["sequences"]["users"],
     }
-    facts: dict[str, Any] = {"dropped": dropped, "left_after": steps, "titles": titles}
+    if not config.is_ordered_by_time:
+        logger.warning(
+            "%s: sequences follow the order of the file, not time; they say no more about a next item than it does", folder
+        )
+    facts: dict[str, Any] = {
+        "order": "time" if config.is_ordered_by_time else "file",
+        "dropped": dropped,
+        "left_after": steps,
+        "titles": titles,
+    }
     if config.split.strategy == "files":
         facts["out_of_time_order"] = out_of_time_order(interactions)
     return _prepared(interactions, items, examples, facts, raw.ticks_per_second)

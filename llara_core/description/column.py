@@ -21,7 +21,7 @@ _ITEMS = (
 )
 WORDS: dict[str, tuple[set[str], set[str]]] = {
     "user": (set(_USERS.split()), {"session", "device", "author", "who"}),
-    "item": (set(_ITEMS.split()), {"content", "page", "url", "object", "target"}),
+    "item": (set(_ITEMS.split()), {"content", "page", "url", "object", "target", "sequence", "history"}),
     "time": ({"time", "timestamp", "datetime", "ts"}, {"date", "day", "at", "when", "created", "on"}),
     "rating": ({"rating", "stars", "score", "overall"}, {"rate", "value", "weight", "vote", "preference", "grade"}),
     "title": ({"title", "name"}, {"label", "headline", "description"}),
@@ -98,12 +98,17 @@ class Column:
         return other if other > self.speaks_for(role) else 0
 
     def speaks_for(self, role: str) -> int:
-        """3: the name says nothing else; 2: it has a word that says so; 1: a weak word; 0: nothing."""
-        strong, weak = WORDS[role]
-        rest = [word for word in self.words if word not in strong | ABOUT_IDS]
-        if strong & set(self.words):
-            return 2 if rest else 3
-        return 1 if weak & set(self.words) else 0
+        """As :func:`name_says`, of its name."""
+        return name_says(self.name, role)
+
+
+def name_says(name: str, role: str) -> int:
+    """3: the name says nothing but ``role``; 2: it has a word that says so; 1: a weak word; 0: nothing."""
+    words, (strong, weak) = name_words(name), WORDS[role]
+    rest = [word for word in words if word not in strong | ABOUT_IDS]
+    if strong & set(words):
+        return 2 if rest else 3
+    return 1 if weak & set(words) else 0
 
 
 def name_words(name: str) -> list[str]:

@@ -25,6 +25,7 @@ from llara_core.description.section import as_yaml, section
 from llara_core.description.times import guess_times
 from llara_core.errors import ConfigError, DataError
 from llara_core.readers.interaction_log import RawLog
+from llara_core.readers.log_columns import ISO
 from llara_core.readers.log_files import Table
 from llara_core.readers.released_frames import ReleasedFrames
 
@@ -106,7 +107,9 @@ def _file_facts(file: FoundFile) -> dict[str, Any]:
     return {
         "name": file.name,
         "bytes": file.n_bytes,
-        "kind": ("CSV packed with gzip" if file.is_packed else "CSV") if file.is_csv else "Parquet",
+        "kind": file.kind,
+        "header": file.header,
+        "sequences": file.sequences,
         "separator": asdict(file.separator) if file.separator else None,
         "encoding": asdict(file.encoding) if file.encoding else None,
         "columns": {field.name: str(field.type) for field in file.sample.schema},
@@ -118,9 +121,12 @@ def _read(folder: Path, roles: Roles) -> tuple[OwnLogConfig, RawLog | None, str,
 
     Where a sample leaves open what a quote is or which of several patterns the times have, the whole may decide.
     """
-    csv_files = [file for file in (roles.interactions, roles.items) if file.is_csv]
+    csv_files = [file for file in (roles.interactions, roles.items) if file.is_delimited]
     found: dict[str, Any] = {"interactions": roles.interactions.name, "items": roles.items.name, "columns": roles.columns()}
-    found |= {"noun": roles.noun, "verb": roles.verb} | (_of_csv(folder, csv_files) if csv_files else {})
+    found |= {"noun": roles.noun, "verb": roles.verb, "sequences": roles.interactions.sequences}
+    found |= _layouts(roles.interactions, roles.items)
+    if "columns.time_of_day" in roles.choices:
+        found["time_of_day_format"] = ISO
     quotings = QUOTINGS[max(file.quoting for file in csv_files) :] if csv_files else QUOTINGS[:1]
     times = roles.choices["time_format"]
     first: tuple[OwnLogConfig, str] | None = None
@@ -132,7 +138,7 @@ def _read(folder: Path, roles: Roles) -> tuple[OwnLogConfig, RawLog | None, str,
             first = first or (config, str(error))
             continue
         tried: dict[str, Choice] = {}
-        if (quoting, escape) != QUOTINGS[0]:
+        if csv_files and (quoting, escape) != QUOTINGS[0]:
             how = f"quoting: {quoting}" + (f", escape: {escape}" if escape else "")
             complaint = first[1] if first else next(file.complaint for file in csv_files if file.complaint)
             why = f"this reads the files; what the strictest way says: {complaint}"
@@ -144,19 +150,21 @@ def _read(folder: Path, roles: Roles) -> tuple[OwnLogConfig, RawLog | None, str,
     return first[0], None, first[1], {}
 
 
-def _of_csv(folder: Path, files: list[FoundFile]) -> dict[str, str]:
-    separators = {file.separator.value: file.name for file in files if file.separator}
-    if len(separators) > 1:
-        said = ", ".join(f"{name} by {separator!r}" for separator, name in separators.items())
-        raise DataError(
-            f"{folder}: the fields are separated differently ({said}), but a section has one separator: convert one file"
-        )
-    encodings = [file.encoding for file in files if file.encoding]
-    encoding = plain_encoding(*encodings)
-    if encoding is None:
-        said = ", ".join(f"{file.name} is {file.encoding.value}" for file in files if file.encoding)
-        raise DataError(f"{folder}: {said}, but a section has one encoding: convert one file, for example with iconv")
-    return {"separator": next(iter(separators)), "encoding": encoding}
+def _layouts(log: FoundFile, items: FoundFile) -> dict[str, Any]:
+    """The keys of the section that say how text is written, and ``items_layout``, where the item file is written otherwise."""
+    of_log, of_items = _layout(log), _layout(items)
+    shared = {"header": True, **of_items, **of_log, **({} if log.is_delimited else {"header": True})}
+    if plain_encoding(*(file.encoding for file in (log, items) if file.encoding)) is not None:  # else they differ
+        shared["encoding"] = of_items["encoding"] = plain_encoding(*(f.encoding for f in (log, items) if f.encoding))
+    other = {key: value for key, value in {"header": True, **of_items}.items() if value != shared[key]}
+    return shared | ({"items_layout": other} if other else {})
+
+
+def _layout(file: FoundFile) -> dict[str, Any]:
+    if file.encoding is None:
+        return {}
+    encoding = {"encoding": plain_encoding(file.encoding)}
+    return encoding if file.separator is None else {**encoding, "separator": file.separator.value, "header": file.header}
 
 
 def _facts(
@@ -175,8 +183,11 @@ def _facts(
     facts["titles"] |= _tokens(kept_titles(raw, config), config.max_history_len + params.candidates.n_candidates)
     if isinstance(config, OwnLogConfig):
         facts["columns"] = describe_marks(folder, config)
-        facts["time_format"] = _time_format(folder, config)
-    n_rows = raw.steps["raw"]["interactions"] + sum(n for reason, n in raw.dropped.items() if "_without_" in reason)
+        if config.columns.time is not None and config.columns.time_of_day is None:
+            facts["time_format"] = _time_format(folder, config)
+    n_rows = raw.steps["raw"]["interactions"] + sum(
+        n for reason, n in raw.dropped.items() if re.search("_with(out|_other)_", reason)
+    )
     facts["costs"] = estimate(facts, params, n_rows)
     facts["doubts"] = doubts(facts, config, params.candidates.n_candidates)
     return facts
@@ -185,7 +196,7 @@ def _facts(
 def _time_format(folder: Path, config: OwnLogConfig) -> dict[str, Any]:
     """What the values of the time column look like, beside what the section says."""
     batches, n_rows = list[pa.Array](), 0
-    for (column,), _ in Table(folder, config.interactions, config).read([config.columns.time]):
+    for (column,), _ in Table.of_interactions(folder, config, config.interactions).read([config.log_columns["time"]]):
         batches.append(column.dictionary_decode() if pa.types.is_dictionary(column.type) else column)
         n_rows += len(column)
         if n_rows >= SAMPLE_ROWS:

@@ -18,10 +18,14 @@ LONG_TITLE = 100
 MANY_RARE = 0.5
 
 
+FILE_ORDER = "a user's sequence follows the order of the file, not time: if that is no order, nothing here is sequential"
+
+
 def doubts(facts: Mapping[str, Any], config: LogSection, n_candidates: int) -> list[str]:
     """One sentence per doubt, the ones about reading first."""
     return [
-        *_about_times(facts, config),
+        *(_about_times(facts, config) if config.has_times else ()),
+        *(() if config.is_ordered_by_time else (FILE_ORDER,)),
         *_about_rows(facts, config),
         *_about_values(facts),
         *about_titles(facts["titles"]),
@@ -62,8 +66,6 @@ def _about_times(facts: Mapping[str, Any], config: LogSection) -> Iterator[str]:
         yield f"{times['users_all_tied']:,} of {facts['sizes']['users']:,} users did everything at one time: a bulk import?"
     if n >= MIN_ROWS_TO_JUDGE and times["most_common_share"] > ONE_MOMENT:
         yield f"{times['most_common_share']:.0%} of all interactions are of {times['most_common']}: a default value?"
-    if not config.is_ordered_by_time:
-        yield "a user's sequence follows the file, not time (order: file)"
 
 
 def _about_rows(facts: Mapping[str, Any], config: LogSection) -> Iterator[str]:
@@ -72,11 +74,11 @@ def _about_rows(facts: Mapping[str, Any], config: LogSection) -> Iterator[str]:
         if n > MANY_DROPPED * n_raw:
             yield f"the reader drops many rows: {reason} {n:,}, beside {n_raw:,} interactions"
     repeats = facts["repeats"]
-    if repeats["interactions_of_a_known_pair"] and not config.removes_repeats:
+    if repeats["interactions_of_a_known_pair"] and config.kept_repeat is None:
         repeated = f"{repeats['interactions_of_a_known_pair']:,} interactions ({repeats['share']:.1%})"
         yield (
             f"{repeated} repeat a pair of user and item: they put targets into their own histories, where no negative is "
-            "(repeats: first keeps the earliest)"
+            "(repeats: first or last keeps one)"
         )
     if repeats["exact_duplicates"]:
         yield f"{repeats['exact_duplicates']:,} interactions equal an earlier one in everything that is read"

@@ -60,7 +60,7 @@ def describe_log(raw: RawLog, config: LogSection, now: float) -> dict[str, Any]:
             "left_after": {**raw.steps, **steps},
             "dropped": dict(raw.dropped),
         },
-        "times": _times(log, raw.ticks_per_second, now),
+        **({"times": _times(log, raw.ticks_per_second, now)} if config.has_times else {}),
         "repeats": _repeats(log, raw.dropped),
         "titles": describe_titles(raw.items[c.RAW_TITLE].to_list(), config.titles_are_movies),
         "histories": spread(np.bincount(log[c.USER])),

@@ -21,13 +21,9 @@ DOUBTFUL |= {"n.a.", "n/d", "#n/a", "-1", "00000000-0000-0000-0000-000000000000"
 def describe_marks(folder: Path, config: OwnLogConfig) -> dict[str, Any]:
     """For each column that ``config`` names: how many cells are empty or hold a mark of ``missing``, by mark, and how many hold
     a text that may be one; for users and items also the most frequent id."""
-    names = config.columns
-    log = {"user": names.user, "item": names.item, "time": names.time}
-    if names.rating is not None:
-        log["rating"] = names.rating
-    found = _of_table(Table(folder, config.interactions, config), log, config.missing)
-    items = {"item_id": names.item_id, "title": names.title}
-    return found | _of_table(Table(folder, config.items, config), items, config.missing)
+    found = _of_table(Table.of_interactions(folder, config, config.interactions), config.log_columns, config.missing)
+    items = {"item_id": config.columns.item_id, "title": config.columns.title}
+    return found | _of_table(Table.of_items(folder, config), items, config.missing)
 
 
 def _of_table(table: Table, purposes: dict[str, str], missing: list[str]) -> dict[str, Any]:

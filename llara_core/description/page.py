@@ -82,7 +82,9 @@ def _guess(guess: Mapping[str, Any]) -> list[str]:
             how = (
                 f", separator {separator['value']!r} ({separator['confidence']}: {separator['why']}), encoding "
                 f"{encoding['value']} ({encoding['confidence']}: {encoding['why']})"
+                f"{'' if file['header'] else ', without a header, so its columns have numbers'}"
             )
+        how += "" if file["sequences"] is None else ", a row per user with items in their order"
         lines += _listed(
             [f"{file['name']}: {file['kind']}, {_bytes(file['bytes'])}{how}; columns {', '.join(file['columns'])}"]
         )

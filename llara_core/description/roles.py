@@ -14,8 +14,10 @@ from llara_core.description.column import ABOUT_IDS, Column, name_words
 from llara_core.description.files import FoundFile
 from llara_core.description.times import Confidence
 from llara_core.errors import DataError
-from llara_core.readers.log_files import short
+from llara_core.readers.log_columns import ISO, TIME_OF_DAY
+from llara_core.readers.values import short
 
+A_DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 MIN_OVERLAP = 0.5  # share of the item ids of the log that the items must list
 MIN_OVERLAP_OF_SAMPLE = 0.01  # where only some of the items are known
 CLOSE = 0.5, 3.0  # columns, and files, whose scores differ by less are rivals
@@ -64,12 +66,14 @@ class Roles:
     verb: str
 
     def columns(self) -> dict[str, str | None]:
-        names = ("user", "item", "time", "rating", "item_id", "title")
-        return {name: self.choices[f"columns.{name}"].value for name in names}
+        names = ("user", "item", "time", "time_of_day", "rating", "item_id", "title")
+        return {name: self.choices[f"columns.{name}"].value for name in names if f"columns.{name}" in self.choices}
 
 
 def guess_roles(files: Sequence[FoundFile], missing: list[str]) -> Roles:
     """Choose files and columns: two files whose item ids match, with a time and a user in the one, a title in the other.
+
+    Only if there is no such pair may the time be missing.
 
     Raises:
         DataError: no pair of files (or single file) has what a log needs; the message says what is missing.
@@ -78,12 +82,10 @@ def guess_roles(files: Sequence[FoundFile], missing: list[str]) -> Roles:
         file.name: [Column(name, file.sample[name].combine_chunks(), missing) for name in file.sample.column_names]
         for file in files
     }
-    pairs = [
-        pair
-        for log in files
-        for items in files
-        if (pair := _pair(log, columns[log.name], items, columns[items.name])) is not None
-    ]
+    pairs: list[_Pair] = []
+    for has_time in (True, False):
+        found = (_pair(log, columns[log.name], items, columns[items.name], has_time) for log in files for items in files)
+        pairs = pairs or [pair for pair in found if pair is not None]
     if not pairs:
         raise DataError(_what_is_missing(columns))
     pairs.sort(key=lambda pair: pair.score, reverse=True)
@@ -96,7 +98,7 @@ class _Pair:
 
     log: FoundFile
     items: FoundFile
-    time: Column
+    time: Column | None
     item: Column
     item_id: Column
     title: Column
@@ -105,12 +107,14 @@ class _Pair:
     item_rivals: tuple[tuple[str, str], ...]
 
 
-def _pair(log: FoundFile, log_columns: list[Column], items: FoundFile, item_columns: list[Column]) -> _Pair | None:
+def _pair(
+    log: FoundFile, log_columns: list[Column], items: FoundFile, item_columns: list[Column], has_time: bool
+) -> _Pair | None:
     times = _ranked_times(log_columns)
-    if not times:
-        return None
-    time = times[0]
     is_same = log is items
+    if bool(times) != has_time or (not has_time and (is_same or _has_date_in_parts(log_columns))):
+        return None
+    time = times[0] if times else None
     matches = []
     for item in log_columns:
         if item is time or not item.is_whole or item.speaks_for("time") >= 2 or item.speaks_for("title") >= 2:
@@ -119,7 +123,7 @@ def _pair(log: FoundFile, log_columns: list[Column], items: FoundFile, item_colu
             if not item_id.is_whole or (not is_same and item_id.share_distinct < MIN_DISTINCT_ITEMS):
                 continue
             titles = _ranked_titles(item_columns, item_id, is_same)
-            if not titles or not len(item.distinct):
+            if not titles or not len(item.distinct) or (not has_time and item.share_distinct > MAX_DISTINCT_USERS):
                 continue
             listed = pc.is_in(item.distinct, item_id.distinct)
             overlap = 1.0 if is_same else float(pc.mean(listed.cast(pa.int8())).as_py())
@@ -135,12 +139,12 @@ def _pair(log: FoundFile, log_columns: list[Column], items: FoundFile, item_colu
         return None
     matches.sort(key=lambda match: match[0], reverse=True)
     score, item, item_id, title, overlap = matches[0]
-    users = _ranked_users(log_columns, {time.name, item.name})
+    users = _ranked_users(log_columns, {column.name for column in (time, item) if column is not None})
     if not users:
         return None
     rivals = tuple((match[1].name, match[2].name) for match in matches[1:] if match[0] >= score - CLOSE[0])
     # A file of its own for the items is better than titles in the log; of several logs the largest counts.
-    score += time.speaks_for("time") + 2 * users[0].speaks_for("user") + title.speaks_for("title")
+    score += (time.speaks_for("time") if time is not None else 0) + 2 * users[0].speaks_for("user") + title.speaks_for("title")
     score += 0.5 * any(column.speaks_for("rating") >= 2 for column in log_columns) - 3 * is_same
     return _Pair(log, items, time, item, item_id, title, overlap, (score, log.n_bytes), rivals)
 
@@ -229,10 +233,9 @@ def _roles(pairs: list[_Pair], columns: dict[str, list[Column]]) -> Roles:
     best = pairs[0]
     log, items = columns[best.log.name], columns[best.items.name]
     times = _ranked_times(log)
-    users = _ranked_users(log, {best.time.name, best.item.name})
+    users = _ranked_users(log, {column.name for column in (best.time, best.item) if column is not None})
     titles = _ranked_titles(items, best.item_id, best.log is best.items)
-    taken = {best.time.name, best.item.name, users[0].name}
-    assert best.time.times is not None
+    taken = {column.name for column in (best.time, best.item, users[0]) if column is not None}
     choices = _file_choices(pairs)
     n_rows = best.log.sample.num_rows
     choices["columns.user"] = _choice(users, "user", f"{len(users[0].distinct):,} different values in {n_rows:,} rows")
@@ -245,10 +248,7 @@ def _roles(pairs: list[_Pair], columns: dict[str, list[Column]]) -> Roles:
     )
     rivals = tuple(dict.fromkeys(item for item, _ in best.item_rivals if item != best.item.name))
     choices["columns.item"] = _of_evidence(best.item, "item", listed, rivals, sure=best.overlap > 0.9)
-    choices["columns.time"] = _choice(times, "time", f"values such as {short(best.time.values.drop_null()[0].as_py())}")
-    choices["time_format"] = Choice(
-        best.time.times.time_format, best.time.times.confidence, best.time.times.why, best.time.times.others
-    )
+    choices |= _time_choices(times, log, taken) if times else _no_time_choices(columns)
     choices["columns.rating"] = _rating_choice(log, taken)
     rivals = tuple(
         dict.fromkeys(other for item, other in best.item_rivals if item == best.item.name and other != best.item_id.name)
@@ -262,6 +262,35 @@ def _roles(pairs: list[_Pair], columns: dict[str, list[Column]]) -> Roles:
     words = [*best.item.words, *best.item_id.words, *name_words(Path(best.items.name).stem)]
     noun = next((word for word in words if word in verbs), "item")
     return Roles(best.log, best.items, choices, noun, verbs.get(noun, "chose"))
+
+
+def _time_choices(times: list[Column], log: list[Column], taken: set[str]) -> dict[str, Choice]:
+    best, found = times[0], times[0].times
+    assert found is not None
+    choices = {
+        "columns.time": _choice(times, "time", f"values such as {short(best.values.drop_null()[0].as_py())}"),
+        "time_format": Choice(found.time_format, found.confidence, found.why, found.others),
+    }
+    clocks = [column for column in log if column.name not in taken and _all_match(column, TIME_OF_DAY)]
+    if clocks and found.time_format == ISO and _all_match(best, A_DAY):
+        said = f"{best.name} has dates alone, this has such as {short(clocks[0].text[0].as_py())}"
+        choices["columns.time_of_day"] = Choice(clocks[0].name, "likely", said, tuple(other.name for other in clocks[1:]))
+    return choices
+
+
+def _no_time_choices(columns: dict[str, list[Column]]) -> dict[str, Choice]:
+    said = "no column holds times, so the order of the file counts: make sure that it is one"
+    if parts := [name for name, found in columns.items() if _has_date_in_parts(found)]:
+        said += f". {parts[0]} has day, month and year apart; joined into one column, such as 2009-04-01, they are a time"
+    return {key: Choice(None, "guess", said) for key in ("columns.time", "time_format")}
+
+
+def _all_match(column: Column, pattern: str) -> bool:
+    return len(column.text) > 0 and bool(pc.all(pc.match_substring_regex(column.text, pattern)).as_py())
+
+
+def _has_date_in_parts(columns: list[Column]) -> bool:
+    return {"day", "month", "year"} <= {word for column in columns for word in column.words}
 
 
 def _rating_choice(columns: list[Column], taken: set[str]) -> Choice:
@@ -278,7 +307,7 @@ def _file_choices(pairs: list[_Pair]) -> dict[str, Choice]:
     close = [pair for pair in pairs if pair.score[0] >= best.score[0] - CLOSE[1]]
     other_logs = dict.fromkeys(pair.log.name for pair in close if pair.log is not best.log)
     n_rows = f"{best.log.sample.num_rows:,} rows" if best.log.is_whole else f"more than {best.log.sample.num_rows:,} rows"
-    said = f"it has columns for user, item and time, and {n_rows}"
+    said = f"it has columns for {'user, item and time' if best.time is not None else 'user and item'}, and {n_rows}"
     if other_logs:
         said += "; its names, its values or its size speak for it, and nothing is read of the others"
     choices = {"interactions": Choice(best.log.name, "guess" if other_logs else "sure", said, tuple(other_logs))}
@@ -334,7 +363,7 @@ def _what_is_missing(columns: dict[str, list[Column]]) -> str:
     if not logs:
         lines.append("No file has a column of times, without which there is no order.")
         for name, found in columns.items():
-            if {"day", "month", "year"} <= {word for column in found for word in column.words}:
+            if _has_date_in_parts(found):
                 lines.append(f"{name} has day, month and year apart: join them into one column, such as 2009-04-01.")
     else:
         lines.append(

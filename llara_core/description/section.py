@@ -45,6 +45,9 @@ def as_yaml(name: str, config: OwnLogConfig) -> str:
     out."""
     values = config.model_dump()
     values["split"] = config.split.model_dump(exclude_none=True)
+    values["columns"] = config.columns.model_dump(exclude_defaults=True)
+    if config.items_layout is not None:
+        values["items_layout"] = config.items_layout.model_dump(exclude_unset=True)
     optional = {key: field.default for key, field in OwnLogConfig.model_fields.items() if not field.is_required()}
     changed = [key for key, default in optional.items() if values[key] != default]
     keys = list(_PLAIN)

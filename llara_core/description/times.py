@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from llara_core.readers.log_columns import ISO, NUMBER, UNITS, USUAL_SECONDS
-from llara_core.readers.log_files import short
+from llara_core.readers.values import short
 
 Confidence = Literal["sure", "likely", "guess"]
 """sure: the evidence admits nothing else; likely: anything else would be odd; guess: a choice between equals."""
@@ -87,8 +87,9 @@ def guess_times(values: pa.Array, missing: list[str]) -> TimeGuess | None:
     is_number = pc.match_substring_regex(text, NUMBER)
     if pc.mean(is_number.cast(pa.int8())).as_py() >= MIN_FIT:
         numbers = text.filter(is_number)
-        found = _of_numbers(numbers.cast(pa.float64()).to_numpy())
-        return _less_sure(found, len(text) - len(numbers))
+        found = numbers.cast(pa.float64()).to_numpy()
+        finite = found[np.isfinite(found)]  # 1e400 is a number, but none that can be a time
+        return _less_sure(_of_numbers(finite), len(text) - len(finite))
     return _of_text(text.to_pandas())
 
 

@@ -15,7 +15,8 @@ from llara_core import columns as c
 from llara_core.config import OwnLogConfig
 from llara_core.errors import DataError
 from llara_core.readers.log_columns import BoolArray, Column
-from llara_core.readers.log_files import Table, short
+from llara_core.readers.log_files import Table
+from llara_core.readers.values import short
 
 FILE_COLUMN = "(split)"  # that the rows of the three files get
 NAMES = {c.TRAIN: 0, "training": 0, c.VALIDATION: 1, "valid": 1, "val": 1, "dev": 1, c.TEST: 2}
@@ -25,7 +26,7 @@ def interactions_of(folder: Path, config: OwnLogConfig) -> Table:
     """The interactions as one table; of three files, its rows also have the column :data:`FILE_COLUMN`."""
     split = config.split
     if split.strategy != "files" or split.validation_file is None or split.test_file is None:
-        return Table(folder, config.interactions, config)
+        return Table.of_interactions(folder, config, config.interactions)
     return _SplitTables(folder, config, (config.interactions, split.validation_file, split.test_file))
 
 
@@ -34,7 +35,7 @@ class _SplitTables(Table):
 
     def __init__(self, folder: Path, config: OwnLogConfig, names: tuple[str, str, str]) -> None:
         self.path = folder / names[0]
-        self.tables = [Table(folder, name, config) for name in names]
+        self.tables = [Table.of_interactions(folder, config, name) for name in names]
         self.starts: list[int] = []
         self.n_repeated_headers = 0
 

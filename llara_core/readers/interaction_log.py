@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -71,6 +71,7 @@ def count(interactions: pd.DataFrame) -> Counts:
     return {"users": interactions[c.USER].nunique(), "items": interactions[c.ITEM].nunique(), "interactions": len(interactions)}
 
 
-def first_of_each_pair(interactions: pd.DataFrame) -> pd.DataFrame:
-    """A user's earliest interaction with each item, ties by row order; the index ascends, and so does that of the result."""
-    return interactions.sort_values(c.TIMESTAMP, kind="stable").drop_duplicates([c.USER, c.ITEM]).sort_index()
+def one_of_each_pair(interactions: pd.DataFrame, which: Literal["first", "last"]) -> pd.DataFrame:
+    """A user's earliest or latest interaction with each item, ties by row order; the index ascends, as that of the result."""
+    ordered = interactions.sort_values(c.TIMESTAMP, kind="stable")
+    return ordered.drop_duplicates([c.USER, c.ITEM], keep=which).sort_index()

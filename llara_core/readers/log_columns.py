@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import numpy as np
@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from llara_core.errors import DataError
-from llara_core.readers.log_files import Table, short
+from llara_core.readers.log_files import Table
+from llara_core.readers.values import short
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -24,6 +25,9 @@ UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanosecond
 """Time formats that count from 1970, and how many of them make a second."""
 ARROW_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 ISO = "iso8601"
+DAY = 86_400  # seconds
+EPOCH_DAY, EPOCH_PATTERN = "1970-01-01", "%Y-%m-%d "  # put before a time of day, so that it can be parsed
+TIME_OF_DAY = r"^[0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?$"
 YEAR_DIRECTIVES = ("%Y", "%y", "%G", "%c", "%x", "%s")
 
 WHOLE = r"^-?([0-9]{1,18}|[1-8][0-9]{18})$"  # fits int64
@@ -64,6 +68,12 @@ class Column:
     rows: Sequence[int]
     marks: pa.StringArray
 
+    def only(self, kept: BoolArray) -> Column:
+        """The rows that are kept."""
+        values = self.values.filter(pa.array(kept))
+        values = values.dictionary_decode() if pa.types.is_dictionary(values.type) else values  # with no unused ids
+        return replace(self, values=values, rows=np.asarray(self.rows)[kept].tolist())
+
     def ids(self) -> tuple[pa.DictionaryArray, BoolArray | None]:
         """Trimmed ids; an id may occur twice in the dictionary."""
         encoded = self.values if pa.types.is_dictionary(self.values.type) else self._text().dictionary_encode()
@@ -92,20 +102,51 @@ class Column:
             per_second = UNITS[time_format]
             ticks, fits, missing = self._whole_numbers()
         else:
-            text = pc.utf8_trim_whitespace(self._text())
-            missing = _if_any(pc.or_(pc.is_in(text, self.marks), text.is_null()).to_numpy(zero_copy_only=False))
-            series = text.to_pandas()
-            pattern = "ISO8601" if time_format == ISO else time_format
-            parsed = pd.to_datetime(series, format=pattern, errors="coerce", utc=True)
-            fits = (parsed.notna() & ~series.isin(["now", "today"])).to_numpy()  # pandas parses these words as times
-            stamps = parsed.dt.tz_localize(None).to_numpy()
-            per_second = ARROW_UNITS[np.datetime_data(stamps.dtype)[0]]
-            ticks = np.where(fits, stamps.astype(np.int64), 0)
+            text, missing = self._trimmed()
+            ticks, per_second, fits = _parse(text.to_pandas(), time_format)
         seconds = ticks // per_second
         fits = fits & (seconds >= FIRST_SECOND) & (seconds <= LAST_SECOND)
         whole = "whole numbers, " if time_format in UNITS else ""
         self._refuse(fits, missing, f"does not fit time_format {time_format!r} ({whole}years 1 to 9999)", time_format)
         return ticks, per_second, missing
+
+    def times_of_day(self, time_format: str) -> tuple[IntArray, int, BoolArray | None]:
+        """Ticks since midnight, the ticks per second, and the mask of missing rows."""
+        kind = self.values.type
+        if pa.types.is_time(kind):
+            if time_format != ISO:
+                raise self._wrong_type(f"numbers or text, or time_of_day_format must be {ISO}")
+            whole = self.values.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64()).cast(pa.int64())
+            ticks, per_second = whole.fill_null(0).to_numpy(), ARROW_UNITS[kind.unit]
+            missing, fits = self._nulls(), np.ones(len(ticks), dtype=np.bool_)
+        elif time_format in UNITS:
+            per_second = UNITS[time_format]
+            ticks, fits, missing = self._whole_numbers()
+        else:
+            text, missing = self._trimmed()
+            pattern = ISO if time_format == ISO else f"{EPOCH_PATTERN}{time_format}"
+            ticks, per_second, fits = _parse(f"{EPOCH_DAY}{'T' if time_format == ISO else ' '}" + text.to_pandas(), pattern)
+            if time_format == ISO:  # no zone, since it would move the date as well
+                fits = fits & pc.match_substring_regex(text, TIME_OF_DAY).fill_null(False).to_numpy(zero_copy_only=False)
+        fits = fits & (ticks >= 0) & (ticks < DAY * per_second)
+        self._refuse(fits, missing, f"does not fit time_of_day_format {time_format!r} (a time within one day)")
+        return ticks, per_second, missing
+
+    def plus(self, clock: Column, time_format: str, clock_format: str) -> tuple[IntArray, int, BoolArray | None]:
+        """As :meth:`times`, of a date in this column and a time of day in ``clock``."""
+        days, per_second, no_day = self.times(time_format)
+        of_day, of_day_per_second, no_time = clock.times_of_day(clock_format)
+        missing = no_day if no_time is None else no_time if no_day is None else no_day | no_time
+        self._refuse(days % (DAY * per_second) == 0, missing, "is more than a date, but columns.time_of_day adds to it")
+        finest = max(per_second, of_day_per_second)
+        limit = np.iinfo(np.int64).max // finest - DAY
+        self._refuse(np.abs(days // per_second) <= limit, missing, "is of a year that nanoseconds cannot reach (1678 to 2261)")
+        return days * (finest // per_second) + of_day * (finest // of_day_per_second), finest, missing
+
+    def texts(self) -> pa.StringArray:
+        """Trimmed texts, numbers and truth values as text; empty if there is none."""
+        values = self.values.cast(pa.string()) if pa.types.is_boolean(self.values.type) else self._text()
+        return pc.utf8_trim_whitespace(values).fill_null("")
 
     def ratings(self) -> tuple[FloatArray, BoolArray | None]:
         numbers, missing = self._numbers()
@@ -118,9 +159,16 @@ class Column:
         found: BoolArray = pc.equal(ids.dictionary, raw_id).take(ids.indices).fill_null(False).to_numpy(zero_copy_only=False)
         return found if missing is None else found & ~missing
 
+    def _trimmed(self) -> tuple[pa.StringArray, BoolArray | None]:
+        """Trimmed text, and the mask of missing rows."""
+        text = pc.utf8_trim_whitespace(self._text())
+        return text, _if_any(pc.or_(pc.is_in(text, self.marks), text.is_null()).to_numpy(zero_copy_only=False))
+
     def _text(self) -> pa.StringArray:
         """Text and whole numbers as text; nulls, and NaN, by which pandas writes them, are null."""
         kind, values = self.values.type, self.values
+        if pa.types.is_dictionary(kind):
+            return values.dictionary_decode()
         if pa.types.is_floating(kind):
             numbers = values.cast(pa.float64())
             plain = numbers.fill_null(np.nan).to_numpy()
@@ -204,26 +252,46 @@ class Column:
         raise DataError(f"{self.table.place(self.rows[row])}: column {self.name!r}: {short(value)} {complaint}{hint}")
 
     def _wrong_type(self, needed: str) -> DataError:
-        return DataError(f"{self.table.path}: column {self.name!r} is of type {self.values.type}; it must hold {needed}")
+        kind = self.values.type
+        is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+        hint = "; if a row is a user's whole sequence, set `sequences: list`" if is_list and not self.table.sequences else ""
+        return DataError(f"{self.table.path}: column {self.name!r} is of type {kind}; it must hold {needed}{hint}")
 
 
-def check_time_format(time_format: str) -> None:
-    """Refuse an invalid ``time_format``.
+def check_time_format(time_format: str, *, of_day: bool = False) -> None:
+    """Refuse an invalid ``time_format``, or ``time_of_day_format``.
 
     Raises:
-        DataError: it is not a time format, or has no year.
+        DataError: it is not a time format, or has no year; that of a time of day has a date or a zone.
     """
+    key, example = ("time_of_day_format", "%H:%M:%S") if of_day else ("time_format", "%d/%m/%Y %H:%M")
     if time_format in {*UNITS, ISO}:
         return
     if "%" not in time_format:
         known = ", ".join([*UNITS, ISO])
-        raise DataError(f"time_format {time_format!r} is not one of {known}, nor a pattern such as %d/%m/%Y %H:%M")
+        raise DataError(f"{key} {time_format!r} is not one of {known}, nor a pattern such as {example}")
     try:
-        pd.to_datetime(["?"], format=time_format, errors="coerce")
+        pd.to_datetime(["?"], format=f"{EPOCH_PATTERN if of_day else ''}{time_format}", errors="coerce")
     except (ValueError, re.error) as error:
-        raise DataError(f"time_format {time_format!r} is not a valid pattern: {error}") from error
-    if not any(directive in time_format for directive in YEAR_DIRECTIVES):
-        raise DataError(f"time_format {time_format!r} has no year ({', '.join(YEAR_DIRECTIVES)}), so its times have no order")
+        raise DataError(f"{key} {time_format!r} is not a valid pattern: {error}") from error
+    if of_day and any(directive in time_format for directive in ("%z", "%Z")):
+        raise DataError(
+            f"{key} {time_format!r} has a zone, which would move the date as well; join date and time into one column"
+        )
+    if not of_day and not any(directive in time_format for directive in YEAR_DIRECTIVES):
+        raise DataError(
+            f"{key} {time_format!r} has no year ({', '.join(YEAR_DIRECTIVES)}), so its times have no order; if the date is in "
+            "another column, name that in columns.time and this one in columns.time_of_day"
+        )
+
+
+def _parse(texts: pd.Series[str], time_format: str) -> tuple[IntArray, int, BoolArray]:
+    """Ticks since 1970 UTC, the ticks per second, and which texts fit."""
+    pattern = "ISO8601" if time_format == ISO else time_format
+    parsed = pd.to_datetime(texts, format=pattern, errors="coerce", utc=True)
+    fits = (parsed.notna() & ~texts.isin(["now", "today"])).to_numpy()  # pandas parses these words as times
+    stamps = parsed.dt.tz_localize(None).to_numpy()
+    return np.where(fits, stamps.astype(np.int64), 0), ARROW_UNITS[np.datetime_data(stamps.dtype)[0]], fits
 
 
 def other_unit(ticks: IntArray, per_second: int, time_format: str) -> tuple[int, str] | None:

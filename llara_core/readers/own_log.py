@@ -6,6 +6,7 @@ Ids are dictionary-encoded batch by batch, so that only distinct ones are trimme
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,14 +31,16 @@ from llara_core.readers.log_columns import (
     columns,
     other_unit,
 )
-from llara_core.readers.log_files import Table, short
+from llara_core.readers.log_files import Table
 from llara_core.readers.titles import plain_title
+from llara_core.readers.values import listed, short
 
 WHOLE_NUMBER = r"^(0|[1-9][0-9]{0,17})$"  # fits int64, and no two texts are the same number
 # How spreadsheets, Java, Python and R write large numbers: 1.23E+15, 1.5E7, 1e+05.
 ROUNDED_NUMBER = r"^[+-]?[0-9](\.[0-9]+[eE][+-]?[0-9]+|[eE]\+[0-9]+)$"
 EXACT_DIGITS = 15  # that a spreadsheet keeps of a number; the others become zeros
 CUT_NUMBER = rf"^[1-9][0-9]{{{EXACT_DIGITS - 1}}}0+$"
+SHOWN_VALUES = 8  # of a column that `keep` names, in a message
 MIN_CUT_DIGITS = 6  # this many trailing zeros by chance: one in a million
 
 Parts = list[pa.DictionaryArray]
@@ -48,8 +51,9 @@ def read(folder: Path, config: OwnLogConfig) -> RawLog:
 
     Ids are text without surrounding white space: a CSV file's ``007`` is not ``7``; whole numbers of a Parquet file become
     their digits. Users (and items) ascend by number if all their ids are whole numbers of at most 18 digits without leading
-    zeros, else by code point. Times keep the resolution of the files. Dropped, and counted by reason, are rows without a
-    value in a column that ``config`` names, rows that repeat a CSV file's header, interactions that equal an earlier one
+    zeros, else by code point. Times keep the resolution of the files; without any, a row's place in the files stands for its
+    time. Dropped, and counted by reason, are rows with another value than ``keep`` names or without a value in a column that
+    ``config`` names, rows that repeat a CSV file's header, interactions that equal an earlier one
     in user, item, time and rating or whose item the item file lacks, and further rows of an item.
 
     Raises:
@@ -57,8 +61,11 @@ def read(folder: Path, config: OwnLogConfig) -> RawLog:
             quoting, or holds an unreadable value (named with its line); ids were rounded, or times are in another unit; an
             item has two titles; no interaction is of a known item.
     """
-    check_time_format(config.time_format)
-    catalogue, dropped = _read_items(Table(folder, config.items, config), config)
+    if config.time_format is not None:
+        check_time_format(config.time_format)
+    if config.time_of_day_format is not None:
+        check_time_format(config.time_of_day_format, of_day=True)
+    catalogue, dropped = _read_items(Table.of_items(folder, config), config)
     table = interactions_of(folder, config)
     log, item_ids, n_users, ticks_per_second, dropped_interactions = _read_interactions(table, config)
     steps = {"raw": count(log)}
@@ -88,41 +95,98 @@ def read(folder: Path, config: OwnLogConfig) -> RawLog:
 def _read_interactions(table: Table, config: OwnLogConfig) -> tuple[pd.DataFrame, pa.StringArray, int, int, Counts]:
     """The log with users and items numbered in ascending order of their ids; the ids of the items; the number of users; the
     ticks per second of the times; and what was dropped, by reason."""
-    names = config.columns
-    wanted = {"user": names.user, "item": names.item, "time": names.time}
-    if names.rating is not None:
-        wanted["rating"] = names.rating
+    wanted = config.log_columns
     if config.split.strategy == "files":
         wanted["split"] = config.split.column or FILE_COLUMN
-    dropped = {f"interactions_without_{kind}": 0 for kind in wanted}
+    filters = [_Filter(name, values) for name, values in config.keep.items()]
+    dropped = {f"interactions_without_{kind}": 0 for kind in wanted if kind != "time_of_day"}
+    n_read = 0
     users, items, times, others = Parts(), Parts(), list[tuple[IntArray, int]](), list[list[npt.NDArray[Any]]]()
-    for user, item, time, *rest in columns(table, [*wanted.values()], config.missing):
-        user_ids, no_user = user.ids()
-        item_ids, no_item = item.ids()
-        ticks, per_second, no_time = time.times(config.time_format)
-        missing, values = [no_user, no_item, no_time], [user_ids, item_ids, ticks]
-        for kind, column in zip(list(wanted)[3:], rest, strict=True):
-            found, no_value = column.ratings() if kind == "rating" else split_codes(column)
-            missing, values = [*missing, no_value], [*values, found]
+    for found in columns(table, [*wanted.values(), *config.keep], config.missing):
+        batch = _only_kept(dict(zip(wanted, found, strict=False)), filters, found[len(wanted) :])
+        user_ids, no_user = batch["user"].ids()
+        item_ids, no_item = batch["item"].ids()
+        missing, values = [no_user, no_item], [user_ids, item_ids]
+        if "time" in batch:
+            ticks, per_second, no_time = _times(batch, config)
+            missing.append(no_time)
+        else:
+            ticks, per_second = np.arange(n_read, n_read + len(user_ids)), 1
+        values.append(ticks)
+        if "rating" in batch:
+            stars, no_rating = batch["rating"].ratings()
+            missing, values = [*missing, no_rating], [*values, stars]
+        if "split" in batch:
+            codes, no_split = split_codes(batch["split"])
+            missing, values = [*missing, no_split], [*values, codes]
+        n_read += len(user_ids)
         if (kept := _count_missing(missing, dropped)) is not None:
             values = [value[kept] if isinstance(value, np.ndarray) else _kept_ids(value, kept) for value in values]
         users.append(values[0])
         items.append(values[1])
         times.append((values[2], per_second))
         others.append(values[3:])
+    for each in filters:
+        each.refuse_unseen(table.path)
     if not any(map(len, users)):
         raise DataError(f"{table.path}: no row has a value in each of the columns {', '.join(map(repr, wanted.values()))}")
     user_numbers, user_ids = _number(users)
     item_numbers, item_ids = _number(items)
-    _refuse_rounded(user_ids, table, names.user)
-    _refuse_rounded(item_ids, table, names.item)
+    _refuse_rounded(user_ids, table, wanted["user"])
+    _refuse_rounded(item_ids, table, wanted["item"])
     ticks, ticks_per_second = _join(times, table)
-    _refuse_other_unit(ticks, ticks_per_second, table, config)
+    if config.time_format is not None and config.time_of_day_format is None:
+        _refuse_other_unit(ticks, ticks_per_second, table, wanted["time"], config.time_format, config.missing)
     log = {c.USER: user_numbers, c.ITEM: item_numbers, c.TIMESTAMP: ticks}
-    for place, kind in enumerate(list(wanted)[3:]):
-        log[{"rating": c.RATING, "split": c.SPLIT}[kind]] = np.concatenate([values[place] for values in others])
+    kinds = [name for kind, name in {"rating": c.RATING, "split": c.SPLIT}.items() if kind in wanted]
+    log |= {name: np.concatenate(parts) for name, parts in zip(kinds, zip(*others, strict=True), strict=True)}
     dropped["interactions_repeating_the_header"] = table.n_repeated_headers
     return pd.DataFrame(log, copy=False), item_ids, len(user_ids), ticks_per_second, dropped
+
+
+class _Filter:
+    """A column of which only some values are kept (``keep``).
+
+    Attributes:
+        n_others: rows with another value so far that no other filter had refused.
+    """
+
+    def __init__(self, name: str, values: list[str]) -> None:
+        self.name, self._values, self._found = name, [value.strip() for value in values], Counter[str]()
+        self.n_others = 0
+
+    def fits(self, column: Column, before: BoolArray) -> BoolArray:
+        """Which rows hold one of the values, and are among those ``before``."""
+        texts = column.texts()
+        values, counts = pc.value_counts(texts).flatten()
+        self._found.update(dict(zip(values.to_pylist(), counts.to_pylist(), strict=True)))
+        kept: BoolArray = before & pc.is_in(texts, pa.array(self._values)).to_numpy(zero_copy_only=False)
+        self.n_others += int(before.sum() - kept.sum())
+        return kept
+
+    def refuse_unseen(self, path: Path) -> None:
+        """Refuse a value that no row holds: more likely misspelt than absent."""
+        if unseen := [value for value in self._values if not self._found[value]]:
+            known = ", ".join(f"{value!r} ({n:,} rows)" for value, n in self._found.most_common(SHOWN_VALUES))
+            raise DataError(f"{path}: keep: column {self.name!r} never holds {listed(unseen)}; it holds {known}")
+
+
+def _only_kept(batch: dict[str, Column], filters: list[_Filter], filtered: list[Column]) -> dict[str, Column]:
+    """The rows that every filter keeps; what stands in the others is not looked at."""
+    if not filters:
+        return batch
+    kept = np.ones(len(filtered[0].values), dtype=np.bool_)
+    for each, column in zip(filters, filtered, strict=True):
+        kept = each.fits(column, kept)
+    return {purpose: column.only(kept) for purpose, column in batch.items()}
+
+
+def _times(batch: dict[str, Column], config: OwnLogConfig) -> tuple[IntArray, int, BoolArray | None]:
+    """Ticks, ticks per second, and which rows lack a time (None: no row)."""
+    assert config.time_format is not None
+    if config.time_of_day_format is None:
+        return batch["time"].times(config.time_format)
+    return batch["time"].plus(batch["time_of_day"], config.time_format, config.time_of_day_format)
 
 
 def _read_items(table: Table, config: OwnLogConfig) -> tuple[pd.DataFrame, Counts]:
@@ -203,22 +267,24 @@ def _join(parts: list[tuple[IntArray, int]], table: Table) -> tuple[IntArray, in
     return np.concatenate([ticks if n == finest else ticks * (finest // n) for ticks, n in parts]), finest
 
 
-def _refuse_other_unit(ticks: IntArray, ticks_per_second: int, table: Table, config: OwnLogConfig) -> None:
-    found = other_unit(ticks, ticks_per_second, config.time_format)
+def _refuse_other_unit(
+    ticks: IntArray, ticks_per_second: int, table: Table, name: str, time_format: str, missing: list[str]
+) -> None:
+    found = other_unit(ticks, ticks_per_second, time_format)
     if found is None:
         return
     row, unit = found
     value = int(ticks[row])
 
     def is_it(time: Column) -> BoolArray:
-        here, per_second, missing = time.times(config.time_format)
+        here, per_second, no_time = time.times(time_format)
         equal: BoolArray = here * (ticks_per_second // per_second) == value
-        return equal if missing is None else equal & ~missing
+        return equal if no_time is None else equal & ~no_time
 
-    place = _find(table, config.columns.time, config.missing, is_it)
+    place = _find(table, name, missing, is_it)
     moment = np.datetime64(value // ticks_per_second, "s")
     raise DataError(
-        f"{place}: column {config.columns.time!r}: time_format {config.time_format!r} makes {moment} of it; are these {unit}? "
+        f"{place}: column {name!r}: time_format {time_format!r} makes {moment} of it; are these {unit}? "
         "Correct `time_format`, or how the column was made; if such times stand for none, name them in `missing`"
     )
 

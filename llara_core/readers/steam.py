@@ -29,7 +29,7 @@ from llara_core import columns as c
 from llara_core.config import SteamConfig
 from llara_core.errors import DataError
 from llara_core.readers.gzip_blocks import gzip_blocks
-from llara_core.readers.interaction_log import Counts, RawLog, count, first_of_each_pair
+from llara_core.readers.interaction_log import Counts, RawLog, count, one_of_each_pair
 
 REVIEWS = "steam_reviews.json.gz"
 GAMES = "steam_games.json.gz"
@@ -83,7 +83,7 @@ def read(folder: Path, _: SteamConfig) -> RawLog:
     if log.empty:
         raise DataError(f"{folder / REVIEWS}: none of its reviews is of a game in {GAMES}; take both files from one source")
     steps["known"] = count(log)
-    log = first_of_each_pair(log).reset_index(drop=True)
+    log = one_of_each_pair(log, "first").reset_index(drop=True)
     steps["distinct"] = count(log)
     n_raw, n_known, n_distinct = (step["interactions"] for step in steps.values())
     dropped |= {"reviews_of_unknown_products": n_raw - n_known, "reviews_repeated": n_known - n_distinct}

@@ -103,11 +103,11 @@ def _rows(dataset: str, config: DatasetConfig) -> str:
     """Which interactions count, in what order, and how they are split."""
     if config.is_presplit:
         return f"On {dataset}, the rows and the split are those of the released frames"
-    clauses = []
+    clauses = [f"whose {column} is {' or '.join(values)}" for column, values in config.kept_values.items()]
     if config.lowest_rating is not None:
         clauses.append(f"rated {config.lowest_rating:g} or higher")
-    if config.removes_repeats:
-        clauses.append("that are a user's first with the item")
+    if config.kept_repeat is not None:
+        clauses.append(f"that are a user's {config.kept_repeat} with the item")
     for name, minimum in (("items", config.min_item_interactions), ("users", config.min_user_interactions)):
         if minimum > 1:
             clauses.append(f"of {name} with at least {minimum} interactions")

@@ -42,4 +42,4 @@ def seed_torch_globally(seed: int, *names: str | int) -> None:
     torch.manual_seed(stream_seed(seed, *names))
     torch.use_deterministic_algorithms(True, warn_only=True)
     # It would also fill every new tensor, which changes no result of code that writes before it reads, and takes 4 % of a step.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

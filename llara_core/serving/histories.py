@@ -46,10 +46,11 @@ class HistoryFormat:
 
     @classmethod
     def of(cls, dataset: DatasetConfig) -> HistoryFormat:
-        """As in the user's own log, where the data set is one."""
-        if isinstance(dataset, OwnLogConfig):
+        """As in the user's own log, where the data set is one whose columns have names."""
+        if isinstance(dataset, OwnLogConfig) and dataset.header:
             names = dataset.columns
-            return cls(names.user, names.item, names.title, names.time, dataset.separator, dataset.encoding)
+            title = names.title if dataset.item_layout.header else c.TITLE
+            return cls(names.user, names.item, title, names.time or c.TIMESTAMP, dataset.separator, dataset.encoding)
         return cls()
 
 

@@ -486,6 +486,16 @@ def test_what_to_write_in_place_of_nothing(params_with: Callable[[Edit], Path], 
         load_params(params_with(edit))
 
 
+def test_a_misspelt_key_of_a_section_that_may_be_null(params_with: Callable[[Edit], Path]) -> None:
+    def edit(raw: dict[str, Any]) -> None:
+        with_own_data(raw)
+        raw["datasets"]["shop"]["items_layout"] = {"seperator": ";"}
+
+    message = r"datasets\.shop\.items_layout\.seperator: unknown key; did you mean 'separator'\?"
+    with pytest.raises(ConfigError, match=message):
+        load_params(params_with(edit))
+
+
 def test_the_word_null_in_a_list_is_named(params_with: Callable[[Edit], Path]) -> None:
     def edit(raw: dict[str, Any]) -> None:
         with_own_data(raw)
@@ -495,12 +505,15 @@ def test_the_word_null_in_a_list_is_named(params_with: Callable[[Edit], Path]) -
         load_params(params_with(edit))
 
 
-def test_sections_from_before_quoting_escape_and_missing_are_valid(params_with: Callable[[Edit], Path]) -> None:
+def test_sections_from_before_the_optional_keys_are_valid(params_with: Callable[[Edit], Path]) -> None:
     section = dataset_config("log").model_dump()
-    later = {key: section.pop(key) for key in ("quoting", "escape", "missing")}
+    keys = ("quoting", "escape", "missing", "header", "items_layout", "sequences", "keep", "time_of_day_format")
+    later = {key: section.pop(key) for key in keys}
+    assert section["columns"].pop("time_of_day") is None
     shop = load_params(params_with(lambda raw: raw["datasets"].update(shop=section))).dataset("shop")
     assert later == {key: getattr(shop, key) for key in later}
     assert (later["quoting"], later["escape"], later["missing"][:3]) == ("checked", None, ["nan", "NaN", "NULL"])
+    assert [later[key] for key in keys[3:]] == [True, None, None, {}, None]
 
 
 @pytest.mark.parametrize(

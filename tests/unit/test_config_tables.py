@@ -53,7 +53,7 @@ def test_a_section_says_what_its_data_are() -> None:
     assert [data.titles_are_movies for data in (movielens, lastfm, steam, own)] == [True, False, False, False]
     assert [data.is_ordered_by_time for data in (movielens, lastfm, steam, own)] == [True, False, True, True]
     assert dataset_config("lastfm_2k", order="timestamp").is_ordered_by_time
-    assert [(data.is_k_core, data.removes_repeats) for data in (movielens, own)] == [(False, False), (True, True)]
+    assert [(data.is_k_core, data.kept_repeat) for data in (movielens, own)] == [(False, None), (True, "first")]
     assert [data.sample for data in (movielens, lastfm, steam, own)] == [None, None, steam.subsample, None]
     assert own.own_files == {"interactions": "interactions.csv", "items": "items.csv"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 
 from llara_core import paths
 from llara_core.config import OwnLogConfig, load_params
+from llara_core.description.page import render
 from llara_core.errors import ConfigError, DataError
 from llara_core.readers.interaction_log import RawLog
 from llara_core.readers.own_log import read
+from tests.helpers.own_logs import write
 
 from .conftest import LENGTH, N_ITEMS, N_USERS, Room, as_csv, interactions, items_csv, log_csv
 
@@ -229,16 +232,14 @@ def complaint(room: Room, name: str = "shop") -> str:
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"log_csv": log_csv().partition("\n")[2], "items_csv": items_csv()}, "log.csv: cannot be read: has no header, since"),
-        (
-            {"log_dat": log_csv("::"), "items_csv": items_csv()},
-            "fields are separated by '::', but a separator is one character",
-        ),
-        ({"log_csv": log_csv(";"), "items_csv": items_csv()}, "a section has one separator: convert one file"),
         ({"log_csv": b"PK\x03\x04zip", "items_csv": items_csv()}, "log.csv: cannot be read: is a zip archive"),
         ({"log_csv": "", "items_csv": items_csv()}, "log.csv: cannot be read: is empty"),
         ({"log_csv": "user,item,time\n", "items_csv": items_csv()}, "log.csv: cannot be read: holds one line alone"),
-        ({"log_json": '{"user": 1}\n{"user": 2}\n', "items_csv": items_csv()}, "is JSON; export it as CSV or Parquet"),
+        ({"log_json": '{"user": 1}\n{"user": 2}\n', "items_csv": items_csv()}, "fewer than two columns that can be named"),
+        (
+            {"log_json": '[{"user": 1}]', "items_csv": items_csv()},
+            "log.json: cannot be read: is one JSON array; write an object a",
+        ),
         ({"log_csv": log_csv()}, "log.csv may be the log, but no file lists at least 50%"),
         ({"items_csv": items_csv()}, "No file has a column of times"),
         ({"log_csv": log_csv(), "items_csv": items_csv().replace("i", "x")}, "are its ids written otherwise?"),
@@ -271,11 +272,136 @@ def test_an_empty_folder(room: Room) -> None:
     assert complaint(room).endswith("holds no file that can be a log or its items: it is empty")
 
 
+EVERYTHING = sorted((user, item, time) for user, item, time in interactions())
+
+
+def everything(log: RawLog, users: list[str]) -> list[tuple[str, str, int]]:
+    """The rows with their raw ids, sorted."""
+    items = log.items["raw_id"].to_list()
+    columns = (log.interactions["user_id"], log.interactions["item_id"], moments(log))
+    return sorted((users[user], items[item], time) for user, item, time in zip(*columns, strict=True))
+
+
+USERS = sorted({user for user, _, _ in interactions()})
+
+
+def headless(text: str) -> str:
+    return text.partition("\n")[2]
+
+
+def as_json(text: str) -> str:
+    header, *rows = [line.split(",") for line in text.splitlines()]
+    return "".join(json.dumps({**dict(zip(header, row, strict=True)), "more": {"a": 1}, "tags": [1, 2]}) + "\n" for row in rows)
+
+
+def in_parts(text: str) -> dict[str, str]:
+    header, *rows = text.splitlines(keepends=True)
+    return {f"log/part-{k}.csv": header + "".join(rows[k::3]) for k in range(3)}
+
+
+def partitioned(text: str) -> dict[str, str]:
+    _, *rows = text.splitlines()
+    return {
+        f"log/user={user}/0.csv": "item,time\n" + "".join(f"{row.partition(',')[2]}\n" for row in rows if row.startswith(user))
+        for user in USERS
+    }
+
+
+def typed(text: str) -> str:
+    header, rest = text.partition("\n")[::2]
+    return "\t".join(f"{name}:token" for name in header.split(",")) + "\n" + rest.replace(",", "\t")
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"log.csv": headless(log_csv()), "items.csv": headless(items_csv())},
+        {"log.dat": headless(log_csv("::")), "items.dat": headless(items_csv("::"))},
+        {"log.dat": headless(log_csv("::")), "items.csv": items_csv()},
+        {"log.csv": log_csv(), "items.csv": headless(items_csv(";"))},
+        {"log.csv": log_csv(";"), "items.csv": items_csv()},
+        {"log.json": as_json(log_csv()), "items.json": as_json(items_csv())},
+        {"log.json.gz": gzip.compress(as_json(log_csv()).encode()), "items.csv": headless(items_csv(";"))},
+        {"log.csv": headless(log_csv()), "items.json": as_json(items_csv())},
+        {"log.inter": typed(log_csv()), "log.item": typed(items_csv())},
+        {**in_parts(log_csv()), "items.csv": items_csv()},
+        {**partitioned(log_csv()), "items.csv": items_csv()},
+    ],
+    ids=lambda files: "+".join(sorted({name.split("/")[0] for name in files})),
+)
+def test_every_form_of_a_log_is_found_and_its_section_reads_all_of_it(room: Room, files: dict[str, str | bytes]) -> None:
+    for name, content in files.items():
+        path = paths.own("shop") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, content)
+    facts = room.describe()
+    assert "refused" not in facts
+    render(facts)
+    _, log = pasted(room, facts)
+    assert set(log.dropped.values()) == {0}
+    assert everything(log, USERS) == EVERYTHING
+    assert log.items["raw_title"].str.endswith(tuple("01234567")).all()
+
+
 def test_two_encodings(room: Room) -> None:
-    users = log_csv().replace("u00", "ü00")
     titles = items_csv().replace("Title", "Café")
-    room.put(log_csv=users.encode(), items_csv=titles.encode("cp1252"))
-    assert "log.csv is utf-8, items.csv is cp1252, but a section has one encoding" in complaint(room)
+    room.put(log_csv=log_csv().replace("u00", "ü00"), items_csv=titles.encode("cp1252"))
+    config, log = pasted(room, room.describe())
+    assert (config.log_layout.encoding, config.item_layout.encoding) == ("utf-8", "cp1252")
+    assert log.items["raw_title"].to_list() == [f"Café {item}" for item in range(N_ITEMS)]
+
+
+@pytest.mark.parametrize("sequences", [" ", ",", "list", "json lines"])
+def test_sequences_are_found(room: Room, sequences: str) -> None:
+    """User u has u + 1 of the items u, u + 1, ...; a file of ids alone has no times."""
+    lists = {f"u{user:02d}": [f"i{(user + k) % N_ITEMS}" for k in range(user % LENGTH + 1)] for user in range(N_USERS)}
+    text = {
+        "list": "user|items\n" + "".join(f"{user}|{items}\n" for user, items in lists.items()),
+        "json lines": "".join(json.dumps({"user": user, "items": items}) + "\n" for user, items in lists.items()),
+    }
+    ragged = "".join(sequences.join([user, *items]) + "\n" for user, items in lists.items())
+    room.put(log_txt=text.get(sequences, ragged), items_csv=items_csv())
+    facts = room.describe()
+    assert choice(facts, "columns.time") == (None, "guess")
+    assert any("the order of the file" in doubt for doubt in facts["doubts"])
+    assert "times" not in facts
+    render(facts)
+    config, log = pasted(room, facts)
+    assert config.sequences == {"json lines": "list"}.get(sequences, sequences)
+    items = log.items["raw_id"].to_list()
+    found = [
+        (USERS[user], items[item]) for user, item in zip(log.interactions["user_id"], log.interactions["item_id"], strict=True)
+    ]
+    assert found == [(user, item) for user, chosen in lists.items() for item in chosen]
+
+
+def test_a_log_without_times_is_a_guess(room: Room) -> None:
+    text = "".join(f"{user} {item}\n" for user, item, _ in interactions())
+    room.put(log_txt=text, items_csv=items_csv())
+    facts = room.describe()
+    config, log = pasted(room, facts)
+    assert (config.header, config.columns.time, config.items_layout is not None) == (False, None, True)
+    assert len(log.interactions) == N_USERS * LENGTH
+
+
+def test_a_date_in_parts_elsewhere_is_named_where_no_column_holds_times(room: Room) -> None:
+    pairs = as_csv(["user", "item"], [(user, item) for user, item, _ in interactions()])
+    tags = as_csv(["user", "item", "day", "month", "year"], [(user, item, 1, 2, 2009) for user, item, _ in interactions()])
+    room.put(log_csv=pairs, items_csv=items_csv(), tags_csv=tags)
+    found = room.describe()["guess"]["choices"]["columns.time"]
+    assert (found["value"], found["confidence"]) == (None, "guess")
+    assert "tags.csv has day, month and year apart" in found["why"]
+
+
+def test_a_date_and_a_time_of_day_are_found(room: Room) -> None:
+    def two(second: int) -> str:
+        return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d,%H:%M:%S")
+
+    room.put(log_csv=log_csv(time=two).replace("item,time", "item,day,clock"), items_csv=items_csv())
+    facts = room.describe()
+    assert choice(facts, "columns.time_of_day") == ("clock", "likely")
+    _, log = pasted(room, facts)
+    assert everything(log, USERS) == EVERYTHING
 
 
 def test_what_the_reader_refuses_is_shown_with_what_was_understood(room: Room) -> None:

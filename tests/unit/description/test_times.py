@@ -111,3 +111,10 @@ def test_small_numbers_are_an_order_and_no_dates() -> None:
 @pytest.mark.parametrize("values", [["Heat", "Alien"], ["3.5", "4.0"], ["", None], ["Heat 1995", "1984"], ["u-2020"]])
 def test_what_is_no_time(values: list[str | None]) -> None:
     assert guess_times(pa.array(values, pa.string()), []) is None
+
+
+def test_numbers_beyond_any_time_are_passed_over() -> None:
+    found = guess_times(pa.array(["1e400"] + ["1700000000"] * 19), [])
+    assert found is not None
+    assert (found.time_format, found.confidence) == ("seconds", "likely")
+    assert guess_times(pa.array(["1e400"]), []) is None

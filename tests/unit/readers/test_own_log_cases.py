@@ -21,7 +21,7 @@ from llara_core.data.filtering import sort_sequences
 from llara_core.data.preparation import Prepared, prepare
 from llara_core.errors import DataError
 from llara_core.fetching.datasets import fetch_dataset
-from llara_core.readers import log_files
+from llara_core.readers import delimited_text
 from llara_core.readers.own_log import read
 from tests.helpers.datasets import dataset_config
 from tests.helpers.own_logs import ITEMS, LOG, complaint, put, rows, seconds_of, write
@@ -407,8 +407,8 @@ def packed(content: bytes) -> bytes:
     ("content", "kind"),
     [
         (b"PK\x03\x04rest", "a zip archive (an Excel workbook is one, too)"),
-        (b"\x28\xb5\x2f\xfdrest", "a zstd file"),
-        (b"BZh91AY", "a bzip2 file"),
+        (b"\xfd7zXZ\0rest", "an xz file"),
+        (b"ORC", "an ORC file"),
         (packed(b"PAR1rest"), "a Parquet file inside a gzip file"),
         (packed(b"name".ljust(257, b"\0") + b"ustar"), "a tar archive inside a gzip file"),
         (packed(packed(b"user")), "a gzip file inside a gzip file"),
@@ -417,7 +417,8 @@ def packed(content: bytes) -> bytes:
 def test_other_kinds_are_named(tmp_path: Path, content: bytes, kind: str) -> None:
     message = complaint(tmp_path, content)
     assert message == (
-        f"log.csv: is {kind}, whatever its name; supported are CSV, CSV packed with gzip, and Parquet: unpack or export it"
+        f"log.csv: is {kind}, whatever its name; supported are delimited text and JSON lines, also packed with gzip, zstd or "
+        "bzip2, and Parquet: unpack or export it"
     )
 
 
@@ -446,7 +447,7 @@ def test_rows_are_kept_in_order_or_counted(events: list[tuple[Any, ...]], quotin
     if joined:
         lines.insert(len(lines) // 2, "user\titem\ttime\tcomment\n")
     with tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(log_files, "BATCH_BYTES", block)
+        patch.setattr(delimited_text, "BATCH_BYTES", block)
         text = "user\titem\ttime\tcomment\n" + "".join(lines)
         try:
             log = put(Path(scratch), text, RULE_ITEMS, separator="\t", quoting=quoting, time_format="milliseconds")

@@ -6,6 +6,7 @@ import pytest
 from llara_core.config import SplitConfig, load_params
 from llara_core.evaluation.systems import systems_of
 from llara_core.report.protocol import budgets, protocol, tuned_on
+from tests.helpers.datasets import dataset_config
 
 
 def test_budgets_say_what_each_system_and_the_paper_tuned_on(world) -> None:
@@ -97,3 +98,14 @@ def test_the_protocol_says_how_it_splits_and_what_that_can_leak(split: dict[str,
     first = protocol(params.model_copy(update={"datasets": {"movielens": section}}), "movielens")[0]
     assert rule in first
     assert leak in first
+
+
+def test_the_protocol_says_what_an_own_log_leaves_out_and_that_its_order_is_no_time() -> None:
+    params = load_params(Path(__file__).parents[3] / "params.yaml")
+    columns = {"user": "u", "item": "i", "time": None, "rating": None, "item_id": "i", "title": "t"}
+    changes = {"columns": columns, "time_format": None, "keep": {"event": ["buy", "rent"]}, "repeats": "last"}
+    shop = params.model_copy(update={"datasets": {"shop": dataset_config("log", **changes)}})
+    assert protocol(shop, "shop")[0].startswith(
+        "On shop, interactions whose event is buy or rent and that are a user's last with the item are kept, in the order of "
+        "the file (not of time); users"
+    )

@@ -1,0 +1,29 @@
+"""Values and names as messages show them, and the check that names are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from llara_core.errors import DataError
+
+
+def check_columns(path: Path, names: list[str], found: list[str], hint: str = "") -> None:
+    """Refuse names that ``found`` lacks or has twice.
+
+    Raises:
+        DataError: with the names that are there, and ``hint``.
+    """
+    if missing := [name for name in names if name not in found]:
+        raise DataError(f"{path}: no column {listed(missing)}; the columns are {listed(found)}{hint}")
+    if repeated := [name for name in dict.fromkeys(names) if found.count(name) > 1]:
+        raise DataError(f"{path}: several columns are called {listed(repeated)}; rename all but one")
+
+
+def listed(values: Iterable[object]) -> str:
+    return ", ".join(repr(value) if isinstance(value, str) else str(value) for value in values)
+
+
+def short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
