@@ -79,7 +79,7 @@ def test_the_script_prints_what_it_changed(
 @pytest.mark.parametrize(
     ("name", "dataset", "message"),
     [
-        ("papper", "movielens", r"no preset 'papper', only \['broken', 'mine', 'paper'\]"),
+        ("papper", "movielens", r"no preset 'papper', only \['broken', 'demo', 'mine', 'paper'\]"),
         ("paper", "netflix", r"unknown dataset 'netflix'"),
         ("mine", "steam", r"mine\.yaml has no values for 'steam', only for \['movielens'\]"),
         ("mine", "movielens", r"tune\.epoch: unknown key; did you mean 'epochs'"),
