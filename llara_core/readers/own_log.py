@@ -140,6 +140,7 @@ def _read_interactions(table: Table, config: OwnLogConfig) -> tuple[pd.DataFrame
     log = {c.USER: user_numbers, c.ITEM: item_numbers, c.TIMESTAMP: ticks}
     kinds = [name for kind, name in {"rating": c.RATING, "split": c.SPLIT}.items() if kind in wanted]
     log |= {name: np.concatenate(parts) for name, parts in zip(kinds, zip(*others, strict=True), strict=True)}
+    dropped = {f"interactions_with_other_{each.name}": each.n_others for each in filters} | dropped
     dropped["interactions_repeating_the_header"] = table.n_repeated_headers
     return pd.DataFrame(log, copy=False), item_ids, len(user_ids), ticks_per_second, dropped
 
