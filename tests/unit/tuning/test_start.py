@@ -111,7 +111,7 @@ def test_preference_tuning_lowers_the_loss(
     tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: str
 ) -> None:
     """Users walk along a cycle of items; the tied embeddings must allow confident answers."""
-    monkeypatch.setattr(tune.loading, "load_base_model", lambda folder, config, random_seed: make_base(folder))
+    monkeypatch.setattr(tune.loading, "load_base_model", lambda folder, config, **_: make_base(folder))
     values = {"objective": "preference", "preference_loss": loss, "epochs": 80, "max_examples": 480, "checkpoint_every": 1000}
     curves = _tune(tiny_llama, tmp_path, "going_on", system_config(start="llara", tune=values))
     losses = list(curves["train/loss_preference"].values())
