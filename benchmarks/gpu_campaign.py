@@ -6,9 +6,10 @@
     python -m benchmarks.gpu_campaign answering OUT              queries per second by batch size
     python -m benchmarks.gpu_campaign protocol OUT               every stage of the run in params.yaml, one after the other
 
-A slice stops after ``--minutes`` and appends every measurement to ``OUT/<slice>.jsonl`` when it has it. ``protocol`` goes on
-where it was when it is started again: finished stages are skipped, and tuning resumes from its checkpoint. For the paper's
-settings, run ``python -m pipeline.preset paper movielens`` before it, and name the systems in ``run.systems``.
+A slice stops with the measurement in which ``--minutes`` are over, and appends every measurement to ``OUT/<slice>.jsonl`` when
+it has it. ``protocol`` goes on where it was when it is started again: finished stages are skipped, and tuning resumes from its
+checkpoint. For the paper's settings, run ``python -m pipeline.preset paper movielens`` before it, and name the systems in
+``run.systems``.
 
 The first four slices take whatever model is in ``data/llm`` (for the shape of Llama-2-7B, write one with
 ``benchmarks.llama_shape``, and fetch it as ``llm.model``). They need the stages up to ``export_embeddings`` of one recommender.
@@ -20,9 +21,7 @@ import functools
 import itertools
 import json
 import platform
-import resource
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -30,22 +29,20 @@ import time
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llara_core import paths, tables
 from llara_core.config import load_params
-from llara_core.errors import ModelError
+from llara_core.errors import ConfigError, ModelError
 from pipeline.stage import run
 
 if TYPE_CHECKING:
     import torch
 
-    from benchmarks.llm_bench import Bench
+    from benchmarks.llm_bench import Work
 
-
-_T = TypeVar("_T")
 MICRO_BATCHES = (1, 2, 4, 8, 16, 32)
 BATCHES = 5  # timed per setting, after one that is not
 
@@ -99,6 +96,8 @@ def _ceiling(cell: tuple[str, str, int]) -> Iterator[dict[str, Any]]:
     import torch
     from transformers import AutoConfig
 
+    from benchmarks.llm_bench import times
+
     config = AutoConfig.from_pretrained(paths.LLM)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     n_tokens = 4096
@@ -109,12 +108,14 @@ def _ceiling(cell: tuple[str, str, int]) -> Iterator[dict[str, Any]]:
     }:
         left = torch.randn(n_tokens, d_in, device=device, dtype=torch.bfloat16)
         right = torch.randn(d_in, d_out, device=device, dtype=torch.bfloat16)
-        seconds = statistics.median(seconds for seconds, _ in _times(functools.partial(_multiply, left, right), 20))
+        seconds = statistics.median(seconds for seconds, _ in times(functools.partial(_product, left, right), 20))
         yield {"rows": n_tokens, "in": d_in, "out": d_out, "tflops": round(2e-12 * n_tokens * d_in * d_out / seconds, 3)}
 
 
-def _multiply(left: torch.Tensor, right: torch.Tensor, number: int) -> torch.Tensor:
-    return left @ right
+def _product(left: torch.Tensor, right: torch.Tensor, number: int) -> Work:
+    from benchmarks.llm_bench import Work
+
+    return Work(lambda: left @ right, len(left))
 
 
 def _tuning(cell: tuple[str, str, int]) -> Iterator[dict[str, Any]]:
@@ -123,9 +124,8 @@ def _tuning(cell: tuple[str, str, int]) -> Iterator[dict[str, Any]]:
     bench = load_bench(*cell)
     for checkpointing in (False, True):
         if checkpointing:
-            bench.model.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+            bench.model.causal_lm.activation_checkpointing_enable({"use_reentrant": False})
             bench.model.causal_lm.enable_input_require_grads()
-            bench.model.train()
         yield from _by_size(
             functools.partial(bench.tuning_pass, "generative"),
             {"gradient_checkpointing": checkpointing, "parameters": _n_parameters(bench.model)},
@@ -136,13 +136,13 @@ def _plain(cell: tuple[str, str, int]) -> Iterator[dict[str, Any]]:
     """peft and full logits over padded prompts, as a script for transformers' Trainer computes them; titles without slots."""
     import torch
 
-    from benchmarks.llm_bench import load_bench
+    from benchmarks.llm_bench import Work, load_bench
 
     bench = load_bench(*cell)
     encoder, llm = bench.encoder, bench.model.llm
     device, dtype = bench.model.device, bench.model.causal_lm.dtype
 
-    def training_pass(size: int, number: int) -> int:
+    def training_pass(size: int, number: int) -> Work:
         rows, labels = [], []
         for example in bench.examples(size, number):
             prompt = encoder.prompt_ids(bench.prompt(example, "title"))
@@ -154,10 +154,13 @@ def _plain(cell: tuple[str, str, int]) -> Iterator[dict[str, Any]]:
         ids = torch.tensor([row + [encoder.eos_id] * n for row, n in zip(rows, pad, strict=True)], device=device)
         mask = torch.tensor([[1] * len(row) + [0] * n for row, n in zip(rows, pad, strict=True)], device=device)
         targets = torch.tensor([row + [-100] * n for row, n in zip(labels, pad, strict=True)], device=device)
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            llm(input_ids=ids, attention_mask=mask, labels=targets).loss.backward()
-        llm.zero_grad(set_to_none=True)
-        return int(mask.sum())
+
+        def work() -> None:
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                llm(input_ids=ids, attention_mask=mask, labels=targets).loss.backward()
+            llm.zero_grad(set_to_none=True)
+
+        return Work(work, sum(map(len, rows)))
 
     yield from _by_size(training_pass, {"parameters": _n_parameters(bench.model)})
 
@@ -170,17 +173,14 @@ def _answering(cell: tuple[str, str, int]) -> Iterator[dict[str, Any]]:
 
     for by_text in (False, True):
         modes = "score, constrained" + (", generate" if by_text else "")
-        yield from _by_size(functools.partial(_answer, bench, by_text), {"modes": modes})
+        yield from _by_size(functools.partial(bench.answering_pass, by_score=True, by_text=by_text), {"modes": modes})
 
 
-def _answer(bench: Bench, by_text: bool, size: int, number: int) -> int:
-    bench.answer(size, number, by_score=True, by_text=by_text)
-    return sum(len(bench.encoder.prompt_ids(query.prompt)) for query in bench.queries(size, number))
-
-
-def _by_size(work: Callable[[int, int], int], facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Speed and memory of ``work(rows, number)``, which returns its tokens, until a size does not fit the card's memory."""
+def _by_size(prepare: Callable[[int, int], Work], facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Speed, and memory of a card, of the work that ``prepare(rows, number)`` gives, until a size does not fit the card."""
     import torch
+
+    from benchmarks.llm_bench import times
 
     on_cuda = torch.cuda.is_available()
     for size in MICRO_BATCHES:
@@ -188,37 +188,18 @@ def _by_size(work: Callable[[int, int], int], facts: dict[str, Any]) -> Iterator
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
         try:
-            timed = list(_times(functools.partial(work, size), BATCHES))
+            timed = list(times(functools.partial(prepare, size), BATCHES))
         except torch.cuda.OutOfMemoryError:
             yield {**facts, "rows": size, "error": "out of memory"}
             return
-        peak = torch.cuda.max_memory_allocated() if on_cuda else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         seconds = statistics.median(seconds for seconds, _ in timed)
         yield {
             **facts,
             "rows": size,
             "rows_per_s": round(size / seconds, 3),
             "tokens_per_s": round(sum(tokens for _, tokens in timed) / sum(seconds for seconds, _ in timed), 1),
-            "peak_gb": round(peak / 1e9, 2),
+            **({"peak_gb": round(torch.cuda.max_memory_allocated() / 1e9, 2)} if on_cuda else {}),
         }
-
-
-def _times(work: Callable[[int], _T], n: int) -> Iterator[tuple[float, _T]]:
-    """Seconds and results of ``n`` calls, after one that is not timed."""
-    for number in range(n + 1):
-        _synchronize()
-        start = time.perf_counter()
-        result = work(number)
-        _synchronize()
-        if number:
-            yield time.perf_counter() - start, result
-
-
-def _synchronize() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def _n_parameters(model: torch.nn.Module) -> int:
@@ -227,25 +208,27 @@ def _n_parameters(model: torch.nn.Module) -> int:
 
 def _protocol(out: Path, deadline: float) -> None:
     """Run the stages of ``params.yaml`` that are not in ``OUT/stages.json`` yet, until the time is over."""
-    done = out / "stages.json"
-    finished: dict[str, float] = tables.read_json(done) if done.exists() else {}
+    file, params = out / "stages.json", tables.file_sha256(paths.PARAMS)
+    done: dict[str, Any] = tables.read_json(file) if file.exists() else {"params": params, "seconds": {}}
+    if done["params"] != params:
+        raise ConfigError(f"{file}: these stages ran with another {paths.PARAMS}; name another folder, or delete the file")
     for stage in _stages():
         name = " ".join(stage)
-        if name in finished:
+        if name in done["seconds"]:
             continue
         start = time.monotonic()
         process = subprocess.Popen([sys.executable, "-m", f"pipeline.{stage[0]}", *stage[1:]])
         try:
             process.wait(max(deadline - start, 1))
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGTERM)
+            process.terminate()
             process.wait()
             typer.echo(f"time is over in `{name}`: start this slice again to go on")
             return
         if process.returncode:
             raise ModelError(f"`{name}` failed; its message is above")
-        finished[name] = round(time.monotonic() - start, 1)
-        tables.write_json(done, finished)
+        done["seconds"][name] = round(time.monotonic() - start, 1)
+        tables.write_json(file, done)
     shutil.copytree(paths.REPORT, out / paths.REPORT.name, dirs_exist_ok=True)
     for dataset in load_params().run.datasets:
         shutil.copytree(paths.systems(dataset) / "adapters", out / "adapters" / dataset, dirs_exist_ok=True)
@@ -269,8 +252,13 @@ def _stages() -> Iterator[tuple[str, ...]]:
         for system, seed in itertools.product(axes.systems, seeds):
             yield ("tune", dataset, system, seed)
             yield ("predict_llm", dataset, system, seed)
+        for chat_model in axes.chat_models:
+            yield ("predict_chat", dataset, chat_model)
         yield ("fuse", dataset)
         yield ("evaluate", dataset)
+        for name, seed in itertools.product(axes.recommend, seeds):
+            ranked = paths.recommendations(dataset, paths.cell(name, int(seed)))
+            yield ("recommend", dataset, name, seed, "--all-users", "--out", str(ranked))
     yield ("report",)
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import pandas as pd
 import torch
+from peft.helpers import disable_input_dtype_casting
 
 from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.config import Params, Representation, SystemConfig, load_params
 from llara_core.inference import candidate_answers as answering
+from llara_core.inference.catalogue import HeadScorer
 from llara_core.inference.prompts import Query
 from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
@@ -33,6 +37,35 @@ class Example(NamedTuple):
     target: int
 
 
+class Work(NamedTuple):
+    """What is timed, with all that it reads in memory.
+
+    Attributes:
+        run: does it.
+        tokens: that it reads, padding not counted.
+    """
+
+    run: Callable[[], object]
+    tokens: int
+
+
+def times(prepare: Callable[[int], Work], n: int) -> Iterator[tuple[float, int]]:
+    """Seconds and tokens of the work of ``n`` batches, after one that is not timed; preparing it is not timed, either."""
+    for number in range(n + 1):
+        work = prepare(number)
+        _synchronize()
+        start = time.perf_counter()
+        work.run()
+        _synchronize()
+        if number:
+            yield time.perf_counter() - start, work.tokens
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 @dataclass(frozen=True)
 class Bench:
     """A model that trains and answers as the system of the given configuration would, before its first step.
@@ -51,8 +84,8 @@ class Bench:
     encoder: PromptEncoder
     model: HybridLM
 
-    def tuning_pass(self, objective: str, size: int, number: int) -> int:
-        """Forward and backward of micro-batch ``number`` with ``size`` rows; returns its tokens, padding not counted."""
+    def tuning_pass(self, objective: str, size: int, number: int) -> Work:
+        """Forward and backward of micro-batch ``number`` with ``size`` rows, as the trainer computes them."""
         budget = {
             "objective": objective,
             "max_examples": size * (number + 1),
@@ -63,15 +96,22 @@ class Bench:
             "preference_loss": "softmax",  # as fast as sdpo, which first reads every row once, without gradients
         }
         tune = self.config.tune.model_copy(update=budget)
-        plan = make_plan(self.data.units, tune, self.config.curriculum, sample_templates=True, seed=0)
-        rows = PlanDataset(plan, self.data.planned(plan), self.encoder, self.config.prompt)
-        batch = collate([rows[row] for row in range(number * size, (number + 1) * size)], self.encoder)
+        plan = make_plan(self.data.units, tune, self.config.curriculum, sample_templates=True, seed=0).tail(size)
+        data = PlanDataset(plan, self.data.planned(plan), self.encoder, self.config.prompt)
+        rows = [data[row] for row in range(size)]
+        batch = collate(rows, self.encoder)
         inputs = {name: value.to(self.model.device) if torch.is_tensor(value) else value for name, value in batch.items()}
-        dtype = self.model.causal_lm.dtype
-        with torch.autocast(self.model.device.type, dtype, enabled=dtype != torch.float32):
-            TrainingStep(self.model, tune)(**inputs)["loss"].backward()
-        self.model.zero_grad(set_to_none=True)
-        return sum(len(rows[row].input_ids) for row in range(number * size, (number + 1) * size))
+        dtype, step = self.model.causal_lm.dtype, TrainingStep(self.model, tune)
+
+        def work() -> None:
+            with (
+                disable_input_dtype_casting(self.model, active=dtype != torch.float32),
+                torch.autocast(self.model.device.type, dtype, enabled=dtype != torch.float32),
+            ):
+                step(**inputs)["loss"].backward()
+            self.model.zero_grad(set_to_none=True)
+
+        return Work(work, sum(len(row.input_ids) for row in rows))
 
     def examples(self, size: int, number: int) -> Iterator[Example]:
         """Training examples ``number * size`` and the following, ``size`` of them."""
@@ -94,19 +134,29 @@ class Bench:
             for example in self.examples(size, number)
         ]
 
-    @torch.inference_mode()
-    def answer(self, size: int, number: int, *, by_score: bool, by_text: bool) -> None:
-        """Answer batch ``number`` by the candidates' likelihood (``score`` and ``constrained``), by free text, or by both."""
+    def answering_pass(self, size: int, number: int, *, by_score: bool, by_text: bool) -> Work:
+        """Batch ``number`` answered by the candidates' likelihood (``score`` and ``constrained``), by free text, or by both."""
         asked = self.queries(size, number)
         prompts = [query.prompt for query in asked]
-        prefix = answering.read_prompts(
-            self.model, self.encoder.pad([self.encoder.prompt_ids(prompt) for prompt in prompts], prompts)
-        )
-        if by_score:
-            branches = [[self.encoder.answer_ids(text) for text in query.answers] for query in asked]
-            answering.branch_logprobs(self.model, prefix, branches)
-        if by_text:
-            answering.generate(self.model, prefix, self.encoder.eos_id, self.params.inference.max_new_tokens)
+        ids = [self.encoder.prompt_ids(prompt) for prompt in prompts]
+        batch = self.encoder.pad(ids, prompts)
+        branches = [[self.encoder.answer_ids(text) for text in query.answers] for query in asked]
+
+        @torch.inference_mode()
+        def work() -> None:
+            prefix = answering.read_prompts(self.model, batch)
+            if by_score:
+                answering.branch_logprobs(self.model, prefix, branches)
+            if by_text:
+                answering.generate(self.model, prefix, self.encoder.eos_id, self.params.inference.max_new_tokens)
+
+        return Work(work, sum(map(len, ids)))
+
+    def ranking_pass(self, size: int, number: int) -> Work:
+        """The histories of batch ``number`` as the head scores the catalogue for them."""
+        scorer = HeadScorer(self.model, self.encoder, self.data.labels, self.data.wording, self.config.prompt, size)
+        histories = [example.history for example in self.examples(size, number)]
+        return Work(functools.partial(scorer.score_catalogue, histories), sum(map(len, histories)))
 
 
 def load_bench(dataset: str, recommender: str, seed: int) -> Bench:
@@ -122,4 +172,4 @@ def load_bench(dataset: str, recommender: str, seed: int) -> Bench:
     sections = {name: getattr(params, name) for name in SystemConfig.model_fields if hasattr(params, name)}
     config = SystemConfig(recommender=recommender, **sections)
     model = adapters.build_model(base, encoder, config, vectors, head_vectors=vectors, seed=seed)
-    return Bench(params, config, data, encoder, model)
+    return Bench(params, config, data, encoder, model.train())  # the base model comes in evaluation mode, without checkpointing

@@ -21,7 +21,8 @@ class System:
         key: its entry on the axis; of a fusion, that of its LLM system.
         recommender: whose item embeddings it reads, or with which it is fused; None where neither is so.
         cells: one per run.
-        start: of a tuned system, the one from whose adapter its tuning went on; None where it began with the language model.
+        start: of a tuned system or of its fusion, the one from whose adapter tuning went on; None where it began with the
+            language model.
         llm_cells: of a fusion, the LLM cell in each of its cells.
     """
 
@@ -70,7 +71,7 @@ def systems_of(params: Params) -> list[System]:
             llm_cells = cells(name)[:1] * len(run.seeds)
         if llm.recommender is not None:
             both = fused_name(name, llm.recommender)
-            fused.append(System("fused", both, name, llm.recommender, cells(paths.fused(name)), llm_cells))
+            fused.append(System("fused", both, name, llm.recommender, cells(paths.fused(name)), llm_cells, llm.start))
     return [*baselines, *recommenders, *untuned, *chat, *tuned, *fused]
 
 
@@ -82,5 +83,5 @@ def fused_name(system: str, recommender: str) -> str:
 def share_training(first: System, second: System) -> bool:
     """Whether runs of the two with equal seeds rest on the same trained recommender or the same adapter, or are the same."""
     recommenders = {system.key if system.kind == "recommender" else system.recommender for system in (first, second)}
-    starts = {(system.start or system.key) if system.kind == "tuned" else None for system in (first, second)}
-    return first == second or any(len(shared) == 1 and None not in shared for shared in (recommenders, starts))
+    adapters = {(system.start or system.key) if system.kind in ("tuned", "fused") else None for system in (first, second)}
+    return first == second or any(len(shared) == 1 and None not in shared for shared in (recommenders, adapters))

@@ -61,7 +61,8 @@ P_VALUE = Column(
 )
 OBJECTIVE = Column[ComparedSystem](
     "Objective",
-    "what the language model was tuned for; generative: the paper's, next_item: ours",
+    "what the language model was tuned for; generative: the paper's, next_item: ours, preference: goes on from "
+    "another system's adapter",
     lambda row: MISSING if row.objective == "none" else row.objective,
     is_prose=True,
 )

@@ -49,6 +49,7 @@ def do(job: dict[str, Any], llm: Path) -> None:
             LLM,
             training_data(),
             item_vectors(),
+            start=None if config.start is None else system_config(),
             cell=("tiny", "llara", "sasrec", 0),
             hashes=HASHES,
             head_dim=D_REC,

@@ -254,6 +254,28 @@ def test_the_benchmark_of_the_language_model_runs(world: World) -> None:
     assert "queries/s" in output
 
 
+def test_the_measurements_for_a_borrowed_card_run(world: World, tmp_path: Path) -> None:
+    def measured(what: str) -> list[dict[str, Any]]:
+        command = ("benchmarks.gpu_campaign", what, str(tmp_path), "--dataset", "tiny", "--minutes", "0.1")
+        world.succeed(sys.executable, "-m", *command)
+        return [json.loads(line) for line in (tmp_path / f"{what}.jsonl").read_text().splitlines()]
+
+    # From and to the 32 hidden and 64 intermediate dimensions of the tiny Llama.
+    products = measured("ceiling")
+    assert {(each["in"], each["out"]) for each in products} <= {(32, 32), (32, 64), (64, 32)}
+    assert all(each["tflops"] > 0 for each in products)
+    first, *_ = measured("tuning")
+    assert (first["rows"], first["gradient_checkpointing"]) == (1, False)
+    assert first["tokens_per_s"] > first["rows_per_s"] > 0  # a prompt has many tokens
+
+
+def test_measured_stages_of_other_parameters_are_not_taken_for_these(world: World, tmp_path: Path) -> None:
+    (tmp_path / "stages.json").write_text(json.dumps({"params": "of another params.yaml", "seconds": {}}))
+    answer = world.run(sys.executable, "-m", "benchmarks.gpu_campaign", "protocol", str(tmp_path))
+    assert answer.returncode == 1
+    assert "these stages ran with another params.yaml" in answer.stdout
+
+
 def test_code_of_the_world_runs_not_that_of_this_repository(world: World) -> None:
     """An installed (editable) package must not win over a queued experiment's copy."""
     where = world.succeed(

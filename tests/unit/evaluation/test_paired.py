@@ -100,6 +100,7 @@ def test_which_systems_share_their_training(world) -> None:
     assert not shared("llara", "llara_direct")
     assert not shared("sasrec", "llara_index")  # it reads numbers alone
     assert shared("sasrec", "llara_index + sasrec")
+    assert shared("llara_index", "llara_index + sasrec")  # the adapter
     assert not shared("tallrec", "popularity")
     assert shared("titles_after", "tallrec")
     assert shared("titles_after", "titles_before")
