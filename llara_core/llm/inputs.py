@@ -25,7 +25,7 @@ ITEM_EMBEDDINGS = f"{TUNING}/item_embeddings.parquet"
 TRAINING_SCORES = f"{TUNING}/training_scores.parquet"
 RECOMMENDER_PREDICTIONS = "recommender_predictions"
 SAME_AS = "same_as.json"
-START = "start.json"
+START = f"{TUNING}/start.json"
 
 
 class UntunedSystem(Section):

@@ -36,7 +36,7 @@ def keep_adapter(adapter: Path, kept: Path) -> None:
 def drop_older(kept: Path) -> None:
     """Delete what the cell of a kept adapter keeps beside it."""
     for other in kept.parent.iterdir():
-        if other != kept:
+        if other != kept and not other.name.startswith("."):  # the folder of a process that is writing
             shutil.rmtree(other, ignore_errors=True)
 
 

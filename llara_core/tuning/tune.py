@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import itertools
 import json
@@ -117,7 +118,11 @@ def tune(
     setting = _Setting(
         llm_config, data, item_vectors, dataset, recommender, seed, hashes, head_dim, llm_folder, scratch, weights
     )
-    start_folder = None if start is None or config.start is None else _start_adapter(config.start, start, setting)
+    start_folder = None
+    if start is not None and config.start is not None:
+        start_folder = _start_adapter(config.start, start, setting)
+        gc.collect()  # the start's model refers to itself, and would be in memory beside the next
+        torch.cuda.empty_cache()
     run = _ready(system, config, setting, start_folder)
     curves = _walk(run, setting)
     if not processes.is_first():

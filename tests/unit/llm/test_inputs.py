@@ -61,9 +61,10 @@ def test_a_system_gets_what_it_reads_of_its_recommender_and_no_more(params: Para
 @pytest.mark.usefixtures("recommender_files")
 def test_what_tuning_reads_lies_apart_from_held_out_scores(params: Params) -> None:
     """So questions at further positions, which add to the latter, tune nothing again."""
-    folder = write(params, "llara_guided").folder
-    files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
-    assert {name for name in files if not name.startswith(f"{inputs.TUNING}/")} == {"recommender_predictions/score.parquet"}
+    for system in ("llara_guided", "llara_guided_sdpo"):  # the second starts from the first
+        folder = write(params, system).folder
+        files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+        assert {name for name in files if not name.startswith(f"{inputs.TUNING}/")} == {"recommender_predictions/score.parquet"}
 
 
 @pytest.mark.usefixtures("recommender_files")
