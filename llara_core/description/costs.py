@@ -10,8 +10,8 @@ machine shifts all of them together.
 ``train_recommender``   20 epochs on the 67,635 positions and 1,574 items of MovieLens: SASRec 53 s, GRU4Rec 41, Caser 39, MoRec
                         182 (``docs/results.md``); what an item costs: two epochs on LastFM's 4,606
 ``score_training``      139 s for a SASRec that trained for 53 s
-``tune``                0.06 to 0.13 s per prompt of MovieLens, SmolLM2-135M; with preference tuning and 19 negatives 1.7 times as
-                        long, and half as long before that for S-DPO's reference
+``tune``                0.06 to 0.13 s per prompt of MovieLens, SmolLM2-135M; with preference tuning and 19 negatives 1.7 times
+                        as long, and half as long before that for S-DPO's reference
 ``predict_llm``         0.3 to 0.7 s per held-out question, in three ways of answering, SmolLM2-135M
 ======================  ==============================================================================================
 
