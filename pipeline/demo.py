@@ -49,9 +49,11 @@ def main(
 
 def copy_of_the_repository(folder: Path) -> None:
     """Bring the copy's files up to date, with the demo's parameters; what an earlier demo made stays, and is not made again."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True, text=True, check=True
-    )
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise LlaraError("this is no Git repository, or Git is missing; `make demo` makes one, or says what to do") from error
     for source in map(Path, filter(None, listed.stdout.split("\0"))):
         target = folder / source
         is_made = source == Path("dvc.lock") or (
@@ -74,7 +76,8 @@ def here(*arguments: str, quiet: bool = False) -> None:
     """Run Python in the copy."""
     answer = subprocess.run([sys.executable, *arguments], cwd=FOLDER, check=False, capture_output=quiet, text=True)
     if answer.returncode:
-        raise LlaraError(f"`python {' '.join(arguments)}` failed in {FOLDER}; its message is above{answer.stderr or ''}")
+        said = f":\n{answer.stderr.strip()}" if quiet else "; its message is above"
+        raise LlaraError(f"`python {' '.join(arguments)}` failed in {FOLDER}{said}")
 
 
 if __name__ == "__main__":

@@ -86,8 +86,9 @@ def _bound(host: str, port: int) -> socket.socket:
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-    except OSError as error:
-        raise ConfigError(f"{host}, port {port}: {error.strerror}; choose another --host or --port") from error
+    except (OSError, UnicodeError) as error:  # a name whose parts are empty or too long is no text that DNS can encode
+        reason = error.strerror if isinstance(error, OSError) else "no name of a host"
+        raise ConfigError(f"{host}, port {port}: {reason}; choose another --host or --port") from error
     if not ipaddress.ip_address(bound.getsockname()[0]).is_loopback:
         logger.warning("%s is reached from other machines, without passwords or encryption: put a proxy before it", host)
     return bound

@@ -37,7 +37,13 @@ def _moment(text: Any) -> Any:
     return text
 
 
+def _column(name: Any) -> Any:
+    return str(name) if isinstance(name, int) and not isinstance(name, bool) else name
+
+
 Moment = Annotated[str, Field(min_length=1), BeforeValidator(_moment)]
+ColumnName = Annotated[str, BeforeValidator(_column), Field(min_length=1)]
+"""A column by its name or, where a file has no header, by its number from 1."""
 OptionalShare = Annotated[float | None, Field(gt=0, lt=1)]
 _SPLIT_KEYS = {
     "user_chronological": ("train", "validation"),
@@ -65,8 +71,8 @@ class SplitConfig(Section):
     validation_until: Moment | None = Field(
         default=None, description="date: validation interactions are earlier, and test ones are not"
     )
-    column: str | None = Field(
-        default=None, min_length=1, description="files: the column of the interactions that says train, validation or test"
+    column: ColumnName | None = Field(
+        default=None, description="files: the column of the interactions that says train, validation or test"
     )
     validation_file: str | None = Field(
         default=None, min_length=1, description="files: the validation interactions, where `interactions` are those of training"
@@ -380,14 +386,6 @@ class Amazon2023Config(AmazonSection):
     format: Literal["amazon_2023"]
 
 
-def _column(name: Any) -> Any:
-    return str(name) if isinstance(name, int) and not isinstance(name, bool) else name
-
-
-ColumnName = Annotated[str, BeforeValidator(_column), Field(min_length=1)]
-"""A column by its name or, where a file has no header, by its number from 1."""
-
-
 class ColumnsConfig(Section):
     """The columns of an own log: by name, or by number from 1 where `header` is false."""
 
@@ -496,9 +494,7 @@ class OwnLogConfig(RepeatingSection):
     @model_validator(mode="after")
     def _columns_agree(self) -> Self:
         names = self.columns
-        of_interactions = [*self.log_columns.values(), *self.keep]
-        if self.split.strategy == "files" and self.split.column is not None:
-            of_interactions.append(self.split.column)
+        of_interactions = [*self.log_columns.values(), *self.per_row]
         if len(set(of_interactions)) < len(of_interactions) or names.item_id == names.title:
             raise ValueError("columns: one column cannot serve two purposes; give each its own")
         if self.min_rating is not None and names.rating is None:
@@ -518,7 +514,7 @@ class OwnLogConfig(RepeatingSection):
     @model_validator(mode="after")
     def _columns_have_numbers_without_a_header(self) -> Self:
         of_files = {
-            "header": (self.log_layout.header, [*self.log_columns.values(), *self.keep]),
+            "header": (self.log_layout.header, [*self.log_columns.values(), *self.per_row]),
             "items_layout.header": (self.item_layout.header, [self.columns.item_id, self.columns.title]),
         }
         for key, (header, names) in of_files.items():
@@ -556,6 +552,12 @@ class OwnLogConfig(RepeatingSection):
         names = self.columns
         found = {"user": names.user, "item": names.item, "time": names.time, "time_of_day": names.time_of_day}
         return {purpose: name for purpose, name in {**found, "rating": names.rating}.items() if name is not None}
+
+    @property
+    def per_row(self) -> list[str]:
+        """Further columns of the interactions, which also of ``sequences`` have one value a row."""
+        column = self.split.column if self.split.strategy == "files" else None
+        return [*self.keep, *([] if column is None else [column])]
 
     @property
     def log_layout(self) -> TextLayout:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from llara_core import columns as c
 from llara_core import tables
+from llara_core.data.splitting import lists, slices
 from llara_core.runtime import seeding
 
 # Per split. It bounds time and memory on large logs; part of the protocol: another number gives other questions to these.
@@ -43,15 +44,11 @@ def position_questions(
     items = interactions[c.ITEM].to_numpy(dtype=np.int32)
     asked = interactions.iloc[rows]
     lengths = np.minimum(asked[c.POSITION].to_numpy(), max_history_len)
-    ends = np.cumsum(lengths)
-    read = np.repeat(rows - ends, lengths) + np.arange(
-        ends[-1] if len(ends) else 0
-    )  # rows of all histories, one after the other
     columns = {
         c.EXAMPLE: np.arange(len(rows), dtype=np.int32),
         c.USER: asked[c.USER].to_numpy(dtype=np.int32),
         c.SPLIT: asked[c.SPLIT].astype(str).to_numpy(dtype=object),
-        c.HISTORY: pa.ListArray.from_arrays(np.append(0, ends).astype(np.int32), items[read]),
+        c.HISTORY: lists(slices(items, rows - lengths, lengths), lengths),
         c.TARGET: items[rows],
         c.POSITION: asked[c.POSITION].to_numpy(dtype=np.int32),
         c.TURN: turns.astype(np.int32),

@@ -151,7 +151,7 @@ def make_examples(sequences: pd.DataFrame, max_history_len: int) -> pa.Table:
     asked = (position > 0) & (last | (split == c.SPLITS.index(c.TRAIN)))
     rows = np.concatenate([np.flatnonzero(asked & (split == code)) for code in range(len(c.SPLITS))])
     lengths = np.minimum(position[rows], max_history_len)
-    return examples_table(users[rows], split[rows], _slices(items, rows - lengths, lengths), lengths, items[rows])
+    return examples_table(users[rows], split[rows], slices(items, rows - lengths, lengths), lengths, items[rows])
 
 
 def examples_table(
@@ -178,19 +178,48 @@ def examples_table(
             f"the split leaves {counts} examples, but each of {', '.join(c.SPLITS)} needs at least one; "
             "lower the minima of the filter, change what cuts the split (its shares or dates), or use more data"
         )
-    if (n_listed := int(lengths.sum())) > MAX_LISTED:
-        raise DataError(
-            f"the histories hold {n_listed} items, but a table takes {MAX_LISTED}; lower max_history_len or filter more"
-        )
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     columns = {
         c.EXAMPLE: np.arange(len(users), dtype=np.int32),
         c.USER: users,
         c.SPLIT: pa.DictionaryArray.from_arrays(pa.array(split), list(c.SPLITS)).cast(pa.string()),
-        c.HISTORY: pa.ListArray.from_arrays(offsets, histories),
+        c.HISTORY: lists(histories, lengths),
         c.TARGET: targets,
     }
     return pa.table(columns, schema=tables.EXAMPLES)
+
+
+def lists(items: npt.NDArray[np.int32], lengths: npt.NDArray[np.integer]) -> pa.ListArray:
+    """Histories as one column.
+
+    Args:
+        items: of all histories, one after the other.
+        lengths: of the histories.
+
+    Raises:
+        DataError: they do not fit into one table.
+    """
+    if (n_listed := int(lengths.sum())) > MAX_LISTED:
+        raise DataError(
+            f"the histories hold {n_listed} items, but a table takes {MAX_LISTED}; lower max_history_len or filter more"
+        )
+    return pa.ListArray.from_arrays(np.append(0, np.cumsum(lengths)).astype(np.int32), items)
+
+
+def slices(
+    values: npt.NDArray[np.int32], starts: npt.NDArray[np.integer], lengths: npt.NDArray[np.integer], block: int = 1 << 20
+) -> npt.NDArray[np.int32]:
+    """``values[start : start + length]`` of all slices, one after the other.
+
+    Block by block, so that the indices (twice as wide as the values) never stand in memory for all slices at once.
+    """
+    ends = np.cumsum(lengths)
+    sliced = np.empty(ends[-1] if len(ends) else 0, dtype=values.dtype)
+    for first in range(0, len(starts), block):
+        part = slice(first, first + block)
+        begin, end = ends[first] - lengths[first], ends[part][-1]
+        shifts = starts[part] - (ends[part] - lengths[part])
+        sliced[begin:end] = values[np.repeat(shifts, lengths[part]) + np.arange(begin, end)]
+    return sliced
 
 
 def _ticks(moment: datetime, ticks_per_second: int) -> int:
@@ -221,20 +250,3 @@ def _cuts(n: int, train: float, validation: float) -> tuple[int, int]:
 
 def _with_split(sequences: pd.DataFrame, codes: npt.NDArray[np.integer]) -> pd.DataFrame:
     return sequences.assign(**{c.SPLIT: pd.Categorical.from_codes(codes, dtype=SPLIT_DTYPE)})
-
-
-def _slices(
-    values: npt.NDArray[np.int32], starts: npt.NDArray[np.integer], lengths: npt.NDArray[np.integer], block: int = 1 << 20
-) -> npt.NDArray[np.int32]:
-    """``values[start : start + length]`` of all slices, one after the other.
-
-    Block by block, so that the indices (twice as wide as the values) never stand in memory for all slices at once.
-    """
-    ends = np.cumsum(lengths)
-    sliced = np.empty(ends[-1] if len(ends) else 0, dtype=values.dtype)
-    for first in range(0, len(starts), block):
-        part = slice(first, first + block)
-        begin, end = ends[first] - lengths[first], ends[part][-1]
-        shifts = starts[part] - (ends[part] - lengths[part])
-        sliced[begin:end] = values[np.repeat(shifts, lengths[part]) + np.arange(begin, end)]
-    return sliced

@@ -24,8 +24,9 @@ from llara_core import columns as c
 from llara_core.config import AmazonSection
 from llara_core.errors import DataError
 from llara_core.readers.gzip_blocks import gzip_blocks
-from llara_core.readers.interaction_log import Counts, RawLog, count
+from llara_core.readers.interaction_log import Counts, RawLog, count, number_ids
 from llara_core.readers.item_titles import first_titles
+from llara_core.readers.values import listed
 
 BLOCK_BYTES = 1 << 24  # unpacked; a longer line is unreadable
 MIN_LINES_TO_JUDGE = 10
@@ -81,10 +82,10 @@ def _read_items(path: Path, config: AmazonSection, dropped: Counts) -> pd.DataFr
         titles.append(pc.if_else(is_script, "", text))
     if not any(map(len, ids)):
         raise DataError(f"{path}: no line has a product's {config.item_field!r}; is it of the other release? Else {_AGAIN}")
-    listed = pd.DataFrame({c.RAW_ITEM: pa.chunked_array(ids).to_pandas(), c.RAW_TITLE: pa.chunked_array(titles).to_pandas()})
-    distinct, counts = first_titles(listed, config.titles, str(path))
+    numbers, item_ids = number_ids([part.dictionary_encode() for part in ids])
+    items, counts = first_titles(numbers, pa.chunked_array(titles), item_ids, config.titles, lambda _: str(path))
     dropped |= counts
-    return distinct
+    return items
 
 
 def _read_reviews(path: Path, config: AmazonSection, dropped: Counts) -> tuple[pd.DataFrame, pa.StringArray, int]:
@@ -104,11 +105,9 @@ def _read_reviews(path: Path, config: AmazonSection, dropped: Counts) -> tuple[p
         times.append(time.to_numpy())
         ratings.append(rating.to_numpy())
     if not any(map(len, times)):
-        raise DataError(
-            f"{path}: holds no review with {', '.join(map(repr, fields))}; is it of the other release? Else {_AGAIN}"
-        )
-    user_numbers, user_ids = _number(users)
-    item_numbers, item_ids = _number(items)
+        raise DataError(f"{path}: holds no review with {listed(fields)}; is it of the other release? Else {_AGAIN}")
+    user_numbers, user_ids = number_ids(users)
+    item_numbers, item_ids = number_ids(items)
     log = {
         c.USER: user_numbers,
         c.ITEM: item_numbers,
@@ -190,13 +189,3 @@ def _kept(table: pa.Table, names: Sequence[str], reasons: Sequence[str], dropped
             dropped[reason] += n_missing
             table = table.filter(pc.is_valid(table[name]))
     return table
-
-
-def _number(parts: list[pa.DictionaryArray]) -> tuple[npt.NDArray[np.int32], pa.StringArray]:
-    """Number of each row's id, and the ids in ascending order, whose places are the numbers."""
-    unified = pa.chunked_array(parts).unify_dictionaries()
-    ids = unified.chunk(0).dictionary
-    order = pc.array_sort_indices(ids).to_numpy()
-    rank = np.empty(len(order), dtype=np.int32)
-    rank[order] = np.arange(len(order), dtype=np.int32)
-    return np.concatenate([rank[part.indices.to_numpy()] for part in unified.chunks]), ids.take(pa.array(order))

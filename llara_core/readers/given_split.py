@@ -36,6 +36,7 @@ class _SplitTables(Table):
     def __init__(self, folder: Path, config: OwnLogConfig, names: tuple[str, str, str]) -> None:
         self.path = folder / names[0]
         self.tables = [Table.of_interactions(folder, config, name) for name in names]
+        self.sequences = config.sequences
         self.starts: list[int] = []
         self.n_repeated_headers = 0
 

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from llara_core import columns as c
 
@@ -64,6 +67,26 @@ class RawLog:
         )
         table = pd.DataFrame({c.RAW_ITEM: items[c.ITEM].astype(str), c.RAW_TITLE: items[c.RAW_TITLE]})
         return cls(numbered, table, len(users), steps or {"raw": count(interactions)}, dropped or {}, ticks_per_second)
+
+
+def number_ids(
+    parts: list[pa.DictionaryArray], whole_numbers: str | None = None
+) -> tuple[npt.NDArray[np.int32], pa.StringArray]:
+    """Number of each row's id, and the ids in ascending order, whose places are the numbers.
+
+    Args:
+        parts: the ids; one may occur twice in a dictionary.
+        whole_numbers: a pattern; ids that all fit it are ordered by value, others by code point.
+    """
+    unified = pa.chunked_array(parts).unify_dictionaries()
+    values = unified.chunk(0).dictionary
+    ids = values.unique()
+    by_value = whole_numbers is not None and pc.all(pc.match_substring_regex(ids, whole_numbers)).as_py()
+    order = pc.array_sort_indices(ids.cast(pa.int64()) if by_value else ids).to_numpy()
+    rank = np.empty(len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    number_of = rank[pc.index_in(values, ids).to_numpy()]
+    return np.concatenate([number_of[part.indices.to_numpy()] for part in unified.chunks]), ids.take(pa.array(order))
 
 
 def count(interactions: pd.DataFrame) -> Counts:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html.parser import HTMLParser
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from llara_core import columns as c
 from llara_core.config import TitlesConfig
 from llara_core.errors import DataError
 from llara_core.readers.interaction_log import Counts
 from llara_core.readers.titles import movie_title, plain_title
+from llara_core.readers.values import short
 
 # Tags that stand inside a word or sentence; every other one ends a word.
 _INLINE = frozenset({"a", "abbr", "b", "big", "em", "font", "i", "s", "small", "span", "strong", "sub", "sup", "u"})
@@ -118,36 +122,47 @@ def cut(title: str, max_chars: int) -> str:
     return title[: end if end > 0 else max_chars].rstrip()
 
 
-def first_titles(listed: pd.DataFrame, config: TitlesConfig, place: str) -> tuple[pd.DataFrame, Counts]:
-    """One row per item: the first with a title, or else the first.
+def first_titles(
+    numbers: npt.NDArray[np.int32],
+    titles: pa.ChunkedArray,
+    raw_ids: pa.StringArray,
+    config: TitlesConfig,
+    place: Callable[[int], str],
+) -> tuple[pd.DataFrame, Counts]:
+    """One title per item: the first of its rows that has one; of no row, the empty one.
 
     Args:
-        listed: ``raw_id`` and ``raw_title`` (may be empty), in file order.
+        numbers: of the items of all rows, in file order.
+        titles: of these rows; may be empty.
+        raw_ids: by number.
         config: whether an item may have different titles.
-        place: of the file, for messages.
+        place: of a row, for messages.
 
     Returns:
-        The rows in ascending order of their ids, and how many were left out (``items_duplicated``) and how many items had
-        titles that differ once cleaned (``items_with_several_titles``).
+        ``raw_id`` and ``raw_title``, by number; and how many rows were left out (``items_duplicated``) and, if that is no
+        error, how many items had titles that differ once cleaned (``items_with_several_titles``).
 
     Raises:
         DataError: an item has different titles, and ``config.several`` does not say that the first counts.
     """
-    again = listed[listed[c.RAW_ITEM].duplicated(keep=False)]
+    rows = pd.DataFrame({c.ITEM: numbers, c.RAW_TITLE: titles.to_pandas()})
+    again = rows[rows[c.ITEM].duplicated(keep=False)]
     cleaned = again[c.RAW_TITLE].map(lambda title: unicodedata.normalize("NFC", plain_title(title)))
     titled = again.assign(cleaned=cleaned)[cleaned != ""]
-    differing = titled.drop_duplicates([c.RAW_ITEM, "cleaned"])
-    clashing = differing[differing[c.RAW_ITEM].duplicated(keep=False)]
+    differing = titled.drop_duplicates([c.ITEM, "cleaned"])
+    clashing = differing[differing[c.ITEM].duplicated(keep=False)]
     if len(clashing) and config.several == "error":
-        item = clashing[c.RAW_ITEM].iloc[0]
-        first, second = clashing.loc[clashing[c.RAW_ITEM] == item, c.RAW_TITLE].iloc[:2]
+        number = int(clashing[c.ITEM].iloc[0])
+        twins = clashing[clashing[c.ITEM] == number]
+        first, second = (place(int(row)) for row in twins.index[:2])
+        title, other = twins[c.RAW_TITLE].iloc[:2]
         raise DataError(
-            f"{place}: item {item!r} is {first[:80]!r} and {second[:80]!r}; an item has one title: correct the file, or set "
-            "`titles.several: first`"
+            f"{second}: item {raw_ids[number].as_py()!r} is {short(other)} here and {short(title)} in {first}; "
+            "an item has one title (or set `titles.several: first`)"
         )
-    distinct = pd.concat([titled[[*listed]], listed]).drop_duplicates(c.RAW_ITEM)
-    counts = {
-        "items_duplicated": len(listed) - len(distinct),
-        "items_with_several_titles": clashing[c.RAW_ITEM].nunique(),
-    }
-    return distinct.sort_values(c.RAW_ITEM, ignore_index=True), counts
+    # A row without a title gives way to a later one that has one.
+    distinct = pd.concat([titled[[*rows]], rows]).drop_duplicates(c.ITEM).sort_values(c.ITEM, ignore_index=True)
+    counts = {"items_duplicated": len(rows) - len(distinct)}
+    if config.several == "first":
+        counts["items_with_several_titles"] = clashing[c.ITEM].nunique()
+    return pd.DataFrame({c.RAW_ITEM: raw_ids.to_pandas(), c.RAW_TITLE: distinct[c.RAW_TITLE]}), counts

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from llara_core.errors import DataError
 from llara_core.readers.log_kinds import open_bytes
-from llara_core.readers.values import short
+from llara_core.readers.values import listed, short
 
 BATCH_LINES = 1 << 16
 SHOWN_LINES = 100  # whose keys a message lists
@@ -60,8 +60,7 @@ class JsonLinesFile:
         if not first:
             raise DataError(f"{self.path}: is empty")
         if unseen:
-            found = ", ".join(map(repr, self.names()))
-            raise DataError(f"{self.path}: no line has the key {', '.join(map(repr, sorted(unseen)))}; the keys are {found}")
+            raise DataError(f"{self.path}: no line has the key {listed(sorted(unseen))}; the keys are {listed(self.names())}")
 
     def place(self, row: int) -> str:
         line, _ = next(itertools.islice(self._records(), row, None))

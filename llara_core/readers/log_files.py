@@ -89,10 +89,7 @@ class Table:
 
     @classmethod
     def of_interactions(cls, folder: Path, config: OwnLogConfig, name: str) -> Self:
-        per_row = [config.columns.user, *config.keep]
-        if config.split.strategy == "files" and config.split.column is not None:
-            per_row.append(config.split.column)
-        return cls(folder, name, config.log_layout, config.sequences, per_row)
+        return cls(folder, name, config.log_layout, config.sequences, [config.columns.user, *config.per_row])
 
     @classmethod
     def of_items(cls, folder: Path, config: OwnLogConfig) -> Self:

@@ -5,7 +5,6 @@ Ids are dictionary-encoded batch by batch, so that only distinct ones are trimme
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +21,8 @@ from llara_core import columns as c
 from llara_core.config import OwnLogConfig
 from llara_core.errors import DataError
 from llara_core.readers.given_split import FILE_COLUMN, interactions_of, refuse_rows_in_two_splits, split_codes
-from llara_core.readers.interaction_log import Counts, RawLog, count
+from llara_core.readers.interaction_log import Counts, RawLog, count, number_ids
+from llara_core.readers.item_titles import first_titles
 from llara_core.readers.log_columns import (
     BoolArray,
     Column,
@@ -32,8 +32,7 @@ from llara_core.readers.log_columns import (
     other_unit,
 )
 from llara_core.readers.log_files import Table
-from llara_core.readers.titles import plain_title
-from llara_core.readers.values import listed, short
+from llara_core.readers.values import listed
 
 WHOLE_NUMBER = r"^(0|[1-9][0-9]{0,17})$"  # fits int64, and no two texts are the same number
 # How spreadsheets, Java, Python and R write large numbers: 1.23E+15, 1.5E7, 1e+05.
@@ -129,9 +128,9 @@ def _read_interactions(table: Table, config: OwnLogConfig) -> tuple[pd.DataFrame
     for each in filters:
         each.refuse_unseen(table.path)
     if not any(map(len, users)):
-        raise DataError(f"{table.path}: no row has a value in each of the columns {', '.join(map(repr, wanted.values()))}")
-    user_numbers, user_ids = _number(users)
-    item_numbers, item_ids = _number(items)
+        raise DataError(f"{table.path}: no row has a value in each of the columns {listed(wanted.values())}")
+    user_numbers, user_ids = number_ids(users, WHOLE_NUMBER)
+    item_numbers, item_ids = number_ids(items, WHOLE_NUMBER)
     _refuse_rounded(user_ids, table, wanted["user"])
     _refuse_rounded(item_ids, table, wanted["item"])
     ticks, ticks_per_second = _join(times, table)
@@ -208,31 +207,15 @@ def _read_items(table: Table, config: OwnLogConfig) -> tuple[pd.DataFrame, Count
         rows.append(item_rows)
     if not any(map(len, ids)):
         raise DataError(f"{table.path}: no row has a value in the column {config.columns.item_id!r}")
-    numbers, names = _number(ids)
+    numbers, names = number_ids(ids, WHOLE_NUMBER)
     _refuse_rounded(names, table, config.columns.item_id)
     table_rows = np.concatenate(rows)
-    listed = pd.DataFrame({c.ITEM: numbers, c.RAW_TITLE: pa.chunked_array(titles).to_pandas()})
-    again = listed[listed[c.ITEM].duplicated(keep=False)]
-    cleaned = again[c.RAW_TITLE].map(lambda title: unicodedata.normalize("NFC", plain_title(title)))
-    titled = again.assign(cleaned=cleaned)[cleaned != ""]
-    differing = titled.drop_duplicates([c.ITEM, "cleaned"])
-    clashing = differing[differing[c.ITEM].duplicated(keep=False)]
-    if len(clashing) and config.titles.several == "error":
-        number = int(clashing[c.ITEM].iloc[0])
-        twins = clashing[clashing[c.ITEM] == number]
-        first, second = (table.place(table_rows[row]) for row in twins.index[:2])
-        title, other = twins[c.RAW_TITLE].iloc[:2]
-        raise DataError(
-            f"{second}: item {names[number].as_py()!r} is {short(other)} here and {short(title)} in {first}; "
-            "an item has one title (or set `titles.several: first`)"
-        )
-    # A row without a title gives way to a later one that has one.
-    distinct = pd.concat([titled[[*listed]], listed]).drop_duplicates(c.ITEM).sort_values(c.ITEM, ignore_index=True)
-    dropped["items_duplicated"] = len(listed) - len(distinct)
-    if config.titles.several == "first":
-        dropped["items_with_several_titles"] = clashing[c.ITEM].nunique()
+    items, counts = first_titles(
+        numbers, pa.chunked_array(titles), names, config.titles, lambda row: table.place(table_rows[row])
+    )
+    dropped |= counts
     dropped["items_repeating_the_header"] = table.n_repeated_headers
-    return pd.DataFrame({c.RAW_ITEM: names.to_pandas(), c.RAW_TITLE: distinct[c.RAW_TITLE]}), dropped
+    return items, dropped
 
 
 def _count_missing(missing: list[BoolArray | None], dropped: Counts) -> BoolArray | None:
@@ -315,19 +298,6 @@ def _find(table: Table, name: str, missing: list[str], matches: Callable[[Column
         if (found := matches(column)).any():
             return table.place(column.rows[int(found.argmax())])
     return str(table.path)
-
-
-def _number(parts: Parts) -> tuple[npt.NDArray[np.int32], pa.StringArray]:
-    """Number of each row's id, and the ids in ascending order, whose places are the numbers."""
-    unified = pa.chunked_array(parts).unify_dictionaries()
-    values = unified.chunk(0).dictionary
-    ids = values.unique()  # trimming may have made two of them equal
-    whole = pc.all(pc.match_substring_regex(ids, WHOLE_NUMBER)).as_py()
-    order = pc.array_sort_indices(ids.cast(pa.int64()) if whole else ids).to_numpy()
-    rank = np.empty(len(order), dtype=np.int32)
-    rank[order] = np.arange(len(order), dtype=np.int32)
-    number_of = rank[pc.index_in(values, ids).to_numpy()]
-    return np.concatenate([number_of[part.indices.to_numpy()] for part in unified.chunks]), ids.take(pa.array(order))
 
 
 def _repeats(log: pd.DataFrame) -> npt.NDArray[np.bool_]:

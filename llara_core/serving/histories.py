@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from llara_core import columns as c
 from llara_core import tables
-from llara_core.config import DatasetConfig, OwnLogConfig
+from llara_core.config import DatasetConfig, OwnLogConfig, TextLayout
 from llara_core.errors import DataError
+from llara_core.readers.log_columns import Column, columns
+from llara_core.readers.log_files import Table
 from llara_core.serving.ranking import Ranked
 from llara_core.serving.titles import ItemFinder
 
 logger = logging.getLogger(__name__)
 
 Histories = dict[str, list[int]]  # item ids, oldest first, by user
+
+
+_PLAIN_CSV = TextLayout(",", "utf-8", "checked", None, header=True)
 
 
 @dataclass(frozen=True)
@@ -34,15 +40,20 @@ class HistoryFormat:
         item: the data set's raw id; where the file has it, ``title`` is not looked at.
         title: as of :meth:`ItemFinder.by_title`.
         time: numbers or ISO 8601; where the file lacks it, the rows of a user are oldest first.
-        separator, encoding: of a CSV file.
+        layout: of text.
+        sequences: as in the section of an own log.
+        missing: texts that mean a missing value, besides the empty one.
+        keep: columns of which only some values count, where the file has them.
     """
 
     user: str = c.USER
     item: str = c.ITEM
     title: str = c.TITLE
     time: str = c.TIMESTAMP
-    separator: str = ","
-    encoding: str = "utf-8"
+    layout: TextLayout = _PLAIN_CSV
+    sequences: str | None = None
+    missing: Sequence[str] = ()
+    keep: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, dataset: DatasetConfig) -> HistoryFormat:
@@ -50,17 +61,27 @@ class HistoryFormat:
         if isinstance(dataset, OwnLogConfig) and dataset.header:
             names = dataset.columns
             title = names.title if dataset.item_layout.header else c.TITLE
-            return cls(names.user, names.item, title, names.time or c.TIMESTAMP, dataset.separator, dataset.encoding)
+            return cls(
+                names.user,
+                names.item,
+                title,
+                names.time or c.TIMESTAMP,
+                dataset.log_layout,
+                dataset.sequences,
+                dataset.missing,
+                dataset.keep,
+            )
         return cls()
 
 
 def read_histories(path: Path, items: pd.DataFrame, names: HistoryFormat) -> Histories:
-    """The histories of a CSV or Parquet file with a row per interaction.
+    """The histories of a file, or a folder of files, as the reader of own logs takes them.
 
-    Left out, counted and logged are rows without a user or an item, and rows whose item the catalogue lacks.
+    Left out, counted and logged are rows that ``names.keep`` refuses, rows without a user or an item, and rows whose item the
+    catalogue lacks.
 
     Args:
-        path: of the file; the ending ``.parquet`` says that it is one, else it is CSV.
+        path: of the file.
         items: rows of :data:`tables.ITEMS`.
         names: of its columns, and how it is written.
 
@@ -69,11 +90,6 @@ def read_histories(path: Path, items: pd.DataFrame, names: HistoryFormat) -> His
     """
     rows = _read(path, names)
     item_column = names.item if names.item in rows else names.title
-    if missing := [name for name in (names.user, item_column) if name not in rows]:
-        raise DataError(
-            f"{path}: has no column {missing[0]!r}; expected {names.user!r} with {names.item!r} (raw ids) or {names.title!r}, "
-            f"and {names.time!r} if the rows are not oldest first; found {list(rows.columns)}"
-        )
     if names.time in rows:
         rows = rows.iloc[np.argsort(_times(rows[names.time], path), kind="stable")]
     complete = rows[names.user].ne("") & rows[item_column].ne("")
@@ -147,32 +163,43 @@ def write_recommendations(path: Path, table: pd.DataFrame) -> None:
 
 
 def _read(path: Path, names: HistoryFormat) -> pd.DataFrame:
-    """All columns as text without surrounding white space; "" where there is no value."""
-    try:
-        rows = pd.read_parquet(path) if path.suffix == ".parquet" else _read_csv(path, names)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: not found") from error
-    except (OSError, ValueError) as error:  # pandas' and pyarrow's own errors among them
-        raise DataError(f"{path}: cannot be read ({error}); give a CSV file with a header, or a Parquet file") from error
-    return pd.DataFrame({str(name): _text(rows[name]) for name in rows.columns})
+    """The user, the item or else the title, and the time if it is there, as trimmed text; "" where there is no value.
+
+    The index counts the rows of the file.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: not found")
+    table = Table(path.parent, path.name, names.layout, names.sequences, [names.user, *names.keep])
+    found = table.names()
+    item = names.item if names.item in found else names.title
+    if missing := [name for name in (names.user, item) if name not in found]:
+        raise DataError(
+            f"{path}: has no column {missing[0]!r}; expected {names.user!r} with {names.item!r} (raw ids) or {names.title!r}, "
+            f"and {names.time!r} if the rows are not oldest first; found {found}"
+        )
+    wanted = [name for name in (names.user, item, names.time, *names.keep) if name in found]
+    rows = pd.concat(
+        (
+            pd.DataFrame({column.name: _text(column, is_time=column.name == names.time) for column in batch})
+            for batch in columns(table, wanted, list(names.missing))
+        ),
+        ignore_index=True,
+    )
+    is_kept = np.ones(len(rows), dtype=np.bool_)
+    for name in names.keep:
+        if name in found:
+            is_kept &= rows[name].isin([value.strip() for value in names.keep[name]]).to_numpy()
+    if n_others := int((~is_kept).sum()):
+        logger.warning("%s: %d rows left out: `keep` asks for other values", path, n_others)
+    return rows[is_kept]
 
 
-def _read_csv(path: Path, names: HistoryFormat) -> pd.DataFrame:
-    with warnings.catch_warnings():
-        # Of rows with more fields than the header has, pandas drops the last ones: half of an unquoted `Paris, Texas`.
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        try:
-            return pd.read_csv(
-                path, dtype=str, keep_default_na=False, index_col=False, sep=names.separator, encoding=names.encoding
-            )
-        except pd.errors.ParserWarning as error:
-            raise ValueError("a row has more fields than the header; quote fields that hold the separator") from error
-
-
-def _text(values: pd.Series[Any]) -> pd.Series[str]:
-    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
-        values = values.astype("Int64")  # ids beside a missing one
-    return values.astype("string").fillna("").str.strip().astype(object)
+def _text(column: Column, *, is_time: bool) -> pd.Series[str]:
+    values = column.values.dictionary_decode() if pa.types.is_dictionary(column.values.type) else column.values
+    column = replace(column, values=values.cast(pa.string()) if is_time else values)
+    texts = column.texts()
+    text: pd.Series[str] = pc.if_else(pc.is_in(texts, column.marks), "", texts).to_pandas()
+    return text.astype(object)
 
 
 def _times(times: pd.Series[str], path: Path) -> npt.NDArray[Any]:
@@ -184,8 +211,8 @@ def _times(times: pd.Series[str], path: Path) -> npt.NDArray[Any]:
         neither = bad & numbers.isna()
         row = int(np.argmax(neither if neither.any() else bad))
         raise DataError(
-            f"{path}, row {row + 1}: the time {times.iloc[row]!r} is neither a number nor ISO 8601, as all of the column must "
-            "be; or sort the rows oldest first and leave the column out"
+            f"{path}, row {times.index[row] + 1}: the time {times.iloc[row]!r} is neither a number nor ISO 8601, as all of the "
+            "column must be; or sort the rows oldest first and leave the column out"
         )
     return dates.to_numpy()
 

@@ -166,7 +166,9 @@ def test_titles_missing_html_scripts_nested_and_several(tmp_path: Path) -> None:
 
 def test_several_titles_are_an_error_unless_the_first_counts(tmp_path: Path) -> None:
     metas = [meta("B1", "One", "asin"), meta("B1", " One ", "asin"), meta("B1", "Uno", "asin")]
-    with pytest.raises(DataError, match=r"meta_Toys\.json\.gz: item 'B1' is 'One' and 'Uno'; .* `titles\.several: first`"):
+    with pytest.raises(
+        DataError, match=r"meta_Toys\.json\.gz: item 'B1' is 'Uno' here and 'One' in .*gz; .* `titles\.several: first`"
+    ):
         read(tmp_path, "2018", [review_2018()], metas, titles={**FIRST, "several": "error"})
 
 

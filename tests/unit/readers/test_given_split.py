@@ -92,6 +92,24 @@ def test_an_error_names_the_file_of_the_three(tmp_path: Path) -> None:
         prepare(tmp_path, config(FILES))
 
 
+def test_lists_in_the_files_of_a_split_need_sequences(tmp_path: Path) -> None:
+    three_files(tmp_path)
+    for name in ("train", "valid", "test"):
+        (tmp_path / f"{name}.csv").write_text('{"user": "a", "item": ["1", "2"], "time": 1}\n')
+    with pytest.raises(DataError, match=r"column 'item' is of type list.*; if a row is a user's .*, set `sequences: list`"):
+        prepare(tmp_path, config(FILES))
+
+
+def test_a_split_without_a_header_is_a_number(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in ROWS))
+    (tmp_path / "items.csv").write_text("1,One\n2,Two\n3,Three\n4,Four\n")
+    columns = {"user": 1, "item": 2, "time": 3, "rating": None, "item_id": 1, "title": 2}
+    of_numbers = config({"strategy": "files", "column": 4}, header=False, columns=columns)
+    assert prepare(tmp_path, of_numbers).statistics["interactions_per_split"] == {"train": 4, "validation": 2, "test": 2}
+    with pytest.raises(ValueError, match="'part' is a name, but header is false"):
+        config(COLUMN, header=False, columns=columns)
+
+
 def test_ratings_and_a_split_are_both_read(tmp_path: Path) -> None:
     one_file(tmp_path)
     lines = (tmp_path / "train.csv").read_text().splitlines()

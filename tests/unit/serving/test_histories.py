@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from llara_core.config import OwnLogConfig, load_params
 from llara_core.errors import DataError
 from llara_core.serving.histories import (
     HistoryFormat,
@@ -18,6 +18,7 @@ from llara_core.serving.histories import (
     write_recommendations,
 )
 from llara_core.serving.ranking import Ranked
+from tests.helpers.datasets import dataset_config
 
 ITEMS = pd.DataFrame(
     {"raw_id": ["10", "20", "030"], "title": ["Alien", "Heat", "Heat"], "label": ["Alien", "Heat [20]", "Heat [030]"]}
@@ -27,7 +28,7 @@ NAMES = HistoryFormat()
 
 def _read(folder: Path, text: str, names: HistoryFormat = NAMES) -> dict[str, list[int]]:
     file = folder / "histories.csv"
-    file.write_text(text, encoding=names.encoding)
+    file.write_text(text, encoding=names.layout.encoding)
     return read_histories(file, ITEMS, names)
 
 
@@ -74,24 +75,38 @@ def test_parquet_numbers_are_their_digits(tmp_path: Path) -> None:
     assert read_histories(tmp_path / "histories.parquet", ITEMS, NAMES) == {"1": [1, 0]}
 
 
+def _own(**changes: Any) -> HistoryFormat:
+    columns = {"user": "kunde", "item": "ware", "time": "am", "rating": None, "item_id": "id", "title": "name"}
+    return HistoryFormat.of(dataset_config("log", columns=columns, time_format="iso8601", **changes))
+
+
 def test_an_own_log_is_read_by_its_own_columns(tmp_path: Path) -> None:
-    own = OwnLogConfig.model_validate(
-        {
-            **load_params(Path(__file__).parents[3] / "params.yaml").dataset("movielens").model_dump(exclude={"format"}),
-            "format": "log",
-            "interactions": "sales.csv",
-            "items": "items.csv",
-            "min_rating": None,
-            "separator": ";",
-            "encoding": "cp1252",
-            "columns": {"user": "kunde", "item": "ware", "time": "am", "rating": None, "item_id": "id", "title": "name"},
-            "time_format": "iso8601",
-            "min_counts": "once",
-            "repeats": "keep",
-        }
-    )
-    names = HistoryFormat.of(own)
-    assert _read(tmp_path, "kunde;ware;am\nMüller;20;2020-01-02\nMüller;10;2020-01-01\n", names) == {"Müller": [0, 1]}
+    text = "kunde;ware;am\nMüller;20;2020-01-02\nMüller;10;2020-01-01\n"
+    assert _read(tmp_path, text, _own(separator=";", encoding="cp1252")) == {"Müller": [0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        ("kunde::ware::am\nann::20::2020-01-02\nann::10::2020-01-01\n", {"separator": "::"}),
+        ("kunde,ware,am\nann,20,2020-01-02\nann,10,2020-01-01\nNA,10,2020-01-01\n", {}),
+        ('{"kunde": "ann", "ware": 10, "am": "2020-01-01"}\n{"kunde": "ann", "ware": 20, "am": "2020-01-02"}\n', {}),
+        ("kunde,ware,am\nann,10 20,2020-01-01 2020-01-02\n", {"sequences": " "}),
+        (
+            "kunde,ware,am,was\nann,10,2020-01-01,kauf\nann,030,2020-01-02,blick\nann,20,2020-01-03,kauf\n",
+            {"keep": {"was": ["kauf"]}},
+        ),
+    ],
+    ids=["long separator", "missing", "JSON lines", "sequences", "keep"],
+)
+def test_every_form_of_an_own_log_is_a_file_of_histories(tmp_path: Path, text: str, changes: dict[str, Any]) -> None:
+    assert _read(tmp_path, text, _own(**changes)) == {"ann": [0, 1]}
+
+
+def test_a_column_that_is_not_needed_may_hold_anything(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"user_id": ["ann"], "item_id": [20], "timestamp": [pd.Timestamp("2020-01-01")], "raw": [b"\xff"]})
+    frame.to_parquet(tmp_path / "histories.parquet")
+    assert read_histories(tmp_path / "histories.parquet", ITEMS, NAMES) == {"ann": [1]}
 
 
 @pytest.mark.parametrize(
@@ -100,10 +115,10 @@ def test_an_own_log_is_read_by_its_own_columns(tmp_path: Path) -> None:
         ("user,item_id\nann,10\n", r"histories.csv: has no column 'user_id'; .* found \['user', 'item_id'\]"),
         ("user_id,film\nann,10\n", r"has no column 'title'; expected 'user_id' with 'item_id' \(raw ids\) or 'title'"),
         ("user_id,item_id\nann,99\n", r"no row has a user and an item of the catalogue; ids there look like '10'"),
-        ("user_id,item_id\n", "no row has a user and an item"),
-        ("", "cannot be read"),
-        ("user_id,title\nann,Paris, Texas\n", "a row has more fields than the header; quote fields that hold the separator"),
-        ("user_id,title\nann,Alien\nann,Paris, Texas\n", "cannot be read .*line 3"),
+        ("user_id,item_id\n", "holds a header but no rows"),
+        ("", "histories.csv: is empty"),
+        ("user_id,title\nann,Alien\nann,Paris, Texas\n", "histories.csv:3: 3 fields separated by ',', but the header has 2"),
+        ('user_id,title\nann,"Al" Yankovic\n', "histories.csv:2: a quoted field does not end, or its quotes are not doubled"),
         ("user_id,item_id,timestamp\nann,10,1\nann,20,soon\n", "row 2: the time 'soon' is neither"),
         (
             "user_id,item_id,timestamp\nann,10,2020-01-01\nann,20,soon\n",

@@ -116,6 +116,8 @@ def test_what_cannot_start_says_why(exported: Exported, llm: Path, tmp_path: Pat
             main(exported("sasrec"), port=port)
     with pytest.raises(ConfigError, match=r"nowhere.invalid, port 0: .*; choose another --host"):
         main(exported("sasrec"), host="nowhere.invalid", port=0)
+    with pytest.raises(ConfigError, match=r"a..b, port 0: no name of a host; choose another --host"):
+        main(exported("sasrec"), host="a..b", port=0)
     with pytest.raises(DataError, match=r"no exported system here .* `python -m pipeline.export`"):
         main(tmp_path, port=0)
     monkeypatch.setitem(sys.modules, "uvicorn", None)  # its import fails
