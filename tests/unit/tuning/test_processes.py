@@ -40,12 +40,12 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "200"}
 
 
-def _start_two(llm: Path, root: Path, jobs: list[dict[str, Any]]) -> subprocess.CompletedProcess[str]:
-    """Do jobs on two processes. More would say no more, and each takes six seconds to import what it needs."""
+def _start(n: int, llm: Path, root: Path, jobs: list[dict[str, Any]]) -> subprocess.CompletedProcess[str]:
+    """Do jobs on ``n`` processes."""
     for job in jobs:
         Path(job["folder"]).mkdir(parents=True, exist_ok=True)
     (root / "jobs.json").write_text(json.dumps(jobs))
-    options = ["--standalone", "--nproc-per-node", "2", "--log-dir", str(root / "logs")]
+    options = ["--standalone", "--nproc-per-node", str(n), "--log-dir", str(root / "logs")]
     command = [sys.executable, "-m", "torch.distributed.run", *options, "-m", "tests.helpers.several", llm, root / "jobs.json"]
     return subprocess.run(command, cwd=REPOSITORY, env=_environment(), capture_output=True, text=True, check=False)
 
@@ -60,7 +60,7 @@ def _killed(*_: int) -> None:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of the runs: ``alone/<name>`` of one process, ``two/<name>`` of two."""
+    """Of the runs: ``alone/<name>`` of one process, ``two/<name>`` and ``four/<name>`` of several."""
     return tmp_path_factory.mktemp("runs")
 
 
@@ -84,21 +84,29 @@ def two(tiny_llama: Path, root: Path) -> Path:
         {"folder": str(root / "two" / name), "config": config, "weights": "sharded" if name == "sharded" else "replicated"}
         for name, config in {**ONE_EACH, "two_each": TWO_EACH}.items()
     ]
-    answer = _start_two(tiny_llama, root, [*jobs, resumed, {**killed, "kill_at": 22}])
+    answer = _start(2, tiny_llama, root, [*jobs, resumed, {**killed, "kill_at": 22}])
     assert "SIGKILL" in answer.stderr, answer.stderr[-5000:]
     assert not (root / "two" / "killed" / "cell").exists()
     several.do(killed, tiny_llama)
     return root / "two"
 
 
+@pytest.fixture(scope="module")
+def four(tiny_llama: Path, root: Path) -> Path:
+    answer = _start(4, tiny_llama, root, [{"folder": str(root / "four" / "two_each"), "config": TWO_EACH}])
+    assert answer.returncode == 0, answer.stderr[-5000:]
+    return root / "four"
+
+
 def _rows(folder: Path) -> list[list[int]]:
     return [json.loads(path.read_text()) for path in sorted(folder.glob("rows-*.json"))]
 
 
-def test_a_step_trains_the_same_rows_whoever_trains_them(alone: Path, two: Path) -> None:
+def test_a_step_trains_the_same_rows_whoever_trains_them(alone: Path, two: Path, four: Path) -> None:
     """Micro-batches of two rows, dealt out in turn: of the first eight rows, the first of two processes has 0, 1, 4 and 5."""
     assert _rows(alone / "two_each") == [list(range(48))]
     assert _rows(two / "two_each") == [[row for row in range(48) if row // 2 % 2 == process] for process in range(2)]
+    assert _rows(four / "two_each") == [[row for row in range(48) if row // 2 % 4 == process] for process in range(4)]
 
 
 @pytest.mark.parametrize("name", list(ONE_EACH))
@@ -113,9 +121,13 @@ def test_two_processes_give_the_bytes_of_one(alone: Path, two: Path, name: str) 
     assert metadata[1] == {**metadata[0], "hardware": f"{metadata[0]['hardware']}, 2 processes"}
 
 
-def test_more_micro_batches_than_two_differ_by_rounding_alone(alone: Path, two: Path) -> None:
+@pytest.mark.parametrize("processes", ["two", "four"])
+def test_more_micro_batches_than_two_differ_by_rounding_alone(
+    alone: Path, processes: str, request: pytest.FixtureRequest
+) -> None:
+    several: Path = request.getfixturevalue(processes)
     for file in (adapters.LORA_FILE, adapters.MODULES_FILE):
-        expected, shared = (load_file(runs / "two_each" / "cell" / file) for runs in (alone, two))
+        expected, shared = (load_file(runs / "two_each" / "cell" / file) for runs in (alone, several))
         for name, tensor in expected.items():
             # Adam turns rounding noise of gradients near zero into steps of its own: a share of one step of 1e-2.
             torch.testing.assert_close(shared[name], tensor, rtol=0, atol=1e-3)
