@@ -13,9 +13,16 @@ from llara_core.serving.bundle import BundleMetadata
 Record = Mapping[str, Any]
 
 # What docs/datasets.md says of each format's terms, in a line.
+NOT_STATED = "not known here; look them up before you pass the folder on"
 DATA_TERMS = {
     "movielens_100k": "MovieLens 100K (GroupLens, University of Minnesota): for research. Without its permission the data, of "
     "which `items.parquet` holds the titles, may not be redistributed or used commercially.",
+    **dict.fromkeys(
+        (f"movielens_{size}" for size in ("1m", "10m", "20m", "25m", "32m")),
+        "MovieLens (GroupLens, University of Minnesota): for research. Without its permission the data, of which "
+        "`items.parquet` holds the titles, may not be redistributed or used commercially.",
+    ),
+    **dict.fromkeys(("amazon_2018", "amazon_2023"), f"Amazon reviews (McAuley lab, UCSD): terms {NOT_STATED}"),
     "lastfm_2k": "HetRec 2011 Last.fm 2K (GroupLens): for non-commercial research.",
     "steam": "Steam reviews and games (McAuley lab, UCSD): for research.",
     "synthetic": "invented data; no terms.",
@@ -24,7 +31,6 @@ DATA_TERMS = {
 }
 LLM_TERMS = {"embedded:smollm2-135m-instruct": "Apache-2.0"}
 _NO_ABLATION = {"llm_weights": "pretrained", "item_vectors": "recommender", "recommender_scores": "out_of_fold"}
-NOT_STATED = "not known here; look them up before you pass the folder on"
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:

@@ -154,8 +154,9 @@ def test_no_held_out_interaction_is_trained_on(prepared: Prepared) -> None:
     sample_candidates.main("planted")
     data, _ = load_training_data("planted", ["x"] * len(prepared.items), ItemWording("movie", "watched"), None, "in_sample", 0)
     by_user = log[log[c.SPLIT] == c.TRAIN].groupby(c.USER)[c.ITEM].agg(list)
-    assert data.sequences == [sequence for sequence in by_user if len(sequence) >= 2]
-    assert [items.tolist() for items in training_sequences(log)] == data.sequences
+    sequences = list(data.sequences)
+    assert sequences == [sequence for sequence in by_user if len(sequence) >= 2]
+    assert [items.tolist() for items in training_sequences(log)] == sequences
 
 
 def test_a_recommender_that_did_not_see_a_user_saw_nothing_that_is_held_out(prepared: Prepared) -> None:
@@ -174,7 +175,9 @@ def test_a_recommender_that_did_not_see_a_user_saw_nothing_that_is_held_out(prep
 
     sets = candidate_sets(prepared, c.TRAIN)
     examples = prepared.examples.filter(pc.equal(prepared.examples[c.SPLIT], c.TRAIN))
-    parts = list(cross_fit(fit, Constant(), log, examples, sets, n_folds=3, seed=0, dataset="planted"))
+    parts = list(
+        cross_fit(fit, Constant(), log, examples, sets, n_items=len(prepared.items), n_folds=3, seed=0, dataset="planted")
+    )
     assert sum(map(len, parts)) == len(sets)
     users = log.loc[log[c.SPLIT] == c.TRAIN, c.USER].nunique()
     seen = [{user for user, _ in rows} for rows in fitted]
