@@ -94,9 +94,6 @@ def test_a_number_of_positions_asks_language_models_too_and_changes_nothing_of_t
         for file in (world.root / "metrics" / "tiny" / "systems" / cell).glob("*.json"):
             assert (copy.root / file.relative_to(world.root)).read_bytes() == file.read_bytes()
     assert "At 2 positions per user" in (copy.root / "metrics" / "report.md").read_text(encoding="utf-8")
-    copy.change_params({"evaluation": {"positions": "last"}})
-    copy.dvc("repro")
-    assert at_positions(copy) == {}
 
 
 def test_a_second_run_does_nothing(world: World) -> None:

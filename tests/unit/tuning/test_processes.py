@@ -232,7 +232,8 @@ def test_a_stage_fails_as_its_process_does(tmp_path: Path, what: str, end: list[
     command = [sys.executable, "-m", "trial", what, "--n=1"]  # an option that torchrun could take for one of its own
     answer = subprocess.run(command, cwd=tmp_path, env=_environment(), capture_output=True, text=True, check=False)
     assert answer.returncode == 1, answer.stderr
-    lines = answer.stderr.splitlines()
+    # The C++ runtime says so of a process that was stopped while torch's threads were at work.
+    lines = [line for line in answer.stderr.splitlines() if line != "terminate called without an active exception"]
     if what == "bug":
         assert lines[2] == "Traceback (most recent call last):"
         assert sum(line.startswith("Traceback") for line in lines) == 1
