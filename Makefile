@@ -36,7 +36,7 @@ repository:
 		echo "This Git repository has no commit yet, which DVC needs: git add --all && git commit, then make again."; exit 1; }
 
 # One thread each: the tests' models are tiny, and threads of several processes would only wait for each other. The files stay in
-# their order, in which the longest, tests/pipeline, come first and not alone at the end.
+# the order that tests/conftest.py gives them.
 test: $(STAMP)
 	PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 

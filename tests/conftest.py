@@ -1,4 +1,4 @@
-"""What holds for all tests: no model hub, and one tokenizer thread, as forks of a parallel tokenizer warn."""
+"""What holds for all tests: no model hub, one tokenizer thread (forks of a parallel tokenizer warn), and their order."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ settings.register_profile("untimed", deadline=None)  # a busy machine is no fail
 settings.load_profile("untimed")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that takes longest comes first, and so does not keep one of two processes busy alone at the end."""
+    items.sort(key=lambda item: item.path.name != "test_tiny_world.py")
 
 
 @pytest.fixture(scope="session")
