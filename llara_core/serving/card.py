@@ -14,14 +14,12 @@ Record = Mapping[str, Any]
 
 # What docs/datasets.md says of each format's terms, in a line.
 NOT_STATED = "not known here; look them up before you pass the folder on"
+_GROUPLENS = (
+    "(GroupLens, University of Minnesota): for research. Without its permission the data, of which `items.parquet` holds the "
+    "titles, may not be redistributed or used commercially."
+)
 DATA_TERMS = {
-    "movielens_100k": "MovieLens 100K (GroupLens, University of Minnesota): for research. Without its permission the data, of "
-    "which `items.parquet` holds the titles, may not be redistributed or used commercially.",
-    **dict.fromkeys(
-        (f"movielens_{size}" for size in ("1m", "10m", "20m", "25m", "32m")),
-        "MovieLens (GroupLens, University of Minnesota): for research. Without its permission the data, of which "
-        "`items.parquet` holds the titles, may not be redistributed or used commercially.",
-    ),
+    **{f"movielens_{size.lower()}": f"MovieLens {size} {_GROUPLENS}" for size in ("100K", "1M", "10M", "20M", "25M", "32M")},
     **dict.fromkeys(("amazon_2018", "amazon_2023"), f"Amazon reviews (McAuley lab, UCSD): terms {NOT_STATED}"),
     "lastfm_2k": "HetRec 2011 Last.fm 2K (GroupLens): for non-commercial research.",
     "steam": "Steam reviews and games (McAuley lab, UCSD): for research.",
