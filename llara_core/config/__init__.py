@@ -4,6 +4,7 @@ from llara_core.config.candidates import CandidatesConfig
 from llara_core.config.datasets import (
     Amazon2018Config,
     AmazonSection,
+    ColdItemsConfig,
     DatasetConfig,
     DownloadConfig,
     LargerMovieLensConfig,
@@ -58,6 +59,7 @@ __all__ = [
     "CandidatesConfig",
     "CaseStudyConfig",
     "ChatModelConfig",
+    "ColdItemsConfig",
     "ComparisonConfig",
     "CurriculumConfig",
     "DatasetConfig",

@@ -55,6 +55,15 @@ TIME_STRATEGIES = ("global_time", "date")
 """They cut sequences by time, which must therefore be in its order."""
 
 
+class ColdItemsConfig(Section):
+    """Items that are made new: nothing is trained on them, and they are asked for."""
+
+    share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="of the items, drawn at random, whose training interactions are left out"
+    )
+    seed: Seed
+
+
 class SplitConfig(Section):
     """How interactions are divided; a strategy reads its own keys and no others, so that an experiment may change it alone."""
 
@@ -78,6 +87,10 @@ class SplitConfig(Section):
         default=None, min_length=1, description="files: the validation interactions, where `interactions` are those of training"
     )
     test_file: str | None = Field(default=None, min_length=1, description="files: the test interactions, likewise")
+    cold_items: ColdItemsConfig | None = Field(
+        default=None,
+        description="with any strategy: items that nothing is trained on, for questions about new ones; null for none",
+    )
 
     @model_validator(mode="after")
     def _strategy_has_its_keys(self) -> Self:

@@ -150,8 +150,9 @@ class AblationConfig(Section):
     llm_weights: Literal["pretrained", "random"] = Field(
         description="random: a language model of the same shape with freshly initialised, frozen weights"
     )
-    item_vectors: Literal["recommender", "random"] = Field(
-        description="random: normally distributed ones in the shape of the recommender's"
+    item_vectors: Literal["recommender", "random", "constant"] = Field(
+        description="random: normally distributed ones in the shape of the recommender's; constant: the same one for every "
+        "item, so that a behaviour token says nothing but the recommender's score, where it carries one"
     )
     recommender_scores: ScoreSource = Field(
         description="in training. out_of_fold: of recommenders that did not see the user; in_sample: of the one under the "

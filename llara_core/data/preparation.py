@@ -19,7 +19,7 @@ from llara_core import tables
 from llara_core.config import DatasetConfig, LogSection
 from llara_core.config.datasets import DatasetSection
 from llara_core.data.filtering import filter_interactions, sort_sequences
-from llara_core.data.splitting import SPLIT_DTYPE, STRATEGIES, examples_table, make_examples, out_of_time_order
+from llara_core.data.splitting import SPLIT_DTYPE, divide, examples_table, make_examples, out_of_time_order
 from llara_core.errors import DataError
 from llara_core.readers.interaction_log import Counts, RawLog
 from llara_core.readers.item_titles import clean_titles
@@ -79,7 +79,7 @@ def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
         **{c.USER: _new_ids(in_sequences)[kept[c.USER].to_numpy()], c.ITEM: _new_ids(in_catalogue)[kept[c.ITEM].to_numpy()]}
     )
     sequences = sort_sequences(numbered, by_time=config.is_ordered_by_time)
-    interactions = STRATEGIES[config.split.strategy](sequences, config.split, raw.ticks_per_second)
+    interactions = divide(sequences, config.split, raw.ticks_per_second)
     examples = make_examples(interactions, config.max_history_len)
     dropped = {
         **raw.dropped,
@@ -87,6 +87,8 @@ def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
         "interactions_without_title": len(raw.interactions) - len(usable),
         "users_with_one_interaction": _users_before_sequences(steps) - steps["sequences"]["users"],
     }
+    if config.split.cold_items is not None:
+        dropped["training_interactions_of_cold_items"] = len(sequences) - len(interactions)
     if not config.is_ordered_by_time:
         logger.warning(
             "%s: sequences follow the order of the file, not time; they say no more about a next item than it does", folder

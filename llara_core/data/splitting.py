@@ -15,8 +15,9 @@ import pyarrow as pa
 
 from llara_core import columns as c
 from llara_core import tables
-from llara_core.config import SplitConfig
+from llara_core.config import ColdItemsConfig, SplitConfig
 from llara_core.errors import DataError
+from llara_core.runtime import seeding
 
 LEAKS = {
     "user_chronological": "This split can leak over time: training users go on after the moment at which a held-out user is "
@@ -114,6 +115,28 @@ def split_as_given(sequences: pd.DataFrame) -> pd.DataFrame:
     Within a user :func:`filtering.sort_sequences` has put training before validation and validation before test.
     """
     return _with_split(sequences, sequences[c.SPLIT].to_numpy())
+
+
+def hold_back_items(interactions: pd.DataFrame, cold: ColdItemsConfig) -> pd.DataFrame:
+    """Leave out the training interactions of some items, so that these are new to every model that is asked for them.
+
+    Held-out interactions stay, as targets and in histories. Users whose last interaction is gone go, too.
+
+    Args:
+        interactions: with ``split``, as :data:`STRATEGIES` make them.
+        cold: how many of the items that occur, which are drawn uniformly.
+
+    Returns:
+        The remaining rows, with users and positions that count from 0 again.
+
+    Source: the strict item cold start, e.g. M. Volkovs, G. Yu and T. Poutanen, "DropoutNet", NeurIPS 2017, section 5.
+    """
+    items = np.unique(interactions[c.ITEM])
+    drawn = seeding.numpy_stream(cold.seed, "cold items").permutation(items)[: round(cold.share * len(items))]
+    gone = (interactions[c.SPLIT] == c.TRAIN).to_numpy() & np.isin(interactions[c.ITEM].to_numpy(), drawn)
+    kept = interactions[~gone].reset_index(drop=True)
+    numbered = kept.assign(**{c.USER: np.unique(kept[c.USER].to_numpy(), return_inverse=True)[1].astype(np.int32)})
+    return numbered.assign(**{c.POSITION: numbered.groupby(c.USER).cumcount().astype("int32")})
 
 
 def out_of_time_order(sequences: pd.DataFrame) -> int:
@@ -241,6 +264,19 @@ STRATEGIES: dict[str, Callable[[pd.DataFrame, SplitConfig, int], pd.DataFrame]] 
     "files": lambda sequences, *_: split_as_given(sequences),
 }
 """From sequences, the section ``split`` and the ticks per second of the timestamps to sequences with the column ``split``."""
+
+
+def divide(sequences: pd.DataFrame, split: SplitConfig, ticks_per_second: int, strategy: str | None = None) -> pd.DataFrame:
+    """Sequences with the column ``split``, without the training interactions of cold items.
+
+    Args:
+        sequences: as in :func:`split_by_user`.
+        split: the section.
+        ticks_per_second: of the timestamps.
+        strategy: in place of the section's.
+    """
+    interactions = STRATEGIES[strategy or split.strategy](sequences, split, ticks_per_second)
+    return interactions if split.cold_items is None else hold_back_items(interactions, split.cold_items)
 
 
 def _cuts(n: int, train: float, validation: float) -> tuple[int, int]:

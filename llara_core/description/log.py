@@ -15,7 +15,7 @@ from llara_core import columns as c
 from llara_core.config import LogSection
 from llara_core.config.datasets import TIME_STRATEGIES
 from llara_core.data.filtering import filter_interactions, sort_sequences
-from llara_core.data.splitting import STRATEGIES, make_examples
+from llara_core.data.splitting import STRATEGIES, divide, make_examples
 from llara_core.errors import DataError
 from llara_core.readers.interaction_log import RawLog, count
 from llara_core.readers.item_titles import clean_titles
@@ -173,7 +173,7 @@ def _splits(kept: pd.DataFrame, config: LogSection, ticks_per_second: int) -> di
             found[name] = {"error": "it cuts sequences by time and needs order: timestamp"}
             continue
         try:
-            split = STRATEGIES[name](sequences, config.split, ticks_per_second)
+            split = divide(sequences, config.split, ticks_per_second, name)
             # The histories themselves are not needed, and are most of the memory.
             examples = make_examples(split, 1).select([c.SPLIT, c.TARGET]).to_pandas()
         except DataError as error:

@@ -1,4 +1,4 @@
-"""What the projector reads of every item: a recommender's exported embeddings, random ones for the ablation, or nothing."""
+"""What the projector reads of every item: a recommender's exported embeddings, others for an ablation, or nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def item_vectors_for(
 
     Args:
         representation: of its prompts; without behaviour tokens nothing of a recommender is read, so that nothing can leak in.
-        ablation: ``item_vectors`` random gives normally distributed numbers in the table's shape.
+        ablation: ``item_vectors`` random gives normally distributed numbers in the table's shape, constant ones alone.
         embeddings: written by the stage ``export_embeddings``; None for a system without a recommender.
         n_items: of the prepared data.
         seed: training seed, of the random vectors.
@@ -40,6 +40,8 @@ def item_vectors_for(
     vectors, source = load_item_vectors(embeddings, n_items)
     if ablation.item_vectors == "recommender":
         return vectors, source
+    if ablation.item_vectors == "constant":
+        return torch.ones_like(vectors), None
     random = seeding.numpy_stream(seed, "untrained item vectors").standard_normal(tuple(vectors.shape), dtype=np.float32)
     return torch.from_numpy(random) * vectors.shape[1] ** -0.5, None  # as recommenders are initialised
 

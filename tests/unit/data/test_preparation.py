@@ -146,6 +146,23 @@ def test_cold_targets_and_ties_are_counted(tmp_path: Path) -> None:
     assert facts["mean_history_len"] == {"train": (1 + 2) / 2, "validation": 2.0, "test": 1.0}
 
 
+def test_cold_items_are_asked_for_and_counted(world: Path) -> None:
+    shares = {"train": 0.5, "validation": 0.25}
+    whole = prepare(world, config(min_rating=0.0, **shares))
+    split = {"strategy": "user_chronological", **shares, "cold_items": {"share": 0.25, "seed": 0}}
+    cold = prepare(world, dataset_config(min_rating=0.0, split=split))
+    trained = set(cold.interactions.loc[cold.interactions["split"] == "train", "item_id"])
+    assert len(cold.items) == len(whole.items) == 60
+    assert len(trained) == 45
+    for part in ("validation", "test"):
+        targets = cold.examples.filter(pc.field("split") == part)["target"].to_pylist()
+        assert targets == whole.examples.filter(pc.field("split") == part)["target"].to_pylist()
+        assert cold.statistics["cold_targets"][part] == sum(target not in trained for target in targets) > 0
+    n_gone = len(whole.interactions) - len(cold.interactions)
+    assert cold.statistics["dropped"]["training_interactions_of_cold_items"] == n_gone > 0
+    assert "training_interactions_of_cold_items" not in whole.statistics["dropped"]
+
+
 def test_a_rating_of_an_unlisted_item_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"3 ratings are of items that u.item does not list, such as 7"):
         thirds(raw_files(tmp_path, RATINGS, {3: "Heat", 5: "Sabrina"}))

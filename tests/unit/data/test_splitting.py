@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from llara_core.config import SplitConfig
+from llara_core.config import ColdItemsConfig, SplitConfig
 from llara_core.data import splitting
 from llara_core.data.filtering import sort_sequences
 from llara_core.data.splitting import LEAKS, STRATEGIES, leave_one_out, split_by_date, split_by_time, split_by_user
@@ -214,6 +214,37 @@ def test_a_given_split_puts_training_first_and_counts_what_time_says_otherwise()
     assert splitting.out_of_time_order(ordered) == 1
     split = STRATEGIES["files"](ordered, SplitConfig(strategy="files", column="part"), 1)
     assert split["split"].to_list() == ["train", "validation", "test", "train", "validation"]
+
+
+def test_cold_items_lose_their_training_interactions_and_nothing_else() -> None:
+    # Items 0 to 9 of six users in turn; users 4 and 5 are held out.
+    items = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 1], [2, 3, 4], [5, 6, 7, 8, 9, 0], [1, 2, 3, 4]]
+    frame = sequences({user: list(range(10 * user, 10 * user + len(listed))) for user, listed in enumerate(items)})
+    frame = frame.assign(item_id=[item for listed in items for item in listed])
+    split = {"strategy": "user_chronological", "train": 0.6, "validation": 0.2}
+    whole = splitting.divide(frame, SplitConfig(**split), 1)
+    cold = splitting.divide(frame, SplitConfig(**split, cold_items={"share": 0.3, "seed": 4}), 1)
+    lost = set(whole["item_id"]) - set(cold.loc[cold["split"] == "train", "item_id"])
+    assert len(lost) == 3
+    kept = whole[(whole["split"] != "train") | ~whole["item_id"].isin(lost)]
+    for column in ("timestamp", "item_id", "split"):
+        assert cold[column].to_list() == kept[column].to_list()
+    assert sorted(set(cold["user_id"])) == list(range(kept["user_id"].nunique()))
+    assert cold["position"].to_list() == kept.groupby("user_id").cumcount().to_list()
+    other = splitting.divide(frame, SplitConfig(**split, cold_items={"share": 0.3, "seed": 5}), 1)
+    assert set(other.loc[other["split"] == "train", "item_id"]) != set(cold.loc[cold["split"] == "train", "item_id"])
+
+
+def test_users_who_lose_everything_go() -> None:
+    frame = sequences({0: [1], 1: [2, 3], 2: [4, 5], 3: [6, 7]}).assign(item_id=[0, 1, 1, 2, 2, 0, 0])
+    split = frame.assign(split=pd.Categorical(["train"] * 5 + ["test"] * 2, categories=["train", "validation", "test"]))
+    cold = next(  # the draw in which item 0 alone is cold
+        held
+        for held in (splitting.hold_back_items(split, ColdItemsConfig(share=0.3, seed=seed)) for seed in range(20))
+        if 0 not in set(held.loc[held["split"] == "train", "item_id"])
+    )
+    assert cold["user_id"].to_list() == [0, 0, 1, 1, 2, 2]
+    assert cold["item_id"].to_list() == [1, 1, 2, 2, 0, 0]
 
 
 def test_every_strategy_says_what_it_can_leak() -> None:

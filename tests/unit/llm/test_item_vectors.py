@@ -15,10 +15,13 @@ from llara_core.config import AblationConfig, Representation
 from llara_core.errors import ModelError
 from llara_core.llm.item_vectors import item_vectors_for
 from llara_core.llm.loading import load_base_model
+from llara_core.llm.projector import Projector
 from tests.helpers.llm import D_REC, LABELS, LLM, N_ITEMS, item_vectors
 
 FULL = AblationConfig(llm_weights="pretrained", item_vectors="recommender", recommender_scores="out_of_fold")
 RANDOM = AblationConfig(llm_weights="pretrained", item_vectors="random", recommender_scores="out_of_fold")
+
+CONSTANT = AblationConfig(llm_weights="pretrained", item_vectors="constant", recommender_scores="out_of_fold")
 
 
 @pytest.fixture
@@ -60,6 +63,15 @@ def test_random_vectors_share_the_shape_and_nothing_else(table: Path) -> None:
     assert not torch.equal(first, other)
     correlation = np.corrcoef(first.flatten(), item_vectors().flatten())[0, 1]
     assert abs(correlation) < 4 / np.sqrt(N_ITEMS * D_REC)  # four standard errors of unrelated numbers
+
+
+def test_constant_vectors_tell_no_item_from_another(table: Path) -> None:
+    vectors, source = item_vectors_for("hybrid", CONSTANT, table, N_ITEMS, seed=0)
+    assert vectors is not None
+    assert source is None
+    assert vectors.shape == (N_ITEMS, D_REC)
+    assert (vectors == vectors[0]).all()
+    assert torch.isfinite(Projector(vectors, 16, 0.1)(vectors)).all()
 
 
 def test_a_random_language_model_has_the_shape_of_the_pretrained_one_and_is_made_from_its_seed(tiny_llama: Path) -> None:

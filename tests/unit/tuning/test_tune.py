@@ -222,10 +222,8 @@ def test_text_only_and_hybrid_systems_walk_the_same_examples_in_the_same_order(
     assert all(rows[row].prompt.slot_items == () for row in range(len(text)))
 
 
-@pytest.mark.parametrize("ablation", [{"llm_weights": "random"}, {"item_vectors": "random"}])
-def test_what_an_ablation_replaces_by_random_numbers_is_found_again(
-    tiny_llama: Path, tmp_path: Path, ablation: dict[str, str]
-) -> None:
+@pytest.mark.parametrize("ablation", [{"llm_weights": "random"}, {"item_vectors": "random"}, {"item_vectors": "constant"}])
+def test_what_an_ablation_puts_in_place_is_found_again(tiny_llama: Path, tmp_path: Path, ablation: dict[str, str]) -> None:
     table = tmp_path / "sasrec-0.parquet"
     frame = pd.DataFrame({c.ITEM: range(N_ITEMS), c.LABEL: LABELS, c.VECTOR: list(item_vectors().numpy())})
     tables.write_table(table, frame, tables.ITEM_EMBEDDINGS)
