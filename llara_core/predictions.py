@@ -129,7 +129,7 @@ def answer_held_out(
     positions: HeldOut | None = None,
 ) -> None:
     """Ask a system all held-out questions, the test sets again with shuffled histories where they are wanted, those at further
-    positions, and write what it answers.
+    positions, and write what it answers; tables of earlier questions, which it is not asked now, are deleted.
 
     Args:
         answerer: the system.
@@ -143,6 +143,7 @@ def answer_held_out(
     """
     shuffled = shuffled_histories == "all" or (shuffled_histories == "catalogue" and answerer.scores_catalogue)
     further = [] if positions is None else [positions]
+    written = set()
     for asked in [held_out, *([held_out.shuffled()] if shuffled else []), *further]:
         answers = answerer.answer(asked)
         for mode, frame in answers.tables.items():
@@ -158,7 +159,7 @@ def answer_held_out(
                 hardware=hardware,
             )
             if processes.is_first():
-                write_predictions(asked.folder(folder), frame, metadata)
+                written.add(write_predictions(asked.folder(folder), frame, metadata))
             logger.info(
                 "%s, %s: %d candidate sets answered, %d validly%s",
                 mode,
@@ -167,6 +168,12 @@ def answer_held_out(
                 frame[c.VALID].sum(),
                 f" ({answers.note})" if answers.note else "",
             )
+    if processes.is_first():
+        # DVC empties the folder before a stage; a stage that is run by hand finds what other parameters have left.
+        for other in set(folder.rglob("*.parquet")) - written:
+            other.unlink()
+            if not any(other.parent.iterdir()):
+                other.parent.rmdir()
 
 
 def from_scorer(scorer: CatalogueScorer, held_out: HeldOut) -> pd.DataFrame:

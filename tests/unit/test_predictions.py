@@ -192,6 +192,14 @@ def test_answers_at_positions_lie_in_a_folder_of_their_own(tmp_path: Path) -> No
         assert (tmp_path / "with" / name).read_bytes() == (tmp_path / "without" / name).read_bytes()
 
 
+def test_what_is_not_asked_now_does_not_stay_from_an_earlier_run(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"system": "sasrec", "seed": 3, "hardware": ""}
+    asked = Asked(scores_catalogue=True)
+    answer_held_out(asked, held_out(), tmp_path, **options, shuffled_histories="all", positions=at_positions())
+    answer_held_out(asked, held_out(), tmp_path, **options, shuffled_histories="none")
+    assert [path.name for path in tmp_path.iterdir()] == ["score.parquet"]
+
+
 def test_a_limit_asks_for_the_first_turns_of_each_user() -> None:
     limited = at_positions().limited(1)
     assert limited.examples[c.EXAMPLE].tolist() == limited.candidates[c.EXAMPLE].tolist() == [0, 2]
