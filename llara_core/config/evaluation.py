@@ -21,7 +21,7 @@ Positions = Annotated[Literal["last", "all"] | int, PlainValidator(_positions)]
 
 
 class EvaluationConfig(Section):
-    bootstrap_samples: PositiveInt = Field(description="resamples of the users behind every interval")
+    bootstrap_samples: PositiveInt = Field(description="resamples of the users behind an interval over users")
     permutation_samples: PositiveInt = Field(description="random sign flips of a paired test with too many users to enumerate")
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(description="coverage of the intervals")
     seed: Seed

@@ -202,7 +202,9 @@ class ChatModelConfig(Section):
     max_requests: PositiveInt = Field(description="requests per run at most, retries included; answers in the cache cost none")
     concurrency: Annotated[int, Field(ge=1, le=256)] = Field(description="requests under way at once")
     timeout_s: PositiveFloat = Field(description="seconds until a request counts as failed")
-    retries: Annotated[int, Field(ge=0, le=20)] = Field(description="further attempts after 429, 5xx and time-outs")
+    retries: Annotated[int, Field(ge=0, le=20)] = Field(
+        description="further attempts after 408, 409, 429, 5xx, time-outs and broken connections"
+    )
 
 
 class SystemConfig(Section):

@@ -41,9 +41,9 @@ class CandidateSampler:
             ``split``, before or after the target; ``last_interactions``: the example's history and target only.
 
     Source: paper, section 5.1.3 (19 non-interacted items; ``all_interactions``). The released code draws outside the last 10
-    items only, anew at every access (``last_interactions``). The end of the split matters under ``global_time`` alone, where a
-    user goes on in later splits: if those items were no negatives of the training sets either, their absence would tell a model
-    that reads these sets what its users do later.
+    items only, anew at every access (``last_interactions``). The end of the split matters wherever a user goes on in later
+    splits (not under ``user_chronological``): if those items were no negatives of the training sets either, their absence would
+    tell a model that reads these sets what its users do later.
     """
 
     def __init__(self, interactions: pd.DataFrame, n_items: int, split: str, *, n_candidates: int, exclude: str) -> None:

@@ -4,19 +4,20 @@ A cost is a constant plus a rate times a size. The times are those of two cores 
 machine shifts all of them together.
 
 ======================  ==============================================================================================
-``prepare``             4.9, 33 and 55 s, 0.52, 1.31 and 6.2 GB for 1, 5 and 30 million rows (``benchmarks/log_scale.py``)
-``sample_candidates``   28, 192 and 418 s for 3.9, 19.8 and 119 million training sets of 20; 0.85, 1.5 and 5.0 GB for 1, 5 and
-                        30 million rows
+``prepare``             4.9, 33 and 55 s, 0.52, 1.31 and 6.2 GB for 1, 5 and 30 million rows (``benchmarks/log_scale.py``); 38 s
+                        for 30 million on quiet cores
+``sample_candidates``   28, 192 and 418 s for 3.9, 19.8 and 119 million training sets of 20; 312 s for the last on quiet cores;
+                        0.85, 1.5 and 5.0 GB for 1, 5 and 30 million rows; 6.2 for the last with further positions
 ``train_recommender``   20 epochs on the 67,635 positions and 1,574 items of MovieLens: SASRec 53 s, GRU4Rec 41, Caser 39, MoRec
-                        182 (``docs/results.md``); what an item costs: two epochs on LastFM's 4,606
+                        182; what an item costs: two epochs on LastFM's 4,606
 ``score_training``      139 s for a SASRec that trained for 53 s
 ``tune``                0.06 to 0.13 s per prompt of MovieLens, SmolLM2-135M; with preference tuning and 19 negatives 1.7 times
                         as long, and half as long before that for S-DPO's reference
 ``predict_llm``         0.3 to 0.7 s per held-out question, in three ways of answering, SmolLM2-135M
 ======================  ==============================================================================================
 
-The lines miss these points by up to a factor of 2 in time (a busy machine is that much slower) and by a tenth in memory, hence
-:data:`TIME_BAND` and :data:`MEMORY_BAND`; what was not measured at other sizes has :data:`WIDE_BAND`.
+The lines miss these points by up to a factor of 2.5 in time (a busy machine is that much slower) and by an eighth in memory,
+hence :data:`TIME_BAND` and :data:`MEMORY_BAND`; what was not measured at other sizes has :data:`WIDE_BAND`.
 """
 
 from __future__ import annotations
@@ -34,11 +35,10 @@ MEMORY_BAND = (0.8, 1.3)
 WIDE_BAND = (0.3, 4.0)
 GB = 1e9
 
-PREPARE_S, PREPARE_S_PER_ROW = 2.0, 3.5e-6
+PREPARE_S, PREPARE_S_PER_ROW = 2.0, 2.2e-6
 PREPARE_GB, PREPARE_GB_PER_ROW = 0.32, 0.2e-6
 SAMPLE_S, SAMPLE_S_PER_SET = 2.0, 5e-6  # sets of 20
-SAMPLE_GB, SAMPLE_GB_PER_ROW = 0.72, 0.145e-6
-SET_DISK_GB = 46e-9
+SAMPLE_GB, SAMPLE_GB_PER_ROW = 0.72, 0.16e-6
 TRAIN_S, TRAIN_S_PER_POSITION, TRAIN_S_PER_LOGIT = 4.0, 19e-6, 13e-9
 TRAIN_FACTOR = {"gru4rec": 0.8, "caser": 0.75, "morec": 3.4}
 TRAIN_GB = 0.7

@@ -24,7 +24,7 @@ FILE_ORDER = "a user's sequence follows the order of the file, not time: if that
 def doubts(facts: Mapping[str, Any], config: LogSection, n_candidates: int) -> list[str]:
     """One sentence per doubt, the ones about reading first."""
     return [
-        *(_about_times(facts, config) if config.has_times else ()),
+        *(_about_times(facts) if config.has_times else ()),
         *(() if config.is_ordered_by_time else (FILE_ORDER,)),
         *_about_rows(facts, config),
         *_about_values(facts),
@@ -33,7 +33,7 @@ def doubts(facts: Mapping[str, Any], config: LogSection, n_candidates: int) -> l
     ]
 
 
-def _about_times(facts: Mapping[str, Any], config: LogSection) -> Iterator[str]:
+def _about_times(facts: Mapping[str, Any]) -> Iterator[str]:
     times, n = facts["times"], facts["sizes"]["interactions"]
     if (of_format := facts.get("time_format")) is not None:
         found = of_format["looks_like"]

@@ -78,10 +78,6 @@ class DelimitedFile:
         typed = [TYPED_NAME.fullmatch(name) for name in self.header]
         return [match[1] for match in typed if match] if all(typed) else self.header
 
-    def header_of(self, names: list[str]) -> list[str] | None:
-        """What the header calls these columns; None: there is no header."""
-        return None if self.header is None else [self.header[self.names().index(name)] for name in names]
-
     def batches(self, names: list[str]) -> Iterator[list[pa.Array]]:
         found = self.names()
         check_columns(self.path, names, found, self._hint(found, names))

@@ -130,6 +130,10 @@ def _rows(dataset: str, config: DatasetConfig) -> str:
         "files": "the files say what is for training, validation and test, and the target is a user's last interaction in a "
         "held-out part",
     }[config.split.strategy]
+    if (cold := config.split.cold_items) is not None:
+        split += (
+            f"; a random {cold.share:.0%} of the items lose their training interactions, and so are new to all models"
+        )
     return f"On {dataset}, {kept} are kept{order}; {split}"
 
 

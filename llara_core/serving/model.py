@@ -58,7 +58,8 @@ class Model:
         Raises:
             DataError: the history is empty or holds the whole catalogue, a name fits no item or several, or a score is not
                 finite.
-            ConfigError: nothing can retrieve, or the candidates do not fit into a prompt.
+            ConfigError: nothing can retrieve.
+            ModelError: the prompt is longer than the language model reads.
         """
         (ranked,) = self.recommend_ids([self._finder.history(history)], top, candidates=candidates, retrieve_only=retrieve_only)
         labels, raw_ids = self.items[c.LABEL].to_list(), self.items[c.RAW_ITEM].to_list()
