@@ -66,6 +66,7 @@ def dataset_report(found: Comparisons) -> DatasetReport:
     sections = [
         main_table.systems(found),
         at_positions.section(found),
+        slices.section_at_positions(found),
         table_2.section(found),
         pairs.section(found),
         changes.section(found),

@@ -131,9 +131,7 @@ def _rows(dataset: str, config: DatasetConfig) -> str:
         "held-out part",
     }[config.split.strategy]
     if (cold := config.split.cold_items) is not None:
-        split += (
-            f"; a random {cold.share:.0%} of the items lose their training interactions, and so are new to all models"
-        )
+        split += f"; a random {cold.share:.0%} of the items lose their training interactions, and so are new to all models"
     return f"On {dataset}, {kept} are kept{order}; {split}"
 
 

@@ -1,4 +1,4 @@
-"""The section on where an LLM helps: its hits beside its recommender's, by what is asked."""
+"""The sections on where an LLM helps: its hits beside its recommender's, by what is asked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llara_core import paths, tables
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.intervals import user_interval
 from llara_core.evaluation.paired import Difference
-from llara_core.report import plots
+from llara_core.report import at_positions, plots
 from llara_core.report.changes import beside_recommenders, common_sets, validation_rank
 from llara_core.report.comparisons import Comparisons, training_counts
 from llara_core.report.layout import Column, Figure, Section, Table
@@ -61,10 +61,27 @@ COLUMNS: list[Column[Slice]] = [
 
 def section(found: Comparisons) -> Section | None:
     """Slices of every LLM system that has a recommender in the run; None where none has."""
-    pairs = beside_recommenders(found.headlines)
+    examples = tables.read_table(paths.prepared(found.dataset) / "examples.parquet", tables.EXAMPLES)
+    return _section(found, "Where the LLM helps", found.headlines, examples, [])
+
+
+def section_at_positions(found: Comparisons) -> Section | None:
+    """The same at further positions; None where no LLM system was asked there."""
+    rows = [row for row in found.at_positions if row.is_headline]
+    if not rows:
+        return None
+    questions = tables.read_table(paths.positions(found.dataset) / "questions.parquet", tables.POSITIONS)
+    heading = f"Where the LLM helps: {at_positions.heading(found).lower()}"
+    return _section(found, heading, rows, questions, [at_positions.WARNING])
+
+
+def _section(
+    found: Comparisons, heading: str, rows: Sequence[ComparedSystem], examples: pd.DataFrame, notes: Sequence[str]
+) -> Section | None:
+    pairs = beside_recommenders(rows)
     if not pairs:
         return None
-    names = slice_names(found)
+    names = slice_names(found, examples)
     by_system = [(row, _divided(slices(row, recommender, names, found))) for row, recommender in pairs]
     best, of_best = max(by_system, key=lambda pair: validation_rank(pair[0]))
     caption = (
@@ -74,8 +91,9 @@ def section(found: Comparisons) -> Section | None:
         "Intervals cover users, but no training runs and no choice among slices: they say where to look, and prove nothing."
     )
     return Section(
-        "Where the LLM helps",
+        heading,
         _verdict(best, of_best),
+        notes=notes,
         tables=[
             Table(COLUMNS, [(slicing, rows) for slicing, rows in _grouped(of_best)], f"{described(best)}. {caption}"),
             *(Table(COLUMNS, _grouped(rows), described(row), is_wide=True) for row, rows in by_system if row is not best),
@@ -97,11 +115,15 @@ def section(found: Comparisons) -> Section | None:
     )
 
 
-def slice_names(found: Comparisons) -> Mapping[str, Callable[[pd.DataFrame], pd.Series]]:
-    """By slicing, a function from candidate sets (of :func:`changes.common_sets`) to the name of the slice that each is in."""
-    prepared = paths.prepared(found.dataset)
-    examples = tables.read_table(prepared / "examples.parquet", tables.EXAMPLES).set_index(c.EXAMPLE)
-    titles = tables.read_table(prepared / "items.parquet", tables.ITEMS)[c.TITLE]
+def slice_names(found: Comparisons, examples: pd.DataFrame) -> Mapping[str, Callable[[pd.DataFrame], pd.Series]]:
+    """By slicing, a function from candidate sets (of :func:`changes.common_sets`) to the name of the slice that each is in.
+
+    Args:
+        found: of the data set.
+        examples: rows of :data:`tables.EXAMPLES`, which the sets are of.
+    """
+    examples = examples.set_index(c.EXAMPLE)
+    titles = tables.read_table(paths.prepared(found.dataset) / "items.parquet", tables.ITEMS)[c.TITLE]
     popularity = popularity_slices(training_counts(found.dataset))
     longest = found.params.dataset(found.dataset).max_history_len
     bins = {

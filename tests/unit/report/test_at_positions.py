@@ -9,7 +9,7 @@ from llara_core import paths
 from llara_core.config import Params
 from llara_core.evaluation.evaluate import evaluate
 from llara_core.evaluation.results import write_run
-from llara_core.report import at_positions, main_table, pages
+from llara_core.report import at_positions, main_table, pages, slices
 from llara_core.report.comparisons import Comparisons, compare_systems
 from tests.helpers.positions import ask, put
 
@@ -63,6 +63,22 @@ def test_no_other_part_of_the_page_changes(world, params: Params) -> None:
     assert [each for each in with_positions if each[0] != "At every position"] == without
     assert len(with_positions) == len(without) + 1
     assert main_table.summary(found[0]) == main_table.summary(found[1])
+
+
+def test_slices_are_of_the_questions_there(world, params: Params) -> None:
+    asked = ask(world.examples, N_POSITIONS)
+    turns = asked.examples[c.TURN]
+    put(asked, paths.system_predictions("movielens", "llara-0"), turns == 1, objective="generative")
+    section = slices.section_at_positions(compared(world, params))
+    assert section is not None
+    assert section.heading == "Where the LLM helps: at every position"
+    assert section.notes == [at_positions.WARNING]
+    ((slicing, first, second),) = [(title, *rows) for title, rows in section.tables[0].groups if title == slices.RANK]
+    # sasrec is right at each user's first position, llara at the second, which 5 of the seven test users have; two are later.
+    assert (slicing, first.name, first.n_sets, second.n_sets) == (slices.RANK, "1", 7, 5 + 2)
+    assert (first.difference.system, first.difference.reference) == (0.0, 1.0)
+    assert (second.difference.system, second.difference.reference) == (5 / 7, 0.0)
+    assert slices.section_at_positions(compared(world, params, with_positions=False)) is None
 
 
 def test_both_pages_have_it_and_name_its_questions(world, params: Params) -> None:

@@ -57,7 +57,7 @@ def test_a_budget_is_what_there_is_and_what_else_was_trained(
         ("movielens", "On movielens, interactions rated 3 or higher are kept; users"),
         (
             "movielens_cold",
-            "is the target; a random 20% of the items lose their training interactions, and so are new to all models; a history",
+            "; a random 20% of the items lose their training interactions, and so are new to all models; a history",
         ),
         (
             "lastfm",

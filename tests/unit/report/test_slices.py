@@ -15,7 +15,7 @@ from llara_core.report.slices import HISTORY, POPULARITY, RANK, TITLE, Slice
 def slices_of(world, **axes: object) -> dict[tuple[str, str], Slice]:
     found = world.compared(world.on_axes(baselines=[], **axes))
     rows = {row.name: row for row in found.headlines}
-    of_llara = slices.slices(rows["llara"], rows["sasrec"], slices.slice_names(found), found)
+    of_llara = slices.slices(rows["llara"], rows["sasrec"], slices.slice_names(found, world.examples), found)
     return {(each.slicing, each.name): each for each in of_llara}
 
 
@@ -112,6 +112,14 @@ def test_targets_that_nobody_had_in_training_are_a_slice_of_their_own(world, tar
     found = world.compared(world.on_axes(baselines=[]))
     target_of_test_users(world, targets)
     rows = {row.name: row for row in found.headlines}
-    names = {each.name for each in slices.slices(rows["llara"], rows["sasrec"], slices.slice_names(found), found)}
+    names = {
+        each.name
+        for each in slices.slices(
+            rows["llara"],
+            rows["sasrec"],
+            slices.slice_names(found, tables.read_table(paths.prepared("movielens") / "examples.parquet", tables.EXAMPLES)),
+            found,
+        )
+    }
     assert "no training interaction" in names
     assert not names & {"tail", "middle", "head"}
