@@ -11,7 +11,7 @@ from typing import Annotated
 import pandas as pd
 import typer
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import StrMethodFormatter
 
 from llara_core.errors import DataError
 from llara_core.report.plots import PALETTE
@@ -44,13 +44,10 @@ def main(
             axes.errorbar(rows["prompts"], values, errors, color=colour, linestyle=style, marker="o", capsize=3, label=label)
     axes.axhline(1 / candidates, color="dimgrey", linestyle=":", label=f"chance (1 of {candidates})")
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_locator(FixedLocator(sorted(points["prompts"].dropna().unique())))
-    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.tick_params(axis="x", labelrotation=45)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("prompts of tuning")
-    axes.set_ylabel("HR@1, with its standard error over users")
+    axes.set_ylabel("HR@1 (bars: standard error)")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     figure.savefig(out, dpi=120, metadata={"Software": None})
