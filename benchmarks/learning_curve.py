@@ -5,6 +5,7 @@ The table has a row per system and budget, with the columns of :data:`COLUMNS`; 
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Annotated
 
@@ -28,12 +29,15 @@ def main(
     candidates: Annotated[int, typer.Option(min=2, help="Candidates per set; chance is its inverse.")] = 20,
 ) -> None:
     """Draw the systems of TABLE, whose rows without prompts are drawn as lines across."""
-    points = pd.read_csv(table)
+    try:
+        points = pd.read_csv(table)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{table}: cannot be read as a CSV file: {error}") from error
     if list(points.columns) != COLUMNS:
         raise DataError(f"{table}: has the columns {list(points.columns)}; give it {COLUMNS}")
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
-    for colour, (system, rows) in zip(PALETTE, points.groupby("system", sort=False), strict=False):
+    for colour, (system, rows) in zip(itertools.cycle(PALETTE), points.groupby("system", sort=False), strict=False):
         for split, style in SPLITS.items():
             label = f"{system}, {split}"
             if rows["prompts"].isna().all():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from llara_core import columns as c
 from llara_core import paths, tables
@@ -61,8 +63,8 @@ COLUMNS: list[Column[Slice]] = [
 
 def section(found: Comparisons) -> Section | None:
     """Slices of every LLM system that has a recommender in the run; None where none has."""
-    examples = tables.read_table(paths.prepared(found.dataset) / "examples.parquet", tables.EXAMPLES)
-    return _section(found, "Where the LLM helps", found.headlines, examples, [])
+    examples = paths.prepared(found.dataset) / "examples.parquet"
+    return _section(found, "Where the LLM helps", found.headlines, examples, tables.EXAMPLES, [])
 
 
 def section_at_positions(found: Comparisons) -> Section | None:
@@ -70,18 +72,18 @@ def section_at_positions(found: Comparisons) -> Section | None:
     rows = [row for row in found.at_positions if row.is_headline]
     if not rows:
         return None
-    questions = tables.read_table(paths.positions(found.dataset) / "questions.parquet", tables.POSITIONS)
+    questions = paths.positions(found.dataset) / "questions.parquet"
     heading = f"Where the LLM helps: {at_positions.heading(found).lower()}"
-    return _section(found, heading, rows, questions, [at_positions.WARNING])
+    return _section(found, heading, rows, questions, tables.POSITIONS, [at_positions.WARNING])
 
 
 def _section(
-    found: Comparisons, heading: str, rows: Sequence[ComparedSystem], examples: pd.DataFrame, notes: Sequence[str]
+    found: Comparisons, heading: str, rows: Sequence[ComparedSystem], examples: Path, schema: pa.Schema, notes: Sequence[str]
 ) -> Section | None:
     pairs = beside_recommenders(rows)
     if not pairs:
         return None
-    names = slice_names(found, examples)
+    names = slice_names(found, tables.read_table(examples, schema))
     by_system = [(row, _divided(slices(row, recommender, names, found))) for row, recommender in pairs]
     best, of_best = max(by_system, key=lambda pair: validation_rank(pair[0]))
     caption = (
