@@ -20,7 +20,7 @@ class ObjectiveTraits:
         writes_title: its answer is a candidate's title, written out.
         reads_slot_after_title: it predicts from an item's slot what depends on the item's title.
         needs_head: it trains the head over the catalogue.
-        starts_from_system: it goes on from the adapter of another system, the ``start``.
+        needs_start: it can only go on from the adapter of another system, the ``start``.
     """
 
     partner: str | None
@@ -29,15 +29,13 @@ class ObjectiveTraits:
     writes_title: bool = False
     reads_slot_after_title: bool = False
     needs_head: bool = False
-    starts_from_system: bool = False
+    needs_start: bool = False
 
 
 OBJECTIVES: dict[str, ObjectiveTraits] = {
     "generative": ObjectiveTraits(partner="next_item", unit="prompts", shows_candidates=True, writes_title=True),
     "next_item": ObjectiveTraits(partner="generative", unit="chunks", reads_slot_after_title=True, needs_head=True),
-    "preference": ObjectiveTraits(
-        partner=None, unit="prompts", shows_candidates=True, writes_title=True, starts_from_system=True
-    ),
+    "preference": ObjectiveTraits(partner=None, unit="prompts", shows_candidates=True, writes_title=True, needs_start=True),
 }
 
 # The answers of a system that is not tuned: told how to answer, it is asked as this objective asks.

@@ -81,8 +81,7 @@ class TuneConfig(Section):
 
     objective: ObjectiveName = Field(
         description="generative: the paper's, next-token loss on the answer title; next_item: ours, a softmax over the "
-        "catalogue at every behaviour token of the history; preference: S-DPO or its kin, which goes on from the system's "
-        "`start`"
+        "catalogue at every behaviour token of the history; preference: S-DPO or its kin, which goes on from a `start`"
     )
     epochs: PositiveInt
     max_examples: PositiveInt | None = Field(description="budget in plan rows over all epochs; null for everything")
@@ -126,7 +125,7 @@ class TuneConfig(Section):
     @property
     def compares_with_start(self) -> bool:
         """Whether its loss needs the start's log-likelihoods."""
-        return OBJECTIVES[self.objective].starts_from_system and self.preference_loss == "sdpo"
+        return OBJECTIVES[self.objective].needs_start and self.preference_loss == "sdpo"
 
     @model_validator(mode="after")
     def _batches_fit(self) -> Self:
@@ -215,7 +214,7 @@ class SystemConfig(Section):
     )
     tuned: bool = Field(default=True, description="false: the language model answers as it is, without tuning")
     start: Name | None = Field(
-        default=None, description="for objective preference: the tuned system from whose adapter it goes on; null for none"
+        default=None, description="the tuned system from whose adapter it goes on; null: it starts from the language model"
     )
     prompt: PromptConfig
     lora: LoraSection
@@ -248,22 +247,20 @@ class SystemConfig(Section):
 
     @model_validator(mode="after")
     def _has_its_start(self) -> Self:
-        starting = names_where(lambda objective: objective.starts_from_system)
-        if OBJECTIVES[self.tune.objective].starts_from_system:
-            if self.start is None or not self.tuned:
+        objective = OBJECTIVES[self.tune.objective]
+        if self.start is None:
+            if objective.needs_start:
                 raise ValueError(
-                    f"objective {self.tune.objective} goes on from the adapter of a tuned system: name that as `start`, and "
-                    "leave `tuned` true"
+                    f"objective {self.tune.objective} goes on from the adapter of a tuned system: name that as `start`"
                 )
-            if self.tune.ranking_weight:
-                raise ValueError(
-                    f"tune.ranking_weight: objective {self.tune.objective} ranks candidates by their titles, without a "
-                    "read-out of their slots; set it to 0"
-                )
-        elif self.start is not None:
+            return self
+        if not self.tuned:
+            raise ValueError(f"start is {self.start}, but tuned is false: leave one of them out")
+        if not objective.writes_title or self.tune.mixes or self.tune.ranking_weight:
             raise ValueError(
-                f"start is {self.start}, but objective {self.tune.objective} starts from the language model: take it out, or "
-                f"set tune.objective to {starting}"
+                f"start is {self.start}, from whose adapter only the writing of titles goes on: set tune.objective to "
+                f"{names_where(lambda objective: objective.writes_title)}, and tune.warm_start_rows, tune.mixture and "
+                "tune.ranking_weight to 0"
             )
         return self
 
@@ -301,6 +298,6 @@ class SystemConfig(Section):
         if tune.ranking_weight and (prompt.representation not in WITH_SLOTS or not ranks):
             raise ValueError(
                 "tune.ranking_weight needs a slot at every candidate: representation hybrid, text or behavior, and objective "
-                f"{names_where(lambda objective: objective.shows_candidates and not objective.starts_from_system)}"
+                f"{names_where(lambda objective: objective.shows_candidates and not objective.needs_start)}"
             )
         return self

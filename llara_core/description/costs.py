@@ -146,7 +146,7 @@ def _tuning(tune: TuneConfig, n_positions: int) -> tuple[float, str]:
     if not objective.shows_candidates:
         n_rows, row_s = n_positions // tune.chunk_len + 1, CHUNK_S
     else:
-        n_rows, row_s = n_positions, PREFERENCE_S if objective.starts_from_system else PROMPT_S
+        n_rows, row_s = n_positions, PREFERENCE_S if objective.needs_start else PROMPT_S
     n_rows = min(tune.epochs * n_rows, tune.max_examples or tune.epochs * n_rows)
     return 20 + row_s * n_rows, f"{n_rows:,} {objective.unit}"
 

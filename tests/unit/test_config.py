@@ -328,9 +328,19 @@ GOING_ON: dict[str, Any] = {"extends": "llara_guided", "start": "llara_guided", 
             {"start": None},
             r"systems\.own: objective preference goes on from the adapter of a tuned system: name that as `start`",
         ),
+        ({"tuned": False, "prompt": {"representation": "title"}}, r"systems\.own: start is llara_guided, but tuned is false"),
         (
-            {"tune": {"objective": "generative"}},
-            r"systems\.own: start is llara_guided, but objective generative starts from the",
+            {"prompt": {"slot": "after"}, "tune": {"objective": "next_item"}},
+            r"systems\.own: start is llara_guided, from whose adapter only the writing of titles goes on: set "
+            r"tune\.objective to generative or preference, and tune\.warm_start_rows, ",
+        ),
+        (
+            {"prompt": {"slot": "after"}, "tune": {"objective": "generative", "mixture": 0.5}},
+            r"systems\.own: start is llara_guided, from whose adapter only the writing of titles goes on",
+        ),
+        (
+            {"tune": {"objective": "generative", "ranking_weight": 1.0}},
+            r"systems\.own: start is llara_guided, from whose adapter only the writing of titles goes on",
         ),
         ({"start": "nobody"}, r"systems\.own\.start names 'nobody', but `systems` defines only \["),
         ({"start": "zero_shot"}, r"systems\.own\.start is zero_shot, which is not tuned"),
@@ -356,14 +366,16 @@ GOING_ON: dict[str, Any] = {"extends": "llara_guided", "start": "llara_guided", 
         ),
         (
             {"tune": {"objective": "preference", "ranking_weight": 1.0}},
-            r"systems\.own: tune\.ranking_weight: objective preference ranks candidates by their titles",
+            r"systems\.own: start is llara_guided, from whose adapter only the writing of titles goes on",
         ),
     ],
 )
 def test_a_system_goes_on_from_a_start_that_fits(
     params_with: Callable[[Edit], Path], changes: dict[str, Any], message: str
 ) -> None:
-    assert load_params(params_with(lambda raw: raw["systems"].update(own=GOING_ON))).system("own").start == "llara_guided"
+    for objective in ("preference", "generative"):
+        file = params_with(lambda raw, own=objective: raw["systems"].update(own={**GOING_ON, "tune": {"objective": own}}))
+        assert load_params(file).system("own").start == "llara_guided"
     with pytest.raises(ConfigError, match=message):
         load_params(params_with(lambda raw: raw["systems"].update(own={**GOING_ON, **changes})))
 
