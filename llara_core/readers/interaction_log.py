@@ -44,7 +44,6 @@ class RawLog:
         interactions: pd.DataFrame,
         items: pd.DataFrame,
         steps: Mapping[str, Counts] | None = None,
-        dropped: Mapping[str, int] | None = None,
         ticks_per_second: int = 1,
     ) -> Self:
         """Number users and items in ascending order of their raw ids.
@@ -54,7 +53,6 @@ class RawLog:
                 item is one of ``items``.
             items: raw ``item_id``, unique, and ``raw_title``.
             steps: of the reader; None: what is given is all there was.
-            dropped: by the reader.
             ticks_per_second: of ``timestamp``.
         """
         items = items.sort_values(c.ITEM, ignore_index=True)
@@ -66,7 +64,7 @@ class RawLog:
             }
         )
         table = pd.DataFrame({c.RAW_ITEM: items[c.ITEM].astype(str), c.RAW_TITLE: items[c.RAW_TITLE]})
-        return cls(numbered, table, len(users), steps or {"raw": count(interactions)}, dropped or {}, ticks_per_second)
+        return cls(numbered, table, len(users), steps or {"raw": count(interactions)}, {}, ticks_per_second)
 
 
 def number_ids(
