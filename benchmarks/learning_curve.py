@@ -1,6 +1,6 @@
 """Draw hit ratio@1 against the prompts of tuning: ``python -m benchmarks.learning_curve docs/figures/learning_curve.csv OUT``.
 
-The table has a row per system and budget, with the columns of :data:`COLUMNS`; docs/results.md says which runs they are from.
+The table has a row per system and budget, with the columns of :data:`COLUMNS` and any others, such as where a figure is from.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from llara_core.errors import DataError
 from llara_core.report.plots import PALETTE
 from pipeline.stage import run
 
-COLUMNS = ["system", "prompts", "validation", "test", "valid_ratio"]
+COLUMNS = ["system", "prompts", "validation", "test"]
 SPLITS = {"validation": "--", "test": "-"}
 
 
@@ -33,8 +33,9 @@ def main(
         points = pd.read_csv(table)
     except (OSError, ValueError) as error:
         raise DataError(f"{table}: cannot be read as a CSV file: {error}") from error
-    if list(points.columns) != COLUMNS:
-        raise DataError(f"{table}: has the columns {list(points.columns)}; give it {COLUMNS}")
+    missing = [name for name in COLUMNS if name not in points.columns]
+    if missing:
+        raise DataError(f"{table}: has no column {', '.join(missing)}; give it {', '.join(COLUMNS)}")
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
     for colour, (system, rows) in zip(itertools.cycle(PALETTE), points.groupby("system", sort=False), strict=False):

@@ -33,6 +33,7 @@ def summary(found: Comparisons) -> Summary:
     caption = joined(
         f"Bold: best on validation. Intervals cover {params.evaluation.confidence:.0%}; training seeds: "
         f"{', '.join(map(str, params.run.seeds))}.",
+        "Differences are on the sets that both answer, and so need not be those of the HR@1 shown.",
         "Last column: the paper's HR@1, on other candidate sets, and ours with answers counted as in the paper's code."
         if paper
         else "",
