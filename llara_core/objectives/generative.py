@@ -40,12 +40,11 @@ class Generative:
 
     n_templates = len(RANKING_TEMPLATES)
     scores_catalogue = False
-    example_stream = "examples"
 
     def epoch_rows(self, units: Units, tune: TuneConfig, seed: int, epoch: int) -> Rows:
         """Every training example whose history is long enough, once, with the candidate set of the epoch's turn."""
         long_enough = np.asarray(units.history_lens) >= tune.min_history_len
-        order = seeding.numpy_stream(seed, "plan", self.example_stream, epoch).permutation(len(long_enough))
+        order = seeding.numpy_stream(seed, "plan", "examples", epoch).permutation(len(long_enough))
         order = order[long_enough[order]]
         rows = np.zeros((len(order), 4), dtype=np.int64)
         rows[:, 0], rows[:, 3] = order, epoch % units.n_draws

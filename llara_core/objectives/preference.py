@@ -32,10 +32,8 @@ _TARGET = 0  # its place among the answers of a row
 class Preference(Generative):
     """A softmax over the log-likelihoods of candidates' titles, with S-DPO's reference or without one."""
 
-    example_stream = "preferences"  # not the order in which its start saw them, whose first examples it would see again
-
     def epoch_rows(self, units: Units, tune: TuneConfig, seed: int, epoch: int) -> Rows:
-        """As the start's rows, in another order; each compares with the first of its negatives, which lie in random order."""
+        """As generative rows; each compares with the first of its negatives, which lie in random order."""
         rows = super().epoch_rows(units, tune, seed, epoch)
         rows[:, 2] = tune.preference_negatives
         return rows

@@ -19,7 +19,7 @@ from llara_core.tuning.curriculum import schedule
 
 
 def make_plan(
-    units: Units, tune: TuneConfig, curriculum: CurriculumConfig, *, sample_templates: bool, seed: int
+    units: Units, tune: TuneConfig, curriculum: CurriculumConfig, *, sample_templates: bool, seed: int, first_epoch: int = 0
 ) -> pd.DataFrame:
     """Expand a configuration into the rows of a tuning run.
 
@@ -29,6 +29,7 @@ def make_plan(
         curriculum: the schedule of hybrid prompts.
         sample_templates: draw the wording of every row; else the first is used throughout.
         seed: of the training run; every choice has a named stream of its own.
+        first_epoch: number of the first epoch; each has an order of its own, so a run that goes on counts those of its start.
 
     Returns:
         One row per prompt, in training order: ``objective``, ``source`` (example or sequence number), ``start`` and ``stop``
@@ -41,7 +42,8 @@ def make_plan(
     """
     main = tune.objective
     partner = OBJECTIVES[main].partner or main  # without a partner, no row is auxiliary
-    main_rows = sum(len(load_objective(main).epoch_rows(units, tune, seed, epoch)) for epoch in range(tune.epochs))
+    epochs = range(first_epoch, first_epoch + tune.epochs)
+    main_rows = sum(len(load_objective(main).epoch_rows(units, tune, seed, epoch)) for epoch in epochs)
     n_rows = min(main_rows, tune.max_examples or main_rows)
     if n_rows < tune.batch_size:
         raise ConfigError(
@@ -56,7 +58,7 @@ def make_plan(
 
     rows = np.empty((len(objectives), 4), dtype=np.int64)
     for objective in {main, partner}:
-        rows[objectives == objective] = _take(objective, units, tune, seed, int((objectives == objective).sum()))
+        rows[objectives == objective] = _take(objective, units, tune, seed, first_epoch, int((objectives == objective).sum()))
     p_of = schedule(curriculum)
     p = np.array([p_of(k / len(rows)) for k in range(len(rows))])
     return pd.DataFrame(
@@ -73,11 +75,11 @@ def make_plan(
     )
 
 
-def _take(objective: str, units: Units, tune: TuneConfig, seed: int, n_rows: int) -> Rows:
+def _take(objective: str, units: Units, tune: TuneConfig, seed: int, first_epoch: int, n_rows: int) -> Rows:
     """The first ``n_rows`` rows of an objective, over as many epochs as they take."""
     taken: list[Rows] = [np.empty((0, 4), dtype=np.int64)]
     while (have := sum(map(len, taken))) < n_rows:
-        epoch = load_objective(objective).epoch_rows(units, tune, seed, len(taken) - 1)
+        epoch = load_objective(objective).epoch_rows(units, tune, seed, first_epoch + len(taken) - 1)
         if len(epoch) == 0:
             raise ConfigError("the data has no rows for tune.warm_start_rows or tune.mixture to train on; set both to 0")
         taken.append(epoch[: n_rows - have])

@@ -118,12 +118,12 @@ def tune(
     setting = _Setting(
         llm_config, data, item_vectors, dataset, recommender, seed, hashes, head_dim, llm_folder, scratch, weights
     )
-    start_folder = None
+    start_folder, first_epoch = None, 0
     if start is not None and config.start is not None:
-        start_folder = _start_adapter(config.start, start, setting)
+        start_folder, first_epoch = _start_adapter(config.start, start, setting), start.tune.epochs
         gc.collect()  # the start's model refers to itself, and would be in memory beside the next
         torch.cuda.empty_cache()
-    run = _ready(system, config, setting, start_folder)
+    run = _ready(system, config, setting, start_folder, first_epoch)
     curves = _walk(run, setting)
     if not processes.is_first():
         return curves
@@ -153,11 +153,25 @@ def _start_adapter(system: str, config: SystemConfig, setting: _Setting) -> Path
     return run.kept
 
 
-def _ready(system: str, config: SystemConfig, setting: _Setting, start_folder: Path | None = None) -> _Run:
-    """The plan, the model and the names of one run; ``start_folder`` holds the adapter that it goes on from."""
+def _ready(
+    system: str, config: SystemConfig, setting: _Setting, start_folder: Path | None = None, first_epoch: int = 0
+) -> _Run:
+    """The plan, the model and the names of one run.
+
+    Args:
+        start_folder: holds the adapter that it goes on from, None for a run from the language model.
+        first_epoch: of its plan.
+    """
     seed, hashes = setting.seed, setting.hashes
     sample_templates = config.prompt.templates == "sampled"
-    plan = make_plan(setting.data.units, config.tune, config.curriculum, sample_templates=sample_templates, seed=seed)
+    plan = make_plan(
+        setting.data.units,
+        config.tune,
+        config.curriculum,
+        sample_templates=sample_templates,
+        seed=seed,
+        first_epoch=first_epoch,
+    )
     if config.prompt.representation != "hybrid":
         plan = plan.assign(p_hybrid=0.0, hybrid=False)  # an ablation without a hard task has no curriculum to walk
     by_objective = plan["objective"].value_counts()

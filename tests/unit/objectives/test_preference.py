@@ -184,12 +184,3 @@ def test_a_row_compares_with_as_many_negatives_as_it_is_told(encoder: PromptEnco
             for number in range(1, 2 + expected)
         ]
         assert read == wanted
-
-
-def test_the_examples_come_in_another_order_than_the_starts(encoder: PromptEncoder) -> None:
-    data = training_data()
-    plans = [
-        make_plan(data.units, config.tune, config.curriculum, sample_templates=True, seed=0)["source"].tolist()
-        for config in (system_config(tune={"epochs": 1}), system_config(start="llara", tune=_tune()))
-    ]
-    assert plans[0] != plans[1]

@@ -21,10 +21,18 @@ UNITS = Units(history_lens=[number % 5 + 1 for number in range(300)], n_draws=3,
 
 
 def _plan(
-    units: Units = UNITS, *, seed: int = 0, schedule: str = "linear", sample_templates: bool = True, **tune: Any
+    units: Units = UNITS,
+    *,
+    seed: int = 0,
+    schedule: str = "linear",
+    sample_templates: bool = True,
+    first_epoch: int = 0,
+    **tune: Any,
 ) -> pd.DataFrame:
     config = system_config(tune={"epochs": 2, "max_examples": None, "batch_size": 4} | tune, curriculum={"schedule": schedule})
-    return make_plan(units, config.tune, config.curriculum, sample_templates=sample_templates, seed=seed)
+    return make_plan(
+        units, config.tune, config.curriculum, sample_templates=sample_templates, seed=seed, first_epoch=first_epoch
+    )
 
 
 def test_same_seed_same_plan_and_another_seed_another() -> None:
@@ -53,6 +61,14 @@ def test_every_epoch_shows_every_example_once_with_its_own_candidates() -> None:
         assert sorted(rows["source"]) == list(range(300))
         assert set(rows["draw"]) == {epoch % 3}
     assert plan["source"][:300].tolist() != plan["source"][300:600].tolist()
+
+
+@pytest.mark.parametrize("objective", ["generative", "next_item"])
+def test_a_run_that_goes_on_has_the_epochs_that_follow(objective: str) -> None:
+    tune, columns = {"objective": objective, "batch_size": 1, "micro_batch_size": 1}, ["source", "start", "draw"]
+    longer, later = _plan(epochs=4, **tune)[columns], _plan(first_epoch=2, **tune)[columns]
+    assert later.equals(longer.tail(len(later)).reset_index(drop=True))
+    assert not later.equals(longer.head(len(later)))
 
 
 def test_short_histories_are_left_out_and_the_others_stay_in_order() -> None:

@@ -85,6 +85,22 @@ def test_tuning_goes_on_from_the_weights_of_the_start(tiny_llama: Path, tmp_path
         assert fixed <= {"projector.input_scale"}
 
 
+def test_the_prompts_are_those_of_the_epochs_after_the_starts(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would see again what its start saw first."""
+    asked = []
+    real = tune.make_plan
+    monkeypatch.setattr(
+        tune,
+        "make_plan",
+        lambda *args, first_epoch, **named: asked.append(first_epoch) or real(*args, first_epoch=first_epoch, **named),
+    )
+    _tune(tiny_llama, tmp_path, "llara", START)
+    _tune(tiny_llama, tmp_path, "going_on", SDPO)
+    assert asked == [0, 0, START.tune.epochs]
+
+
 def test_a_head_that_the_start_trained_is_carried_along(tiny_llama: Path, tmp_path: Path) -> None:
     """Its read-out of slots stays behind, as it does where an adapter is loaded to answer: only its own loss needs it."""
     start = system_config(tune={"mixture": 0.5, "ranking_weight": 1.0})
