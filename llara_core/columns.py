@@ -11,6 +11,7 @@ SPLIT = "split"
 
 RAW_ITEM = "raw_id"
 RAW_TITLE = "raw_title"
+ATTRIBUTES = "attributes"  # of an item: a list with one text per attribute, e.g. ["Comedy, Drama", "Pixar"]
 TITLE = "title"
 LABEL = "label"
 N_INTERACTIONS = "n_interactions"
@@ -28,7 +29,7 @@ VECTOR = "vector"
 SCORES = "scores"
 IN_SAMPLE = "in_sample"  # by the recommender that trained on the user
 OUT_OF_FOLD = "out_of_fold"  # by one that did not
-TEXT = "text"
+TEXT = "text"  # what a model wrote; of an item: its title and attributes, as text encoders read them
 PREDICTED = "predicted_item"
 VALID = "valid"
 CATALOGUE_RANK = "catalogue_rank"

@@ -38,6 +38,7 @@ ITEMS = pa.schema(
         pa.field(c.RAW_ITEM, pa.string(), nullable=False),
         pa.field(c.TITLE, pa.string(), nullable=False),
         pa.field(c.LABEL, pa.string(), nullable=False),
+        pa.field(c.TEXT, pa.string(), nullable=False),  # title and attributes (readers/item_texts.py)
         pa.field(c.N_INTERACTIONS, pa.int32(), nullable=False),
     ]
 )

@@ -356,6 +356,7 @@ class AmazonSection(RepeatingSection):
     rating_field: ClassVar[str]
     ticks_per_second: ClassVar[int]
     ending: ClassVar[str]
+    attribute_fields: ClassVar[Mapping[str, Literal["text", "list", "number"]]]  # of the metadata, and what they hold
 
     category: Annotated[str, Field(pattern=r"^\w+$")] = Field(description="as in the files' names, e.g. Video_Games")
 
@@ -377,6 +378,7 @@ class Amazon2018Config(AmazonSection):
     rating_field: ClassVar = "overall"
     ticks_per_second: ClassVar = 1
     ending: ClassVar = "json.gz"
+    attribute_fields: ClassVar = {"brand": "text", "category": "list", "price": "text"}
 
     format: Literal["amazon_2018"]
     five_core: bool = Field(description="whether to take the file in which users and products have at least 5 reviews")
@@ -395,6 +397,7 @@ class Amazon2023Config(AmazonSection):
     rating_field: ClassVar = "rating"
     ticks_per_second: ClassVar = 1000
     ending: ClassVar = "jsonl.gz"
+    attribute_fields: ClassVar = {"store": "text", "categories": "list", "price": "number"}
 
     format: Literal["amazon_2023"]
 
@@ -412,6 +415,11 @@ class ColumnsConfig(Section):
     rating: ColumnName | None = Field(description="rating of the interaction, or any number; null where there is none")
     item_id: ColumnName = Field(description="item id, in the items")
     title: ColumnName = Field(description="item title, in the items")
+    attributes: list[ColumnName] = Field(
+        default=[],
+        description="columns of the items that describe an item beside its title, e.g. category and brand; text encoders read "
+        "them, and new items are recommended by them",
+    )
 
 
 Quoting = Literal["checked", "trusted", "none"]
@@ -508,7 +516,7 @@ class OwnLogConfig(RepeatingSection):
     def _columns_agree(self) -> Self:
         names = self.columns
         of_interactions = [*self.log_columns.values(), *self.per_row]
-        if len(set(of_interactions)) < len(of_interactions) or names.item_id == names.title:
+        if any(len(set(columns)) < len(columns) for columns in (of_interactions, self.item_columns)):
             raise ValueError("columns: one column cannot serve two purposes; give each its own")
         if self.min_rating is not None and names.rating is None:
             raise ValueError("min_rating needs a rating: name its column in columns.rating, or set min_rating to null")
@@ -528,7 +536,7 @@ class OwnLogConfig(RepeatingSection):
     def _columns_have_numbers_without_a_header(self) -> Self:
         of_files = {
             "header": (self.log_layout.header, [*self.log_columns.values(), *self.per_row]),
-            "items_layout.header": (self.item_layout.header, [self.columns.item_id, self.columns.title]),
+            "items_layout.header": (self.item_layout.header, self.item_columns),
         }
         for key, (header, names) in of_files.items():
             if not header and (named := [name for name in names if not re.fullmatch("[1-9][0-9]{0,3}", name)]):
@@ -565,6 +573,11 @@ class OwnLogConfig(RepeatingSection):
         names = self.columns
         found = {"user": names.user, "item": names.item, "time": names.time, "time_of_day": names.time_of_day}
         return {purpose: name for purpose, name in {**found, "rating": names.rating}.items() if name is not None}
+
+    @property
+    def item_columns(self) -> list[str]:
+        """The columns of the items that are read: id, title, attributes."""
+        return [self.columns.item_id, self.columns.title, *self.columns.attributes]
 
     @property
     def per_row(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pkgutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from llara_core.data.filtering import filter_interactions, sort_sequences
 from llara_core.data.splitting import SPLIT_DTYPE, divide, examples_table, make_examples, out_of_time_order
 from llara_core.errors import DataError
 from llara_core.readers.interaction_log import Counts, RawLog
+from llara_core.readers.item_texts import item_text
 from llara_core.readers.item_titles import clean_titles
 from llara_core.readers.released_frames import ReleasedFrames
 from llara_core.readers.titles import plain_title, unique_labels
@@ -145,15 +147,18 @@ def _items_table(
     """The items table, whose ``item_id`` is the row, and how many titles were changed as the section asks.
 
     Args:
-        catalogue: ``raw_id`` and ``raw_title``.
+        catalogue: ``raw_id``, ``raw_title`` and perhaps ``attributes``.
     """
     names = catalogue[c.RAW_ITEM].to_list()
     cleaned = clean_titles(catalogue[c.RAW_TITLE], config.titles, config.titles_are_movies)
+    attributes: Iterable[list[str]] = catalogue[c.ATTRIBUTES] if c.ATTRIBUTES in catalogue else [[]] * len(names)
+    described = zip(cleaned.titles, cleaned.years, attributes, strict=True)
     table = {
         c.ITEM: np.arange(len(names)),
         c.RAW_ITEM: names,
         c.TITLE: cleaned.titles,
         c.LABEL: unique_labels(cleaned.titles, cleaned.years, names),
+        c.TEXT: [item_text(*item) for item in described],
         c.N_INTERACTIONS: n_interactions,
     }
     return pd.DataFrame(table), cleaned.counts

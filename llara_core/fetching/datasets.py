@@ -140,6 +140,7 @@ LASTFM_2K = RawDataset(
     members=(
         Member("artists.dat", "c173881362c6b28551368fecb3c0be5a6a30a6cd859e1f5775413dfe46d48648"),
         Member("user_taggedartists.dat", "d31fe938fcfeed6f0059f37a36b156f63674d073fc2553e5cc9dc1595e365bc7"),
+        Member("tags.dat", "e95175f259be4c0c47644ae23d66131cd6d5767142a1405000e79f5584691d70"),
         Member("user_taggedartists-timestamps.dat", optional=True),
     ),
 )

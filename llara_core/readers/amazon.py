@@ -25,6 +25,7 @@ from llara_core.config import AmazonSection
 from llara_core.errors import DataError
 from llara_core.readers.gzip_blocks import gzip_blocks
 from llara_core.readers.interaction_log import Counts, RawLog, count, number_ids
+from llara_core.readers.item_texts import attribute
 from llara_core.readers.item_titles import first_titles
 from llara_core.readers.values import listed
 
@@ -32,6 +33,7 @@ BLOCK_BYTES = 1 << 24  # unpacked; a longer line is unreadable
 MIN_LINES_TO_JUDGE = 10
 SCRIPT_MARK = "getTime"  # of the pages' scripts, which stand in place of some titles of 2018
 
+_KINDS = {"text": pa.string(), "list": pa.list_(pa.string()), "number": pa.float64()}
 _AGAIN = "delete it and run the download stage again"
 
 
@@ -69,10 +71,11 @@ def read(folder: Path, config: AmazonSection) -> RawLog:
 
 
 def _read_items(path: Path, config: AmazonSection, dropped: Counts) -> pd.DataFrame:
-    """``raw_id`` and ``raw_title`` (may be empty), ascending by id."""
-    schema = pa.schema([(config.item_field, pa.string()), ("title", pa.string())])
+    """``raw_id``, ``raw_title`` (may be empty) and ``attributes``, ascending by id."""
+    described = [(name, _KINDS[kind]) for name, kind in config.attribute_fields.items()]
+    schema = pa.schema([(config.item_field, pa.string()), ("title", pa.string()), *described])
     dropped |= dict.fromkeys(("items_unreadable", "items_without_id", "titles_that_are_scripts"), 0)
-    ids, titles = list[pa.Array](), list[pa.Array]()
+    ids, titles, attributes = list[pa.Array](), list[pa.Array](), list[list[str]]()
     for table in _tables(path, schema, dropped, "items_unreadable"):
         table = _kept(table, [config.item_field], ["items_without_id"], dropped)
         text = table["title"].combine_chunks().fill_null("")
@@ -80,12 +83,21 @@ def _read_items(path: Path, config: AmazonSection, dropped: Counts) -> pd.DataFr
         dropped["titles_that_are_scripts"] += pc.sum(is_script).as_py() or 0
         ids.append(table[config.item_field].combine_chunks())
         titles.append(pc.if_else(is_script, "", text))
+        attributes += [
+            [attribute(name, _texts(value)) for name, value in row.items()]
+            for row in table.select([*config.attribute_fields]).to_pylist()
+        ]
     if not any(map(len, ids)):
         raise DataError(f"{path}: no line has a product's {config.item_field!r}; is it of the other release? Else {_AGAIN}")
     numbers, item_ids = number_ids([part.dictionary_encode() for part in ids])
-    items, counts = first_titles(numbers, pa.chunked_array(titles), item_ids, config.titles, lambda _: str(path))
+    items, counts = first_titles(numbers, pa.chunked_array(titles), attributes, item_ids, config.titles, lambda _: str(path))
     dropped |= counts
     return items
+
+
+def _texts(value: str | float | list[str | None] | None) -> list[str]:
+    parts = value if isinstance(value, list) else [value]
+    return [part if isinstance(part, str) else f"{part:g}" for part in parts if part is not None]
 
 
 def _read_reviews(path: Path, config: AmazonSection, dropped: Counts) -> tuple[pd.DataFrame, pa.StringArray, int]:
@@ -175,6 +187,8 @@ def _of_type(value: object, kind: pa.DataType) -> object:
     """``value`` if it is of the kind, else None; lone surrogates, which tables cannot hold, become ``?``."""
     if pa.types.is_string(kind):
         return value.encode(errors="replace").decode() if isinstance(value, str) else None
+    if pa.types.is_list(kind):
+        return [_of_type(part, pa.string()) for part in value] if isinstance(value, list) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     if pa.types.is_floating(kind):

@@ -24,7 +24,8 @@ class RawLog:
     Attributes:
         interactions: ``user_id`` and ``item_id`` (int32, numbers from 0), ``timestamp`` (int64, ticks since 1970 UTC) and,
             where the source has them, ``rating`` (float64) and ``split`` (codes into :data:`columns.SPLITS`); in file order.
-        items: ``raw_id`` and ``raw_title`` (strings; a title may be empty); row number = ``item_id``; ascending by raw id.
+        items: ``raw_id`` and ``raw_title`` (strings; a title may be empty) and, where the source describes its items,
+            ``attributes`` (a list of strings per item); row number = ``item_id``; ascending by raw id.
         n_users: user ids are below it, and ascend with the raw ids.
         steps: users, items and interactions left after each step of the reader, ``raw`` first.
         dropped: what the reader left out, by reason.
@@ -51,7 +52,7 @@ class RawLog:
         Args:
             interactions: raw ``user_id`` and ``item_id`` (whole numbers or strings), ``timestamp``, perhaps ``rating``; every
                 item is one of ``items``.
-            items: raw ``item_id``, unique, and ``raw_title``.
+            items: raw ``item_id``, unique, ``raw_title`` and perhaps ``attributes``.
             steps: of the reader; None: what is given is all there was.
             ticks_per_second: of ``timestamp``.
         """
@@ -63,7 +64,7 @@ class RawLog:
                 c.ITEM: pd.Index(items[c.ITEM]).get_indexer(interactions[c.ITEM]).astype(np.int32),
             }
         )
-        table = pd.DataFrame({c.RAW_ITEM: items[c.ITEM].astype(str), c.RAW_TITLE: items[c.RAW_TITLE]})
+        table = items.rename(columns={c.ITEM: c.RAW_ITEM}).astype({c.RAW_ITEM: str})
         return cls(numbered, table, len(users), steps or {"raw": count(interactions)}, {}, ticks_per_second)
 
 

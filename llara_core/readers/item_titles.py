@@ -125,27 +125,32 @@ def cut(title: str, max_chars: int) -> str:
 def first_titles(
     numbers: npt.NDArray[np.int32],
     titles: pa.ChunkedArray,
+    attributes: list[list[str]] | None,
     raw_ids: pa.StringArray,
     config: TitlesConfig,
     place: Callable[[int], str],
 ) -> tuple[pd.DataFrame, Counts]:
-    """One title per item: the first of its rows that has one; of no row, the empty one.
+    """One title per item: the first of its rows that has one, with the attributes of that row; of no row, the empty one.
 
     Args:
         numbers: of the items of all rows, in file order.
         titles: of these rows; may be empty.
+        attributes: of these rows, the texts of :func:`llara_core.readers.item_texts.attribute`; None: there are none.
         raw_ids: by number.
         config: whether an item may have different titles.
         place: of a row, for messages.
 
     Returns:
-        ``raw_id`` and ``raw_title``, by number; and how many rows were left out (``items_duplicated``) and, if that is no
-        error, how many items had titles that differ once cleaned (``items_with_several_titles``).
+        ``raw_id``, ``raw_title`` and, where there are, ``attributes``, by number; and how many rows were left out
+        (``items_duplicated``) and, if that is no error, how many items had titles that differ once cleaned
+        (``items_with_several_titles``).
 
     Raises:
         DataError: an item has different titles, and ``config.several`` does not say that the first counts.
     """
     rows = pd.DataFrame({c.ITEM: numbers, c.RAW_TITLE: titles.to_pandas()})
+    if attributes is not None:
+        rows[c.ATTRIBUTES] = attributes
     again = rows[rows[c.ITEM].duplicated(keep=False)]
     cleaned = again[c.RAW_TITLE].map(lambda title: unicodedata.normalize("NFC", plain_title(title)))
     titled = again.assign(cleaned=cleaned)[cleaned != ""]
@@ -165,4 +170,5 @@ def first_titles(
     counts = {"items_duplicated": len(rows) - len(distinct)}
     if config.several == "first":
         counts["items_with_several_titles"] = clashing[c.ITEM].nunique()
-    return pd.DataFrame({c.RAW_ITEM: raw_ids.to_pandas(), c.RAW_TITLE: distinct[c.RAW_TITLE]}), counts
+    distinct[c.ITEM] = raw_ids.to_pandas()
+    return distinct.rename(columns={c.ITEM: c.RAW_ITEM}), counts

@@ -19,11 +19,13 @@ from llara_core import columns as c
 from llara_core.config import LargerMovieLensConfig
 from llara_core.errors import DataError
 from llara_core.readers.interaction_log import RawLog
+from llara_core.readers.item_texts import attribute
 
 BLOCK_BYTES = 1 << 24
 RATINGS_HEADER, MOVIES_HEADER = ["userId", "movieId", "rating", "timestamp"], ["movieId", "title", "genres"]
 _KINDS = {c.USER: pa.int32(), c.ITEM: pa.int32(), c.RATING: pa.float64(), c.TIMESTAMP: pa.int64()}
 MAX_DIGITS = 9
+NO_GENRES = "(no genres listed)"
 _AGAIN = "delete its folder and run the download stage again"
 
 
@@ -103,8 +105,8 @@ def _checked(path: Path, first_line: int, batch: pa.RecordBatch) -> pa.RecordBat
     return batch.filter(pa.array(~is_blank)) if is_blank.any() else batch
 
 
-def _dat_movies(path: Path, encoding: str) -> Iterator[tuple[str, str, str]]:
-    """Place, id and title of each line that is not blank; a title may hold ``::`` itself."""
+def _dat_movies(path: Path, encoding: str) -> Iterator[tuple[str, str, str, str]]:
+    """Place, id, title and genres of each line that is not blank; a title may hold ``::`` itself."""
     try:
         text = path.read_bytes().decode(encoding)
     except OSError as error:
@@ -116,14 +118,14 @@ def _dat_movies(path: Path, encoding: str) -> Iterator[tuple[str, str, str]]:
         if not line.strip():
             continue
         movie, _, rest = line.removesuffix("\r").partition("::")
-        title, separator, _ = rest.rpartition("::")
+        title, separator, genres = rest.rpartition("::")
         if not separator:
             raise DataError(f"{path}:{number}: expected id, title and genres separated by '::', got {line[:80]!r}; {_AGAIN}")
-        yield f"{path}:{number}", movie, title
+        yield f"{path}:{number}", movie, title, genres
 
 
-def _csv_movies(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Place, id and title of each row."""
+def _csv_movies(path: Path) -> Iterator[tuple[str, str, str, str]]:
+    """Place, id, title and genres of each row."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             _check_header(path, file.readline().encode(), MOVIES_HEADER)
@@ -134,7 +136,7 @@ def _csv_movies(path: Path) -> Iterator[tuple[str, str, str]]:
                     continue
                 if len(row) != len(MOVIES_HEADER):
                     raise DataError(f"{place}: expected {', '.join(MOVIES_HEADER)}, got {len(row)} fields; {_AGAIN}")
-                yield place, row[0], row[1]
+                yield place, row[0], row[1], row[2]
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); run the download stage first") from error
     except (csv.Error, UnicodeDecodeError) as error:
@@ -146,15 +148,18 @@ def _check_header(path: Path, line: bytes, expected: list[str]) -> None:
         raise DataError(f"{path}:1: expected the header {','.join(expected)!r}, got {line[:80]!r}; {_AGAIN}")
 
 
-def _listed(path: Path, rows: Iterator[tuple[str, str, str]]) -> pd.DataFrame:
-    """``item_id`` (int64) and ``raw_title`` (may be empty), in file order."""
+def _listed(path: Path, rows: Iterator[tuple[str, str, str, str]]) -> pd.DataFrame:
+    """``item_id`` (int64), ``raw_title`` (may be empty) and ``attributes`` (the genres), in file order."""
     titles: dict[int, str] = {}
-    for place, movie, title in rows:
+    attributes: list[list[str]] = []
+    for place, movie, title, genres in rows:
         if not (movie.isascii() and movie.isdigit() and len(movie) <= MAX_DIGITS):
             raise DataError(f"{place}: the movie's id must be a whole number, got {movie[:80]!r}; {_AGAIN}")
         if int(movie) in titles:
             raise DataError(f"{place}: movie {movie} occurs a second time; ids must be unique")
         titles[int(movie)] = title.strip()
+        attributes.append([attribute("genres", () if genres == NO_GENRES else genres.split("|"))])
     if not titles:
         raise DataError(f"{path}: holds no movies; {_AGAIN}")
-    return pd.DataFrame({c.ITEM: pd.Series(list(titles), dtype="int64"), c.RAW_TITLE: list(titles.values())})
+    ids = pd.Series(list(titles), dtype="int64")
+    return pd.DataFrame({c.ITEM: ids, c.RAW_TITLE: list(titles.values()), c.ATTRIBUTES: attributes})

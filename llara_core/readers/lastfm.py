@@ -13,17 +13,21 @@ from llara_core import columns as c
 from llara_core.config import LastFmConfig
 from llara_core.errors import DataError
 from llara_core.readers.interaction_log import RawLog, count
+from llara_core.readers.item_texts import attribute
 
 ARTISTS, TAGGED, TIMED = "artists.dat", "user_taggedartists.dat", "user_taggedartists-timestamps.dat"
+TAGS = "tags.dat"
 DAY_MS = 86_400_000
 EPOCH = date(1970, 1, 1)
 
 # Lines are matched, not parsed as CSV: a double quote in a name is an ordinary character.
 _ID = r"(\d{1,18})"
 _ARTIST = re.compile(rf"{_ID}\t([^\t]*)\t[^\t]*\t[^\t]*", re.ASCII)
+_TAG = re.compile(rf"{_ID}\t([^\t]*)", re.ASCII)
 _TAGGED = re.compile(rf"{_ID}\t{_ID}\t{_ID}\t(\d\d?)\t(\d\d?)\t(\d{{4}})", re.ASCII)
 _TIMED = re.compile(rf"{_ID}\t{_ID}\t{_ID}\t(-?\d{{1,18}})", re.ASCII)
 
+_TAG_ID = "tag"
 Tagging = tuple[int, int, int, int]  # raw ids of user, artist and tag; milliseconds since 1970
 
 
@@ -31,7 +35,7 @@ def read(folder: Path, _: LastFmConfig) -> RawLog:
     """The log in ``folder``, whose interactions are a user's first tags for an artist, in file order: by user and artist id.
 
     Timestamps are the date at 00:00 UTC (most are the first of a month), or those of ``user_taggedartists-timestamps.dat``
-    if ``folder`` has it.
+    if ``folder`` has it. An artist's attribute is the tags that most users gave it, of all users alike.
 
     Returns:
         Steps ``raw`` (one interaction per tag), ``distinct`` (the first of each user and artist) and ``known`` (of artists that
@@ -46,7 +50,9 @@ def read(folder: Path, _: LastFmConfig) -> RawLog:
     rows = _read_tagged(folder / TAGGED)
     if (folder / TIMED).exists():
         rows = _read_timed(folder / TIMED, rows)
-    tagged = pd.DataFrame(rows, columns=[c.USER, c.ITEM, "tag", c.TIMESTAMP], dtype="int64").drop(columns="tag")
+    tagged = pd.DataFrame(rows, columns=[c.USER, c.ITEM, _TAG_ID, c.TIMESTAMP], dtype="int64")
+    items[c.ATTRIBUTES] = _top_tags(items[c.ITEM], tagged, _read_tags(folder / TAGS))
+    tagged = tagged.drop(columns=_TAG_ID)
     distinct = tagged.drop_duplicates([c.USER, c.ITEM], ignore_index=True)
     known = distinct[distinct[c.ITEM].isin(items[c.ITEM])].reset_index(drop=True)
     if known.empty:
@@ -63,6 +69,18 @@ def _read_artists(path: Path) -> pd.DataFrame:
             raise DataError(f"{place}: artist {artist} occurs a second time; ids must be unique")
         names[int(artist)] = name.strip()
     return pd.DataFrame({c.ITEM: pd.Series(list(names), dtype="int64"), c.RAW_TITLE: list(names.values())})
+
+
+def _read_tags(path: Path) -> dict[int, str]:
+    return {int(tag): name.strip() for _, (tag, name) in _rows(path, "tagID\ttagValue", _TAG, encoding="cp1252")}
+
+
+def _top_tags(artists: pd.Series[int], tagged: pd.DataFrame, names: dict[int, str]) -> list[list[str]]:
+    """The tags of each artist as its one attribute, the most frequent first, ties by tag id."""
+    counts = tagged.groupby([c.ITEM, _TAG_ID]).size().reset_index(name="n")
+    counts = counts.sort_values([c.ITEM, "n", _TAG_ID], ascending=[True, False, True])
+    of_artist = counts[counts[_TAG_ID].isin(names)].groupby(c.ITEM)[_TAG_ID].agg(list).to_dict()
+    return [[attribute("tags", (names[tag] for tag in of_artist.get(artist, ())))] for artist in artists]
 
 
 def _read_tagged(path: Path) -> list[Tagging]:
@@ -93,17 +111,17 @@ def _read_timed(path: Path, dated: list[Tagging]) -> list[Tagging]:
     return rows
 
 
-def _rows(path: Path, header: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _rows(path: Path, header: str, pattern: re.Pattern[str], encoding: str = "utf-8") -> Iterator[tuple[str, tuple[str, ...]]]:
     """Place (for messages) and groups of ``pattern`` for each line below the header, of which there is at least one."""
     again = "delete its folder and run the download stage again"
     try:
         data = path.read_bytes()
-        lines = data.decode("utf-8").split("\n")  # splitlines() would break at other characters too
+        lines = data.decode(encoding).split("\n")  # splitlines() would break at other characters too
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); run the download stage first") from error
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}:{line}: byte {data[error.start]:#04x} is not UTF-8; {again}") from error
+        raise DataError(f"{path}:{line}: byte {data[error.start]:#04x} is not {encoding.upper()}; {again}") from error
     if lines[0].removesuffix("\r") != header:
         raise DataError(f"{path}:1: expected the header {header!r}, got {lines[0][:80]!r}; {again}")
     rows = [(number, text) for number, line in enumerate(lines[1:], start=2) if (text := line.removesuffix("\r"))]

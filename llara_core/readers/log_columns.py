@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from llara_core.errors import DataError
+from llara_core.readers.item_texts import attribute
 from llara_core.readers.log_files import Table
 from llara_core.readers.values import short
 
@@ -147,6 +148,13 @@ class Column:
         """Trimmed texts, numbers and truth values as text; empty if there is none."""
         values = self.values.cast(pa.string()) if pa.types.is_boolean(self.values.type) else self._text()
         return pc.utf8_trim_whitespace(values).fill_null("")
+
+    def attributes(self) -> list[str]:
+        """Each row's values as the text of an attribute; a list, or a text with ``|`` in it, holds several."""
+        values, marks = self.values, set(self.marks.to_pylist())
+        if pa.types.is_dictionary(values.type):
+            values = values.dictionary_decode()
+        return [attribute(self.name, _parts(value, marks)) for value in values.to_pylist()]
 
     def ratings(self) -> tuple[FloatArray, BoolArray | None]:
         numbers, missing = self._numbers()
@@ -326,3 +334,10 @@ def _unit_hint(value: str, time_format: str) -> str:
 
 def _if_any(rows: BoolArray) -> BoolArray | None:
     return rows if rows.any() else None
+
+
+def _parts(value: object, marks: set[str | None]) -> list[str]:
+    """The texts that a cell holds, without those that mean a missing value; a decimal number without needless zeros."""
+    parts = value if isinstance(value, list) else value.split("|") if isinstance(value, str) else [value]
+    texts = [f"{part:.15g}" if isinstance(part, float) else str(part).strip() for part in parts if part is not None]
+    return [text for text in texts if text not in marks]

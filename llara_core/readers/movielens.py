@@ -12,8 +12,14 @@ from llara_core import columns as c
 from llara_core.config import MovieLensConfig, SyntheticConfig
 from llara_core.errors import DataError
 from llara_core.readers.interaction_log import RawLog
+from llara_core.readers.item_texts import attribute
 
 N_ITEM_FIELDS = 24
+# The flags at the end of a line, in their order; the first says that no genre is known.
+GENRES = (
+    None, "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy", "Film-Noir",
+    "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
+)  # fmt: skip
 _LARGEST = 2**63 - 1
 
 
@@ -62,15 +68,17 @@ def read_items(path: Path) -> pd.DataFrame:
     """The items in file order.
 
     Args:
-        path: a ``u.item``: 24 fields per line, separated by ``|``, in ISO-8859-1; the first two are the id and the title.
+        path: a ``u.item``: 24 fields per line, separated by ``|``, in ISO-8859-1; the first two are the id and the title, the
+            last 19 are flags for :data:`GENRES`.
 
     Returns:
-        ``item_id`` (int64) and ``raw_title`` (as in the file; may be empty).
+        ``item_id`` (int64), ``raw_title`` (as in the file; may be empty) and ``attributes`` (the genres).
 
     Raises:
         DataError: the file is missing or empty, a line is malformed, or an id occurs twice.
     """
     titles: dict[int, str] = {}
+    genres: list[list[str]] = []
     for place, line in _lines(path):
         fields = line.split("|")
         if len(fields) != N_ITEM_FIELDS:
@@ -79,9 +87,12 @@ def read_items(path: Path) -> pd.DataFrame:
         if item in titles:
             raise DataError(f"{place}: item {item} occurs a second time; ids must be unique")
         titles[item] = fields[1].strip()
+        flags = zip(GENRES, fields[-len(GENRES) :], strict=True)
+        genres.append([attribute("genres", (genre for genre, flag in flags if genre is not None and flag.strip() == "1"))])
     if not titles:
         raise DataError(f"{path}: holds no items; delete its folder and run the download stage again")
-    return pd.DataFrame({c.ITEM: pd.Series(list(titles), dtype="int64"), c.RAW_TITLE: list(titles.values())})
+    ids = pd.Series(list(titles), dtype="int64")
+    return pd.DataFrame({c.ITEM: ids, c.RAW_TITLE: list(titles.values()), c.ATTRIBUTES: genres})
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:

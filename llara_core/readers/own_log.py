@@ -190,28 +190,36 @@ def _times(batch: dict[str, Column], config: OwnLogConfig) -> tuple[IntArray, in
 
 
 def _read_items(table: Table, config: OwnLogConfig) -> tuple[pd.DataFrame, Counts]:
-    """The columns ``raw_id`` and ``raw_title``, ascending by id, and what was dropped, by reason.
+    """The columns ``raw_id``, ``raw_title`` and ``attributes``, ascending by id, and what was dropped, by reason.
 
     Of several rows of one item the first with a title counts; their titles must be the same once cleaned.
     """
     dropped = {"items_without_id": 0}
     ids, titles, rows = Parts(), list[pa.StringArray](), list[npt.NDArray[np.int64]]()
-    for item, title in columns(table, [config.columns.item_id, config.columns.title], config.missing):
+    attributes: list[list[str]] = []
+    for item, title, *others in columns(table, config.item_columns, config.missing):
         item_ids, no_id = item.ids()
         item_titles, item_rows = title.titles(), np.asarray(item.rows)
         if (kept := _count_missing([no_id], dropped)) is not None:
+            others = [other.only(kept) for other in others]
             item_ids, item_titles = _kept_ids(item_ids, kept), item_titles.filter(pa.array(kept))
             item_rows = item_rows[kept]
         ids.append(item_ids)
         titles.append(item_titles)
         rows.append(item_rows)
+        attributes += map(list, zip(*(other.attributes() for other in others), strict=True))
     if not any(map(len, ids)):
         raise DataError(f"{table.path}: no row has a value in the column {config.columns.item_id!r}")
     numbers, names = number_ids(ids, WHOLE_NUMBER)
     _refuse_rounded(names, table, config.columns.item_id)
     table_rows = np.concatenate(rows)
     items, counts = first_titles(
-        numbers, pa.chunked_array(titles), names, config.titles, lambda row: table.place(table_rows[row])
+        numbers,
+        pa.chunked_array(titles),
+        attributes if config.columns.attributes else None,
+        names,
+        config.titles,
+        lambda row: table.place(table_rows[row]),
     )
     dropped |= counts
     dropped["items_repeating_the_header"] = table.n_repeated_headers

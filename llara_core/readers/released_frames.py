@@ -222,19 +222,25 @@ def _examples(rows: _Rows, users: npt.NDArray[np.int32], max_history_len: int) -
 
 
 def _read_items(path: Path) -> pd.DataFrame:
-    """``raw_id`` and ``raw_title``; row number = the frames' id."""
+    """``raw_id``, ``raw_title`` and, from ``u.item``, ``attributes``; row number = the frames' id."""
+    attributes: dict[int, list[str]] = {}
     if path.name == MOVIELENS_ITEMS:
         table = movielens.read_items(path)
-        first, titles = 1, dict(zip(table[c.ITEM].tolist(), table[c.RAW_TITLE], strict=True))
+        ids = table[c.ITEM].tolist()
+        titles: dict[int, str] = dict(zip(ids, table[c.RAW_TITLE], strict=True))
+        attributes, first = dict(zip(ids, table[c.ATTRIBUTES], strict=True)), 1
     else:
         first, titles = 0, _read_names(path)
-    ids = range(first, first + len(titles))
-    for item in ids:
+    expected = range(first, first + len(titles))
+    for item in expected:
         if item not in titles:
-            raise DataError(f"{path}: names {len(titles)} items, so their ids must be {ids[0]} to {ids[-1]}; {item} is missing")
+            raise DataError(
+                f"{path}: names {len(titles)} items, so their ids must be {expected[0]} to {expected[-1]}; {item} is missing"
+            )
         if not plain_title(titles[item]):
             raise DataError(f"{path}: item {item} has an empty name; give it one, since the frames' ids allow no gap")
-    return pd.DataFrame({c.RAW_ITEM: [str(item) for item in ids], c.RAW_TITLE: [titles[item] for item in ids]})
+    columns = {c.RAW_ITEM: [str(item) for item in expected], c.RAW_TITLE: [titles[item] for item in expected]}
+    return pd.DataFrame({**columns, c.ATTRIBUTES: [attributes.get(item, []) for item in expected]})
 
 
 def _read_names(path: Path) -> dict[int, str]:

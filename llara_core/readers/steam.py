@@ -30,9 +30,11 @@ from llara_core.config import SteamConfig
 from llara_core.errors import DataError
 from llara_core.readers.gzip_blocks import gzip_blocks
 from llara_core.readers.interaction_log import Counts, RawLog, count, one_of_each_pair
+from llara_core.readers.item_texts import attribute
 
 REVIEWS = "steam_reviews.json.gz"
 GAMES = "steam_games.json.gz"
+ATTRIBUTES = ("genres", "tags", "developer")
 
 # Unpacked. A longer line counts as unreadable: reviews have at most 8,000 characters, or 80,000 bytes if each is escaped. The
 # bound limits the memory and the recursion of literal_eval on damaged files.
@@ -75,8 +77,7 @@ def read(folder: Path, _: SteamConfig) -> RawLog:
         DataError: a file is missing, not an intact gzip file, mostly unreadable, or holds nothing usable.
     """
     dropped: Counts = {}
-    titles = read_games(folder / GAMES, dropped)
-    items = pd.DataFrame(sorted(titles.items()), columns=[c.RAW_ITEM, c.RAW_TITLE])
+    items = read_games(folder / GAMES, dropped)
     log, users = _read_reviews(folder / REVIEWS, items[c.RAW_ITEM].to_list(), dropped)
     steps = {"raw": count(log)}
     log = log[log[c.ITEM] < len(items)]
@@ -93,8 +94,10 @@ def read(folder: Path, _: SteamConfig) -> RawLog:
     return RawLog(log.assign(**{c.USER: numbers[log[c.USER]]}), items, len(ascending), steps, dropped)
 
 
-def read_games(path: Path, dropped: Counts) -> dict[str, str]:
-    """Title by id, in file order: ``title``, else ``app_name``; of several lines with one id, the first with a title.
+def read_games(path: Path, dropped: Counts) -> pd.DataFrame:
+    """``raw_id``, ``raw_title`` and ``attributes`` (genres, tags, developer), ascending by id.
+
+    The title is ``title``, else ``app_name``; of several lines with one id, the first with a title counts.
 
     HTML entities are left for :func:`llara_core.readers.titles.plain_title`.
 
@@ -106,7 +109,7 @@ def read_games(path: Path, dropped: Counts) -> dict[str, str]:
         DataError: the file is missing, not an intact gzip file or mostly unreadable, or lists no game.
     """
     dropped |= dict.fromkeys(("games_unreadable", "games_without_id", "games_without_title", "games_repeated"), 0)
-    titles: dict[str, str] = {}
+    games: dict[str, tuple[str, list[str]]] = {}
     for game in _records(path, _literals, dropped, "games_unreadable"):
         raw_id = _text(game.get("id"))
         title = _text(game.get("title")).strip() or _text(game.get("app_name")).strip()
@@ -114,13 +117,14 @@ def read_games(path: Path, dropped: Counts) -> dict[str, str]:
             dropped["games_without_id"] += 1
         elif not title:
             dropped["games_without_title"] += 1
-        elif raw_id in titles:
+        elif raw_id in games:
             dropped["games_repeated"] += 1
         else:
-            titles[raw_id] = title
-    if not titles:
+            games[raw_id] = title, [attribute(name, _texts(game.get(name))) for name in ATTRIBUTES]
+    if not games:
         raise DataError(f"{path}: lists no game with an id and a title; delete it and run the download stage again")
-    return titles
+    rows = [(raw_id, *games[raw_id]) for raw_id in sorted(games)]
+    return pd.DataFrame(rows, columns=[c.RAW_ITEM, c.RAW_TITLE, c.ATTRIBUTES])
 
 
 def review_fields(block: bytes) -> Iterator[Fields | None]:
@@ -205,6 +209,11 @@ def _literal(line: bytes) -> dict[Any, Any] | None:
     except (SyntaxError, ValueError, TypeError, OverflowError, RecursionError, MemoryError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _texts(value: object) -> list[str]:
+    """The texts of a list, or the one that stands alone."""
+    return [_text(part) for part in (value if isinstance(value, list) else [value])]
 
 
 def _text(value: object) -> str:

@@ -2,7 +2,8 @@
 
 All items lie on one hidden cycle. A user starts anywhere, moves on to the next item of the cycle with probability 0.8, else
 jumps to any item, and never sees an item twice. So popularity is about chance, and a first-order rule finds the next of 20
-candidates about three times in four.
+candidates about three times in four. Neighbours on the cycle share a genre, so that genres say what comes
+next even of an item that nobody has met.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 N_USERS = 120
 N_ITEMS = 60
+N_GENRES = 19
 MIN_LENGTH, MAX_LENGTH = 12, 30
 P_SUCCESSOR = 0.8
 RATINGS, RATING_SHARES = (1, 2, 3, 4, 5), (0.02, 0.03, 0.25, 0.4, 0.3)
@@ -43,7 +45,7 @@ def write(folder: Path) -> None:
 
 def _ratings() -> str:
     rng = numpy_stream(0, "synthetic", "ratings")
-    cycle = rng.permutation(N_ITEMS)
+    cycle = _cycle(rng)
     starts = START + DAY_S * rng.permutation(N_USERS)
     rows = []
     for user in range(N_USERS):
@@ -54,6 +56,11 @@ def _ratings() -> str:
             timestamp += int(rng.integers(1, 2 * DAY_S))
     # The original is in no order either; a reader must sort.
     return "".join("\t".join(map(str, rows[row])) + "\n" for row in rng.permutation(len(rows)))
+
+
+def _cycle(rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """The 0-based items in the order of the hidden cycle: the first draw of the stream of the ratings."""
+    return rng.permutation(N_ITEMS)
 
 
 def _walk(rng: np.random.Generator, cycle: npt.NDArray[np.int64]) -> list[int]:
@@ -70,6 +77,7 @@ def _walk(rng: np.random.Generator, cycle: npt.NDArray[np.int64]) -> list[int]:
 
 def _items() -> str:
     rng = numpy_stream(0, "synthetic", "titles")
+    places = np.argsort(_cycle(numpy_stream(0, "synthetic", "ratings")))
     names: set[str] = set()
     lines: list[str] = []
     while len(lines) < N_ITEMS:
@@ -79,7 +87,9 @@ def _items() -> str:
         names.add(name)
         year = rng.integers(1930, 1998)
         title = f"{name}{rng.choice(ENDINGS)} ({year})"
-        lines.append("|".join([str(len(lines) + 1), title, f"01-Jan-{year}", "", "", *["0"] * 19]) + "\n")
+        genre = 1 + places[len(lines)] * (N_GENRES - 1) // N_ITEMS  # never the first, which says that none is known
+        flags = ["1" if number == genre else "0" for number in range(N_GENRES)]
+        lines.append("|".join([str(len(lines) + 1), title, f"01-Jan-{year}", "", "", *flags]) + "\n")
     return "".join(lines)
 
 

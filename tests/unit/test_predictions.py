@@ -209,7 +209,7 @@ def test_a_limit_asks_for_the_first_turns_of_each_user() -> None:
 def test_without_questions_at_positions_there_is_nothing_to_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert read_positions("tiny") is None
-    items = pd.DataFrame({c.ITEM: [0], c.RAW_ITEM: "0", c.TITLE: "A", c.LABEL: "A", c.N_INTERACTIONS: 1})
+    items = pd.DataFrame({c.ITEM: [0], c.RAW_ITEM: "0", c.TITLE: "A", c.LABEL: "A", c.TEXT: "A", c.N_INTERACTIONS: 1})
     tables.write_table(paths.prepared("tiny") / "items.parquet", items, tables.ITEMS)
     asked = at_positions()
     examples = asked.examples.assign(**{c.USER: 0})

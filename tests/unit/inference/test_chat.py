@@ -397,7 +397,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     examples, candidates = held_out(4).examples, held_out(4).candidates
     n = range(len(LABELS))
-    items = pd.DataFrame({c.ITEM: n, c.RAW_ITEM: map(str, n), c.TITLE: LABELS, c.LABEL: LABELS, c.N_INTERACTIONS: 1})
+    items = pd.DataFrame(
+        {c.ITEM: n, c.RAW_ITEM: map(str, n), c.TITLE: LABELS, c.LABEL: LABELS, c.TEXT: LABELS, c.N_INTERACTIONS: 1}
+    )
     tables.write_table(Path("data/prepared/movielens/items.parquet"), items, tables.ITEMS)
     tables.write_table(Path("data/prepared/movielens/examples.parquet"), examples, tables.EXAMPLES)
     for split in c.HELD_OUT:

@@ -222,3 +222,16 @@ def test_missing_and_truncated_files(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-12])
     with pytest.raises(DataError, match=r"Toys\.json\.gz: not a gzip file, or truncated"):
         amazon.read(tmp_path, config)
+
+
+def test_products_are_described_by_store_categories_and_price(tmp_path: Path) -> None:
+    metas = [
+        {"parent_asin": "B1", "title": "Pad", "store": "Acme", "categories": ["Video Games", "PC"], "price": 12.5},
+        {"parent_asin": "B2", "title": "Cup", "store": None, "categories": [], "price": "from 4.99"},  # read line by line
+    ]
+    items = read(tmp_path, "2023", [review_2023()], metas).items
+    assert items["attributes"].to_list() == [["Acme", "Video Games, PC", "price 12.5"], ["", "", ""]]
+    old = {"asin": "B1", "title": "Pad", "brand": "Acme", "category": ["Toys", ["nested"]], "price": "$3.99"}
+    assert read(tmp_path, "2018", [review_2018(item="B1")], [old]).items["attributes"].to_list() == [
+        ["Acme", "Toys", "price $3.99"]
+    ]

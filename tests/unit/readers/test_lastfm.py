@@ -14,12 +14,14 @@ ARTISTS = "id\tname\turl\tpictureURL\n"
 TAGGED = "userID\tartistID\ttagID\tday\tmonth\tyear\r\n"
 TIMED = "userID\tartistID\ttagID\ttimestamp\r\n"
 TWO = f'{ARTISTS}51\tDuran Duran\thttp://x\t\n7\t"Weird Al" Yankovic\thttp://y\thttp://z\n'
+TAGS = "tagID\ttagValue\r\n1\tpop\r\n2\tparody\r\n13\t80\u2019s\r\n"
 ONE_TAG = f"{TAGGED}2\t51\t13\t2\t1\t1970\r\n"
 
 
 def put(folder: Path, artists: str = TWO, tagged: str = ONE_TAG, timed: str | None = None) -> Path:
     (folder / "artists.dat").write_bytes(artists.encode("utf-8", "surrogateescape"))
     (folder / "user_taggedartists.dat").write_bytes(tagged.encode())
+    (folder / "tags.dat").write_bytes(TAGS.encode("cp1252"))
     if timed is not None:
         (folder / "user_taggedartists-timestamps.dat").write_bytes(timed.encode())
     return folder
@@ -41,7 +43,10 @@ def test_first_tag_of_each_listed_artist_in_file_order(tmp_path: Path) -> None:
         "timestamp": [31 * DAY * 1000, -DAY * 1000, 0],
     }
     assert [str(kind) for kind in log.interactions.dtypes] == ["int32", "int32", "int64"]
-    assert log.items.to_dict("list") == {"raw_id": ["7", "51"], "raw_title": ['"Weird Al" Yankovic', "Duran Duran"]}
+    assert log.items[["raw_id", "raw_title"]].to_dict("list") == {
+        "raw_id": ["7", "51"],
+        "raw_title": ['"Weird Al" Yankovic', "Duran Duran"],
+    }
     assert log.n_users == 2
     assert log.steps == {
         "raw": {"users": 2, "items": 3, "interactions": 5},
@@ -49,6 +54,13 @@ def test_first_tag_of_each_listed_artist_in_file_order(tmp_path: Path) -> None:
         "known": {"users": 2, "items": 2, "interactions": 5 - 1 - 1},
     }
     assert log.dropped == {}
+
+
+def test_an_artist_is_described_by_its_most_frequent_tags(tmp_path: Path) -> None:
+    tags = [(9, 51, 2), (9, 51, 13), (2, 51, 13), (2, 51, 1), (3, 51, 1), (3, 51, 99)]  # tag 99 has no name
+    rows = "".join(f"{user}\t{artist}\t{tag}\t1\t1\t1970\r\n" for user, artist, tag in tags)
+    items = read(put(tmp_path, tagged=TAGGED + rows), CONFIG).items
+    assert items["attributes"].to_list() == [[""], ["pop, 80\u2019s, parody"]]  # pop and 80's both twice: by tag id
 
 
 def test_names_are_left_as_they_are_but_for_outer_space(tmp_path: Path) -> None:

@@ -53,6 +53,12 @@ def test_items_are_latin_1(tmp_path: Path) -> None:
     assert frame["raw_title"].to_list() == ["unknown", "Misérables, Les (1995)", "Odd\x85Line", ""]
 
 
+def test_flags_are_genres(tmp_path: Path) -> None:
+    flags = ["0|" * 3 + "1|1|1" + "|0" * 13, "1" + "|0" * 18]  # Animation, Children's and Comedy; unknown
+    text = "".join(f"{item}|Title|01-Jan-1995||url|{each}\n" for item, each in enumerate(flags, 1))
+    assert read_items(written(tmp_path / "u.item", text))["attributes"].to_list() == [["Animation, Children's, Comedy"], [""]]
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [

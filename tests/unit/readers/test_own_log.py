@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from llara_core.errors import DataError
 from llara_core.readers import delimited_text, json_lines, log_files, own_log
@@ -534,3 +535,21 @@ def test_text_that_is_not_utf_8_in_parquet(tmp_path: Path) -> None:
 def test_a_field_longer_than_python_s_limit(tmp_path: Path) -> None:
     items = f'item,title\n1,"{"long " * 40_000}\nend"\n2,Heat\n3,Up\n'
     assert len(put(tmp_path, items=items).items["raw_title"][0]) > 200_000
+
+
+def test_attributes_describe_an_item(tmp_path: Path) -> None:
+    items = "item,title,category,price,brand\n1,Heat,Crime|Drama,12.50,NULL\n2,Alien,,9,Fox\n2,Alien,Horror,,\n"
+    described = put(tmp_path, items=items, columns={**COLUMNS, "attributes": ["category", "price", "brand"]}).items
+    assert described["attributes"].to_list() == [["Crime, Drama", "price 12.50", ""], ["", "price 9", "Fox"]]
+    assert "attributes" not in put(tmp_path, items=items).items
+
+
+def test_attributes_may_be_lists_and_numbers(tmp_path: Path) -> None:
+    items = {"item": [1, 2], "title": ["Heat", "Alien"], "tags": [["Crime", None, "Drama"], []], "price": [12.5, None]}
+    described = put(tmp_path, items=items, columns={**COLUMNS, "attributes": ["tags", "price"]}).items
+    assert described["attributes"].to_list() == [["Crime, Drama", "price 12.5"], ["", ""]]
+
+
+def test_one_column_serves_one_purpose(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="one column cannot serve two purposes"):
+        put(tmp_path, columns={**COLUMNS, "attributes": ["title"]})

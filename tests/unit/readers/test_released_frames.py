@@ -224,7 +224,7 @@ def test_names_are_split_once(folder: Path) -> None:
     lines = ["\ufeff1::Half-Life 2::Episode One\r", "", "0:: Café\u2028 ", *(f"{item}::x" for item in range(2, N_ITEMS))]
     (folder / "id2name.txt").write_bytes("\n".join(lines).encode())
     items = read(folder, config()).items
-    assert items.columns.tolist() == ["raw_id", "raw_title"]
+    assert items.columns.tolist() == ["raw_id", "raw_title", "attributes"]
     assert items["raw_id"].tolist() == [str(item) for item in range(N_ITEMS)]
     assert items["raw_title"].tolist()[:3] == ["Café", "Half-Life 2::Episode One", "x"]
 

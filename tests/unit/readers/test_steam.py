@@ -63,7 +63,10 @@ def check_equal(block: bytes) -> None:
 
 def test_users_and_items_are_numbered_in_the_order_of_their_raw_ids(tmp_path: Path) -> None:
     log = read(tmp_path, [review(b"b", b"9"), review(b"\\U0001f600", b"10"), review(b"\\uff5e", b"9"), review(b"B", b"9")])
-    assert log.items.to_dict("list") == {"raw_id": ["10", "30", "9"], "raw_title": ["Ten", "Thirty", "Nine"]}
+    assert log.items[["raw_id", "raw_title"]].to_dict("list") == {
+        "raw_id": ["10", "30", "9"],
+        "raw_title": ["Ten", "Thirty", "Nine"],
+    }
     assert log.interactions["user_id"].to_list() == [1, 3, 2, 0]  # by code point: B, b, U+FF5E, U+1F600
     assert log.interactions["item_id"].to_list() == [2, 0, 2, 2]
     assert log.interactions["timestamp"].to_list() == [1513468800] * 4  # date -d 2017-12-17T00:00Z +%s
@@ -251,6 +254,13 @@ def test_title_is_the_title_else_the_name(tmp_path: Path) -> None:
     ]
     titles = read(tmp_path, [review(product=b"1")], games).items["raw_title"].to_list()
     assert titles == ["R&amp;D :: II", "Name", "Name", "Name", "? \u2665"]  # entities are decoded where titles are cleaned
+
+
+def test_a_game_is_described_by_genres_tags_and_developer(tmp_path: Path) -> None:
+    games = [
+        b"{u'id': u'1', u'title': u'Hades', u'genres': [u'Action', u'Indie'], u'tags': [u'Roguelite'], u'developer': u'SG'}"
+    ]
+    assert read(tmp_path, [review(product=b"1")], games).items["attributes"].to_list() == [["Action, Indie", "Roguelite", "SG"]]
 
 
 def test_unusable_games_are_counted_and_their_reviews_too(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def _workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     interactions = {c.USER: 0, c.ITEM: steps, c.TIMESTAMP: steps, c.POSITION: steps, c.SPLIT: c.TRAIN}
     examples = {c.EXAMPLE: [9], c.USER: [0], c.SPLIT: [c.TRAIN], c.HISTORY: [[0, 1]], c.TARGET: [2]}
     n = range(len(LABELS))
-    items = {c.ITEM: n, c.RAW_ITEM: map(str, n), c.TITLE: LABELS, c.LABEL: LABELS, c.N_INTERACTIONS: 1}
+    items = {c.ITEM: n, c.RAW_ITEM: map(str, n), c.TITLE: LABELS, c.LABEL: LABELS, c.TEXT: LABELS, c.N_INTERACTIONS: 1}
     tables.write_table(folder / "interactions.parquet", pd.DataFrame(interactions), tables.INTERACTIONS)
     tables.write_table(folder / "examples.parquet", pd.DataFrame(examples), tables.EXAMPLES)
     tables.write_table(folder / "items.parquet", pd.DataFrame(items), tables.ITEMS)

@@ -1,0 +1,45 @@
+"""An item as text encoders read it: its title and attributes, rendered by one rule for all data sets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from llara_core.readers.item_titles import cut
+from llara_core.readers.titles import plain_title
+
+MAX_TEXT_CHARS = 300  # longer texts are cut, at the end of a word; 300 characters are about 75 tokens
+MAX_VALUES = 8  # of one attribute; the first ones, which catalogues list by importance
+
+_NUMBER = re.compile(r"[$€£]?\s?\d+(?:[.,]\d+)*")
+
+
+def attribute(name: str, values: Iterable[str]) -> str:
+    """One attribute as text: its first values, without repetitions; a number alone would say nothing, so its name precedes it.
+
+    >>> attribute("genres", ["Comedy", "Drama", "Comedy", " "])
+    'Comedy, Drama'
+    >>> attribute("price", ["12.50"])
+    'price 12.50'
+    """
+    distinct = dict.fromkeys(text for value in values if (text := plain_title(value)))
+    text = ", ".join([*distinct][:MAX_VALUES])
+    return f"{name} {text}" if _NUMBER.fullmatch(text) else text
+
+
+def item_text(title: str, year: int | None, attributes: Sequence[str]) -> str:
+    """The text of an item: ``title (year): attribute; attribute``, at most :data:`MAX_TEXT_CHARS` characters.
+
+    Args:
+        title: cleaned.
+        year: of release, or None.
+        attributes: texts of :func:`attribute`; empty ones are left out.
+
+    >>> item_text("Toy Story", 1995, ["Animation, Comedy", "", "Pixar"])
+    'Toy Story (1995): Animation, Comedy; Pixar'
+    >>> item_text("Heat", None, [])
+    'Heat'
+    """
+    name = title if year is None else f"{title} ({year})"
+    known = "; ".join(filter(None, attributes))
+    return cut(f"{name}: {known}" if known else name, MAX_TEXT_CHARS)
