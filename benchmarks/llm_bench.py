@@ -12,8 +12,7 @@ import pandas as pd
 import torch
 from peft.helpers import disable_input_dtype_casting
 
-from llara_core import columns as c
-from llara_core import paths, tables
+from llara_core import paths
 from llara_core.config import Params, Representation, SystemConfig, load_params
 from llara_core.inference import candidate_answers as answering
 from llara_core.inference.catalogue import HeadScorer
@@ -163,10 +162,9 @@ def load_bench(dataset: str, recommender: str, seed: int) -> Bench:
     """The model in ``data/llm`` with LoRA, and the data of ``dataset``; needs the stages up to ``export_embeddings``."""
     params = load_params()
     compute.use_threads(params.llm.threads)
-    items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
     wording = ItemWording.of(params.dataset(dataset))
-    data, _ = load_training_data(dataset, items[c.LABEL].to_list(), wording, None, "out_of_fold", seed)
-    vectors, _ = load_item_vectors(paths.item_embeddings(dataset, paths.cell(recommender, seed)), len(items))
+    data, _ = load_training_data(dataset, wording, None, "out_of_fold", seed)
+    vectors, _ = load_item_vectors(paths.item_embeddings(dataset, paths.cell(recommender, seed)), len(data.labels))
     encoder = PromptEncoder(loading.load_tokenizer(paths.LLM), chat_template=params.prompt.chat_template)
     base = loading.load_base_model(paths.LLM, params.llm)
     sections = {name: getattr(params, name) for name in SystemConfig.model_fields if hasattr(params, name)}

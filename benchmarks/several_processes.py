@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 
 from llara_core import columns as c
-from llara_core import paths, tables
+from llara_core import paths
 from llara_core.config import ParallelConfig, SystemConfig, load_params
 from llara_core.llm.inputs import read_inputs
 from llara_core.prompts.rendering import ItemWording
@@ -78,9 +78,8 @@ def _time(dataset: str, system: str, seed: int, steps: int, queries: int, thread
     budget = {"max_examples": steps * size, "micro_batch_size": size // processes.count(), "checkpoint_every": steps + 1}
     tune = config.tune.model_copy(update=budget)
     wording = ItemWording.of(params.dataset(dataset))
-    labels = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
-    data, _ = load_training_data(dataset, labels, wording, inputs.training_scores, "out_of_fold", seed)
-    vectors, _ = item_vectors_for(config.prompt.representation, config.ablation, inputs.item_embeddings, len(labels), seed)
+    data, _ = load_training_data(dataset, wording, inputs.training_scores, "out_of_fold", seed)
+    vectors, _ = item_vectors_for(config.prompt.representation, config.ablation, inputs.item_embeddings, len(data.labels), seed)
     encoder = PromptEncoder(loading.load_tokenizer(paths.LLM), chat_template=config.prompt.chat_template)
     base = loading.load_base_model(paths.LLM, params.llm)
     model = adapters.build_model(base, encoder, config, vectors, head_vectors=None, seed=seed)
@@ -104,7 +103,7 @@ def _time(dataset: str, system: str, seed: int, steps: int, queries: int, thread
     model.eval()
     rows = read_held_out(dataset).questions(1).head(queries)
     rows = rows.assign(**{c.SCORES: rows[c.CANDIDATES].map(lambda items: [(0.0, 0.0)] * len(items))})
-    asked = ranking_queries(rows, labels, wording, config.prompt)
+    asked = ranking_queries(rows, data.labels, wording, config.prompt)
     start = time.perf_counter()
     batch_size = min(params.inference.batch_size, max(queries // 2, 1))
     answer_queries(model, encoder, asked, batch_size=batch_size, max_new_tokens=params.inference.max_new_tokens)

@@ -33,8 +33,6 @@ def load_libraries() -> None:
 
 def read_training_data(folder: Path, plan_rows: int, objective: str) -> dict[str, int]:
     """The sizes of what was read."""
-    from llara_core import columns as c
-    from llara_core import paths, tables
     from llara_core.config import load_params
     from llara_core.prompts.rendering import ItemWording
     from llara_core.tuning.data import load_training_data
@@ -42,9 +40,8 @@ def read_training_data(folder: Path, plan_rows: int, objective: str) -> dict[str
 
     os.chdir(folder)
     params = load_params()
-    labels = tables.read_table(paths.prepared(DATASET) / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
     wording = ItemWording.of(params.dataset(DATASET))
-    stored, _ = load_training_data(DATASET, labels, wording, None, "out_of_fold", 0)
+    stored, _ = load_training_data(DATASET, wording, None, "out_of_fold", 0)
     tune = params.tune.model_copy(
         update={"objective": objective, "epochs": 1, "max_examples": plan_rows, "warm_start_rows": 0, "mixture": 0.0}
     )

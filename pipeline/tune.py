@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from llara_core import columns as c
-from llara_core import paths, tables
+from llara_core import paths
 from llara_core.config import SystemConfig, load_params
 from llara_core.prompts.rendering import ItemWording
 from llara_core.runtime import compute, processes
@@ -36,12 +35,15 @@ def main(
     if processes.start(params.parallel):
         return
     wording = ItemWording.of(params.dataset(dataset))
-    labels = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
     data, data_hash = load_training_data(
-        dataset, labels, wording, inputs.training_scores, config.ablation.recommender_scores, seed
+        dataset,
+        wording,
+        inputs.training_scores,
+        config.ablation.recommender_scores,
+        seed,
     )
     item_vectors, embeddings_hash = item_vectors_for(
-        config.prompt.representation, config.ablation, inputs.item_embeddings, len(labels), seed
+        config.prompt.representation, config.ablation, inputs.item_embeddings, len(data.labels), seed
     )
     tune(
         config,

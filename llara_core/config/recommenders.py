@@ -70,7 +70,7 @@ class MoRecConfig(SasRecConfig):
     """SASRec over encoded titles in place of item ids (paper, section 5.2.1)."""
 
     model: ClassVar = "llara_core.recommenders.morec:MoRec"
-    training_keys: ClassVar = frozenset({"l2", "encoder", "revision", "train_encoder", "encoder_learning_rate"})
+    training_keys: ClassVar = frozenset({"l2", "encoder", "revision", "item_text", "train_encoder", "encoder_learning_rate"})
 
     encoder: str = Field(
         min_length=1,
@@ -78,6 +78,9 @@ class MoRecConfig(SasRecConfig):
         "google-bert/bert-base-uncased",
     )
     revision: str | None = Field(min_length=1, description="commit, tag or branch of a hub id; null for the others")
+    item_text: Literal["title", "full"] = Field(
+        default="title", description="what is encoded of an item: its title, or also its year and attributes"
+    )
     train_encoder: bool = Field(description="tune the encoder with the rest; false keeps it frozen and encodes titles once")
     encoder_learning_rate: PositiveFloat = Field(description="of the encoder, where it is tuned")
 
@@ -85,6 +88,16 @@ class MoRecConfig(SasRecConfig):
         super().check(name, shared)
         if self.train_encoder and shared.loss == "bce":
             raise ValueError(f"{name}.train_encoder needs loss: cross_entropy, over the items of a batch")
+
+
+class SasRecTextConfig(MoRecConfig):
+    """SASRec over ids and encoded texts, which also recommends items without interactions."""
+
+    model: ClassVar = "llara_core.recommenders.sasrec_text:SasRecText"
+
+    new_share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="share of the items that pretend to be new at each training step, so that texts learn to speak for them"
+    )
 
 
 class RecommendersConfig(Section):
@@ -110,6 +123,7 @@ class RecommendersConfig(Section):
     caser: CaserConfig
     sasrec: SasRecConfig
     morec: MoRecConfig
+    sasrec_text: SasRecTextConfig
 
     @model_validator(mode="after")
     def _options_agree(self) -> Self:

@@ -57,6 +57,9 @@ class PromptConfig(Section):
     text_dim: Annotated[int, Field(ge=0)] = Field(
         description="principal components of the encoded titles in compact items; 0: the recommender's vector alone"
     )
+    item_text: Literal["title", "full"] = Field(
+        default="title", description="what is encoded of a compact item: its title, or also its year and attributes"
+    )
     templates: Literal["sampled", "first"] = Field(
         description="sampled: one of several wordings per prompt, drawn from a named stream; first: always the same"
     )
@@ -112,6 +115,11 @@ class TuneConfig(Section):
     preference_negatives: PositiveInt = Field(
         description="negatives of the candidate set whose titles the target's is compared with, at most (paper: 3; a set of 20 "
         "has 19)"
+    )
+    new_share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0,
+        description="share of the items that pretend to be new in each micro-batch of compact items, so that texts learn to "
+        "speak for items without interactions; 0: none, and such items are not told apart",
     )
     feature_dropout: Dropout = Field(description="of compact items' features and of the states that their head reads")
     gradient_checkpointing: bool = Field(description="trade a third more time for memory; for 7B models on one card")
@@ -274,6 +282,10 @@ class SystemConfig(Section):
             raise ValueError(
                 "prompt.representation compact shows no title to answer with: set tune.objective to "
                 f"{names_where(lambda objective: not objective.writes_title)}, tune.warm_start_rows and tune.mixture to 0"
+            )
+        if tune.new_share and (prompt.representation != "compact" or not prompt.text_dim):
+            raise ValueError(
+                "tune.new_share needs items whose text is encoded: prompt.representation compact and prompt.text_dim above 0"
             )
         if prompt.recommender_scores and not (self.shows_behavior and ranks):
             raise ValueError(

@@ -37,8 +37,11 @@ class CandidateSampler:
         n_items: size of the catalogue, whose ids are ``0 .. n_items - 1``.
         split: that the examples are of.
         n_candidates: target included.
-        exclude: which items are never negatives. ``all_interactions``: everything the user interacted with until the end of
-            ``split``, before or after the target; ``last_interactions``: the example's history and target only.
+        exclude: which items are never negatives of an example. ``all_interactions``: everything the user interacted with until
+            the end of ``split``, before or after the target; ``last_interactions``: the example's history and target only.
+
+    In training sets an item without training interactions is no negative either: it is never a target, so a model would learn
+    that what is new is wrong.
 
     Source: paper, section 5.1.3 (19 non-interacted items; ``all_interactions``). The released code draws outside the last 10
     items only, anew at every access (``last_interactions``). The end of the split matters wherever a user goes on in later
@@ -47,12 +50,13 @@ class CandidateSampler:
     """
 
     def __init__(self, interactions: pd.DataFrame, n_items: int, split: str, *, n_candidates: int, exclude: str) -> None:
-        self._n_items, self._n_candidates = n_items, n_candidates
+        self._n_candidates = n_candidates
+        known = interactions[c.SPLIT].isin(c.UNTIL[split]).to_numpy()
+        users, items = interactions[c.USER].to_numpy()[known], interactions[c.ITEM].to_numpy()[known]
+        self._pool = np.unique(items) if split == c.TRAIN else np.arange(n_items)
         self._of_users = None
         if exclude == "all_interactions":
-            known = interactions[c.SPLIT].isin(c.UNTIL[split]).to_numpy()
-            users, items = interactions[c.USER].to_numpy(), interactions[c.ITEM].to_numpy()
-            self._of_users = _Excluded.of(users[known], items[known], n_items)
+            self._of_users = _Excluded.of(users, self._places(items), len(self._pool))
 
     def sample(self, examples: pa.Table, n_draws: int, rng: np.random.Generator) -> Iterator[pa.Table]:
         """Draw ``n_draws`` candidate sets per example.
@@ -75,12 +79,13 @@ class CandidateSampler:
             group, excluded = examples[c.USER].to_numpy().astype(np.int64), self._of_users
         else:
             group = np.arange(len(examples))
-            excluded = _Excluded.of(*_last_interactions(examples), self._n_items)
+            rows, items = _last_interactions(examples)
+            excluded = _Excluded.of(rows, self._places(items), len(self._pool))
         n_negatives = self._n_candidates - 1
-        n_eligible = self._n_items - excluded.sizes(group)
+        n_eligible = len(self._pool) - excluded.sizes(group)
         _check_enough(examples, n_eligible, n_negatives)
         ranks = _distinct_ranks(np.repeat(n_eligible, n_draws), n_negatives, rng)
-        negatives = excluded.nth_eligible(np.repeat(group, n_draws), ranks)
+        negatives = self._pool[excluded.nth_eligible(np.repeat(group, n_draws), ranks)]
         targets = np.repeat(examples[c.TARGET].to_numpy().astype(np.int64), n_draws)
         sets = rng.permuted(np.column_stack([targets, negatives]), axis=1).astype(np.int32)  # (E * n_draws, C)
         offsets = np.arange(len(sets) + 1, dtype=np.int32) * self._n_candidates
@@ -90,6 +95,10 @@ class CandidateSampler:
             c.CANDIDATES: pa.ListArray.from_arrays(offsets, sets.ravel()),
         }
         return pa.table(columns, schema=tables.CANDIDATE_SETS)
+
+    def _places(self, items: npt.NDArray[np.integer]) -> Integers:
+        """Places of items in the pool that negatives are drawn from; every one of them is there."""
+        return np.searchsorted(self._pool, items)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from llara_core.config import AblationConfig, ObjectiveName, PromptConfig, Syste
 from llara_core.errors import ModelError
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM, NextItemHead, seed_part
+from llara_core.llm.new_items import NewItems
 
 LORA_FOLDER = "lora"
 LORA_FILE = f"{LORA_FOLDER}/adapter_model.safetensors"
@@ -85,6 +86,7 @@ def build_model(
     *,
     head_vectors: torch.Tensor | None,
     item_texts: torch.Tensor | None = None,
+    new_items: NewItems | None = None,
     seed: int = 0,
 ) -> HybridLM:
     """A trainable model around a frozen base model.
@@ -95,7 +97,8 @@ def build_model(
         config: LoRA, what the prompts show, and what is trained beside the answers.
         item_vectors: ``(n_items, D_rec)`` float32; None for prompts without behaviour tokens.
         head_vectors: ``(n_items, D_rec)`` initial item table of the catalogue head; None for no head.
-        item_texts: ``(n_items, D_text)`` float32, encoded titles of compact items; None for the others.
+        item_texts: ``(n_items, D_text)`` float32, encoded texts of compact items; None for the others.
+        new_items: what is known of compact items without an id; None: every item has one.
         seed: of the initial values.
     """
     lora = config.lora
@@ -114,6 +117,7 @@ def build_model(
         shows_scores=config.prompt.recommender_scores,
         head_vectors=head_vectors,
         item_texts=item_texts,
+        new_items=new_items,
         with_readout=config.tune.ranking_weight > 0,
         dropout=config.tune.feature_dropout if config.prompt.representation == "compact" else 0.0,
         seed=seed,
@@ -219,6 +223,7 @@ def load_adapter(
         shows_scores=metadata.prompt.recommender_scores,
         head_vectors=None if head_items is None else torch.ones_like(head_items),
         item_texts=modules.get("item_texts"),
+        new_items=_new_items(modules),
     )
     _check_names(folder / MODULES_FILE, modules, module_tensors(model))
     model.load_state_dict(modules, strict=False)
@@ -247,6 +252,7 @@ def _assemble(
     shows_scores: bool = False,
     head_vectors: torch.Tensor | None = None,
     item_texts: torch.Tensor | None = None,
+    new_items: NewItems | None = None,
     with_readout: bool = False,
     dropout: float = 0.0,
     seed: int = 0,
@@ -264,10 +270,19 @@ def _assemble(
         shows_scores=shows_scores,
         with_readout=with_readout,
         head=head,
+        new_items=new_items,
         feature_dropout=dropout,
         seed=seed,
     )
     return model.to(base.device)
+
+
+def _new_items(modules: dict[str, torch.Tensor]) -> NewItems | None:
+    """Of the shapes that saved tensors have, to be filled with them; None where they hold none."""
+    if "new_items.vectors" not in modules:
+        return None
+    (n_items, d_rec), d_text = modules["new_items.vectors"].shape, modules["new_items.coefficients"].shape[1]
+    return NewItems(n_items, d_rec, len(modules["new_items.token"]), d_text)
 
 
 def _short(digest: str | None) -> str:

@@ -13,9 +13,10 @@ from llara_core.config.objectives import names_where
 from llara_core.errors import ModelError
 from llara_core.llm import tree
 from llara_core.llm.encoding import SlotIds
+from llara_core.llm.new_items import NewItems
 from llara_core.llm.projector import Projector, rms, unit_scale
 from llara_core.runtime import seeding
-from llara_core.runtime.memory import chunked_cross_entropy, fits_in_memory
+from llara_core.runtime.memory import NEVER, chunked_cross_entropy, fits_in_memory
 
 # Of the vectors that a standardised score and a share begin with, against word tokens: the norm at the entrance of every layer
 # would squeeze a long vector's differences.
@@ -25,6 +26,12 @@ SCORE_SCALES = torch.tensor([[0.5], [2.0]])
 NO_HEAD = (
     f"this adapter has no catalogue head; tune it with tune.objective {names_where(lambda objective: objective.needs_head)}"
 )
+
+
+def log_popularity(item_counts: torch.Tensor) -> torch.Tensor:
+    """Logarithms ``(n_items,)`` of the items' shares of all interactions; one is added to each count."""
+    smoothed = item_counts.float() + 1
+    return (smoothed / smoothed.sum()).log()
 
 
 class NextItemHead(nn.Module):
@@ -61,30 +68,45 @@ class NextItemHead(nn.Module):
         Args:
             item_counts: ``(n_items,)`` training interactions per item; one is added to each.
         """
-        smoothed = item_counts.to(self.bias) + 1
-        self.bias.copy_((smoothed / smoothed.sum()).log())
+        self.bias.copy_(log_popularity(item_counts))
 
-    def forward(self, hidden: torch.Tensor, item_texts: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self, hidden: torch.Tensor, item_texts: torch.Tensor | None = None, new_items: NewItems | None = None
+    ) -> torch.Tensor:
         # In float32 throughout: a softmax over thousands of items loses its tail in bfloat16.
         with torch.autocast(hidden.device.type, enabled=False):
-            return F.linear(*self._output_layer(hidden, item_texts))
+            return F.linear(*self._output_layer(hidden, item_texts, new_items))
 
-    def loss(self, hidden: torch.Tensor, targets: torch.Tensor, item_texts: torch.Tensor | None = None) -> torch.Tensor:
+    def loss(
+        self,
+        hidden: torch.Tensor,
+        targets: torch.Tensor,
+        item_texts: torch.Tensor | None = None,
+        new_items: NewItems | None = None,
+    ) -> torch.Tensor:
         """Cross-entropy of the targets ``(N,)`` over the whole catalogue for hidden states ``(N, d_llm)``, summed."""
         if fits_in_memory(len(hidden), len(self.items)):
-            return F.cross_entropy(self(hidden, item_texts), targets, reduction="sum")
+            return F.cross_entropy(self(hidden, item_texts, new_items), targets, reduction="sum")
         with torch.autocast(hidden.device.type, enabled=False):
-            return chunked_cross_entropy(*self._output_layer(hidden, item_texts), targets)
+            return chunked_cross_entropy(*self._output_layer(hidden, item_texts, new_items), targets)
 
     def _output_layer(
-        self, hidden: torch.Tensor, item_texts: torch.Tensor | None
+        self, hidden: torch.Tensor, item_texts: torch.Tensor | None, new_items: NewItems | None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Queries ``(..., d_rec)``, item table ``(n_items, d_rec)`` and biases ``(n_items,)``."""
         query = self.linear(self.norm(self.dropout(hidden.float())))
         items: torch.Tensor = self.items
+        bias: torch.Tensor = self.bias
+        if new_items is not None:
+            as_new = new_items.read_as_new
+            items = torch.where(as_new[:, None], new_items.vectors + new_items.head_vector, items)
+            bias = torch.where(as_new, new_items.biases + new_items.head_bias, bias)
+            if self.training:
+                # As a negative at every step an item that is never a target would be pushed below all others.
+                bias = bias.masked_fill(new_items.is_new, NEVER)
         if self.texts is not None and item_texts is not None:
             items = items + self.texts(self.dropout(item_texts))
-        return query * query.shape[-1] ** -0.5, items, self.bias
+        return query * query.shape[-1] ** -0.5, items, bias
 
 
 class RankingReadout(nn.Module):
@@ -113,6 +135,7 @@ class HybridLM(nn.Module):
         shows_scores: behaviour tokens carry the recommender's score.
         with_readout: train a read-out of the candidates' slots, for a listwise loss.
         head: catalogue head, or None.
+        new_items: what is known of compact items without an id; None: every item has one.
         feature_dropout: on what compact items are projected from.
         seed: of the initial values. Each part has a random stream of its own, so that systems which share a part start alike.
     """
@@ -131,6 +154,7 @@ class HybridLM(nn.Module):
         shows_scores: bool = False,
         with_readout: bool = False,
         head: NextItemHead | None = None,
+        new_items: NewItems | None = None,
         feature_dropout: float = 0.0,
         seed: int = 0,
     ) -> None:
@@ -154,6 +178,7 @@ class HybridLM(nn.Module):
         seed_part(seed, "readout")
         self.readout = RankingReadout(d_llm) if with_readout else None
         self.head = head
+        self.new_items = new_items
 
     @property
     def device(self) -> torch.device:
@@ -203,11 +228,24 @@ class HybridLM(nn.Module):
         embeddings: torch.Tensor = self.llm.get_input_embeddings()(input_ids.masked_fill(slots, 0))
         filled = self.placeholder.expand(len(slot_items), -1)  # [S, D_llm]
         if self.projector is not None and self.item_vectors is not None:
-            tokens = self.projector(self.item_vectors[slot_items])
+            tokens = self._behavior_tokens(slot_items)
             if self.score_directions is not None and slot_scores is not None:
                 tokens = tokens + slot_scores @ self.score_directions
             filled = torch.where((input_ids[slots] == self.slots.behavior).unsqueeze(-1), tokens, filled)
         return embeddings.masked_scatter(slots.unsqueeze(-1), filled.to(embeddings.dtype))
+
+    def _behavior_tokens(self, items: torch.Tensor) -> torch.Tensor:
+        """Projected vectors ``(S, D_llm)`` of the items ``(S,)``, for a model that has a projector."""
+        assert self.projector is not None
+        assert self.item_vectors is not None
+        vectors = self.item_vectors[items]
+        if self.new_items is None:
+            return self.projector(vectors)  # type: ignore[no-any-return]
+        as_new, from_text = self.new_items.read_as_new[items][:, None], self.new_items.vectors[items]
+        n_texts = vectors.shape[1] - from_text.shape[1]
+        vectors = torch.where(F.pad(as_new.expand_as(from_text), (0, n_texts)), F.pad(from_text, (0, n_texts)), vectors)
+        tokens: torch.Tensor = self.projector(vectors) + as_new * self.new_items.token
+        return tokens
 
     def hidden_states(
         self,
@@ -247,7 +285,7 @@ class HybridLM(nn.Module):
         """
         if self.head is None:
             raise ModelError(NO_HEAD)
-        logits: torch.Tensor = self.head(hidden, self.item_texts)
+        logits: torch.Tensor = self.head(hidden, self.item_texts, self.new_items)
         return logits
 
     def item_loss(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -258,7 +296,7 @@ class HybridLM(nn.Module):
         """
         if self.head is None:
             raise ModelError(NO_HEAD)
-        return self.head.loss(hidden, targets, self.item_texts)
+        return self.head.loss(hidden, targets, self.item_texts, self.new_items)
 
     def token_logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Vocabulary logits ``(..., V)`` in float32, for just the hidden states given."""

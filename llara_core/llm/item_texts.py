@@ -1,4 +1,4 @@
-"""The language model's own encoding of every title, as features of compact items (ours; in the line of HLLM and E4SRec)."""
+"""The language model's own encoding of every item's text, features of compact items (ours; in the line of HLLM and E4SRec)."""
 
 from __future__ import annotations
 
@@ -16,58 +16,58 @@ from tqdm import tqdm
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.projector import unit_scale
 
-N_LAYERS = 3  # that a title's encoding is taken from
+N_LAYERS = 3  # that a text's encoding is taken from
 
-# Titles whose encodings are in memory at a time (0.7 GB for SmolLM2-135M). Of a larger catalogue at most as many titles, at
-# equal distances, give the components, and then all titles are encoded again.
-COMPONENT_TITLES = 1 << 15
+# Texts whose encodings are in memory at a time (0.7 GB for SmolLM2-135M). Of a larger catalogue at most as many texts, at
+# equal distances, give the components, and then all texts are encoded again.
+COMPONENT_TEXTS = 1 << 15
 
-_BATCH = 64  # titles per pass
+_BATCH = 64  # texts per pass
 
 
 @torch.no_grad()
-def encode_titles(base: Any, encoder: PromptEncoder, labels: Sequence[str], dim: int) -> Tensor:
-    """Titles as the leading principal components of what the frozen model makes of them.
+def encode_texts(base: Any, encoder: PromptEncoder, texts: Sequence[str], dim: int) -> Tensor:
+    """Texts as the leading principal components of what the frozen model makes of them.
 
-    A title's encoding is the mean over its tokens of the hidden states after a third, two thirds and all of the layers, each
-    layer normalised. An end token stands before the title, outside the mean: a causal model spends its first position on
+    A text's encoding is the mean over its tokens of the hidden states after a third, two thirds and all of the layers, each
+    layer normalised. An end token stands before the text, outside the mean: a causal model spends its first position on
     attention that has nowhere to go, with states a hundred times larger than all others.
 
     Args:
         base: the ``*ForCausalLM`` without LoRA.
         encoder: of its tokenizer.
-        labels: of all items.
+        texts: of all items, by item id.
         dim: components wanted; fewer come back where there are not as many items or dimensions.
 
     Returns:
         ``(n_items, min(dim, n_items - 1, 3 D_llm))`` float32 on the CPU, of unit root mean square.
     """
-    rows = [[encoder.eos_id, *encoder.title_ids(label)] for label in labels]
+    rows = [[encoder.eos_id, *encoder.title_ids(text)] for text in texts]
     n_components = min(dim, len(rows) - 1, N_LAYERS * base.config.hidden_size)
     pca = PCA(n_components, svd_solver="covariance_eigh")
-    if len(rows) <= COMPONENT_TITLES:
+    if len(rows) <= COMPONENT_TEXTS:
         return unit_scale(torch.from_numpy(pca.fit_transform(_encode(base, encoder, rows))).float())
-    pca.fit(_encode(base, encoder, rows[:: -(-len(rows) // COMPONENT_TITLES)]))
-    blocks = (rows[start : start + COMPONENT_TITLES] for start in range(0, len(rows), COMPONENT_TITLES))
+    pca.fit(_encode(base, encoder, rows[:: -(-len(rows) // COMPONENT_TEXTS)]))
+    blocks = (rows[start : start + COMPONENT_TEXTS] for start in range(0, len(rows), COMPONENT_TEXTS))
     return unit_scale(torch.cat([torch.from_numpy(pca.transform(_encode(base, encoder, block))).float() for block in blocks]))
 
 
 def _encode(base: Any, encoder: PromptEncoder, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.float64]:
-    """The encodings ``(N, 3 D_llm)`` of titles as token ids with an end token before them."""
+    """The encodings ``(N, 3 D_llm)`` of texts as token ids with an end token before them."""
     n_layers = base.config.num_hidden_layers
     layers = [round(n_layers * share / N_LAYERS) for share in range(1, N_LAYERS + 1)]
     encoded = torch.empty(len(rows), len(layers) * base.config.hidden_size)
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]))  # little padding in a batch
-    for start in tqdm(range(0, len(order), _BATCH), desc="encode titles", unit="batch", leave=False, delay=1.0):
+    for start in tqdm(range(0, len(order), _BATCH), desc="encode texts", unit="batch", leave=False, delay=1.0):
         batch = order[start : start + _BATCH]
         length = len(rows[batch[-1]])
         ids = torch.tensor([[*rows[row]] + [encoder.eos_id] * (length - len(rows[row])) for row in batch], device=base.device)
-        # Padding stands on the right, where no token of the title sees it.
+        # Padding stands on the right, where no token of the text sees it.
         states = base.model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states
         lengths = torch.tensor([len(rows[row]) - 1 for row in batch], device=base.device)
-        in_title = torch.arange(1, length, device=base.device) <= lengths[:, None]  # (B, L - 1)
+        in_text = torch.arange(1, length, device=base.device) <= lengths[:, None]  # (B, L - 1)
         for number, layer in enumerate(layers):
-            hidden = states[layer][:, 1:].float() * in_title[..., None]
+            hidden = states[layer][:, 1:].float() * in_text[..., None]
             mean = F.layer_norm(hidden.sum(dim=1) / lengths[:, None], hidden.shape[-1:])
             encoded[batch, number * mean.shape[1] : (number + 1) * mean.shape[1]] = mean.cpu()
     return encoded.double().numpy()

@@ -52,6 +52,7 @@ class TrainingData:
         sequences: whole training sequences, by sequence number.
         labels: of all items, by item id.
         wording: the dataset's words for items.
+        texts: of all items, by item id: title and attributes.
     """
 
     histories: Sequence[Sequence[int]] | Mapping[int, Sequence[int]]
@@ -61,6 +62,7 @@ class TrainingData:
     sequences: Sequence[Sequence[int]]
     labels: Sequence[str]
     wording: ItemWording
+    texts: Sequence[str] = ()
 
     @property
     def units(self) -> Units:

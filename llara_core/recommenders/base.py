@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llara_core.config import RecommendersConfig
+from llara_core.config.recommenders import RecommenderSection
 from llara_core.errors import DataError, ModelError
 from llara_core.ranking import History
 from llara_core.runtime.memory import chunked_cross_entropy, fits_in_memory, histories_at_a_time
@@ -69,7 +69,12 @@ class SequenceRecommender(nn.Module):
 
     @classmethod
     def builder(
-        cls, arguments: dict[str, Any], config: RecommendersConfig, items: pd.DataFrame, fetch_encoder: FetchEncoder
+        cls,
+        arguments: dict[str, Any],
+        section: RecommenderSection,
+        loss: str,
+        items: pd.DataFrame,
+        fetch_encoder: FetchEncoder,
     ) -> tuple[Callable[[], Self], dict[str, Any]]:
         """A function that builds a fresh model to be trained, and the arguments that a checkpoint keeps of it.
 
@@ -77,7 +82,8 @@ class SequenceRecommender(nn.Module):
 
         Args:
             arguments: of this class, as the section has them.
-            config: the recommender's section and the shared ones.
+            section: the recommender's own.
+            loss: that it is trained with.
             items: rows of :data:`tables.ITEMS`.
             fetch_encoder: gives the folder of a text encoder.
         """
@@ -101,7 +107,11 @@ class SequenceRecommender(nn.Module):
 
     def output_layer(self) -> tuple[Tensor, Tensor]:
         """Weights ``(n_items, D)`` and biases ``(n_items,)`` by which a state scores the items."""
-        return self.item_embedding.weight[: self.n_items], self.output_bias
+        return self.item_embedding.weight[: self.n_items], self.biases()
+
+    def biases(self) -> Tensor:
+        """Score of each item that no history changes, ``(n_items,)``: it takes up popularity."""
+        return self.output_bias
 
     def softmax_loss(self, states: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy of the targets ``(N,)`` over the whole catalogue for states ``(N, D)``."""
@@ -111,12 +121,15 @@ class SequenceRecommender(nn.Module):
 
     def pair_logits(self, states: Tensor, items: Tensor) -> Tensor:
         """Scores ``(N,)`` of one item ``(N,)`` each for states ``(N, D)``."""
-        scores: Tensor = (states * self.item_embedding(items)).sum(dim=-1) + self.output_bias[items]
+        scores: Tensor = (states * self.item_embedding(items)).sum(dim=-1) + self.biases()[items]
         return scores
 
     def parameter_groups(self, l2: float) -> list[dict[str, Any]]:
         """What the optimiser trains, with an L2 coefficient, and the key of ``params.yaml`` that sets the learning rate."""
         return [{"params": list(self.parameters()), "weight_decay": l2, "rate_key": "recommenders.learning_rate"}]
+
+    def mark_new(self, is_new: Tensor) -> None:
+        """Called before training with the items that it will never meet, ``(n_items,)`` bool."""
 
     def start_batch(self, inputs: Tensor, targets: Tensor) -> None:
         """Called before each training batch with its items, both ``(B, T)``, padded alike."""

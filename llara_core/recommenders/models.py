@@ -29,7 +29,7 @@ def builder(
         ConfigError: no recommender has this name.
     """
     arguments = model_arguments(name, config, len(items), max_history_len)
-    return _model(name).builder(arguments, config, items, fetch_encoder)
+    return _model(name).builder(arguments, config.options_of(name), config.loss, items, fetch_encoder)
 
 
 def model_arguments(name: str, config: RecommendersConfig, n_items: int, max_history_len: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""MoRec: SASRec over encoded titles in place of item ids (Yuan et al., SIGIR 2023)."""
+"""MoRec: SASRec over encoded texts in place of item ids (Yuan et al., SIGIR 2023)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 import torch
@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llara_core import columns as c
-from llara_core.config import RecommendersConfig
+from llara_core.config.recommenders import MoRecConfig, RecommenderSection
 from llara_core.errors import ConfigError, ModelError
 from llara_core.recommenders.base import FetchEncoder
 from llara_core.recommenders.sasrec import SasRec
-from llara_core.runtime.memory import fits_in_memory
+from llara_core.runtime.memory import NEVER, fits_in_memory
 
 if TYPE_CHECKING:  # it imports transformers, which only training needs
     from llara_core.recommenders.text_encoder import TextEncoder
@@ -27,11 +27,11 @@ logger = logging.getLogger(__name__)
 
 
 class MoRec(SasRec):
-    """SASRec whose item embeddings, at the input and at the output, are projected vectors of the items' titles.
+    """SASRec whose item embeddings, at the input and at the output, are projected vectors of the items' texts.
 
     A checkpoint holds the text vectors and not the encoder, so that a loaded model needs none.
 
-    While the encoder is tuned (:func:`from_titles`), a batch encodes the titles of its own inputs and targets, and the softmax
+    While the encoder is tuned (:meth:`from_texts`), a batch encodes the titles of its own inputs and targets, and the softmax
     is over these items in place of the catalogue: all its titles at each step would cost too much, and vectors kept from
     earlier steps would give the targets away, which alone are as new as the encoder. Popular items stand in more batches, for
     which their logits are corrected. After each epoch all titles are encoded, for validation and the checkpoint.
@@ -45,6 +45,7 @@ class MoRec(SasRec):
     """
 
     item_embedding: ProjectedTexts
+    is_new: Tensor  # (n_items,) bool, without training interactions
 
     def __init__(
         self,
@@ -59,17 +60,55 @@ class MoRec(SasRec):
         super().__init__(n_items, embedding_dim, max_history_len, dropout, n_layers, n_heads)
         self.item_embedding = ProjectedTexts(n_items, text_dim, embedding_dim)  # in place of the table by item id
         self.tuning: Tuning | None = None
+        self.register_buffer("is_new", torch.zeros(n_items, dtype=torch.bool))
 
     @classmethod
     def builder(
-        cls, arguments: dict[str, Any], config: RecommendersConfig, items: pd.DataFrame, fetch_encoder: FetchEncoder
-    ) -> tuple[Callable[[], MoRec], dict[str, Any]]:
+        cls,
+        arguments: dict[str, Any],
+        section: RecommenderSection,
+        loss: str,
+        items: pd.DataFrame,
+        fetch_encoder: FetchEncoder,
+    ) -> tuple[Callable[[], Self], dict[str, Any]]:
         from llara_core.recommenders.text_encoder import TextEncoder
 
-        encoder = TextEncoder(fetch_encoder(config.morec.encoder, config.morec.revision), items[c.LABEL].tolist())
-        logger.info("%s: %d titles, %d dimensions", config.morec.encoder, len(items), encoder.dim)
+        if not isinstance(section, MoRecConfig):
+            raise TypeError(f"{cls.__name__} needs a section with a text encoder, not {type(section).__name__}")
+        texts = items[c.TEXT if section.item_text == "full" else c.LABEL].tolist()
+        encoder = TextEncoder(fetch_encoder(section.encoder, section.revision), texts)
+        logger.info("%s: %d texts, %d dimensions", section.encoder, len(items), encoder.dim)
         arguments = {**arguments, "text_dim": encoder.dim}
-        return partial(from_titles, arguments, encoder, config), arguments
+        return partial(cls.from_texts, arguments, encoder, section, loss), arguments
+
+    @classmethod
+    def from_texts(cls, arguments: dict[str, Any], encoder: TextEncoder, section: MoRecConfig, loss: str) -> Self:
+        """A model to be trained, its text vectors those of the pre-trained encoder.
+
+        Args:
+            arguments: of this class.
+            encoder: left as it is; where it is to be tuned, the model has a copy.
+            section: whether it is, and at which learning rate.
+            loss: that the model is trained with.
+
+        Raises:
+            ConfigError: the encoder is to be tuned with the loss ``bce``, whose negatives are not in the batch.
+            ModelError: the encoder gives text vectors that are not finite.
+        """
+        model = cls(**arguments)
+        if not encoder.pretrained_vectors.isfinite().all():
+            raise ModelError(
+                f"{section.encoder} gives text vectors that are not finite; its weights are damaged: fetch it again or name "
+                "another encoder"
+            )
+        model.item_embedding.replace(torch.arange(model.n_items), encoder.pretrained_vectors)
+        if section.train_encoder:
+            if loss != "cross_entropy":
+                raise ConfigError(
+                    f"recommenders.loss: {loss} cannot tune an encoder; set it to cross_entropy, or train_encoder to false"
+                )
+            model.tuning = Tuning(copy.deepcopy(encoder), section.encoder_learning_rate)
+        return model
 
     def parameter_groups(self, l2: float) -> list[dict[str, Any]]:
         groups = super().parameter_groups(l2)
@@ -79,6 +118,19 @@ class MoRec(SasRec):
             rate = {"lr": self.tuning.learning_rate, "rate_key": "recommenders.morec.encoder_learning_rate"}
             groups.append({"params": parameters, **rate, "weight_decay": 0.0})
         return groups
+
+    def mark_new(self, is_new: Tensor) -> None:
+        self.is_new = is_new
+
+    def biases(self) -> Tensor:
+        """As of every recommender; a new item, whose text alone speaks for it, has the mean of the others."""
+        mean = (self.output_bias * ~self.is_new).sum() / (~self.is_new).sum().clamp(min=1)
+        return torch.where(self.is_new, mean, self.output_bias)
+
+    def output_layer(self) -> tuple[Tensor, Tensor]:
+        weights, biases = super().output_layer()
+        # As a negative at every step an item that is never a target would be pushed below all others.
+        return weights, biases.masked_fill(self.is_new, NEVER) if self.training else biases
 
     def start_batch(self, inputs: Tensor, targets: Tensor) -> None:
         if self.tuning is not None:
@@ -100,7 +152,7 @@ class MoRec(SasRec):
         # The softmax is over the items of the batch: score these alone.
         log_share = self.tuning.log_share.to(states.device)
         items = log_share.isfinite().nonzero().squeeze(1)
-        scores = F.linear(states, self.item_embedding(items), self.output_bias[items]) - log_share[items]
+        scores = F.linear(states, self.item_embedding(items), self.biases()[items]) - log_share[items]
         return F.cross_entropy(scores, torch.searchsorted(items, targets))
 
 
@@ -153,6 +205,10 @@ class ProjectedTexts(nn.Module):
     def weight(self) -> Tensor:
         return self.projection(self.text_vectors)  # type: ignore[no-any-return]
 
+    def normalised(self) -> Tensor:
+        """The text vectors as the projection reads them, ``(n_items + 1, text_dim)``."""
+        return self.projection[0](self.text_vectors)  # type: ignore[no-any-return]
+
     def forward(self, items: Tensor) -> Tensor:
         return self.projection(F.embedding(items, self.text_vectors))  # type: ignore[no-any-return]
 
@@ -160,32 +216,3 @@ class ProjectedTexts(nn.Module):
         """Make ``vectors`` ``(N, text_dim)`` those of ``items`` ``(N,)``; gradients flow through these and no others."""
         device = self.text_vectors.device
         self.text_vectors = self.text_vectors.detach().index_copy(0, items.to(device), vectors.to(device))
-
-
-def from_titles(arguments: dict[str, Any], encoder: TextEncoder, config: RecommendersConfig) -> MoRec:
-    """A model to be trained, its text vectors those of the pre-trained encoder.
-
-    Args:
-        arguments: of :class:`MoRec`.
-        encoder: left as it is; where it is to be tuned, the model has a copy.
-        config: whether it is, and at which learning rate.
-
-    Raises:
-        ConfigError: the encoder is to be tuned with the loss ``bce``, whose negatives are not in the batch.
-        ModelError: the encoder gives text vectors that are not finite.
-    """
-    model = MoRec(**arguments)
-    if not encoder.pretrained_vectors.isfinite().all():
-        raise ModelError(
-            f"recommenders.morec.encoder: {config.morec.encoder} gives text vectors that are not finite; "
-            "its weights are damaged: fetch it again or name another"
-        )
-    model.item_embedding.replace(torch.arange(model.n_items), encoder.pretrained_vectors)
-    if config.morec.train_encoder:
-        if config.loss != "cross_entropy":
-            raise ConfigError(
-                f"recommenders.loss: {config.loss} cannot tune an encoder; set it to cross_entropy, "
-                "or recommenders.morec.train_encoder to false"
-            )
-        model.tuning = Tuning(copy.deepcopy(encoder), config.morec.encoder_learning_rate)
-    return model

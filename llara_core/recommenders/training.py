@@ -170,6 +170,9 @@ def fit(
     one-target rows does, but in windows that share their encoder pass.
     """
     model.to(compute.device())
+    is_new = torch.ones(model.n_items, dtype=torch.bool)
+    is_new[torch.from_numpy(np.concatenate(sequences))] = False
+    model.mark_new(is_new.to(model.output_bias.device))
     optimiser = torch.optim.Adam(model.parameter_groups(l2), lr=options.learning_rate, fused=True)
     losses: dict[int, float] = {}
     scores: dict[int, float] = {}

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 # million for 67.
 SCORES_AT_A_TIME = 1 << 26
 
+# The logit of an item that takes no part in a softmax: its exponential is 0, yet gradients stay finite.
+NEVER = -1.0e4
+
 
 def histories_at_a_time(n_items: int, at_most: int) -> int:
     """Histories whose scores of all items are in memory together, so many that the scores are :data:`SCORES_AT_A_TIME`.

@@ -94,7 +94,8 @@ class StoredTrainingData:
         example_ids: ``(E,)`` their ids.
         units: the sizes.
         sequences: whole training sequences, by sequence number.
-        labels: of all items.
+        labels: display name of each item, indexed by item id.
+        texts: text of each item, likewise.
         wording: the dataset's words for items.
         scores_file: the recommender's scores of the candidates, for prompts that show them; None for the others.
         source: which of these scores are shown.
@@ -107,6 +108,7 @@ class StoredTrainingData:
     units: Units
     sequences: Lists
     labels: Sequence[str]
+    texts: Sequence[str]
     wording: ItemWording
     scores_file: Path | None
     source: ScoreSource
@@ -142,6 +144,7 @@ class StoredTrainingData:
             sequences=self.sequences,
             labels=self.labels,
             wording=self.wording,
+            texts=self.texts,
         )
 
     def _take_opinions(self, file: Path, sets: Numbers) -> Sequence[Sequence[Opinion]]:
@@ -168,13 +171,12 @@ class StoredTrainingData:
 
 
 def load_training_data(
-    dataset: str, labels: Sequence[str], wording: ItemWording, scores_file: Path | None, source: ScoreSource, seed: int
+    dataset: str, wording: ItemWording, scores_file: Path | None, source: ScoreSource, seed: int
 ) -> tuple[StoredTrainingData, str]:
     """Training examples, their candidates and the sequences they come from, to be read by a plan, and a hash of it all.
 
     Args:
         dataset: key in ``params.yaml``.
-        labels: of all items.
         wording: the dataset's words for items.
         scores_file: the recommender's scores of the candidates, for prompts that show them; None for the others.
         source: which of these scores are shown.
@@ -195,13 +197,15 @@ def load_training_data(
     if rest or not n_draws:
         raise DataError(f"{candidates_file}: the {len(ids)} training examples do not have equally many sets; run `dvc repro`")
     sequences = _read_sequences(dataset)
+    items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
     data = StoredTrainingData(
         dataset=dataset,
         example_rows=rows,
         example_ids=ids,
         units=Units(history_lens, n_draws, sequences.lengths),
         sequences=sequences,
-        labels=labels,
+        labels=items[c.LABEL].to_list(),
+        texts=items[c.TEXT].to_list(),
         wording=wording,
         scores_file=scores_file,
         source=source,

@@ -87,6 +87,8 @@ class TrainingStep(nn.Module):
             ``{"loss": scalar}``, the objective's summed loss divided by ``num_items_in_batch``. Answers differ in length; a
             mean per micro-batch would weigh a position by the company that it happens to keep.
         """
+        if self.model.new_items is not None:
+            self.model.new_items.pretend(self._tune.new_share)
         hidden = self.model.hidden_states(
             batch["input_ids"], batch["attention_mask"], batch["slot_items"], batch["slot_scores"], batch.get("branches")
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import torch
@@ -23,8 +24,10 @@ from llara_core.config import OBJECTIVES, LlmConfig, SystemConfig, Weights
 from llara_core.curves import write_curves
 from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
-from llara_core.llm.hybrid import HybridLM, seed_part
-from llara_core.llm.item_texts import encode_titles
+from llara_core.llm.hybrid import HybridLM, log_popularity, seed_part
+from llara_core.llm.item_texts import encode_texts
+from llara_core.llm.new_items import NewItems, fit_text_regression
+from llara_core.llm.projector import unit_scale
 from llara_core.objectives.base import TrainingData, TrainingSource
 from llara_core.prompts.rendering import ItemWording
 from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
@@ -206,7 +209,8 @@ def _ready(
     )
     item_texts = None
     if config.prompt.representation == "compact" and config.prompt.text_dim:
-        item_texts = encode_titles(base, encoder, data.labels, config.prompt.text_dim)
+        texts = data.labels if config.prompt.item_text == "title" else encoder.safe_labels(data.texts)
+        item_texts = encode_texts(base, encoder, texts, config.prompt.text_dim)
     if start_folder is None:
         model = _new_model(base, encoder, config, setting, data, has_head=has_head, item_texts=item_texts)
     else:
@@ -246,13 +250,35 @@ def _new_model(
     if has_head:
         seed_part(seed, "head vectors")
         head_vectors = torch.randn(n_items, setting.head_dim) if setting.item_vectors is None else setting.item_vectors
+    items = np.fromiter(itertools.chain.from_iterable(data.sequences), dtype=np.int64)
+    n_interactions = np.bincount(items, minlength=n_items)
+    new_items = None
+    if item_texts is not None and head_vectors is not None and config.tune.new_share:
+        new_items = _new_items(item_texts, head_vectors, n_interactions, base.config.hidden_size)
     model = adapters.build_model(
-        base, encoder, config, setting.item_vectors, head_vectors=head_vectors, item_texts=item_texts, seed=seed
+        base,
+        encoder,
+        config,
+        setting.item_vectors,
+        head_vectors=head_vectors,
+        item_texts=item_texts,
+        new_items=new_items,
+        seed=seed,
     )
     if model.head is not None:
-        items = np.fromiter(itertools.chain.from_iterable(data.sequences), dtype=np.int64)
-        model.head.set_prior(torch.from_numpy(np.bincount(items, minlength=n_items)))
+        model.head.set_prior(torch.from_numpy(n_interactions))
     return model
+
+
+def _new_items(
+    item_texts: torch.Tensor, item_vectors: torch.Tensor, n_interactions: npt.NDArray[np.integer], d_llm: int
+) -> NewItems:
+    """Vectors and popularity of items without interactions, as a regression on the texts of the others predicts them."""
+    vectors, popularity = unit_scale(item_vectors), log_popularity(torch.from_numpy(n_interactions))
+    targets = torch.cat([vectors, popularity[:, None]], dim=1).numpy()
+    new_items = NewItems(len(vectors), vectors.shape[1], d_llm, item_texts.shape[1])
+    new_items.start_from(fit_text_regression(item_texts.numpy(), targets, n_interactions), n_interactions)
+    return new_items
 
 
 def _walk(run: _Run, setting: _Setting) -> Curves:

@@ -109,7 +109,7 @@ def test_training_and_selection_do_not_know_the_test_period(prepared: Prepared) 
         sample_candidates.main("planted")
         train_recommender.main("planted", "gru4rec", 0)
         cell, words = "gru4rec-0", ItemWording("movie", "watched")
-        stored, _ = load_training_data("planted", ["x"] * len(world.items), words, None, "out_of_fold", 0)
+        stored, _ = load_training_data("planted", words, None, "out_of_fold", 0)
         config = system_config(tune={"epochs": N_DRAWS, "max_examples": None, "batch_size": 1, "micro_batch_size": 1})
         plan = make_plan(stored.units, config.tune, config.curriculum, sample_templates=False, seed=0)
         data = stored.planned(plan)
@@ -152,7 +152,7 @@ def test_no_held_out_interaction_is_trained_on(prepared: Prepared) -> None:
     assert not shown & held_out  # nobody sees an item twice in the planted world
     prepared.write(paths.prepared("planted"))
     sample_candidates.main("planted")
-    data, _ = load_training_data("planted", ["x"] * len(prepared.items), ItemWording("movie", "watched"), None, "in_sample", 0)
+    data, _ = load_training_data("planted", ItemWording("movie", "watched"), None, "in_sample", 0)
     by_user = log[log[c.SPLIT] == c.TRAIN].groupby(c.USER)[c.ITEM].agg(list)
     sequences = list(data.sequences)
     assert sequences == [sequence for sequence in by_user if len(sequence) >= 2]

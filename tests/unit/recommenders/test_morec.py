@@ -15,9 +15,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
-from llara_core.config import RecommendersConfig, load_params
+from llara_core.config import load_params
+from llara_core.config.recommenders import MoRecConfig
 from llara_core.errors import ConfigError, ModelError
-from llara_core.recommenders import checkpoints, models, morec, training
+from llara_core.recommenders import checkpoints, models, training
+from llara_core.recommenders.morec import MoRec
 from llara_core.recommenders.text_encoder import TextEncoder
 from llara_core.runtime import memory
 from tests.helpers.text_encoder import write_tiny_bert
@@ -54,16 +56,19 @@ def encoder(folder: Path) -> TextEncoder:
     return TextEncoder(folder, TITLES)
 
 
-def config(*, train_encoder: bool, loss: str = "cross_entropy") -> RecommendersConfig:
-    config = load_params().recommenders
-    own = config.morec.model_copy(update={"train_encoder": train_encoder, "encoder_learning_rate": 3e-4})
-    return config.model_copy(update={"loss": loss, "morec": own})
+def section(*, train_encoder: bool) -> MoRecConfig:
+    own = load_params().recommenders.morec
+    return own.model_copy(update={"train_encoder": train_encoder, "encoder_learning_rate": 3e-4})
+
+
+def untrained(encoder: TextEncoder, *, tuned: bool = True) -> MoRec:
+    return MoRec.from_texts(ARGUMENTS, encoder, section(train_encoder=tuned), "cross_entropy")
 
 
 def search(
     encoder: TextEncoder, *, tuned: bool, epochs: int, loss: str = "cross_entropy", l2: tuple[float, ...] = (0.0,)
 ) -> Any:
-    build = partial(morec.from_titles, ARGUMENTS, encoder, config(train_encoder=tuned, loss=loss))
+    build = partial(MoRec.from_texts, ARGUMENTS, encoder, section(train_encoder=tuned), loss)
     options = training.TrainingOptions(0.003, 10, loss, max_epochs=epochs, patience=epochs)
     return training.search_l2(build, SEQUENCES, VALIDATION, l2, options, 0, "ring", "morec")
 
@@ -116,12 +121,12 @@ def test_bce_cannot_tune_an_encoder(encoder: TextEncoder) -> None:
 def test_an_encoder_with_damaged_weights_is_named(folder: Path) -> None:
     encoder = TextEncoder(folder, TITLES)
     encoder.model.embeddings.LayerNorm.bias.data[0] = torch.nan
-    with pytest.raises(ModelError, match=r"recommenders\.morec\.encoder: .* gives text vectors that are not finite"):
+    with pytest.raises(ModelError, match=r"all-minilm-l6-v2 gives text vectors that are not finite"):
         search(encoder, tuned=False, epochs=1)
 
 
 def test_an_encoder_that_diverges_is_told_apart(encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(morec.MoRec, "end_epoch", lambda model: model.output_bias.data.fill_(torch.nan))
+    monkeypatch.setattr(MoRec, "end_epoch", lambda model: model.output_bias.data.fill_(torch.nan))
     with pytest.raises(
         ModelError, match=r"MoRec .*recommenders\.learning_rate \(now .*\) or .*encoder_learning_rate \(now 0\.0003\)"
     ):
@@ -150,7 +155,7 @@ def test_a_tuned_encoder_changes_and_is_a_copy(encoder: TextEncoder) -> None:
 
 
 def test_a_batch_trains_the_encoder_on_its_own_titles(encoder: TextEncoder) -> None:
-    model = morec.from_titles(ARGUMENTS, encoder, config(train_encoder=True))
+    model = untrained(encoder)
     before = model.item_embedding.text_vectors.clone()
     inputs, targets = torch.tensor([[0, 3, N_ITEMS]]), torch.tensor([[3, 6, N_ITEMS]])
     model.start_batch(inputs, targets)
@@ -164,7 +169,7 @@ def test_a_batch_trains_the_encoder_on_its_own_titles(encoder: TextEncoder) -> N
 
 
 def test_while_the_encoder_is_tuned_a_batch_is_scored_among_its_own_items(encoder: TextEncoder) -> None:
-    model = morec.from_titles(ARGUMENTS, encoder, config(train_encoder=True)).train()
+    model = untrained(encoder).train()
     states = torch.randn(2, 16)
     for items in ([0, 3, 6], [0, 6, 9], [0, 6, 9], [0, 9, 12]):
         model.start_batch(torch.tensor([items[:2]]), torch.tensor([items[1:]]))
@@ -180,7 +185,7 @@ def test_a_batch_among_its_own_items_has_the_same_loss_in_a_large_catalogue(
     encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There only the items of the batch are scored."""
-    model = morec.from_titles(ARGUMENTS, encoder, config(train_encoder=True)).train()
+    model = untrained(encoder).train()
     inputs, targets = torch.tensor([[4, 9, 2]]), torch.tensor([[9, 2, 17]])
     model.start_batch(inputs, targets)
     states, results = model.encode(inputs)[0], []
@@ -193,7 +198,7 @@ def test_a_batch_among_its_own_items_has_the_same_loss_in_a_large_catalogue(
 
 
 def test_the_rates_of_the_encoder_are_its_own(encoder: TextEncoder) -> None:
-    model = morec.from_titles(ARGUMENTS, encoder, config(train_encoder=True))
+    model = untrained(encoder)
     own, of_encoder = torch.optim.Adam(model.parameter_groups(0.1), lr=0.5).param_groups
     assert (own["lr"], own["weight_decay"]) == (0.5, 0.1)
     assert (of_encoder["lr"], of_encoder["weight_decay"]) == (3e-4, 0.0)
@@ -213,7 +218,7 @@ def test_a_checkpoint_needs_no_encoder(tmp_path: Path, tuned: bool) -> None:
     np.testing.assert_array_equal(loaded.item_embeddings(), best.model.item_embeddings())
     # As many tensors as SASRec has, but for the table of items: its text vectors and two layers that project them.
     sasrec = models.build("sasrec", {key: value for key, value in ARGUMENTS.items() if key != "text_dim"})
-    assert len(load_file(tmp_path / "morec-0" / "model.safetensors")) == len(sasrec.state_dict()) - 1 + 5
+    assert len(load_file(tmp_path / "morec-0" / "model.safetensors")) == len(sasrec.state_dict()) - 1 + 6
 
 
 def test_a_checkpoint_without_its_text_vectors_is_refused(encoder: TextEncoder, tmp_path: Path) -> None:

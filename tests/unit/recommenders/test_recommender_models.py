@@ -19,6 +19,7 @@ OWN = {
     "caser": {"window": 4, "n_horizontal_filters": 3, "n_vertical_filters": 2},
     "sasrec": {"n_layers": 2, "n_heads": 2},
     "morec": {"n_layers": 2, "n_heads": 2, "text_dim": 5},
+    "sasrec_text": {"n_layers": 2, "n_heads": 2, "text_dim": 5, "new_share": 0.2},
 }
 HISTORIES = [[3], [1, 2, 3], [7, 0, 11, 4, 2, 9], [5, 5, 5, 5]]
 

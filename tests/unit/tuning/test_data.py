@@ -52,7 +52,7 @@ def _score(metadata: dict[str, str]) -> Path:
 
 
 def _load(scores: Path | None, source: ScoreSource = "in_sample") -> StoredTrainingData:
-    return load_training_data("tiny", LABELS, WORDING, scores, source, 0)[0]
+    return load_training_data("tiny", WORDING, scores, source, 0)[0]
 
 
 def _many_examples(n_users: int, n_draws: int) -> None:

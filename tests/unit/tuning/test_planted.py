@@ -19,7 +19,7 @@ from llara_core.inference.catalogue import HeadScorer
 from llara_core.inference.prompts import Query
 from llara_core.llm import adapters
 from llara_core.llm.hybrid import HybridLM
-from llara_core.llm.item_texts import encode_titles
+from llara_core.llm.item_texts import encode_texts
 from llara_core.objectives.base import TrainingData, Units
 from llara_core.prompts.rendering import render_ranking
 from llara_core.tuning.plan import make_plan
@@ -134,7 +134,7 @@ def test_a_compact_system_learns_what_follows(llm: Path, tmp_path: Path) -> None
         config,
         item_vectors(),
         head_vectors=item_vectors(),
-        item_texts=encode_titles(base, encoder, LABELS, config.prompt.text_dim),
+        item_texts=encode_texts(base, encoder, LABELS, config.prompt.text_dim),
     )
     plan = make_plan(Units([], 1, [10] * N_ITEMS), config.tune, config.curriculum, sample_templates=False, seed=0)
     train(model, plan, PlanDataset(plan, data, encoder, config.prompt), encoder, config.tune, seed=0, scratch=tmp_path)

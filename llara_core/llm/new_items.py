@@ -1,0 +1,111 @@
+"""Items that nobody has interacted with: what their text says their vector and popularity would be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.linear_model import RidgeCV
+from torch import nn
+
+Floats = npt.NDArray[np.float64]
+
+ALPHAS = tuple(np.logspace(-1, 5, 13).tolist())  # of the ridge regression, chosen by its leave-one-out error
+
+
+@dataclass(frozen=True)
+class TextRegression:
+    """A linear map from the features of a text to the vector and the log-popularity of an item.
+
+    Attributes:
+        coefficients: ``(k, d_text)``.
+        intercepts: ``(k,)``.
+        predictions: ``(n_items, k)``; that of an item with interactions is by the regression on all others, as it would be if
+            the item were new.
+    """
+
+    coefficients: Floats
+    intercepts: Floats
+    predictions: Floats
+
+
+def fit_text_regression(
+    texts: npt.NDArray[np.floating], targets: npt.NDArray[np.floating], n_interactions: npt.NDArray[np.integer]
+) -> TextRegression:
+    """Ridge regression of ``targets`` on ``texts`` over the items with interactions, weighted by the root of their number.
+
+    The root, since the error of an item's vector has a part that no number of interactions removes.
+
+    Args:
+        texts: ``(n_items, d_text)``.
+        targets: ``(n_items, k)``; those of items without interactions are not looked at.
+        n_interactions: ``(n_items,)`` in training.
+    """
+    known = n_interactions > 0
+    x, y, weights = texts[known].astype(np.float64), targets[known].astype(np.float64), np.sqrt(n_interactions[known])
+    model = RidgeCV(ALPHAS).fit(x, y, sample_weight=weights)
+    predictions = np.asarray(model.predict(texts.astype(np.float64)))
+    # An item's share in its own prediction is known in closed form, so that the regression need not be repeated without it.
+    centred = x - np.average(x, axis=0, weights=weights)
+    gram = (centred * weights[:, None]).T @ centred + model.alpha_ * np.eye(x.shape[1])
+    own = weights * (np.einsum("ij,ij->i", centred, np.linalg.solve(gram, centred.T).T) + 1 / weights.sum())
+    predictions[known] = y - (y - predictions[known]) / (1 - own)[:, None]
+    return TextRegression(np.asarray(model.coef_), np.asarray(model.intercept_), predictions)
+
+
+class NewItems(nn.Module):
+    """What a compact model knows of items without an id: a vector and a bias from their text, and learned stand-ins.
+
+    In training a random share of the items pretends to be new (:meth:`pretend`).
+
+    Args:
+        n_items: size of the catalogue.
+        d_rec: dimensions of the item vectors.
+        d_llm: width of the language model's token embeddings.
+        d_text: dimensions of encoded texts.
+
+    Attributes:
+        is_new: ``(n_items,)`` bool, without interactions in training.
+        vectors: ``(n_items, d_rec)`` float32, from the texts.
+        biases: ``(n_items,)`` float32, likewise.
+        coefficients, intercepts: of the regression that gives them, for items that are added later.
+        token: ``(d_llm,)`` trained, added to the token of a new item.
+        head_vector, head_bias: ``(d_rec,)`` and ``(1,)`` trained, added to its vector and its bias in the catalogue head.
+    """
+
+    is_new: torch.Tensor
+    vectors: torch.Tensor
+    biases: torch.Tensor
+    coefficients: torch.Tensor
+    intercepts: torch.Tensor
+
+    def __init__(self, n_items: int, d_rec: int, d_llm: int, d_text: int) -> None:
+        super().__init__()
+        self.register_buffer("is_new", torch.zeros(n_items, dtype=torch.bool))
+        self.register_buffer("vectors", torch.zeros(n_items, d_rec))
+        self.register_buffer("biases", torch.zeros(n_items))
+        self.register_buffer("coefficients", torch.zeros(d_rec + 1, d_text))
+        self.register_buffer("intercepts", torch.zeros(d_rec + 1))
+        self.token = nn.Parameter(torch.zeros(d_llm))
+        self.head_vector = nn.Parameter(torch.zeros(d_rec))
+        self.head_bias = nn.Parameter(torch.zeros(1))
+        self._pretending: torch.Tensor | None = None
+
+    def start_from(self, regression: TextRegression, n_interactions: npt.NDArray[np.integer]) -> None:
+        """Take over a regression whose targets were the item vectors and, in the last column, the biases."""
+        self.is_new.copy_(torch.from_numpy(n_interactions == 0))
+        self.vectors.copy_(torch.from_numpy(regression.predictions[:, :-1]))
+        self.biases.copy_(torch.from_numpy(regression.predictions[:, -1]))
+        self.coefficients.copy_(torch.from_numpy(regression.coefficients))
+        self.intercepts.copy_(torch.from_numpy(regression.intercepts))
+
+    def pretend(self, share: float) -> None:
+        """Let this share of the items, drawn from torch's global generator, count as new until the next call."""
+        self._pretending = torch.rand(len(self.is_new), device=self.is_new.device) < share
+
+    @property
+    def read_as_new(self) -> torch.Tensor:
+        """``(n_items,)`` bool: those that are new and, in training, those that pretend to be."""
+        return self.is_new | self._pretending if self.training and self._pretending is not None else self.is_new
