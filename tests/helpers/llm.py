@@ -160,6 +160,7 @@ def llm_system(
         "max_draws": 1,
         "max_positions": {"catalogue": 0, "prompts": 0},
         "max_new_tokens": 4,
+        "num_beams": 1,
         "shuffled_histories": "none",
     } | inference
     return LlmSystem(
