@@ -178,8 +178,8 @@ class InferenceConfig(Section):
     max_positions: MaxPositionsConfig
     max_new_tokens: PositiveInt = Field(description="limit of a generated answer")
     num_beams: PositiveInt = Field(
-        description="beams of the search for a generated answer; 1: greedy, as in the paper. Greedy decoding misses the likeliest "
-        "title where several begin with the same words"
+        description="beams of the search for a generated answer; 1: greedy, as in the paper, which misses the likeliest title "
+        "where several begin with the same words"
     )
     shuffled_histories: ShuffledHistories = Field(
         description="who also answers the test sets with every history in a random order, which shows what the order is worth. "
