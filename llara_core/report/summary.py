@@ -34,7 +34,7 @@ def summary(found: Comparisons) -> Summary:
     caption = joined(
         f"Bold: best on validation. Intervals cover {params.evaluation.confidence:.0%}; training seeds: "
         f"{', '.join(map(str, params.run.seeds))}.",
-        f"{FEWER}: on fewer candidate sets than others, so it compares with none of these; differences are on the sets that "
+        f"{FEWER}: on fewer candidate sets, so not comparable with figures without this mark; differences are on the sets that "
         "both answer."
         if system_columns.answer_fewer(rows)
         else "",

@@ -97,7 +97,7 @@ def marked(rows: Rows, *columns: Column[ComparedSystem]) -> list[Column[Compared
     fewer = answer_fewer(rows)
     if not fewer:
         return [*columns]
-    said = f"{FEWER}: on fewer candidate sets than others (last column), so it compares with none of these"
+    said = f"{FEWER}: on fewer candidate sets (last column), so not comparable with figures without this mark"
 
     def with_mark(column: Column[ComparedSystem]) -> Column[ComparedSystem]:
         def text(row: ComparedSystem) -> str:

@@ -16,7 +16,7 @@ _MAX_VERDICT = 16  # lines; what is cut is on the page
 _LEGEND = (
     "*: best on validation. by: t text, s scores, f fused with its recommender (weight of the LLM). val, test: HR@1; score: "
     "HR@1 by scores in place of text. own: difference to its own recommender, on the same sets. "
-    f"{FEWER}: fewer sets, so not comparable with the others. valid: exact titles. n: users x sets (x seeds)."
+    f"{FEWER}: on fewer sets, not comparable with the others. valid: exact titles. n: users x sets (x seeds)."
 )
 
 
@@ -54,7 +54,8 @@ def _lines(rows: Sequence[ComparedSystem], found: Sequence[ComparedSystem]) -> l
         "val": lambda row: f"{number(row.validation['hit_ratio@1'])}{mark(row)}",
         "test [interval]": lambda row: f"{number(row.test['hit_ratio@1'])}{mark(row)} {interval(row)}",
     }
-    columns |= dict(zip(("score",), (column.text for column in by_score(found, rows)), strict=False))
+    for column in by_score(found, rows):  # one or none
+        columns["score"] = column.text
     reference = next((row.name for row in rows if row.is_reference), None)
     if reference is not None:
         columns |= {f"vs {reference}": lambda row: "ref." if row.is_reference else _difference(row, own=False)}
