@@ -1,7 +1,9 @@
 """How often tests of two equal systems call them different, when each is trained a few times.
 
 ``python -m benchmarks.seed_tests --worlds 2000`` prints a line per setting: in what share of simulated worlds without a
-difference p is below .05, by the test of the report and by three that it could have been. A sound one stays near .05.
+difference p is below .05, by the test of the report and by three that it could have been, which stays near .05 for a sound
+test; how often the report's interval covers the difference; and the same share among the worlds in which runs showed no
+variance of their own.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import numpy.typing as npt
 import typer
 from scipy.stats import norm
 
-from llara_core.evaluation.significance import crossed_mean, sign_flip_p_values
+from llara_core.evaluation.significance import CrossedMean, crossed_mean, sign_flip_p_values
 from pipeline.stage import run
 
 N_USERS = 95
@@ -63,38 +65,52 @@ def world(
 
 def p_values(worlds: list[Hits], rng: np.random.Generator, *, shared: bool) -> tuple[list[float], list[float]]:
     """P-values of the report's test, and of sign flips over users alone."""
-    differences = np.array([np.round((first - second).mean(axis=0), 12) for first, second in worlds])
-    flips = sign_flip_p_values(differences, 999, rng).tolist()
-    sources = [[np.round(first - second, 12)] if shared else [first, second] for first, second in worlds]
-    crossed = [crossed_mean(users, runs).p_value() for users, runs in zip(differences, sources, strict=True)]
-    return [max(pair) for pair in zip(flips, crossed, strict=True)], flips
+    flips = sign_flip_p_values([difference(hits).mean(axis=0) for hits in worlds], 999, rng).tolist()
+    both = zip(flips, (crossed(hits, shared=shared) for hits in worlds), strict=True)
+    return [max(flip, found.p_value()) for flip, found in both], flips
+
+
+def difference(hits: Hits) -> Hits:
+    """First minus second system, ``(n_runs, N_USERS)``."""
+    found: Hits = np.round(hits[0] - hits[1], 12)
+    return found
+
+
+def crossed(hits: Hits, *, shared: bool) -> CrossedMean:
+    """The mean difference, with the variance by which the report judges it."""
+    return crossed_mean(difference(hits).mean(axis=0), [difference(hits)] if shared else list(hits))
 
 
 def bootstrap_rejects(hits: Hits, rng: np.random.Generator, *, users: bool) -> bool:
     """Whether the percentile bootstrap over runs, and over ``users`` too, leaves zero out of its interval."""
-    difference = hits[0] - hits[1]
-    weights = [rng.multinomial(n, np.full(n, 1 / n), size=500) / n for n in difference.shape]
-    of_users = weights[1] if users else np.full((500, difference.shape[1]), 1 / difference.shape[1])
-    means = ((weights[0] @ difference) * of_users).sum(axis=1)
+    weights = [rng.multinomial(n, np.full(n, 1 / n), size=500) / n for n in hits.shape[1:]]
+    of_users = weights[1] if users else np.full((500, hits.shape[2]), 1 / hits.shape[2])
+    means = ((weights[0] @ difference(hits)) * of_users).sum(axis=1)
     low, high = np.quantile(means, [LEVEL / 2, 1 - LEVEL / 2])
     return not low <= 0 <= high
 
 
 def settings() -> Iterator[tuple[float, int, int, float, bool]]:
     """Hit ratio, candidate sets, runs, deviation over runs, and whether runs with equal seeds share something."""
-    yield from itertools.product((0.5, 0.05), (10, 1), (3, 5), (0.007, 0.015, 0.03), (False, True))
+    yield from itertools.product((0.5, 0.05), (10, 1), (3, 5), (0.007, 0.015, 0.03, 0.05, 0.08), (False, True))
 
 
 def main(worlds: Annotated[int, typer.Option(help="Simulated worlds per setting.", min=1)] = 2000) -> None:
     """Print how often each test rejects, per setting."""
-    print("hit ratio  sets  runs  deviation  shared  report  users alone  bootstrap of both  bootstrap of runs")
+    names = ("report", "covered", "zero runs", "report there", "users alone", "bootstrap of both", "bootstrap of runs")
+    print("hit ratio  sets  runs  deviation  shared", *names, sep="  ")
     for hit_ratio, n_sets, n_runs, deviation, shared in settings():
         rng = np.random.default_rng(0)
         made = [world(rng, n_sets, n_runs, deviation, hit_ratio, shared=shared) for _ in range(worlds)]
-        report, flips = (np.mean(np.array(found) < LEVEL) for found in p_values(made, rng, shared=shared))
-        both, runs = (np.mean([bootstrap_rejects(hits, rng, users=users) for hits in made]) for users in (True, False))
+        report, flips = (np.array(found) < LEVEL for found in p_values(made, rng, shared=shared))
+        found = [crossed(hits, shared=shared) for hits in made]
+        low, high = np.transpose([each.interval(1 - LEVEL) for each in found])
+        zero = np.array([each.is_truncated for each in found])
+        rejects = [[bootstrap_rejects(hits, rng, users=users) for hits in made] for users in (True, False)]
+        there = report[zero] if zero.any() else np.nan
+        shares = map(np.mean, (report, (low <= 0) & (high >= 0), zero, there, flips, *rejects))
         setting = f"{hit_ratio:9.2f} {n_sets:5} {n_runs:5} {deviation:10.3f}  {'yes' if shared else 'no':6}"
-        print(f"{setting} {report:7.3f} {flips:12.3f} {both:18.3f} {runs:18.3f}", flush=True)
+        print(setting, *(f"{share:{len(name)}.3f}" for share, name in zip(shares, names, strict=True)), sep="  ", flush=True)
 
 
 if __name__ == "__main__":

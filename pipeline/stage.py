@@ -27,8 +27,13 @@ Seed = Annotated[int, typer.Argument(help="Training seed, one of run.seeds; name
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of a foreseeable error.")]
 
 
-def run(main: Callable[..., None]) -> None:
-    """Run ``main`` as a Typer command, on one thread; a :class:`LlaraError` ends it with its message and exit code 1."""
+def run(main: Callable[..., None], *, pin_kernels: bool = False) -> None:
+    """Run ``main`` as a Typer command, on one thread; a :class:`LlaraError` ends it with its message and exit code 1.
+
+    Args:
+        main: the command.
+        pin_kernels: compute by the same instructions on every processor, as the stages of recommenders do.
+    """
     spec = sys.modules[main.__module__].__spec__
     if spec is None:
         script = Path(inspect.getfile(main)).stem
@@ -44,6 +49,8 @@ def run(main: Callable[..., None]) -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
     compute.use_threads(compute.STAGE_THREADS)
+    if pin_kernels:
+        compute.pin_kernels()
 
     @functools.wraps(main)
     def command(*args: object, debug: bool = False, **kwargs: object) -> None:

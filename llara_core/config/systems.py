@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, model_validator
+from pydantic_core import PydanticCustomError
 
 from llara_core.config.objectives import OBJECTIVES, UNTUNED_OBJECTIVE, ObjectiveName, names_where, trained_objectives
 from llara_core.config.recommenders import Recommender
@@ -19,7 +20,8 @@ WITH_BEHAVIOR: tuple[Representation, ...] = ("hybrid", "behavior", "compact")
 PreferenceLoss = Literal["sdpo", "softmax"]
 ScoreSource = Literal["out_of_fold", "in_sample", "shuffled"]
 ShuffledHistories = Literal["none", "catalogue", "all"]
-Schedule = Literal["linear", "direct", "two_stage", "sqrt", "quadratic", "cosine", "sigmoid"]
+Schedule = Literal["linear", "direct", "two_stage", "sqrt", "quadratic", "cosine", "sigmoid", "released"]
+ProjectorInit = Literal["token_scale", "plain"]
 
 
 class LlmConfig(Section):
@@ -66,14 +68,31 @@ class PromptConfig(Section):
     chat_template: bool = Field(description="wrap prompts in the tokenizer's chat template, which it then has to have")
 
 
+def _targets(value: object) -> object:
+    """One message for all that it may be, where a union would give one for each."""
+    if value == "all-linear" or (isinstance(value, list) and value and all(isinstance(name, str) and name for name in value)):
+        return value
+    raise PydanticCustomError("targets", "Input should be all-linear or a list of layers' names")
+
+
+LoraTargets = Annotated[Literal["all-linear"] | list[str], PlainValidator(_targets)]
+
+
 class LoraSection(Section):
     rank: PositiveInt
     alpha: PositiveFloat
     dropout: Dropout
+    targets: LoraTargets = Field(
+        description="names of the linear layers that get LoRA, as the language model calls them; all-linear: all but the "
+        "vocabulary head, which are the seven that the authors' code names of a Llama"
+    )
 
 
 class CurriculumConfig(Section):
-    schedule: Schedule = Field(description="p(hybrid) over the run; linear is the paper's equation 9")
+    schedule: Schedule = Field(
+        description="p(hybrid) over the run; linear is the paper's equation 9; released: as the authors' code does, starts "
+        "anew in every epoch and rises to 1 / tune.epochs alone"
+    )
     two_stage_text_share: Share = Field(
         description="share of the run that two_stage spends on text-only (paper: 2 of 5 epochs)"
     )
@@ -98,7 +117,14 @@ class TuneConfig(Section):
     warmup_share: Share = Field(description="share of the steps that rise linearly from 1/100 of the peak to the peak")
     final_lr_share: Share = Field(description="where the cosine ends, as a share of the peak; the authors' scripts end at 0.01")
     weight_decay: Annotated[float, Field(ge=0)]
-    max_grad_norm: PositiveFloat
+    projector_l2: Annotated[float, Field(ge=0)] = Field(
+        description="L2 coefficient of the projector's weights in Adam (added to the gradient); the authors' scripts: 1e-5"
+    )
+    projector_init: ProjectorInit = Field(
+        description="token_scale: behaviour tokens start at the size of the language model's token embeddings; plain: as torch "
+        "initialises a layer, on vectors as they are, as the authors' code does"
+    )
+    max_grad_norm: PositiveFloat | None = Field(description="gradients are clipped to it; null: they are not")
     chunk_len: Annotated[int, Field(ge=2)] = Field(description="items per next_item row; all but the last are inputs")
     warm_start_rows: Annotated[int, Field(ge=0)] = Field(description="rows of the partner objective trained first")
     mixture: Annotated[float, Field(ge=0, lt=1)] = Field(description="share of later batches that train the partner")
@@ -185,6 +211,10 @@ class InferenceConfig(Section):
     max_draws: PositiveInt = Field(description="candidate sets per held-out example that prompts with candidates answer")
     max_positions: MaxPositionsConfig
     max_new_tokens: PositiveInt = Field(description="limit of a generated answer")
+    num_beams: PositiveInt = Field(
+        description="beams of the search for a generated answer; 1: greedy, as in the paper, which misses the likeliest title "
+        "where several begin with the same words"
+    )
     shuffled_histories: ShuffledHistories = Field(
         description="who also answers the test sets with every history in a random order, which shows what the order is worth. "
         "catalogue: systems that score the whole catalogue, where it costs little; all: those that read prompts too"

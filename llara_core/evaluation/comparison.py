@@ -32,7 +32,9 @@ class ComparedSystem:
         validation: the same means on validation.
         difference: to the system ``versus``; None for the reference, where there is no reference, and for modes other than
             the headline.
-        versus: name of the system that it is compared with: the reference, or for a fusion its recommender.
+        versus: name of the system that it is compared with: of an LLM system that reads a recommender or is fused with one this
+            recommender, of others the reference.
+        is_own: whether that is its own recommender.
         is_reference: whether the others in the table are compared with it.
         lead: over the reference in hit ratio@1 on the validation sets that both answer; None without a reference.
         is_best: whether it has the largest lead of its table, or without a reference the highest hit ratio@1 on validation.
@@ -45,6 +47,7 @@ class ComparedSystem:
     validation: dict[str, float]
     difference: Difference | None = None
     versus: str | None = None
+    is_own: bool = False
     is_reference: bool = False
     lead: float | None = None
     is_best: bool = False
@@ -84,8 +87,8 @@ def over_sets(runs: Sequence[pd.DataFrame], interval: metrics.Interval) -> dict[
 def compare(results: Sequence[SystemResults], config: EvaluationConfig, means: Means = over_sets) -> list[ComparedSystem]:
     """Measure every system in every mode, and compare its headline with the best recommender or baseline.
 
-    The best is the one with the highest hit ratio@1 on validation, so the choice does not profit from test. A fusion is
-    compared with its own recommender instead.
+    The best is the one with the highest hit ratio@1 on validation, so the choice does not profit from test. An LLM system that
+    reads a recommender, or is fused with one, is compared with this recommender instead, since it was told what that one knows.
 
     Args:
         results: of :func:`results.read_results`, with ordered histories; a system's headline mode comes first.
@@ -109,19 +112,17 @@ def headlines(rows: Sequence[ComparedSystem]) -> list[ComparedSystem]:
 
 
 def against(reference: ComparedSystem | None, rows: Sequence[ComparedSystem], config: EvaluationConfig) -> list[ComparedSystem]:
-    """``rows`` with their differences to ``reference``, or for a fusion to its recommender, and with the best one marked.
+    """``rows`` with the best marked and the difference of each to its recommender, or where ``rows`` lacks it to ``reference``.
 
     Args:
-        reference: one of ``rows``; None compares fusions only.
+        reference: one of ``rows``; None compares with recommenders only.
         rows: a table; all its comparisons are one family of tests.
         config: of intervals and tests.
     """
     recommenders = {row.name: row for row in rows if row.system.kind == "recommender"}
 
     def opponent(row: ComparedSystem) -> ComparedSystem | None:
-        if row.system.kind == "fused":
-            return recommenders.get(str(row.system.recommender))
-        return None if row is reference else reference
+        return None if row is reference else recommenders.get(str(row.system.recommender), reference)
 
     opponents = [opponent(row) for row in rows]
     pairs = [(row.results, other.results) for row, other in zip(rows, opponents, strict=True) if other is not None]
@@ -134,6 +135,7 @@ def against(reference: ComparedSystem | None, rows: Sequence[ComparedSystem], co
             row,
             difference=None if other is None else next(differences),
             versus=None if other is None else other.name,
+            is_own=other is not None and other.name == row.system.recommender,
             is_reference=row is reference,
             lead=lead,
             is_best=place == best,

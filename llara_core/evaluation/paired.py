@@ -32,6 +32,8 @@ class Difference:
         high: upper end.
         n_runs: number of training runs, of the two the smaller; None where neither is trained.
         p_value: adjusted for the family of tests that it belongs to (Holm); None where there are too few runs to test.
+        detectable: the smallest true difference that the test finds with probability :data:`significance.POWER` under the
+            variance observed, before adjustment; None where nothing is tested.
     """
 
     system: float
@@ -40,6 +42,7 @@ class Difference:
     high: float
     n_runs: int | None
     p_value: float | None
+    detectable: float | None = None
 
     @property
     def mean(self) -> float:
@@ -85,14 +88,16 @@ def paired_differences(pairs: Sequence[tuple[SystemResults, SystemResults]], con
     found = []
     for pair, (first, second), users, (low, high), p_value in zip(pairs, sides, differences, ends, p_values, strict=True):
         n_runs = min((len(side.runs) for side in pair if side.system.is_trained), default=None)
-        tested: float | None = float(p_value)
-        if n_runs is not None and n_runs < MIN_RUNS:
-            tested = None
-        elif n_runs is not None:
-            crossed = significance.crossed_mean(users, _sources(pair, first, second))
-            low, high = np.clip(crossed.interval(config.confidence), -1, 1)
-            tested = max(float(p_value), crossed.p_value())
-        found.append(Difference(float(first.mean()), float(second.mean()), float(low), float(high), n_runs, tested))
+        tested: float | None = None
+        detectable: float | None = None
+        if n_runs is None or n_runs >= MIN_RUNS:
+            sources = [] if n_runs is None else _sources(pair, first, second)
+            crossed = significance.crossed_mean(users, sources)
+            tested, detectable = float(p_value), crossed.detectable(config.confidence)
+            if n_runs is not None:
+                low, high = np.clip(crossed.interval(config.confidence), -1, 1)
+                tested = max(tested, crossed.p_value())
+        found.append(Difference(float(first.mean()), float(second.mean()), float(low), float(high), n_runs, tested, detectable))
     adjusted = iter(significance.holm([each.p_value for each in found if each.p_value is not None]))
     return [each if each.p_value is None else replace(each, p_value=float(next(adjusted))) for each in found]
 

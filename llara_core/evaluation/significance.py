@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
+POWER = 0.8  # of the smallest difference that is called detectable
 MAX_ENUMERATED = 16  # users with a difference; 2**16 sign patterns are enumerated in milliseconds
+_ROUNDING = 1e-24  # of a variance
 _CHUNK_CELLS = 4_000_000  # numbers at once, which bounds the memory for any number of users and of pairs
 
 
@@ -115,11 +117,13 @@ class CrossedMean:
         mean: the estimate.
         variance: of the estimate, over the choice of users and over training again.
         dof: degrees of freedom of that variance.
+        is_truncated: whether some source of training variance showed no more than the noise of single users in single runs.
     """
 
     mean: float
     variance: float
     dof: float
+    is_truncated: bool = False
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """The t interval of the mean."""
@@ -132,6 +136,11 @@ class CrossedMean:
             return float(self.mean == 0)
         return float(2 * stdtr(self.dof, -abs(self.mean) / self.variance**0.5))
 
+    def detectable(self, confidence: float) -> float:
+        """The smallest true mean that a test at the level ``1 - confidence`` finds with probability :data:`POWER`."""
+        quantiles = float(stdtrit(self.dof, (1 + confidence) / 2) + stdtrit(self.dof, POWER))
+        return quantiles * float(self.variance**0.5)
+
 
 def crossed_mean(users: npt.NDArray[np.floating], runs: Sequence[npt.NDArray[np.floating]]) -> CrossedMean:
     """The mean over users, with a variance that covers both users and training runs.
@@ -142,6 +151,10 @@ def crossed_mean(users: npt.NDArray[np.floating], runs: Sequence[npt.NDArray[np.
     less than zero. The degrees of freedom are Satterthwaite's, so that three runs count as three where training dominates, and
     almost nothing is lost where users do.
 
+    A few runs may lie close together by luck, so that their part comes out as zero where training does vary. The variance then
+    rests on these runs, too, and gets at most twice their degrees of freedom, ``2 (S - 1)``: with those of the users, equal
+    systems would be called different in up to a quarter of such cases.
+
     Resampling the runs would not work instead: a resample of three runs usually repeats one, so that the percentile bootstrap
     over runs understates their variance by a third and ignores its own uncertainty.
 
@@ -151,7 +164,8 @@ def crossed_mean(users: npt.NDArray[np.floating], runs: Sequence[npt.NDArray[np.
 
     Source:
         The two-way random-effects analysis of multi-reader studies (Obuchowski and Rockette 1995; Hillis 2007), with runs as
-        readers and users as cases, and with the variance component of the readers truncated at zero.
+        readers and users as cases, with the variance component of the readers truncated at zero, and with the limit on the
+        degrees of freedom, which is ours.
         ``benchmarks/seed_tests.py`` measures how often it rejects where there is no difference.
 
     >>> found = crossed_mean(np.array([0.0, 1.0]), [np.array([[-0.25, 0.75], [0.25, 1.25]])])  # means of the runs: 1/4, 3/4
@@ -162,7 +176,7 @@ def crossed_mean(users: npt.NDArray[np.floating], runs: Sequence[npt.NDArray[np.
     if n_users < 2:  # one user says nothing of the spread over users
         return CrossedMean(float(np.mean(users)), np.inf, 1.0)
     of_users = float(np.var(users, ddof=1)) / n_users
-    variance, of_squares = of_users, of_users**2 / (n_users - 1)
+    variance, of_squares, most = of_users, of_users**2 / (n_users - 1), np.inf
     for values in runs:
         n_runs = len(values)
         run, user = values.mean(axis=1, keepdims=True), values.mean(axis=0)
@@ -172,7 +186,10 @@ def crossed_mean(users: npt.NDArray[np.floating], runs: Sequence[npt.NDArray[np.
         if of_runs > residual:
             variance += of_runs - residual
             of_squares += of_runs**2 / (n_runs - 1) + residual**2 / dof
-    return CrossedMean(float(np.mean(users)), variance, variance**2 / of_squares if of_squares else n_users - 1.0)
+        elif residual > _ROUNDING:  # without any, the runs say the same of every user
+            most = min(most, 2.0 * (n_runs - 1))
+    of_variance = variance**2 / of_squares if of_squares else n_users - 1.0
+    return CrossedMean(float(np.mean(users)), variance, min(of_variance, most), is_truncated=most < np.inf)
 
 
 def holm(p_values: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -51,7 +51,13 @@ class Prefix:
 
 @torch.inference_mode()
 def answer_queries(
-    model: HybridLM, encoder: PromptEncoder, queries: Sequence[Query], *, batch_size: int, max_new_tokens: int
+    model: HybridLM,
+    encoder: PromptEncoder,
+    queries: Sequence[Query],
+    *,
+    batch_size: int,
+    max_new_tokens: int,
+    num_beams: int = 1,
 ) -> CandidateAnswers:
     """Answer every query in all three ways; processes that work together share the batches, and all of them know all answers.
 
@@ -61,6 +67,7 @@ def answer_queries(
         queries: ``N`` of them, all with as many candidates.
         batch_size: queries per pass; changes speed and memory, and the rounding of results.
         max_new_tokens: limit of a generated answer.
+        num_beams: of the search for it; 1 is greedy.
     """
     prompt_ids = [encoder.prompt_ids(query.prompt) for query in queries]
     scores = np.empty((len(queries), len(queries[0].answers)), dtype=np.float32)
@@ -77,7 +84,12 @@ def answer_queries(
             for row, tokens, values in zip(rows, branches, logprobs, strict=True):
                 scores[row] = [sum(branch) for branch in values]
                 constrained[row] = constrained_choice(tokens, values)
-            for row, written in zip(rows, generate(model, prefix, encoder.eos_id, max_new_tokens), strict=True):
+            written_ids = (
+                generate(model, prefix, encoder.eos_id, max_new_tokens)
+                if num_beams == 1
+                else beam_search(model, prefix, encoder.eos_id, max_new_tokens, num_beams)
+            )
+            for row, written in zip(rows, written_ids, strict=True):
                 texts[row] = encoder.decode(written)
             progress.update(len(rows))
     processes.fill_in(mine, scores, constrained, texts)
@@ -193,4 +205,41 @@ def generate(model: HybridLM, prefix: Prefix, eos_id: int, max_new_tokens: int) 
         )
         logits = model.token_logits(output.last_hidden_state[:, -1])
     rows = torch.stack(taken, dim=1).tolist()
+    return [row[: row.index(eos_id)] if eos_id in row else row for row in rows]
+
+
+def beam_search(model: HybridLM, prefix: Prefix, eos_id: int, max_new_tokens: int, num_beams: int) -> list[list[int]]:
+    """A likely continuation of every prompt up to its end token; the cache is used up.
+
+    The ``num_beams`` likeliest beginnings are kept at every step, ended ones among them; the likeliest of all is the answer.
+    Log-probabilities are summed and not divided by the length, as those of the candidates are.
+    """
+    n, vocabulary = prefix.last_logits.shape
+    num_beams = min(num_beams, vocabulary)
+    totals, tokens = torch.log_softmax(prefix.last_logits.float(), dim=-1).topk(num_beams)  # both [B, beams]
+    taken, ended = tokens.unsqueeze(2), tokens == eos_id
+    prefix.cache.batch_repeat_interleave(num_beams)
+    mask = prefix.mask.repeat_interleave(num_beams, dim=0)
+    lengths = mask.sum(dim=1, keepdim=True)
+    first_beams = num_beams * torch.arange(n, device=mask.device).unsqueeze(1)
+    for step in range(max_new_tokens - 1):
+        if ended.gather(1, totals.argmax(dim=1, keepdim=True)).all():  # a beam never gets likelier
+            break
+        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+        output: Any = model.causal_lm.model(
+            input_ids=taken[:, :, -1].reshape(-1, 1),
+            attention_mask=mask,
+            position_ids=lengths + step,
+            past_key_values=prefix.cache,
+            use_cache=True,
+        )
+        following = torch.log_softmax(model.token_logits(output.last_hidden_state[:, -1]).float(), dim=-1)
+        following = following.view(n, num_beams, vocabulary).masked_fill(ended.unsqueeze(2), -torch.inf)
+        following[..., eos_id] = following[..., eos_id].masked_fill(ended, 0.0)  # an ended beam stays as it is
+        totals, places = (totals.unsqueeze(2) + following).flatten(1).topk(num_beams)
+        beams, tokens = places // vocabulary, places % vocabulary
+        taken = torch.cat([taken.gather(1, beams.unsqueeze(2).expand_as(taken)), tokens.unsqueeze(2)], dim=2)
+        ended = ended.gather(1, beams) | (tokens == eos_id)
+        prefix.cache.reorder_cache((first_beams + beams).flatten())
+    rows = taken[torch.arange(n, device=mask.device), totals.argmax(dim=1)].tolist()
     return [row[: row.index(eos_id)] if eos_id in row else row for row in rows]

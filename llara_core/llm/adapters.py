@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from llara_core import tables
 from llara_core.config import AblationConfig, ObjectiveName, PromptConfig, SystemConfig
-from llara_core.errors import ModelError
+from llara_core.errors import ConfigError, ModelError
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM, NextItemHead, seed_part
 from llara_core.llm.new_items import NewItems
@@ -92,7 +92,7 @@ def build_model(
     """A trainable model around a frozen base model.
 
     Args:
-        base: the ``*ForCausalLM``; LoRA is added to all of its linear layers but the vocabulary head.
+        base: the ``*ForCausalLM``, to whose layers LoRA is added.
         encoder: whose slot tokens the model fills.
         config: LoRA, what the prompts show, and what is trained beside the answers.
         item_vectors: ``(n_items, D_rec)`` float32; None for prompts without behaviour tokens.
@@ -100,13 +100,20 @@ def build_model(
         item_texts: ``(n_items, D_text)`` float32, encoded texts of compact items; None for the others.
         new_items: what is known of compact items without an id; None: every item has one.
         seed: of the initial values.
+
+    Raises:
+        ConfigError: the base model has no layer that ``lora.targets`` names.
     """
     lora = config.lora
+    if lora.targets != "all-linear":
+        linear = {name.rpartition(".")[2] for name, part in base.named_modules() if isinstance(part, torch.nn.Linear)}
+        if unknown := sorted(set(lora.targets) - linear):
+            raise ConfigError(f"lora.targets: the language model has no linear layer {unknown[0]!r}, only {sorted(linear)}")
     seed_part(seed, "lora")
     peft_model = _with_lora(
         base,
         LoraConfig(
-            r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules="all-linear", task_type="CAUSAL_LM"
+            r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.targets, task_type="CAUSAL_LM"
         ),
     )
     return _assemble(
@@ -120,6 +127,7 @@ def build_model(
         new_items=new_items,
         with_readout=config.tune.ranking_weight > 0,
         dropout=config.tune.feature_dropout if config.prompt.representation == "compact" else 0.0,
+        plain_projector=config.tune.projector_init == "plain",
         seed=seed,
     )
 
@@ -255,6 +263,7 @@ def _assemble(
     new_items: NewItems | None = None,
     with_readout: bool = False,
     dropout: float = 0.0,
+    plain_projector: bool = False,
     seed: int = 0,
 ) -> HybridLM:
     head = None
@@ -272,6 +281,7 @@ def _assemble(
         head=head,
         new_items=new_items,
         feature_dropout=dropout,
+        plain_projector=plain_projector,
         seed=seed,
     )
     return model.to(base.device)

@@ -137,6 +137,7 @@ class HybridLM(nn.Module):
         head: catalogue head, or None.
         new_items: what is known of compact items without an id; None: every item has one.
         feature_dropout: on what compact items are projected from.
+        plain_projector: the projector starts as torch initialises it, unscaled.
         seed: of the initial values. Each part has a random stream of its own, so that systems which share a part start alike.
     """
 
@@ -156,6 +157,7 @@ class HybridLM(nn.Module):
         head: NextItemHead | None = None,
         new_items: NewItems | None = None,
         feature_dropout: float = 0.0,
+        plain_projector: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -170,7 +172,8 @@ class HybridLM(nn.Module):
         self.register_buffer("item_vectors", item_vectors, persistent=False)
         self.register_buffer("item_texts", item_texts)
         seed_part(seed, "projector")
-        self.projector = None if item_vectors is None else Projector(item_vectors, d_llm, token_rms, dropout=feature_dropout)
+        start_rms = None if plain_projector else token_rms
+        self.projector = None if item_vectors is None else Projector(item_vectors, d_llm, start_rms, dropout=feature_dropout)
         seed_part(seed, "placeholder")
         self.placeholder = nn.Parameter(torch.randn(d_llm) * token_rms)
         seed_part(seed, "score directions")

@@ -23,26 +23,30 @@ def unit_scale(tensor: torch.Tensor) -> torch.Tensor:
 class Projector(nn.Module):
     """A two-layer perceptron ``(..., d_rec) -> (..., d_llm)``.
 
-    The paper does not say how its perceptron is initialised. Here the output layer is scaled so that behaviour tokens start
-    with the root mean square of the LLM's own token embeddings: much larger ones drown the titles beside them.
+    The paper does not say how its perceptron is initialised; its code leaves it to torch. Here the output layer is scaled so
+    that behaviour tokens start with the root mean square of the LLM's own token embeddings: much larger ones drown the titles
+    beside them.
 
     Args:
         item_vectors: ``(n_items, d_rec)`` float32, all that will ever be projected.
         d_llm: width of the LLM's token embeddings.
-        token_rms: root mean square of the LLM's token embeddings.
+        token_rms: root mean square of the LLM's token embeddings; None scales neither vectors nor tokens.
         dropout: on the input.
     """
 
     input_scale: torch.Tensor
 
-    def __init__(self, item_vectors: torch.Tensor, d_llm: int, token_rms: float, *, dropout: float = 0.0) -> None:
+    def __init__(self, item_vectors: torch.Tensor, d_llm: int, token_rms: float | None, *, dropout: float = 0.0) -> None:
         super().__init__()
         d_rec = item_vectors.shape[1]
         hidden, output = nn.Linear(d_rec, d_llm), nn.Linear(d_llm, d_llm)
         self.layers = nn.Sequential(hidden, nn.GELU(), output)
         self.dropout = nn.Dropout(dropout)
         # Recommenders differ in the scale of their embeddings by an order of magnitude; the projector sees unit scale.
-        self.register_buffer("input_scale", item_vectors.pow(2).mean().rsqrt(), persistent=True)
+        scale = item_vectors.pow(2).mean().rsqrt()
+        self.register_buffer("input_scale", torch.ones_like(scale) if token_rms is None else scale, persistent=True)
+        if token_rms is None:
+            return
         with torch.no_grad():
             step = -(-len(item_vectors) // SCALE_ITEMS)
             ratio = token_rms / rms(self.layers(item_vectors[::step] * self.input_scale))

@@ -110,6 +110,7 @@ class Generative:
             queries,
             batch_size=system.inference.batch_size,
             max_new_tokens=system.inference.max_new_tokens,
+            num_beams=system.inference.num_beams,
         )
         parsed = [parse_answer(text, query.answers) for text, query in zip(answers.texts, queries, strict=True)]
         return {

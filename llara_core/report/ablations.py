@@ -65,10 +65,10 @@ def columns_of(ablation: Ablation, found: Comparisons) -> list[Column[ComparedSy
     columns = [
         system_columns.SYSTEM,
         system_columns.mode(rows),
-        system_columns.VALIDATION,
-        system_columns.HIT_RATIO,
+        *system_columns.marked(rows, system_columns.VALIDATION, system_columns.HIT_RATIO),
+        *system_columns.by_score(found.rows, rows),
         *system_columns.versus(rows),
-        system_columns.VALID,
+        *system_columns.marked(rows, system_columns.VALID),
         system_columns.SIZES,
     ]
     published = {row.name: paper.curriculum_hit_ratio(row, found.params, found.dataset) for row in rows}

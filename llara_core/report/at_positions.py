@@ -49,10 +49,13 @@ def _columns(rows: Sequence[ComparedSystem]) -> list[Column[ComparedSystem]]:
     return [
         system_columns.SYSTEM,
         system_columns.mode(rows),
-        Column("Validation HR@1", "on the validation questions of this protocol", system_columns.VALIDATION.text),
-        Column("HR@1", "mean over users, with its interval; an invalid answer is a miss", system_columns.HIT_RATIO.text),
+        *system_columns.marked(
+            rows,
+            Column("Validation HR@1", "on the validation questions of this protocol", system_columns.VALIDATION.text),
+            Column("HR@1", "mean over users, with its interval; an invalid answer is a miss", system_columns.HIT_RATIO.text),
+        ),
         *system_columns.versus(rows),
-        Column("NDCG@10", "mean over users", measure("ndcg@10")),
+        *system_columns.marked(rows, Column("NDCG@10", "mean over users", measure("ndcg@10"))),
         Column("Users x positions", "test users times positions per user on average (times seeds)", _sizes),
     ]
 

@@ -17,7 +17,7 @@ from llara_core.evaluation.positions import compare_positions, read_position_res
 from llara_core.evaluation.results import SystemResults, read_results
 from llara_core.evaluation.systems import System, systems_of
 from llara_core.report import wording
-from llara_core.report.protocol import budgets, tuned_on
+from llara_core.report.protocol import budgets, prompts, prompts_of_the_paper, tuned_on
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Comparisons:
         pairs: differences between any two systems, by their names.
         tuned_on: what each tuned LLM system was tuned on, by its key on the axes.
         budgets: the same in sentences, with the paper's.
+        budget_shares: prompts of each such system that is shown candidates, as a share of the paper's.
     """
 
     dataset: str
@@ -47,6 +48,7 @@ class Comparisons:
     pairs: Pairs
     tuned_on: Mapping[str, str]
     budgets: list[str]
+    budget_shares: Mapping[str, float]
 
     @property
     def headlines(self) -> list[ComparedSystem]:
@@ -83,6 +85,7 @@ def compare_systems(dataset: str, params: Params) -> Comparisons:
     further = [each for each in read_position_results(dataset, systems) if not is_recommender_alone(each)]
     history_lens = _training_history_lens(dataset)
     tuned = tuned_on(params, systems, history_lens)
+    of_paper = prompts_of_the_paper(history_lens)
     return Comparisons(
         dataset=dataset,
         params=params,
@@ -94,6 +97,7 @@ def compare_systems(dataset: str, params: Params) -> Comparisons:
         pairs=all_pairs(headlines(rows), params.evaluation),
         tuned_on=tuned,
         budgets=budgets(tuned, history_lens),
+        budget_shares={key: n / of_paper if of_paper else 1.0 for key, n in prompts(params, systems, history_lens).items()},
     )
 
 

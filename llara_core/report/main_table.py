@@ -26,12 +26,15 @@ def systems(found: Comparisons) -> Section:
         system_columns.SYSTEM,
         system_columns.mode(rows),
         *([system_columns.tuned_on(found.tuned_on)] if found.tuned_on else []),
-        system_columns.VALIDATION,
-        system_columns.HIT_RATIO,
+        *system_columns.marked(rows, system_columns.VALIDATION, system_columns.HIT_RATIO),
+        *system_columns.by_score(found.rows, rows),
         *system_columns.versus(rows),
-        system_columns.VALID,
-        *system_columns.contained(rows, [system_columns.VALID_CONTAINED]),
-        system_columns.NDCG,
+        *system_columns.marked(
+            rows,
+            system_columns.VALID,
+            *system_columns.contained(rows, [system_columns.VALID_CONTAINED]),
+            system_columns.NDCG,
+        ),
         system_columns.SIZES,
     ]
     caption = joined(
@@ -58,8 +61,7 @@ def modes(found: Comparisons) -> Section:
         system_columns.SYSTEM,
         system_columns.mode(rows),
         *([system_columns.OBJECTIVE] if any(row.objective != "none" for row in rows) else []),
-        *system_columns.DETAILS,
-        *system_columns.contained(rows, system_columns.CONTAINED),
+        *system_columns.marked(rows, *system_columns.DETAILS, *system_columns.contained(rows, system_columns.CONTAINED)),
         system_columns.SIZES,
     ]
     table = Table(columns, system_columns.by_kind(rows), "Every system in every mode, on test. Bold: best on validation.")

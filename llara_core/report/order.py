@@ -30,6 +30,7 @@ COLUMNS: list[Column[OrderEffect]] = [
     Column("HR@1, shuffled", "", lambda effect: number(effect.change.system)),
     Column("Change", "", lambda effect: difference(effect.change)),
     Column("p", "", lambda effect: probability(effect.change)),
+    Column("Detectable", "", lambda effect: number(effect.change.detectable)),
 ]
 
 

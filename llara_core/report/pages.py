@@ -141,7 +141,7 @@ def screens(reports: Sequence[DatasetReport]) -> str:
         terminal.screen(
             f"{report.found.dataset}, candidate sets {short_hash(report.found.candidates_hash)}",
             main_table.summary(report.found),
-            report.found.headlines,
+            report.found.rows,
         )
         for report in reports
     )

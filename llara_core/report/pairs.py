@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -48,7 +49,7 @@ def oriented(pairs: Pairs, row: str, column: str) -> Difference | None:
     if (column, row) not in pairs:
         return None
     other = pairs[column, row]
-    return Difference(other.reference, other.system, -other.high, -other.low, other.n_runs, other.p_value)
+    return replace(other, system=other.reference, reference=other.system, low=-other.high, high=-other.low)
 
 
 def better_than(pairs: Pairs, name: str, names: Sequence[str], level: float) -> list[str]:
@@ -110,7 +111,9 @@ def _matrix(found: Comparisons, names: Sequence[str]) -> Table[str]:
             if each is None:
                 return ""
             p = "" if each.p_value is None else "p "
-            return f"{row} {number(each.system)}, {name} {number(each.reference)}: {difference(each)}, {p}{probability(each)}"
+            seen = "" if each.detectable is None else f" (detectable: {number(each.detectable)})"
+            both = f"{row} {number(each.system)}, {name} {number(each.reference)}"
+            return f"{both}: {difference(each)}, {p}{probability(each)}{seen}"
 
         return Column(str(place), "", text, mark=mark, title=title)
 

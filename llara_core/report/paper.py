@@ -84,7 +84,7 @@ def name_in_table_2(ours: ComparedSystem, params: Params) -> str | None:
         return ZERO_SHOT if config.prompt.representation == "title" else None
     if config.prompt.representation == "title" and _is_tuned_as_in_the_paper(config):
         return TALLREC
-    if _is_llara(config) and config.curriculum.schedule == "linear":
+    if _is_llara(config) and config.curriculum.schedule in ("linear", "released"):  # what it writes, and what its code does
         return f"LLaRA ({_RECOMMENDERS.get(str(system.recommender), system.recommender)})"
     return None
 

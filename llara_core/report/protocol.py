@@ -59,6 +59,21 @@ def tuned_on(params: Params, systems: Sequence[System], history_lens: npt.NDArra
     return {system.key: _budget(params.system(system.key), history_lens) for system in systems if system.kind == "tuned"}
 
 
+def prompts(params: Params, systems: Sequence[System], history_lens: npt.NDArray[np.integer]) -> dict[str, int]:
+    """How many prompts each LLM system that is shown candidates was tuned on, by its key; as :func:`tuned_on`."""
+    tuned = {system.key: params.system(system.key) for system in systems if system.kind == "tuned"}
+    return {
+        key: _n_prompts(config, history_lens)
+        for key, config in tuned.items()
+        if OBJECTIVES[config.tune.objective].shows_candidates
+    }
+
+
+def prompts_of_the_paper(history_lens: npt.NDArray[np.integer]) -> int:
+    """How many prompts the paper tunes each system on, by the history lengths of the training examples."""
+    return PAPER_EPOCHS * int((history_lens >= PAPER_MIN_HISTORY_LEN).sum())
+
+
 def budgets(tuned_on: Mapping[str, str], history_lens: npt.NDArray[np.integer]) -> list[str]:
     """What each tuned LLM system was tuned on, and what the paper's were, in two sentences; none where none was tuned.
 
@@ -75,17 +90,20 @@ def budgets(tuned_on: Mapping[str, str], history_lens: npt.NDArray[np.integer]) 
     return [
         f"Tuning budget of each language model here, in prompts or in chunks of training sequences: {ours}.",
         f"The paper tunes for {PAPER_EPOCHS} epochs on all training examples, of which its code keeps those with at least "
-        f"{PAPER_MIN_HISTORY_LEN} items of history, so on {PAPER_EPOCHS * (history_lens >= PAPER_MIN_HISTORY_LEN).sum():,} "
-        "prompts on this data set.",
+        f"{PAPER_MIN_HISTORY_LEN} items of history, so on {prompts_of_the_paper(history_lens):,} prompts on this data set.",
     ]
+
+
+def _n_prompts(system: SystemConfig, history_lens: npt.NDArray[np.integer]) -> int:
+    available = system.tune.epochs * int((history_lens >= system.tune.min_history_len).sum())
+    return available if system.tune.max_examples is None else min(available, system.tune.max_examples)
 
 
 def _budget(system: SystemConfig, history_lens: npt.NDArray[np.integer]) -> str:
     tune = system.tune
-    n_prompts = tune.epochs * int((history_lens >= tune.min_history_len).sum())
     objective = OBJECTIVES[tune.objective]
     if objective.shows_candidates:
-        own = f"{n_prompts if tune.max_examples is None else min(n_prompts, tune.max_examples):,} {objective.unit}"
+        own = f"{_n_prompts(system, history_lens):,} {objective.unit}"
     elif tune.max_examples is None:
         own = f"all {objective.unit} of {tune.epochs} {'epoch' if tune.epochs == 1 else 'epochs'}"
     else:

@@ -9,7 +9,8 @@ from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.report import main_table, system_columns
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, Table
-from llara_core.report.table_2 import beside_ours, counted_as_theirs
+from llara_core.report.system_columns import FEWER
+from llara_core.report.table_2 import beside_ours, by_their_rules
 from llara_core.report.wording import count, joined, number
 
 MAX_ROWS = 14  # systems; with what stands around them, some 20 lines
@@ -33,8 +34,12 @@ def summary(found: Comparisons) -> Summary:
     caption = joined(
         f"Bold: best on validation. Intervals cover {params.evaluation.confidence:.0%}; training seeds: "
         f"{', '.join(map(str, params.run.seeds))}.",
-        "Differences are on the sets that both answer, and so need not be those of the HR@1 shown.",
-        "Last column: the paper's HR@1, on other candidate sets, and ours with answers counted as in the paper's code."
+        f"{FEWER}: on fewer candidate sets, so not comparable with figures without this mark; differences are on the sets that "
+        "both answer."
+        if system_columns.answer_fewer(rows)
+        else "",
+        "Last column: the paper's HR@1, and ours by the rules of the paper's code for valid answers and, of recommenders, for "
+        "negatives; of systems with a budget like the paper's."
         if paper
         else "",
         f"Left out: {count(n_left_out, 'system')} lower on validation." if n_left_out else "",
@@ -44,27 +49,28 @@ def summary(found: Comparisons) -> Summary:
         *found.budgets,
         f"Predictions made on: {'; '.join(found.hardware)}." if found.hardware else "",
     )
-    columns = [*_columns(rows), *paper]
+    columns = [*_columns(rows, found), *paper]
     table = Table(columns, [("", rows)], caption)
     return Summary(found.dataset, main_table.summary(found), table, [conditions] if conditions else [])
 
 
-def _columns(rows: Sequence[ComparedSystem]) -> list[Column[ComparedSystem]]:
+def _columns(rows: Sequence[ComparedSystem], found: Comparisons) -> list[Column[ComparedSystem]]:
     return [
         system_columns.SYSTEM,
         system_columns.mode(rows),
-        system_columns.VALIDATION,
-        system_columns.HIT_RATIO,
-        *system_columns.versus(rows)[:1],
-        system_columns.VALID,
+        *system_columns.marked(rows, system_columns.VALIDATION, system_columns.HIT_RATIO),
+        *system_columns.by_score(found.rows, rows),
+        *system_columns.differences(rows),
+        *system_columns.marked(rows, system_columns.VALID),
         system_columns.SIZES,
     ]
 
 
 def _paper_column(found: Comparisons) -> list[Column[ComparedSystem]]:
-    published = {ours.name: theirs for theirs, ours in beside_ours(found) if ours is not None}
+    published = {row.ours.name: row for row in beside_ours(found) if row.ours is not None}
 
     def beside(row: ComparedSystem) -> str:
-        return f"{published[row.name].hit_ratio:.4f} / {number(counted_as_theirs(row)[1])}" if row.name in published else ""
+        found = published.get(row.name)
+        return "" if found is None else f"{found.theirs.hit_ratio:.4f} / {number(by_their_rules(found))}"
 
-    return [Column("Paper / counted alike", "", beside)] if published else []
+    return [Column("Paper / ours by its rules", "", beside)] if published else []

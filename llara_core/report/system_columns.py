@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from llara_core import columns as c
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.metrics import METRICS
 from llara_core.evaluation.paired import MIN_RUNS
 from llara_core.evaluation.results import MODES
+from llara_core.evaluation.significance import POWER
 from llara_core.report.layout import MISSING, Column
 from llara_core.report.wording import (
     KIND_NAMES,
@@ -23,6 +26,8 @@ from llara_core.report.wording import (
 )
 
 Rows = Sequence[ComparedSystem]
+
+FEWER = "†"  # behind figures that rest on fewer candidate sets than others in their column
 
 _MODE_MEANINGS = {
     "generate": "free text, as in the paper",
@@ -53,6 +58,11 @@ VALID = metric("valid_ratio")
 VALID_CONTAINED = metric("valid_ratio_contained")
 SIZES = Column("Users x sets", "test users times candidate sets per user (times seeds)", sizes)
 NDCG = metric("ndcg@10")
+DETECTABLE = Column[ComparedSystem](
+    "Detectable",
+    f"the smallest true difference that this test finds in {POWER:.0%} of cases, before adjustment: what could have been seen",
+    lambda row: number(row.difference.detectable if row.difference else None),
+)
 P_VALUE = Column(
     "p",
     "of the difference, adjusted for all tests in this table (Holm); a trained system with fewer than "
@@ -82,15 +92,66 @@ def mode(rows: Rows) -> Column[ComparedSystem]:
     return Column("Answers by", meaning, lambda row: row.mode, is_prose=True)
 
 
-def versus(rows: Rows) -> list[Column[ComparedSystem]]:
-    """The columns of the comparison with the reference of ``rows``; none where nothing is compared."""
-    reference = next((row.name for row in rows if row.is_reference), None)
-    if all(row.difference is None for row in rows):
+def marked(rows: Rows, *columns: Column[ComparedSystem]) -> list[Column[ComparedSystem]]:
+    """``columns`` with :data:`FEWER` behind the figures of systems that answer fewer test sets than others of ``rows``."""
+    fewer = answer_fewer(rows)
+    if not fewer:
+        return [*columns]
+    said = f"{FEWER}: on fewer candidate sets (last column), so not comparable with figures without this mark"
+
+    def with_mark(column: Column[ComparedSystem]) -> Column[ComparedSystem]:
+        def text(row: ComparedSystem) -> str:
+            figure = column.text(row)
+            return f"{figure} {FEWER}" if row.name in fewer and figure != MISSING else figure
+
+        return replace(column, meaning=f"{column.meaning}; {said}" if column.heading == "HR@1" else column.meaning, text=text)
+
+    return [with_mark(column) for column in columns]
+
+
+def answer_fewer(rows: Rows) -> set[str]:
+    """Names of those that answer fewer test sets than others."""
+    n_sets = {row.name: len(row.results.runs[0].split(c.TEST)) for row in rows}
+    return {name for name, n in n_sets.items() if n < max(n_sets.values())}
+
+
+def by_score(found: Rows, rows: Rows) -> list[Column[ComparedSystem]]:
+    """A column with the hit ratio by scores of the systems that are compared by their text; none where there are none.
+
+    Args:
+        found: of all modes.
+        rows: of the table.
+    """
+    scored = {row.name: row for row in found if row.mode == "score"}
+    if not any(row.mode == "generate" and row.name in scored for row in rows):
         return []
-    meaning = "difference of HR@1 with its interval, on the sets that both answer; it can differ from that of the HR@1 shown"
-    if any(row.system.kind == "fused" for row in rows):
-        meaning += "; a fusion is compared with its own recommender, and both HR@1 on these sets follow"
-    return [Column(f"vs {reference}" if reference else "Difference", meaning, _versus), P_VALUE]
+    meaning = "of a system that writes text, on the same sets: its answer is the title to which it gives the highest likelihood"
+    column = Column[ComparedSystem](
+        "HR@1 by score",
+        meaning,
+        lambda row: number(scored[row.name].test["hit_ratio@1"]) if row.mode == "generate" and row.name in scored else MISSING,
+    )
+    return marked(rows, column)
+
+
+def differences(rows: Rows) -> list[Column[ComparedSystem]]:
+    """The columns of the differences to the reference of ``rows`` and to a system's own recommender, where there are any."""
+    reference = next((row.name for row in rows if row.is_reference), None)
+    columns = []
+    if any(row.difference is not None and not row.is_own for row in rows):
+        meaning = "difference of HR@1 with its interval, on the sets that both answer; need not be that of the HR@1 shown"
+        columns.append(Column(f"vs {reference}" if reference else "Difference", meaning, _versus_reference))
+    if any(row.is_own for row in rows):
+        meaning = "the same of a language model to the recommender that it reads or is fused with, and both HR@1 on these sets"
+        columns.append(Column("vs own recommender", meaning, _versus_own))
+    return columns
+
+
+def versus(rows: Rows) -> list[Column[ComparedSystem]]:
+    """The columns of the comparisons of ``rows``, with tests; none where nothing is compared."""
+    found = differences(rows)
+    tested = any(row.difference is not None and row.difference.detectable is not None for row in rows)
+    return [*found, *([P_VALUE] if found else []), *([DETECTABLE] if tested else [])]
 
 
 def tuned_on(budgets: Mapping[str, str]) -> Column[ComparedSystem]:
@@ -115,11 +176,13 @@ def leading(rows: Rows, limit: int) -> list[ComparedSystem]:
     return [row for row in rows if any(row is other for other in kept[:limit])]
 
 
-def _versus(row: ComparedSystem) -> str:
+def _versus_reference(row: ComparedSystem) -> str:
     if row.is_reference:
         return "reference"
-    if row.difference is None:
+    return MISSING if row.difference is None or row.is_own else difference(row.difference)
+
+
+def _versus_own(row: ComparedSystem) -> str:
+    if row.difference is None or not row.is_own:
         return MISSING
-    if row.system.kind != "fused":
-        return difference(row.difference)
-    return f"vs {row.versus}: {difference(row.difference)}, {both_sides(row.difference)}"
+    return f"{difference(row.difference)}, {both_sides(row.difference)}"

@@ -6,27 +6,29 @@ import re
 import textwrap
 from collections.abc import Callable, Sequence
 
-from llara_core.evaluation.comparison import ComparedSystem
+from llara_core.evaluation.comparison import ComparedSystem, headlines
 from llara_core.report.layout import MISSING
-from llara_core.report.system_columns import leading
+from llara_core.report.system_columns import FEWER, answer_fewer, by_score, leading
 from llara_core.report.wording import chosen_weights, count, interval, measure, number, p_value, signed, sizes
 
 WIDTH, HEIGHT = 100, 40
 _MAX_VERDICT = 16  # lines; what is cut is on the page
 _LEGEND = (
-    "*: best on validation. by: t text, s scores, f fused with its recommender (weight of the LLM) and compared with it. "
-    "val, test: HR@1. valid: exact titles. n: users x sets (x seeds)."
+    "*: best on validation. by: t text, s scores, f fused with its recommender (weight of the LLM). val, test: HR@1; score: "
+    "HR@1 by scores in place of text. own: difference to its own recommender, on the same sets. "
+    f"{FEWER}: on fewer sets, not comparable with the others. valid: exact titles. n: users x sets (x seeds)."
 )
 
 
-def screen(title: str, verdict: str, rows: Sequence[ComparedSystem]) -> str:
+def screen(title: str, verdict: str, found: Sequence[ComparedSystem]) -> str:
     """Title, verdict, table and legend.
 
     Args:
         title: one line.
         verdict: of the table.
-        rows: one per system; those that do not fit are counted.
+        found: one per system and mode; a line per system, of which those that do not fit are counted.
     """
+    rows = headlines(found)
     placeholder = " ... (in full in metrics/report.md)"
     wrapped = textwrap.wrap(verdict, WIDTH, max_lines=_MAX_VERDICT, placeholder=placeholder)
     before, after = [title, "", *wrapped, ""], textwrap.wrap(_LEGEND, WIDTH)
@@ -34,22 +36,33 @@ def screen(title: str, verdict: str, rows: Sequence[ComparedSystem]) -> str:
         shown = leading(rows, n_shown)
         n_left_out = len(rows) - n_shown
         left_out = [f"{count(n_left_out, 'system')} lower on validation: see metrics/report.md."] if n_left_out else []
-        lines = [*before, *_lines(shown), "", *after, *left_out]
+        lines = [*before, *_lines(shown, found), "", *after, *left_out]
         if len(lines) <= HEIGHT:
             break
     return "\n".join(lines)
 
 
-def _lines(rows: Sequence[ComparedSystem]) -> list[str]:
+def _lines(rows: Sequence[ComparedSystem], found: Sequence[ComparedSystem]) -> list[str]:
     """A heading, and a line per system; a name that takes too many columns stands on a line of its own."""
+    fewer = answer_fewer(headlines(found))
+
+    def mark(row: ComparedSystem) -> str:
+        return FEWER if row.name in fewer else ""
+
     columns: dict[str, Callable[[ComparedSystem], str]] = {
         "by": _mode,
-        "val": lambda row: number(row.validation["hit_ratio@1"]),
-        "test [interval]": lambda row: f"{number(row.test['hit_ratio@1'])} {interval(row)}",
+        "val": lambda row: f"{number(row.validation['hit_ratio@1'])}{mark(row)}",
+        "test [interval]": lambda row: f"{number(row.test['hit_ratio@1'])}{mark(row)} {interval(row)}",
     }
+    for column in by_score(found, rows):  # one or none
+        columns["score"] = column.text
     reference = next((row.name for row in rows if row.is_reference), None)
     if reference is not None:
-        columns |= {f"vs {reference}": _difference, "p": lambda row: p_value(row).replace("< ", "<")}
+        columns |= {f"vs {reference}": lambda row: "ref." if row.is_reference else _difference(row, own=False)}
+    if any(row.is_own for row in rows):
+        columns |= {"own": lambda row: _difference(row, own=True)}
+    if any(row.difference is not None and row.difference.p_value is not None for row in rows):
+        columns |= {"p": lambda row: p_value(row).replace("< ", "<")}
     columns |= {"valid": measure("valid_ratio"), "n": lambda row: sizes(row).replace(" ", "")}
     table = [list(columns), *([_without_zero(text(row)) for text in columns.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
@@ -72,10 +85,8 @@ def _mode(row: ComparedSystem) -> str:
     return {"generate": "t", "constrained": "t"}.get(row.mode, row.mode[0])
 
 
-def _difference(row: ComparedSystem) -> str:
-    if row.is_reference:
-        return "ref."
-    return MISSING if row.difference is None else signed(row.difference.mean)
+def _difference(row: ComparedSystem, *, own: bool) -> str:
+    return MISSING if row.difference is None or row.is_own != own else signed(row.difference.mean)
 
 
 def _without_zero(text: str) -> str:

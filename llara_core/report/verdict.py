@@ -40,30 +40,39 @@ def leader(rows: Sequence[ComparedSystem]) -> str:
 
 
 def compared(rows: Sequence[ComparedSystem], noun: str, level: float) -> str:
-    """Which of ``rows`` differ from the one system that all of them are compared with."""
+    """Which of ``rows`` differ from what they are compared with: their recommenders, or one system."""
     differing = [(row, row.difference) for row in rows if row.difference is not None]
     if not differing:
         return ""
-    reference = differing[0][0].versus
+    against = _opponents([row for row, _ in differing])
+    each = ", each" if any(row.is_own for row, _ in differing) else ""
     tested = [(row, found) for row, found in differing if found.p_value is not None]
     untested = [(row, found) for row, found in differing if found.p_value is None]
     sentences = []
     if tested:
         above = [row.name for row, found in tested if found.is_below(level) and found.mean > 0]
         below = [row.name for row, found in tested if found.is_below(level) and found.mean < 0]
-        rest = [row.name for row, _ in tested if row.name not in (*above, *below)]
+        rest = [f"{row.name} ({number(found.detectable)})" for row, found in tested if row.name not in (*above, *below)]
         sentences.append(
-            f"{count(len(tested), noun)} tested against {reference} (p < {level:.2g} {AFTER_HOLM}). Significantly better: "
-            f"{listed(above)}; significantly worse: {listed(below)}; no significant difference: {listed(rest)}."
+            f"{count(len(tested), noun)} tested{each} against {against} (p < {level:.2g} {AFTER_HOLM}). Significantly better: "
+            f"{listed(above)}; significantly worse: {listed(below)}; no significant difference"
+            f"{' (in parentheses, what could have been seen)' if rest else ''}: {listed(rest)}."
         )
     if untested:
-        row, found = max(untested, key=lambda each: each[0].lead or 0.0)
+        row, found = max(untested, key=lambda pair: pair[0].lead or 0.0)
         sentences += [
-            no_claim([each for _, each in untested], f"any {noun} differs from {reference}"),
+            no_claim([found for _, found in untested], f"any {noun} differs from {against}"),
             f"The test difference of {row.name}{', the best of these on validation,' if len(untested) > 1 else ''} to "
-            f"{reference} is {difference(found)}.",
+            f"{row.versus} is {difference(found)}, {both_sides(found)} on the same sets.",
         ]
     return joined(*sentences)
+
+
+def _opponents(rows: Sequence[ComparedSystem]) -> str:
+    others = listed(list(dict.fromkeys(str(row.versus) for row in rows if not row.is_own)))
+    if not any(row.is_own for row in rows):
+        return others
+    return "its recommender" if others == "none" else f"its recommender ({others} where it has none)"
 
 
 def fusions(fused: Sequence[ComparedSystem], idle: Sequence[SystemResults]) -> str:

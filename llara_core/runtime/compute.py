@@ -4,12 +4,17 @@ A sum is split among the threads, and so rounds differently for another number o
 the machine or to the environment: every stage computes with one thread, but for those that run the language model or a
 recommender, which take ``llm.threads`` and ``recommenders.threads`` of ``params.yaml``. The number is part of the result,
 whatever the number of cores.
+
+Nor do the stages of recommenders leave the instructions to the processor (:func:`pin_kernels`).
 """
 
 from __future__ import annotations
 
+import functools
 import os
+import platform
 import sys
+from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
@@ -17,6 +22,12 @@ STAGE_THREADS = 1  # of every stage that runs neither
 
 # Read by OpenMP, OpenBLAS and MKL when they are loaded, which may be after `use_threads`.
 _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+# Read by torch, oneDNN and MKL when they are loaded. Only MKL's COMPATIBLE is the same on Intel's processors and on others.
+_KERNELS = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "COMPATIBLE"}
+_KERNELS_NEED = {"avx2", "fma"}
+# Of what decides kernels and speed, by the flags of /proc/cpuinfo.
+_FEATURES = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "bfloat16", "amx_bf16": "AMX"}
 
 
 def use_threads(n: int) -> None:
@@ -33,6 +44,43 @@ def use_threads(n: int) -> None:
         torch.set_num_threads(n)
 
 
+def pin_kernels() -> None:
+    """Let torch, oneDNN and MKL compute by the same instructions on every x86 processor with AVX2; before torch is loaded.
+
+    Left to themselves they take the best that a processor has, and MKL others on Intel's than on AMD's. On other processors,
+    and where Linux does not say what the processor has, nothing is changed.
+    """
+    if _KERNELS_NEED.issubset(cpu_info().get("flags", "").split()):
+        os.environ.update(_KERNELS)
+
+
+def kernels_are_pinned() -> bool:
+    """Whether :func:`pin_kernels` took effect."""
+    return all(os.environ.get(name) == value for name, value in _KERNELS.items())
+
+
+@functools.cache
+def cpu_info() -> dict[str, str]:
+    """What Linux says of the first processor, by its names; empty elsewhere."""
+    file = Path("/proc/cpuinfo")
+    if not file.is_file():
+        return {}
+    first, _, _ = file.read_text(encoding="utf-8").partition("\n\n")
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def describe_processor() -> str:
+    """Name, vendor, family, model, and what it can compute with, e.g. ``AMD EPYC (AuthenticAMD 25-17: AVX2, AVX-512)``."""
+    info = cpu_info()
+    if "model name" not in info:
+        return platform.processor() or platform.machine()
+    flags = info.get("flags", "").split()
+    features = ", ".join(name for flag, name in _FEATURES.items() if flag in flags)
+    number = f"{info.get('vendor_id', '?')} {info.get('cpu family', '?')}-{info.get('model', '?')}"
+    return f"{info['model name']} ({number}{f': {features}' if features else ''})"
+
+
 def describe() -> str:
     """The threads in use and, where torch computes, its kernels' instruction set, e.g. ``2 threads, AVX512 + bfloat16``."""
     torch = sys.modules.get("torch")
@@ -40,7 +88,10 @@ def describe() -> str:
     threads = f"{n} thread{'' if n == 1 else 's'}"
     if torch is None:
         return threads
-    return f"{threads}, {torch.backends.cpu.get_cpu_capability()}{' + bfloat16' if computes_bfloat16() else ''}"
+    kernels = torch.backends.cpu.get_cpu_capability()
+    if kernels_are_pinned():
+        return f"{threads}, {kernels} pinned"
+    return f"{threads}, {kernels}{' + bfloat16' if computes_bfloat16() else ''}"
 
 
 def device() -> str:

@@ -110,6 +110,6 @@ def load(folder: str | Path, llm: str | Path | None = None, *, dtype: str | None
         settings = bundle.llm_config(metadata.llm, dtype)
     no_positions = MaxPositionsConfig(catalogue=0, prompts=0)
     inference = InferenceConfig(
-        batch_size=batch_size, max_draws=1, max_positions=no_positions, max_new_tokens=1, shuffled_histories="none"
+        batch_size=batch_size, max_draws=1, max_positions=no_positions, max_new_tokens=1, num_beams=1, shuffled_histories="none"
     )
     return Model(parts.load(None if llm is None else Path(llm), settings, inference), parts.read_items())

@@ -180,5 +180,5 @@ def _served(llm: LlmSystem, opinions: pd.DataFrame) -> LlmSystem:
     if not llm.scores_catalogue:
         # The drawn wording goes by the number of the question, on which no recommendation may depend.
         prompt = prompt.model_copy(update={"templates": "first"})
-    inference = llm.inference.model_copy(update={"max_draws": 1, "max_new_tokens": 1})
+    inference = llm.inference.model_copy(update={"max_draws": 1, "max_new_tokens": 1, "num_beams": 1})
     return dataclasses.replace(llm, prompt=prompt, inference=inference, opinions_of=lambda _: opinions)

@@ -18,12 +18,14 @@ def _sigmoid(tau: float) -> float:
     return (raw(tau) - raw(0)) / (raw(1) - raw(0))
 
 
-def schedule(config: CurriculumConfig) -> Callable[[float], float]:
+def schedule(config: CurriculumConfig, n_epochs: int = 1) -> Callable[[float], float]:
     """The probability of a hybrid prompt as a function of progress.
 
     Args:
         config: its ``schedule`` names one of: ``linear`` (the paper's), ``direct`` (always hybrid), ``two_stage`` (text-only,
-            then hybrid), both of the paper's Table 3, and ``sqrt``, ``quadratic``, ``cosine``, ``sigmoid``.
+            then hybrid), both of the paper's Table 3, ``sqrt``, ``quadratic``, ``cosine``, ``sigmoid``, and ``released``:
+            linear, but that the step is counted anew in each epoch, while the number of steps is that of all.
+        n_epochs: equal parts of the run, for ``released``.
 
     Returns:
         ``p(tau)`` in [0, 1] for ``tau = row / rows`` in [0, 1].
@@ -36,5 +38,6 @@ def schedule(config: CurriculumConfig) -> Callable[[float], float]:
         "quadratic": lambda tau: tau**2,
         "cosine": lambda tau: (1 - math.cos(math.pi * tau)) / 2,
         "sigmoid": _sigmoid,
+        "released": lambda tau: (tau * n_epochs) % 1 / n_epochs,
     }
     return functions[config.schedule]

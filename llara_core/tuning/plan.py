@@ -59,7 +59,7 @@ def make_plan(
     rows = np.empty((len(objectives), 4), dtype=np.int64)
     for objective in {main, partner}:
         rows[objectives == objective] = _take(objective, units, tune, seed, first_epoch, int((objectives == objective).sum()))
-    p_of = schedule(curriculum)
+    p_of = schedule(curriculum, tune.epochs)
     p = np.array([p_of(k / len(rows)) for k in range(len(rows))])
     return pd.DataFrame(
         {

@@ -109,7 +109,7 @@ def train(
         gradient_accumulation_steps=micro_batches_per_step(config),
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
+        max_grad_norm=config.max_grad_norm or 0.0,  # 0: none
         bf16=base_dtype == torch.bfloat16,
         fp16=base_dtype == torch.float16,
         use_cpu=not on_cuda,
@@ -144,6 +144,7 @@ def train(
         train_dataset=dataset,
         data_collator=functools.partial(collate, encoder=encoder),
     )
+    trainer.projector_l2 = config.projector_l2
     trainer.learning_rate_factor = functools.partial(
         learning_rate_factor, n_steps=n_steps, warmup_share=config.warmup_share, final_share=config.final_lr_share
     )
@@ -161,10 +162,24 @@ def train(
 
 class _PlanTrainer(Trainer):  # type: ignore[misc]
     learning_rate_factor: Callable[[int], float]
+    projector_l2: float
     _step, _in_step = -1, 0  # the optimiser step, and the micro-batch of this process in it
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        optimizer = super().create_optimizer(*args, **kwargs)
+        projector = self.model.model.projector
+        if self.projector_l2 and projector is not None:
+
+            def add_l2(*_: Any) -> None:  # after clipping, as torch.optim.Adam adds its own
+                for weight in projector.parameters():
+                    if weight.grad is not None:
+                        weight.grad.add_(weight.detach(), alpha=self.projector_l2)
+
+            optimizer.register_step_pre_hook(add_l2)
+        return optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, self.learning_rate_factor)

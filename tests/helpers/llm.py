@@ -41,7 +41,7 @@ def system_config(*, start: str | None = None, **changes: dict[str, Any]) -> Sys
             "templates": "sampled",
             "chat_template": False,
         },
-        "lora": {"rank": 2, "alpha": 4.0, "dropout": 0.0},
+        "lora": {"rank": 2, "alpha": 4.0, "dropout": 0.0, "targets": "all-linear"},
         "curriculum": {"schedule": "linear", "two_stage_text_share": 0.4},
         "tune": {
             "objective": "generative",
@@ -54,6 +54,8 @@ def system_config(*, start: str | None = None, **changes: dict[str, Any]) -> Sys
             "warmup_share": 0.1,
             "final_lr_share": 0.0,
             "weight_decay": 0.0,
+            "projector_l2": 0.0,
+            "projector_init": "token_scale",
             "max_grad_norm": 1.0,
             "chunk_len": 4,
             "warm_start_rows": 0,
@@ -160,6 +162,7 @@ def llm_system(
         "max_draws": 1,
         "max_positions": {"catalogue": 0, "prompts": 0},
         "max_new_tokens": 4,
+        "num_beams": 1,
         "shuffled_histories": "none",
     } | inference
     return LlmSystem(

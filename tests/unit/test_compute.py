@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ from types import ModuleType
 import pytest
 
 from llara_core.config import load_params
-from pipeline import predict_recommender, score_training, train_recommender
+from llara_core.runtime import compute
+from pipeline import predict_recommender, score_training, stage, train_recommender
 
 REPOSITORY = Path(__file__).parents[2]
 # A product large enough to be shared among threads, in torch and in NumPy, loaded after and before the number is set.
@@ -46,8 +48,37 @@ def test_the_environment_changes_neither_the_number_of_threads_nor_a_byte(thread
     assert outputs[None].startswith(f"{threads} {described} ")
 
 
-@pytest.mark.parametrize("stage", [train_recommender, score_training, predict_recommender])
-def test_recommenders_compute_with_threads_of_their_own(stage: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["train_recommender", "score_training", "predict_recommender", "export_embeddings"])
+def test_the_stages_of_recommenders_pin_their_kernels_before_torch_is_loaded(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = []
+    monkeypatch.setattr(stage, "run", lambda main, **options: called.append(options))
+    monkeypatch.delitem(sys.modules, f"pipeline.{name}", raising=False)
+    runpy.run_module(f"pipeline.{name}", run_name="__main__")
+    assert called == [{"pin_kernels": True}]
+    answer = subprocess.run(
+        [sys.executable, "-c", f"import sys, pipeline.{name}; print('torch' in sys.modules)"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout == "False\n"
+
+
+def test_kernels_are_pinned_only_where_the_processor_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(compute, "cpu_info", lambda: {"flags": "sse4_2 avx"})
+    compute.pin_kernels()
+    assert not compute.kernels_are_pinned()
+    monkeypatch.setattr(compute, "cpu_info", lambda: {"flags": "avx avx2 fma"})
+    compute.pin_kernels()
+    assert compute.kernels_are_pinned()
+
+
+@pytest.mark.parametrize("module", [train_recommender, score_training, predict_recommender])
+def test_recommenders_compute_with_threads_of_their_own(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything else; the stage is stopped there."""
     params = load_params()
     params = params.model_copy(update={"recommenders": params.recommenders.model_copy(update={"threads": 3})})
@@ -55,8 +86,8 @@ def test_recommenders_compute_with_threads_of_their_own(stage: ModuleType, monke
     def use_threads(n: int) -> None:
         raise StopIteration(n)
 
-    monkeypatch.setattr(stage, "load_params", lambda: params)
-    monkeypatch.setattr(stage.compute, "use_threads", use_threads)
+    monkeypatch.setattr(module, "load_params", lambda: params)
+    monkeypatch.setattr(module.compute, "use_threads", use_threads)
     with pytest.raises(StopIteration) as stopped:
-        stage.main("movielens", "sasrec", 0)
+        module.main("movielens", "sasrec", 0)
     assert stopped.value.value == 3

@@ -40,6 +40,7 @@ def test_an_untuned_system_answers_in_the_ways_of_a_generative_one(tiny_llama: P
         max_draws=1,
         max_positions=MaxPositionsConfig(catalogue=0, prompts=0),
         max_new_tokens=4,
+        num_beams=1,
         shuffled_histories="none",
     )
     prompt = system_config(prompt={"representation": "title"}).prompt

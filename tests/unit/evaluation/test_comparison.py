@@ -65,7 +65,7 @@ def test_each_system_is_compared_with_the_best_recommender_on_validation(world) 
     assert rows["llara + sasrec"].note == "LLM weight 0.30"
 
 
-def test_a_fusion_is_compared_with_its_own_recommender(world) -> None:
+def test_what_reads_a_recommender_or_is_fused_with_it_is_compared_with_it(world) -> None:
     put_all(world)
     world.put("popularity", world.target_is(1))
     world.put("sasrec-0", world.target_is(2))
@@ -74,9 +74,10 @@ def test_a_fusion_is_compared_with_its_own_recommender(world) -> None:
     assert {name: row.versus for name, row in rows.items()} == {
         "popularity": None,
         "sasrec": "popularity",
-        "llara": "popularity",
+        "llara": "sasrec",
         "llara + sasrec": "sasrec",
     }
+    assert [name for name, row in rows.items() if row.is_own] == ["llara", "llara + sasrec"]
     assert (rows["llara + sasrec"].difference.system, rows["llara + sasrec"].difference.reference) == (1.0, 0.0)
 
 

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from scipy.stats import t as student
 from benchmarks import seed_tests
 from llara_core.evaluation.significance import (
     MAX_ENUMERATED,
+    CrossedMean,
     bootstrap_interval,
     crossed_mean,
     holm,
@@ -136,6 +138,15 @@ def test_chance_of_single_users_in_single_runs_is_not_counted_twice() -> None:
     noise = 0.3 * np.array([[1.0, -1.0, 0.0], [0.0, 1.0, -1.0], [-1.0, 0.0, 1.0]])  # of mean zero for each user and run
     found = crossed_mean(USERS, [USERS + noise])
     assert (found.variance, found.dof) == (pytest.approx(1 / 4 / 3), pytest.approx(2))
+    assert found.is_truncated
+
+
+def test_where_runs_show_nothing_of_their_own_their_number_still_limits_what_is_known() -> None:
+    users, noise = np.arange(60) / 60, np.tile([0.1, -0.1, 0.0], 20)
+    runs = users + np.array([noise, np.roll(noise, 1), np.roll(noise, 2)])
+    found = crossed_mean(users, [runs])
+    assert found.variance == pytest.approx(np.var(users, ddof=1) / 60)
+    assert found.dof == 2 * (3 - 1)  # not the 59 of the users
 
 
 def test_interval_and_p_value_are_those_of_the_t_distribution() -> None:
@@ -157,11 +168,32 @@ def test_equal_users_leave_no_variance_and_one_user_tells_nothing() -> None:
 def test_equal_systems_with_three_runs_each_are_called_different_about_as_often_as_the_level_says(
     n_sets: int, shared: bool
 ) -> None:
-    """``python -m benchmarks.seed_tests`` has all settings and enough worlds for the second decimal."""
+    """Or less often; ``python -m benchmarks.seed_tests`` has all settings and enough worlds for the second decimal."""
     rng = stream()
     worlds = [seed_tests.world(rng, n_sets, 3, 0.03, shared=shared) for _ in range(300)]
     found, _ = seed_tests.p_values(worlds, rng, shared=shared)
-    assert 0.01 < np.mean(np.array(found) < 0.05) < 0.095  # .05 with a standard error of .013
+    assert 0.003 < np.mean(np.array(found) < 0.05) < 0.095  # .05 with a standard error of .013
+
+
+@pytest.mark.parametrize("n_sets", [10, 1])
+def test_runs_that_lie_together_by_luck_claim_no_more(n_sets: int) -> None:
+    """With the degrees of freedom of the users about .15 of these equal systems would be called different."""
+    rng = stream()
+    found = [seed_tests.crossed(seed_tests.world(rng, n_sets, 3, 0.05, shared=True), shared=True) for _ in range(1500)]
+    zero = [each for each in found if each.is_truncated]
+    assert len(zero) > 60
+    of_users = [replace(each, dof=94).p_value() < 0.05 for each in zero]
+    assert np.mean(of_users) > 0.1
+    assert np.mean([each.p_value() < 0.05 for each in zero]) < 0.09
+
+
+def test_the_detectable_difference_is_found_with_the_power_that_it_names() -> None:
+    found = CrossedMean(0.0, 0.05**2, 12.0)
+    rng = stream()
+    error = 0.05 * np.sqrt(rng.chisquare(12, 4000) / 12)
+    means = rng.normal(found.detectable(0.95), 0.05, 4000)
+    rejected = np.abs(means) / error > student.isf(0.025, 12)
+    assert np.mean(rejected) == pytest.approx(0.8, abs=0.02)
 
 
 def test_users_alone_and_resampled_runs_alone_claim_differences_that_are_not_there() -> None:

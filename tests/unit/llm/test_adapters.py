@@ -9,9 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from llara_core.errors import ModelError
+from llara_core.errors import ConfigError, ModelError
 from llara_core.llm import adapters
 from llara_core.llm.hybrid import HybridLM
+from llara_core.llm.projector import rms
 from llara_core.objectives.base import EncodedRow
 from llara_core.prompts.rendering import NO_OPINION, Prompt
 from llara_core.tuning.rows import collate
@@ -54,6 +55,38 @@ def _copy_without(folder: Path, target: Path, file: str, tensor: str | None) -> 
     del tensors[next(name for name in tensors if tensor in name)]
     save_file(tensors, target / file)
     return target
+
+
+def test_lora_goes_where_it_is_told(tiny_llama: Path) -> None:
+    told = adapters.trained_tensors(make_model(tiny_llama, lora={"targets": ["q_proj", "down_proj"]}))
+    layers = {name.rpartition(".lora_")[0].rpartition(".")[2] for name in told if ".lora_" in name}
+    assert layers == {"q_proj", "down_proj"}
+    every = adapters.trained_tensors(make_model(tiny_llama))
+    layers = {name.rpartition(".lora_")[0].rpartition(".")[2] for name in every if ".lora_" in name}
+    assert layers == {
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    }  # what the authors' code names
+    with pytest.raises(ConfigError, match=r"lora\.targets: the language model has no linear layer 'query', only .*q_proj"):
+        make_model(tiny_llama, lora={"targets": ["q_proj", "query"]})
+
+
+def test_a_plain_projector_scales_nothing_and_is_loaded_as_it_is(tiny_llama: Path, tmp_path: Path) -> None:
+    model = make_model(tiny_llama, tune={"projector_init": "plain"}, vectors=10 * item_vectors())
+    projector, vectors = model.projector, 10 * item_vectors()
+    torch.testing.assert_close(projector(vectors), projector.layers(vectors), rtol=0, atol=0)
+    tokens = model.causal_lm.get_input_embeddings().weight
+    assert rms(projector(vectors)) > 2 * rms(tokens)
+    scaled = make_model(tiny_llama, vectors=10 * item_vectors()).projector
+    assert rms(scaled(vectors)).item() == pytest.approx(rms(tokens).item(), rel=1e-3)
+    adapters.save_adapter(tmp_path / "cell", model, adapter_metadata(model))
+    loaded = _load(tiny_llama, tmp_path / "cell").projector
+    torch.testing.assert_close(loaded(vectors), projector(vectors), rtol=0, atol=0)
 
 
 def test_loading_restores_every_trained_tensor_and_the_predictions(tiny_llama: Path, saved: tuple[Path, HybridLM]) -> None:

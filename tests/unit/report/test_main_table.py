@@ -1,5 +1,11 @@
 """The sections with all systems, and the paper's Table 2 beside them."""
 
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
 from llara_core import columns as c
 from llara_core import paths, predictions
 from llara_core.config import Params
@@ -9,29 +15,50 @@ from llara_core.report import main_table, pages, plots, system_columns, table_2
 def test_systems_have_one_row_each_in_their_headline_mode(params: Params, world) -> None:
     section = main_table.systems(world.compared(params))
     rows = section.tables[0].lines
+    columns = ("System", "Answers by", "Tuned on", "vs sasrec", "vs own recommender", "p")
+    worse, equal = "-1.000 [-1.000, -1.000]", "+0.000 [+0.000, +0.000]"
     # The world has no training examples.
-    assert [(row["System"], row["Answers by"], row["Tuned on"], row["vs sasrec"], row["p"]) for row in rows] == [
-        ("popularity", "score", "-", "-1.000 [-1.000, -1.000]", "one run"),
-        ("sasrec", "score", "-", "reference", "-"),
-        ("tallrec", "generate", "0 prompts", "-1.000 [-1.000, -1.000]", "one run"),
-        ("llara (on sasrec)", "generate", "0 prompts", "-1.000 [-1.000, -1.000]", "one run"),
-        (
-            "llara + sasrec (LLM weight 0.30)",
-            "fused",
-            "0 prompts",
-            "vs sasrec: +0.000 [+0.000, +0.000], 1.000 against 1.000",
-            "one run",
-        ),
+    assert [tuple(row[column] for column in columns) for row in rows] == [
+        ("popularity", "score", "-", worse, "-", "one run"),
+        ("sasrec", "score", "-", "reference", "-", "-"),
+        ("tallrec", "generate", "0 prompts", worse, "-", "one run"),
+        ("llara (on sasrec)", "generate", "0 prompts", "-", f"{worse}, 0.000 against 1.000", "one run"),
+        ("llara + sasrec (LLM weight 0.30)", "fused", "0 prompts", "-", f"{equal}, 1.000 against 1.000", "one run"),
     ]
-    assert [(row["Validation HR@1"], row["Users x sets"]) for row in rows[1:3]] == [("1.000", "7 x 3"), ("0.000", "7 x 1")]
+    assert [(row["Validation HR@1"], row["Users x sets"]) for row in rows[1:3]] == [("1.000", "7 x 3"), ("0.000 †", "7 x 1")]
+
+
+def test_figures_on_fewer_sets_are_marked_in_every_table_of_systems(params: Params, world) -> None:
+    found = world.compared(params)
+    summary = pages.summary(found).table
+    for table in (main_table.systems(found).tables[0], main_table.modes(found).tables[0], summary):
+        measured = [column for column in table.columns if column.heading in ("Validation HR@1", "HR@1", "Valid", "NDCG@10")]
+        assert len(measured) > 2
+        assert any("†" in text for text in (table.caption, *(column.meaning for column in table.columns)))
+        for row in table.groups[-1][1] if table is summary else [row for _, rows in table.groups for row in rows]:
+            for column in measured:
+                text = column.text(row)
+                assert text == "-" or text.endswith("†") == (row.name not in ("popularity", "sasrec")), (row.name, column)
+    alone = world.compared(world.on_axes(systems=[]))
+    assert "†" not in "".join(map(str, main_table.systems(alone).tables[0].lines))
+
+
+def test_scores_stand_beside_the_text_of_what_writes(params: Params, world) -> None:
+    world.put("llara-0", world.target_is(1), draws=1, objective="generative")
+    found = world.compared(params)
+    for table in (main_table.systems(found).tables[0], pages.summary(found).table):
+        assert [row["HR@1 by score"] for row in table.lines] == ["-", "-", "0.000 †", "1.000 †", "-"]
+    screen = pages.screens([pages.dataset_report(found)]).splitlines()
+    assert any(re.match(r"  llara +t +\.000† +\.000† \[\.000, \.000\] +1\.000 † ", line) for line in screen), screen
 
 
 def test_the_verdict_says_who_leads_and_that_one_run_is_no_test(params: Params, world) -> None:
     assert main_table.summary(world.compared(params)) == (
         "sasrec is best on validation (HR@1 1.000) and reaches 1.000 [1.000, 1.000] on test (7 users x 3 sets, one run). No "
-        "claim is made that any LLM system differs from sasrec: there is one run, and a test needs 3. The test difference of "
-        "tallrec, the best of these on validation, to sasrec is -1.000 [-1.000, -1.000]. LLM weights of the fusions: llara + "
-        "sasrec 0.30 (1.000 against 1.000 on the same test sets, one run)."
+        "claim is made that any LLM system differs from its recommender (sasrec where it has none): there is one run, and a "
+        "test needs 3. The test difference of tallrec, the best of these on validation, to sasrec is -1.000 [-1.000, -1.000], "
+        "0.000 against 1.000 on the same sets. LLM weights of the fusions: llara + sasrec 0.30 (1.000 against 1.000 on the "
+        "same test sets, one run)."
     )
 
 
@@ -52,8 +79,10 @@ def test_with_three_runs_every_comparison_is_tested(three_runs: Params, world) -
         "llara (on sasrec)": "0.062",
         "llara + sasrec (LLM weight 0.30, 0.20)": "1.000",
     }
-    tested = "2 LLM systems tested against sasrec (p < {} after Holm's correction). Significantly better: none; "
-    same = "significantly worse: none; no significant difference: tallrec and llara."
+    tested = "2 LLM systems tested, each against its recommender (sasrec where it has none) (p < {} after Holm's correction). "
+    tested += "Significantly better: none; "
+    same = "significantly worse: none; no significant difference (in parentheses, what could have been seen): "
+    same += "tallrec (0.000) and llara (0.000)."
     assert tested.format(0.05) + same in main_table.summary(found)
     evaluation = three_runs.evaluation.model_copy(update={"confidence": 0.8})
     worse = "significantly worse: tallrec and llara; no significant difference: none."
@@ -75,7 +104,7 @@ def test_all_modes_of_a_system_have_a_row(params: Params, world) -> None:
     section = main_table.modes(world.compared(params))
     assert section.verdict.startswith("5 systems in 7 rows: the first row of a system is the mode in which it is compared")
     lines = section.tables[0].lines
-    assert [row["HR@3"] for row in lines if row["Answers by"] == "score"] == ["0.000", "1.000", "1.000", "1.000"]
+    assert [row["HR@3"] for row in lines if row["Answers by"] == "score"] == ["0.000", "1.000", "1.000 †", "1.000 †"]
     assert [row["Objective"] for row in lines[2:4]] == ["generative", "generative"]
 
 
@@ -102,7 +131,7 @@ def test_bars_on_fewer_candidate_sets_say_so(params: Params, world) -> None:
 
 def test_table_2_stands_beside_ours_row_by_row(params: Params, world) -> None:
     section = table_2.section(world.compared(params))
-    assert section.verdict.startswith("3 of the paper's 10 rows have a counterpart in this run.")
+    assert section.verdict.startswith("3 of the paper's 10 rows have a counterpart on a like budget in this run.")
     assert {row["System (paper)"]: (row["HR@1 (paper)"], row["Ours"]) for row in section.tables[0].lines} == {
         "GRU4Rec": ("0.3750", "not run"),
         "Caser": ("0.3861", "not run"),
@@ -115,6 +144,31 @@ def test_table_2_stands_beside_ours_row_by_row(params: Params, world) -> None:
         "LLaRA (Caser)": ("0.4737", "not run"),
         "LLaRA (SASRec)": ("0.4421", "llara (on sasrec)"),
     }
+
+
+def test_table_2_shows_nothing_beside_a_system_of_another_budget(params: Params, world) -> None:
+    found = replace(world.compared(params), budget_shares={"tallrec": 0.0008, "llara": 0.5})
+    rows = {row["System (paper)"]: row for row in table_2.section(found).tables[0].lines}
+    assert rows["TALLRec"]["Ours"] == "tallrec: not shown, tuned on 0.1% of their prompts"
+    assert rows["TALLRec"]["HR@1 (ours, exact title)"] == ""
+    assert rows["LLaRA (SASRec)"]["HR@1 (ours, exact title)"] == "0.000 [0.000, 0.000]"
+    beside = {row["System"]: row["Paper / ours by its rules"] for row in pages.summary(found).table.lines}
+    assert (beside["tallrec"], beside["llara (on sasrec)"]) == ("", "0.4421 / 0.000")
+
+
+def test_table_2_expects_of_recommenders_what_the_papers_negatives_would_give(params: Params, world) -> None:
+    found = world.compared(params)
+    sasrec = next(row for row in found.headlines if row.name == "sasrec")
+    (run,) = sasrec.results.runs
+    ranks = (run.sets[c.EXAMPLE] % 2 + 1).astype(float)
+    ranked = replace(sasrec.results, runs=(replace(run, sets=run.sets.assign(**{c.CATALOGUE_RANK: ranks})),))
+    chances = []
+    for example, history, target in world.examples[[c.EXAMPLE, c.HISTORY, c.TARGET]].itertuples(index=False):
+        n_eligible = 30 - len({*history, target})  # of 30 items; 19 are drawn
+        # First of all, or first unless the one that is ahead is drawn.
+        chances.append(1.0 if example % 2 == 0 else 1 - 19 / n_eligible)
+    assert table_2.their_hit_ratio(replace(sasrec, results=ranked), found) == pytest.approx(np.mean(chances[5:]))
+    assert table_2.their_hit_ratio(sasrec, found) is None
 
 
 def test_table_2_counts_answers_as_the_paper_does(params: Params, world) -> None:

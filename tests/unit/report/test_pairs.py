@@ -30,7 +30,7 @@ def test_the_matrix_has_whole_points_and_marks_what_is_significant(found: Compar
     assert (random["System"], random["1"], random["2"], random["3"]) == ("1\u00a0 random", "", "+0", "-100")
     marks = [[column.mark(row) for column in matrix.columns[1:4]] for row in matrix.groups[0][1][:3]]
     assert marks == [["", "", "worse"], ["", "", "worse"], ["better", "better", ""]]
-    title = "random 0.000, item_knn 1.000: -1.000 [-1.000, -1.000], p 0.047"
+    title = "random 0.000, item_knn 1.000: -1.000 [-1.000, -1.000], p 0.047 (detectable: 0.000)"
     assert matrix.columns[3].title("random") == title
 
 

@@ -71,6 +71,14 @@ def test_a_run_that_goes_on_has_the_epochs_that_follow(objective: str) -> None:
     assert not later.equals(longer.head(len(later)))
 
 
+def test_the_released_curriculum_trains_on_a_tenth_of_hybrid_prompts_in_five_epochs() -> None:
+    plan = _plan(schedule="released", epochs=5)
+    for epoch in range(5):
+        p = plan["p_hybrid"][300 * epoch : 300 * (epoch + 1)].to_numpy()
+        assert (p[0], p[-1]) == (pytest.approx(0, abs=1e-9), pytest.approx(299 / 300 / 5))
+    assert plan["hybrid"].mean() == pytest.approx(0.1, abs=0.03)  # of 1,500 rows
+
+
 def test_short_histories_are_left_out_and_the_others_stay_in_order() -> None:
     every, long = _plan(epochs=2), _plan(epochs=2, min_history_len=3)
     assert len(long) == 2 * 300 * 3 // 5  # of 1 to 5 items, three lengths of five are enough

@@ -49,6 +49,9 @@ class KilledError(Exception):
     """Stands for a kill signal."""
 
 
+DIRECT = {"schedule": "direct"}
+
+
 def _tune(tiny_llama: Path, root: Path, config: SystemConfig, name: str = "cell", **changes: Any) -> Curves:
     arguments = {
         "cell": CELL,
@@ -269,6 +272,31 @@ def test_the_micro_batch_changes_neither_loss_nor_gradient(tiny_llama: Path, tmp
         for name, tensor in tuned[4].items():
             # Adam turns rounding noise of gradients near zero into steps of its own: a share of one step of 1e-2.
             torch.testing.assert_close(tuned[size][name], tensor, rtol=0, atol=1e-3)
+
+
+def test_without_a_limit_gradients_are_not_clipped(tiny_llama: Path, tmp_path: Path) -> None:
+    tuned = {}
+    for limit in (None, 1e9, 1e-9):
+        _tune(tiny_llama, tmp_path, system_config(tune={"max_grad_norm": limit}), name=str(limit))
+        tuned[limit] = adapters.adapter_sha256(tmp_path / str(limit))
+    assert tuned[None] == tuned[1e9] != tuned[1e-9]
+
+
+def test_l2_is_added_to_the_gradient_of_the_projector_alone(tiny_llama: Path, tmp_path: Path) -> None:
+    """So large that it decides the sign of every step: Adam's first one is the learning rate towards zero."""
+    one_step = {"max_examples": 4, "epochs": 1, "warmup_share": 0.0}
+    text_only = {"schedule": "two_stage", "two_stage_text_share": 1.0}
+    for name, l2, curriculum in (("start", 0.0, text_only), ("without", 0.0, DIRECT), ("with", 1e9, DIRECT)):
+        _tune(tiny_llama, tmp_path, system_config(tune=one_step | {"projector_l2": l2}, curriculum=curriculum), name=name)
+    start, without, with_l2 = (load_file(tmp_path / name / adapters.MODULES_FILE) for name in ("start", "without", "with"))
+    for name, weight in start.items():
+        if name.startswith("projector.layers"):
+            torch.testing.assert_close(with_l2[name], weight - 1e-2 * weight.sign(), rtol=0, atol=1e-6)
+            assert not torch.equal(with_l2[name], without[name])
+        else:
+            assert torch.equal(with_l2[name], without[name])
+    lora = [load_file(tmp_path / name / adapters.LORA_FILE) for name in ("without", "with")]
+    assert all(torch.equal(lora[0][name], tensor) for name, tensor in lora[1].items())
 
 
 def test_rows_of_a_step_have_different_lengths(tiny_llama: Path) -> None:
