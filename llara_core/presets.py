@@ -9,7 +9,6 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.representer import RoundTripRepresenter
 
 from llara_core import tables
 from llara_core.config import load_params
@@ -93,18 +92,11 @@ def _refill(listed: CommentedSeq, values: list[Any]) -> None:
         listed.ca.items[len(listed) - 1] = behind
 
 
-class _Representer(RoundTripRepresenter):
-    """Writes null as such, as params.yaml does, and not as an empty value."""
-
-
-_Representer.add_representer(type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null"))
-
-
 def _round_trip() -> YAML:
-    """A reader and writer that leaves params.yaml as it is but for what was changed."""
+    """A reader and writer of the form in which DVC writes ``params.yaml``, so that ``-S`` changes the lines of its keys alone.
+
+    The same settings as DVC's own, ``dvc.utils.serialize.modify_yaml``: a test holds the two equal.
+    """
     yaml = YAML()
-    yaml.Representer = _Representer
-    yaml.preserve_quotes = True
-    yaml.width = 10_000
-    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.default_flow_style = False
     return yaml
