@@ -40,7 +40,7 @@ _COUNTS_WHERE: dict[str, Callable[[SystemConfig], bool]] = {
 
 @dataclass(frozen=True)
 class Reach:
-    """The systems that take a global value over, those that have a value of their own, and those for which it does not count."""
+    """The systems that take a global value over, those that have their own, and those for which it does not count."""
 
     key: str
     reached: tuple[str, ...]
@@ -57,7 +57,9 @@ class Reach:
         return "; ".join(said)
 
 
-def reach(key: str, systems: Mapping[str, SystemConfig], own_keys: Mapping[str, Collection[str]], names: Sequence[str]) -> Reach:
+def reach(
+    key: str, systems: Mapping[str, SystemConfig], own_keys: Mapping[str, Collection[str]], names: Sequence[str]
+) -> Reach:
     """Where a global value goes.
 
     Args:
@@ -75,7 +77,7 @@ def reach(key: str, systems: Mapping[str, SystemConfig], own_keys: Mapping[str, 
 def _counts(key: str, config: SystemConfig) -> bool:
     if not (config.tuned or key.startswith("prompt.")):
         return False
-    return _COUNTS_WHERE.get(key, lambda _: True)(config)
+    return key not in _COUNTS_WHERE or _COUNTS_WHERE[key](config)
 
 
 def _listed(names: Sequence[str]) -> str:

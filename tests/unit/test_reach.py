@@ -42,7 +42,8 @@ def test_a_value_reaches_what_neither_sets_its_own_nor_ignores_it(params_file: P
     )
     assert str(params.reach("tune.preference_beta")).startswith("reaches no LLM system of the run; ")
     assert params.reach("curriculum.two_stage_text_share").reached == ()
-    assert with_setting(params_file, "curriculum.schedule=two_stage").reach("curriculum.two_stage_text_share").reached == ("llara",)
+    two_stage = with_setting(params_file, "curriculum.schedule=two_stage")
+    assert two_stage.reach("curriculum.two_stage_text_share").reached == ("llara",)
 
 
 def test_a_value_that_a_parent_sets_is_its_own(params_file: Path) -> None:
