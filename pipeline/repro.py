@@ -7,6 +7,7 @@ The engine is ``dvc repro``, or ``dvc exp run`` where parameters are set. All th
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 import os
 import re
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -26,6 +27,7 @@ from llara_core import paths, tables
 from llara_core.config import Params, load_params
 from llara_core.description.costs import estimate
 from llara_core.errors import LlaraError
+from pipeline.dry_run import plan
 from pipeline.settings import changes
 from pipeline.stage import run
 
@@ -50,12 +52,20 @@ def main(
         list[str] | None,
         typer.Option("--set-param", "-S", help="A parameter of this experiment, as in `dvc exp run -S`; repeat the option."),
     ] = None,
+    dry: Annotated[
+        bool, typer.Option("--dry", help="List the stages that would run, with the time they may take; run none.")
+    ] = False,
 ) -> None:
     """Run the stages that changed, with a line for each and the expected rest, and show the table of results."""
     settings, targets = set_param or [], stage or []
-    refuse_a_second_run()
+    if not dry:
+        refuse_a_second_run()
     for line in changes(settings):
         typer.echo("\n".join(textwrap.wrap(line, WIDTH, subsequent_indent="  ")))
+    if dry:
+        for line in what_would_run(settings, targets):
+            typer.echo(line)
+        return
     command = ["exp", "run", *(word for value in settings for word in ("-S", value))] if settings else ["repro"]
     started, follower = time.monotonic(), Follower(targets)
     paths.scratch().mkdir(exist_ok=True)
@@ -96,7 +106,8 @@ def refuse_a_second_run() -> None:
     owners = [*noted.get("write", {}).values(), *(owner for owners in noted.get("read", {}).values() for owner in owners)]
     active = next((owner for owner in owners if is_alive(int(owner["pid"]))), None)
     if active is not None:
-        raise LlaraError(f"{ANOTHER_RUN} (process {active['pid']}: {active['cmd']})")
+        command = re.sub(r"^\S*/dvc/__main__\.py", "dvc", active["cmd"])
+        raise LlaraError(f"{ANOTHER_RUN} (process {active['pid']}: {command})")
 
 
 def is_alive(pid: int) -> bool:
@@ -108,6 +119,27 @@ def is_alive(pid: int) -> bool:
     except PermissionError:  # somebody else's
         return True
     return True
+
+
+def what_would_run(settings: Sequence[str], targets: Sequence[str]) -> Iterator[str]:
+    """A line per stage, with its likely time, and their sum."""
+    found = plan(settings, targets)
+    recorded = tables.read_json(SECONDS) if SECONDS.is_file() else {}
+    with contextlib.chdir(found.folder):
+        expected = expected_seconds(found.commands, recorded)
+    shutil.rmtree(found.folder)  # whose links would keep data on the disk that nothing else needs any more
+    for name, command in found.commands.items():
+        yield f"  {short(command):40} {duration(expected[name]):>10}"
+    if not found.commands:
+        yield f"Nothing would run: {found.n_stages} stages are up to date."
+        return
+    yield f"{len(found.commands)} of {found.n_stages} stages would run, in about {duration(sum(expected.values()))}."
+    yield "A stage whose inputs turn out as they were is left out in the end."
+
+
+def short(command: str) -> str:
+    """A stage's command without what all have in common, and without options."""
+    return command.removeprefix("python -m pipeline.").partition(" --")[0]
 
 
 class Follower:
@@ -165,7 +197,7 @@ class Follower:
             self.n_unchanged += 1
             return
         self.name, self.output, self._percent, self._phase = name, [], "", ""
-        self._command = command.removeprefix("python -m pipeline.").partition(" --")[0]
+        self._command = short(command)
         self._began = self._shown = time.monotonic()
         expected = expected_seconds({name: command, **self._commands}, self._seconds)
         self._own_s = expected.pop(name)

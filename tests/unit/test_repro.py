@@ -145,7 +145,7 @@ def test_a_second_run_is_refused_while_the_first_is_alive(tmp_path: Path, monkey
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     for pid, message in ((ended.pid, None), (os.getpid(), r"another run is active .*\(process \d+: dvc repro\)")):
-        owner = {"pid": pid, "cmd": "dvc repro"}
+        owner = {"pid": pid, "cmd": "/site-packages/dvc/__main__.py repro"}
         repro.RUNNING.write_text(json.dumps({"write": {"/data": owner}, "read": {"/code": [owner]}}))
         with pytest.raises(LlaraError, match=message) if message else contextlib.nullcontext():
             repro.refuse_a_second_run()
