@@ -149,7 +149,7 @@ def answer_held_out(
     for asked in scopes:
         before, done = done, done + asked.candidates[c.EXAMPLE].nunique()
         name = "further positions" if asked.scope == "positions" else f"{asked.order} histories"
-        with progress.phase(f"answering, {name}", before / n_questions, done / n_questions):
+        with progress.phase(f"answering, {name}", before / max(n_questions, 1), done / max(n_questions, 1)):
             answers = answerer.answer(asked)
         for mode, frame in answers.tables.items():
             metadata = PredictionMetadata(

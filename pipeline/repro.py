@@ -35,6 +35,7 @@ LOG, SECONDS = paths.scratch() / "repro.log", paths.scratch() / "stage_seconds.j
 EVENT = re.compile(r"(Running stage|Stage) '([^']+)'(?::| didn't change| is cached)")
 PERCENT = re.compile(r"(\d+)%\|")
 OF_STAGE = re.compile(r"([^\r\n]*?): +(\d+)% of the stage\|")  # as runtime/progress.py writes it
+TELLING = 0.1  # share of a stage from which the rest follows from the time that it took
 LATE = 1.25, 10.0  # a stage takes longer than expected from so many times its seconds, and so many of them
 LOCKED = re.compile(r"Unable to acquire lock|is busy, it is being blocked by")
 RUNNING = Path(".dvc/tmp/rwlock")  # in which DVC notes what the stage that runs reads and writes, and its process
@@ -160,6 +161,7 @@ class Follower:
         self._n_stages = 0
         self._command, self._percent, self._phase, self._began, self._shown = "", "", "", 0.0, 0.0
         self._own_s, self._rest_s = 0.0, 0.0  # expected of the running stage and of those after it
+        self._is_known = False  # whether the former is more than SMALL_S
         self._is_terminal = sys.stdout.isatty()
 
     def follow(self, command: list[str], log: TextIO) -> int:
@@ -201,6 +203,7 @@ class Follower:
         self._began = self._shown = time.monotonic()
         expected = expected_seconds({name: command, **self._commands}, self._seconds)
         self._own_s = expected.pop(name)
+        self._is_known = name in self._seconds or self._own_s != SMALL_S
         self._rest_s = sum(expected.values())
 
     def _finish(self) -> None:
@@ -234,8 +237,11 @@ class Follower:
         """Number, stage, percent, seconds and the expected rest of the run, in 80 columns; then the phase of the stage."""
         number, spent = f"[{self._n_stages - len(self._commands)}/{self._n_stages}]", time.monotonic() - self._began
         factor, margin_s = LATE
-        rest_s = max(self._own_s - spent, 0) + self._rest_s
-        if self._own_s and spent > max(factor * self._own_s, self._own_s + margin_s):
+        own_rest_s, done = max(self._own_s - spent, 0), int(self._percent.rstrip("%") or 0) / 100
+        if self._phase and done >= TELLING:
+            own_rest_s = spent * (1 - done) / done
+        rest_s = own_rest_s + self._rest_s
+        if self._is_known and self._own_s and spent > max(factor * self._own_s, self._own_s + margin_s):
             rest = "longer than expected"
         else:
             rest = f"about {duration(rest_s)} left" if rest_s else ""

@@ -154,7 +154,14 @@ def test_params_name_all_sections_that_a_script_reads(stage: str) -> None:
 
 def test_every_script_is_a_stage_or_for_users() -> None:
     scripts = {name for name in modules() if name.startswith("pipeline.")} - NO_SCRIPTS
-    for_users = {"pipeline.compare", "pipeline.demo", "pipeline.describe", "pipeline.export", "pipeline.preset", "pipeline.repro"}
+    for_users = {
+        "pipeline.compare",
+        "pipeline.demo",
+        "pipeline.describe",
+        "pipeline.export",
+        "pipeline.preset",
+        "pipeline.repro",
+    }
     for_users |= {"pipeline.serve"}
     assert scripts - {script(stage) for stage in STAGES} == for_users
 

@@ -97,11 +97,14 @@ def test_a_line_fits_the_screen(follower: repro.Follower) -> None:
     follower._began, follower._rest_s = time.monotonic() - 999.0, 12 * 60.0
     assert follower._line().endswith("100%  999 s  about 12 min left")
     assert len(follower._line()) <= 80
-    follower._own_s = 900.0
+    follower._own_s, follower._is_known = 900.0, True
     assert follower._line().endswith("100%  999 s  about 12 min left")  # within what a machine varies
     follower._own_s = 600.0
     assert follower._line().endswith("100%  999 s  longer than expected")
     assert len(follower._line()) <= 80
+    follower._is_known = False  # nobody knew how long it takes, but it tells how far it is: 999 s for 75 %
+    follower._phase, follower._percent, follower._rest_s = "tuning", "75%", 0.0
+    assert " 75%  999 s  about 6 min left " in follower._line()
 
 
 def test_a_stage_has_one_percentage_and_names_its_phase(follower: repro.Follower) -> None:
