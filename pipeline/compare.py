@@ -27,6 +27,7 @@ from llara_core.evaluation.evaluate import DECIDING
 from llara_core.evaluation.paired import MIN_RUNS, Difference, paired_differences
 from llara_core.evaluation.results import MODES, RunResults, SystemResults, read_cell
 from llara_core.evaluation.systems import Kind, System
+from pipeline.settings import shown
 from pipeline.stage import run
 
 WIDTH = 100
@@ -119,12 +120,8 @@ def _is_of(results: RunResults, record: Mapping[str, Any]) -> bool:
 
 def _parameters(before: Revision, after: Revision) -> list[str]:
     """Those that differ, a line each."""
-    keys = dict.fromkeys([*before.params, *after.params])
-    lines = [
-        f"{key}: {before.params.get(key)} -> {after.params.get(key)}"
-        for key in keys
-        if before.params.get(key) != after.params.get(key)
-    ]
+    keys = [key for key in {**before.params, **after.params} if before.params.get(key) != after.params.get(key)]
+    lines = [f"{key}: {shown(before.params.get(key))} -> {shown(after.params.get(key))}" for key in keys]
     return [textwrap.shorten(line, WIDTH, placeholder=" ...") for line in lines]
 
 

@@ -105,21 +105,22 @@ def refuse_a_second_run() -> None:
     except (OSError, ValueError):
         return
     owners = [*noted.get("write", {}).values(), *(owner for owners in noted.get("read", {}).values() for owner in owners)]
-    active = next((owner for owner in owners if is_alive(int(owner["pid"]))), None)
+    active = next((owner for owner in owners if runs_dvc(int(owner["pid"]))), None)
     if active is not None:
         command = re.sub(r"^\S*/dvc/__main__\.py", "dvc", active["cmd"])
         raise LlaraError(f"{ANOTHER_RUN} (process {active['pid']}: {command})")
 
 
-def is_alive(pid: int) -> bool:
-    """Whether there is such a process; a killed run leaves its number behind."""
+def runs_dvc(pid: int) -> bool:
+    """Whether a process is there and is one of DVC; a killed run leaves its number behind, which another may have by now."""
+    import psutil  # type: ignore[import-untyped]  # a dependency of DVC
+
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return any("dvc" in word for word in psutil.Process(pid).cmdline())
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:  # somebody else's
+    except psutil.AccessDenied:  # somebody else's
         return True
-    return True
 
 
 def what_would_run(settings: Sequence[str], targets: Sequence[str]) -> Iterator[str]:

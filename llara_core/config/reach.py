@@ -42,7 +42,6 @@ _COUNTS_WHERE: dict[str, Callable[[SystemConfig], bool]] = {
 class Reach:
     """The systems that take a global value over, those that have their own, and those for which it does not count."""
 
-    key: str
     reached: tuple[str, ...]
     own: tuple[str, ...]
     unused: tuple[str, ...]
@@ -71,7 +70,7 @@ def reach(
     unused = [name for name in names if not _counts(key, systems[name])]
     own = [name for name in names if name not in unused and key in own_keys[name]]
     reached = [name for name in names if name not in (*unused, *own)]
-    return Reach(key, tuple(reached), tuple(own), tuple(unused))
+    return Reach(tuple(reached), tuple(own), tuple(unused))
 
 
 def _counts(key: str, config: SystemConfig) -> bool:

@@ -44,10 +44,7 @@ _open: list[_Stage] = []  # at most one
 
 @contextmanager
 def stage() -> Iterator[None]:
-    """All that happens inside is one bar; inside a stage that is open, nothing is added."""
-    if _open:
-        yield
-        return
+    """All that happens inside is one bar."""
     with tqdm(total=1.0, desc="starting", bar_format=FORMAT) as shown:
         _open.append(_Stage(shown))
         try:

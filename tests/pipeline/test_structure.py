@@ -31,7 +31,7 @@ DECLARATIONS |= {"pipeline.stage"}  # command line and logging
 DECLARATIONS |= {"llara_core.overlays"}  # decides what an LLM system is, which only the stage `resolve` writes
 
 BEHIND_REPRO = {"pipeline.settings", "pipeline.dry_run"}
-REPRO = {"pipeline.repro", *BEHIND_REPRO}
+REPRO = {"pipeline.repro", "pipeline.compare", *BEHIND_REPRO}
 NO_SCRIPTS = {"pipeline.stage", *BEHIND_REPRO}
 
 # Sections whose change cannot alter the output of a stage that reads them, and so are no params of it.

@@ -145,13 +145,16 @@ def test_a_second_run_is_refused_while_the_first_is_alive(tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     repro.refuse_a_second_run()
     repro.RUNNING.parent.mkdir(parents=True)
-    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended = subprocess.Popen([sys.executable, "-c", "", "dvc"])
     ended.wait()
-    for pid, message in ((ended.pid, None), (os.getpid(), r"another run is active .*\(process \d+: dvc repro\)")):
-        owner = {"pid": pid, "cmd": "/site-packages/dvc/__main__.py repro"}
-        repro.RUNNING.write_text(json.dumps({"write": {"/data": owner}, "read": {"/code": [owner]}}))
-        with pytest.raises(LlaraError, match=message) if message else contextlib.nullcontext():
-            repro.refuse_a_second_run()
+    said = r"another run is active .*\(process \d+: dvc repro\)"
+    with subprocess.Popen([sys.executable, "-c", "input()", "dvc"], stdin=subprocess.PIPE) as active:
+        for pid, message in ((ended.pid, None), (os.getpid(), None), (active.pid, said)):  # the second is no process of DVC
+            owner = {"pid": pid, "cmd": "/site-packages/dvc/__main__.py repro"}
+            repro.RUNNING.write_text(json.dumps({"write": {"/data": owner}, "read": {"/code": [owner]}}))
+            with pytest.raises(LlaraError, match=message) if message else contextlib.nullcontext():
+                repro.refuse_a_second_run()
+        active.communicate(b"\n")
 
 
 def test_what_was_not_measured_is_estimated_from_the_size_of_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
