@@ -32,7 +32,6 @@ from pipeline.stage import run
 
 WIDTH = 100
 WORKSPACE = "workspace"
-SAME = 5e-5  # figures have four decimals
 Records = list[dict[str, Any]]  # of the runs of one system in one mode
 
 
@@ -85,7 +84,7 @@ def read(name: str) -> Revision:
     found: dict[tuple[str, str, str], Records] = {}
     for file in sorted(files.glob(f"{paths.metrics('*', '*')}/*.json")):
         record = json.loads(files.read_text(file))
-        if record["history"] == "ordered":
+        if record.get("history", "ordered") == "ordered":
             *_, dataset, _, cell, _ = file.split("/")
             found.setdefault((dataset, record["system"], record["mode"]), []).append({**record, "cell": cell})
     for (dataset, system, _), of_mode in sorted(found.items(), key=lambda entry: MODES.index(entry[0][2])):
@@ -98,6 +97,7 @@ def read(name: str) -> Revision:
 def _results(files: Any, dataset: str, records: Mapping[str, Records]) -> dict[str, dict[str, RunResults]] | None:
     """By system and cell; None where a table is neither in the workspace nor in the cache."""
     from dvc.exceptions import DvcException
+    from dvc_data.index import DataIndexDirError
 
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / dataset
@@ -110,7 +110,7 @@ def _results(files: Any, dataset: str, records: Mapping[str, Records]) -> dict[s
                 }
                 for system, of_system in records.items()
             }
-        except (OSError, DvcException, DataError, StopIteration):
+        except (OSError, DvcException, DataIndexDirError, DataError, StopIteration):
             return None
 
 
@@ -119,10 +119,28 @@ def _is_of(results: RunResults, record: Mapping[str, Any]) -> bool:
 
 
 def _parameters(before: Revision, after: Revision) -> list[str]:
-    """Those that differ, a line each."""
-    keys = [key for key in {**before.params, **after.params} if before.params.get(key) != after.params.get(key)]
-    lines = [f"{key}: {shown(before.params.get(key))} -> {shown(after.params.get(key))}" for key in keys]
-    return [textwrap.shorten(line, WIDTH, placeholder=" ...") for line in lines]
+    """Those that differ and concern what one of the two ran, a line each."""
+    old, new = before.params, after.params
+    lines = []
+    for key in {**old, **new}:
+        if key in old and key in new:
+            line = f"{key}: {shown(old[key])} -> {shown(new[key])}" if old[key] != new[key] else ""
+        else:
+            line = f"{key}: {shown(new[key])}, new" if key in new else f"{key}: {shown(old[key])}, gone"
+        if line and (_concerns(key, old) or _concerns(key, new)):
+            lines.append(textwrap.shorten(line, WIDTH, placeholder=" ..."))
+    return lines
+
+
+def _concerns(key: str, params: Mapping[str, Any]) -> bool:
+    """Whether a parameter is of something that the run of ``params`` has: of no other data set or system, nor of the page."""
+    section, name, *_ = [*key.split("."), ""]
+    ran = set(params.get(f"run.{section}", []))
+    if section == "systems":
+        for system in list(ran):
+            while (system := params.get(f"systems.{system}.extends")) and system not in ran:
+                ran.add(system)
+    return section != "report" and (section not in ("datasets", "systems", "chat_models") or name in ran)
 
 
 def _of_dataset(dataset: str, before: Revision, after: Revision, config: EvaluationConfig) -> list[str]:

@@ -58,6 +58,18 @@ def test_a_difference_has_its_interval_and_what_is_equal_is_named(world, params:
     assert max(map(len, lines)) <= compare.WIDTH
 
 
+def test_parameters_of_what_did_not_run_are_left_out() -> None:
+    shared = {"run.datasets": ["shop"], "run.systems": ["guided_after"], "systems.guided_after.extends": "llara_guided"}
+    before = compare.Revision("a", {**shared, "systems.llara_guided.tune.epochs": 5, "candidates.old": 1}, {}, {})
+    changed = {"systems.llara_guided.tune.epochs": 3, "systems.other.tune.epochs": 1, "datasets.films.noun": "film"}
+    after = compare.Revision("b", {**shared, **changed, "datasets.shop.noun": "thing", "report.n_cases": 1}, {}, {})
+    assert compare._parameters(before, after) == [
+        "systems.llara_guided.tune.epochs: 5 -> 3",  # which guided_after extends
+        "candidates.old: 1, gone",
+        "datasets.shop.noun: thing, new",
+    ]
+
+
 def test_without_results_there_are_plain_differences_and_the_reason(world, params: Params) -> None:
     before = dataclasses.replace(revision(world, "v1", params), results={DATASET: None})
     world.put("sasrec-0", right_in(world, 5, 6))
