@@ -155,6 +155,11 @@ def metrics(dataset: str, cell: str) -> Path:
     return Path("metrics") / dataset / "systems" / cell
 
 
+def deciding(dataset: str, name: str) -> Path:
+    """The few figures of one system, or of its fusion, that decide: DVC's metrics."""
+    return Path("metrics") / dataset / "main" / f"{name}.json"
+
+
 def scratch() -> Path:
     """Git-ignored folder for checkpoints of interrupted stages; never an input of another stage."""
     return Path(".scratch")

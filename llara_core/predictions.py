@@ -19,7 +19,7 @@ from llara_core.config import ShuffledHistories
 from llara_core.errors import DataError
 from llara_core.held_out import HeldOut, Order
 from llara_core.ranking import History
-from llara_core.runtime import memory, processes
+from llara_core.runtime import memory, processes, progress
 
 logger = logging.getLogger(__name__)
 
@@ -144,8 +144,13 @@ def answer_held_out(
     shuffled = shuffled_histories == "all" or (shuffled_histories == "catalogue" and answerer.scores_catalogue)
     further = [] if positions is None else [positions]
     written = set()
-    for asked in [held_out, *([held_out.shuffled()] if shuffled else []), *further]:
-        answers = answerer.answer(asked)
+    scopes = [held_out, *([held_out.shuffled()] if shuffled else []), *further]
+    done, n_questions = 0, sum(asked.candidates[c.EXAMPLE].nunique() for asked in scopes)
+    for asked in scopes:
+        before, done = done, done + asked.candidates[c.EXAMPLE].nunique()
+        name = "further positions" if asked.scope == "positions" else f"{asked.order} histories"
+        with progress.phase(f"answering, {name}", before / max(n_questions, 1), done / max(n_questions, 1)):
+            answers = answerer.answer(asked)
         for mode, frame in answers.tables.items():
             metadata = PredictionMetadata(
                 dataset=held_out.dataset,
@@ -201,7 +206,8 @@ def from_scorer(scorer: CatalogueScorer, held_out: HeldOut) -> pd.DataFrame:
     block = memory.histories_at_a_time(len(held_out.labels), PREDICT_BLOCK)
     for start in range(0, len(asked), block):
         part = slice(start, start + block)
-        catalogue = scorer.score_catalogue(histories[part])
+        with progress.phase("", start / len(asked), min(start + block, len(asked)) / len(asked)):
+            catalogue = scorer.score_catalogue(histories[part])
         of_part = np.flatnonzero((rows >= start) & (rows < start + block))
         local = rows[of_part] - start
         scores[of_part] = catalogue[local[:, None], items[of_part]]

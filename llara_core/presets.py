@@ -93,7 +93,10 @@ def _refill(listed: CommentedSeq, values: list[Any]) -> None:
 
 
 def _round_trip() -> YAML:
-    """A reader and writer that leaves params.yaml, which is in DVC's form, as it is but for what was changed."""
+    """A reader and writer of the form in which DVC writes ``params.yaml``, so that ``-S`` changes the lines of its keys alone.
+
+    The same settings as DVC's own, ``dvc.utils.serialize.modify_yaml``: a test holds the two equal.
+    """
     yaml = YAML()
-    yaml.preserve_quotes = True
+    yaml.default_flow_style = False
     return yaml

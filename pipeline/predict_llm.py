@@ -7,8 +7,10 @@ import logging
 from llara_core import paths, tables
 from llara_core.config import SystemConfig, load_params
 from llara_core.prompts.rendering import ItemWording
-from llara_core.runtime import compute, processes, provenance
+from llara_core.runtime import compute, processes, progress, provenance
 from pipeline.stage import Dataset, Seed, System, run
+
+LOADED = 0.05  # share of the stage's time
 
 
 def main(
@@ -34,28 +36,31 @@ def main(
     if processes.start(params.parallel):
         return
     held_out = read_held_out(dataset)
-    loaded = load_system(
-        paths.adapter(dataset, cell) if isinstance(inputs.system, SystemConfig) else inputs.system.prompt,
-        paths.LLM,
-        params.llm,
-        params.inference,
-        ItemWording.of(params.dataset(dataset)),
-        len(held_out.labels),
-        embeddings=inputs.item_embeddings,
-        recommender_predictions=inputs.recommender_predictions,
-        weights=params.parallel.weights,
-    )
     limits = params.inference.max_positions
-    answer_held_out(
-        loaded,
-        held_out,
-        folder,
-        system=system,
-        seed=seed,
-        shuffled_histories=params.inference.shuffled_histories,
-        hardware=provenance.hardware(),
-        positions=read_positions(dataset, limits.catalogue if loaded.scores_catalogue else limits.prompts),
-    )
+    with progress.stage():
+        with progress.phase("loading", 0, LOADED):
+            loaded = load_system(
+                paths.adapter(dataset, cell) if isinstance(inputs.system, SystemConfig) else inputs.system.prompt,
+                paths.LLM,
+                params.llm,
+                params.inference,
+                ItemWording.of(params.dataset(dataset)),
+                len(held_out.labels),
+                embeddings=inputs.item_embeddings,
+                recommender_predictions=inputs.recommender_predictions,
+                weights=params.parallel.weights,
+            )
+        with progress.phase("", LOADED, 1):
+            answer_held_out(
+                loaded,
+                held_out,
+                folder,
+                system=system,
+                seed=seed,
+                shuffled_histories=params.inference.shuffled_histories,
+                hardware=provenance.hardware(),
+                positions=read_positions(dataset, limits.catalogue if loaded.scores_catalogue else limits.prompts),
+            )
 
 
 if __name__ == "__main__":

@@ -7,15 +7,17 @@ The engine is ``dvc repro``, or ``dvc exp run`` where parameters are set. All th
 from __future__ import annotations
 
 import codecs
+import contextlib
+import json
 import os
 import re
 import select
 import shutil
 import subprocess
 import sys
-import tempfile
+import textwrap
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -24,12 +26,20 @@ import typer
 from llara_core import paths, tables
 from llara_core.config import Params, load_params
 from llara_core.description.costs import estimate
-from llara_core.errors import ConfigError, LlaraError
+from llara_core.errors import LlaraError
+from pipeline.dry_run import plan
+from pipeline.settings import changes
 from pipeline.stage import run
 
 LOG, SECONDS = paths.scratch() / "repro.log", paths.scratch() / "stage_seconds.json"
 EVENT = re.compile(r"(Running stage|Stage) '([^']+)'(?::| didn't change| is cached)")
 PERCENT = re.compile(r"(\d+)%\|")
+OF_STAGE = re.compile(r"([^\r\n]*?): +(\d+)% of the stage\|")  # as runtime/progress.py writes it
+TELLING = 0.1  # share of a stage from which the rest follows from the time that it took
+LATE = 1.25, 10.0  # a stage takes longer than expected from so many times its seconds, and so many of them
+LOCKED = re.compile(r"Unable to acquire lock|is busy, it is being blocked by")
+RUNNING = Path(".dvc/tmp/rwlock")  # in which DVC notes what the stage that runs reads and writes, and its process
+WIDTH = 100
 SMALL_S = 8.0  # of a stage without a record that the table of costs leaves out
 HEARTBEAT_S = 60.0  # between the lines about a running stage where there is no terminal
 
@@ -43,10 +53,20 @@ def main(
         list[str] | None,
         typer.Option("--set-param", "-S", help="A parameter of this experiment, as in `dvc exp run -S`; repeat the option."),
     ] = None,
+    dry: Annotated[
+        bool, typer.Option("--dry", help="List the stages that would run, with the time they may take; run none.")
+    ] = False,
 ) -> None:
     """Run the stages that changed, with a line for each and the expected rest, and show the table of results."""
     settings, targets = set_param or [], stage or []
-    check_params(settings)
+    if not dry:
+        refuse_a_second_run()
+    for line in changes(settings):
+        typer.echo("\n".join(textwrap.wrap(line, WIDTH, subsequent_indent="  ")))
+    if dry:
+        for line in what_would_run(settings, targets):
+            typer.echo(line)
+        return
     command = ["exp", "run", *(word for value in settings for word in ("-S", value))] if settings else ["repro"]
     started, follower = time.monotonic(), Follower(targets)
     paths.scratch().mkdir(exist_ok=True)
@@ -54,6 +74,8 @@ def main(
         code = follower.follow([sys.executable, "-m", "dvc", *command, *targets], log)
     if code:
         output = "".join(follower.output)
+        if LOCKED.search(output):
+            raise LlaraError(ANOTHER_RUN)
         typer.echo(f"\n{output.strip()}\n", err=True)
         failed = re.search(r"failed to reproduce '([^']+)'", output)
         raise LlaraError(
@@ -67,31 +89,59 @@ def main(
         typer.echo(f"Report: {paths.REPORT}/report.md and {paths.REPORT}/report.html; output of the stages: {LOG}")
 
 
-def check_params(settings: list[str]) -> None:
-    """Refuse values before DVC reads them, whose own messages name neither key nor remedy.
+ANOTHER_RUN = (
+    "another run is active in this repository: wait for its end, or stop it; beside it, `dvc exp run --temp` works in a copy"
+)
+
+
+def refuse_a_second_run() -> None:
+    """Before values are written into ``params.yaml``, which the first run reads.
 
     Raises:
-        ConfigError: ``params.yaml`` with ``settings`` laid over it is not valid.
+        LlaraError: a stage is running, by this command or by DVC's own.
     """
-    from dvc.exceptions import DvcException
-    from dvc.utils.hydra import apply_overrides
+    try:
+        noted = json.loads(RUNNING.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    owners = [*noted.get("write", {}).values(), *(owner for owners in noted.get("read", {}).values() for owner in owners)]
+    active = next((owner for owner in owners if runs_dvc(int(owner["pid"]))), None)
+    if active is not None:
+        command = re.sub(r"^\S*/dvc/__main__\.py", "dvc", active["cmd"])
+        raise LlaraError(f"{ANOTHER_RUN} (process {active['pid']}: {command})")
 
-    if not paths.PARAMS.is_file():
-        raise ConfigError(f"{paths.PARAMS}: not found; run from the repository root")
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(shutil.copy(paths.PARAMS, folder))
-        for setting in settings:
-            try:
-                apply_overrides(copy, [setting])
-            except DvcException as error:
-                reason = str(error.__cause__ or error).splitlines()[0].rstrip(".")
-                raise ConfigError(
-                    f"-S {setting}: {reason}; write it as key=value or 'key=[value,value]', with a key of {paths.PARAMS}"
-                ) from error
-        try:
-            load_params(copy)
-        except ConfigError as error:
-            raise ConfigError(str(error).replace(str(copy), str(paths.PARAMS))) from error
+
+def runs_dvc(pid: int) -> bool:
+    """Whether a process is there and is one of DVC; a killed run leaves its number behind, which another may have by now."""
+    import psutil  # type: ignore[import-untyped]  # a dependency of DVC
+
+    try:
+        return any("dvc" in word for word in psutil.Process(pid).cmdline())
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:  # somebody else's
+        return True
+
+
+def what_would_run(settings: Sequence[str], targets: Sequence[str]) -> Iterator[str]:
+    """A line per stage, with its likely time, and their sum."""
+    found = plan(settings, targets)
+    recorded = tables.read_json(SECONDS) if SECONDS.is_file() else {}
+    with contextlib.chdir(found.folder):
+        expected = expected_seconds(found.commands, recorded)
+    shutil.rmtree(found.folder)  # whose links would keep data on the disk that nothing else needs any more
+    for name, command in found.commands.items():
+        yield f"  {short(command):40} {duration(expected[name]):>10}"
+    if not found.commands:
+        yield f"Nothing would run: {found.n_stages} stages are up to date."
+        return
+    yield f"{len(found.commands)} of {found.n_stages} stages would run, in about {duration(sum(expected.values()))}."
+    yield "A stage whose inputs turn out as they were is left out in the end."
+
+
+def short(command: str) -> str:
+    """A stage's command without what all have in common, and without options."""
+    return command.removeprefix("python -m pipeline.").partition(" --")[0]
 
 
 class Follower:
@@ -110,8 +160,9 @@ class Follower:
         self._seconds: dict[str, float] = tables.read_json(SECONDS) if SECONDS.is_file() else {}
         self._commands: dict[str, str] = {}  # of the stages still to come, by name
         self._n_stages = 0
-        self._command, self._percent, self._began, self._shown = "", "", 0.0, 0.0
+        self._command, self._percent, self._phase, self._began, self._shown = "", "", "", 0.0, 0.0
         self._own_s, self._rest_s = 0.0, 0.0  # expected of the running stage and of those after it
+        self._is_known = False  # whether the former is more than SMALL_S
         self._is_terminal = sys.stdout.isatty()
 
     def follow(self, command: list[str], log: TextIO) -> int:
@@ -126,8 +177,7 @@ class Follower:
                     self.output.append(line)
                     log.write(line)
                     log.flush()
-                if percent := PERCENT.search(line):
-                    self._percent = f"{percent[1]}%"
+                self._note_progress(line)
                 self._show()
             code = process.wait()
         except KeyboardInterrupt:  # the terminal sent it to DVC and the stage, too
@@ -149,11 +199,12 @@ class Follower:
         if not runs:
             self.n_unchanged += 1
             return
-        self.name, self.output, self._percent = name, [], ""
-        self._command = command.removeprefix("python -m pipeline.").partition(" --")[0]
+        self.name, self.output, self._percent, self._phase = name, [], "", ""
+        self._command = short(command)
         self._began = self._shown = time.monotonic()
         expected = expected_seconds({name: command, **self._commands}, self._seconds)
         self._own_s = expected.pop(name)
+        self._is_known = name in self._seconds or self._own_s != SMALL_S
         self._rest_s = sum(expected.values())
 
     def _finish(self) -> None:
@@ -162,10 +213,17 @@ class Follower:
         self._seconds[self.name] = round(time.monotonic() - self._began, 1)
         tables.write_json(SECONDS, self._seconds)
         self.n_run += 1
-        self._percent, self._own_s = "", 0.0
+        self._percent, self._phase, self._own_s = "", "", 0.0
         self._clear()
         typer.echo(self._line())
         self.name = ""
+
+    def _note_progress(self, line: str) -> None:
+        """The percentage of the stage where it tells one, else that of whatever bar it shows."""
+        if of_stage := OF_STAGE.search(line):
+            self._phase, self._percent = of_stage[1], f"{of_stage[2]}%"
+        elif (percent := PERCENT.search(line)) and not self._phase:
+            self._percent = f"{percent[1]}%"
 
     def _show(self) -> None:
         """The running stage: always on a terminal, each minute elsewhere."""
@@ -177,11 +235,19 @@ class Follower:
             typer.echo(f"{self._line()}, still running")
 
     def _line(self) -> str:
-        """Number, stage, percent, seconds and the expected rest of the run, in 80 columns."""
+        """Number, stage, percent, seconds and the expected rest of the run, in 80 columns; then the phase of the stage."""
         number, spent = f"[{self._n_stages - len(self._commands)}/{self._n_stages}]", time.monotonic() - self._began
-        rest_s = max(self._own_s - spent, 0) + self._rest_s
-        rest = f"about {duration(rest_s)} left" if rest_s else ""
-        return f"{number:>7} {self._command:40} {self._percent:>4} {spent:4.0f} s  {rest}".rstrip()
+        factor, margin_s = LATE
+        own_rest_s, done = max(self._own_s - spent, 0), int(self._percent.rstrip("%") or 0) / 100
+        if self._phase and done >= TELLING:
+            own_rest_s = spent * (1 - done) / done
+        rest_s = own_rest_s + self._rest_s
+        if self._is_known and self._own_s and spent > max(factor * self._own_s, self._own_s + margin_s):
+            rest = "longer than expected"
+        else:
+            rest = f"about {duration(rest_s)} left" if rest_s else ""
+        phase = f"  {self._phase}" if self._phase else ""
+        return f"{number:>7} {self._command:37} {self._percent:>4} {spent:4.0f} s  {rest:20}{phase}".rstrip()
 
     def _clear(self) -> None:
         if self._is_terminal:

@@ -7,7 +7,7 @@ import logging
 from llara_core import paths
 from llara_core.config import SystemConfig, load_params
 from llara_core.prompts.rendering import ItemWording
-from llara_core.runtime import compute, processes
+from llara_core.runtime import compute, processes, progress
 from pipeline.stage import Dataset, Seed, System, run
 
 
@@ -45,21 +45,22 @@ def main(
     item_vectors, embeddings_hash = item_vectors_for(
         config.prompt.representation, config.ablation, inputs.item_embeddings, len(data.labels), seed
     )
-    tune(
-        config,
-        params.llm,
-        data,
-        item_vectors,
-        start=inputs.start,
-        cell=(dataset, system, config.recommender, seed),
-        hashes={"data": data_hash, "item_embeddings": embeddings_hash},
-        head_dim=params.recommenders.embedding_dim,
-        llm_folder=paths.LLM,
-        adapter_folder=folder,
-        curves_folder=curves,
-        scratch=paths.scratch(),
-        weights=params.parallel.weights,
-    )
+    with progress.stage():
+        tune(
+            config,
+            params.llm,
+            data,
+            item_vectors,
+            start=inputs.start,
+            cell=(dataset, system, config.recommender, seed),
+            hashes={"data": data_hash, "item_embeddings": embeddings_hash},
+            head_dim=params.recommenders.embedding_dim,
+            llm_folder=paths.LLM,
+            adapter_folder=folder,
+            curves_folder=curves,
+            scratch=paths.scratch(),
+            weights=params.parallel.weights,
+        )
     logging.info("adapter in %s", folder)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from llara_core import paths
 from llara_core.config.candidates import CandidatesConfig
@@ -12,6 +12,7 @@ from llara_core.config.datasets import DatasetConfig, DownloadConfig
 from llara_core.config.evaluation import EvaluationConfig, ReportConfig
 from llara_core.config.objectives import OBJECTIVES, UNTUNED_OBJECTIVE
 from llara_core.config.parallel import ParallelConfig
+from llara_core.config.reach import Reach, reach
 from llara_core.config.recommenders import BASELINES, RECOMMENDERS, RecommendersConfig
 from llara_core.config.run import RunConfig
 from llara_core.config.sections import Name, Section
@@ -51,6 +52,15 @@ class Params(Section):
     systems: dict[Name, SystemConfig]
     chat_models: dict[Name, ChatModelConfig]
     report: ReportConfig
+    _own_keys: dict[str, set[str]] = PrivateAttr(default_factory=dict)  # of every system: those that are not global values
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _remember_own_keys(cls, raw: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        params = handler(raw)
+        if isinstance(raw, dict):
+            params._own_keys = {name: set(flat(own or {})) for name, own in resolve_systems(raw["systems"], {}).items()}
+        return params
 
     @model_validator(mode="before")
     @classmethod
@@ -110,7 +120,7 @@ class Params(Section):
                     f"{place} is {system.start}, whose objective {start.tune.objective} writes no titles to compare; name a "
                     f"system of objective {UNTUNED_OBJECTIVE}"
                 )
-            own, its = (_flat(config.model_dump(include=_SHARED_WITH_START)) for config in (system, start))
+            own, its = (flat(config.model_dump(include=_SHARED_WITH_START)) for config in (system, start))
             for key in own:
                 if own[key] != its[key]:
                     raise ValueError(
@@ -133,6 +143,10 @@ class Params(Section):
                 raise ValueError(f"report.case_studies.{row}.text: {case.text} shows behaviour tokens; name a text-only system")
         return self
 
+    def reach(self, key: str) -> Reach:
+        """Which LLM systems of the run a global value, such as that of ``curriculum.schedule``, reaches."""
+        return reach(key, self.systems, self._own_keys, self.run.systems)
+
     def dataset(self, name: str) -> DatasetConfig:
         return _entry("dataset", self.datasets, name)
 
@@ -143,11 +157,11 @@ class Params(Section):
         return _entry("chat model", self.chat_models, name)
 
 
-def _flat(sections: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(sections: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """From dotted key to value."""
     found: dict[str, Any] = {}
     for key, value in sections.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return found
 
 

@@ -265,6 +265,11 @@ class SystemConfig(Section):
         """Whether its prompts hold behaviour tokens."""
         return self.prompt.representation in WITH_BEHAVIOR
 
+    @property
+    def has_curriculum(self) -> bool:
+        """Whether its tuning has an easy and a hard task, prompts without and with behaviour tokens beside titles."""
+        return self.tuned and self.prompt.representation == "hybrid"
+
     @model_validator(mode="after")
     def _has_what_it_shows(self) -> Self:
         if self.shows_behavior and self.recommender is None:

@@ -23,6 +23,7 @@ from llara_core.description.marks import describe_marks
 from llara_core.description.roles import Choice, Roles, guess_roles
 from llara_core.description.section import as_yaml, section
 from llara_core.description.times import guess_times
+from llara_core.description.unused import unused
 from llara_core.errors import ConfigError, DataError
 from llara_core.readers.interaction_log import RawLog
 from llara_core.readers.log_columns import ISO
@@ -96,6 +97,7 @@ def _of_folder(name: str, params: Params, now: float) -> dict[str, Any]:
         "others": [file.name for file in files if file not in (roles.interactions, roles.items)],
         "unusable": [asdict(file) for file in unusable],
         "choices": {key: _plain(choice) for key, choice in {**roles.choices, **tried}.items()},
+        "unused": unused(roles.interactions, roles.items, roles.columns().values(), missing),
         "section": as_yaml(name, config),
     }
     if raw is None:

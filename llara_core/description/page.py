@@ -96,6 +96,8 @@ def _guess(guess: Mapping[str, Any]) -> list[str]:
         value = "none" if choice["value"] is None else choice["value"]
         rivals = f" In doubt: {', '.join(choice['rivals'])} would do as well." if choice["rivals"] else ""
         lines += _paragraph(f"{key}: {value} ({choice['confidence']}). {_sentence(choice['why'])}{rivals}", "  ", "      ")
+    if guess["unused"]:
+        lines += ["", "Columns that the section makes no use of:", *_listed(guess["unused"])]
     return lines
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,16 @@ from llara_core.evaluation import metrics
 from llara_core.evaluation.calibration import calibrate
 from llara_core.evaluation.comparison import Means, over_sets
 from llara_core.evaluation.intervals import user_interval
-from llara_core.evaluation.results import RunResults, is_made, short_hash, tables_of
+from llara_core.evaluation.results import MODES, RunResults, is_made, short_hash, tables_of
 from llara_core.evaluation.systems import System, systems_of
 from llara_core.held_out import HeldOut
 from llara_core.predictions import PredictionMetadata
 from llara_core.prompts.rendering import answer_texts
+
+# The figures by which systems are chosen, under short names: `dvc metrics show` prints a column for each.
+DECIDING = {"HR@1": "hit_ratio@1", "valid": "valid_ratio", "top10": "hit_ratio@10_catalogue"}
+SPLIT_NAMES = {"val": c.VALIDATION, "test": c.TEST}
+Figures = dict[str, dict[str, float]]  # by short name of a split, then of a figure
 
 
 def evaluate(held_out: HeldOut, params: Params) -> Iterator[tuple[str, RunResults]]:
@@ -92,6 +97,28 @@ def metrics_record(run: RunResults, config: EvaluationConfig, means_of: Means = 
     }
     left_out = {"dataset", "candidates_hash", "hardware"} | ({"note"} if not metadata.note else set())
     return {**means, **metadata.model_dump(exclude=left_out), "candidates": short_hash(metadata.candidates_hash)}
+
+
+def deciding_figures(run: RunResults) -> Figures:
+    """The figures of one run in one mode, with ordered histories, that decide; without those that it does not have."""
+    found = {
+        short: {name: metrics.METRICS[metric].value(run.split(split)) for name, metric in DECIDING.items()}
+        for short, split in SPLIT_NAMES.items()
+    }
+    return {short: {name: value for name, value in values.items() if value is not None} for short, values in found.items()}
+
+
+def mean_of_headlines(runs: Sequence[Mapping[str, Figures]]) -> Figures:
+    """The figures of a system, in the mode in which it is compared with others, with four decimals.
+
+    Args:
+        runs: of every run :func:`deciding_figures`, by mode.
+    """
+    mode = next(mode for mode in MODES if mode in runs[0])
+    return {
+        short: {name: round(sum(run[mode][short][name] for run in runs) / len(runs), 4) for name in values}
+        for short, values in runs[0][mode].items()
+    }
 
 
 def _predictions(dataset: str, system: System, cell: str) -> Path:

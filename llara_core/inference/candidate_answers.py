@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from tqdm import tqdm
 from transformers import DynamicCache
 
 from llara_core.inference.prompts import Query, batches
 from llara_core.llm import tree
 from llara_core.llm.encoding import Batch, PromptEncoder
 from llara_core.llm.hybrid import HybridLM, positions
-from llara_core.runtime import processes
+from llara_core.runtime import processes, progress
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def answer_queries(
     texts = np.full(len(queries), "", dtype=object)
     mine = batches([len(ids) for ids in prompt_ids], batch_size)
     mine = mine if model.is_sharded else processes.share(mine)
-    with tqdm(total=sum(map(len, mine)), desc="answer", unit="query") as progress:
+    with progress.bar(sum(map(len, mine)), desc="answer", unit="query") as bar:
         for rows in mine:
             batch = encoder.pad([prompt_ids[row] for row in rows], [queries[row].prompt for row in rows])
             branches = [[encoder.answer_ids(answer) for answer in queries[row].answers] for row in rows]
@@ -91,7 +90,7 @@ def answer_queries(
             )
             for row, written in zip(rows, written_ids, strict=True):
                 texts[row] = encoder.decode(written)
-            progress.update(len(rows))
+            bar.update(len(rows))
     processes.fill_in(mine, scores, constrained, texts)
     return CandidateAnswers(scores, constrained, texts.tolist())
 

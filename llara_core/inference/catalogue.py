@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from tqdm import tqdm
 
 from llara_core.config import PromptConfig
 from llara_core.errors import ModelError
@@ -16,7 +15,7 @@ from llara_core.llm.encoding import Batch, PromptEncoder
 from llara_core.llm.hybrid import NO_HEAD, HybridLM
 from llara_core.prompts.rendering import ItemWording
 from llara_core.ranking import History
-from llara_core.runtime import processes
+from llara_core.runtime import processes, progress
 
 
 class HeadScorer:
@@ -60,14 +59,14 @@ class HeadScorer:
         scores = np.empty((len(histories), self._n_items), dtype=np.float32)
         mine = batches([len(row) for row in ids], self._batch_size)
         mine = mine if self._model.is_sharded else processes.share(mine)
-        with tqdm(total=sum(map(len, mine)), desc="score catalogue", unit="history") as progress:
+        with progress.bar(sum(map(len, mine)), desc="score catalogue", unit="history") as bar:
             for rows in mine:
                 batch = self._encoder.pad([ids[row] for row in rows], [prompts[row] for row in rows])
                 hidden = self._model.hidden_states(
                     batch.input_ids.to(device), batch.attention_mask.to(device), batch.slot_items.to(device)
                 )
                 scores[rows] = self._model.item_logits(hidden[torch.arange(len(rows)), self._last_slots(batch)]).cpu().numpy()
-                progress.update(len(rows))
+                bar.update(len(rows))
         processes.fill_in(mine, scores)
         return scores
 

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from llara_core import paths, tables
 from llara_core.config.recommenders import Recommender
 from llara_core.config.sections import Section
-from llara_core.config.systems import PromptConfig, SystemConfig
+from llara_core.config.systems import CurriculumConfig, PromptConfig, SystemConfig
 from llara_core.errors import DataError
 
 # What tuning reads, apart from the rest: other questions to the recommender tune nothing again.
@@ -26,6 +26,7 @@ TRAINING_SCORES = f"{TUNING}/training_scores.parquet"
 RECOMMENDER_PREDICTIONS = "recommender_predictions"
 SAME_AS = "same_as.json"
 START = f"{TUNING}/start.json"
+NO_CURRICULUM = CurriculumConfig(schedule="linear", two_stage_text_share=0.4)
 
 
 class UntunedSystem(Section):
@@ -92,7 +93,12 @@ class SystemInputs:
 
 
 def resolved(config: SystemConfig) -> dict[str, object]:
-    """The part of a system's configuration that counts, as JSON content: all of it, or what an untuned system reads."""
+    """The part of a system's configuration that counts, as JSON content: all of it, or what an untuned system reads.
+
+    Where there is no curriculum, a fixed one stands in its place, so that another schedule does not tune the system again.
+    """
+    if not config.has_curriculum:
+        config = config.model_copy(update={"curriculum": NO_CURRICULUM})
     return config.model_dump(include=None if config.tuned else set(UntunedSystem.model_fields))
 
 

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from sklearn.decomposition import PCA
 from torch import Tensor
-from tqdm import tqdm
 
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.projector import unit_scale
+from llara_core.runtime import progress
 
 N_LAYERS = 3  # that a text's encoding is taken from
 
@@ -47,9 +47,15 @@ def encode_texts(base: Any, encoder: PromptEncoder, texts: Sequence[str], dim: i
     pca = PCA(n_components, svd_solver="covariance_eigh")
     if len(rows) <= COMPONENT_TEXTS:
         return unit_scale(torch.from_numpy(pca.fit_transform(_encode(base, encoder, rows))).float())
-    pca.fit(_encode(base, encoder, rows[:: -(-len(rows) // COMPONENT_TEXTS)]))
-    blocks = (rows[start : start + COMPONENT_TEXTS] for start in range(0, len(rows), COMPONENT_TEXTS))
-    return unit_scale(torch.cat([torch.from_numpy(pca.transform(_encode(base, encoder, block))).float() for block in blocks]))
+    blocks = [rows[start : start + COMPONENT_TEXTS] for start in range(0, len(rows), COMPONENT_TEXTS)]
+    n_parts = len(blocks) + 1
+    with progress.phase("", 0, 1 / n_parts):
+        pca.fit(_encode(base, encoder, rows[:: -(-len(rows) // COMPONENT_TEXTS)]))
+    found = []
+    for part, block in enumerate(blocks, start=1):
+        with progress.phase("", part / n_parts, (part + 1) / n_parts):
+            found.append(torch.from_numpy(pca.transform(_encode(base, encoder, block))).float())
+    return unit_scale(torch.cat(found))
 
 
 def _encode(base: Any, encoder: PromptEncoder, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.float64]:
@@ -58,16 +64,20 @@ def _encode(base: Any, encoder: PromptEncoder, rows: Sequence[Sequence[int]]) ->
     layers = [round(n_layers * share / N_LAYERS) for share in range(1, N_LAYERS + 1)]
     encoded = torch.empty(len(rows), len(layers) * base.config.hidden_size)
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]))  # little padding in a batch
-    for start in tqdm(range(0, len(order), _BATCH), desc="encode texts", unit="batch", leave=False, delay=1.0):
-        batch = order[start : start + _BATCH]
-        length = len(rows[batch[-1]])
-        ids = torch.tensor([[*rows[row]] + [encoder.eos_id] * (length - len(rows[row])) for row in batch], device=base.device)
-        # Padding stands on the right, where no token of the text sees it.
-        states = base.model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states
-        lengths = torch.tensor([len(rows[row]) - 1 for row in batch], device=base.device)
-        in_text = torch.arange(1, length, device=base.device) <= lengths[:, None]  # (B, L - 1)
-        for number, layer in enumerate(layers):
-            hidden = states[layer][:, 1:].float() * in_text[..., None]
-            mean = F.layer_norm(hidden.sum(dim=1) / lengths[:, None], hidden.shape[-1:])
-            encoded[batch, number * mean.shape[1] : (number + 1) * mean.shape[1]] = mean.cpu()
+    with progress.bar(len(order), desc="encode texts", unit="text") as bar:
+        for start in range(0, len(order), _BATCH):
+            batch = order[start : start + _BATCH]
+            length = len(rows[batch[-1]])
+            ids = torch.tensor(
+                [[*rows[row]] + [encoder.eos_id] * (length - len(rows[row])) for row in batch], device=base.device
+            )
+            # Padding stands on the right, where no token of the text sees it.
+            states = base.model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states
+            lengths = torch.tensor([len(rows[row]) - 1 for row in batch], device=base.device)
+            in_text = torch.arange(1, length, device=base.device) <= lengths[:, None]  # (B, L - 1)
+            for number, layer in enumerate(layers):
+                hidden = states[layer][:, 1:].float() * in_text[..., None]
+                mean = F.layer_norm(hidden.sum(dim=1) / lengths[:, None], hidden.shape[-1:])
+                encoded[batch, number * mean.shape[1] : (number + 1) * mean.shape[1]] = mean.cpu()
+            bar.update(len(batch))
     return encoded.double().numpy()

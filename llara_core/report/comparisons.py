@@ -66,6 +66,14 @@ class Comparisons:
         return self.rows[0].results.runs[0].metadata.candidates_hash
 
     @property
+    def schedule(self) -> str:
+        """The global schedule of the curriculum, and the LLM systems that it reaches; empty where there are none."""
+        if not self.params.run.systems:
+            return ""
+        key = "curriculum.schedule"
+        return f"{key}: {self.params.curriculum.schedule}; {self.params.reach(key)}."
+
+    @property
     def hardware(self) -> list[str]:
         """Every machine that computed predictions."""
         results = [*(row.results for row in (*self.rows, *self.at_positions)), *self.idle, *self.shuffled]

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.objectives.preference import Preference
-from llara_core.runtime import processes
+from llara_core.runtime import processes, progress
 from llara_core.tuning.rows import PlanDataset, collate
 
 
@@ -35,14 +34,16 @@ def reference_log_likelihoods(
     passes = [list(range(start, min(start + micro_batch_size, len(rows)))) for start in range(0, len(rows), micro_batch_size)]
     mine = passes if model.is_sharded else processes.share(passes)
     found = np.full(len(rows), None, dtype=object)
-    for part in tqdm(mine, desc="reference", unit="pass"):
-        batch = _on_device(collate([rows[row] for row in part], encoder), model.device)
-        with _as_trained(model):
-            hidden = model.hidden_states(
-                batch["input_ids"], batch["attention_mask"], batch["slot_items"], batch["slot_scores"], batch["branches"]
-            )
-            for row, values in zip(part, objective.log_likelihoods(model, hidden, batch).tolist(), strict=True):
-                found[row] = tuple(values)
+    with progress.bar(len(mine), desc="reference", unit="pass") as bar:
+        for part in mine:
+            batch = _on_device(collate([rows[row] for row in part], encoder), model.device)
+            with _as_trained(model):
+                hidden = model.hidden_states(
+                    batch["input_ids"], batch["attention_mask"], batch["slot_items"], batch["slot_scores"], batch["branches"]
+                )
+                for row, values in zip(part, objective.log_likelihoods(model, hidden, batch).tolist(), strict=True):
+                    found[row] = tuple(values)
+            bar.update()
     processes.fill_in([np.asarray(part) for part in mine], found)
     return found.tolist()
 

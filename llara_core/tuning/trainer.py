@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
@@ -19,7 +20,6 @@ from peft.helpers import disable_input_dtype_casting
 from safetensors.torch import load_file, save_file
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset, SequentialSampler
-from tqdm import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from llara_core.config import TuneConfig
@@ -29,7 +29,7 @@ from llara_core.llm.adapters import trained_tensors
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.objectives.base import EncodedRow
-from llara_core.runtime import processes, seeding
+from llara_core.runtime import processes, progress, seeding
 from llara_core.tuning.rows import TrainingStep, collate
 
 logger = logging.getLogger(__name__)
@@ -232,11 +232,11 @@ class _ProgressBar(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, p_hybrid: npt.NDArray[np.float64]) -> None:
         self._p_hybrid = p_hybrid  # by step
+        self._until_the_end = contextlib.ExitStack()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._bar = tqdm(
-            total=state.max_steps, initial=state.global_step, desc="tune", unit="step", disable=not state.is_world_process_zero
-        )
+        bar = progress.bar(state.max_steps, desc="tune", unit="step", initial=state.global_step)
+        self._bar = self._until_the_end.enter_context(bar)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._bar.update()
@@ -252,7 +252,7 @@ class _ProgressBar(TrainerCallback):  # type: ignore[misc]
             self._bar.set_postfix_str(f"loss {logs['loss']:.3f}, lr {logs['learning_rate']:.1e}, p(hybrid) {p_hybrid:.2f}")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._bar.close()
+        self._until_the_end.close()
 
 
 def _curves(log_history: list[dict[str, float]], plan: pd.DataFrame, batch_size: int) -> Curves:

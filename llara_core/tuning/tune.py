@@ -31,7 +31,7 @@ from llara_core.llm.projector import unit_scale
 from llara_core.objectives.base import TrainingData, TrainingSource
 from llara_core.prompts.rendering import ItemWording
 from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
-from llara_core.runtime import processes, provenance
+from llara_core.runtime import processes, progress, provenance
 from llara_core.tuning.kept import drop_older, keep_adapter, kept_adapter
 from llara_core.tuning.plan import make_plan
 from llara_core.tuning.reference import reference_log_likelihoods
@@ -40,6 +40,8 @@ from llara_core.tuning.trainer import Curves, micro_batches_per_step, train
 
 logger = logging.getLogger(__name__)
 
+# Shares of a run's time when its start is tuned, its titles are encoded, and what its answers are compared with is known.
+_START, _PREPARED, _REFERENCE = 0.5, 0.1, 0.4
 _LIBRARIES = ("torch", "transformers", "peft", "accelerate")
 
 
@@ -121,13 +123,16 @@ def tune(
     setting = _Setting(
         llm_config, data, item_vectors, dataset, recommender, seed, hashes, head_dim, llm_folder, scratch, weights
     )
-    start_folder, first_epoch = None, 0
+    start_folder, first_epoch, begun = None, 0, 0.0
     if start is not None and config.start is not None:
-        start_folder, first_epoch = _start_adapter(config.start, start, setting), start.tune.epochs
+        begun = _START
+        with progress.phase(f"start {config.start}", 0, begun):
+            start_folder, first_epoch = _start_adapter(config.start, start, setting), start.tune.epochs
         gc.collect()  # the start's model refers to itself, and would be in memory beside the next
         torch.cuda.empty_cache()
-    run = _ready(system, config, setting, start_folder, first_epoch)
-    curves = _walk(run, setting)
+    with progress.phase("", begun, 1):
+        run = _ready(system, config, setting, start_folder, first_epoch)
+        curves = _walk(run, setting)
     if not processes.is_first():
         return curves
     adapters.save_adapter(adapter_folder, run.model, run.metadata)
@@ -210,7 +215,8 @@ def _ready(
     item_texts = None
     if config.prompt.representation == "compact" and config.prompt.text_dim:
         texts = data.labels if config.prompt.item_text == "title" else encoder.safe_labels(data.texts)
-        item_texts = encode_texts(base, encoder, texts, config.prompt.text_dim)
+        with progress.phase("encoding texts", 0, _PREPARED):
+            item_texts = encode_texts(base, encoder, texts, config.prompt.text_dim)
     if start_folder is None:
         model = _new_model(base, encoder, config, setting, data, has_head=has_head, item_texts=item_texts)
     else:
@@ -284,12 +290,15 @@ def _new_items(
 def _walk(run: _Run, setting: _Setting) -> Curves:
     """Train the model along the plan."""
     config, plan = run.config, run.plan
-    rows = PlanDataset(plan, run.data, run.encoder, config.prompt)
+    rows, prepared = PlanDataset(plan, run.data, run.encoder, config.prompt), _PREPARED
     if config.tune.compares_with_start:
         # Before the first step, and again by a run that is resumed: its checkpoints hold what came after.
-        known = reference_log_likelihoods(run.model, rows, run.encoder, config.tune.micro_batch_size)
+        with progress.phase("reference", prepared, _REFERENCE):
+            known = reference_log_likelihoods(run.model, rows, run.encoder, config.tune.micro_batch_size)
+        prepared = _REFERENCE
         rows = PlanDataset(plan.assign(reference=pd.Series(known, dtype=object)), run.data, run.encoder, config.prompt)
-    return train(run.model, plan, rows, run.encoder, config.tune, seed=setting.seed, scratch=run.checkpoints)
+    with progress.phase("tuning", prepared, 1):
+        return train(run.model, plan, rows, run.encoder, config.tune, seed=setting.seed, scratch=run.checkpoints)
 
 
 def mark_untuned(adapter_folder: Path, curves_folder: Path) -> None:

@@ -30,6 +30,10 @@ DECLARATIONS = {"llara_core.errors", "llara_core.columns", "llara_core.paths", "
 DECLARATIONS |= {"pipeline.stage"}  # command line and logging
 DECLARATIONS |= {"llara_core.overlays"}  # decides what an LLM system is, which only the stage `resolve` writes
 
+BEHIND_REPRO = {"pipeline.settings", "pipeline.dry_run"}
+REPRO = {"pipeline.repro", "pipeline.compare", *BEHIND_REPRO}
+NO_SCRIPTS = {"pipeline.stage", *BEHIND_REPRO}
+
 # Sections whose change cannot alter the output of a stage that reads them, and so are no params of it.
 NOT_AN_INPUT = {"download"}  # where the bytes come from; what they are is checked by their sha256, where one is known
 NOT_AN_INPUT |= {"parallel"}  # who does the work
@@ -149,8 +153,16 @@ def test_params_name_all_sections_that_a_script_reads(stage: str) -> None:
 
 
 def test_every_script_is_a_stage_or_for_users() -> None:
-    scripts = {name for name in modules() if name.startswith("pipeline.")} - {"pipeline.stage"}
-    for_users = {"pipeline.demo", "pipeline.describe", "pipeline.export", "pipeline.preset", "pipeline.repro", "pipeline.serve"}
+    scripts = {name for name in modules() if name.startswith("pipeline.")} - NO_SCRIPTS
+    for_users = {
+        "pipeline.compare",
+        "pipeline.demo",
+        "pipeline.describe",
+        "pipeline.export",
+        "pipeline.preset",
+        "pipeline.repro",
+    }
+    for_users |= {"pipeline.serve"}
     assert scripts - {script(stage) for stage in STAGES} == for_users
 
 
@@ -167,7 +179,12 @@ def test_dvc_yaml_and_paths_agree() -> None:
     expected |= {paths.baseline_predictions("d", "b").parent, paths.fused_predictions("d", system).parent}
     expected |= {paths.all_inputs("d"), paths.adapter("d", system)}
     expected |= {paths.system_predictions("d", cell) for cell in (system, "m")}
-    expected |= {paths.results("d"), paths.metrics("d", system).parent, paths.recommendations("d", system)}
+    expected |= {
+        paths.results("d"),
+        paths.metrics("d", system).parent,
+        paths.deciding("d", system).parent,
+        paths.recommendations("d", system),
+    }
     expected |= {paths.curves("d", cell) for cell in (recommender, system)}
     assert expected == {path for path in written if path.parent != paths.REPORT}
 
@@ -208,7 +225,7 @@ def test_stage_scripts_share_only_the_wrapper() -> None:
     for module in modules():
         if module.startswith("pipeline."):
             others = {name for name in direct(module) if name.startswith("pipeline")}
-            assert others <= {"pipeline.stage", "pipeline"}, module
+            assert others <= {"pipeline.stage", "pipeline", *(BEHIND_REPRO if module in REPRO else ())}, module
 
 
 def python(code: str) -> str:
@@ -220,7 +237,7 @@ def python(code: str) -> str:
 
 
 def test_help_answers_without_torch() -> None:
-    scripts = [name for name in modules() if name.startswith("pipeline.") and name != "pipeline.stage"]
+    scripts = [name for name in modules() if name.startswith("pipeline.") and name not in NO_SCRIPTS]
     code = f"""
 import contextlib, io, runpy, sys
 for module in {scripts}:

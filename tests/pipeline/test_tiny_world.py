@@ -153,11 +153,28 @@ def test_another_schedule_re_runs_tuning_and_what_follows(world: World, tmp_path
     copy.change_params({"run": {"baselines": [], "systems": ["zero_shot", "llara"]}})
     copy.commit("Two systems")
     copy.dvc("repro")
-    output = copy.dvc("exp", "run", "--set-param", "curriculum.schedule=direct")
+    copy.commit("Their results")
+    before = (copy.root / "params.yaml").read_bytes()
+    settings = ("-S", "curriculum.schedule=direct")
+    dry = copy.succeed(sys.executable, "-m", "pipeline.repro", "--dry", *settings)
+    assert "curriculum.schedule: linear -> direct; reaches llara; zero_shot makes no use of it" in dry
+    assert (copy.root / "params.yaml").read_bytes() == before
+    output = copy.dvc("exp", "run", *settings)
     # The untuned system has no curriculum, so its file stays as it is and nothing is answered again.
     assert cells_run(output, "tune") == cells_run(output, "predict_llm") == {"tiny-llara-0"}
     assert stages_run(output) == {"resolve", "gather_inputs", "tune", "predict_llm", "fuse", "evaluate", "report"}
     assert "schedule: direct" in (copy.root / "params.yaml").read_text()
+    listed = re.findall(r"^  (\w+)( tiny)?( llara 0)? +\d+ ", dry, flags=re.MULTILINE)
+    assert {stage for stage, *_ in listed} == stages_run(output)
+    assert {stage for stage, _, cell in listed if cell} == {"tune", "predict_llm"}
+    assert "Nothing would run: " in copy.succeed(sys.executable, "-m", "pipeline.repro", "--dry")
+
+    compared = copy.succeed(sys.executable, "-m", "pipeline.compare", "HEAD").splitlines()
+    assert "curriculum.schedule: linear -> direct" in compared
+    assert max(map(len, compared)) <= 100
+    assert any(line.startswith("Unchanged: ") and "zero_shot" in line for line in compared)
+    wide = [copy.dvc("metrics", *words) for words in (["show"], ["diff"])]
+    assert max(len(line) for shown in wide for line in shown.splitlines()) <= 120
 
 
 def test_recommendations_for_all_users_are_a_stage_and_every_stage_is_a_line(world: World, tmp_path: Path) -> None:
@@ -209,7 +226,7 @@ def test_an_experiment_can_be_queued(world: World, tmp_path: Path) -> None:
 def test_metrics_plots_and_the_graph_can_be_shown(world: World, tmp_path: Path) -> None:
     shown = json.loads(world.dvc("metrics", "show", "--json"))
     names = next(iter(shown.values()))["data"]
-    assert any(name.startswith("metrics/tiny/systems/llara-0") for name in names)
+    assert "metrics/tiny/main/llara.json" in names
     assert "tune@" in world.dvc("dag", "--dot")
     world.dvc("plots", "show", "--out", str(tmp_path / "plots"))
     assert (tmp_path / "plots" / "index.html").stat().st_size > 0

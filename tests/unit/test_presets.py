@@ -12,6 +12,8 @@ import pandas as pd
 import pyarrow.compute as pc
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
+from dvc.utils.serialize import modify_yaml
 from ruamel.yaml import YAML
 
 from llara_core import columns as c
@@ -61,8 +63,22 @@ def test_only_what_it_names_changes_and_the_file_stays_as_it_should_be(params: P
     assert changed
     assert all(re.fullmatch(rf"[+-] +(- [\d.e-]+|({'|'.join(keys)}):( \S+)?)", line) for line in changed), changed
     assert yaml.safe_load(after) == YAML(typ="safe", pure=True).load(after)  # DVC reads it as the code does
+    with modify_yaml(params):
+        pass
+    assert params.read_text() == after
     assert apply_preset(PRESETS, "paper", "movielens", params) == []
     assert params.read_text() == after
+
+
+@pytest.mark.parametrize("setting", ["curriculum.schedule=direct", "tune.learning_rate=5e-5", "run.seeds=[7]"])
+def test_params_yaml_is_in_the_form_in_which_dvc_writes_it(params: Path, setting: str) -> None:
+    """DVC drops what follows a list, a blank line too, and indents and wraps in its own way."""
+    before = params.read_text()
+    with modify_yaml(params):
+        pass
+    assert params.read_text() == before
+    apply_overrides(params, [setting])
+    assert [line[0] for line in ndiff(before.splitlines(), params.read_text().splitlines()) if line[0] in "+-"] == ["-", "+"]
 
 
 def test_the_script_prints_what_it_changed(

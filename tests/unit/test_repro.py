@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from llara_core import paths, tables
-from llara_core.errors import ConfigError
+from llara_core.errors import LlaraError
 from pipeline import repro
 
 REPOSITORY = Path(__file__).parents[2]
@@ -94,6 +97,64 @@ def test_a_line_fits_the_screen(follower: repro.Follower) -> None:
     follower._began, follower._rest_s = time.monotonic() - 999.0, 12 * 60.0
     assert follower._line().endswith("100%  999 s  about 12 min left")
     assert len(follower._line()) <= 80
+    follower._own_s, follower._is_known = 900.0, True
+    assert follower._line().endswith("100%  999 s  about 12 min left")  # within what a machine varies
+    follower._own_s = 600.0
+    assert follower._line().endswith("100%  999 s  longer than expected")
+    assert len(follower._line()) <= 80
+    follower._is_known = False  # nobody knew how long it takes, but it tells how far it is: 999 s for 75 %
+    follower._phase, follower._percent, follower._rest_s = "tuning", "75%", 0.0
+    assert " 75%  999 s  about 6 min left " in follower._line()
+
+
+def test_a_stage_has_one_percentage_and_names_its_phase(follower: repro.Follower) -> None:
+    """As the progress of a stage is printed, with the bars of libraries between."""
+    printed = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys\n"
+            "from tqdm import tqdm\n"
+            "from llara_core.runtime import progress\n"
+            "with progress.stage():\n"
+            "    with progress.phase('loading', 0, 0.2):\n"
+            "        list(tqdm(range(2), desc='Loading weights'))\n"
+            "    with progress.phase('', 0.2, 1), progress.phase('answering', 0, 0.5):\n"
+            "        with progress.bar(4, desc='a', unit='b') as bar:\n"
+            "            bar.update(2)\n"
+            "        progress._open[0].shown.refresh()\n",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=REPOSITORY,
+    ).stderr
+    shown = []
+    for line in re.split(r"(?<=[\r\n])", printed):
+        follower._note_progress(line)
+        shown.append((follower._phase, follower._percent))
+    percentages = [int(percent.rstrip("%")) for _, percent in shown if percent]
+    assert percentages == sorted(percentages)  # the bar of the weights, which goes to 100 %, counts for nothing
+    assert ("loading", "0%") in shown
+    assert ("answering", "40%") in shown  # 0.2 + 0.8 x 0.5 x 2/4
+    follower._command = "predict_llm movielens llara 0"
+    assert follower._line().endswith("  answering")
+
+
+def test_a_second_run_is_refused_while_the_first_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    repro.refuse_a_second_run()
+    repro.RUNNING.parent.mkdir(parents=True)
+    ended = subprocess.Popen([sys.executable, "-c", "", "dvc"])
+    ended.wait()
+    said = r"another run is active .*\(process \d+: dvc repro\)"
+    with subprocess.Popen([sys.executable, "-c", "input()", "dvc"], stdin=subprocess.PIPE) as active:
+        for pid, message in ((ended.pid, None), (os.getpid(), None), (active.pid, said)):  # the second is no process of DVC
+            owner = {"pid": pid, "cmd": "/site-packages/dvc/__main__.py repro"}
+            repro.RUNNING.write_text(json.dumps({"write": {"/data": owner}, "read": {"/code": [owner]}}))
+            with pytest.raises(LlaraError, match=message) if message else contextlib.nullcontext():
+                repro.refuse_a_second_run()
+        active.communicate(b"\n")
 
 
 def test_what_was_not_measured_is_estimated_from_the_size_of_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,34 +172,3 @@ def test_what_was_not_measured_is_estimated_from_the_size_of_the_log(tmp_path: P
     assert expected["train"] == pytest.approx(4 + 20 * 67635 * (19e-6 + 13e-9 * 1574), abs=0.1)  # as costs.py has it
     assert expected["tune"] == pytest.approx(20 + 0.09 * 1792, abs=0.1)  # a budget over all epochs
     assert expected["fuse"] == repro.SMALL_S
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ("run.datasets=movielens", r"run\.datasets: is 'movielens', which is no list; write \[movielens\]"),
-        (
-            "run.datasets=[movielen]",
-            r"run\.datasets names \['movielen'\], but `datasets` defines only \['amazon_games', 'lastfm', 'movielens', ",
-        ),
-        ("tune.epoch=3", r"-S tune\.epoch=3: Could not override 'tune\.epoch'; write it as .*, with a key of params\.yaml$"),
-        ("run.datasets=[movielens", r"-S run\.datasets=\[movielens: .*; write it as key=value or 'key=\[value,value\]'"),
-        ("tune.epochs=0", r"tune\.epochs: Input should be greater than or equal to 1, got 0"),
-    ],
-)
-def test_a_wrong_setting_is_refused_before_dvc_sees_it(
-    setting: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    before = Path("params.yaml").read_bytes()
-    with pytest.raises(ConfigError, match=f"(?s){message}") as caught:
-        repro.check_params([setting])
-    assert str(caught.value).startswith(("params.yaml: ", "-S "))
-    assert Path("params.yaml").read_bytes() == before
-
-
-def test_right_settings_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    repro.check_params(["run.datasets=[lastfm,movielens]", "tune.epochs=1"])

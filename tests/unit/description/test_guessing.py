@@ -173,6 +173,27 @@ def test_ratings_with_gaps_are_left_out_since_they_would_cost_rows(room: Room) -
     assert "rating lacks 50.0% of its values" in facts["guess"]["choices"]["columns.rating"]["why"]
 
 
+def test_columns_without_a_use_are_said_what_they_could_be(room: Room) -> None:
+    log = as_csv(
+        ["user", "item", "time", "status", "basket"],
+        [(*row, "returned" if number % 4 == 0 else "paid", 7 * number) for number, row in enumerate(interactions())],
+    )
+    items = as_csv(
+        ["item", "title", "category", "price", "shop"],
+        [(f"i{item}", f"Title {item}", "tools" if item % 2 else "toys", 1.5 + item, "main") for item in range(N_ITEMS)],
+    )
+    room.put(interactions_csv=log, items_csv=items)
+    facts = room.describe()
+    assert facts["guess"]["unused"] == [
+        "status ('paid', 'returned'): rows can be chosen by it, as in `keep: {status: [paid]}`",
+        "category, price: attributes of the items, for `columns.attributes: [category, price]`",
+        "no use is seen for basket, shop",
+    ]
+    assert "- status ('paid', 'returned'): rows can be chosen by it" in render(facts)
+    room.put("plain", interactions_csv=log_csv(), items_csv=items_csv())
+    assert "no use of" not in render(room.describe("plain"))
+
+
 def test_titles_may_stand_in_the_log(room: Room) -> None:
     rows = [(user, item, f"Title {item[1:]}", second) for user, item, second in interactions()]
     room.put(plays_csv=as_csv(["user", "track_id", "track_name", "time"], rows))

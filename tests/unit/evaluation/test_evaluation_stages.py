@@ -46,7 +46,9 @@ def test_from_predictions_to_the_report(filled, capsys: pytest.CaptureFixture[st
     assert {cell.name for cell in paths.metrics("movielens", "").iterdir()} == {
         cell.name for cell in paths.results("movielens").iterdir()
     }
-    files = sorted(file.relative_to("metrics/movielens/systems").as_posix() for file in Path("metrics").rglob("*.json"))
+    files = sorted(
+        file.relative_to("metrics/movielens/systems").as_posix() for file in Path("metrics").rglob("systems/**/*.json")
+    )
     assert files == [
         "fused-llara-0/fused.json",
         "llara-0/constrained.json",
@@ -55,6 +57,10 @@ def test_from_predictions_to_the_report(filled, capsys: pytest.CaptureFixture[st
         "sasrec-0/score-shuffled.json",
         "sasrec-0/score.json",
     ]
+    main = {file.stem: json.loads(file.read_text()) for file in paths.deciding("movielens", "").parent.iterdir()}
+    assert sorted(main) == ["fused-llara", "llara", "popularity", "sasrec"]
+    assert main["sasrec"] == {"val": {"HR@1": 1.0, "valid": 1.0}, "test": {"HR@1": 1.0, "valid": 1.0}}  # in order, not shuffled
+    assert main["llara"]["test"]["HR@1"] == 0.0  # by its scores, the first of its modes; no catalogue is ranked here
     fused = json.loads((paths.metrics("movielens", "fused-llara-0") / "fused.json").read_text())
     assert fused["test"]["hit_ratio@1"] == 1.0
     assert fused["note"] == "LLM weight 0.00"  # the recommender is always right

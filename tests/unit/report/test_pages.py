@@ -71,6 +71,12 @@ def test_the_markdown_page_names_every_system(reports, params: Params) -> None:
     assert "\n\n\n" not in page
 
 
+def test_the_head_says_which_systems_the_global_schedule_reaches(reports, params: Params) -> None:
+    for page in ("report.md", "report.html"):
+        head = pages.render(reports, params, page).partition("Systems</h3>" if page.endswith("html") else "### Systems")[0]
+        assert "curriculum.schedule: linear; reaches llara; tallrec makes no use of it." in head
+
+
 def test_the_summary_is_the_verdict_and_a_table_of_some_twenty_lines(reports, params: Params) -> None:
     page = pages.render(reports, params, "summary.md")
     assert page.startswith("**movielens.** sasrec is best on validation")

@@ -1,0 +1,83 @@
+"""Which LLM systems a global value of the sections that they share reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from llara_core.config.objectives import OBJECTIVES, trained_objectives
+from llara_core.config.systems import WITH_SLOTS, SystemConfig
+
+SHARED = ("prompt", "lora", "curriculum", "tune", "ablation")
+
+
+def _trains_rows(config: SystemConfig, *, with_candidates: bool) -> bool:
+    trained = trained_objectives(config.tune.objective, mixed=config.tune.mixes)
+    return any(objective.shows_candidates == with_candidates for objective in trained)
+
+
+def _prefers(config: SystemConfig) -> bool:
+    return OBJECTIVES[config.tune.objective].needs_start
+
+
+# Where a value counts; what is not named counts in every tuned system, and of `prompt` in untuned ones, too.
+_COUNTS_WHERE: dict[str, Callable[[SystemConfig], bool]] = {
+    "prompt.slot": lambda config: config.prompt.representation in WITH_SLOTS,
+    "prompt.text_dim": lambda config: config.prompt.representation == "compact",
+    "prompt.templates": lambda config: config.tuned,
+    "curriculum.schedule": lambda config: config.has_curriculum,
+    "curriculum.two_stage_text_share": lambda config: config.has_curriculum and config.curriculum.schedule == "two_stage",
+    "tune.min_history_len": lambda config: _trains_rows(config, with_candidates=True),
+    "tune.chunk_len": lambda config: _trains_rows(config, with_candidates=False),
+    "tune.feature_dropout": lambda config: config.prompt.representation == "compact",
+    "tune.preference_loss": _prefers,
+    "tune.preference_beta": _prefers,
+    "tune.preference_negatives": _prefers,
+    "ablation.item_vectors": lambda config: config.shows_behavior,
+    "ablation.recommender_scores": lambda config: config.prompt.recommender_scores,
+}
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The systems that take a global value over, those that have their own, and those for which it does not count."""
+
+    reached: tuple[str, ...]
+    own: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """As in ``reaches llara; llara_guided sets its own; tallrec makes no use of it``."""
+        said = [f"reaches {', '.join(self.reached) or 'no LLM system of the run'}"]
+        if self.own:
+            said.append(f"{_listed(self.own)} {'sets its' if len(self.own) == 1 else 'set their'} own")
+        if self.unused:
+            said.append(f"{_listed(self.unused)} {'makes' if len(self.unused) == 1 else 'make'} no use of it")
+        return "; ".join(said)
+
+
+def reach(
+    key: str, systems: Mapping[str, SystemConfig], own_keys: Mapping[str, Collection[str]], names: Sequence[str]
+) -> Reach:
+    """Where a global value goes.
+
+    Args:
+        key: dotted, of one of :data:`SHARED`.
+        systems: by name.
+        own_keys: what each of them, or one that it extends, sets.
+        names: the systems that are asked about.
+    """
+    unused = [name for name in names if not _counts(key, systems[name])]
+    own = [name for name in names if name not in unused and key in own_keys[name]]
+    reached = [name for name in names if name not in (*unused, *own)]
+    return Reach(tuple(reached), tuple(own), tuple(unused))
+
+
+def _counts(key: str, config: SystemConfig) -> bool:
+    if not (config.tuned or key.startswith("prompt.")):
+        return False
+    return key not in _COUNTS_WHERE or _COUNTS_WHERE[key](config)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

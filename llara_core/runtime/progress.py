@@ -1,0 +1,111 @@
+"""How far a stage is: one percentage over all of its phases, each with its name.
+
+A script opens :func:`stage`, and what it calls opens a :func:`phase` for each part of the work. A :func:`bar` inside moves the
+one bar of the stage within its phase; where no stage is open, it is a bar of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+# `pipeline.repro` tells the stage's percentage from those of libraries' bars by these words.
+FORMAT = "{desc}: {percentage:3.0f}% of the stage|{bar}| {elapsed}<{remaining}{postfix}"
+
+
+class Bar(Protocol):
+    """What a loop tells of its progress."""
+
+    def update(self, n: int = 1) -> Any:
+        """``n`` further units are done."""
+
+    def set_postfix_str(self, s: str) -> Any:
+        """Show a text beside the bar."""
+
+
+@dataclass
+class _Stage:
+    """The bar of the stage, and the part of it, two shares, in which the present phase moves it."""
+
+    shown: tqdm[Any]
+    low: float = 0.0
+    high: float = 1.0
+
+    def move_to(self, share: float) -> None:
+        self.shown.update(share - self.shown.n)
+
+
+_open: list[_Stage] = []  # at most one
+
+
+@contextmanager
+def stage() -> Iterator[None]:
+    """All that happens inside is one bar."""
+    with tqdm(total=1.0, desc="starting", bar_format=FORMAT) as shown:
+        _open.append(_Stage(shown))
+        try:
+            yield
+        finally:
+            _open.pop()
+
+
+@contextmanager
+def phase(name: str, low: float, high: float) -> Iterator[None]:
+    """A part of the work of what surrounds it.
+
+    Args:
+        name: shown; empty: that of what surrounds it.
+        low, high: shares of the time of what surrounds it, at its beginning and at its end.
+    """
+    if not _open:
+        yield
+        return
+    current = _open[0]
+    outer_low, outer_high = current.low, current.high
+    width = outer_high - outer_low
+    current.low, current.high = outer_low + low * width, outer_low + high * width
+    if name:
+        current.shown.set_description_str(name, refresh=False)
+    current.move_to(current.low)
+    current.shown.refresh()
+    try:
+        yield
+        current.move_to(current.high)
+    finally:
+        current.low, current.high = outer_low, outer_high
+
+
+@contextmanager
+def bar(total: int, *, desc: str, unit: str, initial: int = 0) -> Iterator[Bar]:
+    """The progress of a loop.
+
+    Args:
+        total: units of work, of which ``initial`` are done.
+        desc: what is done, where no stage is open.
+        unit: of what.
+    """
+    if not _open:
+        with tqdm(total=total, initial=initial, desc=desc, unit=unit) as own:
+            yield own
+        return
+    yield _PartBar(_open[0], total, initial)
+
+
+class _PartBar:
+    """A loop that moves the stage's bar."""
+
+    def __init__(self, current: _Stage, total: int, done: int) -> None:
+        self._current, self._total, self._done = current, max(total, 1), done
+        self.update(0)
+
+    def update(self, n: int = 1) -> None:
+        self._done += n
+        width = self._current.high - self._current.low
+        self._current.move_to(self._current.low + width * min(self._done / self._total, 1.0))
+
+    def set_postfix_str(self, s: str) -> None:
+        self._current.shown.set_postfix_str(s, refresh=False)
