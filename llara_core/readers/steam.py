@@ -30,6 +30,7 @@ from llara_core.config import SteamConfig
 from llara_core.errors import DataError
 from llara_core.readers.gzip_blocks import gzip_blocks
 from llara_core.readers.interaction_log import Counts, RawLog, count, one_of_each_pair
+from llara_core.readers.values import encodable
 
 REVIEWS = "steam_reviews.json.gz"
 GAMES = "steam_games.json.gz"
@@ -208,8 +209,8 @@ def _literal(line: bytes) -> dict[Any, Any] | None:
 
 
 def _text(value: object) -> str:
-    """``value`` if it is text, else the empty string; lone surrogates, which tables cannot hold, become ``?``."""
-    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
+    """``value`` if it is text, else the empty string."""
+    return encodable(value) if isinstance(value, str) else ""
 
 
 @lru_cache(maxsize=4096)
