@@ -248,17 +248,8 @@ class Column:
         return whole, fits, numbers, missing
 
     def _refuse_rounded(self, missing: BoolArray | None) -> None:
-        """Refuse times that all look like ``1.70E+09``: with fewer digits than whole units need.
-
-        One with as many digits is exact (Java's ``1.700000123E9``), and R writes exact ones briefly, but not all of them.
-        """
-        first = 0 if missing is None else int(np.argmin(missing))
-        if not len(self.values) or not re.match(MANTISSA, (self.values[first].as_py() or "").strip()):
-            return
-        rest, exponent = pc.extract_regex(pc.utf8_trim_whitespace(self.values), MANTISSA).flatten()
-        is_cut = pc.less(pc.utf8_length(rest), exponent.cast(pa.int32())).fill_null(False).to_numpy(zero_copy_only=False)
-        if (is_cut if missing is None else is_cut | missing).all() and is_cut.any():
-            self._refuse(~is_cut, missing, ROUNDED.format("times", "in full"))
+        if are_rounded(self.values if missing is None else self.values.filter(pa.array(~missing))):
+            self._refuse(np.zeros(len(self.values), dtype=np.bool_), missing, ROUNDED.format("times", "in full"))
 
     def _numbers(self) -> tuple[FloatArray, BoolArray | None]:
         """Numbers, NaN for text that is not one, and the mask of missing rows."""
@@ -309,6 +300,17 @@ class Column:
         is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
         hint = "; if a row is a user's whole sequence, set `sequences: list`" if is_list and not self.table.sequences else ""
         return DataError(f"{self.table.path}: column {self.name!r} is of type {kind}; it must hold {needed}{hint}")
+
+
+def are_rounded(numbers: pa.StringArray) -> bool:
+    """Whether all look like ``1.70E+09``: with fewer digits than whole units need.
+
+    One with as many digits is exact (Java's ``1.700000123E9``), and R writes exact ones briefly, but not all of them.
+    """
+    if not len(numbers) or not re.match(MANTISSA, numbers[0].as_py().strip()):
+        return False
+    rest, exponent = pc.extract_regex(pc.utf8_trim_whitespace(numbers), MANTISSA).flatten()
+    return bool(pc.all(pc.less(pc.utf8_length(rest), exponent.cast(pa.int32())).fill_null(False)).as_py())
 
 
 def check_time_format(time_format: str, *, of_day: bool = False) -> None:

@@ -76,17 +76,18 @@ class Interactions:
 def read(folder: Path, config: OwnLogConfig) -> RawLog:
     """The log in ``folder``, whose files and columns ``config`` names.
 
-    Ids are text without surrounding white space: a CSV file's ``007`` is not ``7``; whole numbers of a Parquet file become
-    their digits. Users (and items) ascend by number if all their ids are whole numbers of at most 18 digits without leading
-    zeros, else by code point. Times keep the resolution of the files; without any, a row's place in the files stands for its
-    time. Dropped, and counted by reason, are rows with another value than ``keep`` names or without a value in a column that
-    ``config`` names, rows that repeat a CSV file's header, interactions that equal an earlier one
-    in user, item, time and rating or whose item the item file lacks, and further rows of an item.
+    Ids are composed text (NFC) without surrounding white space: a CSV file's ``007`` is not ``7``; whole numbers of a
+    Parquet file become their digits. Users (and items) ascend by number if all their ids are whole numbers of at most 18
+    digits without leading zeros, else by code point. Times keep the resolution of the files; without any, a row's place in
+    the files stands for its time. Dropped, and counted by reason, are rows with another value than ``keep`` or
+    ``keep_items`` names or without a value in a column that ``config`` names, rows that repeat a CSV file's header,
+    interactions that equal an earlier one in user, item, time and rating or whose item the item file lacks, and further
+    rows of an item.
 
     Raises:
         DataError: a file is missing, damaged or empty, lacks a column, differs from ``config`` in separator, encoding or
-            quoting, or holds an unreadable value (named with its line); ids were rounded, or times are in another unit; an
-            item has two titles; no interaction is of a known item.
+            quoting, or holds an unreadable value (named with its line); ids were rounded or are written in two ways, or times
+            are in doubt; an item has two titles; no interaction is of a known item.
     """
     catalogue, dropped = _read_items(Table.of_items(folder, config), config)
     table = interactions_of(folder, config)
@@ -96,7 +97,8 @@ def read(folder: Path, config: OwnLogConfig) -> RawLog:
     log = found.log.assign(**{c.ITEM: numbers[found.log[c.ITEM].to_numpy()]})
     unknown = log[c.ITEM].to_numpy() < 0
     if unknown.any():
-        refuse_other_spelling(table.path, found.items.filter(pa.array(numbers < 0)), catalogue[c.RAW_ITEM])
+        strangers = found.items.filter(pa.array(numbers < 0))
+        refuse_other_spelling(table, config.columns.item, strangers, catalogue[c.RAW_ITEM])
     if unknown.all():
         raise DataError(
             f"{table.path}: no interaction is of an item in {folder / config.items}: ids here look like "
@@ -111,7 +113,7 @@ def read(folder: Path, config: OwnLogConfig) -> RawLog:
 
 
 def read_interactions(table: Table, config: OwnLogConfig, split: str | None = None, *, is_whole: bool = True) -> Interactions:
-    """The interactions of a file as the section has them read: for ``prepare``, for ``describe``, and as histories of users.
+    """The interactions of a file, read by the section: the one way for ``prepare``, ``describe`` and files of histories.
 
     Users and items are numbered in ascending order of their ids. Rows are dropped, and counted, as :func:`read` says.
 
@@ -196,8 +198,11 @@ def numbers_of(ids: pa.StringArray, known: pd.Series[str]) -> IntArray:
     return found
 
 
-def refuse_other_spelling(path: Path, unknown: pa.StringArray, known: pd.Series[str]) -> None:
-    """Refuse ids that are written otherwise than known ones which they most likely mean.
+def refuse_other_spelling(table: Table, name: str, unknown: pa.StringArray, known: pd.Series[str]) -> None:
+    """Refuse item ids that are written otherwise than known ones which they most likely mean.
+
+    Args:
+        name: of their column in ``table``.
 
     Raises:
         DataError: an unknown id is the same number as a known one, or looks the same.
@@ -206,7 +211,10 @@ def refuse_other_spelling(path: Path, unknown: pa.StringArray, known: pd.Series[
         spelt = dict(zip(map(spelling, known), known, strict=True))
         for raw_id in unknown.to_pylist():
             if (other := spelt.get(spelling(raw_id))) is not None:
-                raise DataError(f"{path}: item {raw_id!r} is {other!r} in the items: {why}; write ids alike in all files")
+                raise DataError(
+                    f"{_place_of(raw_id, table, name)}: column {name!r}: {raw_id!r} is {other!r} in the items: {why}; write "
+                    "ids alike in all files"
+                )
 
 
 def _number(raw_id: str) -> str:

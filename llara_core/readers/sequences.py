@@ -19,7 +19,7 @@ BRACKETS = r"^\[.*\]$"
 # As numpy prints an array: values between spaces and line feeds, without commas.
 _VALUE = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s,'"\[\]()]+"""
 _ARRAY = re.compile(rf"\[\s*(?:{_VALUE})(?:\s+(?:{_VALUE}))+\s*\]")
-_decode = json.JSONDecoder(parse_int=str, parse_float=str).decode
+_decode = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str).decode
 
 
 def one_row_per_item(

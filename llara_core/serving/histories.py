@@ -63,7 +63,7 @@ def read_histories(path: Path, items: pd.DataFrame, dataset: DatasetConfig) -> H
     is_known = numbers[kept[c.ITEM].to_numpy()] >= 0
     unknown = found.items.take(pa.array(np.unique(kept[c.ITEM].to_numpy()[~is_known])))
     if by_id:
-        refuse_other_spelling(path, unknown, items[c.RAW_ITEM])
+        refuse_other_spelling(table, config.columns.item, unknown, items[c.RAW_ITEM])
     if not is_known.any():
         raise DataError(
             f"{path}: no row has a user and an item of the catalogue; ids there look like {items[c.RAW_ITEM].iloc[0]!r}"

@@ -66,10 +66,10 @@ def test_an_id_as_whole_and_as_decimal_number(tmp_path: Path) -> None:
 
 def test_item_ids_as_decimal_numbers_in_one_of_the_files(tmp_path: Path) -> None:
     message = complaint(tmp_path, "user,item,time\na,1.0,5\na,2.0,6\n")
-    assert message.startswith("log.csv: item '1.0' is '1' in the items: the same number")
+    assert message.startswith("log.csv:2: column 'item': '1.0' is '1' in the items: the same number")
     assert message.endswith("write ids alike in all files")
     message = complaint(tmp_path, "user,item,time\na,1,5\na,2,6\n", "item,title\n1,Heat\n2.,Alien\n")
-    assert message.startswith("log.csv: item '2' is '2.' in the items: the same number")
+    assert message.startswith("log.csv:3: column 'item': '2' is '2.' in the items: the same number")
 
 
 def test_zeros_in_front_tell_ids_apart(tmp_path: Path) -> None:
@@ -89,7 +89,8 @@ def test_composed_and_decomposed_ids_are_one(tmp_path: Path) -> None:
 def test_ids_with_invisible_characters(tmp_path: Path) -> None:
     message = complaint(tmp_path, LOG.replace(",1,", ",1\u200b,"))
     assert message == (
-        "log.csv: item '1\\u200b' is '1' in the items: the same but for invisible characters; write ids alike in all files"
+        "log.csv:2: column 'item': '1\\u200b' is '1' in the items: the same but for invisible characters; write ids alike in "
+        "all files"
     )
 
 
@@ -211,6 +212,13 @@ def test_days_as_spreadsheets_count(tmp_path: Path, time_format: str) -> None:
 def test_arrays_as_numpy_prints_them(tmp_path: Path, text: str) -> None:
     log = put(tmp_path, f'user,item\nann,"{text}"\n', "item,title\n1,A\n2,B\n3,C\n", **LISTS)
     assert log.interactions["item_id"].to_list() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("text", ["[1, NaN, 2]", "[1 nan 2]", "[1, null, 2]"])
+def test_missing_values_in_lists(tmp_path: Path, text: str) -> None:
+    log = put(tmp_path, f'user,item\nann,"{text}"\n', **LISTS)
+    assert log.interactions["item_id"].to_list() == [0, 1]
+    assert log.dropped["interactions_without_item"] == 1
 
 
 @pytest.mark.parametrize("text", ["[1 2 ... 8 9]", "[1, 2, ..., 9]"])
