@@ -22,7 +22,7 @@ from llara_core.description.times import guess_times
 from llara_core.errors import DataError
 from llara_core.readers.log_columns import ISO, NUMBER
 from llara_core.readers.log_files import Table
-from llara_core.readers.own_log import Interactions, numbers_of, read_interactions, refuse_other_spelling
+from llara_core.readers.own_log import numbers_of, read_interactions, refuse_other_spelling
 from llara_core.readers.values import listed
 from llara_core.serving.ranking import Ranked
 from llara_core.serving.titles import ItemFinder
@@ -57,31 +57,33 @@ def read_histories(path: Path, items: pd.DataFrame, dataset: DatasetConfig) -> H
     if config.time_format is not None and not isinstance(dataset, OwnLogConfig):
         config = config.model_copy(update={"time_format": _time_format(table, config)})
     found = read_interactions(table, config, is_whole=False)
-    kept, _ = filter_rows(found.log, config)
     by_id = config.columns.item == asked.columns.item
     numbers = numbers_of(found.items, items[c.RAW_ITEM]) if by_id else _titled(found.items.to_pylist(), items, path)
-    is_known = numbers[kept[c.ITEM].to_numpy()] >= 0
-    unknown = found.items.take(pa.array(np.unique(kept[c.ITEM].to_numpy()[~is_known])))
+    log = found.log.assign(**{c.ITEM: numbers[found.log[c.ITEM].to_numpy()]})
+    unknown = found.items.filter(pa.array(numbers < 0))
     if by_id:
         refuse_other_spelling(table, config.columns.item, unknown, items[c.RAW_ITEM])
-    if not is_known.any():
+    known = log[log[c.ITEM] >= 0]
+    if known.empty:
         raise DataError(
             f"{path}: no row has a user and an item of the catalogue; ids there look like {items[c.RAW_ITEM].iloc[0]!r}"
         )
-    _say_what_is_left_out(path, found, len(kept))
+    kept, _ = filter_rows(known, config)
+    dropped = {**found.dropped, "interactions_by_min_rating_or_repeats": len(known) - len(kept)}
+    if reasons := ", ".join(f"{reason} {n}" for reason, n in dropped.items() if n):
+        logger.warning("%s: rows left out, by the rules of the section: %s", path, reasons)
     if len(unknown):
         logger.warning(
             "%s: %d rows left out: their %d items are not in the catalogue, or share a title, e.g. %r",
             path,
-            int((~is_known).sum()),
+            len(log) - len(known),
             len(unknown),
             unknown[0].as_py(),
         )
-    usable = sort_sequences(kept[is_known])
-    if n_without := kept[c.USER].nunique() - usable[c.USER].nunique():
-        logger.warning("%s: users without an item of the catalogue, who get no recommendation: %d", path, n_without)
-    histories = {user: numbers[group].tolist() for user, group in usable.groupby(c.USER)[c.ITEM]}
-    return {found.users[user].as_py(): histories[user] for user in pd.unique(kept.loc[is_known, c.USER]).tolist()}
+    if n_without := log[c.USER].nunique() - kept[c.USER].nunique():
+        logger.warning("%s: users without an item that counts, who get no recommendation: %d", path, n_without)
+    histories = {user: group.to_list() for user, group in sort_sequences(kept).groupby(c.USER)[c.ITEM]}
+    return {found.users[user].as_py(): histories[user] for user in pd.unique(kept[c.USER]).tolist()}
 
 
 def prepared_histories(interactions: pd.DataFrame) -> Histories:
@@ -189,10 +191,3 @@ def _titled(names: list[str], items: pd.DataFrame, path: Path) -> npt.NDArray[np
             "%s: %d titles are read without their year or with their article moved, e.g. %r", path, len(loose), loose[0]
         )
     return np.array([-1 if item is None else item for item, _ in found])
-
-
-def _say_what_is_left_out(path: Path, found: Interactions, n_kept: int) -> None:
-    dropped = {**found.dropped, "interactions_by_min_rating_or_repeats": len(found.log) - n_kept}
-    if any(dropped.values()):
-        reasons = ", ".join(f"{reason} {n}" for reason, n in dropped.items() if n)
-        logger.warning("%s: rows left out, by the rules of the section: %s", path, reasons)

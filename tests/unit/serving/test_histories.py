@@ -71,7 +71,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert [message.partition(": ")[2] for message in caplog.messages] == [
         "rows left out, by the rules of the section: interactions_without_user 1, interactions_without_item 1",
         "3 rows left out: their 2 items are not in the catalogue, or share a title, e.g. '98'",
-        "users without an item of the catalogue, who get no recommendation: 1",
+        "users without an item that counts, who get no recommendation: 1",
     ]
 
 
@@ -160,6 +160,13 @@ def test_rules_for_columns_that_the_file_lacks_are_said_not_to_apply(tmp_path: P
     ]
     film = dataset_config("movielens_100k", min_rating=3.0)
     assert _read(tmp_path, "user_id,item_id,rating\nann,10,5\nann,20,2\n", film) == {"ann": [0]}
+
+
+def test_two_spellings_of_a_title_are_one_item(tmp_path: Path) -> None:
+    own = _own(repeats="first")
+    assert _read(tmp_path, "kunde,name,am\nann,alien,2020-01-02\nann,Alien,2020-01-01\nann,Heat [20],2020-01-03\n", own) == {
+        "ann": [0, 1]
+    }
 
 
 def test_values_of_keep_need_not_all_occur(tmp_path: Path) -> None:
