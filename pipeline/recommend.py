@@ -76,7 +76,7 @@ def main(
     if item:
         asked = {"": ItemFinder(items).history(item)}
     elif histories is not None:
-        asked = many.read_histories(histories, items, many.HistoryFormat.of(params.dataset(dataset)))
+        asked = many.read_histories(histories, items, params.dataset(dataset))
     elif all_users:
         asked = many.prepared_histories(
             tables.read_table(paths.prepared(dataset) / "interactions.parquet", tables.INTERACTIONS)

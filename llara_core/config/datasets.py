@@ -169,6 +169,11 @@ class DatasetSection(Section):
         """Whether titles have MovieLens' articles and years at their ends; elsewhere these belong to the title."""
         return False
 
+    @property
+    def has_titles(self) -> bool:
+        """Whether items have titles, or else their ids stand in for them."""
+        return True
+
 
 class LogSection(DatasetSection):
     """Data sets that come as interactions, to be filtered and split here."""
@@ -414,7 +419,7 @@ class ColumnsConfig(Section):
     )
     rating: ColumnName | None = Field(description="rating of the interaction, or any number; null where there is none")
     item_id: ColumnName = Field(description="item id, in the items")
-    title: ColumnName = Field(description="item title, in the items")
+    title: ColumnName = Field(description="item title, in the items; the column of `item_id` where items have no titles")
     attributes: list[ColumnName] = Field(
         default=[],
         description="columns of the items that describe an item beside its title, e.g. category and brand; text encoders read "
@@ -500,6 +505,9 @@ class OwnLogConfig(RepeatingSection):
         default={},
         description="columns of the interactions and the texts of which each must hold one, e.g. {event: [purchase]}",
     )
+    keep_items: dict[ColumnName, Annotated[list[str], Field(min_length=1)]] = Field(
+        default={}, description="likewise of the items, e.g. {property: [name]} where an item has a row per property"
+    )
     columns: ColumnsConfig
     time_format: str | None = Field(
         min_length=1,
@@ -516,7 +524,11 @@ class OwnLogConfig(RepeatingSection):
     def _columns_agree(self) -> Self:
         names = self.columns
         of_interactions = [*self.log_columns.values(), *self.per_row]
-        if any(len(set(columns)) < len(columns) for columns in (of_interactions, self.item_columns)):
+        described = self.item_columns[1:]
+        if (
+            any(len(set(columns)) < len(columns) for columns in (of_interactions, described))
+            or names.item_id in names.attributes
+        ):
             raise ValueError("columns: one column cannot serve two purposes; give each its own")
         if self.min_rating is not None and names.rating is None:
             raise ValueError("min_rating needs a rating: name its column in columns.rating, or set min_rating to null")
@@ -536,7 +548,7 @@ class OwnLogConfig(RepeatingSection):
     def _columns_have_numbers_without_a_header(self) -> Self:
         of_files = {
             "header": (self.log_layout.header, [*self.log_columns.values(), *self.per_row]),
-            "items_layout.header": (self.item_layout.header, self.item_columns),
+            "items_layout.header": (self.item_layout.header, [*self.item_columns, *self.keep_items]),
         }
         for key, (header, names) in of_files.items():
             if not header and (named := [name for name in names if not re.fullmatch("[1-9][0-9]{0,3}", name)]):
@@ -598,6 +610,10 @@ class OwnLogConfig(RepeatingSection):
     @property
     def kept_values(self) -> Mapping[str, list[str]]:
         return self.keep
+
+    @property
+    def has_titles(self) -> bool:
+        return self.columns.title != self.columns.item_id
 
     @property
     def has_times(self) -> bool:

@@ -99,6 +99,19 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _titles_are_there(self) -> Self:
+        untitled = [name for name in self.run.datasets if not self.datasets[name].has_titles]
+        readers = [name for name in self.run.systems if self.systems[name].reads_titles] + self.run.chat_models
+        readers += [name for name in self.run.recommenders if getattr(self.recommenders, name).reads_titles]
+        if untitled and readers:
+            raise ValueError(
+                f"the items of {', '.join(untitled)} have no titles (columns.title is columns.item_id), which "
+                f"{', '.join(readers)} read: take these from run.systems, run.chat_models and run.recommenders, or name a "
+                "column of titles"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _starts_fit(self) -> Self:
         """A system and its start are one model at two points of its tuning: all but how it is tuned is the same."""
         for name, system in self.systems.items():

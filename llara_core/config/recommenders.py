@@ -18,10 +18,12 @@ class RecommenderSection(Section):
         model: ``module:class`` of the :class:`recommenders.base.SequenceRecommender`; a name, so that torch is loaded where a
             model is built and nowhere else.
         training_keys: those keys of the section that say how to train the model; the class takes the others as arguments.
+        reads_titles: it sees items by their titles.
     """
 
     model: ClassVar[str]
     training_keys: ClassVar[frozenset[str]] = frozenset({"l2"})
+    reads_titles: ClassVar[bool] = False
 
     l2: list[Annotated[float, Field(ge=0)]] = Field(
         min_length=1, description="L2 coefficients tried; the best on validation is kept (paper: 1e-3 to 1e-7)"
@@ -71,6 +73,7 @@ class MoRecConfig(SasRecConfig):
 
     model: ClassVar = "llara_core.recommenders.morec:MoRec"
     training_keys: ClassVar = frozenset({"l2", "encoder", "revision", "item_text", "train_encoder", "encoder_learning_rate"})
+    reads_titles: ClassVar = True
 
     encoder: str = Field(
         min_length=1,

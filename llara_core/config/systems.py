@@ -261,6 +261,16 @@ class SystemConfig(Section):
     ablation: AblationConfig
 
     @property
+    def reads_titles(self) -> bool:
+        """Whether items are shown by title, encoded or not, or answered with."""
+        objectives = trained_objectives(self.tune.objective, mixed=self.tune.mixes)
+        return {
+            "index": False,
+            "behavior": any(objective.writes_title for objective in objectives),
+            "compact": self.prompt.text_dim > 0,
+        }.get(self.prompt.representation, True)
+
+    @property
     def shows_behavior(self) -> bool:
         """Whether its prompts hold behaviour tokens."""
         return self.prompt.representation in WITH_BEHAVIOR

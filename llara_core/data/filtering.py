@@ -36,13 +36,7 @@ def filter_interactions(interactions: pd.DataFrame, config: LogSection) -> tuple
     Source: the order in which the released LastFM data were made (items before users, one pass each); MovieLens uses step 1
     alone; Steam steps 4 and 5 (paper, section 5.1.1).
     """
-    kept, steps = interactions, dict[str, Counts]()
-    if config.lowest_rating is not None:
-        kept = kept[kept[c.RATING] >= config.lowest_rating]
-        steps["rating"] = count(kept)
-    if config.kept_repeat is not None:
-        kept = one_of_each_pair(kept, config.kept_repeat)
-        steps["repeats"] = count(kept)
+    kept, steps = filter_rows(interactions, config)
     kept = kept.drop(columns=c.RATING, errors="ignore")
 
     minima = {c.ITEM: config.min_item_interactions, c.USER: config.min_user_interactions}
@@ -59,6 +53,18 @@ def filter_interactions(interactions: pd.DataFrame, config: LogSection) -> tuple
         steps["subsample"] = count(kept)
     kept = _with_count(kept, c.USER, MIN_SEQUENCE)
     steps["sequences"] = count(kept)
+    return kept, steps
+
+
+def filter_rows(interactions: pd.DataFrame, config: LogSection) -> tuple[pd.DataFrame, dict[str, Counts]]:
+    """Steps 1 and 2 of :func:`filter_interactions`, which ask nothing of the whole log; without a column of ratings, step 2."""
+    kept, steps = interactions, dict[str, Counts]()
+    if config.lowest_rating is not None and c.RATING in kept:
+        kept = kept[kept[c.RATING] >= config.lowest_rating]
+        steps["rating"] = count(kept)
+    if config.kept_repeat is not None:
+        kept = one_of_each_pair(kept, config.kept_repeat)
+        steps["repeats"] = count(kept)
     return kept, steps
 
 

@@ -368,6 +368,7 @@ def _what_is_missing(columns: dict[str, list[Column]]) -> str:
     else:
         lines.append(
             f"{', '.join(logs)} may be the log, but no file lists at least {MIN_OVERLAP:.0%} of the ids of one of its columns, "
-            "once each and with a text: is the file of titles missing, or are its ids written otherwise?"
+            "once each and with a text: is the file of titles missing, or are its ids written otherwise? (Recommenders need no "
+            "titles: a section may name the ids in columns.title, too.)"
         )
     return "\n".join(lines)

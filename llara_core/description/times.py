@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from llara_core.readers.log_columns import ISO, NUMBER, UNITS, USUAL_SECONDS
+from llara_core.readers.log_columns import ISO, NUMBER, UNITS, USUAL_DAYS, USUAL_SECONDS, are_rounded
 from llara_core.readers.values import short
 
 Confidence = Literal["sure", "likely", "guess"]
@@ -89,6 +89,8 @@ def guess_times(values: pa.Array, missing: list[str]) -> TimeGuess | None:
         numbers = text.filter(is_number)
         found = numbers.cast(pa.float64()).to_numpy()
         finite = found[np.isfinite(found)]  # 1e400 is a number, but none that can be a time
+        if are_rounded(numbers) and (guess := _of_numbers(finite)) is not None:
+            return replace(guess, confidence="guess", why="numbers that were rounded, as spreadsheets do: export them in full")
         return _less_sure(_of_numbers(finite), len(text) - len(finite))
     return _of_text(text.to_pandas())
 
@@ -120,6 +122,10 @@ def _of_numbers(numbers: npt.NDArray[np.float64]) -> TimeGuess | None:
         parts = ", ".join(f"{shares[name]:.1%} {name}" for name in found)
         why = f"the values mix units ({parts}); bring them to one unit, since a section has one"
         return TimeGuess(unit, "guess", why, tuple(name for name in found if name != unit))
+    if USUAL_DAYS[0] <= numbers.min() and numbers.max() < USUAL_DAYS[1]:
+        return TimeGuess(
+            "seconds", "guess", "may be days since 1900, as spreadsheets count: export dates as text", is_dated=False
+        )
     if not (np.floor(numbers) == numbers).all():
         return None
     n_digits = len(str(int(abs(numbers[0]))))

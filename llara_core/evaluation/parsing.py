@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from llara_core.readers.titles import as_seen
+
 _QUOTES = ('""', "''", "``", "“”", "‘’", "«»", "„“")  # noqa: RUF001
 
 # Of a model that thinks before it answers; its prompt may hold the opening mark already.
@@ -17,9 +19,10 @@ def parse_answer(text: str, labels: Sequence[str]) -> int | None:
 
     One leading block ``<think>...</think>`` is skipped; an answer that ends inside it is invalid.
 
-    Equality is tried twice: as written (but for spacing and Unicode composition), then forgivingly, without case, one pair of
-    surrounding quotes and one full stop at the end. A try counts where exactly one label agrees, so an answer that fits
-    several labels equally well is invalid, and a label inside another one ("Alien", "Aliens") is never confused with it.
+    Equality is tried twice: as written (but for spacing, Unicode composition and invisible characters), then forgivingly,
+    without case, one pair of surrounding quotes and one full stop at the end. A try counts where exactly one label agrees, so
+    an answer that fits several labels equally well is invalid, and a label inside another one ("Alien", "Aliens") is never
+    confused with it.
 
     Args:
         text: the answer without its prompt; lines after its first non-empty one are ignored.
@@ -74,7 +77,7 @@ def contained_candidate(text: str, labels: Sequence[str]) -> int | None:
 
 
 def _as_written(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    return " ".join(as_seen(text).split())
 
 
 def _forgiving(text: str) -> str:

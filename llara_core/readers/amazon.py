@@ -27,7 +27,7 @@ from llara_core.readers.gzip_blocks import gzip_blocks
 from llara_core.readers.interaction_log import Counts, RawLog, count, number_ids
 from llara_core.readers.item_texts import attribute
 from llara_core.readers.item_titles import first_titles
-from llara_core.readers.values import listed
+from llara_core.readers.values import encodable, listed
 
 BLOCK_BYTES = 1 << 24  # unpacked; a longer line is unreadable
 MIN_LINES_TO_JUDGE = 10
@@ -184,9 +184,9 @@ def _parsed_by_line(block: bytes, schema: pa.Schema) -> tuple[list[dict[str, obj
 
 
 def _of_type(value: object, kind: pa.DataType) -> object:
-    """``value`` if it is of the kind, else None; lone surrogates, which tables cannot hold, become ``?``."""
+    """``value`` if it is of the kind, else None."""
     if pa.types.is_string(kind):
-        return value.encode(errors="replace").decode() if isinstance(value, str) else None
+        return encodable(value) if isinstance(value, str) else None
     if pa.types.is_list(kind):
         return [_of_type(part, pa.string()) for part in value] if isinstance(value, list) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

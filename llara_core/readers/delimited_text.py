@@ -36,6 +36,7 @@ csv.field_size_limit(BATCH_BYTES)  # a review may exceed the default of 128 KiB
 
 BYTE_ORDER_MARK = codecs.BOM_UTF8
 DOUBTFUL_ESCAPE = '\\"'
+HEADING = re.compile(r"([^,;\t|:\s]+):\s*")  # of Netflix' files: the item of the rows below
 TYPED_NAME = re.compile(r"(.+):(?:token|float|token_seq|float_seq)")  # RecBole's atomic files
 
 
@@ -69,6 +70,7 @@ class DelimitedFile:
         except (LookupError, ValueError) as error:
             raise DataError(f"{path}: encoding {layout.encoding!r} is unknown; common ones are utf-8 and cp1252") from error
         self._first = self._first_record()
+        self._doubt = self._first_line_is_no_row()
         self.header = [name.strip() for name in self._first] if self._has_header else None
 
     def names(self) -> list[str]:
@@ -80,6 +82,8 @@ class DelimitedFile:
 
     def batches(self, names: list[str]) -> Iterator[list[pa.Array]]:
         found = self.names()
+        if self._doubt and not set(names) <= set(found):
+            raise DataError(self._doubt)
         check_columns(self.path, names, found, self._hint(found, names))
         wanted = [str(found.index(name)) for name in names]
         passing = _Filter(self._code, self.separator.encode(), self.escape, self._is_cut_once)
@@ -141,6 +145,17 @@ class DelimitedFile:
         if self._has_header and any(name.isdecimal() for name in [*names, *found]):
             return "; has the file no header? set header: false and give the columns by number, from 1"
         return ""
+
+    def _first_line_is_no_row(self) -> str:
+        """What to say of a first line that looks like no row, unless it names the columns; refused where it cannot."""
+        number, _, lines = next(iter(self._records()))
+        text = lines[0].replace(self._code, self.separator).strip().removeprefix("\ufeff")
+        if not (named := _named(text)):
+            return ""
+        doubt = f"{self.path}:{number}: {short(text)}{named}"
+        if not self._has_header or len(self._first) == 1:
+            raise DataError(doubt)
+        return doubt
 
     def _stream(self) -> Any:
         stream = open_bytes(self.path, self._packing)
@@ -274,11 +289,27 @@ class DelimitedFile:
             raise DataError(f"{self.path}: cannot be read: {error}") from error
         row = refused[0]
         text = row.text.replace(self._code, self.separator)
+        if self._doubt:
+            raise DataError(self._doubt)
+        if named := _named(text.strip()):
+            raise DataError(f"{place}: {short(text)}{named}")
         hint = "; is the separator escaped? set `escape`" if not self.escape and f"\\{self.separator}" in text else ""
         raise DataError(
             f"{place}: {row.actual_columns} fields separated by {self.separator!r}, but the "
             f"{'header' if self._has_header else 'first line'} has {row.expected_columns}: {short(text)}{hint}"
         )
+
+
+def _named(line: str) -> str:
+    """What a line is that is no row, and the remedy; empty if it looks like one."""
+    if HEADING.fullmatch(line):
+        return (
+            " names the item of the rows below it, as in the files of the Netflix prize. Write it into each row, for example "
+            "with: awk -F: '/:$/ {item = $1; next} {print item \",\" $0}'"
+        )
+    if re.match(r"%|#(\s|$)", line):
+        return f" is a comment; delete the lines that begin with {line[0]!r}, for example with: grep -v '^{line[0]}'"
+    return " tells Excel the separator; delete the line" if re.fullmatch(r"sep=.", line) else ""
 
 
 class _Filter:

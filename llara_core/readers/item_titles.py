@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -16,7 +15,7 @@ from llara_core import columns as c
 from llara_core.config import TitlesConfig
 from llara_core.errors import DataError
 from llara_core.readers.interaction_log import Counts
-from llara_core.readers.titles import movie_title, plain_title
+from llara_core.readers.titles import as_seen, movie_title, plain_title
 from llara_core.readers.values import short
 
 # Tags that stand inside a word or sentence; every other one ends a word.
@@ -31,7 +30,7 @@ class CleanTitles:
     Attributes:
         titles: aligned with the raw ones.
         years: of release, where the titles are movies' and end in one.
-        counts: of titles from which HTML tags were taken, and which were cut.
+        counts: of titles from which HTML tags were taken, which were cut, and which hold U+FFFD in place of lost characters.
     """
 
     titles: list[str]
@@ -49,7 +48,7 @@ def clean_titles(raw: Iterable[str], config: TitlesConfig, are_movies: bool) -> 
         raw: titles as read.
         are_movies: the titles have MovieLens' articles and years at their ends; elsewhere these belong to the title.
     """
-    counts = {"html_removed": 0, "cut": 0}
+    counts = {"html_removed": 0, "cut": 0, "damaged": 0}
     titles: list[str] = []
     years: list[int | None] = []
     for text in raw:
@@ -62,6 +61,7 @@ def clean_titles(raw: Iterable[str], config: TitlesConfig, are_movies: bool) -> 
         if config.max_chars is not None and (shorter := cut(title, config.max_chars)) != title:
             counts["cut"] += 1
             title = shorter
+        counts["damaged"] += "\ufffd" in title
         titles.append(title)
         years.append(year)
     return CleanTitles(titles, years, counts)
@@ -152,7 +152,7 @@ def first_titles(
     if attributes is not None:
         rows[c.ATTRIBUTES] = attributes
     again = rows[rows[c.ITEM].duplicated(keep=False)]
-    cleaned = again[c.RAW_TITLE].map(lambda title: unicodedata.normalize("NFC", plain_title(title)))
+    cleaned = again[c.RAW_TITLE].map(lambda title: as_seen(plain_title(title)))
     titled = again.assign(cleaned=cleaned)[cleaned != ""]
     differing = titled.drop_duplicates([c.ITEM, "cleaned"])
     clashing = differing[differing[c.ITEM].duplicated(keep=False)]
@@ -163,7 +163,8 @@ def first_titles(
         title, other = twins[c.RAW_TITLE].iloc[:2]
         raise DataError(
             f"{second}: item {raw_ids[number].as_py()!r} is {short(other)} here and {short(title)} in {first}; "
-            "an item has one title (or set `titles.several: first`)"
+            "an item has one title (set `titles.several: first`, or, where each property of an item has a row, `keep_items` to "
+            "the rows of the titles)"
         )
     # A row without a title gives way to a later one that has one.
     distinct = pd.concat([titled[[*rows]], rows]).drop_duplicates(c.ITEM).sort_values(c.ITEM, ignore_index=True)

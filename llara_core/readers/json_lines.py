@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from llara_core.errors import DataError
 from llara_core.readers.log_kinds import open_bytes
-from llara_core.readers.values import listed, short
+from llara_core.readers.values import encodable, listed, short
 
 BATCH_LINES = 1 << 16
 SHOWN_LINES = 100  # whose keys a message lists
@@ -98,9 +98,10 @@ class JsonLinesFile:
             values = [str(value).lower() if isinstance(value, bool) else value for value in values]
             kinds -= {bool}
         if kinds <= {str}:
-            return pa.array(values, pa.string())
+            return pa.array([value and encodable(value) for value in values], pa.string())
         if kinds <= {list} and all(isinstance(part, str | None) for value in values if value for part in value):
-            return pa.array(values, pa.list_(pa.string()))
+            lists = [value and [part and encodable(part) for part in value] for value in values]
+            return pa.array(lists, pa.list_(pa.string()))
         usual = str if str in kinds else list
         row = next(row for row, value in enumerate(values) if not isinstance(value, usual | None) or not _is_flat(value))
         raise DataError(

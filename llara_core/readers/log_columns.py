@@ -33,7 +33,15 @@ YEAR_DIRECTIVES = ("%Y", "%y", "%G", "%c", "%x", "%s")
 
 WHOLE = r"^-?([0-9]{1,18}|[1-8][0-9]{18})$"  # fits int64
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-EXACT = 2**53  # whole numbers below it are exact as float64
+EXACT = {"halffloat": 2**11, "float": 2**24}
+"""Whole numbers below it are exact in this type; in any other, below 2^53."""
+# How spreadsheets, Java, Python and R write large numbers: 1.23E+15, 1.5E7, 1e+05.
+ROUNDED_NUMBER = r"^[+-]?[0-9](\.[0-9]+[eE][+-]?[0-9]+|[eE]\+[0-9]+)$"
+MANTISSA = r"^[+-]?[0-9](?:\.(?P<rest>[0-9]+)[eE]\+?|[eE]\+)(?P<exponent>[0-9]{1,3})$"  # of one
+FRACTION = r"^(?P<sign>[+-]?)(?P<whole>[0-9]*)\.(?P<rest>[0-9]+)$"
+ROUNDED = (
+    "is a number that was rounded, as spreadsheets do, so that different {0} may have become equal; export the {0} again, {1}"
+)
 
 
 def _second(time: str) -> int:
@@ -43,6 +51,7 @@ def _second(time: str) -> int:
 FIRST_SECOND, LAST_SECOND = _second("0001-01-01"), _second("9999-12-31T23:59:59")
 USUAL_SECONDS = _second("1980-01-01"), _second("2100-01-01")
 """Times outside these years that another unit would move into them are in doubt."""
+USUAL_DAYS = 29_221, 73_051  # the same years in days since 1899-12-30
 
 
 def columns(table: Table, names: list[str], missing: list[str]) -> Iterator[list[Column]]:
@@ -76,9 +85,9 @@ class Column:
         return replace(self, values=values, rows=np.asarray(self.rows)[kept].tolist())
 
     def ids(self) -> tuple[pa.DictionaryArray, BoolArray | None]:
-        """Trimmed ids; an id may occur twice in the dictionary."""
+        """Trimmed and composed (NFC) ids; an id may occur twice in the dictionary."""
         encoded = self.values if pa.types.is_dictionary(self.values.type) else self._text().dictionary_encode()
-        trimmed = pc.utf8_trim_whitespace(encoded.dictionary)
+        trimmed = pc.utf8_normalize(pc.utf8_trim_whitespace(encoded.dictionary), form="NFC")
         is_mark = pc.is_in(trimmed, self.marks)
         result = pa.DictionaryArray.from_arrays(encoded.indices, trimmed)
         if not (encoded.null_count or pc.any(is_mark).as_py()):
@@ -100,15 +109,14 @@ class Column:
             ticks, per_second = stamps.cast(pa.int64()).fill_null(0).to_numpy(), ARROW_UNITS[stamps.type.unit]
             missing, fits = self._nulls(), np.ones(len(ticks), dtype=np.bool_)
         elif time_format in UNITS:
-            per_second = UNITS[time_format]
-            ticks, fits, missing = self._whole_numbers()
+            ticks, per_second, fits, missing = self._counted(UNITS[time_format])
         else:
             text, missing = self._trimmed()
             ticks, per_second, fits = _parse(text.to_pandas(), time_format)
         seconds = ticks // per_second
         fits = fits & (seconds >= FIRST_SECOND) & (seconds <= LAST_SECOND)
-        whole = "whole numbers, " if time_format in UNITS else ""
-        self._refuse(fits, missing, f"does not fit time_format {time_format!r} ({whole}years 1 to 9999)", time_format)
+        number = "numbers, " if time_format in UNITS else ""
+        self._refuse(fits, missing, f"does not fit time_format {time_format!r} ({number}years 1 to 9999)", time_format)
         return ticks, per_second, missing
 
     def times_of_day(self, time_format: str) -> tuple[IntArray, int, BoolArray | None]:
@@ -121,8 +129,7 @@ class Column:
             ticks, per_second = whole.fill_null(0).to_numpy(), ARROW_UNITS[kind.unit]
             missing, fits = self._nulls(), np.ones(len(ticks), dtype=np.bool_)
         elif time_format in UNITS:
-            per_second = UNITS[time_format]
-            ticks, fits, missing = self._whole_numbers()
+            ticks, per_second, fits, missing = self._counted(UNITS[time_format])
         else:
             text, missing = self._trimmed()
             pattern = ISO if time_format == ISO else f"{EPOCH_PATTERN}{time_format}"
@@ -182,8 +189,7 @@ class Column:
             plain = numbers.fill_null(np.nan).to_numpy()
             missing = np.isnan(plain)
             self._refuse((np.floor(plain) == plain) & np.isfinite(plain), missing, "is not a whole number")
-            exact = "may have lost digits as a decimal number; store ids as text or as whole numbers"
-            self._refuse(np.abs(plain) < EXACT, missing, exact)
+            self._refuse_inexact(plain, missing)
             return pa.array(np.where(missing, 0, plain).astype(np.int64), mask=missing).cast(pa.string())
         if pa.types.is_decimal(kind):
             wide = pa.types.is_decimal256(kind)
@@ -197,12 +203,46 @@ class Column:
             raise self._wrong_type("text or whole numbers")
         return values.cast(pa.string())
 
-    def _whole_numbers(self) -> tuple[IntArray, BoolArray, BoolArray | None]:
-        """Exact whole numbers, the mask of rows that hold one, and the mask of missing rows."""
+    def _refuse_inexact(self, numbers: FloatArray, missing: BoolArray | None) -> None:
+        """Refuse decimal numbers so large that their type cannot tell them from their neighbours."""
+        complaint = f"may have lost digits as a number of type {self.values.type}; store it as text or as a whole number"
+        self._refuse(np.abs(numbers) < EXACT.get(str(self.values.type), 2**53), missing, complaint)
+
+    def _counted(self, per_second: int) -> tuple[IntArray, int, BoolArray, BoolArray | None]:
+        """Exact numbers of a unit of time, ``per_second`` in a second: their ticks and how many make a second, more where there
+        are fractions; the mask of rows that hold one, and that of missing rows."""
+        whole, fits, numbers, missing = self._whole_numbers()
+        rows = np.flatnonzero(~fits & np.isfinite(numbers))
+        if not len(rows):
+            return whole, per_second, fits, missing
+        values = self.values.take(pa.array(rows))
+        text = pc.utf8_trim_whitespace(values.cast(pa.string()))
+        text = pc.if_else(pc.match_substring_regex(text, "[eE]"), text.cast(pa.float64()).cast(pa.string()), text)
+        sign, units, rest = pc.extract_regex(text, FRACTION).flatten()
+        most = len(str(ARROW_UNITS["ns"] // per_second)) - 1  # digits: there is nothing finer than nanoseconds
+        n_digits = min(pc.max(pc.utf8_length(pc.utf8_rtrim(rest, "0"))).as_py() or 0, most)
+        n_digits += -n_digits % 3
+        factor = 10**n_digits
+        rest = pc.utf8_slice_codeunits(pc.utf8_rpad(rest, n_digits, "0"), 0, n_digits)
+        parts = [pc.if_else(pc.equal(part, ""), "0", part).cast(pa.int64()).fill_null(0).to_numpy() for part in (units, rest)]
+        signs = np.where(pc.equal(sign, "-").fill_null(False).to_numpy(zero_copy_only=False), -1, 1)
+        whole[rows] = parts[0]
+        fits[rows] = rest.is_valid().to_numpy(zero_copy_only=False) & (most > 0)
+        fits &= np.abs(whole) <= np.iinfo(np.int64).max // factor - 1
+        ticks = np.where(fits, whole, 0) * factor
+        ticks[rows] = signs * (ticks[rows] + parts[1])
+        return ticks, per_second * factor, fits, missing
+
+    def _whole_numbers(self) -> tuple[IntArray, BoolArray, FloatArray, BoolArray | None]:
+        """Exact whole numbers, the mask of rows that hold one, the numbers of all rows, and the mask of missing rows."""
         numbers, missing = self._numbers()
+        if pa.types.is_floating(self.values.type):
+            self._refuse_inexact(numbers, missing)
+        elif pa.types.is_string(self.values.type):
+            self._refuse_rounded(missing)
         fits = np.isfinite(numbers) & (np.floor(numbers) == numbers)
-        whole = np.where(fits & (np.abs(numbers) < EXACT), numbers, 0).astype(np.int64)
-        large = np.flatnonzero(fits & (np.abs(numbers) >= EXACT))
+        whole = np.where(fits & (np.abs(numbers) < 2**53), numbers, 0).astype(np.int64)
+        large = np.flatnonzero(fits & (np.abs(numbers) >= 2**53))
         if len(large):
             values = self.values.take(pa.array(large))
             if pa.types.is_string(values.type):
@@ -213,7 +253,11 @@ class Column:
             exact = values.cast(pa.int64(), safe=False)
             fits[large] = exact.is_valid().to_numpy(zero_copy_only=False)
             whole[large] = exact.fill_null(0).to_numpy()
-        return whole, fits, missing
+        return whole, fits, numbers, missing
+
+    def _refuse_rounded(self, missing: BoolArray | None) -> None:
+        if are_rounded(self.values if missing is None else self.values.filter(pa.array(~missing))):
+            self._refuse(np.zeros(len(self.values), dtype=np.bool_), missing, ROUNDED.format("times", "in full"))
 
     def _numbers(self) -> tuple[FloatArray, BoolArray | None]:
         """Numbers, NaN for text that is not one, and the mask of missing rows."""
@@ -266,6 +310,17 @@ class Column:
         return DataError(f"{self.table.path}: column {self.name!r} is of type {kind}; it must hold {needed}{hint}")
 
 
+def are_rounded(numbers: pa.StringArray) -> bool:
+    """Whether all look like ``1.70E+09``: with fewer digits than whole units need.
+
+    One with as many digits is exact (Java's ``1.700000123E9``), and R writes exact ones briefly, but not all of them.
+    """
+    if not len(numbers) or not re.match(MANTISSA, numbers[0].as_py().strip()):
+        return False
+    rest, exponent = pc.extract_regex(pc.utf8_trim_whitespace(numbers), MANTISSA).flatten()
+    return bool(pc.all(pc.less(pc.utf8_length(rest), exponent.cast(pa.int32())).fill_null(False)).as_py())
+
+
 def check_time_format(time_format: str, *, of_day: bool = False) -> None:
     """Refuse an invalid ``time_format``, or ``time_of_day_format``.
 
@@ -302,6 +357,36 @@ def _parse(texts: pd.Series[str], time_format: str) -> tuple[IntArray, int, Bool
     return np.where(fits, stamps.astype(np.int64), 0), ARROW_UNITS[np.datetime_data(stamps.dtype)[0]], fits
 
 
+def doubtful_time(ticks: IntArray, per_second: int, time_format: str) -> tuple[int, str] | None:
+    """A row whose time was hardly meant so, and the doubt with its remedy; None: no time is in doubt.
+
+    In doubt are times in another unit (:func:`other_unit`); days since 1900, as spreadsheets count, if all times are such of a
+    usual year; and -1 among times of usual years.
+    """
+    if (found := other_unit(ticks, per_second, time_format)) is not None:
+        row, name = found
+        return row, (
+            f"are these {name}? Correct `time_format`, or how the column was made; if such times stand for none, name them in "
+            "`missing`"
+        )
+    if time_format not in UNITS or not len(ticks):
+        return None
+    unit = per_second // UNITS[time_format]  # ticks
+    first, last = (day * unit for day in USUAL_DAYS)
+    if unit and first <= ticks.min() and ticks.max() < last:
+        return 0, (
+            "are these days since 1900, as spreadsheets count? Export dates as text (if they only number the rows, begin at 1)"
+        )
+    placeholder = ticks == -unit
+    if (
+        placeholder.any()
+        and (placeholder | (ticks == 0) | (ticks >= USUAL_SECONDS[0] * per_second)).all()
+        and not placeholder.all()
+    ):
+        return int(placeholder.argmax()), "does -1 stand for no time? Then name it in `missing`, with quotes"
+    return None
+
+
 def other_unit(ticks: IntArray, per_second: int, time_format: str) -> tuple[int, str] | None:
     """A row whose time was read in too small a unit, and the unit that gives it a usual year; None: no time is in doubt.
 
@@ -321,14 +406,12 @@ def other_unit(ticks: IntArray, per_second: int, time_format: str) -> tuple[int,
 
 
 def _unit_hint(value: str, time_format: str) -> str:
-    """Advice for a number that falls in a usual year in another unit, or is a fraction."""
+    """Advice for a number that falls in a usual year in another unit."""
     if re.match(NUMBER, value) is None:
         return ""
     for name, per_second in UNITS.items():
         if USUAL_SECONDS[0] <= float(value) / per_second <= USUAL_SECONDS[1] and name != time_format:
             return f"; are these {name}? set time_format: {name}"
-    if time_format in UNITS and not float(value).is_integer() and UNITS[time_format] < ARROW_UNITS["ns"]:
-        return "; write fractions of it as a whole number of a smaller unit, such as milliseconds"
     return ""
 
 

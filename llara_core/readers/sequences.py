@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,10 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from llara_core.errors import DataError
-from llara_core.readers.values import short
+from llara_core.readers.values import encodable, short
 
 LIST = "list"
-_decode = json.JSONDecoder(parse_int=str, parse_float=str).decode
+BRACKETS = r"^\[.*\]$"
+# As numpy prints an array: values between spaces and line feeds, without commas.
+_VALUE = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s,'"\[\]()]+"""
+_ARRAY = re.compile(rf"\[\s*(?:{_VALUE})(?:\s+(?:{_VALUE}))+\s*\]")
+_decode = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str).decode
 
 
 def one_row_per_item(
@@ -69,7 +74,12 @@ def _lists(name: str, column: pa.Array, rows: Sequence[int], separator: str, pla
     elif not (pa.types.is_string(kind) or pa.types.is_null(kind)):
         raise DataError(f"{place(rows[0])}: column {name!r} is of type {kind}; with `sequences` it must hold lists or text")
     elif separator != LIST:
-        return pc.split_pattern(pc.utf8_trim_whitespace(column.cast(pa.string()).fill_null("")), separator)
+        text = pc.utf8_trim_whitespace(column.cast(pa.string()).fill_null(""))
+        if len(text) and pc.all(pc.match_substring_regex(text, BRACKETS)).as_py():
+            raise DataError(
+                f"{place(rows[0])}: column {name!r}: {short(text[0].as_py())} is a list in brackets: set `sequences: list`"
+            )
+        return pc.split_pattern(text, separator)
     else:
         column = pa.array(
             [_parsed(name, text, rows[row], place) for row, text in enumerate(column.to_pylist())], pa.list_(pa.string())
@@ -86,17 +96,36 @@ def _lists(name: str, column: pa.Array, rows: Sequence[int], separator: str, pla
 def _parsed(name: str, text: str | None, row: int, place: Callable[[int], str]) -> list[str | None]:
     if text is None or not text.strip():
         return []
-    for read in (_decode, ast.literal_eval):
+    for read in (_decode, _array, ast.literal_eval):
         try:
             found = read(text.strip())
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
+        if isinstance(found, list | tuple) and ... in found:
+            raise DataError(
+                f"{place(row)}: column {name!r}: {short(text)} is a list of which a part was left out (...); write all of it, "
+                "for example with `tolist()`"
+            )
         if isinstance(found, list | tuple) and all(_is_plain(value) for value in found):
-            return [None if value is None else str(value) for value in found]
+            return [None if value is None else encodable(str(value)) for value in found]
     raise DataError(
         f"{place(row)}: column {name!r}: {short(text)} is no list of texts or numbers, such as [1, 2]; if something else "
         "stands between the items, name it in `sequences`"
     )
+
+
+def _array(text: str) -> list[object]:
+    """The values of an array as numpy prints it; Python would join texts that stand side by side.
+
+    >>> _array("[ 7  10\\n 12]"), _array("['a b' 'c']"), _array("[1. 2.5 ... 9.]")
+    (['7', '10', '12'], ['a b', 'c'], ['1', '2.5', Ellipsis, '9'])
+    """
+    if not _ARRAY.fullmatch(text):
+        raise ValueError(text)
+    return [
+        ast.literal_eval(value) if value[0] in "'\"" else ... if value == "..." else value.removesuffix(".")
+        for value in re.findall(_VALUE, text)
+    ]
 
 
 def _is_plain(value: object) -> bool:

@@ -31,6 +31,7 @@ from llara_core.errors import DataError
 from llara_core.readers.gzip_blocks import gzip_blocks
 from llara_core.readers.interaction_log import Counts, RawLog, count, one_of_each_pair
 from llara_core.readers.item_texts import attribute
+from llara_core.readers.values import encodable
 
 REVIEWS = "steam_reviews.json.gz"
 GAMES = "steam_games.json.gz"
@@ -217,8 +218,8 @@ def _texts(value: object) -> list[str]:
 
 
 def _text(value: object) -> str:
-    """``value`` if it is text, else the empty string; lone surrogates, which tables cannot hold, become ``?``."""
-    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
+    """``value`` if it is text, else the empty string."""
+    return encodable(value) if isinstance(value, str) else ""
 
 
 @lru_cache(maxsize=4096)

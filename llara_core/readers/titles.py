@@ -21,23 +21,51 @@ _YEAR = re.compile(r"\s*\((\d{4})\)$")
 _MEDIUM = re.compile(r"\s*\((?:V|TV)\)$")  # IMDb's marks for direct-to-video and television
 _PARENTHESIS = re.compile(r"\(([^()]*)\)")
 
+# Characters that nobody sees: Unicode's format characters but for those that are drawn (numbers of Arabic and Kaithi,
+# hieroglyphs), and fillers. A flag of a region is a black flag with tags, which show its name.
+_JOINERS = "\u180e\u200c\u200d"
+_OTHERS = (
+    "\u00ad\u034f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+)
+_FLAG_OR_UNSEEN = re.compile(f"(\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f)|[{_OTHERS}]")
+_JOINER = re.compile(f"(?s)(.?)([{_JOINERS}]+)")
+_VARIANTS = "\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef"  # a choice between two forms of the character before
+_IGNORED = re.compile(f"[{_JOINERS}{_OTHERS}{_VARIANTS}]")
+# First words of the names of characters whose scripts need no joiner.
+_NOT_JOINED = frozenset(
+    {"LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "GEORGIAN", "HEBREW", "COMBINING", "MODIFIER"}
+    | {"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "FULLWIDTH", "HALFWIDTH"}
+)
+
 
 def plain_title(raw: str) -> str:
-    """The title with HTML entities decoded (as often as they were escaped), white space collapsed and control characters left
-    out; empty if none can be seen.
+    """The title with HTML entities decoded (as often as they were escaped), white space collapsed, and control and invisible
+    characters left out; joiners stay in the scripts, and the emoji, that need them.
 
     >>> plain_title(" Ratchet &amp;  Clank, Q&notes ")
     'Ratchet & Clank, Q&notes'
     >>> plain_title("Ratchet &amp;amp; Clank")
     'Ratchet & Clank'
-    >>> plain_title("\u200b")
-    ''
+    >>> plain_title("Co\u00adpper \u200b"), plain_title("\u200b")
+    ('Copper', '')
     """
     decoded, escaped = raw, None
     while decoded != escaped:
         escaped, decoded = decoded, _ENTITY.sub(lambda entity: html.unescape(entity[0]), decoded)
-    title = "".join(char for char in " ".join(decoded.split()) if unicodedata.category(char) not in {"Cc", "Cs"})
-    return title if any(unicodedata.category(char) != "Cf" for char in title) else ""
+    seen = decoded
+    if not seen.isascii():
+        seen = _FLAG_OR_UNSEEN.sub(lambda found: found[1] or "", seen)
+        seen = _JOINER.sub(lambda found: found[0] if _is_joined(found[1]) else found[1], seen)
+    return "".join(char for char in " ".join(seen.split()) if unicodedata.category(char) not in {"Cc", "Cs"})
+
+
+def _is_joined(char: str) -> bool:
+    """Whether a joiner after the character may change how it looks."""
+    category = unicodedata.category(char) if char else ""
+    if category[:1] not in ("L", "M") and category not in ("So", "Sk"):  # symbols: emoji
+        return False
+    return unicodedata.name(char, "").partition(" ")[0] not in _NOT_JOINED
 
 
 def movie_title(raw: str) -> tuple[str, int | None]:
@@ -79,13 +107,22 @@ def _article_first(title: str) -> str:
 
 
 def folded(text: str) -> str:
-    """What is left of a text when neither case nor Unicode composition counts."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    """What is left of a text when neither case nor Unicode composition nor invisible characters count."""
+    return unicodedata.normalize("NFC", as_seen(text).casefold())
+
+
+def as_seen(text: str) -> str:
+    """The text composed (NFC), without invisible characters; what is alike on the screen, but for look-alike letters.
+
+    >>> as_seen("\u200eCafe\u0301\ufeff") == "Caf\u00e9"
+    True
+    """
+    return (text if text.isascii() else unicodedata.normalize("NFC", _IGNORED.sub("", text))).strip()
 
 
 def unique_labels(titles: Sequence[str], years: Sequence[int | None], raw_ids: Sequence[str]) -> list[str]:
     """One label per item: the title, with the year where titles collide, with the raw id where they still do, and with a number
-    where even these differ in case or Unicode composition alone.
+    where even these differ in case, Unicode composition or invisible characters alone.
 
     Labels differ in more than these, so that an answer in other case or composition still names one item.
 

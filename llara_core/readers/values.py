@@ -20,6 +20,11 @@ def check_columns(path: Path, names: list[str], found: list[str], hint: str = ""
         raise DataError(f"{path}: several columns are called {listed(repeated)}; rename all but one")
 
 
+def encodable(text: str) -> str:
+    """``text`` with U+FFFD for every half of a surrogate pair, which stands in JSON where an emoji was cut and in no table."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def listed(values: Iterable[object]) -> str:
     return ", ".join(repr(value) if isinstance(value, str) else str(value) for value in values)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from llara_core import columns as c
 from llara_core import tables
-from llara_core.config import DatasetConfig, OwnLogConfig, TextLayout
+from llara_core.config import DatasetConfig, OwnLogConfig
+from llara_core.data.filtering import filter_rows, sort_sequences
+from llara_core.description.section import section
+from llara_core.description.times import guess_times
 from llara_core.errors import DataError
-from llara_core.readers.log_columns import Column, columns
+from llara_core.readers.log_columns import ISO, NUMBER
 from llara_core.readers.log_files import Table
+from llara_core.readers.own_log import numbers_of, read_interactions, refuse_other_spelling
+from llara_core.readers.values import listed
 from llara_core.serving.ranking import Ranked
 from llara_core.serving.titles import ItemFinder
 
@@ -28,92 +32,58 @@ logger = logging.getLogger(__name__)
 Histories = dict[str, list[int]]  # item ids, oldest first, by user
 
 
-_PLAIN_CSV = TextLayout(",", "utf-8", "checked", None, header=True)
+def read_histories(path: Path, items: pd.DataFrame, dataset: DatasetConfig) -> Histories:
+    """The histories of a file, or a folder of files, read as ``prepare`` reads the interactions of the data set.
 
-
-@dataclass(frozen=True)
-class HistoryFormat:
-    """What a file of histories looks like.
-
-    Attributes:
-        user: any id.
-        item: the data set's raw id; where the file has it, ``title`` is not looked at.
-        title: as of :meth:`ItemFinder.by_title`.
-        time: numbers or ISO 8601; where the file lacks it, the rows of a user are oldest first.
-        layout: of text.
-        sequences: as in the section of an own log.
-        missing: texts that mean a missing value, besides the empty one.
-        keep: columns of which only some values count, where the file has them.
-    """
-
-    user: str = c.USER
-    item: str = c.ITEM
-    title: str = c.TITLE
-    time: str = c.TIMESTAMP
-    layout: TextLayout = _PLAIN_CSV
-    sequences: str | None = None
-    missing: Sequence[str] = ()
-    keep: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, dataset: DatasetConfig) -> HistoryFormat:
-        """As in the user's own log, where the data set is one whose columns have names."""
-        if isinstance(dataset, OwnLogConfig) and dataset.header:
-            names = dataset.columns
-            title = names.title if dataset.item_layout.header else c.TITLE
-            return cls(
-                names.user,
-                names.item,
-                title,
-                names.time or c.TIMESTAMP,
-                dataset.log_layout,
-                dataset.sequences,
-                dataset.missing,
-                dataset.keep,
-            )
-        return cls()
-
-
-def read_histories(path: Path, items: pd.DataFrame, names: HistoryFormat) -> Histories:
-    """The histories of a file, or a folder of files, as the reader of own logs takes them.
-
-    Left out, counted and logged are rows that ``names.keep`` refuses, rows without a user or an item, and rows whose item the
-    catalogue lacks.
+    That is, by the section of an own log; else as :func:`_section` says. Where the file lacks the column of ids, it may have
+    that of titles (:meth:`ItemFinder.by_title`). Rules for other columns that it lacks do not apply, which is logged, nor do
+    minimum counts. Rows that are left out are counted and logged.
 
     Args:
         path: of the file.
         items: rows of :data:`tables.ITEMS`.
-        names: of its columns, and how it is written.
+
+    Returns:
+        In the order in which the file names the users.
 
     Raises:
-        DataError: the file is missing or malformed, lacks a column, or has no usable row; or a time cannot be read.
+        DataError: the file is missing or malformed, lacks a column, or has no usable row.
     """
-    rows = _read(path, names)
-    item_column = names.item if names.item in rows else names.title
-    if names.time in rows:
-        rows = rows.iloc[np.argsort(_times(rows[names.time], path), kind="stable")]
-    complete = rows[names.user].ne("") & rows[item_column].ne("")
-    finder = ItemFinder(items)
-    found = _numbers(rows.loc[complete, item_column], finder, path, by_id=item_column == names.item)
-    usable = rows.loc[complete, [names.user]].assign(item=rows.loc[complete, item_column].map(found)).dropna()
-    if usable.empty:
+    if not path.exists():
+        raise DataError(f"{path}: not found")
+    asked = _section(dataset)
+    table = Table.of_interactions(path.parent, asked, path.name)
+    config = _for_columns(asked, table)
+    if config.time_format is not None and not isinstance(dataset, OwnLogConfig):
+        config = config.model_copy(update={"time_format": _time_format(table, config)})
+    found = read_interactions(table, config, is_whole=False)
+    by_id = config.columns.item == asked.columns.item
+    numbers = numbers_of(found.items, items[c.RAW_ITEM]) if by_id else _titled(found.items.to_pylist(), items, path)
+    log = found.log.assign(**{c.ITEM: numbers[found.log[c.ITEM].to_numpy()]})
+    unknown = found.items.filter(pa.array(numbers < 0))
+    if by_id:
+        refuse_other_spelling(table, config.columns.item, unknown, items[c.RAW_ITEM])
+    known = log[log[c.ITEM] >= 0]
+    if known.empty:
         raise DataError(
             f"{path}: no row has a user and an item of the catalogue; ids there look like {items[c.RAW_ITEM].iloc[0]!r}"
         )
-    if n_unknown := int(complete.sum()) - len(usable):
-        unknown = [name for name, item in found.items() if item is None]
+    kept, _ = filter_rows(known, config)
+    dropped = {**found.dropped, "interactions_by_min_rating_or_repeats": len(known) - len(kept)}
+    if reasons := ", ".join(f"{reason} {n}" for reason, n in dropped.items() if n):
+        logger.warning("%s: rows left out, by the rules of the section: %s", path, reasons)
+    if len(unknown):
         logger.warning(
             "%s: %d rows left out: their %d items are not in the catalogue, or share a title, e.g. %r",
             path,
-            n_unknown,
+            len(log) - len(known),
             len(unknown),
-            unknown[0],
+            unknown[0].as_py(),
         )
-    if n_incomplete := len(rows) - int(complete.sum()):
-        logger.warning("%s: %d rows without a user or an item are left out", path, n_incomplete)
-    if without := set(rows.loc[complete, names.user]) - set(usable[names.user]):
-        logger.warning("%s: users without an item of the catalogue, who get no recommendation: %d", path, len(without))
-    return {str(user): [int(item) for item in group] for user, group in usable.groupby(names.user, sort=False)["item"]}
+    if n_without := log[c.USER].nunique() - kept[c.USER].nunique():
+        logger.warning("%s: users without an item that counts, who get no recommendation: %d", path, n_without)
+    histories = {user: group.to_list() for user, group in sort_sequences(kept).groupby(c.USER)[c.ITEM]}
+    return {found.users[user].as_py(): histories[user] for user in pd.unique(kept[c.USER]).tolist()}
 
 
 def prepared_histories(interactions: pd.DataFrame) -> Histories:
@@ -162,68 +132,62 @@ def write_recommendations(path: Path, table: pd.DataFrame) -> None:
             table.to_parquet(staged, index=False)
 
 
-def _read(path: Path, names: HistoryFormat) -> pd.DataFrame:
-    """The user, the item or else the title, and the time if it is there, as trimmed text; "" where there is no value.
+def _section(dataset: DatasetConfig) -> OwnLogConfig:
+    """How a file of histories is read: an own log by its section; for another data set with the project's own names of columns
+    and the data set's own rules for ratings and repeats."""
+    if isinstance(dataset, OwnLogConfig):
+        return dataset
+    lowest, repeat = (None, None) if dataset.is_presplit else (dataset.lowest_rating, dataset.kept_repeat)
+    rating = None if lowest is None else c.RATING
+    names = {"user": c.USER, "item": c.ITEM, "time": c.TIMESTAMP, "rating": rating, "item_id": c.ITEM, "title": c.TITLE}
+    return section(columns=names, min_rating=lowest, repeats=repeat or "keep")
 
-    The index counts the rows of the file.
-    """
-    if not path.exists():
-        raise DataError(f"{path}: not found")
-    table = Table(path.parent, path.name, names.layout, names.sequences, [names.user, *names.keep])
-    found = table.names()
-    item = names.item if names.item in found else names.title
-    if missing := [name for name in (names.user, item) if name not in found]:
+
+def _for_columns(config: OwnLogConfig, table: Table) -> OwnLogConfig:
+    """The section without what needs columns that the file lacks, and with the column of titles where it lacks that of ids."""
+    found, names = table.names(), config.columns
+    changes: dict[str, Any] = {}
+    if names.item not in found and config.item_layout.header:
+        changes["item"] = names.title
+    if missing := [name for name in (names.user, changes.get("item", names.item)) if name not in found]:
         raise DataError(
-            f"{path}: has no column {missing[0]!r}; expected {names.user!r} with {names.item!r} (raw ids) or {names.title!r}, "
-            f"and {names.time!r} if the rows are not oldest first; found {found}"
+            f"{table.path}: has no column {missing[0]!r}; expected {names.user!r} with {names.item!r} (raw ids) or "
+            f"{names.title!r}, and {names.time or c.TIMESTAMP!r} if the rows are not oldest first; found {found}"
         )
-    wanted = [name for name in (names.user, item, names.time, *names.keep) if name in found]
-    rows = pd.concat(
-        (
-            pd.DataFrame({column.name: _text(column, is_time=column.name == names.time) for column in batch})
-            for batch in columns(table, wanted, list(names.missing))
-        ),
-        ignore_index=True,
-    )
-    is_kept = np.ones(len(rows), dtype=np.bool_)
-    for name in names.keep:
-        if name in found:
-            is_kept &= rows[name].isin([value.strip() for value in names.keep[name]]).to_numpy()
-    if n_others := int((~is_kept).sum()):
-        logger.warning("%s: %d rows left out: `keep` asks for other values", path, n_others)
-    return rows[is_kept]
+    rules = dict[str, Any]()
+    if names.time is not None and names.time not in found:
+        changes |= {"time": None, "time_of_day": None}
+        rules |= {"time_format": None, "time_of_day_format": None}
+    if names.rating is not None and names.rating not in found:
+        changes["rating"] = None
+        if config.min_rating is not None:
+            logger.warning(
+                "%s: min_rating %g does not apply, since there is no column %r", table.path, config.min_rating, names.rating
+            )
+    if absent := [name for name in config.keep if name not in found]:
+        rules["keep"] = {name: values for name, values in config.keep.items() if name in found}
+        logger.warning("%s: keep does not apply to %s, which are no columns here", table.path, listed(absent))
+    return config.model_copy(update={**rules, "columns": names.model_copy(update=changes)})
 
 
-def _text(column: Column, *, is_time: bool) -> pd.Series[str]:
-    values = column.values.dictionary_decode() if pa.types.is_dictionary(column.values.type) else column.values
-    column = replace(column, values=values.cast(pa.string()) if is_time else values)
-    texts = column.texts()
-    text: pd.Series[str] = pc.if_else(pc.is_in(texts, column.marks), "", texts).to_pandas()
-    return text.astype(object)
+def _time_format(table: Table, config: OwnLogConfig) -> str:
+    """Of a file whose section names none: what the first values look like, if it is one thing."""
+    assert config.columns.time is not None
+    for values, _ in table.read([config.columns.time]):
+        text = values[0].dictionary_decode() if pa.types.is_dictionary(values[0].type) else values[0]
+        guess = guess_times(text, config.missing)
+        if guess is not None and not guess.others:
+            return guess.time_format
+        return "seconds" if re.match(NUMBER, str(text[0].as_py())) else ISO
+    return ISO
 
 
-def _times(times: pd.Series[str], path: Path) -> npt.NDArray[Any]:
-    numbers = pd.to_numeric(times, errors="coerce")
-    if not numbers.isna().any():
-        return numbers.to_numpy()
-    dates = pd.to_datetime(times, errors="coerce", utc=True, format="ISO8601")
-    if (bad := dates.isna()).any():
-        neither = bad & numbers.isna()
-        row = int(np.argmax(neither if neither.any() else bad))
-        raise DataError(
-            f"{path}, row {times.index[row] + 1}: the time {times.iloc[row]!r} is neither a number nor ISO 8601, as all of the "
-            "column must be; or sort the rows oldest first and leave the column out"
-        )
-    return dates.to_numpy()
-
-
-def _numbers(names: Iterable[str], finder: ItemFinder, path: Path, *, by_id: bool) -> Mapping[str, int | None]:
-    """The item of each distinct name; None where no single item is called so."""
-    if by_id:
-        return {name: finder.with_raw_id(name) for name in dict.fromkeys(names)}
-    found = {name: finder.titled(name) for name in dict.fromkeys(names)}
-    if loose := [name for name, (_, loosely) in found.items() if loosely]:
+def _titled(names: list[str], items: pd.DataFrame, path: Path) -> npt.NDArray[np.int64]:
+    """The item of each title; -1 where no single item is called so."""
+    finder = ItemFinder(items)
+    found = [finder.titled(name) for name in names]
+    if loose := [name for name, (_, loosely) in zip(names, found, strict=True) if loosely]:
         logger.info(
             "%s: %d titles are read without their year or with their article moved, e.g. %r", path, len(loose), loose[0]
         )
-    return {name: item for name, (item, _) in found.items()}
+    return np.array([-1 if item is None else item for item, _ in found])

@@ -10,7 +10,7 @@ import pandas as pd
 
 from llara_core import columns as c
 from llara_core.errors import DataError
-from llara_core.readers.titles import ARTICLES, folded, movie_title, plain_title
+from llara_core.readers.titles import ARTICLES, as_seen, folded, movie_title, plain_title
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ class ItemFinder:
         self._labels: list[str] = items[c.LABEL].to_list()
         titles = items[c.TITLE].to_list()
         self._by_raw_id = {raw: item for item, raw in enumerate(items[c.RAW_ITEM])}
+        self._by_seen_id = _index(map(as_seen, self._by_raw_id))
         # From the strictest reading of a name to the loosest; labels are unique when folded, titles need not be.
         self._readings = (
             (folded, _index(map(folded, self._labels))),
@@ -76,9 +77,10 @@ class ItemFinder:
         Raises:
             DataError: there is none.
         """
-        if raw not in self._by_raw_id:
+        item = self.with_raw_id(raw)
+        if item is None:
             raise DataError(f"no item has the id {raw!r}; ids here look like {next(iter(self._by_raw_id))!r}")
-        return self._by_raw_id[raw]
+        return item
 
     def by_title(self, name: str) -> int:
         """As :meth:`find`, but no raw id."""
@@ -98,8 +100,10 @@ class ItemFinder:
         return None, False
 
     def with_raw_id(self, raw: str) -> int | None:
-        """The item with this raw id, None where there is none."""
-        return self._by_raw_id.get(raw)
+        """The item with this raw id, None where there is none; neither composition nor invisible characters count, unless they
+        tell two ids apart."""
+        alike = self._by_seen_id.get(as_seen(raw), [])
+        return self._by_raw_id.get(raw, alike[0] if len(alike) == 1 else None)
 
     def suggestions(self, name: str) -> list[str]:
         """The labels of those :meth:`nearest` to ``name``."""

@@ -444,6 +444,22 @@ def test_one_column_or_file_serves_one_purpose(params_with: Callable[[Edit], Pat
     assert "datasets.frames: train, validation and test name the same file twice" in str(caught.value)
 
 
+def test_what_reads_titles_is_refused_where_there_are_none(params_with: Callable[[Edit], Path]) -> None:
+    def untitled(raw: dict[str, Any], systems: list[str], recommenders: list[str]) -> None:
+        shop = dataset_config("log").model_dump()
+        shop["columns"]["title"] = shop["columns"]["item_id"]
+        raw["datasets"]["shop"] = shop
+        raw["run"] |= {"datasets": ["shop"], "systems": systems, "recommenders": recommenders, "chat_models": []}
+
+    load_params(params_with(lambda raw: untitled(raw, ["llara_index"], ["sasrec"])))
+    with pytest.raises(ConfigError) as caught:
+        load_params(params_with(lambda raw: untitled(raw, ["llara", "llara_index", "llara_compact"], ["sasrec", "morec"])))
+    assert (
+        "the items of shop have no titles (columns.title is columns.item_id), which llara, llara_compact, morec read: "
+        in str(caught.value)
+    )
+
+
 def leaves(section: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     if not isinstance(section, dict):
         return [place]

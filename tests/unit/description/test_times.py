@@ -45,6 +45,20 @@ def test_patterns(pattern: str) -> None:
     assert (guess.time_format, guess.confidence) == (pattern, "sure")
 
 
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        (pa.array(["1.70E+09", "1.71E+09"]), "numbers that were rounded, as spreadsheets do"),
+        (pa.array([45000.5, 45001.25]), "may be days since 1900, as spreadsheets count"),
+    ],
+)
+def test_what_a_spreadsheet_made_of_times(values: pa.Array, why: str) -> None:
+    guess = guess_times(values, [])
+    assert guess is not None
+    assert (guess.time_format, guess.confidence) == ("seconds", "guess")
+    assert guess.why.startswith(why)
+
+
 @pytest.mark.parametrize("pattern", ["%Y%m%d", "%Y%m%d%H%M%S"])
 def test_dates_written_as_one_number(pattern: str) -> None:
     guess = guess_times(pa.array([moment.strftime(pattern) for moment in MOMENTS]), [])

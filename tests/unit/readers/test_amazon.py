@@ -153,7 +153,7 @@ def test_titles_missing_html_scripts_nested_and_several(tmp_path: Path) -> None:
     prepared = prepare(tmp_path, config)
     assert prepared.items[["raw_id", "label"]].to_numpy().tolist() == [["B4", "Chess & Go"], ["B6", "Late"]]
     facts = prepared.statistics
-    assert facts["titles"] == {"html_removed": 1, "cut": 0}
+    assert facts["titles"] == {"html_removed": 1, "cut": 0, "damaged": 0}
     assert {name: facts["dropped"][name] for name in ("items_without_title", "interactions_without_title")} == {
         "items_without_title": 4,
         "interactions_without_title": 4 * 4,

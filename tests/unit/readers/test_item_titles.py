@@ -34,7 +34,7 @@ def test_tags_go_and_what_only_looks_like_one_stays(raw: str, clean: str) -> Non
 def test_entities_are_decoded_before_tags_are_sought() -> None:
     found = clean_titles(["&lt;b&gt;R&amp;amp;D&lt;/b&gt;", "Plain"], TitlesConfig(strip_html=True), are_movies=False)
     assert found.titles == ["R&D", "Plain"]
-    assert found.counts == {"html_removed": 1, "cut": 0}
+    assert found.counts == {"html_removed": 1, "cut": 0, "damaged": 0}
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_titles_are_cut_at_the_end_of_a_word(title: str, length: int, expected: 
 def test_a_movie_is_cut_after_its_year_and_article_have_moved() -> None:
     found = clean_titles(["City of Lost Children, The (1995)", "Heat (1995)"], TitlesConfig(max_chars=12), are_movies=True)
     assert (found.titles, found.years) == (["The City of", "Heat"], [1995, 1995])
-    assert found.counts == {"html_removed": 0, "cut": 1}
+    assert found.counts == {"html_removed": 0, "cut": 1, "damaged": 0}
 
 
 def test_without_options_titles_are_what_they_were() -> None:
@@ -65,4 +65,4 @@ def test_without_options_titles_are_what_they_were() -> None:
     plain, movies = (clean_titles(raw, TitlesConfig(), are_movies=are) for are in (False, True))
     assert plain.titles == [plain_title(title) for title in raw]
     assert list(zip(movies.titles, movies.years, strict=True)) == [movie_title(title) for title in raw]
-    assert plain.counts == movies.counts == {"html_removed": 0, "cut": 0}
+    assert plain.counts == movies.counts == {"html_removed": 0, "cut": 0, "damaged": 0}

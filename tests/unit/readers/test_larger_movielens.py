@@ -73,7 +73,7 @@ def test_titles_follow_the_rules_of_100k(tmp_path: Path) -> None:
         "Saturn 3 (1980) [7]",
         "Saturn 3 (1980) [8]",
     ]
-    assert prepared.statistics["titles"] == {"html_removed": 0, "cut": 0}
+    assert prepared.statistics["titles"] == {"html_removed": 0, "cut": 0, "damaged": 0}
 
 
 def test_a_title_may_hold_the_separator_and_the_last_line_need_no_end(tmp_path: Path) -> None:

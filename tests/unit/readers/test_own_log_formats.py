@@ -530,6 +530,14 @@ def test_lists_without_a_word_in_the_section(tmp_path: Path) -> None:
     [
         ({"header": False}, "columns: 'user' is a name, but header is false, so columns have numbers: 1 for the first"),
         ({"items_layout": {"header": False}}, "columns: 'item' is a name, but items_layout.header is false"),
+        (
+            {
+                "items_layout": {"header": False},
+                "columns": {**COLUMNS, "item_id": 1, "title": 2},
+                "keep_items": {"what": ["name"]},
+            },
+            "columns: 'what' is a name, but items_layout.header is false",
+        ),
         ({"columns": {**COLUMNS, "time": None}}, "columns.time and time_format go together"),
         ({"time_format": None}, "columns.time and time_format go together"),
         ({"columns": {**COLUMNS, "time_of_day": "clock"}}, "columns.time_of_day and time_of_day_format go together"),

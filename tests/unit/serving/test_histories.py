@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from llara_core.data.preparation import prepare
 from llara_core.errors import DataError
 from llara_core.serving.histories import (
-    HistoryFormat,
     prepared_histories,
     read_histories,
     recommendations_table,
@@ -19,17 +19,20 @@ from llara_core.serving.histories import (
 )
 from llara_core.serving.ranking import Ranked
 from tests.helpers.datasets import dataset_config
+from tests.helpers.own_logs import COLUMNS
 
 ITEMS = pd.DataFrame(
     {"raw_id": ["10", "20", "030"], "title": ["Alien", "Heat", "Heat"], "label": ["Alien", "Heat [20]", "Heat [030]"]}
 )
-NAMES = HistoryFormat()
+BY_NUMBER = {"user": 1, "item": 2, "time": 3, "rating": None, "item_id": "item", "title": "title"}
+NO_TIME = {"columns": {**COLUMNS, "time": None}, "time_format": None}
+NAMES = dataset_config("movielens_100k", min_rating=None)
 
 
-def _read(folder: Path, text: str, names: HistoryFormat = NAMES) -> dict[str, list[int]]:
+def _read(folder: Path, text: str, dataset: Any = NAMES) -> dict[str, list[int]]:
     file = folder / "histories.csv"
-    file.write_text(text, encoding=names.layout.encoding)
-    return read_histories(file, ITEMS, names)
+    file.write_text(text, encoding=getattr(dataset, "encoding", "utf-8"))
+    return read_histories(file, ITEMS, dataset)
 
 
 def test_rows_of_a_user_are_oldest_first_and_ids_are_text(tmp_path: Path) -> None:
@@ -38,8 +41,11 @@ def test_rows_of_a_user_are_oldest_first_and_ids_are_text(tmp_path: Path) -> Non
 
 def test_many_rows_of_one_time_keep_their_order(tmp_path: Path) -> None:
     times = [7, 8] * 150
-    rows = "".join(f"ann,{item},{time}\n" for item, time in zip(["10", "20", "030"] * 100, times, strict=True))
-    assert _read(tmp_path, "user_id,item_id,timestamp\n" + rows) == {"ann": [0, 2, 1] * 50 + [1, 0, 2] * 50}
+    rows = "".join(
+        f"ann,{item},{time},{n}\n" for n, (item, time) in enumerate(zip(["10", "20", "030"] * 100, times, strict=True))
+    )
+    read = _read(tmp_path, "user_id,item_id,timestamp,rating\n" + rows, dataset_config("movielens_100k", min_rating=0))
+    assert read == {"ann": [0, 2, 1] * 50 + [1, 0, 2] * 50}
 
 
 def test_a_byte_order_mark_and_quoted_titles_are_read(tmp_path: Path) -> None:
@@ -63,9 +69,9 @@ def test_times_sort_the_rows_and_equal_ones_keep_their_order(tmp_path: Path, tim
 def test_what_is_left_out_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert _read(tmp_path, "user_id,item_id\nann,10\nann,99\nbob,99\nbob,98\n,20\ncat,\n") == {"ann": [0]}
     assert [message.partition(": ")[2] for message in caplog.messages] == [
-        "3 rows left out: their 2 items are not in the catalogue, or share a title, e.g. '99'",
-        "2 rows without a user or an item are left out",
-        "users without an item of the catalogue, who get no recommendation: 1",
+        "rows left out, by the rules of the section: interactions_without_user 1, interactions_without_item 1",
+        "3 rows left out: their 2 items are not in the catalogue, or share a title, e.g. '98'",
+        "users without an item that counts, who get no recommendation: 1",
     ]
 
 
@@ -75,9 +81,9 @@ def test_parquet_numbers_are_their_digits(tmp_path: Path) -> None:
     assert read_histories(tmp_path / "histories.parquet", ITEMS, NAMES) == {"1": [1, 0]}
 
 
-def _own(**changes: Any) -> HistoryFormat:
-    columns = {"user": "kunde", "item": "ware", "time": "am", "rating": None, "item_id": "id", "title": "name"}
-    return HistoryFormat.of(dataset_config("log", columns=columns, time_format="iso8601", **changes))
+def _own(*, rating: str | None = None, **changes: Any) -> Any:
+    columns = {"user": "kunde", "item": "ware", "time": "am", "rating": rating, "item_id": "id", "title": "name"}
+    return dataset_config("log", columns=columns, time_format="iso8601", **changes)
 
 
 def test_an_own_log_is_read_by_its_own_columns(tmp_path: Path) -> None:
@@ -103,6 +109,78 @@ def test_every_form_of_an_own_log_is_a_file_of_histories(tmp_path: Path, text: s
     assert _read(tmp_path, text, _own(**changes)) == {"ann": [0, 1]}
 
 
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        (
+            "user,item,day,clock\n2,20,2023-11-14,23:03:20\n2,10,2023-11-14,09:13:20\n2,030,2023-11-15,08:00:00\n",
+            {
+                "columns": {**COLUMNS, "time": "day", "time_of_day": "clock"},
+                "time_format": "iso8601",
+                "time_of_day_format": "%H:%M:%S",
+            },
+        ),
+        ("user,item,time\n2,10,03022023\n2,20,01032023\n2,030,28012023\n", {"time_format": "%d%m%Y"}),
+        (
+            "user,item,time,stars\n2,10,5,1\n2,20,7,4\n2,030,6,5\n2,10,8,3\n2,20,7,4\n2,030,9,\n",
+            {"columns": {**COLUMNS, "rating": "stars"}, "min_rating": 3.0},
+        ),
+        ("user,item,time\n2,10,1\n2,20,2\n2,10,3\n2,030,4\n", {"repeats": "last"}),
+        ("user,item,time\n2,10,1700000000.5\n2,20,1700000000.25\n", {}),
+        ("user\titem\n2\t[20 10]\n", {"separator": "\t", "sequences": "list", **NO_TIME}),
+        ("2::20::9\n2::10::5\n", {"separator": "::", "header": False, "columns": BY_NUMBER}),
+    ],
+    ids=["date and clock", "pattern", "ratings", "repeats", "fractions", "numpy", "numbers"],
+)  # fmt: skip
+def test_a_log_gives_the_histories_that_prepare_makes_of_it(tmp_path: Path, text: str, changes: dict[str, Any]) -> None:
+    """Two more users, so that the split has something for each part."""
+    changes = {"items_layout": {"separator": ",", "header": True}, **changes}
+    changes["split"] = {"strategy": "user_chronological", "train": 0.4, "validation": 0.3}
+    header = 0 if changes.get("header") is False else 1
+    lines = text.splitlines()
+    rows = [line.replace("2", user, 1) for user in "13" for line in lines[header:]]
+    text = "\n".join([*lines, *rows]) + "\n"
+    (tmp_path / "interactions.csv").write_text(text)
+    (tmp_path / "items.csv").write_text("item,title\n10,Alien\n20,Heat\n030,Up\n")
+    dataset = dataset_config("log", **changes)
+    prepared = prepare(tmp_path, dataset)
+    in_tables = prepared.interactions.groupby("user_id")["item_id"].agg(list).to_dict()
+    assert len(in_tables) == 3
+    assert min(map(len, in_tables.values())) > 1
+    histories = read_histories(tmp_path / "interactions.csv", prepared.items, dataset)
+    assert {int(user) - 1: items for user, items in histories.items()} == in_tables
+
+
+def test_rules_for_columns_that_the_file_lacks_are_said_not_to_apply(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    own = _own(rating="sterne", min_rating=3.0, keep={"was": ["kauf", "miete"]})
+    assert _read(tmp_path, "kunde,ware,am\nann,10,2020-01-02\nann,20,2020-01-01\n", own) == {"ann": [1, 0]}
+    assert [message.partition(": ")[2] for message in caplog.messages] == [
+        "min_rating 3 does not apply, since there is no column 'sterne'",
+        "keep does not apply to 'was', which are no columns here",
+    ]
+    film = dataset_config("movielens_100k", min_rating=3.0)
+    assert _read(tmp_path, "user_id,item_id,rating\nann,10,5\nann,20,2\n", film) == {"ann": [0]}
+
+
+def test_two_spellings_of_a_title_are_one_item(tmp_path: Path) -> None:
+    own = _own(repeats="first")
+    assert _read(tmp_path, "kunde,name,am\nann,alien,2020-01-02\nann,Alien,2020-01-01\nann,Heat [20],2020-01-03\n", own) == {
+        "ann": [0, 1]
+    }
+
+
+def test_values_of_keep_need_not_all_occur(tmp_path: Path) -> None:
+    own = _own(keep={"was": ["kauf", "miete"]})
+    assert _read(tmp_path, "kunde,ware,am,was\nann,10,2020-01-02,kauf\n", own) == {"ann": [0]}
+
+
+def test_ids_that_are_written_otherwise_are_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"csv:2: column 'item_id': '10.0' is '10' in the items: the same number, as pandas writes it"
+    ):
+        _read(tmp_path, "user_id,item_id\nann,10.0\nann,20\n")
+
+
 def test_a_column_that_is_not_needed_may_hold_anything(tmp_path: Path) -> None:
     frame = pd.DataFrame({"user_id": ["ann"], "item_id": [20], "timestamp": [pd.Timestamp("2020-01-01")], "raw": [b"\xff"]})
     frame.to_parquet(tmp_path / "histories.parquet")
@@ -119,10 +197,13 @@ def test_a_column_that_is_not_needed_may_hold_anything(tmp_path: Path) -> None:
         ("", "histories.csv: is empty"),
         ("user_id,title\nann,Alien\nann,Paris, Texas\n", "histories.csv:3: 3 fields separated by ',', but the header has 2"),
         ('user_id,title\nann,"Al" Yankovic\n', "histories.csv:2: a quoted field does not end, or its quotes are not doubled"),
-        ("user_id,item_id,timestamp\nann,10,1\nann,20,soon\n", "row 2: the time 'soon' is neither"),
+        (
+            "user_id,item_id,timestamp\nann,10,1\nann,20,soon\n",
+            "csv:3: column 'timestamp': 'soon' does not fit time_format 'seconds'",
+        ),
         (
             "user_id,item_id,timestamp\nann,10,2020-01-01\nann,20,soon\n",
-            "row 2: the time 'soon' is neither a number nor ISO 8601",
+            "csv:3: column 'timestamp': 'soon' does not fit time_format 'iso8601'",
         ),
     ],
 )

@@ -50,6 +50,17 @@ def test_unicode_composition_does_not_count() -> None:
     assert ItemFinder(items).find("am\u00e9lie") == 0
 
 
+def test_invisible_characters_do_not_count() -> None:
+    items = pd.DataFrame({"raw_id": ["caf\u00e9", "b\u200c", "b"], "title": ["Heat", "Up", "Alien"]}).assign(
+        label=["Heat", "Up", "Alien"]
+    )
+    finder = ItemFinder(items)
+    assert [finder.find(name) for name in ("He\u00adat\u200b", "\ufeffalien", "cafe\u0301", "b", "b\u200c")] == [0, 2, 0, 2, 1]
+    assert finder.by_raw_id("caf\u200be\u0301") == 0
+    with pytest.raises(DataError, match="no item has the id"):
+        finder.by_raw_id("b\u200b\u200c")  # both are called so
+
+
 def test_a_looser_reading_is_said(caplog: pytest.LogCaptureFixture) -> None:
     """The item table has no years, so nobody can check the one that is given."""
     caplog.set_level("INFO", logger="llara_core.serving.titles")  # which pipeline.serve makes quiet
