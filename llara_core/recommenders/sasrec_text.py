@@ -37,7 +37,7 @@ class SasRecText(MoRec):
     ) -> None:
         super().__init__(n_items, embedding_dim, max_history_len, dropout, n_layers, n_heads, text_dim)
         self.new_share = new_share
-        self.item_embedding = IdsAndTexts(n_items, text_dim, embedding_dim)
+        self.item_embedding = IdsAndTexts(n_items, text_dim, embedding_dim, dropout)
         self.new_bias = nn.Linear(text_dim, 1)
 
     def mark_new(self, is_new: Tensor) -> None:
@@ -67,8 +67,10 @@ class IdsAndTexts(ProjectedTexts):
 
     has_id: Tensor
 
-    def __init__(self, n_items: int, text_dim: int, embedding_dim: int) -> None:
+    def __init__(self, n_items: int, text_dim: int, embedding_dim: int, dropout: float) -> None:
         super().__init__(n_items, text_dim, embedding_dim)
+        # A text is trained on together with its item, so that it would fit items of training better than new ones.
+        self.projection.insert(1, nn.Dropout(dropout))
         self.ids = nn.Embedding(n_items + 1, embedding_dim, padding_idx=n_items)
         with torch.no_grad():
             self.ids.weight.normal_(std=embedding_dim**-0.5)

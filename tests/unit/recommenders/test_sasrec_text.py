@@ -66,7 +66,7 @@ def test_new_items_are_picked_about_as_often_as_known_ones() -> None:
 
 
 def test_a_new_item_has_no_id_and_takes_no_part_in_training() -> None:
-    model = text_model()
+    model = text_model().eval()
     is_new = torch.from_numpy(np.isin(np.arange(N_ITEMS), NEW))
     model.mark_new(is_new)
     before = model.item_embeddings()
