@@ -97,6 +97,9 @@ def build_model(
         head_vectors: ``(n_items, D_rec)`` initial item table of the catalogue head; None for no head.
         item_texts: ``(n_items, D_text)`` float32, encoded titles of compact items; None for the others.
         seed: of the initial values.
+
+    Raises:
+        ModelError: ``base`` takes no such LoRA.
     """
     lora = config.lora
     seed_part(seed, "lora")
@@ -278,7 +281,14 @@ def _with_lora(base: Any, config: LoraConfig) -> Any:
     with warnings.catch_warnings():
         # peft reads an attribute that transformers has renamed.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-        return get_peft_model(base, config)
+        # Of patterns that peft itself adds for experts.
+        warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys did not match", RuntimeWarning)
+        try:
+            return get_peft_model(base, config)
+        except ValueError as error:
+            raise ModelError(
+                f"LoRA cannot be put on {type(base).__name__} ({error}); with experts, set lora.dropout to 0"
+            ) from error
 
 
 def _lora_config(folder: Path) -> LoraConfig:
