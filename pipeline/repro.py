@@ -28,6 +28,8 @@ from llara_core.errors import ConfigError, LlaraError
 from pipeline.stage import run
 
 LOG, SECONDS = paths.scratch() / "repro.log", paths.scratch() / "stage_seconds.json"
+MODEL_FILES = paths.scratch() / "model_files.json"  # of local models, by path, when a run last ended well
+FETCH = ["repro", "--force", "--single-item", "fetch_llm"]
 EVENT = re.compile(r"(Running stage|Stage) '([^']+)'(?::| didn't change| is cached)")
 PERCENT = re.compile(r"(\d+)%\|")
 SMALL_S = 8.0  # of a stage without a record that the table of costs leaves out
@@ -46,12 +48,19 @@ def main(
 ) -> None:
     """Run the stages that changed, with a line for each and the expected rest, and show the table of results."""
     settings, targets = set_param or [], stage or []
-    check_params(settings)
+    model = check_params(settings).llm.model
     command = ["exp", "run", *(word for value in settings for word in ("-S", value))] if settings else ["repro"]
     started, follower = time.monotonic(), Follower(targets)
+    commands = [[*command, *targets]]
+    files, known = model_files(model), tables.read_json(MODEL_FILES) if MODEL_FILES.is_file() else {}
+    # A model that only -S names is left to the next run: by then, it is the one of params.yaml, which is what is fetched here.
+    if known.setdefault(model, files) != files and load_params(paths.PARAMS).llm.model == model:
+        typer.echo(f"The files in {model} have changed, which DVC does not see: they are fetched again.")
+        commands.insert(0, FETCH)
+        known[model] = files
     paths.scratch().mkdir(exist_ok=True)
     with LOG.open("w", encoding="utf-8") as log:
-        code = follower.follow([sys.executable, "-m", "dvc", *command, *targets], log)
+        code = next(filter(None, (follower.follow([sys.executable, "-m", "dvc", *each], log) for each in commands)), 0)
     if code:
         output = "".join(follower.output)
         typer.echo(f"\n{output.strip()}\n", err=True)
@@ -60,6 +69,7 @@ def main(
             f"{failed[1] if failed else 'dvc'} failed; above is all that it printed, and {LOG} has what the stages before it "
             "printed. These are kept: the same command goes on from there"
         )
+    tables.write_json(MODEL_FILES, known)
     spent = duration(time.monotonic() - started)
     typer.echo(f"{follower.n_run} stages ran in {spent}, {follower.n_unchanged} were up to date.")
     if not targets:
@@ -67,11 +77,11 @@ def main(
         typer.echo(f"Report: {paths.REPORT}/report.md and {paths.REPORT}/report.html; output of the stages: {LOG}")
 
 
-def check_params(settings: list[str]) -> None:
-    """Refuse values before DVC reads them, whose own messages name neither key nor remedy.
+def check_params(settings: list[str]) -> Params:
+    """``params.yaml`` with ``settings`` laid over it, refused before DVC reads it, whose messages name neither key nor remedy.
 
     Raises:
-        ConfigError: ``params.yaml`` with ``settings`` laid over it is not valid.
+        ConfigError: it is not valid.
     """
     from dvc.exceptions import DvcException
     from dvc.utils.hydra import apply_overrides
@@ -89,9 +99,16 @@ def check_params(settings: list[str]) -> None:
                     f"-S {setting}: {reason}; write it as key=value or 'key=[value,value]', with a key of {paths.PARAMS}"
                 ) from error
         try:
-            load_params(copy)
+            return load_params(copy)
         except ConfigError as error:
             raise ConfigError(str(error).replace(str(copy), str(paths.PARAMS))) from error
+
+
+def model_files(model: str) -> dict[str, list[int]]:
+    """Size and time (nanoseconds) of every file of a local model by its name; none where ``llm.model`` is no folder."""
+    folder = Path(model).expanduser()
+    files = (path for path in sorted(folder.iterdir()) if path.is_file()) if folder.is_dir() else ()
+    return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
 
 
 class Follower:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from llara_core import paths, tables
-from llara_core.errors import ConfigError
+from llara_core.errors import ConfigError, LlaraError
 from pipeline import repro
 
 REPOSITORY = Path(__file__).parents[2]
@@ -136,6 +136,45 @@ def test_a_wrong_setting_is_refused_before_dvc_sees_it(
         repro.check_params([setting])
     assert str(caught.value).startswith(("params.yaml: ", "-S "))
     assert Path("params.yaml").read_bytes() == before
+
+
+def test_a_local_model_whose_files_changed_is_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.write_bytes(b"first")
+    calls: list[list[str]] = []
+    codes: list[int] = []
+
+    def follow(_: repro.Follower, command: list[str], log: object) -> int:
+        calls.append(command[3:])
+        return codes.pop() if codes else 0
+
+    def run(*settings: str) -> list[list[str]]:
+        calls.clear()
+        repro.main(["report"], list(settings))
+        return list(calls)
+
+    monkeypatch.setattr(repro.Follower, "follow", follow)
+    as_ever, fetch = [["repro", "report"]], ["repro", "--force", "--single-item", "fetch_llm"]
+    assert run() == as_ever  # embedded: nothing to look at
+    named = f"llm.model={tmp_path / 'model'}"
+    once = [["exp", "run", "-S", named, "report"]]
+    assert run(named) == run(named) == once
+    weights.write_bytes(b"second")
+    assert run(named) == once  # params.yaml still names the embedded one
+    text = Path("params.yaml").read_text().replace("embedded:smollm2-135m-instruct", str(tmp_path / "model"))
+    Path("params.yaml").write_text(text)
+    codes.append(1)
+    with pytest.raises(LlaraError):
+        run()
+    assert calls == [fetch]  # it failed, and so is tried again
+    assert run() == [fetch, *as_ever]
+    assert f"The files in {tmp_path / 'model'} have changed" in capsys.readouterr().out
+    assert run() == as_ever
 
 
 def test_right_settings_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
