@@ -28,10 +28,12 @@ from llara_core.config import Params, load_params
 from llara_core.description.costs import estimate
 from llara_core.errors import LlaraError
 from pipeline.dry_run import plan
-from pipeline.settings import changes
+from pipeline.settings import changes, checked_params
 from pipeline.stage import run
 
 LOG, SECONDS = paths.scratch() / "repro.log", paths.scratch() / "stage_seconds.json"
+MODEL_FILES = paths.scratch() / "model_files.json"  # of local models, by path, when a run last ended well
+FETCH = ["repro", "--force", "--single-item", "fetch_llm"]
 EVENT = re.compile(r"(Running stage|Stage) '([^']+)'(?::| didn't change| is cached)")
 PERCENT = re.compile(r"(\d+)%\|")
 OF_STAGE = re.compile(r"([^\r\n]*?): +(\d+)% of the stage\|")  # as runtime/progress.py writes it
@@ -67,11 +69,19 @@ def main(
         for line in what_would_run(settings, targets):
             typer.echo(line)
         return
+    model = checked_params(settings).llm.model
     command = ["exp", "run", *(word for value in settings for word in ("-S", value))] if settings else ["repro"]
     started, follower = time.monotonic(), Follower(targets)
+    commands = [[*command, *targets]]
+    files, known = model_files(model), tables.read_json(MODEL_FILES) if MODEL_FILES.is_file() else {}
+    # A model that only -S names is left to the next run: by then, it is the one of params.yaml, which is what is fetched here.
+    if known.setdefault(model, files) != files and load_params(paths.PARAMS).llm.model == model:
+        typer.echo(f"The files in {model} have changed, which DVC does not see: they are fetched again.")
+        commands.insert(0, FETCH)
+        known[model] = files
     paths.scratch().mkdir(exist_ok=True)
     with LOG.open("w", encoding="utf-8") as log:
-        code = follower.follow([sys.executable, "-m", "dvc", *command, *targets], log)
+        code = next(filter(None, (follower.follow([sys.executable, "-m", "dvc", *each], log) for each in commands)), 0)
     if code:
         output = "".join(follower.output)
         if LOCKED.search(output):
@@ -82,6 +92,7 @@ def main(
             f"{failed[1] if failed else 'dvc'} failed; above is all that it printed, and {LOG} has what the stages before it "
             "printed. These are kept: the same command goes on from there"
         )
+    tables.write_json(MODEL_FILES, known)
     spent = duration(time.monotonic() - started)
     typer.echo(f"{follower.n_run} stages ran in {spent}, {follower.n_unchanged} were up to date.")
     if not targets:
@@ -142,6 +153,13 @@ def what_would_run(settings: Sequence[str], targets: Sequence[str]) -> Iterator[
 def short(command: str) -> str:
     """A stage's command without what all have in common, and without options."""
     return command.removeprefix("python -m pipeline.").partition(" --")[0]
+
+
+def model_files(model: str) -> dict[str, list[int]]:
+    """Size and time (nanoseconds) of every file of a local model by its name; none where ``llm.model`` is no folder."""
+    folder = Path(model).expanduser()
+    files = (path for path in sorted(folder.iterdir()) if path.is_file()) if folder.is_dir() else ()
+    return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
 
 
 class Follower:

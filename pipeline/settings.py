@@ -44,6 +44,16 @@ def changes(settings: Sequence[str]) -> list[str]:
     return lines
 
 
+def checked_params(settings: Sequence[str]) -> Params:
+    """``params.yaml`` with ``settings`` laid over it.
+
+    Raises:
+        ConfigError: it is not valid.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        return load_checked(with_settings(Path(folder), settings))
+
+
 def with_settings(folder: Path, settings: Sequence[str]) -> Path:
     """A copy of ``params.yaml`` in ``folder``, with ``settings`` laid over it as DVC does.
 

@@ -28,7 +28,7 @@ class LlmConfig(Section):
     model: str = Field(
         min_length=1,
         description="embedded:smollm2-135m-instruct, a folder with a transformers model, or a model hub id such as "
-        "meta-llama/Llama-2-7b-hf",
+        "meta-llama/Llama-2-7b-hf; DVC knows a folder by its name alone, `make repro` also by size and time of its files",
     )
     revision: str | None = Field(min_length=1, description="commit, tag or branch of a hub id; null for the others")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(

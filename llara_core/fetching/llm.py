@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llara_core import paths, tables
+from llara_core.config.families import refusal
 from llara_core.errors import DataError, ModelError
 from llara_core.fetching.sources import Member, fetch_registry_members
 
@@ -83,6 +84,7 @@ _ENCODER = _Role(
 )
 
 _HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "LICENSE*", "USE_POLICY*")
+_CHECKPOINTS = "checkpoint-*"  # folders of a Trainer
 
 
 def fetch_llm(model: str, revision: str | None, destination: Path) -> None:
@@ -94,7 +96,8 @@ def fetch_llm(model: str, revision: str | None, destination: Path) -> None:
         destination: replaced as a whole, or left as it was.
 
     Raises:
-        ModelError: the model is unknown, incomplete, gated or out of reach; the message says what to do.
+        ModelError: the model is unknown, incomplete, gated, out of reach or of a family that is not supported; the message says
+            what to do.
     """
     with tables.atomic_path(destination) as staged:
         staged.mkdir()
@@ -102,6 +105,8 @@ def fetch_llm(model: str, revision: str | None, destination: Path) -> None:
         if source is None:
             _dequantize_embedded(staged)
         else:
+            if reason := refusal(tables.read_json(source / "config.json")):
+                raise ModelError(f"{_LLM.key}: {model}: {reason}")
             _copy_folder(source, staged)
         local = Path(model).expanduser()
         facts = {"model": local.resolve().name if local.is_dir() else model, "revision": revision}
@@ -176,7 +181,7 @@ def dequantize(gguf: Path, folder: Path) -> None:
 
 def _copy_folder(source: Path, folder: Path) -> None:
     # Some models come with their weights in two formats; only the safetensors are read.
-    ignore = shutil.ignore_patterns("*.bin", "*.pth", "*.pt", "*.gguf", ".git", ".cache", paths.LLM_SOURCE)
+    ignore = shutil.ignore_patterns("*.bin", "*.pth", "*.pt", "*.gguf", _CHECKPOINTS, ".git", ".cache", paths.LLM_SOURCE)
     shutil.copytree(source, folder, ignore=ignore, dirs_exist_ok=True)
 
 
@@ -185,7 +190,9 @@ def _hub_folder(role: _Role, model: str, revision: str | None) -> Path:
     from huggingface_hub.errors import GatedRepoError, HFValidationError, HTTPError, RepositoryNotFoundError
 
     try:
-        return Path(snapshot_download(model, revision=revision, allow_patterns=list(_HUB_FILES)))
+        return Path(
+            snapshot_download(model, revision=revision, allow_patterns=list(_HUB_FILES), ignore_patterns=[_CHECKPOINTS])
+        )
     except GatedRepoError as error:
         raise ModelError(
             f"{role.key}: {model} is gated; accept its licence on the model's page, then log in with `hf auth login`"
@@ -206,6 +213,12 @@ def _hub_folder(role: _Role, model: str, revision: str | None) -> Path:
 
 
 def _check_complete(role: _Role, model: str, folder: Path) -> None:
+    if (folder / "adapter_config.json").is_file():
+        # transformers would look up the adapter's base model by name and put the adapter on it.
+        raise ModelError(
+            f"{role.key}: {model} holds an adapter (adapter_config.json), which needs a base model; merge the two with "
+            "`merge_and_unload()` of peft, `save_pretrained(folder)` the result and its tokenizer, and give that folder"
+        )
     if not list(folder.glob("*.safetensors")):
         raise ModelError(
             f"{role.key}: {model} holds no *.safetensors weights; save the model with `save_pretrained(folder)` of transformers"

@@ -120,7 +120,7 @@ def constrained_choice(branches: Sequence[Sequence[int]], logprobs: Sequence[Seq
 def read_prompts(model: HybridLM, batch: Batch) -> Prefix:
     device = model.device
     ids, mask = batch.input_ids.to(device), batch.attention_mask.to(device)
-    cache = DynamicCache(config=model.causal_lm.config)
+    cache = DynamicCache()  # not for its config: layers with a window would forget what the branches are to see
     output = model.causal_lm.model(
         inputs_embeds=model.embed(ids, batch.slot_items.to(device), batch.slot_scores.to(device)),
         attention_mask=mask,
@@ -144,10 +144,12 @@ def branch_logprobs(model: HybridLM, prefix: Prefix, branches: Sequence[Sequence
     seen = tree.visible(
         torch.cat([prefix.mask, numbers.clamp(max=1)], dim=1), torch.cat([torch.zeros_like(prefix.mask), numbers], dim=1)
     )[:, n_prompt:]  # [B, F, L + F]
+    position_ids = tree.positions(seen)
+    model.check_length(int(position_ids.max()) + 1)
     output = model.causal_lm.model(
         input_ids=ids,
-        attention_mask=tree.additive(seen, model.causal_lm.dtype),
-        position_ids=tree.positions(seen),
+        attention_mask=model.masks(seen),
+        position_ids=position_ids,
         past_key_values=prefix.cache,
         cache_position=torch.arange(n_prompt, n_prompt + n_read, device=device),
         use_cache=True,
@@ -185,7 +187,7 @@ def _flatten(branches: Sequence[Sequence[Sequence[int]]]) -> tuple[torch.Tensor,
 def generate(model: HybridLM, prefix: Prefix, eos_id: int, max_new_tokens: int) -> list[list[int]]:
     """Greedy continuation of every prompt up to its end token; the cache is used up."""
     lengths = prefix.mask.sum(dim=1, keepdim=True)
-    mask, logits = prefix.mask, prefix.last_logits
+    longest, mask, logits = int(lengths.max()), prefix.mask, prefix.last_logits
     taken: list[torch.Tensor] = []
     ended = torch.zeros(len(mask), dtype=torch.bool, device=mask.device)
     for step in range(max_new_tokens):
@@ -194,6 +196,7 @@ def generate(model: HybridLM, prefix: Prefix, eos_id: int, max_new_tokens: int) 
         ended = ended | (token == eos_id)
         if ended.all() or step == max_new_tokens - 1:
             break
+        model.check_length(longest + step + 1)
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
         output: Any = model.causal_lm.model(
             input_ids=taken[-1].unsqueeze(1),

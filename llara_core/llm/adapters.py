@@ -103,6 +103,7 @@ def build_model(
 
     Raises:
         ConfigError: the base model has no layer that ``lora.targets`` names.
+        ModelError: ``base`` takes no such LoRA.
     """
     lora = config.lora
     if lora.targets != "all-linear":
@@ -303,7 +304,14 @@ def _with_lora(base: Any, config: LoraConfig) -> Any:
     with warnings.catch_warnings():
         # peft reads an attribute that transformers has renamed.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-        return get_peft_model(base, config)
+        # Of patterns that peft itself adds for experts.
+        warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys did not match", RuntimeWarning)
+        try:
+            return get_peft_model(base, config)
+        except ValueError as error:
+            raise ModelError(
+                f"LoRA cannot be put on {type(base).__name__} ({error}); with experts, set lora.dropout to 0"
+            ) from error
 
 
 def _lora_config(folder: Path) -> LoraConfig:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import NamedTuple
 
 import torch
@@ -14,6 +16,11 @@ from llara_core.errors import ModelError
 from llara_core.prompts.rendering import SLOT_TOKENS, Prompt, neutralise
 
 _CHAT_MARK = "@@prompt@@"
+
+# The day that chat templates which ask for today's are told: scores must not change with the day. Llama 3's own templates fall
+# back on this one.
+CHAT_DATE = date(2024, 7, 26)
+_TODAY = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
 
 
 class SlotIds(NamedTuple):
@@ -51,9 +58,14 @@ class PromptEncoder:
         tokenizer: of the language model; the two slot tokens are added to it here, once.
         chat_template: wrap prompts in the tokenizer's chat template.
 
+    Attributes:
+        chat_date: the day that prompts carry, because the chat template asks for today's; None where it does not.
+
     Raises:
         ModelError: a chat template is asked for, but the tokenizer has none; or it has no end-of-sequence token.
     """
+
+    chat_date: date | None = None
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, chat_template: bool) -> None:
         if tokenizer.eos_token_id is None:
@@ -65,6 +77,7 @@ class PromptEncoder:
         self.slots = SlotIds(*tokenizer.convert_tokens_to_ids(list(SLOT_TOKENS)))
         self.eos_id: int = tokenizer.eos_token_id
         self._before, self._after = self._chat_frame() if chat_template else ("", "")
+        self._opening = [] if chat_template else self._opening_ids()
         # Chat answers open a turn; plain ones continue the sentence "The answer is".
         self._answer_prefix = "" if chat_template else " "
         self._anchor = (self._after or "is").rsplit("\n", 1)[-1] or "\n"
@@ -82,9 +95,8 @@ class PromptEncoder:
         Raises:
             ModelError: the tokenizer did not keep every slot token whole.
         """
-        ids: list[int] = self.tokenizer(
-            self._before + prompt.text + self._after, add_special_tokens=not self._before, verbose=False
-        )["input_ids"]
+        text = self._before + prompt.text + self._after
+        ids: list[int] = [*self._opening, *self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]]
         n_slots = sum(token in self.slots for token in ids)
         if n_slots != len(prompt.slot_items):
             raise ModelError(
@@ -131,11 +143,26 @@ class PromptEncoder:
             raise ModelError(f"the tokenizer merges the answer {text!r} with the prompt's end {self._anchor!r}")
         return (*both[len(anchor) :], self.eos_id)
 
+    def _opening_ids(self) -> list[int]:
+        """What the tokenizer puts before a text, such as a begin token. What it puts after one would end the prompt."""
+        bare, framed = (self.tokenizer("is", add_special_tokens=special)["input_ids"] for special in (False, True))
+        for start in range(len(framed) - len(bare) + 1):
+            if framed[start : start + len(bare)] == bare:
+                opening: list[int] = framed[:start]
+                return opening
+        raise ModelError("the tokenizer reads a text in another way where it adds special tokens; use another model")
+
     def _chat_frame(self) -> tuple[str, str]:
         if self.tokenizer.chat_template is None:
             raise ModelError("prompt.chat_template is true, but the tokenizer has no chat template; set it to false")
+        template = self.tokenizer.get_chat_template()
+        dated, n_dates = _TODAY.subn(lambda call: repr(CHAT_DATE.strftime(call[2])), template)
+        if "strftime_now(" in dated:
+            raise ModelError("the tokenizer's chat template computes with today's date; set prompt.chat_template to false")
+        if n_dates:
+            self.chat_date = CHAT_DATE
         text = self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": _CHAT_MARK}], tokenize=False, add_generation_prompt=True
+            [{"role": "user", "content": _CHAT_MARK}], chat_template=dated, tokenize=False, add_generation_prompt=True
         )
         before, mark, after = text.partition(_CHAT_MARK)
         if not mark:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
+from transformers.modeling_outputs import MoeModelOutputWithPast
 
 from llara_core.config.objectives import names_where
 from llara_core.errors import ModelError
@@ -127,7 +128,7 @@ class HybridLM(nn.Module):
     """A causal LM, with LoRA or as it is, whose slot tokens are replaced by behaviour tokens or by the trained placeholder.
 
     Args:
-        llm: a Llama-family ``*ForCausalLM`` or the peft model around it.
+        llm: the ``*ForCausalLM`` of a supported family, or the peft model around it.
         item_vectors: ``(n_items, d_rec)`` float32, the frozen embeddings of the recommender; None for prompts without behaviour
             tokens, and then there is no projector.
         slots: ids of the slot tokens.
@@ -163,9 +164,12 @@ class HybridLM(nn.Module):
         super().__init__()
         self.llm = llm
         self.slots = slots
-        tokens = llm.get_input_embeddings().weight
+        with torch.no_grad():
+            table = llm.get_input_embeddings()
+            # What goes into the layers, which is not always the table itself: Gemma scales what it looks up.
+            tokens = table(torch.arange(len(table.weight), device=table.weight.device))
         d_llm = tokens.shape[1]
-        token_rms = rms(tokens.detach().float()).item()
+        token_rms = rms(tokens.float()).item()
         if item_texts is not None and item_vectors is not None:
             # Of unit scale like the encoded titles, so that neither drowns the other in the projector.
             item_vectors = torch.cat([unit_scale(item_vectors), item_texts], dim=1)
@@ -197,6 +201,33 @@ class HybridLM(nn.Module):
         """The ``*ForCausalLM`` itself, its linear layers carrying LoRA."""
         return self.llm.get_base_model() if hasattr(self.llm, "get_base_model") else self.llm
 
+    def check_length(self, length: int) -> None:
+        """Refuse more tokens than the LLM has positions: it would answer from positions that it never learned.
+
+        Raises:
+            ModelError: ``length`` is too long.
+        """
+        if length > (n_positions := _n_positions(self.causal_lm.config)):
+            raise ModelError(
+                f"a prompt has {length:,} tokens, but the language model reads {n_positions:,} at most: lower "
+                "max_history_len of the data set or candidates.n_candidates, or shorten its longest titles"
+            )
+
+    def masks(self, seen: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
+        """The attention mask of the layers for what each token sees, one by kind of layer where some have a sliding window.
+
+        Args:
+            seen: ``(B, L, S)`` bool, as of :func:`llara_core.llm.tree.visible`.
+        """
+        config, dtype = self.causal_lm.config, self.causal_lm.dtype
+        window = getattr(config, "sliding_window", None)
+        if window is None:
+            return tree.additive(seen, dtype)
+        near = tree.additive(tree.nearest(seen, window), dtype)
+        if not hasattr(config, "layer_types"):
+            return near
+        return {"full_attention": tree.additive(seen, dtype), "sliding_attention": near}
+
     def embed(
         self,
         input_ids: torch.Tensor,
@@ -217,15 +248,9 @@ class HybridLM(nn.Module):
             ``(B, L, D_llm)`` in the dtype of the LLM's embeddings.
 
         Raises:
-            ModelError: a prompt has more tokens than the LLM has positions; it would answer from positions it never learned.
+            ModelError: a prompt has more tokens than the LLM has positions.
         """
-        n_positions = self.causal_lm.config.max_position_embeddings
-        length = input_ids.shape[1] if length is None else length
-        if length > n_positions:
-            raise ModelError(
-                f"a prompt has {length:,} tokens, but the language model reads {n_positions:,} at most: lower "
-                "max_history_len of the data set or candidates.n_candidates, or shorten its longest titles"
-            )
+        self.check_length(input_ids.shape[1] if length is None else length)
         slots = self.slots.mask(input_ids)
         # Slot tokens lie beyond the vocabulary of most models: look up any valid row, it is overwritten below.
         embeddings: torch.Tensor = self.llm.get_input_embeddings()(input_ids.masked_fill(slots, 0))
@@ -265,11 +290,12 @@ class HybridLM(nn.Module):
             slot_items, slot_scores: as in :meth:`embed`.
             branches: ``(B, L)`` int64, as in :class:`llara_core.llm.tree.Tree`; None: every row is one sequence.
         """
+        mask: torch.Tensor | dict[str, torch.Tensor] = attention_mask
         if branches is None:
-            mask, position_ids, length = attention_mask, positions(attention_mask), None
+            position_ids, length = positions(attention_mask), None
         else:
             seen = tree.visible(attention_mask, branches)
-            mask, position_ids = tree.additive(seen, self.causal_lm.dtype), tree.positions(seen)
+            mask, position_ids = self.masks(seen), tree.positions(seen)
             length = int(position_ids.max()) + 1
         output = self.causal_lm.model(
             inputs_embeds=self.embed(input_ids, slot_items, slot_scores, length=length),
@@ -302,14 +328,41 @@ class HybridLM(nn.Module):
         return self.head.loss(hidden, targets, self.item_texts, self.new_items)
 
     def token_logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Vocabulary logits ``(..., V)`` in float32, for just the hidden states given."""
-        logits: torch.Tensor = self.causal_lm.lm_head(hidden)
-        return logits.float()
+        """Vocabulary logits ``(..., V)`` in float32, for just the hidden states given.
+
+        The causal LM's own way from hidden states to logits, with the scale or the soft cap that some families put on them.
+        """
+        causal_lm = self.causal_lm
+        rows = hidden.reshape(1, -1, hidden.shape[-1])
+        logits: torch.Tensor = type(causal_lm).forward(_WithoutLayers(causal_lm), inputs_embeds=rows).logits
+        return logits.float().view(*hidden.shape[:-1], logits.shape[-1])
+
+
+class _WithoutLayers:
+    """A causal LM for its own ``forward``, in which what is given for the layers' input passes for their output."""
+
+    def __init__(self, causal_lm: Any) -> None:
+        self._causal_lm = causal_lm
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._causal_lm, name)
+
+    @staticmethod
+    def model(*, inputs_embeds: torch.Tensor, **_: Any) -> MoeModelOutputWithPast:
+        return MoeModelOutputWithPast(last_hidden_state=inputs_embeds)
 
 
 def seed_part(seed: int, part: str) -> None:
     """Start the random stream that initialises one part of a model, the same in every system."""
     seeding.seed_torch_globally(seed, "tune", part)
+
+
+def _n_positions(config: Any) -> int:
+    """Positions that a model reads in one way: beyond some, longrope takes other frequencies for all tokens of a batch."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = [rope, *(kind for kind in rope.values() if isinstance(kind, dict))]  # some have one kind per kind of layer
+    longrope = [kind["original_max_position_embeddings"] for kind in kinds if kind.get("rope_type") == "longrope"]
+    return int(min([config.max_position_embeddings, *longrope]))
 
 
 def positions(attention_mask: torch.Tensor) -> torch.Tensor:

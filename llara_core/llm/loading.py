@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from llara_core import paths, tables
 from llara_core.config import LlmConfig, Weights
+from llara_core.config.families import refusal
 from llara_core.errors import ModelError
 from llara_core.runtime import compute, processes, seeding
 
@@ -65,10 +66,12 @@ def load_base_model(folder: Path, config: LlmConfig, *, random_seed: int | None 
         weights: ``sharded``: of each decoder layer this process keeps its part.
 
     Raises:
-        ModelError: the folder holds no complete model, quantisation is asked for without bitsandbytes, or quantised weights are
-            to be sharded.
+        ModelError: the folder holds no complete model, or one of a family that is not supported; quantisation is asked for
+            without bitsandbytes, or quantised weights are to be sharded.
     """
     _check_fetched(folder)
+    if reason := refusal(tables.read_json(folder / "config.json")):
+        raise ModelError(f"{folder}: {reason}")
     dtype = compute_dtype(config.dtype)
     # On a CPU torch's fused attention is the slower one, with the masks of padded prompts: .65 of the time of a tuning step.
     options: dict[str, Any] = {"attn_implementation": "eager"} if device().type == "cpu" else {}
@@ -93,8 +96,6 @@ def load_base_model(folder: Path, config: LlmConfig, *, random_seed: int | None 
             model, report = _random_model(folder, dtype, random_seed, options), {"missing_keys": []}
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{folder}: cannot be loaded as a causal language model: {error}") from error
-    if not (hasattr(model, "model") and hasattr(model, "lm_head")):
-        raise ModelError(f"{folder}: {type(model).__name__} is not of the Llama family (no `model` and `lm_head`); use another")
     if report["missing_keys"]:
         raise ModelError(f"{folder}: the weights are incomplete, e.g. {sorted(report['missing_keys'])[:3]} are missing")
     model.requires_grad_(False)

@@ -58,6 +58,11 @@ def positions(seen: torch.Tensor) -> torch.Tensor:
     return (seen.sum(dim=-1) - 1).clamp(min=0)
 
 
+def nearest(seen: torch.Tensor, window: int) -> torch.Tensor:
+    """Of what each token sees, the last ``window`` tokens, itself included: what a layer with a sliding window reads."""
+    return seen & (seen.flip(-1).cumsum(dim=-1).flip(-1) <= window)
+
+
 def additive(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """The mask that transformers adds to attention scores, ``(B, 1, L, L)``."""
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min).unsqueeze(1)

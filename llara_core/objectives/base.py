@@ -196,7 +196,8 @@ class LlmSystem:
     def answer(self, held_out: HeldOut) -> Answers:
         """Answer every question by every way of answering that its objective has."""
         safe = dataclasses.replace(held_out, labels=self.encoder.safe_labels(held_out.labels))
-        return Answers(self.answers_as.answer(self, safe))
+        by_mode = self.answers_as.answer(self, safe)
+        return Answers(by_mode, f"prompts dated {self.encoder.chat_date}" if self.encoder.chat_date else "")
 
 
 def summed_cross_entropy(

@@ -90,7 +90,7 @@ def make_base(folder: Path) -> Any:
     base = load_base_model(folder, LLM)
     generator = torch.Generator().manual_seed(1)
     for parameter in base.parameters():
-        if parameter.ndim == 2:
+        if parameter.ndim > 1:
             parameter.normal_(0, 0.25, generator=generator)
     return base
 

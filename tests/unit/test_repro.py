@@ -172,3 +172,42 @@ def test_what_was_not_measured_is_estimated_from_the_size_of_the_log(tmp_path: P
     assert expected["train"] == pytest.approx(4 + 20 * 67635 * (19e-6 + 13e-9 * 1574), abs=0.1)  # as costs.py has it
     assert expected["tune"] == pytest.approx(20 + 0.09 * 1792, abs=0.1)  # a budget over all epochs
     assert expected["fuse"] == repro.SMALL_S
+
+
+def test_a_local_model_whose_files_changed_is_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.write_bytes(b"first")
+    calls: list[list[str]] = []
+    codes: list[int] = []
+
+    def follow(_: repro.Follower, command: list[str], log: object) -> int:
+        calls.append(command[3:])
+        return codes.pop() if codes else 0
+
+    def run(*settings: str) -> list[list[str]]:
+        calls.clear()
+        repro.main(["report"], list(settings))
+        return list(calls)
+
+    monkeypatch.setattr(repro.Follower, "follow", follow)
+    as_ever, fetch = [["repro", "report"]], ["repro", "--force", "--single-item", "fetch_llm"]
+    assert run() == as_ever  # embedded: nothing to look at
+    named = f"llm.model={tmp_path / 'model'}"
+    once = [["exp", "run", "-S", named, "report"]]
+    assert run(named) == run(named) == once
+    weights.write_bytes(b"second")
+    assert run(named) == once  # params.yaml still names the embedded one
+    text = Path("params.yaml").read_text().replace("embedded:smollm2-135m-instruct", str(tmp_path / "model"))
+    Path("params.yaml").write_text(text)
+    codes.append(1)
+    with pytest.raises(LlaraError):
+        run()
+    assert calls == [fetch]  # it failed, and so is tried again
+    assert run() == [fetch, *as_ever]
+    assert f"The files in {tmp_path / 'model'} have changed" in capsys.readouterr().out
+    assert run() == as_ever

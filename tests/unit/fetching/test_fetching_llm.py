@@ -25,9 +25,10 @@ def test_a_local_folder_is_copied_without_other_formats(tiny_llama: Path, tmp_pa
     source = tmp_path / "my-llama"
     shutil.copytree(tiny_llama, source)
     (source / "pytorch_model.bin").write_bytes(b"pickle")
+    shutil.copytree(tiny_llama, source / "checkpoint-500")  # as a Trainer leaves them
     fetching.fetch_llm(str(source), None, tmp_path / "llm")
     fetched = folder_hashes(tmp_path / "llm")
-    assert "pytorch_model.bin" not in fetched
+    assert fetched.keys() == folder_hashes(tiny_llama).keys()
     assert fetched["model.safetensors"] == folder_hashes(source)["model.safetensors"]
     facts = tables.read_json(tmp_path / "llm" / "source.json")
     assert (facts["model"], facts["revision"]) == ("my-llama", None)
@@ -56,6 +57,19 @@ def test_an_incomplete_folder_is_an_error_and_leaves_the_old_model(
         fetching.fetch_llm(str(source), None, destination)
     assert folder_hashes(destination) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["llm", "source"]
+
+
+@pytest.mark.parametrize("weights", [True, False])
+def test_a_folder_with_an_adapter_is_to_be_merged_first(tiny_llama: Path, tmp_path: Path, weights: bool) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(tiny_llama, source)
+    (source / "adapter_config.json").write_text("{}")
+    shutil.copyfile(tiny_llama / "model.safetensors", source / "adapter_model.safetensors")
+    if not weights:
+        for name in ("model.safetensors", "config.json"):
+            (source / name).unlink()
+    with pytest.raises(ModelError, match=r"^llm\.model: .*source holds an adapter .*merge the two with `merge_and_unload\(\)`"):
+        fetching.fetch_llm(str(source), None, tmp_path / "llm")
 
 
 @pytest.mark.parametrize(
@@ -92,6 +106,7 @@ def test_a_hub_model_comes_from_its_revision_as_safetensors(
     fetching.fetch_llm("some/llama", "abc123", tmp_path / "llm")
     assert (asked["model"], asked["revision"]) == ("some/llama", "abc123")
     assert not any("bin" in pattern for pattern in asked["allow_patterns"])
+    assert asked["ignore_patterns"] == ["checkpoint-*"]
     assert tables.read_json(tmp_path / "llm" / "source.json")["model"] == "some/llama"
 
 

@@ -124,6 +124,12 @@ def test_generative_systems_answer_in_three_ways_the_first_draws(tiny_llama: Pat
     assert by_mode["score"][c.SCORES].map(len).to_list() == [3, 3]
 
 
+def test_answers_to_dated_prompts_say_so(tiny_llama: Path) -> None:
+    model = make_model(tiny_llama)
+    for template, note in ((CHAT, ""), ("{{ strftime_now('%Y') }}" + CHAT, "prompts dated 2024-07-26")):
+        assert llm_system(model, make_encoder(tiny_llama, chat_template=template)).answer(_held_out()).note == note
+
+
 def test_shuffled_histories_ask_the_test_sets_again(tiny_llama: Path, tmp_path: Path) -> None:
     system = llm_system(make_model(tiny_llama), make_encoder(tiny_llama), max_draws=2)
     answer_held_out(system, _held_out(), tmp_path, system="llara", seed=0, shuffled_histories="all", hardware="")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
 
 from llara_core.errors import ModelError
-from llara_core.llm.encoding import PromptEncoder
+from llara_core.llm.encoding import CHAT_DATE, PromptEncoder
 from llara_core.llm.loading import load_tokenizer
 from llara_core.prompts.rendering import (
     NO_OPINION,
@@ -107,6 +108,44 @@ def test_chat_template_frames_the_prompt(tiny_llama: Path) -> None:
     ids = encoder.prompt_ids(render_history([0, 1], LABELS, WORDING, "index", 0))
     read = "This user has watched 0<|placeholder|>, 1<|placeholder|>"
     assert encoder.tokenizer.decode(ids) == f"<turn>user\n{read}</turn>\n<turn>assistant\n"
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        ("strftime_now('%d %b %Y')", "26 Jul 2024"),
+        ('strftime_now( "%B %d, %Y" )', "July 26, 2024"),
+        ("strftime_now('%Y-%m-%d') if strftime_now is defined else ''", "2024-07-26"),
+    ],
+)
+def test_prompts_of_a_chat_template_with_todays_date_do_not_change_with_the_day(tiny_llama: Path, call: str, text: str) -> None:
+    encoder = make_encoder(tiny_llama, chat_template="Today is {{ " + call + " }}.\n" + CHAT)
+    ids = encoder.prompt_ids(render_history([0], LABELS, WORDING, "text", 0))
+    assert encoder.tokenizer.decode(ids).startswith(f"Today is {text}.\n<turn>user\n")
+    assert encoder.chat_date == CHAT_DATE
+    assert make_encoder(tiny_llama, chat_template=CHAT).chat_date is None
+
+
+def test_a_chat_template_that_computes_with_the_date_is_an_error(tiny_llama: Path) -> None:
+    with pytest.raises(ModelError, match=r"computes with today's date; set prompt\.chat_template to false"):
+        make_encoder(tiny_llama, chat_template="{% set form = '%Y' %}{{ strftime_now(form) }}" + CHAT)
+
+
+@pytest.mark.parametrize(
+    ("frame", "opening"), [("<s> $A </s>", [0]), ("$A </s>", []), ("<s> $A", [0]), ("<s> <s> $A <pad>", [0, 0])]
+)
+def test_a_prompt_begins_as_the_tokenizer_has_it_and_ends_before_its_answer(
+    tiny_llama: Path, frame: str, opening: list[int]
+) -> None:
+    plain, tokenizer = make_encoder(tiny_llama), load_tokenizer(tiny_llama)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=frame, special_tokens=[("<s>", 0), ("</s>", 1), ("<pad>", 2)]
+    )
+    assert len(tokenizer("is")["input_ids"]) == len(plain.tokenizer("is")["input_ids"]) + len(frame.split()) - 1
+    encoder = PromptEncoder(tokenizer, chat_template=False)
+    for prompt in (render_ranking([0], [1, 2], LABELS, WORDING, "hybrid", 0), render_history([3], LABELS, WORDING, "index", 1)):
+        assert encoder.prompt_ids(prompt) == [*opening, *plain.prompt_ids(prompt)]
+    assert encoder.answer_ids("Heat") == plain.answer_ids("Heat")
 
 
 def test_missing_chat_template_and_a_template_without_the_message_are_errors(tiny_llama: Path) -> None:
