@@ -68,7 +68,7 @@ def answer_queries(
     texts = np.full(len(queries), "", dtype=object)
     mine = batches([len(ids) for ids in prompt_ids], batch_size)
     mine = mine if model.is_sharded else processes.share(mine)
-    with tqdm(total=sum(map(len, mine)), desc="answer", unit="query") as progress:
+    with tqdm(total=sum(map(len, mine)), desc="answer", unit="query", delay=1.0) as progress:
         for rows in mine:
             batch = encoder.pad([prompt_ids[row] for row in rows], [queries[row].prompt for row in rows])
             branches = [[encoder.answer_ids(answer) for answer in queries[row].answers] for row in rows]

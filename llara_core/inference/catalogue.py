@@ -60,7 +60,7 @@ class HeadScorer:
         scores = np.empty((len(histories), self._n_items), dtype=np.float32)
         mine = batches([len(row) for row in ids], self._batch_size)
         mine = mine if self._model.is_sharded else processes.share(mine)
-        with tqdm(total=sum(map(len, mine)), desc="score catalogue", unit="history") as progress:
+        with tqdm(total=sum(map(len, mine)), desc="score catalogue", unit="history", delay=1.0) as progress:
             for rows in mine:
                 batch = self._encoder.pad([ids[row] for row in rows], [prompts[row] for row in rows])
                 hidden = self._model.hidden_states(

@@ -174,6 +174,12 @@ def test_the_command_line_passes_the_options_on_and_ends_errors_in_one_message(f
     assert answer.returncode == 0, answer.stderr
     assert pd.read_csv(out)["rank"].to_list() == [1, 2]
     assert answer.stdout == ""
+    answer = command("--item", "Heat", "--top", "2")
+    assert re.fullmatch(r" +1 .*\n +2 .*\n", answer.stdout)
+    said = answer.stderr.splitlines()
+    assert said[0] == "recommend: start movielens llara 0 item=['Heat'] top=2"
+    assert said[-1].startswith("recommend: done in")
+    assert all(line.startswith("recommend: ") for line in said)  # no bar stands between a question and its answer
     answer = command("--item", "Heatt")
     assert answer.returncode == 1
     assert answer.stderr.splitlines()[-1] == "recommend: error: no single item is called 'Heatt'; did you mean 'Heat'?"
