@@ -1,7 +1,7 @@
 """Recommend items for one history or for many; the stage `recommend` does it for all users.
 
-``python -m pipeline.recommend movielens llara_compact 0`` asks for titles, on a terminal
-``python -m pipeline.recommend movielens llara_compact 0 --item "Toy Story" --item "Aladdin"``
+``python -m pipeline.recommend movielens sasrec 0`` asks for titles, on a terminal
+``python -m pipeline.recommend movielens sasrec 0 --item "Toy Story" --item "Aladdin"``
 ``python -m pipeline.recommend movielens sasrec 0 --all-users --out recommendations.csv``
 """
 
