@@ -9,7 +9,7 @@
 
 PYTHON ?= python3
 VENV := .venv
-BIN := $(CURDIR)/$(VENV)/bin
+BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TORCH := 2.13.0
 UPGRADE ?=
@@ -19,26 +19,30 @@ JOBS ?= 2
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
 
-# Stages run as `python -m pipeline.<stage>`, so the environment comes first on PATH.
+# Stages run as `python -m pipeline.<stage>`, so the environment comes first on PATH. The shell expands the folder's name, since
+# make has no quotes for one that holds spaces or parentheses.
 demo: $(STAMP) repository
-	@PATH="$(BIN):$$PATH" $(BIN)/python -m pipeline.demo
+	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m pipeline.demo
 
 repro: $(STAMP) repository
-	@PATH="$(BIN):$$PATH" $(BIN)/python -m pipeline.repro
+	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m pipeline.repro
 
-# DVC and DVCLive need a Git repository with a commit: an unpacked archive becomes one.
+# DVC and DVCLive need a Git repository with a commit: an unpacked archive becomes one. Git says itself what else may be wrong, such
+# as a repository of another owner.
 repository:
 	@command -v git > /dev/null || { echo "git is needed (DVC builds on it) but was not found: install it and run make again."; exit 1; }
-	@git rev-parse --git-dir > /dev/null 2>&1 || { \
-		echo "This is no Git repository, which DVC needs: making one."; git init --quiet && git add --all && \
-		git -c user.name=llara-dvc -c user.email=llara-dvc@localhost commit --quiet --message "Unpacked archive"; }
+	@said=$$(LC_ALL=C git rev-parse --git-dir 2>&1) || case "$$said" in \
+		*"not a git repository (or any"*) \
+			echo "This is no Git repository, which DVC needs: making one."; git init --quiet && git add --all && \
+			git -c user.name=llara-dvc -c user.email=llara-dvc@localhost commit --quiet --message "Unpacked archive";; \
+		*) echo "$$said"; exit 1;; esac
 	@git rev-parse --verify --quiet HEAD > /dev/null || { \
 		echo "This Git repository has no commit yet, which DVC needs: git add --all && git commit, then make again."; exit 1; }
 
 # One thread each: the tests' models are tiny, and threads of several processes would only wait for each other. The files stay in
 # the order that tests/conftest.py gives them.
 test: $(STAMP)
-	PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+	PATH="$$PWD/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)
 	$(BIN)/ruff check .

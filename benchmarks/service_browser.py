@@ -59,6 +59,10 @@ def main(
     try:
         browser.get(url)
         wait.until(lambda _: " on " in texts("#about-system")[0])
+        wait.until(lambda _: texts("#example-shows")[0])
+        popular = ", ".join(item["label"] for item in _get(f"{url}items", limit=3))
+        _expect("example", texts("#example-shows")[0].partition(": what ")[0], popular)
+        keep("0_empty")
         browser.find_element(By.ID, "search").click()
         for part in typed:
             choose(part)
@@ -120,7 +124,7 @@ def _get(url: str, **query: Any) -> Any:
 
 def _labels(browser: Any, table: str) -> list[str]:
     rows = browser.find_elements("css selector", f"{table} td:nth-child(2)")
-    return [row.text.removesuffix(" only here") for row in rows]
+    return [row.text.removesuffix(" ●") for row in rows]
 
 
 def _expect(what: str, found: object, expected: object) -> None:

@@ -52,8 +52,10 @@ def copy_of_the_repository(folder: Path) -> None:
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         listed = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise LlaraError("this is no Git repository, or Git is missing; `make demo` makes one, or says what to do") from error
+    except OSError as error:
+        raise LlaraError("git was not found: install it") from error
+    except subprocess.CalledProcessError as error:
+        raise LlaraError(f"{error.stderr.strip()}\n`make demo` makes a Git repository where there is none") from error
     for source in map(Path, filter(None, listed.stdout.split("\0"))):
         target = folder / source
         is_made = source == Path("dvc.lock") or (

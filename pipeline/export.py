@@ -1,6 +1,6 @@
 """Put a system into one folder that travels; no stage, but for users.
 
-``python -m pipeline.export movielens llara_compact 0 exported/llara_compact``
+``python -m pipeline.export movielens sasrec 0 exported/sasrec``
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Recommend items for one history or for many; the stage `recommend` does it for all users.
 
-``python -m pipeline.recommend movielens llara_compact 0`` asks for titles, on a terminal
-``python -m pipeline.recommend movielens llara_compact 0 --item "Toy Story" --item "Aladdin"``
+``python -m pipeline.recommend movielens sasrec 0`` asks for titles, on a terminal
+``python -m pipeline.recommend movielens sasrec 0 --item "Toy Story" --item "Aladdin"``
 ``python -m pipeline.recommend movielens sasrec 0 --all-users --out recommendations.csv``
 """
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from llara_core.serving.titles import ItemFinder
+
+FORMULA = r"[=+\-@\t\r](?![\d.]+$)"  # and no negative number
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +100,20 @@ def main(
     else:
         table = recommend(asked)
         many.write_recommendations(out, table)
+        if out.suffix == ".csv":
+            warn_of_formulas(out, table)
         logger.info("%s: %d recommendations for %d histories", out, len(table), len(asked))
+
+
+def warn_of_formulas(path: Path, table: pd.DataFrame) -> None:
+    """Say so where a spreadsheet would compute a text of the table; it stays as it is, for programs that read it."""
+    n_formulas = sum(int(table[name].astype(str).str.match(FORMULA).sum()) for name in ("user", "item", "label"))
+    if n_formulas:
+        logger.warning(
+            "%s: %d texts begin with =, +, - or @, which a spreadsheet takes for formulas; there, import the columns as text",
+            path,
+            n_formulas,
+        )
 
 
 def typed_in(finder: ItemFinder) -> Iterator[list[int]]:
@@ -106,7 +121,7 @@ def typed_in(finder: ItemFinder) -> Iterator[list[int]]:
     typer.echo("Titles or raw ids, oldest first, separated by ';'. An empty line ends this.")
     while line := typer.prompt("history", default="", show_default=False):
         try:
-            yield finder.history([name for name in line.split(";") if name.strip()])
+            yield finder.history(finder.split(line))
         except LlaraError as error:
             typer.echo(f"{error}", err=True)
 

@@ -1,4 +1,4 @@
-"""Serve an exported system on this machine; no stage, but for users: ``python -m pipeline.serve exported/llara_compact``."""
+"""Serve an exported system on this machine; no stage, but for users: ``python -m pipeline.serve exported/sasrec``."""
 
 from __future__ import annotations
 

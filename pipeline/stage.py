@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import io
 import logging
 import os
 import sys
@@ -48,6 +49,9 @@ def run(main: Callable[..., None], *, pin_kernels: bool = False) -> None:
     # peft imports it wherever it is installed, and on a CPU it asks for a faster kernel that nothing here needs.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
+    for stream in (sys.stdin, sys.stdout):  # titles have letters that an encoding other than UTF-8 lacks
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     compute.use_threads(compute.STAGE_THREADS)
     if pin_kernels:
         compute.pin_kernels()

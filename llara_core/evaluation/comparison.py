@@ -37,7 +37,8 @@ class ComparedSystem:
         is_own: whether that is its own recommender.
         is_reference: whether the others in the table are compared with it.
         lead: over the reference in hit ratio@1 on the validation sets that both answer; None without a reference.
-        is_best: whether it has the largest lead of its table, or without a reference the highest hit ratio@1 on validation.
+        is_best: whether it has the largest lead of its table, or without a reference the highest hit ratio@1 on validation; a
+            fusion can only have it where the interval of its lead over its recommender on validation is above zero.
     """
 
     results: SystemResults
@@ -129,7 +130,12 @@ def against(reference: ComparedSystem | None, rows: Sequence[ComparedSystem], co
     differences = iter(paired_differences(pairs, config))
     leads = [None if reference is None else _lead(row, reference) for row in rows]
     on_validation = [row.validation["hit_ratio@1"] if lead is None else lead for row, lead in zip(rows, leads, strict=True)]
-    best = on_validation.index(max(on_validation)) if rows else None
+    may_lead = [
+        value
+        for value, row, other in zip(on_validation, rows, opponents, strict=True)
+        if row.system.kind != "fused" or other is None or _is_above(row, other, config)
+    ]
+    best = on_validation.index(max(may_lead, default=max(on_validation))) if rows else None
     return [
         replace(
             row,
@@ -152,9 +158,19 @@ def all_pairs(rows: Sequence[ComparedSystem], config: EvaluationConfig) -> Pairs
 
 
 def _lead(row: ComparedSystem, reference: ComparedSystem) -> float:
+    return round(float(_leads(row, reference).mean()), 12)
+
+
+def _is_above(row: ComparedSystem, reference: ComparedSystem, config: EvaluationConfig) -> bool:
+    leads = _leads(row, reference)
+    low, _ = user_interval(config, row.results.runs[0].metadata.dataset, c.VALIDATION)(leads, leads.index)
+    return low > 0
+
+
+def _leads(row: ComparedSystem, reference: ComparedSystem) -> pd.Series:
+    """Of every user on the validation sets that both answer."""
     own, other = (each.results.hits(c.VALIDATION).mean(axis=1) for each in (row, reference))
-    of_users = (own - other).dropna().groupby(level=c.USER).mean()
-    return round(float(of_users.mean()), 12)
+    return (own - other).dropna().groupby(level=c.USER).mean()
 
 
 def _measure(results: SystemResults, config: EvaluationConfig, means: Means, *, is_headline: bool) -> ComparedSystem:

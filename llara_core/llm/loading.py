@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from safetensors import SafetensorError
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import logging as hf_logging
 
 from llara_core import paths, tables
 from llara_core.config import LlmConfig, Weights
@@ -89,9 +92,10 @@ def load_base_model(folder: Path, config: LlmConfig, *, random_seed: int | None 
         raise ModelError("ablation.llm_weights: random weights cannot be quantised; set llm.quantization to none")
     try:
         if random_seed is None:
-            model, report = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
-            )
+            with _without_bars():
+                model, report = AutoModelForCausalLM.from_pretrained(
+                    folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
+                )
         else:
             model, report = _random_model(folder, dtype, random_seed, options), {"missing_keys": []}
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
@@ -112,6 +116,18 @@ def fingerprint(folder: Path) -> str:
     """What identifies the base model in provenance: the hash that ``fetch_llm`` wrote."""
     _check_fetched(folder)
     return str(tables.read_json(folder / paths.LLM_SOURCE)["sha256"])
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Transformers' bar over the tensors would stand between a question at a terminal and its answer."""
+    were_shown = hf_logging.is_progress_bar_enabled()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if were_shown:
+            hf_logging.enable_progress_bar()
 
 
 def _random_model(folder: Path, dtype: torch.dtype, seed: int, options: dict[str, Any]) -> Any:

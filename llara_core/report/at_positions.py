@@ -67,7 +67,8 @@ def _sizes(row: ComparedSystem) -> str:
 
 def _leader(rows: Sequence[ComparedSystem]) -> str:
     best = next(row for row in rows if row.is_best)
-    return (
+    return joined(
         f"{best.name} is best on the validation questions here and reaches {system_columns.HIT_RATIO.text(best)} on test "
-        f"({_sizes(best)} users x positions)."
+        f"({_sizes(best)} users x positions).",
+        verdict.fusions_ahead(rows),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -105,19 +104,18 @@ def section(found: Comparisons) -> Section | None:
         f"targets themselves have popularity {number(target)}. A system can be right about popular items alone, and then "
         "recommends few things to all."
     )
-    tables_shown: list[Table[Any]] = [Table(COLUMNS, [("", rows)], caption)]
-    said = [_verdict(rows, target)]
+    calibration = []
     if scored := shares(found):
         uniform = -math.log(found.params.candidates.n_candidates)
-        said.append(_calibration_verdict(scored, uniform))
         about = (
             "Scores as probabilities: the share of a candidate is the softmax of the scores over its set. Equal shares have a "
             f"log-likelihood of {number(uniform)}; a system below that misleads whoever takes its scores at their word, "
             "however well it ranks. The scores of baselines are counts, similarities or a random order, and mean no "
             "probabilities before they are scaled. A temperature changes no ranking and no hit ratio."
         )
-        tables_shown.append(Table(CALIBRATION_COLUMNS, [("", scored)], about))
-    return Section("Beyond accuracy", joined(*said), tables=tables_shown)
+        table = Table(CALIBRATION_COLUMNS, [("", scored)], about)
+        calibration = [Section("Calibration", _calibration_verdict(scored, uniform), tables=[table], is_folded=True)]
+    return Section("Beyond accuracy", _verdict(rows, target), tables=[Table(COLUMNS, [("", rows)], caption)], parts=calibration)
 
 
 def shares(found: Comparisons) -> list[Shares]:

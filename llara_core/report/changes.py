@@ -120,7 +120,7 @@ def _verdict(rows: Sequence[Change]) -> str:
     """Of the one that is best on validation."""
     best = max(rows, key=lambda each: validation_rank(each.row))
     recommender = best.row.system.recommender
-    which = ", the best of these on validation," if len(rows) > 1 else ""
+    which = f", the best on validation of the {len(rows)} systems below," if len(rows) > 1 else ""
     return (
         f"{best.row.name}{which} departs from the first choice of {recommender} on {best.departs:.0%} of the sets: on "
         f"{best.right:.1%} it is right where {recommender} is wrong, on {best.wrong:.1%} the other way round."

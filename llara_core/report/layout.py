@@ -84,6 +84,7 @@ class Section:
         points: items of a list.
         figures: pictures.
         parts: sections inside this one.
+        is_folded: whether a page that can fold shows the heading alone, until it is asked for more.
     """
 
     heading: str
@@ -93,6 +94,7 @@ class Section:
     points: Sequence[str] = ()
     figures: Sequence[Figure] = ()
     parts: Sequence[Section] = ()
+    is_folded: bool = False
 
     @property
     def is_pictures(self) -> bool:

@@ -70,4 +70,5 @@ def modes(found: Comparisons) -> Section:
         f"{count(len(found.headlines), 'system')} in {count(len(rows), 'row')}: the first row of a system is the mode in which "
         f"it is compared with others. {best.name} is best on validation.",
         tables=[table],
+        is_folded=True,
     )

@@ -1,4 +1,4 @@
-"""The sections on where an LLM helps: its hits beside its recommender's, by what is asked."""
+"""The sections on where an LLM and its recommender differ: the hits of both, by what is asked."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ COLUMNS: list[Column[Slice]] = [
 def section(found: Comparisons) -> Section | None:
     """Slices of every LLM system that has a recommender in the run; None where none has."""
     examples = paths.prepared(found.dataset) / "examples.parquet"
-    return _section(found, "Where the LLM helps", found.headlines, examples, tables.EXAMPLES, [])
+    return _section(found, "Where they differ", found.headlines, examples, tables.EXAMPLES, [])
 
 
 def section_at_positions(found: Comparisons) -> Section | None:
@@ -73,7 +73,7 @@ def section_at_positions(found: Comparisons) -> Section | None:
     if not rows:
         return None
     questions = paths.positions(found.dataset) / "questions.parquet"
-    heading = f"Where the LLM helps: {at_positions.heading(found).lower()}"
+    heading = f"Where they differ: {at_positions.heading(found).lower()}"
     return _section(found, heading, rows, questions, tables.POSITIONS, [at_positions.WARNING])
 
 
@@ -229,8 +229,8 @@ def _grouped(rows: Sequence[Slice]) -> list[tuple[str, Sequence[Slice]]]:
 
 
 def _verdict(row: ComparedSystem, rows: Sequence[Slice]) -> str:
-    """Of the slices that are defined without the recommender, and large enough to be named."""
-    named = [each for each in rows if each.slicing != RANK and each.n_users >= MIN_USERS]
+    """The ends of the differences in the slices that are large enough to be named."""
+    named = [each for each in rows if each.n_users >= MIN_USERS]
     if not named:
         return ""
     low, high = min(named, key=lambda each: each.difference.mean), max(named, key=lambda each: each.difference.mean)
@@ -239,6 +239,6 @@ def _verdict(row: ComparedSystem, rows: Sequence[Slice]) -> str:
         return f"{difference(each.difference)} ({each.slicing.lower()}: {each.name}; {each.n_users:,} users)"
 
     return (
-        f"The difference of {row.name} to {row.system.recommender} in HR@1 lies between {said(low)} and {said(high)}; "
-        f"slices of fewer than {MIN_USERS} users are left out here."
+        f"The difference of {row.name} to {row.system.recommender} in HR@1 lies between {said(low)} and {said(high)} in the "
+        f"slices of at least {MIN_USERS} users."
     )

@@ -31,12 +31,23 @@ def leader(rows: Sequence[ComparedSystem]) -> str:
     on_test = f"{number(best.test['hit_ratio@1'])} {interval(best)} on test ({sizes_in_words(best)})"
     on_validation = f"HR@1 {number(best.validation['hit_ratio@1'])}"
     if best is reference or best.lead is None:
-        return f"{best.name} is best on validation ({on_validation}) and reaches {on_test}."
-    return (
+        return joined(f"{best.name} is best on validation ({on_validation}) and reaches {on_test}.", fusions_ahead(rows))
+    return joined(
         f"{best.name} is best on validation ({on_validation}, {signed(best.lead)} against {reference.name} on the same sets) "
         f"and reaches {on_test}; {reference.name}, the reference, reaches {number(reference.test['hit_ratio@1'])} "
-        f"{interval(reference)} ({sizes_in_words(reference)})."
+        f"{interval(reference)} ({sizes_in_words(reference)}).",
+        fusions_ahead(rows),
     )
+
+
+def fusions_ahead(rows: Sequence[ComparedSystem]) -> str:
+    """Which fusions have more on validation than the best, but not enough to be told apart from their recommenders."""
+    best = next(row for row in rows if row.is_best)
+    names = [row.name for row in rows if row.lead is not None and best.lead is not None and row.lead > best.lead]
+    if not names:
+        return ""
+    has, its = ("has", "its recommender") if len(names) == 1 else ("have", "their recommenders")
+    return f"{listed(names)} {has} more there, but cannot be told apart from {its}."
 
 
 def compared(rows: Sequence[ComparedSystem], noun: str, level: float) -> str:
@@ -60,10 +71,11 @@ def compared(rows: Sequence[ComparedSystem], noun: str, level: float) -> str:
         )
     if untested:
         row, found = max(untested, key=lambda pair: pair[0].lead or 0.0)
+        best = f", the best on validation of these {count(len(untested), noun)}," if len(untested) > 1 else ""
         sentences += [
             no_claim([found for _, found in untested], f"any {noun} differs from {against}"),
-            f"The test difference of {row.name}{', the best of these on validation,' if len(untested) > 1 else ''} to "
-            f"{row.versus} is {difference(found)}, {both_sides(found)} on the same sets.",
+            f"The test difference of {row.name}{best} to {row.versus} is {difference(found)}, {both_sides(found)} on the same "
+            "sets.",
         ]
     return joined(*sentences)
 

@@ -89,7 +89,7 @@ def bar(total: int, *, desc: str, unit: str, initial: int = 0) -> Iterator[Bar]:
         unit: of what.
     """
     if not _open:
-        with tqdm(total=total, initial=initial, desc=desc, unit=unit) as own:
+        with tqdm(total=total, initial=initial, desc=desc, unit=unit, delay=1.0) as own:  # none beside a quick answer
             yield own
         return
     yield _PartBar(_open[0], total, initial)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class Answered(Generic[Answer]):
     batch: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Waiting(Generic[Question, Answer]):
     question: Question
     since: float
@@ -55,7 +56,8 @@ class _Waiting(Generic[Question, Answer]):
 class Batcher(Generic[Question, Answer]):
     """Answers questions in batches while it is entered; leaving it answers what still waits.
 
-    While the thread is busy, questions gather, and the next pass takes as many as fit, oldest first.
+    While the thread is busy, questions gather, and the next pass takes as many as fit, oldest first. One that nobody waits for
+    any longer leaves its place at once.
 
     Args:
         answer: gives as many answers as it is given questions; runs in a thread of its own.
@@ -74,8 +76,10 @@ class Batcher(Generic[Question, Answer]):
         max_wait_s: float,
         prepare: Callable[[], None] = lambda: None,
     ) -> None:
-        self._answer, self._batch_size, self._max_wait_s = answer, batch_size, max_wait_s
-        self._queue: asyncio.Queue[_Waiting[Question, Answer]] = asyncio.Queue(queue_size)
+        self._answer, self._batch_size, self._queue_size, self._max_wait_s = answer, batch_size, queue_size, max_wait_s
+        self._queue: deque[_Waiting[Question, Answer]] = deque()
+        self._changed = asyncio.Event()  # a question has come, or no more will
+        self._is_closing, self._is_in_pass = False, False
         self._thread = ThreadPoolExecutor(1, "model", prepare)
         self._worker: asyncio.Task[None] | None = None
         self._last_pass_s = 0.0
@@ -89,10 +93,9 @@ class Batcher(Generic[Question, Answer]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._worker is not None:
-            await self._queue.join()
-            self._worker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._worker
+            self._is_closing = True
+            self._changed.set()
+            await self._worker
             self._worker = None
         self._thread.shutdown()
 
@@ -107,34 +110,40 @@ class Batcher(Generic[Question, Answer]):
             QueueFullError: as many questions wait as may.
             Exception: whatever ``answer`` raised at this question.
         """
+        n_next = 0 if self._is_in_pass else self._batch_size  # those of a pass that is about to start take up no place
+        if len(self._queue) >= self._queue_size + n_next:
+            passes = math.ceil(len(self._queue) / self._batch_size)
+            raise QueueFullError(max(1, math.ceil(passes * self._last_pass_s)))
         waiting = _Waiting[Question, Answer](question, time.perf_counter(), asyncio.get_running_loop().create_future())
-        try:
-            self._queue.put_nowait(waiting)
-        except asyncio.QueueFull:
-            passes = math.ceil(self._queue.qsize() / self._batch_size)
-            raise QueueFullError(max(1, math.ceil(passes * self._last_pass_s))) from None
+        self._queue.append(waiting)
+        self._changed.set()
         self.n_waiting += 1
         try:
             return await waiting.answered
         finally:
             self.n_waiting -= 1
+            with contextlib.suppress(ValueError):  # a pass has taken it
+                self._queue.remove(waiting)
 
     async def _work(self) -> None:
-        while True:
-            batch = [await self._queue.get()]
+        while self._queue or not self._is_closing:
+            await self._until_queued(1)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._max_wait_s):
-                    while len(batch) < self._batch_size:
-                        batch.append(await self._queue.get())
-            try:
-                await self._answer_batch([one for one in batch if not one.answered.done()])
-            finally:
-                for _ in batch:
-                    self._queue.task_done()
+                    await self._until_queued(self._batch_size)
+            batch = [self._queue.popleft() for _ in range(min(self._batch_size, len(self._queue)))]
+            if batch:
+                self._is_in_pass = True
+                await self._answer_batch(batch)
+                self._is_in_pass = False
+
+    async def _until_queued(self, n: int) -> None:
+        """Until as many questions wait, or no more will come."""
+        while len(self._queue) < n and not self._is_closing:
+            self._changed.clear()
+            await self._changed.wait()
 
     async def _answer_batch(self, batch: Sequence[_Waiting[Question, Answer]]) -> None:
-        if not batch:
-            return
         start = time.perf_counter()
         questions = [one.question for one in batch]
         try:
@@ -145,7 +154,8 @@ class Batcher(Generic[Question, Answer]):
                 _settle(batch[0].answered, error)
                 return
             for one in batch:  # only those at which it fails may feel it
-                await self._answer_batch([one])
+                if not one.answered.done():
+                    await self._answer_batch([one])
             return
         self._last_pass_s = time.perf_counter() - start
         for one, answer in answered:

@@ -44,7 +44,7 @@ class Model:
         self._finder = ItemFinder(items)
 
     def recommend(
-        self, history: Sequence[str], top: int = 10, *, candidates: int | None = None, retrieve_only: bool = False
+        self, history: Sequence[str | int], top: int = 10, *, candidates: int | None = None, retrieve_only: bool = False
     ) -> list[Recommendation]:
         """The items that should follow a history, best first; none of the history is among them, however long it is.
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import numpy as np
-from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llara_core import columns as c
@@ -27,19 +27,27 @@ from llara_core.serving.batching import Batcher, QueueFullError
 from llara_core.serving.bundle import BundleMetadata
 from llara_core.serving.explanation import Explained, Explainer, Item, Rankings
 from llara_core.serving.model import Model
-from llara_core.serving.titles import ItemFinder
+from llara_core.serving.titles import BY_ID, ItemFinder
+
+Answer = TypeVar("Answer")
 
 logger = logging.getLogger(__name__)
 
 PAGE = Path(__file__).parent / "page"
-MAX_BODY = 1 << 18  # bytes
+MAX_BODY, MAX_THROWN_AWAY = 1 << 18, 1 << 26  # bytes that are read, and read beyond them for the client to get its answer
 MAX_HISTORY, MAX_TOP, MAX_ABOUT, MAX_NAME = 1000, 100, 20, 500
 _MAX_REASONS = 5  # unknown names that are explained; looking for what is spelt alike takes time
+_HUNG_UP = 499  # as nginx calls it; nobody receives it, the log alone shows it
 _PAGE_ONLY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'"
 )
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
+Name = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_NAME),
+    BeforeValidator(lambda name: f"{BY_ID}{name}" if type(name) is int else name),
+    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1, "maxLength": MAX_NAME}, {"type": "integer"}]}),
+]
 
 
 class Asked(BaseModel):
@@ -49,7 +57,9 @@ class Asked(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"history": ["Toy Story", "Fargo"], "top": 10, "about": ["Heat"]}]}
     )
 
-    history: list[Name] = Field(min_length=1, max_length=MAX_HISTORY, description="labels, titles or raw ids, oldest first")
+    history: list[Name] = Field(
+        min_length=1, max_length=MAX_HISTORY, description="labels, titles or raw ids, oldest first; a number is an id"
+    )
     top: int = Field(10, ge=1, le=MAX_TOP, description="items wanted; fewer come back where fewer are left")
     about: list[Name] = Field(
         default_factory=list, max_length=MAX_ABOUT, description="items whose absence is to be explained, named likewise"
@@ -151,14 +161,15 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings) -> Fa
 
     @app.post(
         "/recommend",
-        responses={422: {"model": Refused}, **{status: {"model": Failed} for status in (413, 500, 503, 504)}},
+        dependencies=[Depends(_says_json)],
+        responses={422: {"model": Refused}, **{status: {"model": Failed} for status in (400, 413, 415, 500, 503, 504)}},
     )
-    async def recommend(asked: Asked, response: Response) -> Explained:
+    async def recommend(asked: Asked, request: Request, response: Response) -> Explained:
         """The items that should follow a history, best first, beside what the recommender alone would have said."""
         history, about = await asyncio.to_thread(_find, finder, asked)
         try:
             async with asyncio.timeout(settings.timeout_s):
-                answered = await batcher.ask(history)
+                answered = await _while_connected(request, batcher.ask(history))
         except QueueFullError as error:
             raise HTTPException(503, str(error), {"Retry-After": str(error.retry_after)}) from None
         except TimeoutError:
@@ -201,7 +212,11 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings) -> Fa
         """What was exported: the system, its parts with their sha256, and the versions of the libraries."""
         return metadata
 
-    app.mount("/", StaticFiles(directory=PAGE, html=True))
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html")
+
+    app.mount("/page", StaticFiles(directory=PAGE))
     return app
 
 
@@ -237,6 +252,30 @@ def _find(finder: ItemFinder, asked: Asked) -> tuple[list[int], list[int]]:
     return found["history"], found["about"]
 
 
+async def _says_json(request: Request) -> None:
+    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise HTTPException(415, "send the body as JSON, with the header Content-Type: application/json")
+
+
+async def _while_connected(request: Request, asking: Coroutine[Any, Any, Answer]) -> Answer:
+    """The answer, unless the client hangs up before it comes, which takes the question back."""
+    answer, hang_up = asyncio.create_task(asking), asyncio.create_task(_hang_up(request))
+    try:
+        await asyncio.wait((answer, hang_up), return_when=asyncio.FIRST_COMPLETED)
+        return (answer if answer.done() else hang_up).result()
+    finally:
+        answer.cancel()
+        hang_up.cancel()
+        await asyncio.gather(answer, hang_up, return_exceptions=True)
+
+
+async def _hang_up(request: Request) -> NoReturn:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    raise HTTPException(_HUNG_UP, "the client has hung up")
+
+
 async def _refuse(_: Request, error: Exception) -> JSONResponse:
     """The reasons alone: FastAPI's own answer also repeats what was sent."""
     assert isinstance(error, RequestValidationError)
@@ -245,7 +284,10 @@ async def _refuse(_: Request, error: Exception) -> JSONResponse:
 
 
 class Guard:
-    """Refuses bodies that are too large, and logs every answer without anything that the client wrote."""
+    """Refuses bodies that are too large, answers HEAD as GET, and logs every answer without anything that the client wrote.
+
+    A request whose client hangs up is logged with status 499.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -254,25 +296,38 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, received = time.perf_counter(), 0
+        start, received, is_complete, has_hung_up = time.perf_counter(), 0, False, False
+        routed = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
-        async def receive_little() -> Message:
-            nonlocal received
+        async def receive_part() -> Message:
+            nonlocal received, is_complete, has_hung_up
             message = await receive()
             received += len(message.get("body", b""))
+            is_complete = not message.get("more_body", False)
+            has_hung_up = message["type"] == "http.disconnect"
+            return message
+
+        async def receive_little() -> Message:
+            message = await receive_part()
             if received > MAX_BODY:
                 raise HTTPException(413, f"the body has more than {MAX_BODY:,} bytes")
             return message
 
         async def send_logged(message: Message) -> None:
             if message["type"] == "http.response.start":
+                # Where a connection is closed while the client still sends, the answer is lost.
+                while not is_complete and received <= MAX_THROWN_AWAY:
+                    await receive_part()
                 headers = [(b"x-content-type-options", b"nosniff")]
                 if not scope["path"].startswith("/docs"):  # whose page starts itself with a script of its own
                     headers.append((b"content-security-policy", _PAGE_ONLY.encode()))
                 message = {**message, "headers": [*message["headers"], *headers]}
-                path = getattr(scope.get("route"), "path", "(page)")
+                path = getattr(routed.get("route"), "path", "(page)")
                 took = 1000 * (time.perf_counter() - start)
-                logger.info("%s %s: %d in %.0f ms", scope["method"], path, message["status"], took)
+                status = _HUNG_UP if has_hung_up else message["status"]
+                logger.info("%s %s: %d in %.0f ms", scope["method"], path, status, took)
+            elif scope["method"] == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
-        await self._app(scope, receive_little, send_logged)
+        await self._app(routed, receive_little, send_logged)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import operator
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
@@ -16,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 BY_ID, BY_TITLE = "id:", "title:"
 _N_SUGGESTIONS = 3
-_CUTOFF = 0.5  # of difflib's ratio, from 0 to 1
+_CUTOFF = 0.6  # of difflib's ratio, from 0 to 1
 
 
 class ItemFinder:
@@ -39,7 +40,7 @@ class ItemFinder:
         )
         self._by_stem = _index(map(_stem, titles))
 
-    def history(self, names: Sequence[str]) -> list[int]:
+    def history(self, names: Sequence[str | int]) -> list[int]:
         """The items called ``names`` (:meth:`find`), as a history.
 
         Raises:
@@ -54,22 +55,46 @@ class ItemFinder:
             raise DataError(f"the history holds all {len(self._labels)} items of the catalogue, which leaves none to recommend")
         return found
 
-    def find(self, name: str) -> int:
-        """The item called ``name``: its label, its title where no other item shares it, or its raw id.
+    def find(self, name: str | int) -> int:
+        """The item called ``name``: its label, its title where no other item shares it, or its raw id; a number is an id.
 
         Neither case nor Unicode composition counts. Where no item fits, the name is read as catalogues write titles, with an
-        article behind and a year at the end: ``Godfather, The (1972)``. ``id:`` and ``title:`` before a name say what it is.
+        article behind and a year at the end: ``Godfather, The (1972)``. ``id:`` and ``title:`` before a name say what it is; a
+        name that no item has this way, but with the prefix, is read with it.
 
         Raises:
             DataError: no item fits, or several; the message lists the nearest labels.
         """
+        if not isinstance(name, str):
+            try:
+                return self.by_raw_id(str(operator.index(name)))  # whole numbers, those of numpy, too
+            except TypeError:
+                raise DataError(f"an item is named by a text or a whole number, not by {name!r}") from None
         name = name.strip()
-        called_so = {self.titled(name)[0], self.with_raw_id(name)} - {None}
-        if len(called_so) != 1:  # else a title may begin with "id:", too
-            for prefix, read in ((BY_ID, self.by_raw_id), (BY_TITLE, self.by_title)):
-                if name.startswith(prefix):
+        for prefix, read in ((BY_ID, self.by_raw_id), (BY_TITLE, self.by_title)):
+            if name.startswith(prefix):
+                try:
                     return read(name.removeprefix(prefix).strip())
+                except DataError:
+                    if not self._is_called(name):
+                        raise
         return self._find(name)
+
+    def split(self, names: str) -> list[str]:
+        """The names in a text that separates them by ``;``, which a title or an id may hold, too.
+
+        Raises:
+            DataError: it can be read both as one title or id, and as several.
+        """
+        found, parts = [], names.split(";")
+        while parts:
+            n = next((n for n in range(len(parts), 1, -1) if self._is_called(";".join(parts[:n]))), 1)
+            name = ";".join(parts[:n]).strip()
+            if n > 1 and all(map(self._is_called, parts[:n])):
+                raise DataError(f"{name!r} is one item, and its parts are {n} others; name each by its id, as in {BY_ID}5")
+            found.append(name)
+            del parts[:n]
+        return [name for name in found if name]
 
     def by_raw_id(self, raw: str) -> int:
         """The item with this raw id.
@@ -110,16 +135,19 @@ class ItemFinder:
         return [self._labels[item] for item in self.nearest(name, _N_SUGGESTIONS)]
 
     def nearest(self, name: str, n: int) -> list[int]:
-        """The ``n`` items whose titles are nearest to ``name``, best first; articles, years and case do not count.
+        """The items whose titles are nearest to ``name``, ``n`` at most, best first; articles, years and case do not count.
 
-        Those with the name in them, the shortest first, then those that are spelt alike.
+        Those with the name in them, the shortest first; where there are none, those that are spelt alike.
         """
         wanted = _stem(name)
         containing = sorted((stem for stem in self._by_stem if wanted and f" {wanted}" in f" {stem}"), key=len)
-        # Slow in a large catalogue, and for whoever types the last to be wanted.
-        alike = difflib.get_close_matches(wanted, self._by_stem, n=n, cutoff=_CUTOFF) if len(containing) < n else []
-        near = dict.fromkeys([*containing, *alike])
+        near = containing or difflib.get_close_matches(wanted, self._by_stem, n=n, cutoff=_CUTOFF)
         return [item for stem in near for item in self._by_stem[stem]][:n]
+
+    def _is_called(self, name: str) -> bool:
+        name = name.strip()
+        titles, ids = {name, name.removeprefix(BY_TITLE)}, {name, name.removeprefix(BY_ID)}
+        return any(self.titled(title)[0] is not None for title in titles) or not ids.isdisjoint(self._by_raw_id)
 
     def _find(self, name: str) -> int:
         (item, _), with_id = self.titled(name), self.with_raw_id(name)

@@ -98,16 +98,20 @@ def test_what_a_system_is_depends_on_the_code_that_lays_values_over_each_other()
 
 def test_dvc_yaml_can_be_read() -> None:
     assert len(STAGES) <= 18
-    assert len((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8").splitlines()) < 460
+    assert len((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8").splitlines()) < 480
 
 
 def test_package_markers_are_empty() -> None:
-    """They may do nothing, but for those of ``config``, of packages that no stage runs, and of those that stages name whole."""
+    """They may do nothing, but for those of ``config``, of packages that no stage runs, and of those that stages name whole.
+
+    That of ``pipeline`` only looks whether the environment is active.
+    """
     run_by_stages = {unit(name) for stage in STAGES for name in transitive(script(stage)) if name.startswith("llara_core.")}
     markers = [
         path
         for module, path in modules().items()
         if path.name == "__init__.py"
+        and module != "pipeline"
         and not is_declaration(module)
         and (module.count(".") == 0 or unit(module) in run_by_stages)
     ]

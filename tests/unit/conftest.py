@@ -85,6 +85,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     items[c.RAW_ITEM] = items[c.ITEM].astype(str)
     items[c.TITLE] = items[c.LABEL] = [f"Film *{item}*" for item in items[c.ITEM]]
     items[c.N_INTERACTIONS] = 1
+    items[c.TEXT] = items[c.LABEL]
     tables.write_table(paths.prepared(DATASET) / "items.parquet", items, tables.ITEMS)
     for split in c.HELD_OUT:
         rows = []

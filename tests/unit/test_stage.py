@@ -20,6 +20,8 @@ from __future__ import annotations
 
 import logging
 
+import typer
+
 from llara_core.errors import DataError
 from pipeline.stage import run
 
@@ -30,6 +32,8 @@ def main(dataset: str, seed: int) -> None:
         raise DataError("data/raw/damaged/u.data: line 3 has 2 fields, expected 4; delete it and run `dvc repro` again")
     if dataset == "bug":
         raise ZeroDivisionError("a bug")
+    if dataset == "titles":
+        typer.echo(f"Am\u00e9lie, \u0106ma, {input()}")
     logging.getLogger(__name__).info("%s has %d rows", dataset, seed + 1)
 
 
@@ -80,6 +84,30 @@ def test_a_bug_keeps_its_traceback(script: Path) -> None:
     assert answer.returncode == 1
     assert "Traceback" in answer.stderr
     assert "ZeroDivisionError" in answer.stderr
+
+
+def test_letters_that_the_terminal_s_encoding_lacks_are_written_as_escapes(script: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-m", script.stem, "titles", "0"]
+    for encoding, shown in (
+        ("latin-1", b"Am\xe9lie, \\u0106ma, \xff"),
+        ("utf-8", "Am\u00e9lie, \u0106ma, \\xff".encode()),
+    ):
+        env = {**environment, "PYTHONIOENCODING": encoding}
+        answer = subprocess.run(command, cwd=script.parent, env=env, input=b"\xff\n", capture_output=True, check=False)
+        assert (answer.returncode, answer.stdout) == (0, shown + b"\n"), answer.stderr
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (REPOSITORY / "pipeline").glob("[!_]*.py")))
+def test_without_the_environment_every_command_says_how_to_get_it(name: str) -> None:
+    command = [sys.executable, "-S", "-m", f"pipeline.{name}"]  # -S: without what is installed
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    answer = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert answer.stderr == (
+        f"error: typer is not installed for {sys.executable}: activate the environment (source .venv/bin/activate), "
+        "or run make demo, which makes it\n"
+    )
 
 
 def test_a_wrong_coordinate_is_a_usage_error(script: Path) -> None:

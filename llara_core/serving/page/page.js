@@ -5,6 +5,7 @@ const history_ = []; // {item, label}, oldest first
 const about = new Map(); // items that were asked about, by raw id
 let answered = 0; // number of the latest question, so that a late answer to an earlier one is dropped
 let maxRead = null;
+let asking = new AbortController(); // of the latest question; the service drops one that is aborted
 
 function element(tag, text, attributes = {}) {
   const made = document.createElement(tag);
@@ -124,10 +125,8 @@ function showHistory(focus = null) {
   $("history").replaceChildren(
     ...history_.map((item, place) => {
       const row = element("li", null, place < nUnread ? { class: "unread" } : {});
-      const name = element("span", item.label);
-      if (place < nUnread) name.append(element("span", ` (only the last ${maxRead} are read)`, { class: "mark" }));
       row.append(
-        name,
+        element("span", item.label),
         button("↑", `Move ${item.label} up`, place === 0, () => move(place, -1)),
         button("↓", `Move ${item.label} down`, place === history_.length - 1, () => move(place, 1)),
         button("×", `Remove ${item.label}`, false, () => remove(place)),
@@ -135,6 +134,8 @@ function showHistory(focus = null) {
       return row;
     }),
   );
+  $("unread").hidden = nUnread === 0;
+  $("unread").textContent = `Only the last ${maxRead} are read; none of all is recommended.`;
   if (focus !== null) {
     const buttons = $("history").children[focus[0]]?.querySelectorAll("button");
     const wanted = buttons?.[focus[1]];
@@ -155,34 +156,42 @@ function remove(place) {
   showHistory([Math.min(place, history_.length - 1), 2]);
 }
 
-function rankedRows(items, others, mark) {
+function rankedRows(items, isMarked) {
   return items.map((item) => {
-    const name = element("td", item.label);
-    const row = element("tr", null);
-    if (others !== null && !others.has(item.item)) {
-      row.className = "only-here";
-      name.append(element("span", ` ${mark}`, { class: "mark" }));
-    }
+    const row = element("tr", null, isMarked(item) ? { class: "marked" } : {});
     row.append(
       element("td", String(item.rank), { class: "number" }),
-      name,
+      element("td", isMarked(item) ? `${item.label} ●` : item.label),
       element("td", item.score.toFixed(3), { class: "number" }),
     );
     return row;
   });
 }
 
+// Marks what is rarer: the items that both lists have, or those that one of them has.
+function compareLists(items, others) {
+  const known = new Set(others.map((item) => item.item));
+  const shared = new Set(items.map((item) => item.item).filter((item) => known.has(item)));
+  const nAlone = items.length + others.length - 2 * shared.size;
+  if (shared.size === 0) return ["No item is in both lists.", () => false];
+  if (nAlone === 0) return ["Both lists have the same items.", () => false];
+  if (2 * shared.size <= nAlone) return [`● in both lists: ${shared.size}`, (item) => shared.has(item.item)];
+  return [`● in one list alone: ${nAlone}`, (item) => !shared.has(item.item)];
+}
+
 function showAnswer(answer) {
   const alone = answer.recommender;
-  const idsOf = (items) => new Set(items.map((item) => item.item));
+  const [legend, isMarked] = alone
+    ? compareLists(answer.recommendations, alone.recommendations)
+    : ["", () => false];
+  $("shared").textContent = legend;
+  $("shared").hidden = alone === null;
   $("ranked-title").textContent = `Recommended by ${answer.system}`;
-  $("ranked").replaceChildren(
-    ...rankedRows(answer.recommendations, alone && idsOf(alone.recommendations), "only here"),
-  );
+  $("ranked").replaceChildren(...rankedRows(answer.recommendations, isMarked));
   $("alone-section").hidden = alone === null;
   if (alone !== null) {
     $("alone-title").textContent = `What ${alone.name} alone would have said`;
-    $("alone").replaceChildren(...rankedRows(alone.recommendations, idsOf(answer.recommendations), "only here"));
+    $("alone").replaceChildren(...rankedRows(alone.recommendations, isMarked));
   }
   const listed = new Map(answer.recommendations.map((item) => [item.item, item]));
   const asked = [...about.values()].filter((item) => listed.has(item.item));
@@ -209,11 +218,14 @@ async function ask(focus) {
     return;
   }
   const number = ++answered;
+  asking.abort();
+  asking = new AbortController();
   $("status").textContent = "Asking …";
   const start = performance.now();
   try {
     const response = await fetch("recommend", {
       method: "POST",
+      signal: asking.signal,
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({
         history: history_.map(nameOf),
@@ -256,6 +268,7 @@ $("ask").addEventListener("submit", (event) => {
 });
 $("clear").addEventListener("click", () => {
   answered += 1;
+  asking.abort();
   history_.length = 0;
   about.clear();
   $("answer").hidden = true;
@@ -264,15 +277,29 @@ $("clear").addEventListener("click", () => {
   showHistory([0, 0]);
 });
 
+function offerExample(metadata, items) {
+  if (items.length === 0) return;
+  const alone = metadata.llm !== null && metadata.retriever !== null ? `what ${metadata.retriever} alone would have said, ` : "";
+  $("example-shows").textContent =
+    `${items.map((item) => item.label).join(", ")}: what ${metadata.system} recommends after these, ${alone}and why other titles are missing.`;
+  $("example-section").hidden = false;
+  $("example").addEventListener("click", () => {
+    history_.push(...items);
+    showHistory();
+    ask(true);
+  });
+}
+
 fetch("metadata")
   .then((answer) => answer.json())
-  .then((metadata) => {
+  .then(async (metadata) => {
     maxRead = metadata.max_history_len;
     const model = metadata.llm === null ? "" : ` with ${metadata.llm.model}`;
     $("about-system").textContent =
       `${metadata.system} on ${metadata.dataset}${model}, ${metadata.n_items.toLocaleString("en")} items`;
     document.title = `${metadata.system} on ${metadata.dataset}`;
     showHistory();
+    offerExample(metadata, await (await fetch("items?limit=3")).json());
   })
   .catch(() => {
     $("about-system").textContent = "The service cannot be reached.";

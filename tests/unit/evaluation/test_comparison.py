@@ -14,6 +14,7 @@ from llara_core.evaluation.results import read_results, write_run
 from llara_core.evaluation.significance import crossed_mean
 from llara_core.evaluation.systems import systems_of
 from llara_core.held_out import read_held_out
+from llara_core.report.verdict import leader
 
 
 def put_all(world) -> None:
@@ -94,6 +95,22 @@ def test_the_best_on_validation_leads_on_the_sets_that_it_and_the_reference_answ
     assert rows["sasrec"].validation["hit_ratio@1"] == pytest.approx(2 / 3)
     assert rows["llara"].validation["hit_ratio@1"] == pytest.approx(2 / 5)  # examples 1 and 3 of 0 to 4
     assert (rows["llara"].lead, rows["llara"].is_best) == (2 / 5, True)
+
+
+def test_a_fusion_that_is_not_told_apart_from_its_recommender_is_not_the_best(world) -> None:
+    """One of five validation users more, and then all five."""
+    put_all(world)
+    example = world.candidates[c.EXAMPLE].to_numpy()[:, None]
+    world.put("sasrec-0", np.where(example < 2, world.target_is(1), world.target_is(2)))
+    world.put("llara-0", world.target_is(2))
+    world.put("fused-llara-0", np.where(example < 3, world.target_is(1), world.target_is(2)), mode="fused")
+    rows = rows_of(world, baselines=[])
+    assert rows["llara + sasrec"].lead == 1 / 5
+    assert [name for name, row in rows.items() if row.is_best] == ["sasrec"]
+    assert leader(list(rows.values())).endswith("llara + sasrec has more there, but cannot be told apart from its recommender.")
+    world.put("sasrec-0", world.target_is(2))
+    world.put("fused-llara-0", world.target_is(1), mode="fused")
+    assert [name for name, row in rows_of(world, baselines=[]).items() if row.is_best] == ["llara + sasrec"]
 
 
 def test_the_reference_is_not_chosen_on_test(world) -> None:

@@ -71,7 +71,7 @@ def test_slices_are_of_the_questions_there(world, params: Params) -> None:
     put(asked, paths.system_predictions("movielens", "llara-0"), turns == 1, objective="generative")
     section = slices.section_at_positions(compared(world, params))
     assert section is not None
-    assert section.heading == "Where the LLM helps: at every position"
+    assert section.heading == "Where they differ: at every position"
     assert section.notes == [at_positions.WARNING]
     ((slicing, first, second),) = [(title, *rows) for title, rows in section.tables[0].groups if title == slices.RANK]
     # sasrec is right at each user's first position, llara at the second, which 5 of the seven test users have; two are later.

@@ -67,8 +67,8 @@ def test_the_section_tells_of_the_best_on_validation(world) -> None:
     put(world, "fused-llara", (0, 5, 6, 7), mode="fused", note="LLM weight 0.30")
     section = changes.section(world.compared(world.on_axes(baselines=[])))
     assert section.verdict == (
-        "llara + sasrec, the best of these on validation, departs from the first choice of sasrec on 0% of the sets: on 0.0% "
-        "it is right where sasrec is wrong, on 0.0% the other way round."
+        "llara + sasrec, the best on validation of the 2 systems below, departs from the first choice of sasrec on 0% of "
+        "the sets: on 0.0% it is right where sasrec is wrong, on 0.0% the other way round."
     )
     assert [(line["System"], line["Recommender's HR@1"], line["HR@1"]) for line in section.tables[0].lines] == [
         ("llara (on sasrec)", "0.429", "0.286"),  # 3 and 2 of 7

@@ -1,6 +1,7 @@
 """The pages as text; what stands on them is tested section by section."""
 
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -60,6 +61,20 @@ def test_the_html_page_is_self_contained_names_every_system_and_is_always_the_sa
         assert section.verdict in page.text
     pages.write(reports, params)
     assert {file: file.read_bytes() for file in written} == written
+
+
+def test_the_html_page_links_every_section_and_folds_what_few_read(reports, params: Params) -> None:
+    html = pages.render(reports, params, "report.html")
+    links = dict(re.findall(r'<a href="#([^"]+)">(?:<strong>)?([^<]+)', html))
+    assert {id for id in links if f'id="{id}"' in html} == set(links)
+    headings = dict(re.findall(r'<h3 id="([^"]+)">([^<]+)</h3>', html))
+    assert [unescape(heading) for heading in headings.values()] == [section.heading for section in reports[0].sections]
+    assert headings.items() <= links.items()
+    folded = re.findall(r"<summary><h\d[^>]*>([^<]+)</h\d>\s*</summary>", html)
+    assert folded == ["Calibration", "All modes"]
+    scrolled = "".join(re.findall(r'<div class="scroll".*?</div>', html, flags=re.DOTALL))
+    assert "caption" not in scrolled
+    assert html.count('<p class="caption">') > 5
 
 
 def test_the_markdown_page_names_every_system(reports, params: Params) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from llara_core import columns as c
 from llara_core import paths, tables
+from llara_core.evaluation.paired import Difference
 from llara_core.report import slices
 from llara_core.report.slices import HISTORY, POPULARITY, RANK, TITLE, Slice
 
@@ -97,6 +98,26 @@ def test_the_section_shows_the_best_llm_in_text_and_all_on_the_wide_page(world) 
     assert [title for title, _ in section.tables[1].groups] == [POPULARITY]  # the others have one slice
     assert section.verdict == ""  # seven users are too few for a sentence
     assert section.figures[0].draw().startswith(b"\x89PNG")
+
+
+def test_the_sentence_names_the_ends_of_all_slices_that_are_large_enough(world) -> None:
+    def each(slicing: str, name: str, n_users: int, mean: float) -> Slice:
+        return Slice(slicing, name, n_users, n_users, Difference(0.5 + mean, 0.5, mean - 0.1, mean + 0.1, None, None))
+
+    world.put("sasrec-0", world.target_is(1))
+    world.put("llara-0", world.target_is(2))
+    world.put("fused-llara-0", world.target_is(1), mode="fused", note="LLM weight 0.30")
+    row = {row.name: row for row in world.compared(world.on_axes(baselines=[])).headlines}["llara"]
+    rows = [
+        each(TITLE, "1 word", 9, -0.4),
+        each(TITLE, "2 words", 40, -0.2),
+        each(RANK, "1", 53, -0.3),
+        each(RANK, "2", 10, 0.1),
+    ]
+    assert slices._verdict(row, rows) == (
+        "The difference of llara to sasrec in HR@1 lies between -0.300 [-0.400, -0.200] (target's rank: 1; 53 users) and "
+        "+0.100 [+0.000, +0.200] (target's rank: 2; 10 users) in the slices of at least 10 users."
+    )
 
 
 def test_without_an_llm_on_a_recommender_there_is_no_section(world) -> None:

@@ -106,6 +106,7 @@ def _prepare() -> None:
     items = pd.DataFrame({c.ITEM: range(N_ITEMS), c.RAW_ITEM: [str(101 + item) for item in range(N_ITEMS)]})
     items[c.TITLE] = items[c.LABEL] = LABELS
     items[c.N_INTERACTIONS] = 1
+    items[c.TEXT] = items[c.LABEL]
     folder = paths.prepared(DATASET)
     tables.write_table(folder / "items.parquet", items, tables.ITEMS)
     rows = [

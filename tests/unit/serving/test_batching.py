@@ -125,6 +125,42 @@ def test_whoever_stops_waiting_takes_the_question_back() -> None:
     assert tenfold.passes == [[0], [2]]
 
 
+def test_whoever_stops_waiting_leaves_the_place_to_others() -> None:
+    """Both in the queue, which would else be full, and in the pass, which has room for two."""
+    tenfold = Tenfold(held=True)
+
+    async def give_up() -> list[int]:
+        async with tenfold.batcher(batch_size=2, queue_size=3) as batcher:
+            first = asyncio.create_task(batcher.ask(0))
+            await until(tenfold.passes, 1)
+            gone = [asyncio.create_task(batcher.ask(number)) for number in (1, 2, 3)]
+            await asyncio.sleep(0)
+            with pytest.raises(QueueFullError):
+                await batcher.ask(4)
+            for one in gone:
+                one.cancel()
+            await asyncio.wait(gone)
+            assert batcher.n_waiting == 1
+            others = [asyncio.create_task(batcher.ask(number)) for number in (5, 6)]
+            await asyncio.sleep(0)
+            tenfold.released.set()
+            return [(await one).answer for one in (first, *others)]
+
+    assert asyncio.run(give_up()) == [0, 50, 60]
+    assert tenfold.passes == [[0], [5, 6]]
+
+
+def test_a_pass_that_waits_for_others_holds_them_beside_the_queue() -> None:
+    tenfold = Tenfold()
+
+    async def ask_three() -> list[int]:
+        async with tenfold.batcher(batch_size=3, queue_size=1, max_wait_s=5) as batcher:
+            return [one.answer for one in await asyncio.gather(*map(batcher.ask, range(3)))]
+
+    assert asyncio.run(ask_three()) == [0, 10, 20]
+    assert tenfold.passes == [[0, 1, 2]]
+
+
 def test_leaving_answers_what_still_waits() -> None:
     tenfold = Tenfold(held=True)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from llara_core import paths
+from llara_core import paths, tables
 from llara_core.errors import ConfigError, DataError, ModelError
-from pipeline.recommend import main
+from pipeline.recommend import main, warn_of_formulas
 from tests.helpers.llm import LABELS
 from tests.unit.serving.conftest import DATASET, HISTORIES, REPOSITORY, SEED, TUNED, write_params
 
@@ -90,6 +90,31 @@ def test_histories_of_a_file(tmp_path: Path) -> None:
     assert set(table["item"]) <= {101 + item for item in range(len(LABELS))} - {110}
 
 
+def test_what_a_spreadsheet_would_compute_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    table = pd.DataFrame({"user": ["-5", "@ann"], "item": ["+1.5", "=A1"], "label": ["=1+1", "Heat - Part = 2"]})
+    warn_of_formulas(Path("out.csv"), table.iloc[:0])
+    assert caplog.messages == []
+    warn_of_formulas(Path("out.csv"), table)
+    (message,) = caplog.messages
+    assert message.startswith("out.csv: 3 texts begin with =, +, - or @")
+
+
+def test_a_title_with_a_semicolon_is_typed_at_the_prompt(
+    changed_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = paths.prepared(DATASET) / "items.parquet"
+    items = tables.read_table(path, tables.ITEMS)
+    items["title"] = items["label"] = items["label"].replace("Casino", "Goodbye; Lenin")
+    tables.write_table(path, items, tables.ITEMS)
+    monkeypatch.setattr("sys.stdin", Terminal("Heat; goodbye; lenin\n\n"))
+    main(DATASET, "popularity", SEED, top=12)
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert "Big" in shown.out
+    assert "Heat" not in shown.out
+    assert "Goodbye" not in shown.out
+
+
 @pytest.mark.parametrize(
     ("system", "message"),
     [
@@ -149,6 +174,12 @@ def test_the_command_line_passes_the_options_on_and_ends_errors_in_one_message(f
     assert answer.returncode == 0, answer.stderr
     assert pd.read_csv(out)["rank"].to_list() == [1, 2]
     assert answer.stdout == ""
+    answer = command("--item", "Heat", "--top", "2")
+    assert re.fullmatch(r" +1 .*\n +2 .*\n", answer.stdout)
+    said = answer.stderr.splitlines()
+    assert said[0] == "recommend: start movielens llara 0 item=['Heat'] top=2"
+    assert said[-1].startswith("recommend: done in")
+    assert all(line.startswith("recommend: ") for line in said)  # no bar stands between a question and its answer
     answer = command("--item", "Heatt")
     assert answer.returncode == 1
     assert answer.stderr.splitlines()[-1] == "recommend: error: no single item is called 'Heatt'; did you mean 'Heat'?"

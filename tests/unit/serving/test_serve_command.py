@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import logging
 import os
 import signal
@@ -96,6 +98,53 @@ def test_sixteen_clients_are_answered_as_by_the_loaded_system_and_sigterm_loses_
     assert not [label for label in LABELS if label in served.log]
     assert "it/s" not in served.log  # bars of passes
     assert "Traceback" not in served.log
+
+
+def test_whoever_hangs_up_is_not_answered_and_nobody_waits_for_them(serve: Callable[..., object]) -> None:
+    """Thirty questions gather in a pass that waits for others; their clients go, and the one who stays is alone in it."""
+    body = b'{"history": ["Heat"]}'
+    head = f"POST /recommend HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with serve("llara", "--max-wait", "3000", "--batch-size", "40", "--queue-size", "5") as served:  # type: ignore[attr-defined]
+        port = int(served.url.rsplit(":", 1)[1].strip("/"))
+
+        def waiting() -> int:
+            return int(requests.get(f"{served.url}health", timeout=60).json()["waiting"])
+
+        with contextlib.ExitStack() as opened:
+            for _ in range(30):
+                opened.enter_context(socket.create_connection(("127.0.0.1", port))).sendall(head.encode() + body)
+            until(lambda: waiting() == 30)
+        until(lambda: waiting() == 0)
+        answer = requests.post(f"{served.url}recommend", json={"history": ["Heat"]}, timeout=60)
+        served.stop()
+    assert (answer.status_code, answer.headers["Server-Timing"][-8:]) == (200, 'desc="1"')
+    assert served.log.count("POST /recommend: 499") == 30
+    assert served.log.count("POST /recommend: 200") == 1
+    assert "Traceback" not in served.log
+
+
+def test_a_large_body_gets_its_answer(serve: Callable[..., object]) -> None:
+    """A connection that is closed while the client still sends would take the answer with it."""
+    with serve("sasrec") as served:  # type: ignore[attr-defined]
+        large = (b" " * 10_000_000, iter([b" " * 100_000] * 100))
+        too_large = b'{"detail":"the body has more than 262,144 bytes"}'
+        for path, content, expected in (
+            ("/recommend", large[0], (413, too_large)),
+            ("/recommend", large[1], (413, too_large)),
+            ("/health", large[0], (405, b'{"detail":"Method Not Allowed"}')),
+            ("/nowhere", large[0], (404, b'{"detail":"Not Found"}')),
+        ):
+            client = http.client.HTTPConnection(served.url.split("/")[2])
+            client.request("POST", path, content, {"Content-Type": "application/json", "Connection": "close"})
+            answer = client.getresponse()
+            assert (answer.status, answer.read()) == expected
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_it_is_reached_from_this_machine_alone_unless_it_is_told_otherwise(caplog: pytest.LogCaptureFixture) -> None:

@@ -145,7 +145,8 @@ NOT_UNDERSTOOD: list[tuple[str, object, list[object], str]] = [
     ("everything", {"history": LABELS}, ["body", "history"], "the history holds all 12 items of the catalogue"),
     ("missing", {}, ["body", "history"], "Field required"),
     ("text", {"history": "Heat"}, ["body", "history"], "Input should be a valid list"),
-    ("number", {"history": [111]}, ["body", "history", 0], "Input should be a valid string"),
+    ("number", {"history": [7]}, ["body", "history", 0], "no item has the id '7'; ids here look like '101'"),
+    ("fraction", {"history": [111.5]}, ["body", "history", 0], "Input should be a valid string"),
     ("long", {"history": ["Heat"] * 1001}, ["body", "history"], "List should have at most 1000 items"),
     ("long_name", {"history": ["H" * 501]}, ["body", "history", 0], "String should have at most 500 characters"),
     ("none", {"history": ["Heat"], "top": 0}, ["body", "top"], "greater than or equal to 1"),
@@ -173,10 +174,30 @@ def test_several_unknown_items_are_explained_at_once_but_not_without_end(client:
     with client("sasrec") as asked:
         answer = asked.post("/recommend", json={"history": ["Heat", *(f"Heat {n}" for n in range(9))]})
         no_json = asked.post("/recommend", content="history=Heat", headers={"Content-Type": "application/json"})
-        form = asked.post("/recommend", data={"history": "Heat"})
     assert [one["loc"][2] for one in answer.json()["detail"]] == [1, 2, 3, 4, 5]
     assert (no_json.status_code, no_json.json()["detail"][0]["type"]) == (422, "json_invalid")
-    assert form.status_code == 422
+
+
+def test_what_is_not_said_to_be_json_is_refused(client: Client) -> None:
+    with client("sasrec") as asked:
+        body = b'{"history": ["Heat"]}'
+        kinds = ["application/x-www-form-urlencoded", "", "text/json", "application/json; charset=utf-8", "application/ld+json"]
+        answers = [asked.post("/recommend", content=body, headers={"Content-Type": kind}) for kind in kinds]
+    assert [answer.status_code for answer in answers] == [415, 415, 415, 200, 200]
+    assert answers[0].json() == {"detail": "send the body as JSON, with the header Content-Type: application/json"}
+
+
+def test_a_body_that_cannot_be_decoded_is_refused(client: Client) -> None:
+    with client("sasrec") as asked:
+        bodies = [b'{"history": ["Am\xe9lie"]}', b"[" * 200_000]
+        answers = [asked.post("/recommend", content=each, headers={"Content-Type": "application/json"}) for each in bodies]
+    assert [answer.status_code for answer in answers] == [400, 400]
+
+
+def test_ids_may_be_numbers(client: Client) -> None:
+    with client("sasrec") as asked:
+        answer = asked.post("/recommend", json={"history": [103, "id:111"], "about": [108]}).json()
+    assert listed(answer["history"]) == [("Heat", "103"), ("Clue", "111")]
 
 
 def test_a_body_that_is_too_large_is_not_read_to_its_end(client: Client) -> None:
@@ -200,8 +221,17 @@ def test_there_are_no_other_pages(client: Client) -> None:
     with client("sasrec") as asked:
         assert asked.get("/recommendations").status_code == 404
         assert asked.get("/..%2f..%2ferrors.py").status_code == 404
-        assert asked.get("/recommend").status_code == 404  # no page is called so
-        assert asked.post("/health").status_code == 405
+        assert asked.get("/page").status_code == 404
+        wrong = [asked.get("/recommend"), asked.head("/recommend"), asked.post("/health")]
+    assert [(answer.status_code, answer.headers["Allow"]) for answer in wrong] == [(405, "POST"), (405, "POST"), (405, "GET")]
+
+
+def test_head_is_get_without_its_body(client: Client) -> None:
+    with client("sasrec") as asked:
+        for path in ("/health", "/items", "/metadata", "/", "/page/page.js", "/docs", "/openapi.json"):
+            head, got = asked.head(path), asked.get(path)
+            assert (head.status_code, head.content) == (200, b"")
+            assert head.headers["Content-Length"] == str(len(got.content))
 
 
 def in_background(pool: ThreadPoolExecutor, asked: TestClient, history: list[str]) -> Future[httpx2.Response]:
@@ -312,11 +342,13 @@ def test_its_pages_need_nothing_from_elsewhere(client: Client) -> None:
         parts = [asked.get(name) for page in (index, docs) for name in re.findall(r'(?:src|href)="([^":]+)"', page.text)]
         description = asked.get("/openapi.json").json()
     assert [part.status_code for part in parts] == [200] * len(parts)
-    assert {"/page.js", "/page.css", "/docs", "/static-offline-docs/swagger-ui-bundle.js"} <= {part.url.path for part in parts}
-    assert "://" not in index.text + asked_text(parts, "/page.js") + asked_text(parts, "/page.css") + docs.text
+    paths = {"/page/page.js", "/page/page.css", "/docs", "/static-offline-docs/swagger-ui-bundle.js"}
+    assert paths <= {part.url.path for part in parts}
+    assert "://" not in index.text + asked_text(parts, "/page/page.js") + asked_text(parts, "/page/page.css") + docs.text
     assert index.headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self';")
     assert {"/recommend", "/items", "/health", "/metadata"} == set(description["paths"])
-    assert {"200", "413", "422", "500", "503", "504"} == set(description["paths"]["/recommend"]["post"]["responses"])
+    statuses = {"200", "400", "413", "415", "422", "500", "503", "504"}
+    assert statuses == set(description["paths"]["/recommend"]["post"]["responses"])
 
 
 def asked_text(parts: Sequence[httpx2.Response], path: str) -> str:
