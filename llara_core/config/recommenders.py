@@ -169,8 +169,8 @@ def takes_no_new_items(name: str) -> str:
     """What to say where a system is given items that it was not trained with."""
     able = [each for each, section in RECOMMENDERS.items() if section.reads_titles]
     return (
-        f"{name} cannot take new items: it knows items by the ids that it was trained with; {' and '.join(able)} read an item's "
-        "text: train one of them (run.recommenders) and use it"
+        f"{name} cannot take new items: it knows items by the ids that it was trained with; {' and '.join(able)} read an "
+        "item's text: train one of them (run.recommenders) and use it"
     )
 
 

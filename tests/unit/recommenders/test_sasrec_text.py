@@ -110,5 +110,5 @@ def test_an_item_that_is_added_is_scored_as_if_it_had_been_there_all_along() -> 
 
 
 def test_a_recommender_on_ids_says_who_can_take_new_items() -> None:
-    with pytest.raises(ConfigError, match="SasRec cannot take new items.*; morec and sasrec_text read an item's text"):
+    with pytest.raises(ConfigError, match=r"SasRec cannot take new items.*; morec and sasrec_text read an item's text"):
         SasRec(**SHAPE).add_items(torch.zeros(1, 8))
