@@ -89,5 +89,6 @@ class IdsAndTexts(ProjectedTexts):
         super().append(vectors)
         table = self.ids.weight
         grown = before_padding(table, table.new_zeros(len(vectors), table.shape[1]))
-        self.ids = nn.Embedding.from_pretrained(grown, freeze=not table.requires_grad, padding_idx=len(grown) - 1)
+        self.ids.weight = nn.Parameter(grown, requires_grad=table.requires_grad)
+        self.ids.padding_idx = len(grown) - 1
         self.has_id = before_padding(self.has_id, self.has_id.new_zeros(len(vectors)))

@@ -115,7 +115,7 @@ def check_items(items: Sequence[NewItem | Mapping[str, Any]]) -> list[NewItem]:
     except ValidationError as error:
         first = error.errors()[0]
         number, *field = first["loc"]
-        raise DataError(f"items[{number}]: {'.'.join(map(str, field[:2]))}: {first['msg']}") from error
+        raise DataError(f"items[{number}]: {'.'.join(map(str, field[:1]))}: {first['msg']}") from error
 
 
 def read_new_items(path: Path, reading: ItemReading) -> tuple[list[NewItem], list[str]]:
@@ -133,7 +133,7 @@ def read_new_items(path: Path, reading: ItemReading) -> tuple[list[NewItem], lis
     if absent := [name for name in wanted[2:] if name not in found]:
         logger.warning("%s: has no column %s; the items are read without", path, listed(absent))
     names = [name for name in dict.fromkeys(wanted) if name not in absent]
-    items, places = [], []
+    items, places = list[NewItem](), list[str]()
     for place, row in _rows(table, names, reading):
         number = row.get(reading.year or "", "")
         if not row[reading.item_id] or not row[reading.title]:
@@ -193,7 +193,7 @@ def with_new_items(
     cleaned = clean_titles([item.title for item in new], reading.titles, reading.titles_are_movies)
     for title, raw_id, place in zip(cleaned.titles, raw_ids, places, strict=True):
         if not title or not as_seen(raw_id):
-            raise DataError(f"{place}: {'the title' if raw_id else 'the id'} is empty; a new item needs an id and a title")
+            raise DataError(f"{place}: {'the id' if title else 'the title'} is empty; a new item needs an id and a title")
     years = [year if item.year is None else item.year for item, year in zip(new, cleaned.years, strict=True)]
     described = zip(cleaned.titles, years, new, strict=True)
     taken = [*items[c.LABEL], *items[c.TITLE]]

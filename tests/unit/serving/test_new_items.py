@@ -92,12 +92,12 @@ def test_a_new_item_is_recommended_where_its_text_belongs(name: str, tmp_path: P
     model = made(tmp_path, encoder, name=name)
     before = {one.item: one.score for one in model.recommend(["101"])}
     model.add_items(
-        [{"item_id": 9, "title": "aaaa aaaa"}, {"item_id": "x", "title": "9999", "year": 9999, "attributes": [9999]}]
+        [{"item_id": 9, "title": "aaaa aaaa"}, {"item_id": "x", "title": "9999", "year": 9999, "attributes": [9999, 9998]}]
     )
-    letters, digits = model.recommend(["aaaa aaba"], top=2), model.recommend(["9999 9989"])
-    assert "9" in [one.item for one in letters if one.is_new]
+    letters, digits = model.recommend(["aaaa aaba"], top=3), model.recommend(["9999 9989"])
+    assert {one.item: one.is_new for one in letters} == {"101": False, "103": False, "9": True}
     assert model.items[c.LABEL].to_list()[6:] == ["aaaa aaaa [9]", "9999"]
-    assert model.items[c.TEXT].to_list()[6:] == ["aaaa aaaa", "9999 (9999): attributes 9999"]
+    assert model.items[c.TEXT].to_list()[6:] == ["aaaa aaaa", "9999 (9999): 9999, 9998"]
     place = [one.item for one in digits].index
     assert place("x") < place("9")
     after = {one.item: one.score for one in model.recommend(["101"])}
