@@ -116,7 +116,7 @@ def recommendations_table(
             "score": np.concatenate([one.scores for one in ranked]) if ranked else np.empty(0, dtype=np.float32),
         }
     )
-    return table if n_known in (None, len(items)) else table.assign(is_new=chosen >= n_known)
+    return table if n_known is None or n_known == len(items) else table.assign(is_new=chosen >= n_known)
 
 
 def check_output(path: Path) -> None:
