@@ -141,7 +141,7 @@ def table(rows: pd.DataFrame) -> str:
             for split in c.HELD_OUT
         ]
         picked, target, first, auc = (
-            by_user(rows, value, system, c.TEST, new=kind).stack().mean()
+            float(np.nanmean(by_user(rows, value, system, c.TEST, new=kind).to_numpy()))
             for value, kind in ((PICKED_NEW, None), (IS_NEW, None), ("first", True), ("auc", True))
         )
         cells = [system, *by_split, f"{number(picked)} ({number(target)})", f"{number(first)}, {number(auc)}"]

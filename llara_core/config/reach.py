@@ -24,11 +24,13 @@ def _prefers(config: SystemConfig) -> bool:
 _COUNTS_WHERE: dict[str, Callable[[SystemConfig], bool]] = {
     "prompt.slot": lambda config: config.prompt.representation in WITH_SLOTS,
     "prompt.text_dim": lambda config: config.prompt.representation == "compact",
+    "prompt.item_text": lambda config: config.prompt.representation == "compact",
     "prompt.templates": lambda config: config.tuned,
     "curriculum.schedule": lambda config: config.has_curriculum,
     "curriculum.two_stage_text_share": lambda config: config.has_curriculum and config.curriculum.schedule == "two_stage",
     "tune.min_history_len": lambda config: _trains_rows(config, with_candidates=True),
     "tune.chunk_len": lambda config: _trains_rows(config, with_candidates=False),
+    "tune.new_share": lambda config: config.prompt.representation == "compact",
     "tune.feature_dropout": lambda config: config.prompt.representation == "compact",
     "tune.preference_loss": _prefers,
     "tune.preference_beta": _prefers,
