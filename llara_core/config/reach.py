@@ -30,6 +30,8 @@ _COUNTS_WHERE: dict[str, Callable[[SystemConfig], bool]] = {
     "curriculum.two_stage_text_share": lambda config: config.has_curriculum and config.curriculum.schedule == "two_stage",
     "tune.min_history_len": lambda config: _trains_rows(config, with_candidates=True),
     "tune.chunk_len": lambda config: _trains_rows(config, with_candidates=False),
+    "tune.projector_l2": lambda config: config.shows_behavior,
+    "tune.projector_init": lambda config: config.shows_behavior,
     "tune.new_share": lambda config: config.prompt.representation == "compact",
     "tune.feature_dropout": lambda config: config.prompt.representation == "compact",
     "tune.preference_loss": _prefers,
