@@ -21,6 +21,7 @@ import typer
 from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.errors import DataError
+from llara_core.evaluation.paired import MIN_RUNS
 from llara_core.evaluation.significance import crossed_mean, holm
 from llara_core.held_out import read_positions
 from llara_core.predictions import file_name, read_predictions
@@ -31,6 +32,8 @@ ANSWERS = Path("results/new_items.parquet")
 PAGE = Path("docs/results.md")
 MARKS = "<!-- new-items:begin -->", "<!-- new-items:end -->"
 REFERENCE = "sasrec"
+ON_TEXT = {"sasrec_text", "compact_on_text", "compact_on_text_random_llm"}  # runs of one seed share the recommender
+PAIRS = (("compact_on_text", "sasrec_text"), ("compact_on_text", "compact_on_text_random_llm"))
 SYSTEM, SEED = "system", "seed"
 IS_NEW, HIT, PICKED_NEW = "target_is_new", "hit", "picked_new"
 RANK_AMONG_NEW, N_NEW = "rank_among_new", "n_new"
@@ -62,8 +65,12 @@ def answers(cells: list[str]) -> pa.Table:
     asked = held_out.candidates.merge(held_out.examples[[c.EXAMPLE, c.USER, c.SPLIT, c.TARGET]], on=c.EXAMPLE)
     frames = []
     for cell in cells:
-        name, _, seed = cell.rpartition("-")
-        folders = (paths.recommender_predictions(DATASET, cell), paths.system_predictions(DATASET, cell))
+        name, _, seed = cell.rpartition("-") if "-" in cell else (cell, "", "0")
+        folders = (
+            paths.recommender_predictions(DATASET, cell),
+            paths.system_predictions(DATASET, cell),
+            paths.baseline_predictions(DATASET, cell),
+        )
         folder = next((each for each in folders if each.exists()), folders[0])
         predictions, metadata = read_predictions(held_out.folder(folder) / file_name("score", "ordered"))
         if metadata.candidates_hash != held_out.candidates_hash:
@@ -100,75 +107,75 @@ def by_user(rows: pd.DataFrame, value: str, system: str, split: str, *, new: boo
     return means
 
 
-def difference(first: pd.DataFrame, second: pd.DataFrame, *, is_shared: bool) -> tuple[float, float, float, float]:
-    """Mean, ends of the 95 % interval and p of the difference of two systems, over users and runs.
+Difference = tuple[float, float, float, float]
+
+
+def difference(rows: pd.DataFrame, first: str, second: str, kind: bool | None) -> Difference:
+    """Mean, ends of the 95 % interval and p of the difference of two systems on the test questions that both answered.
 
     Args:
-        is_shared: one is trained on the other, run by run, so that their difference is a single source of training variance.
+        kind: of the targets: True for new ones, False for known ones, None for all.
     """
-    users = first.columns.intersection(second.columns)
-    one, other = first[users].to_numpy(), second[users].to_numpy()
-    found = crossed_mean((one.mean(axis=0) - other.mean(axis=0)), [one - other] if is_shared else [one, other])
+    test = rows[rows[c.SPLIT] == c.TEST]
+    shared = set.intersection(*(set(test.loc[test[SYSTEM] == system, c.EXAMPLE]) for system in (first, second)))
+    test = test[test[c.EXAMPLE].isin(shared)]
+    one, other = (by_user(test, HIT, system, c.TEST, new=kind) for system in (first, second))
+    runs, users = one.index.intersection(other.index), one.columns.intersection(other.columns)
+    values = [each.loc[runs, users].to_numpy() for each in (one, other)]
+    # Both read the same recommender run by run, so that they have one source of training variance; others have two.
+    sources = [values[0] - values[1]] if {first, second} <= ON_TEXT else values
+    found = crossed_mean(values[0].mean(axis=0) - values[1].mean(axis=0), sources)
     return found.mean, *found.interval(0.95), found.p_value()
 
 
 def table(rows: pd.DataFrame) -> str:
-    """The table in Markdown: HR@1 by kind of target, how often new items are picked, and the difference to the reference."""
+    """Two tables in Markdown: HR@1 by kind of target and how often new items are picked, and differences."""
     rows = rows.assign(
         first=(rows[RANK_AMONG_NEW] == 1).where(rows[IS_NEW]).astype(float),
         auc=((rows[N_NEW] - rows[RANK_AMONG_NEW]) / (rows[N_NEW] - 1)).where(rows[N_NEW] > 1).astype(float),
     )
-    systems = list(dict.fromkeys(rows[SYSTEM]))
-    others = [system for system in systems if system != REFERENCE and rows.loc[rows[SYSTEM] == system, SEED].nunique() >= 3]
-    found = {
-        kind: {
-            system: difference(
-                _on_shared(rows, system, kind), _on_shared(rows, REFERENCE, kind, system), is_shared=system.startswith("llara")
-            )
-            for system in others
-        }
-        for kind in (None, False)
-    }
-    adjusted = dict(zip(others, holm([found[None][system][3] for system in others]), strict=True))
     lines = [
-        "| System | Validation: known / new / all | Test: known / new / all | New picked (target) | Among new: HR@1, AUC | "
-        "All - SASRec | Known - SASRec | p |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| System | Runs | Validation: known / new / all | Test: known / new / all | New picked (asked) | "
+        "Among new: HR@1, AUC |",
+        "| --- | ---: | --- | --- | --- | --- |",
     ]
-    for system in systems:
+    for system in dict.fromkeys(rows[SYSTEM]):
         by_split = [
             " / ".join(number(by_user(rows, HIT, system, split, new=kind).to_numpy().mean()) for kind in (False, True, None))
             for split in c.HELD_OUT
         ]
-        picked, target, first, auc = (
+        picked, asked, first, auc = (
             float(np.nanmean(by_user(rows, value, system, c.TEST, new=kind).to_numpy()))
             for value, kind in ((PICKED_NEW, None), (IS_NEW, None), ("first", True), ("auc", True))
         )
-        cells = [system, *by_split, f"{number(picked)} ({number(target)})", f"{number(first)}, {number(auc)}"]
-        if system in others:
-            cells += [signed(found[kind][system]) for kind in (None, False)]
-            cells.append("< .001" if adjusted[system] < 0.001 else number(adjusted[system]))
-        else:
-            cells += ["reference" if system == REFERENCE else "", "", ""]
+        runs = rows.loc[rows[SYSTEM] == system, SEED].nunique()
+        cells = [system, str(runs), *by_split, f"{number(picked)} ({number(asked)})", f"{number(first)}, {number(auc)}"]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *differences(rows)])
 
 
-def _on_shared(rows: pd.DataFrame, system: str, kind: bool | None, other: str | None = None) -> pd.DataFrame:
-    """HR@1 by run and user on the test questions that ``system`` and ``other`` both answered."""
-    if other is not None:
-        asked = rows.loc[(rows[SYSTEM] == other) & (rows[c.SPLIT] == c.TEST), c.EXAMPLE].unique()
-        rows = rows[rows[c.EXAMPLE].isin(asked)]
-    return by_user(rows, HIT, system, c.TEST, new=kind)
+def differences(rows: pd.DataFrame) -> list[str]:
+    """The lines of the table of differences between systems of three runs or more; p after Holm's correction, by column."""
+    runs = rows.groupby(SYSTEM, observed=True)[SEED].nunique()
+    trained = [system for system in dict.fromkeys(rows[SYSTEM]) if runs[system] >= MIN_RUNS]
+    pairs = [(system, REFERENCE) for system in trained if system != REFERENCE]
+    pairs += [pair for pair in PAIRS if set(pair) <= set(trained)]
+    found = {kind: [difference(rows, *pair, kind) for pair in pairs] for kind in (None, False, True)}
+    adjusted = {kind: holm([each[3] for each in of_kind]) for kind, of_kind in found.items()}
+    lines = ["| Difference on test | All targets | Known targets | New targets |", "| --- | --- | --- | --- |"]
+    for number_of_pair, (first, second) in enumerate(pairs):
+        cells = [signed(found[kind][number_of_pair], adjusted[kind][number_of_pair]) for kind in (None, False, True)]
+        lines.append(f"| {first} - {second} | {' | '.join(cells)} |")
+    return lines
 
 
 def number(value: float) -> str:
     return f"{value:.3f}".removeprefix("0")
 
 
-def signed(found: tuple[float, float, float, float]) -> str:
+def signed(found: Difference, p: float) -> str:
     mean, low, high = (f"{value:+.3f}".replace("0.", ".", 1) for value in found[:3])
-    return f"{mean} [{low}, {high}]"
+    return f"{mean} [{low}, {high}], p {'< .001' if p < 0.001 else number(p)}"
 
 
 def page_with(text: str, page: str) -> str:
