@@ -25,6 +25,7 @@ TURN = "turn"  # 0-based place of a position in the random order in which a user
 CANDIDATES = "candidates"
 
 VECTOR = "vector"
+TEXT_VECTOR = "text_vector"  # what the vector would be if the item had no interactions
 
 SCORES = "scores"
 IN_SAMPLE = "in_sample"  # by the recommender that trained on the user

@@ -64,6 +64,7 @@ ITEM_EMBEDDINGS = pa.schema(
         pa.field(c.ITEM, pa.int32(), nullable=False),
         pa.field(c.LABEL, pa.string(), nullable=False),
         pa.field(c.VECTOR, pa.list_(pa.float32()), nullable=False),
+        pa.field(c.TEXT_VECTOR, pa.list_(pa.float32())),  # null where the recommender reads no texts
     ]
 )
 TRAINING_SCORES = pa.schema(

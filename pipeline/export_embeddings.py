@@ -24,7 +24,8 @@ def main(
     cell = paths.cell(recommender, seed)
     folder = paths.checkpoint(dataset, cell)
     data_hash = checkpoints.data_hash(dataset)
-    vectors = checkpoints.load(folder, recommender, data_hash).item_embeddings()
+    model = checkpoints.load(folder, recommender, data_hash)
+    vectors, from_texts = model.item_embeddings(), model.text_embeddings()
     items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
     metadata = {
         "recommender": recommender,
@@ -33,7 +34,9 @@ def main(
         "hardware": provenance.hardware(),
         "model_sha256": tables.file_sha256(folder / checkpoints.WEIGHTS),
     }
-    frame = items[[c.ITEM, c.LABEL]].assign(**{c.VECTOR: list(vectors)})
+    frame = items[[c.ITEM, c.LABEL]].assign(
+        **{c.VECTOR: list(vectors), c.TEXT_VECTOR: None if from_texts is None else list(from_texts)}
+    )
     tables.write_table(paths.item_embeddings(dataset, cell), frame, tables.ITEM_EMBEDDINGS, metadata)
     logger.info("%d items, %d dimensions", *vectors.shape)
 

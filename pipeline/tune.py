@@ -18,7 +18,7 @@ def main(
 ) -> None:
     """Tune SYSTEM on DATASET with SEED; of a system that is not tuned, only say so."""
     from llara_core.llm.inputs import read_inputs
-    from llara_core.llm.item_vectors import item_vectors_for
+    from llara_core.llm.item_vectors import item_vectors_for, load_text_vectors
     from llara_core.tuning.data import load_training_data
     from llara_core.tuning.tune import mark_untuned, tune
 
@@ -45,12 +45,16 @@ def main(
     item_vectors, embeddings_hash = item_vectors_for(
         config.prompt.representation, config.ablation, inputs.item_embeddings, len(data.labels), seed
     )
+    text_vectors = None
+    if inputs.item_embeddings is not None and config.tune.new_share and config.ablation.item_vectors == "recommender":
+        text_vectors = load_text_vectors(inputs.item_embeddings, len(data.labels))
     with progress.stage():
         tune(
             config,
             params.llm,
             data,
             item_vectors,
+            text_vectors=text_vectors,
             start=inputs.start,
             cell=(dataset, system, config.recommender, seed),
             hashes={"data": data_hash, "item_embeddings": embeddings_hash},

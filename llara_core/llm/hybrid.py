@@ -14,7 +14,7 @@ from llara_core.config.objectives import names_where
 from llara_core.errors import ModelError
 from llara_core.llm import tree
 from llara_core.llm.encoding import SlotIds
-from llara_core.llm.new_items import NewItems
+from llara_core.llm.new_items import BIAS_GAIN, NewItems
 from llara_core.llm.projector import Projector, rms, unit_scale
 from llara_core.runtime import seeding
 from llara_core.runtime.memory import NEVER, chunked_cross_entropy, fits_in_memory
@@ -101,7 +101,7 @@ class NextItemHead(nn.Module):
         if new_items is not None:
             as_new = new_items.read_as_new
             items = torch.where(as_new[:, None], new_items.vectors + new_items.head_vector, items)
-            bias = torch.where(as_new, new_items.biases + new_items.head_bias, bias)
+            bias = torch.where(as_new, new_items.biases + BIAS_GAIN * new_items.head_bias, bias)
             if self.training:
                 # As a negative at every step an item that is never a target would be pushed below all others.
                 bias = bias.masked_fill(new_items.is_new, NEVER)

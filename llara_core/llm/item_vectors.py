@@ -46,6 +46,23 @@ def item_vectors_for(
     return torch.from_numpy(random) * vectors.shape[1] ** -0.5, None  # as recommenders are initialised
 
 
+def load_text_vectors(path: Path, n_items: int) -> torch.Tensor | None:
+    """What the item vectors would be of items without interactions, by the recommender's reading of their texts.
+
+    Args:
+        path, n_items: as of :func:`load_item_vectors`, which also checks the table.
+
+    Returns:
+        ``(n_items, D_rec)`` float32; None where the recommender reads no texts.
+
+    Raises:
+        DataError: the table is of another catalogue.
+    """
+    load_item_vectors(path, n_items)
+    column = tables.read_table(path, tables.ITEM_EMBEDDINGS)[c.TEXT_VECTOR]
+    return None if column.isna().any() else torch.from_numpy(np.stack(column.to_list()).astype(np.float32))
+
+
 def load_item_vectors(path: Path, n_items: int) -> tuple[torch.Tensor, str]:
     """The embedding table and its hash.
 

@@ -12,6 +12,9 @@ from torch import nn
 
 Floats = npt.NDArray[np.float64]
 
+# Adam moves a weight by about the learning rate at each step, too little for a bias to find its place in some hundred steps.
+BIAS_GAIN = 20.0
+
 ALPHAS = tuple(np.logspace(-1, 5, 13).tolist())  # of the ridge regression, chosen by its leave-one-out error
 
 
@@ -72,7 +75,8 @@ class NewItems(nn.Module):
         biases: ``(n_items,)`` float32, likewise.
         coefficients, intercepts: of the regression that gives them, for items that are added later.
         token: ``(d_llm,)`` trained, added to the token of a new item.
-        head_vector, head_bias: ``(d_rec,)`` and ``(1,)`` trained, added to its vector and its bias in the catalogue head.
+        head_vector: ``(d_rec,)`` trained, added to its vector in the catalogue head.
+        head_bias: ``(1,)`` trained, times :data:`BIAS_GAIN` added to its bias there.
     """
 
     is_new: torch.Tensor

@@ -181,6 +181,10 @@ class SequenceRecommender(nn.Module):
             )
         return table
 
+    def text_embeddings(self) -> npt.NDArray[np.float32] | None:
+        """What :meth:`item_embeddings` would be if no item had interactions; None for a model that reads no texts."""
+        return None
+
     def _score(self, histories: Sequence[History]) -> Tensor:
         items, lengths = pad_right([history[-self.max_history_len :] for history in histories], self.padding_idx)
         states = self.encode(items.to(self.output_bias.device))

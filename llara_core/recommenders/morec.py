@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 import torch.nn.functional as F
@@ -109,6 +111,9 @@ class MoRec(SasRec):
                 )
             model.tuning = Tuning(copy.deepcopy(encoder), section.encoder_learning_rate)
         return model
+
+    def text_embeddings(self) -> npt.NDArray[np.float32]:
+        return self.item_embedding.from_texts()[: self.n_items].detach().float().cpu().numpy().copy()
 
     def parameter_groups(self, l2: float) -> list[dict[str, Any]]:
         groups = super().parameter_groups(l2)
@@ -213,6 +218,10 @@ class ProjectedTexts(nn.Module):
 
     @property
     def weight(self) -> Tensor:
+        return self.from_texts()
+
+    def from_texts(self) -> Tensor:
+        """The embeddings of all items by their texts alone, ``(n_items + 1, D)``."""
         return self.projection(self.text_vectors)  # type: ignore[no-any-return]
 
     def normalised(self) -> Tensor:

@@ -79,7 +79,7 @@ class IdsAndTexts(ProjectedTexts):
 
     @property
     def weight(self) -> Tensor:
-        return super().weight + self.ids.weight * self.has_id[:, None]
+        return self.from_texts() + self.ids.weight * self.has_id[:, None]
 
     def forward(self, items: Tensor) -> Tensor:
         ids = self.ids(items) * F.embedding(items, self.has_id[:, None].float())

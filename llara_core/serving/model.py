@@ -79,8 +79,8 @@ class Model:
 
     def _add(self, new: Sequence[NewItem], places: Sequence[str] | None, encoder: str | Path | None) -> None:
         retriever = self.ranker.retriever
-        is_alone = self.ranker.system is None and self.parts.retriever is not None
-        source = texts_of(self.parts.system, self.parts.retriever.checkpoint if is_alone else None)
+        trained = self.parts.retriever if self.ranker.system is None else None
+        source = texts_of(self.parts.system, None if trained is None else trained.checkpoint)
         assert isinstance(retriever, MoRec)
         if not new:
             raise DataError("there are no items to add")

@@ -90,7 +90,7 @@ class ItemReading(Section):
     def of(cls, dataset: DatasetConfig) -> Self:
         files, year = dataset, None
         if not isinstance(files, OwnLogConfig):
-            names = {"user": c.USER, "item": c.ITEM, "time": None, "item_id": c.ITEM, "title": c.TITLE}
+            names = {"user": c.USER, "item": c.ITEM, "time": None, "rating": None, "item_id": c.ITEM, "title": c.TITLE}
             files, year = section(columns={**names, "attributes": [ATTRIBUTES]}, time_format=None), YEAR
         return cls(
             titles=dataset.titles,

@@ -27,7 +27,7 @@ from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM, log_popularity, seed_part
 from llara_core.llm.item_texts import encode_texts
 from llara_core.llm.new_items import NewItems, fit_text_regression
-from llara_core.llm.projector import unit_scale
+from llara_core.llm.projector import rms, unit_scale
 from llara_core.objectives.base import TrainingData, TrainingSource
 from llara_core.prompts.rendering import ItemWording
 from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
@@ -52,6 +52,7 @@ class _Setting:
     llm_config: LlmConfig
     data: TrainingSource
     item_vectors: torch.Tensor | None
+    text_vectors: torch.Tensor | None
     dataset: str
     recommender: str | None
     seed: int
@@ -82,6 +83,7 @@ def tune(
     data: TrainingSource,
     item_vectors: torch.Tensor | None,
     *,
+    text_vectors: torch.Tensor | None = None,
     start: SystemConfig | None = None,
     cell: tuple[str, str, str | None, int],
     hashes: dict[str, str | None],
@@ -101,6 +103,7 @@ def tune(
         llm_config: how the base model is loaded.
         data: training data, of which is read what the plan names.
         item_vectors: ``(n_items, D_rec)`` float32, or None for prompts without behaviour tokens.
+        text_vectors: ``(n_items, D_rec)`` float32, what the recommender makes of the items' texts alone, or None.
         start: the system ``config.start``, from whose adapter this one goes on; it is tuned first, unless it is kept.
         cell: (dataset, system, recommender or None, seed).
         hashes: of the inputs, ``data`` and ``item_embeddings`` (None where there are none).
@@ -121,7 +124,7 @@ def tune(
     for each in filter(None, (start, config)):
         micro_batches_per_step(each.tune)  # before anything is loaded
     setting = _Setting(
-        llm_config, data, item_vectors, dataset, recommender, seed, hashes, head_dim, llm_folder, scratch, weights
+        llm_config, data, item_vectors, text_vectors, dataset, recommender, seed, hashes, head_dim, llm_folder, scratch, weights
     )
     start_folder, first_epoch, begun = None, 0, 0.0
     if start is not None and config.start is not None:
@@ -260,7 +263,7 @@ def _new_model(
     n_interactions = np.bincount(items, minlength=n_items)
     new_items = None
     if item_texts is not None and head_vectors is not None and config.tune.new_share:
-        new_items = _new_items(item_texts, head_vectors, n_interactions, base.config.hidden_size)
+        new_items = _new_items(item_texts, head_vectors, setting.text_vectors, n_interactions, base.config.hidden_size)
     model = adapters.build_model(
         base,
         encoder,
@@ -277,13 +280,19 @@ def _new_model(
 
 
 def _new_items(
-    item_texts: torch.Tensor, item_vectors: torch.Tensor, n_interactions: npt.NDArray[np.integer], d_llm: int
+    item_texts: torch.Tensor,
+    item_vectors: torch.Tensor,
+    text_vectors: torch.Tensor | None,
+    n_interactions: npt.NDArray[np.integer],
+    d_llm: int,
 ) -> NewItems:
-    """Vectors and popularity of items without interactions, as a regression on the texts of the others predicts them."""
+    """Vectors and popularity of items without interactions: those of a recommender that reads texts, else by a regression."""
     vectors, popularity = unit_scale(item_vectors), log_popularity(torch.from_numpy(n_interactions))
     targets = torch.cat([vectors, popularity[:, None]], dim=1).numpy()
     new_items = NewItems(len(vectors), vectors.shape[1], d_llm, item_texts.shape[1])
     new_items.start_from(fit_text_regression(item_texts.numpy(), targets, n_interactions), n_interactions)
+    if text_vectors is not None:
+        new_items.vectors.copy_(text_vectors / rms(item_vectors))
     return new_items
 
 

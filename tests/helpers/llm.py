@@ -16,6 +16,7 @@ from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.loading import load_base_model
+from llara_core.llm.new_items import NewItems
 from llara_core.objectives.base import LlmSystem, TrainingData
 from llara_core.objectives.registry import load_objective
 from llara_core.predictions import NOT_TUNED
@@ -102,6 +103,7 @@ def make_model(
     with_head: bool = False,
     vectors: torch.Tensor | None = None,
     texts: torch.Tensor | None = None,
+    new_items: NewItems | None = None,
     seed: int = 0,
     **changes: dict[str, Any],
 ) -> HybridLM:
@@ -117,6 +119,7 @@ def make_model(
         vectors if config.shows_behavior else None,
         head_vectors=vectors if with_head else None,
         item_texts=texts,
+        new_items=new_items,
         seed=seed,
     )
     with torch.no_grad():

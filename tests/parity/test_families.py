@@ -27,7 +27,7 @@ from llara_core.inference.candidate_answers import answer_queries
 from llara_core.inference.prompts import Query
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
-from llara_core.llm.item_texts import encode_titles
+from llara_core.llm.item_texts import encode_texts
 from llara_core.llm.loading import load_base_model
 from llara_core.llm.projector import rms
 from llara_core.objectives.base import IGNORE
@@ -146,7 +146,7 @@ def test_a_supported_family_is_read_as_by_its_own_code(tiny_llama: Path, tmp_pat
     encoder, model = make_encoder(tmp_path / "llm"), make_model(tmp_path / "llm")
     _compare(model, encoder, plan_rows)
 
-    encoded = encode_titles(model.causal_lm, encoder, LABELS, 4)
+    encoded = encode_texts(model.causal_lm, encoder, LABELS, 4)
     assert encoded.shape == (len(LABELS), 4)
     assert encoded.isfinite().all()
 

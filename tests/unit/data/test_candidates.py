@@ -115,3 +115,15 @@ def test_blocks_bound_the_memory_and_keep_the_promises(exclude: str, monkeypatch
     for row in sets.merge(examples.to_pandas(), on="example_id").itertuples():
         seen = {row.user_id, (row.user_id + 1) % 8, row.target}
         assert set(row.candidates) & seen == {row.target}
+
+
+@pytest.mark.parametrize("exclude", ["all_interactions", "last_interactions"])
+def test_training_sets_hold_no_item_that_nothing_is_trained_on(exclude: str) -> None:
+    """Items 0 to 5 are trained on, 6 to 9 occur later or never."""
+    examples, interactions = world({0: [0, 1, 2], 1: [3, 4, 5]})
+    later = pd.DataFrame({"user_id": 2, "item_id": [6, 7], "split": "test"})
+    interactions = pd.concat([interactions.assign(split="train"), later], ignore_index=True)
+    sampler = CandidateSampler(interactions, 10, "train", n_candidates=4, exclude=exclude)
+    drawn = pa.concat_tables(sampler.sample(examples, 50, numpy_stream(0, "candidates"))).to_pandas()["candidates"]
+    assert set(np.concatenate(drawn[:50].to_list())) == {2, 3, 4, 5}
+    assert set(np.concatenate(drawn[50:].to_list())) == {5, 0, 1, 2}

@@ -27,7 +27,7 @@ CONSTANT = AblationConfig(llm_weights="pretrained", item_vectors="constant", rec
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     path = tmp_path / "sasrec-0.parquet"
-    frame = pd.DataFrame({c.ITEM: range(N_ITEMS), c.LABEL: LABELS, c.VECTOR: list(item_vectors().numpy())})
+    frame = pd.DataFrame({c.ITEM: range(N_ITEMS), c.LABEL: LABELS, c.VECTOR: list(item_vectors().numpy()), c.TEXT_VECTOR: None})
     tables.write_table(path, frame, tables.ITEM_EMBEDDINGS)
     return path
 

@@ -130,7 +130,9 @@ def _train_recommender() -> None:
     cell = paths.cell("sasrec", SEED)
     trained = [TrainedModel(model, 0.0, 1, 0.5)]
     checkpoints.save(paths.checkpoint(DATASET, cell), trained, "sasrec", arguments, checkpoints.data_hash(DATASET))
-    vectors = pd.DataFrame({c.ITEM: range(N_ITEMS), c.LABEL: LABELS, c.VECTOR: list(model.item_embeddings())})
+    vectors = pd.DataFrame(
+        {c.ITEM: range(N_ITEMS), c.LABEL: LABELS, c.VECTOR: list(model.item_embeddings()), c.TEXT_VECTOR: None}
+    )
     tables.write_table(paths.item_embeddings(DATASET, cell), vectors, tables.ITEM_EMBEDDINGS)
     for path in (paths.training_scores(DATASET, cell), paths.recommender_predictions(DATASET, cell) / "score.parquet"):
         path.parent.mkdir(exist_ok=True)

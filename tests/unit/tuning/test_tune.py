@@ -228,7 +228,7 @@ def test_text_only_and_hybrid_systems_walk_the_same_examples_in_the_same_order(
 @pytest.mark.parametrize("ablation", [{"llm_weights": "random"}, {"item_vectors": "random"}, {"item_vectors": "constant"}])
 def test_what_an_ablation_puts_in_place_is_found_again(tiny_llama: Path, tmp_path: Path, ablation: dict[str, str]) -> None:
     table = tmp_path / "sasrec-0.parquet"
-    frame = pd.DataFrame({c.ITEM: range(N_ITEMS), c.LABEL: LABELS, c.VECTOR: list(item_vectors().numpy())})
+    frame = pd.DataFrame({c.ITEM: range(N_ITEMS), c.LABEL: LABELS, c.VECTOR: list(item_vectors().numpy()), c.TEXT_VECTOR: None})
     tables.write_table(table, frame, tables.ITEM_EMBEDDINGS)
     config = system_config(ablation=ablation, tune={"objective": "next_item"})
     vectors, source = item_vectors_for("hybrid", config.ablation, table, N_ITEMS, seed=0)
@@ -313,7 +313,7 @@ def test_a_loss_that_is_not_finite_ends_tuning(tiny_llama: Path, tmp_path: Path)
 
 def test_a_loaded_system_is_the_trained_one(tiny_llama: Path, tmp_path: Path) -> None:
     table = tmp_path / "sasrec-0.parquet"
-    frame = pd.DataFrame({c.ITEM: range(N_ITEMS), c.LABEL: LABELS, c.VECTOR: list(item_vectors().numpy())})
+    frame = pd.DataFrame({c.ITEM: range(N_ITEMS), c.LABEL: LABELS, c.VECTOR: list(item_vectors().numpy()), c.TEXT_VECTOR: None})
     tables.write_table(table, frame, tables.ITEM_EMBEDDINGS)
     hashes = {"data": "data-hash", "item_embeddings": load_item_vectors(table, N_ITEMS)[1]}
     config = system_config(tune={"objective": "next_item"})
