@@ -24,6 +24,13 @@ def main(
     folder: Annotated[Path, typer.Argument(help="Written by pipeline.export.")],
     llm: Annotated[Path, typer.Option(help="Folder of the language model; a recommender needs none.")] = paths.LLM,
     dtype: Annotated[str | None, typer.Option(help="Of the language model, as llm.dtype; default: as at export.")] = None,
+    new_items: Annotated[
+        Path | None,
+        typer.Option(help="CSV, JSON lines or Parquet, an item a row that training never saw; see docs/recommend.md."),
+    ] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(help="Folder of the text encoder that reads them; default: that of the training.")
+    ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen at; others than loopback are reached from elsewhere.")
     ] = "127.0.0.1",
@@ -59,6 +66,8 @@ def main(
     with _bound(host, port) as bound:
         settings = service.Settings(batch_size, queue_size, max_wait / 1000, timeout, candidates, threads)
         model = load(folder, llm=llm, dtype=dtype, batch_size=batch_size)
+        if new_items is not None:
+            model.add_items_from(new_items, encoder)
         if model.ranker.system is not None and (low := model.ranker.system.model.causal_lm.dtype) != torch.float32:
             logger.warning("in %s near ties can turn with who else asks meanwhile; --dtype float32 avoids it", low)
         service.rank_longest_titles(model, settings)

@@ -44,7 +44,8 @@ def main(
     )
     cell = paths.cell(recommender, seed)
     folder = paths.checkpoint(dataset, cell)
-    best = checkpoints.save(folder, results, recommender, arguments, checkpoints.data_hash(dataset))
+    texts = checkpoints.TextSource.of(config.options_of(recommender))
+    best = checkpoints.save(folder, results, recommender, arguments, checkpoints.data_hash(dataset), texts)
     write_curves(paths.curves(dataset, cell), best.curves)
     logger.info("%s: l2 %g, epoch %d, validation %.4f", cell, best.l2, best.best_epoch, best.validation_score)
 

@@ -165,6 +165,15 @@ Recommender = Annotated[str, Field(min_length=1), AfterValidator(lambda name: _k
 Baseline = Annotated[str, Field(min_length=1), AfterValidator(lambda name: _known(name, "baseline", BASELINES))]
 
 
+def takes_no_new_items(name: str) -> str:
+    """What to say where a system is given items that it was not trained with."""
+    able = [each for each, section in RECOMMENDERS.items() if section.reads_titles]
+    return (
+        f"{name} cannot take new items: it knows items by the ids that it was trained with; {' and '.join(able)} read an "
+        "item's text: train one of them (run.recommenders) and use it"
+    )
+
+
 def unknown(name: str, kind: str, names: Iterable[str]) -> str:
     """What to say of a name that is none of ``names``."""
     return f"unknown {kind} {name!r}; choose from {sorted(names)}"

@@ -161,7 +161,7 @@ class Column:
         values, marks = self.values, set(self.marks.to_pylist())
         if pa.types.is_dictionary(values.type):
             values = values.dictionary_decode()
-        return [attribute(self.name, _parts(value, marks)) for value in values.to_pylist()]
+        return [attribute(self.name, cell_texts(value, marks)) for value in values.to_pylist()]
 
     def ratings(self) -> tuple[FloatArray, BoolArray | None]:
         numbers, missing = self._numbers()
@@ -419,7 +419,7 @@ def _if_any(rows: BoolArray) -> BoolArray | None:
     return rows if rows.any() else None
 
 
-def _parts(value: object, marks: set[str | None]) -> list[str]:
+def cell_texts(value: object, marks: set[str | None]) -> list[str]:
     """The texts that a cell holds, without those that mean a missing value; a decimal number without needless zeros."""
     parts = value if isinstance(value, list) else value.split("|") if isinstance(value, str) else [value]
     texts = [f"{part:.15g}" if isinstance(part, float) else str(part).strip() for part in parts if part is not None]

@@ -120,7 +120,9 @@ def as_seen(text: str) -> str:
     return (text if text.isascii() else unicodedata.normalize("NFC", _IGNORED.sub("", text))).strip()
 
 
-def unique_labels(titles: Sequence[str], years: Sequence[int | None], raw_ids: Sequence[str]) -> list[str]:
+def unique_labels(
+    titles: Sequence[str], years: Sequence[int | None], raw_ids: Sequence[str], taken: Iterable[str] = ()
+) -> list[str]:
     """One label per item: the title, with the year where titles collide, with the raw id where they still do, and with a number
     where even these differ in case, Unicode composition or invisible characters alone.
 
@@ -128,25 +130,25 @@ def unique_labels(titles: Sequence[str], years: Sequence[int | None], raw_ids: S
 
     Args:
         titles, years, raw_ids: aligned; the raw ids are unique.
+        taken: labels and titles of other items, which stay as they are.
 
     >>> unique_labels(["Sabrina", "Sabrina", "Heat"], [1954, 1995, 1995], ["7", "8", "9"])
     ['Sabrina (1954)', 'Sabrina (1995)', 'Heat']
     """
-    labels = list(titles)
-    repeated = _repeated(labels)
+    labels, others = list(titles), set(map(folded, taken))
+    repeated = others | _repeated(labels)
     for row, year in enumerate(years):
         if folded(labels[row]) in repeated and year is not None:
             labels[row] = f"{labels[row]} ({year})"
-    repeated = _repeated(labels)
+    repeated = others | _repeated(labels)
     for row, raw_id in enumerate(raw_ids):
         if folded(labels[row]) in repeated:
             labels[row] = f"{labels[row]} [{plain_title(raw_id)}]"
-    taken: set[str] = set()
     for row, label in enumerate(labels):
         numbers = itertools.count(2)
-        while folded(labels[row]) in taken:
+        while folded(labels[row]) in others:
             labels[row] = f"{label} #{next(numbers)}"
-        taken.add(folded(labels[row]))
+        others.add(folded(labels[row]))
     return labels
 
 

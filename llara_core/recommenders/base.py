@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llara_core.config.recommenders import RecommenderSection
-from llara_core.errors import DataError, ModelError
+from llara_core.config.recommenders import RecommenderSection, takes_no_new_items
+from llara_core.errors import ConfigError, DataError, ModelError
 from llara_core.ranking import History
 from llara_core.runtime.memory import chunked_cross_entropy, fits_in_memory, histories_at_a_time
 
@@ -130,6 +130,17 @@ class SequenceRecommender(nn.Module):
 
     def mark_new(self, is_new: Tensor) -> None:
         """Called before training with the items that it will never meet, ``(n_items,)`` bool."""
+
+    def add_items(self, vectors: Tensor) -> None:
+        """Append items to the catalogue of a trained model, which scores them by their texts from now on.
+
+        Args:
+            vectors: ``(N, text_dim)``, of their texts by the model's encoder.
+
+        Raises:
+            ConfigError: the model reads no texts.
+        """
+        raise ConfigError(takes_no_new_items(type(self).__name__))
 
     def start_batch(self, inputs: Tensor, targets: Tensor) -> None:
         """Called before each training batch with its items, both ``(B, T)``, padded alike."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from llara_core import paths, tables
+from llara_core.config.recommenders import MoRecConfig, RecommenderSection
 from llara_core.errors import DataError, ModelError
 from llara_core.recommenders import models
 from llara_core.recommenders.base import SequenceRecommender
@@ -23,6 +24,22 @@ CONFIG = "config.json"
 SEARCH = "search.json"
 
 
+class TextSource(BaseModel):
+    """Where the text vectors of a recommender come from; the keys of its section in ``params.yaml``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    encoder: str
+    revision: str | None
+    item_text: Literal["title", "full"]
+    train_encoder: bool
+
+    @classmethod
+    def of(cls, section: RecommenderSection) -> Self | None:
+        """The source that a section names; None: its recommender reads no texts."""
+        return cls(**section.model_dump(include=set(cls.model_fields))) if isinstance(section, MoRecConfig) else None
+
+
 class CheckpointFacts(BaseModel):
     """What a checkpoint is, stored in its ``config.json``.
 
@@ -32,6 +49,7 @@ class CheckpointFacts(BaseModel):
         data_hash: of the prepared data it was trained on (:func:`data_hash`).
         l2, best_epoch, validation_score: which run of the search this is.
         hardware: that it was trained on, with threads and instruction set.
+        texts: where its text vectors come from; None: it has none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +61,7 @@ class CheckpointFacts(BaseModel):
     best_epoch: int
     validation_score: float
     hardware: str
+    texts: TextSource | None = None
 
 
 def data_hash(dataset: str) -> str:
@@ -51,7 +70,14 @@ def data_hash(dataset: str) -> str:
     return tables.tables_hash(*(folder / f"{table}.parquet" for table in ("interactions", "items", "examples")))
 
 
-def save(folder: Path, results: Sequence[TrainedModel], name: str, arguments: dict[str, Any], data_hash: str) -> TrainedModel:
+def save(
+    folder: Path,
+    results: Sequence[TrainedModel],
+    name: str,
+    arguments: dict[str, Any],
+    data_hash: str,
+    texts: TextSource | None = None,
+) -> TrainedModel:
     """Write the best of ``results`` and the scores of all, and return the best.
 
     Args:
@@ -60,9 +86,12 @@ def save(folder: Path, results: Sequence[TrainedModel], name: str, arguments: di
         name: the recommender.
         arguments: of its class.
         data_hash: of the prepared data it was trained on.
+        texts: where its text vectors come from, if it has any.
     """
     best = max(results, key=lambda result: result.validation_score)
-    facts = CheckpointFacts(type=name, arguments=arguments, data_hash=data_hash, hardware=hardware(), **_run_facts(best))
+    facts = CheckpointFacts(
+        type=name, arguments=arguments, data_hash=data_hash, hardware=hardware(), texts=texts, **_run_facts(best)
+    )
     weights = {key: tensor.detach().cpu().contiguous() for key, tensor in best.model.state_dict().items()}
     with tables.atomic_path(folder) as staged:
         staged.mkdir()

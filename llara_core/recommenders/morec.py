@@ -127,6 +127,16 @@ class MoRec(SasRec):
     def mark_new(self, is_new: Tensor) -> None:
         self.is_new = is_new
 
+    @torch.no_grad()
+    def add_items(self, vectors: Tensor) -> None:
+        n_new = len(vectors)
+        self.item_embedding.append(vectors)
+        bias = torch.cat([self.output_bias, self.output_bias.new_zeros(n_new)])
+        self.output_bias = nn.Parameter(bias, requires_grad=self.output_bias.requires_grad)
+        self.is_new = torch.cat([self.is_new, self.is_new.new_ones(n_new)])
+        self.n_items += n_new
+        self.padding_idx = self.n_items
+
     def biases(self) -> Tensor:
         """As of every recommender; a new item, whose text alone speaks for it, has the mean of the others."""
         mean = (self.output_bias * ~self.is_new).sum() / (~self.is_new).sum().clamp(min=1)
@@ -225,3 +235,12 @@ class ProjectedTexts(nn.Module):
         """Make ``vectors`` ``(N, text_dim)`` those of ``items`` ``(N,)``; gradients flow through these and no others."""
         device = self.text_vectors.device
         self.text_vectors = self.text_vectors.detach().index_copy(0, items.to(device), vectors.to(device))
+
+    def append(self, vectors: Tensor) -> None:
+        """Add the texts ``(N, text_dim)`` of further items, before the row for padding."""
+        self.text_vectors = before_padding(self.text_vectors, vectors.to(self.text_vectors))
+
+
+def before_padding(table: Tensor, rows: Tensor) -> Tensor:
+    """A table by item, whose last row is for padding, with the rows of further items."""
+    return torch.cat([table[:-1], rows, table[-1:]])

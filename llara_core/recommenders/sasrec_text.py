@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llara_core.recommenders.morec import MoRec, ProjectedTexts
+from llara_core.recommenders.morec import MoRec, ProjectedTexts, before_padding
 
 
 class SasRecText(MoRec):
@@ -84,3 +84,11 @@ class IdsAndTexts(ProjectedTexts):
     def forward(self, items: Tensor) -> Tensor:
         ids = self.ids(items) * F.embedding(items, self.has_id[:, None].float())
         return super().forward(items) + ids  # type: ignore[no-any-return]
+
+    def append(self, vectors: Tensor) -> None:
+        super().append(vectors)
+        table = self.ids.weight
+        grown = before_padding(table, table.new_zeros(len(vectors), table.shape[1]))
+        self.ids.weight = nn.Parameter(grown, requires_grad=table.requires_grad)
+        self.ids.padding_idx = len(grown) - 1
+        self.has_id = before_padding(self.has_id, self.has_id.new_zeros(len(vectors)))

@@ -27,6 +27,7 @@ from llara_core.errors import ConfigError, DataError, ModelError
 from llara_core.llm import adapters, loading
 from llara_core.prompts.rendering import ItemWording
 from llara_core.recommenders import checkpoints
+from llara_core.serving.new_items import ItemReading
 from llara_core.serving.parts import Parts, Retriever
 
 METADATA, CARD = "metadata.json", "README.md"
@@ -81,6 +82,7 @@ class BundleMetadata(Section):
         max_history_len: most recent items that are read.
         n_candidates: items that are retrieved for prompts with candidates.
         n_items: of the catalogue.
+        item_reading: how items were read, and new ones are.
         prompt: how the language model is prompted; None without one.
         tuned: whether there is an adapter.
         llm: the language model; None without one.
@@ -100,6 +102,7 @@ class BundleMetadata(Section):
     max_history_len: int
     n_candidates: int
     n_items: int
+    item_reading: ItemReading
     prompt: PromptConfig | None
     tuned: bool
     llm: LlmFacts | None
@@ -162,6 +165,7 @@ def write_parts(folder: Path, parts: Parts, dataset_format: str, llm: LlmConfig,
         max_history_len=parts.max_history_len,
         n_candidates=parts.n_candidates,
         n_items=len(parts.read_items()),
+        item_reading=parts.item_reading,
         prompt=prompt,
         tuned=isinstance(parts.llm, Path),
         llm=facts,
@@ -229,6 +233,7 @@ def open_bundle(folder: Path) -> tuple[BundleMetadata, Parts]:
         max_history_len=metadata.max_history_len,
         n_candidates=metadata.n_candidates,
         items=folder / ITEMS,
+        item_reading=metadata.item_reading,
         llm=folder / ADAPTER if metadata.tuned else metadata.prompt,
         item_embeddings=folder / ITEM_EMBEDDINGS if ITEM_EMBEDDINGS in metadata.files else None,
         retriever=retriever,

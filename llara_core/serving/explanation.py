@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from pydantic import BaseModel, Field
@@ -18,6 +18,7 @@ class Item(BaseModel):
 
     item: str = Field(description="its raw id")
     label: str = Field(description="its title, with what tells it from others of the same title")
+    is_new: bool = Field(description="whether it was added after the training")
 
 
 class HistoryItem(Item):
@@ -80,11 +81,13 @@ class Explainer:
         system: its name.
         retriever: name of the recommender that retrieves for it; None where none does.
         max_history_len: most recent items that are read.
+        n_known: items that training saw; those behind them are new.
     """
 
-    def __init__(self, items: pd.DataFrame, system: str, retriever: str | None, max_history_len: int) -> None:
+    def __init__(self, items: pd.DataFrame, system: str, retriever: str | None, max_history_len: int, n_known: int) -> None:
         self._labels, self._raw_ids = items[c.LABEL].to_list(), items[c.RAW_ITEM].to_list()
         self._system, self._retriever, self._max_history_len = system, retriever, max_history_len
+        self._n_known = n_known
 
     def item(self, item: int) -> Item:
         return Item(**self._names(item))
@@ -117,8 +120,8 @@ class Explainer:
             excluded=[self._excluded(item, history, ranks, ranks_alone) for item in left_out],
         )
 
-    def _names(self, item: int) -> dict[str, str]:
-        return {"item": self._raw_ids[item], "label": self._labels[item]}
+    def _names(self, item: int) -> dict[str, Any]:
+        return {"item": self._raw_ids[item], "label": self._labels[item], "is_new": item >= self._n_known}
 
     def _listed(self, ranked: Ranked, top: int) -> list[RankedItem]:
         best = zip(ranked.items[:top].tolist(), ranked.scores[:top].tolist(), strict=True)

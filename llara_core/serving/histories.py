@@ -96,12 +96,18 @@ def prepared_histories(interactions: pd.DataFrame) -> Histories:
     return {str(user): group.to_list() for user, group in ordered.groupby(c.USER)[c.ITEM]}
 
 
-def recommendations_table(users: Sequence[str], ranked: Sequence[Ranked], items: pd.DataFrame) -> pd.DataFrame:
-    """One row per recommendation: user, rank (from 1), item (raw id), label, score."""
+def recommendations_table(
+    users: Sequence[str], ranked: Sequence[Ranked], items: pd.DataFrame, n_known: int | None = None
+) -> pd.DataFrame:
+    """One row per recommendation: user, rank (from 1), item (raw id), label, score; where items are new, also is_new.
+
+    Args:
+        n_known: items that are not new, the first ones; None: all.
+    """
     if n_without := sum(not len(one.items) for one in ranked):
         logger.warning("%d of %d histories hold the whole catalogue and get no recommendation", n_without, len(ranked))
     chosen = np.concatenate([one.items for one in ranked]) if ranked else np.empty(0, dtype=np.int64)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "user": np.repeat(np.array(users, dtype=object), [len(one.items) for one in ranked]),
             "rank": [rank for one in ranked for rank in range(1, len(one.items) + 1)],
@@ -110,6 +116,7 @@ def recommendations_table(users: Sequence[str], ranked: Sequence[Ranked], items:
             "score": np.concatenate([one.scores for one in ranked]) if ranked else np.empty(0, dtype=np.float32),
         }
     )
+    return table if n_known is None or n_known == len(items) else table.assign(is_new=chosen >= n_known)
 
 
 def check_output(path: Path) -> None:

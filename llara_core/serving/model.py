@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from llara_core import columns as c
 from llara_core.config import InferenceConfig, MaxPositionsConfig
 from llara_core.errors import ConfigError, DataError
+from llara_core.recommenders.morec import MoRec
 from llara_core.serving import bundle
+from llara_core.serving.audience import Reached, audiences
+from llara_core.serving.new_items import NewItem, check_items, encode_new, read_new_items, texts_of, with_new_items
+from llara_core.serving.parts import Parts
 from llara_core.serving.ranking import Ranked, Ranker
 from llara_core.serving.titles import ItemFinder
 
@@ -24,11 +29,13 @@ class Recommendation:
         label: its title, with what tells it from others of the same title.
         score: higher is better; of one model's scores for one history only the differences mean something.
         item: its raw id.
+        is_new: whether it was added by :meth:`Model.add_items`.
     """
 
     label: str
     score: float
     item: str
+    is_new: bool = False
 
 
 class Model:
@@ -37,11 +44,73 @@ class Model:
     Args:
         ranker: what ranks.
         items: rows of :data:`tables.ITEMS`.
+        parts: that the ranker was loaded from.
+
+    Attributes:
+        n_known: items that were there from the start; those behind them are new.
     """
 
-    def __init__(self, ranker: Ranker, items: pd.DataFrame) -> None:
-        self.ranker, self.items = ranker, items
+    def __init__(self, ranker: Ranker, items: pd.DataFrame, parts: Parts) -> None:
+        self.ranker, self.items, self.parts = ranker, items, parts
+        self.n_known = len(items)
         self._finder = ItemFinder(items)
+
+    def add_items(self, items: Sequence[NewItem | Mapping[str, Any]], encoder: str | Path | None = None) -> None:
+        """Add items that training never saw: from now on they are ranked with the others, by their texts, without tuning.
+
+        Added items live as long as this object.
+
+        >>> model.add_items([{"item_id": "9001", "title": "Heat 2", "attributes": ["Action", "Crime"]}])  # doctest: +SKIP
+
+        Args:
+            items: or the fields of :class:`NewItem`; in ``attributes`` what the training knew of its items, such as genres.
+            encoder: folder of the text encoder; None: that of the training, which is fetched if need be.
+
+        Raises:
+            DataError: an item is malformed, or its id exists already; none is added.
+            ConfigError: the system recommends by what it was trained with alone; the message says which ones do not.
+            ModelError: the encoder cannot be had, or is not that of the training.
+        """
+        self._add(check_items(items), None, encoder)
+
+    def add_items_from(self, path: Path, encoder: str | Path | None = None) -> None:
+        """As :meth:`add_items`, from a file (:func:`read_new_items`)."""
+        self._add(*read_new_items(path, self.parts.item_reading), encoder)
+
+    def _add(self, new: Sequence[NewItem], places: Sequence[str] | None, encoder: str | Path | None) -> None:
+        retriever = self.ranker.retriever
+        trained = self.parts.retriever if self.ranker.system is None else None
+        source = texts_of(self.parts.system, None if trained is None else trained.checkpoint)
+        assert isinstance(retriever, MoRec)
+        if not new:
+            raise DataError("there are no items to add")
+        items = with_new_items(self.items, new, self.parts.item_reading, places)
+        known = retriever.item_embedding.text_vectors
+        retriever.add_items(encode_new(items, len(new), known, source, None if encoder is None else Path(encoder)))
+        self.ranker = replace(self.ranker, labels=items[c.LABEL].to_list())
+        self.items, self._finder = items, ItemFinder(items)
+
+    def audience(self, item: str | int, histories: Mapping[str, Sequence[str | int]], top: int = 10) -> list[Reached]:
+        """The users for whom an item ranks highest, best first; those who have it already are left out.
+
+        Args:
+            item: label, title or raw id.
+            histories: by user, as of :meth:`recommend`.
+            top: users wanted.
+
+        Raises:
+            DataError: as of :meth:`recommend`.
+        """
+        found = {user: self._finder.history(history) for user, history in histories.items()}
+        (reached,) = self.audience_ids([self._finder.find(item)], found, top)
+        return reached
+
+    def audience_ids(self, items: Sequence[int], histories: Mapping[str, Sequence[int]], top: int = 10) -> list[list[Reached]]:
+        """As :meth:`audience`, for several items and for histories of item ids at once."""
+        if top < 1:
+            raise DataError(f"top is {top}; it has to be at least 1")
+        ranked = self.ranker.rank_each(list(histories.values()), top=len(self.items))
+        return audiences(ranked, list(histories), items, top)
 
     def recommend(
         self, history: Sequence[str | int], top: int = 10, *, candidates: int | None = None, retrieve_only: bool = False
@@ -64,7 +133,7 @@ class Model:
         (ranked,) = self.recommend_ids([self._finder.history(history)], top, candidates=candidates, retrieve_only=retrieve_only)
         labels, raw_ids = self.items[c.LABEL].to_list(), self.items[c.RAW_ITEM].to_list()
         return [
-            Recommendation(labels[item], score, raw_ids[item])
+            Recommendation(labels[item], score, raw_ids[item], item >= self.n_known)
             for item, score in zip(ranked.items.tolist(), ranked.scores.tolist(), strict=True)
         ]
 
@@ -112,4 +181,4 @@ def load(folder: str | Path, llm: str | Path | None = None, *, dtype: str | None
     inference = InferenceConfig(
         batch_size=batch_size, max_draws=1, max_positions=no_positions, max_new_tokens=1, num_beams=1, shuffled_histories="none"
     )
-    return Model(parts.load(None if llm is None else Path(llm), settings, inference), parts.read_items())
+    return Model(parts.load(None if llm is None else Path(llm), settings, inference), parts.read_items(), parts)

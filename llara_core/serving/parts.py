@@ -16,6 +16,7 @@ from llara_core.llm_systems import load_system
 from llara_core.predictions import CatalogueScorer
 from llara_core.prompts.rendering import ItemWording
 from llara_core.recommenders import checkpoints
+from llara_core.serving.new_items import ItemReading
 from llara_core.serving.ranking import Ranker
 
 
@@ -51,6 +52,7 @@ class Parts:
         max_history_len: most recent items that are read.
         n_candidates: items that are retrieved for prompts with candidates.
         items: file of :data:`tables.ITEMS`.
+        item_reading: how these were read, and new ones are.
         llm: adapter folder of a tuned LLM system, the prompt of an untuned one; None: no language model.
         item_embeddings: file that the adapter is bound to, where it is.
         retriever: None where nothing retrieves.
@@ -63,6 +65,7 @@ class Parts:
     max_history_len: int
     n_candidates: int
     items: Path
+    item_reading: ItemReading
     llm: Path | PromptConfig | None
     item_embeddings: Path | None
     retriever: Retriever | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,14 +52,16 @@ class Ranker:
     retriever: CatalogueScorer | None
     system: LlmSystem | None
 
-    def rank(
+    def rank_each(
         self, histories: Sequence[Sequence[int]], *, top: int, n_candidates: int | None = None, retrieve_only: bool = False
-    ) -> list[Ranked]:
+    ) -> Iterator[Ranked]:
         """The ``top`` items to follow each history; nothing that stands anywhere in the history is among them.
 
         A language model answers as it does in the evaluation, by the scores of a candidate set: what the recommender retrieves,
         in an order drawn from the history, since in tuning the order says nothing either. One that scores the whole catalogue
         ranks all of it, unless ``n_candidates`` is given.
+
+        They come block by block, so that whole rankings of many histories need not be in memory at a time.
 
         Args:
             histories: ``B`` lists of item ids, oldest first, as far back as they are known.
@@ -77,16 +79,20 @@ class Ranker:
         self._log_what_is_read(histories)
         llm = None if retrieve_only else self.system
         block = max(1, _BLOCK_VALUES // len(self.labels))
-        ranked: list[Ranked] = []
         # The language model shows its own progress.
         with tqdm(
             total=len(histories), desc="recommend", unit="history", disable=llm is not None or len(histories) == 1
         ) as bar:
             for start in range(0, len(histories), block):
                 part = histories[start : start + block]
-                ranked += self._rank_block(part, llm, top, n_candidates)
+                yield from self._rank_block(part, llm, top, n_candidates)
                 bar.update(len(part))
-        return ranked
+
+    def rank(
+        self, histories: Sequence[Sequence[int]], *, top: int, n_candidates: int | None = None, retrieve_only: bool = False
+    ) -> list[Ranked]:
+        """As :meth:`rank_each`, all at once."""
+        return list(self.rank_each(histories, top=top, n_candidates=n_candidates, retrieve_only=retrieve_only))
 
     def _rank_block(
         self, histories: Sequence[Sequence[int]], llm: LlmSystem | None, top: int, n_candidates: int | None

@@ -16,6 +16,7 @@ from llara_core.llm.inputs import read_inputs
 from llara_core.predictions import CatalogueScorer
 from llara_core.prompts.rendering import ItemWording
 from llara_core.recommenders import checkpoints
+from llara_core.serving.new_items import ItemReading
 from llara_core.serving.parts import Parts, Retriever
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ def parts_of_run(params: Params, dataset: str, system: str, seed: int, retriever
         max_history_len=config.max_history_len,
         n_candidates=params.candidates.n_candidates,
         items=paths.prepared(dataset) / "items.parquet",
+        item_reading=ItemReading.of(config),
         llm=None,
         item_embeddings=None,
         retriever=None,

@@ -134,7 +134,7 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings) -> Fa
     """
     finder = ItemFinder(model.items)
     retriever = metadata.retriever if model.ranker.system is not None else None
-    explainer = Explainer(model.items, metadata.system, retriever, model.ranker.max_history_len)
+    explainer = Explainer(model.items, metadata.system, retriever, model.ranker.max_history_len, model.n_known)
     popular = np.argsort(-model.items[c.N_INTERACTIONS].to_numpy(), kind="stable").tolist()
     batcher: Batcher[list[int], Rankings] = Batcher(
         lambda histories: _rank(model, settings.candidates, histories),

@@ -14,6 +14,7 @@ function element(tag, text, attributes = {}) {
   return made;
 }
 
+const shown = (item) => (item.is_new ? `${item.label} (new)` : item.label);
 // "id:" says that it is an id: some titles, such as "187", are ids of other items.
 const nameOf = (item) => `id:${item.item}`;
 
@@ -68,7 +69,7 @@ function combobox(input, list, choose) {
     isCurrent = true;
     list.replaceChildren(
       ...found.map((item, place) => {
-        const option = element("li", item.label, { role: "option", id: `${list.id}-${place}`, "aria-selected": "false" });
+        const option = element("li", shown(item), { role: "option", id: `${list.id}-${place}`, "aria-selected": "false" });
         option.addEventListener("mousedown", (event) => {
           event.preventDefault(); // the input keeps the focus
           take(place);
@@ -126,7 +127,7 @@ function showHistory(focus = null) {
     ...history_.map((item, place) => {
       const row = element("li", null, place < nUnread ? { class: "unread" } : {});
       row.append(
-        element("span", item.label),
+        element("span", shown(item)),
         button("↑", `Move ${item.label} up`, place === 0, () => move(place, -1)),
         button("↓", `Move ${item.label} down`, place === history_.length - 1, () => move(place, 1)),
         button("×", `Remove ${item.label}`, false, () => remove(place)),
@@ -161,7 +162,7 @@ function rankedRows(items, isMarked) {
     const row = element("tr", null, isMarked(item) ? { class: "marked" } : {});
     row.append(
       element("td", String(item.rank), { class: "number" }),
-      element("td", isMarked(item) ? `${item.label} ●` : item.label),
+      element("td", isMarked(item) ? `${shown(item)} ●` : shown(item)),
       element("td", item.score.toFixed(3), { class: "number" }),
     );
     return row;
@@ -196,9 +197,9 @@ function showAnswer(answer) {
   const listed = new Map(answer.recommendations.map((item) => [item.item, item]));
   const asked = [...about.values()].filter((item) => listed.has(item.item));
   const rows = [
-    ...asked.map((item) => [item.label, `recommended, rank ${listed.get(item.item).rank}`]),
-    ...answer.excluded.filter((item) => about.has(item.item)).map((item) => [item.label, item.why]),
-    ...answer.excluded.filter((item) => !about.has(item.item)).map((item) => [item.label, item.why]),
+    ...asked.map((item) => [shown(item), `recommended, rank ${listed.get(item.item).rank}`]),
+    ...answer.excluded.filter((item) => about.has(item.item)).map((item) => [shown(item), item.why]),
+    ...answer.excluded.filter((item) => !about.has(item.item)).map((item) => [shown(item), item.why]),
   ];
   $("excluded").replaceChildren(
     ...rows.map(([label, why]) => {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
+from llara_core.errors import ConfigError
 from llara_core.recommenders import training
 from llara_core.recommenders.sasrec import SasRec
 from llara_core.recommenders.sasrec_text import SasRecText
@@ -85,3 +87,28 @@ def test_a_new_item_has_no_id_and_takes_no_part_in_training() -> None:
     assert not model.item_embedding.has_id[: NEW[0]].all()  # some pretend
     model.end_epoch()
     assert model.item_embedding.has_id[: NEW[0]].all()
+
+
+def test_an_item_that_is_added_is_scored_as_if_it_had_been_there_all_along() -> None:
+    whole = text_model().eval()
+    is_new = torch.from_numpy(np.isin(np.arange(N_ITEMS), NEW))
+    whole.mark_new(is_new)
+    known = SasRecText(**{**SHAPE, "n_items": int(NEW[0])}, text_dim=8, new_share=0.2).eval()
+    state = whole.state_dict()
+    for name in ("output_bias", "is_new"):
+        state[name] = state[name][: NEW[0]]
+    for name in ("text_vectors", "ids.weight", "has_id"):
+        table = state[f"item_embedding.{name}"]
+        state[f"item_embedding.{name}"] = torch.cat([table[: NEW[0]], table[-1:]])
+    known.load_state_dict(state)
+    known.requires_grad_(False)
+    known.add_items(whole.item_embedding.text_vectors[NEW])
+    assert (known.n_items, known.padding_idx) == (N_ITEMS, N_ITEMS)
+    histories = [[3], [0, NEW[1], 7], [2, 4, 6, 8, NEW[0]]]  # padded to one length
+    np.testing.assert_allclose(known.score_catalogue(histories), whole.score_catalogue(histories), rtol=0, atol=1e-5)
+    assert not known.item_embedding.ids.weight.requires_grad
+
+
+def test_a_recommender_on_ids_says_who_can_take_new_items() -> None:
+    with pytest.raises(ConfigError, match=r"SasRec cannot take new items.*; morec and sasrec_text read an item's text"):
+        SasRec(**SHAPE).add_items(torch.zeros(1, 8))

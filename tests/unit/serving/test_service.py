@@ -57,7 +57,7 @@ class Held(Model):
     """Answers once it is released; counts its passes."""
 
     def __init__(self, model: Model) -> None:
-        super().__init__(model.ranker, model.items)
+        super().__init__(model.ranker, model.items, model.parts)
         self.released = threading.Event()
         self.n_passes = 0
 

@@ -1,0 +1,268 @@
+"""Items that a system was not trained with: read, cleaned, labelled and encoded as those of its training were."""
+
+from __future__ import annotations
+
+import logging
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import pandas as pd
+import torch
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from torch import Tensor
+
+from llara_core import columns as c
+from llara_core import paths
+from llara_core.config import DatasetConfig, OwnLogConfig
+from llara_core.config.datasets import TextLayout, TitlesConfig
+from llara_core.config.recommenders import RECOMMENDERS, takes_no_new_items
+from llara_core.config.sections import Section
+from llara_core.description.section import section
+from llara_core.errors import ConfigError, DataError, ModelError
+from llara_core.fetching.llm import fetch_encoder
+from llara_core.readers.item_texts import attribute, item_text
+from llara_core.readers.item_titles import clean_titles
+from llara_core.readers.log_columns import cell_texts, columns
+from llara_core.readers.log_files import Table
+from llara_core.readers.titles import as_seen, unique_labels
+from llara_core.readers.values import listed, short
+from llara_core.recommenders import checkpoints
+from llara_core.serving.titles import ItemFinder
+
+logger = logging.getLogger(__name__)
+
+YEAR, ATTRIBUTES = "year", "attributes"
+_N_COMPARED = 4  # known items whose vectors tell whether an encoder is the one of the training
+_TOLERANCE = 1e-2  # of a vector's length; rounding changes far less, another encoder far more
+
+Value = str | float | int | None
+
+
+class NewItem(BaseModel):
+    """An item that the system was not trained with."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [{"item_id": "9001", "title": "Heat 2", "year": 2027, "attributes": {"genres": ["Action", "Crime"]}}]
+        },
+    )
+
+    item_id: Annotated[str, BeforeValidator(lambda raw: str(raw) if type(raw) is int else raw)] = Field(
+        min_length=1, description="raw id, which no other item has"
+    )
+    title: str = Field(min_length=1)
+    year: int | None = Field(default=None, description="of release; for films it may also stand at the end of the title")
+    attributes: list[Value] | dict[str, Value | list[Value]] = Field(
+        default_factory=list, description="what else is known, such as genres or brand: values, or values by name"
+    )
+
+    def attribute_texts(self) -> list[str]:
+        named = self.attributes if isinstance(self.attributes, dict) else {ATTRIBUTES: self.attributes}
+        return [attribute(name, cell_texts(values, {""})) for name, values in named.items()]
+
+
+_NEW_ITEMS = TypeAdapter(list[NewItem])
+
+
+class ItemReading(Section):
+    """How a data set's items are read, so that new ones are read in the same way.
+
+    Attributes:
+        titles, titles_are_movies: as of the data set's section.
+        item_id, title, year, attributes: columns of a file; of an own log those of its section.
+        layout, missing: of a file, likewise.
+    """
+
+    titles: TitlesConfig
+    titles_are_movies: bool
+    item_id: str
+    title: str
+    year: str | None
+    attributes: list[str]
+    layout: TextLayout
+    missing: list[str]
+
+    @classmethod
+    def of(cls, dataset: DatasetConfig) -> Self:
+        files, year = dataset, None
+        if not isinstance(files, OwnLogConfig):
+            names = {"user": c.USER, "item": c.ITEM, "time": None, "rating": None, "item_id": c.ITEM, "title": c.TITLE}
+            files, year = section(columns={**names, "attributes": [ATTRIBUTES]}, time_format=None), YEAR
+        return cls(
+            titles=dataset.titles,
+            titles_are_movies=dataset.titles_are_movies,
+            item_id=files.columns.item_id,
+            title=files.columns.title,
+            year=year,
+            attributes=files.columns.attributes,
+            layout=files.item_layout,
+            missing=files.missing,
+        )
+
+
+def check_items(items: Sequence[NewItem | Mapping[str, Any]]) -> list[NewItem]:
+    """The items, once each is found to be one.
+
+    Raises:
+        DataError: with the number of the item, from 0, and the field.
+    """
+    try:
+        return _NEW_ITEMS.validate_python(list(items))
+    except ValidationError as error:
+        first = error.errors()[0]
+        number, *field = first["loc"]
+        raise DataError(f"items[{number}]: {'.'.join(map(str, field[:1]))}: {first['msg']}") from error
+
+
+def read_new_items(path: Path, reading: ItemReading) -> tuple[list[NewItem], list[str]]:
+    """The items of a CSV file, JSON lines or Parquet, and the place of each in the file.
+
+    Raises:
+        DataError: the file is missing or malformed, lacks the column of ids or titles, or a row has no id, no title or a year
+            that is no whole number; the message names the line.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: not found")
+    table = Table(path.parent, path.name, reading.layout)
+    found = table.names()
+    wanted = [reading.item_id, reading.title, *filter(None, [reading.year]), *reading.attributes]
+    if absent := [name for name in wanted[2:] if name not in found]:
+        logger.warning("%s: has no column %s; the items are read without", path, listed(absent))
+    names = [name for name in dict.fromkeys(wanted) if name not in absent]
+    items, places = list[NewItem](), list[str]()
+    for place, row in _rows(table, names, reading):
+        number = row.get(reading.year or "", "")
+        if not row[reading.item_id] or not row[reading.title]:
+            missing = reading.title if row[reading.item_id] else reading.item_id
+            raise DataError(f"{place}: no value in column {missing!r}; a new item needs an id and a title")
+        year = number.removesuffix(".0")
+        if year and not (year.isascii() and year.isdecimal()):
+            raise DataError(
+                f"{place}: column {reading.year!r}: {short(number)} is no year; write a whole number or leave it out"
+            )
+        attributes = {name: row[f"{ATTRIBUTES}:{name}"] for name in reading.attributes if name not in absent}
+        items.append(
+            NewItem(
+                item_id=row[reading.item_id],
+                title=row[reading.title],
+                year=int(year) if year else None,
+                attributes=attributes,
+            )
+        )
+        places.append(place)
+    return items, places
+
+
+def _rows(table: Table, names: list[str], reading: ItemReading) -> Iterator[tuple[str, dict[str, str]]]:
+    """The place of each row and its texts by column, those of attributes as ``attributes:<column>``."""
+    for batch in columns(table, names, reading.missing):
+        texts = {column.name: column.titles().to_pylist() for column in batch if column.name not in reading.attributes}
+        texts |= {f"{ATTRIBUTES}:{column.name}": column.attributes() for column in batch if column.name in reading.attributes}
+        for number, row in enumerate(zip(*texts.values(), strict=True)):
+            yield table.place(batch[0].rows[number]), dict(zip(texts, row, strict=True))
+
+
+def with_new_items(
+    items: pd.DataFrame, new: Sequence[NewItem], reading: ItemReading, places: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The items with new ones behind them, prepared as :func:`llara_core.data.preparation.prepare` does; the others stay.
+
+    Args:
+        items: rows of :data:`tables.ITEMS`.
+        places: of the new ones, for messages; None: their numbers.
+
+    Raises:
+        DataError: an id exists already or comes twice, or a title is empty once cleaned.
+    """
+    finder = ItemFinder(items)
+    places = [f"items[{number}]" for number in range(len(new))] if places is None else places
+    raw_ids = [unicodedata.normalize("NFC", item.item_id.strip()) for item in new]
+    seen: dict[str, str] = {}
+    for raw_id, place in zip(raw_ids, places, strict=True):
+        if (known := finder.with_raw_id(raw_id)) is not None:
+            raise DataError(
+                f"{place}: an item with the id {raw_id!r} exists already, {items[c.LABEL].iloc[known]!r}; give the new one "
+                "another id, or leave it out"
+            )
+        if (first := seen.setdefault(as_seen(raw_id), place)) != place:
+            raise DataError(f"{place}: the id {raw_id!r} stands already in {first}; give every item an id of its own")
+    cleaned = clean_titles([item.title for item in new], reading.titles, reading.titles_are_movies)
+    for title, raw_id, place in zip(cleaned.titles, raw_ids, places, strict=True):
+        if not title or not as_seen(raw_id):
+            raise DataError(f"{place}: {'the id' if title else 'the title'} is empty; a new item needs an id and a title")
+    years = [year if item.year is None else item.year for item, year in zip(new, cleaned.years, strict=True)]
+    described = zip(cleaned.titles, years, new, strict=True)
+    taken = [*items[c.LABEL], *items[c.TITLE]]
+    rows = {
+        c.ITEM: range(len(items), len(items) + len(new)),
+        c.RAW_ITEM: raw_ids,
+        c.TITLE: cleaned.titles,
+        c.LABEL: unique_labels(cleaned.titles, years, raw_ids, taken),
+        c.TEXT: [item_text(title, year, item.attribute_texts()) for title, year, item in described],
+        c.N_INTERACTIONS: 0,
+    }
+    return pd.concat([items, pd.DataFrame(rows).astype(items.dtypes)], ignore_index=True)
+
+
+def texts_of(system: str, checkpoint: Path | None) -> checkpoints.TextSource:
+    """Where the text vectors of a system's recommender come from.
+
+    Args:
+        system: its name.
+        checkpoint: of the recommender that ranks; None: none ranks.
+
+    Raises:
+        ConfigError: it reads no texts.
+        ModelError: its encoder is not known, or was tuned and not kept.
+    """
+    facts = None if checkpoint is None else checkpoints.read_facts(checkpoint)
+    if facts is None or not RECOMMENDERS[facts.type].reads_titles:
+        raise ConfigError(takes_no_new_items(system))
+    if facts.texts is None:
+        raise ModelError(f"{checkpoint}: does not say which encoder read its items; run `dvc repro train_recommender` again")
+    if facts.texts.train_encoder:
+        raise ModelError(
+            f"{system} tuned its text encoder (train_encoder: true), which a checkpoint does not keep, so it cannot read new "
+            "items; train it with train_encoder: false"
+        )
+    return facts.texts
+
+
+def encode_new(items: pd.DataFrame, n_new: int, known: Tensor, source: checkpoints.TextSource, encoder: Path | None) -> Tensor:
+    """The vectors ``(n_new, text_dim)`` of the last items.
+
+    Args:
+        items: rows of :data:`tables.ITEMS`.
+        known: text vectors of the model, ``(n, text_dim)``, of the first items.
+        source: of these vectors.
+        encoder: folder of the encoder; None: it is found or fetched as for training.
+
+    Raises:
+        ModelError: the encoder cannot be had, or is not the one that read the known items.
+    """
+    from llara_core.recommenders.text_encoder import TextEncoder
+
+    if encoder is None:
+        try:
+            encoder = fetch_encoder(source.encoder, source.revision, paths.scratch() / "encoders")
+        except ModelError as error:
+            raise ModelError(f"{error}; or name the encoder's folder (--encoder, or encoder=)") from error
+    elif not encoder.is_dir():
+        raise ModelError(f"{encoder}: no such folder; name the folder of the encoder {source.encoder}")
+    texts = items[c.TEXT if source.item_text == "full" else c.LABEL].to_list()
+    compared = min(_N_COMPARED, len(texts) - n_new)
+    vectors = TextEncoder(encoder, texts[:compared] + texts[-n_new:]).encode_all()
+    expected = known[:compared].cpu()
+    is_other = vectors.shape[1] != expected.shape[1]
+    if is_other or ((vectors[:compared] - expected).norm(dim=1) > _TOLERANCE * expected.norm(dim=1)).any():
+        raise ModelError(
+            f"{encoder}: not the text encoder that read the known items: it gives other vectors for them; name the folder of "
+            f"{source.encoder}{'' if source.revision is None else f', revision {source.revision}'}"
+        )
+    if not torch.isfinite(vectors).all():
+        raise ModelError(f"{encoder}: gives vectors that are not finite; fetch the encoder again")
+    return vectors[compared:]
