@@ -37,6 +37,8 @@ CATALOGUE_RANK = "catalogue_rank"
 
 HIT = "hit"
 RANK = "rank"
+NEW_RANK = "new_rank"  # among the candidates without training interactions
+N_NEW = "n_new"  # of these
 CONTAINED_HIT = "contained_hit"  # by the paper's rule of what a valid answer is
 CONTAINED_VALID = "contained_valid"
 

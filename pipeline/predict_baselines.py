@@ -17,12 +17,13 @@ def main(dataset: Dataset) -> None:
     from llara_core.runtime import provenance
 
     interactions = tables.read_table(paths.prepared(dataset) / "interactions.parquet", tables.INTERACTIONS)
+    catalogue = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
     held_out, positions = read_held_out(dataset), read_positions(dataset)
     training = interactions[interactions[c.SPLIT] == c.TRAIN]
     paths.baseline_predictions(dataset, "").mkdir(parents=True, exist_ok=True)  # also where there are none
     for baseline in load_params().run.baselines:
         answer_held_out(
-            CatalogueAnswerer(fit_baseline(baseline, training, len(held_out.labels))),
+            CatalogueAnswerer(fit_baseline(baseline, training, catalogue)),
             held_out,
             paths.baseline_predictions(dataset, baseline),
             system=baseline,

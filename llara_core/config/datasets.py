@@ -91,6 +91,10 @@ class SplitConfig(Section):
         default=None,
         description="with any strategy: items that nothing is trained on, for questions about new ones; null for none",
     )
+    train_users: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0,
+        description="user_chronological: share of the training users, drawn at random, that is kept; held-out users stay",
+    )
 
     @model_validator(mode="after")
     def _strategy_has_its_keys(self) -> Self:
@@ -99,6 +103,11 @@ class SplitConfig(Section):
         if self.train is not None and self.validation is not None and self.train + self.validation >= 1:
             raise ValueError(
                 f"train + validation = {self.train + self.validation:g} leaves nothing to test on; keep it below 1"
+            )
+        if self.train_users < 1 and self.strategy != "user_chronological":
+            raise ValueError(
+                f"train_users {self.train_users:g} needs strategy user_chronological, where no training user is asked; with "
+                f"{self.strategy} leave it at 1"
             )
         if self.strategy == "date" and self.dates[0] >= self.dates[1]:
             raise ValueError(f"train_until {self.train_until} is not earlier than validation_until {self.validation_until}")

@@ -152,12 +152,13 @@ RECOMMENDERS: dict[str, type[RecommenderSection]] = {
     if isinstance(field.annotation, type) and issubclass(field.annotation, RecommenderSection)
 }
 
-# `module:name` of a class or function that takes the users (N,) and items (N,) of the training interactions and the size of the
-# catalogue, and gives something with `score_catalogue`.
+# `module:name` of a class or function that takes the users (N,) and items (N,) of the training interactions and the table of
+# items, and gives something with `score_catalogue`.
 BASELINES = {
     "random": "llara_core.baselines:Random",
     "popularity": "llara_core.baselines:Popularity",
     "item_knn": "llara_core.baselines:ItemKNN",
+    "content_knn": "llara_core.baselines:ContentKNN",
 }
 
 

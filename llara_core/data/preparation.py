@@ -20,7 +20,7 @@ from llara_core import tables
 from llara_core.config import DatasetConfig, LogSection
 from llara_core.config.datasets import DatasetSection
 from llara_core.data.filtering import filter_interactions, sort_sequences
-from llara_core.data.splitting import SPLIT_DTYPE, divide, examples_table, make_examples, out_of_time_order
+from llara_core.data.splitting import SPLIT_DTYPE, divide, examples_table, keep_training_users, make_examples, out_of_time_order
 from llara_core.errors import DataError
 from llara_core.readers.interaction_log import Counts, RawLog
 from llara_core.readers.item_texts import item_text
@@ -81,7 +81,9 @@ def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
         **{c.USER: _new_ids(in_sequences)[kept[c.USER].to_numpy()], c.ITEM: _new_ids(in_catalogue)[kept[c.ITEM].to_numpy()]}
     )
     sequences = sort_sequences(numbered, by_time=config.is_ordered_by_time)
-    interactions = divide(sequences, config.split, raw.ticks_per_second)
+    divided = divide(sequences, config.split, raw.ticks_per_second)
+    share = config.split.train_users
+    interactions = divided if share == 1 else keep_training_users(divided, share)
     examples = make_examples(interactions, config.max_history_len)
     dropped = {
         **raw.dropped,
@@ -90,7 +92,10 @@ def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
         "users_with_one_interaction": _users_before_sequences(steps) - steps["sequences"]["users"],
     }
     if config.split.cold_items is not None:
-        dropped["training_interactions_of_cold_items"] = len(sequences) - len(interactions)
+        dropped["training_interactions_of_cold_items"] = len(sequences) - len(divided)
+    if interactions is not divided:
+        dropped["training_users"] = divided[c.USER].nunique() - interactions[c.USER].nunique()
+        dropped["interactions_of_training_users"] = len(divided) - len(interactions)
     if not config.is_ordered_by_time:
         logger.warning(
             "%s: sequences follow the order of the file, not time; they say no more about a next item than it does", folder

@@ -36,6 +36,7 @@ LEAKS = {
 """What a split can leak, by strategy; ``released``: that of the released frames."""
 MIN_LEFT_OUT = 3  # interactions of a user of whom two are held out
 MAX_LISTED = 2**31 - 1  # Arrow's lists have 32-bit offsets
+_USERS_SEED = 0
 SPLIT_DTYPE = pd.CategoricalDtype(list(c.SPLITS))
 
 
@@ -134,9 +135,25 @@ def hold_back_items(interactions: pd.DataFrame, cold: ColdItemsConfig) -> pd.Dat
     items = np.unique(interactions[c.ITEM])
     drawn = seeding.numpy_stream(cold.seed, "cold items").permutation(items)[: round(cold.share * len(items))]
     gone = (interactions[c.SPLIT] == c.TRAIN).to_numpy() & np.isin(interactions[c.ITEM].to_numpy(), drawn)
-    kept = interactions[~gone].reset_index(drop=True)
-    numbered = kept.assign(**{c.USER: np.unique(kept[c.USER].to_numpy(), return_inverse=True)[1].astype(np.int32)})
-    return numbered.assign(**{c.POSITION: numbered.groupby(c.USER).cumcount().astype("int32")})
+    return _numbered(interactions[~gone])
+
+
+def keep_training_users(interactions: pd.DataFrame, share: float) -> pd.DataFrame:
+    """Leave out training users, for learning curves over users.
+
+    A smaller share keeps a part of the users that a larger one keeps.
+
+    Args:
+        interactions: with ``split``, each user in one split.
+        share: of the training users, which are drawn uniformly; at least one is kept.
+
+    Returns:
+        The remaining rows, with users that count from 0 again.
+    """
+    users = interactions[c.USER].to_numpy()
+    trained = np.unique(users[(interactions[c.SPLIT] == c.TRAIN).to_numpy()])
+    drawn = seeding.numpy_stream(_USERS_SEED, "training users").permutation(trained)
+    return _numbered(interactions[~np.isin(users, drawn[max(1, round(share * len(trained))) :])])
 
 
 def out_of_time_order(sequences: pd.DataFrame) -> int:
@@ -277,6 +294,13 @@ def divide(sequences: pd.DataFrame, split: SplitConfig, ticks_per_second: int, s
     """
     interactions = STRATEGIES[strategy or split.strategy](sequences, split, ticks_per_second)
     return interactions if split.cold_items is None else hold_back_items(interactions, split.cold_items)
+
+
+def _numbered(kept: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a split table with users and positions that count from 0 again."""
+    rows = kept.reset_index(drop=True)
+    numbered = rows.assign(**{c.USER: np.unique(rows[c.USER].to_numpy(), return_inverse=True)[1].astype(np.int32)})
+    return numbered.assign(**{c.POSITION: numbered.groupby(c.USER).cumcount().astype("int32")})
 
 
 def _cuts(n: int, train: float, validation: float) -> tuple[int, int]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from llara_core import columns as c
@@ -16,7 +18,7 @@ from llara_core.evaluation import metrics
 from llara_core.evaluation.calibration import calibrate
 from llara_core.evaluation.comparison import Means, over_sets
 from llara_core.evaluation.intervals import user_interval
-from llara_core.evaluation.results import MODES, RunResults, is_made, short_hash, tables_of
+from llara_core.evaluation.results import MODES, RunResults, is_made, short_hash, tables_of, training_counts
 from llara_core.evaluation.systems import System, systems_of
 from llara_core.held_out import HeldOut
 from llara_core.predictions import PredictionMetadata
@@ -41,6 +43,7 @@ def evaluate(held_out: HeldOut, params: Params) -> Iterator[tuple[str, RunResult
         DataError: predictions are missing or incomplete, do not answer what their name says, or answer other candidate sets
             than ``held_out`` has.
     """
+    is_new = training_counts(held_out.dataset) == 0
     for system in systems_of(params):
         if not is_made(system, lambda cell: paths.system_predictions(held_out.dataset, cell)):
             continue
@@ -51,16 +54,19 @@ def evaluate(held_out: HeldOut, params: Params) -> Iterator[tuple[str, RunResult
             if held_out.scope == "positions" and not folder.exists():
                 continue
             for file in tables_of(folder):
-                yield cell, evaluate_table(held_out, file, names)
+                yield cell, evaluate_table(held_out, file, names, is_new)
 
 
-def evaluate_table(held_out: HeldOut, file: Path, names: Sequence[str]) -> RunResults:
+def evaluate_table(
+    held_out: HeldOut, file: Path, names: Sequence[str], is_new: npt.NDArray[np.bool_] | None = None
+) -> RunResults:
     """The results of one predictions table.
 
     Args:
         held_out: of its data set.
         file: the table.
         names: what the system has to write for each item, by id.
+        is_new: as in :func:`metrics.per_set_results`.
 
     Raises:
         DataError: as :func:`evaluate`.
@@ -80,7 +86,7 @@ def evaluate_table(held_out: HeldOut, file: Path, names: Sequence[str]) -> RunRe
     splits = _answered_splits(metadata)
     if held_out.scope == "positions":
         held_out = held_out.limited(_n_turns(frame, held_out))
-    sets = metrics.per_set_results(frame, held_out.candidates, held_out.examples, names, str(file), splits)
+    sets = metrics.per_set_results(frame, held_out.candidates, held_out.examples, names, str(file), splits, is_new)
     is_the_papers = held_out.scope == "last" and metadata.history == "ordered"
     return RunResults(metadata, sets, calibrate(frame, held_out) if is_the_papers else None)
 

@@ -25,6 +25,7 @@ def per_set_results(
     names: Sequence[str],
     source: str,
     splits: tuple[str, ...] = c.HELD_OUT,
+    is_new: npt.NDArray[np.bool_] | None = None,
 ) -> pd.DataFrame:
     """One row per answered candidate set: whether the answer is the target, and where the target was ranked.
 
@@ -35,13 +36,15 @@ def per_set_results(
         names: what the system has to write for each item, by id.
         source: what to call the predictions in messages.
         splits: that have to be answered.
+        is_new: ``(n_items,)`` whether an item has no training interaction; None: every item has some.
 
     Returns:
         Columns user_id, example_id, split, draw, predicted_item, text, ``hit`` (1.0 where the answer is valid and the target,
         else 0.0), ``valid`` (1.0 or 0.0), ``contained_hit`` and ``contained_valid`` (the same by
         :func:`parsing.contained_candidate`, NaN where the system writes no text), ``rank`` (1-based rank of the target among
-        the candidates, NaN where the system has no scores) and catalogue_rank (1-based, NaN where not computed). Ordered by
-        split, example and draw.
+        the candidates, NaN where the system has no scores), catalogue_rank (1-based, NaN where not computed), ``new_rank``
+        (among the new candidates, NaN where the target is none) and ``n_new`` (how many these are). Ordered by split, example
+        and draw.
 
     Raises:
         DataError: an unknown, repeated or missing candidate set, an answer that is not among its candidates, or scores that
@@ -70,13 +73,18 @@ def per_set_results(
             f"{source}: {foreign.sum()} valid answers are not among their candidates (first: item {first[c.PREDICTED]}, "
             f"example {first[c.EXAMPLE]}, draw {first[c.DRAW]}); such an answer must be marked invalid"
         )
+    scores = _scores(rows, items, source)
+    place = (items == target[:, None]).argmax(axis=1)
+    is_new = np.zeros(items.max(initial=0) + 1, dtype=bool) if is_new is None else is_new
     results = rows[[c.USER, c.EXAMPLE, c.SPLIT, c.DRAW, c.PREDICTED, c.TEXT]].assign(
         **{
             HIT: (valid & (predicted == target)).astype(float),
             c.VALID: valid.astype(float),
             **_by_containment(rows, names),
-            RANK: _target_ranks(rows, items, target, source),
+            RANK: np.nan if scores is None else rank_of_target(scores, place).astype(float),
             c.CATALOGUE_RANK: rows[c.CATALOGUE_RANK].to_numpy(float, na_value=np.nan),
+            c.NEW_RANK: np.nan if scores is None else _new_ranks(scores, place, is_new[items]),
+            c.N_NEW: is_new[items].sum(axis=1),
         }
     )
     order = results[c.SPLIT].map({split: place for place, split in enumerate(c.HELD_OUT)})
@@ -258,12 +266,19 @@ def _check_coverage(rows: pd.DataFrame, sets: pd.DataFrame, source: str, splits:
             )
 
 
-def _target_ranks(
-    rows: pd.DataFrame, items: npt.NDArray[np.int32], target: npt.NDArray[np.int32], source: str
+def _new_ranks(
+    scores: npt.NDArray[np.float64], place: npt.NDArray[np.integer], is_new: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float64]:
+    """As :func:`rank_of_target`, among the new candidates; NaN where the target is none of them."""
+    ranks = rank_of_target(np.where(is_new, scores, -np.inf), place)
+    return np.where(np.take_along_axis(is_new, place[:, None], axis=1)[:, 0], ranks, np.nan)
+
+
+def _scores(rows: pd.DataFrame, items: npt.NDArray[np.int32], source: str) -> npt.NDArray[np.float64] | None:
+    """``(N, C)``; None where the mode ranks nothing."""
     unscored = rows[c.SCORES].isna()
     if unscored.all():
-        return np.full(len(rows), np.nan)
+        return None
     if unscored.any():
         raise DataError(f"{source}: {unscored.sum()} of {len(rows)} candidate sets have no scores; a mode has all or none")
     if (rows[c.SCORES].map(len) != items.shape[1]).any():
@@ -271,4 +286,4 @@ def _target_ranks(
     scores = np.stack(rows[c.SCORES].to_list()).astype(float)
     if not np.isfinite(scores).all():
         raise DataError(f"{source}: {(~np.isfinite(scores)).sum()} scores are not finite, so the ranking would be arbitrary")
-    return rank_of_target(scores, (items == target[:, None]).argmax(axis=1)).astype(float)
+    return scores

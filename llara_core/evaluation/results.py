@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from llara_core import columns as c
@@ -170,6 +172,14 @@ def require_same_candidates(runs: Sequence[RunResults]) -> None:
                 f"{run.metadata.system} ({run.metadata.mode}) answers {short_hash(run.metadata.candidates_hash)}; they cannot "
                 "be compared: run `dvc repro` to predict again"
             )
+
+
+def training_counts(dataset: str) -> npt.NDArray[np.int64]:
+    """Training interactions of every item, ``(n_items,)``."""
+    prepared = paths.prepared(dataset)
+    interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
+    n_items = len(tables.read_table(prepared / "items.parquet", tables.ITEMS))
+    return np.bincount(interactions.loc[interactions[c.SPLIT] == c.TRAIN, c.ITEM], minlength=n_items)
 
 
 def short_hash(full: str) -> str:

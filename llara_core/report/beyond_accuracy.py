@@ -14,7 +14,8 @@ from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.evaluation.calibration import N_BINS
 from llara_core.evaluation.comparison import ComparedSystem
-from llara_core.report.comparisons import Comparisons, training_counts
+from llara_core.evaluation.results import training_counts
+from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import MISSING, Column, Section, Table
 from llara_core.report.wording import described, joined, listed, number, sizes
 

@@ -109,14 +109,6 @@ def compare_systems(dataset: str, params: Params) -> Comparisons:
     )
 
 
-def training_counts(dataset: str) -> npt.NDArray[np.int64]:
-    """Training interactions of every item, ``(n_items,)``."""
-    prepared = paths.prepared(dataset)
-    interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
-    n_items = len(tables.read_table(prepared / "items.parquet", tables.ITEMS))
-    return np.bincount(interactions.loc[interactions[c.SPLIT] == c.TRAIN, c.ITEM], minlength=n_items)
-
-
 def _training_history_lens(dataset: str) -> npt.NDArray[np.int64]:
     examples = tables.read_table(paths.prepared(dataset) / "examples.parquet", tables.EXAMPLES)
     lens: npt.NDArray[np.int64] = examples.loc[examples[c.SPLIT] == c.TRAIN, c.HISTORY].map(len).to_numpy(dtype=np.int64)

@@ -25,6 +25,7 @@ from llara_core.report import (
     cases,
     changes,
     main_table,
+    new_items,
     order,
     pairs,
     protocol,
@@ -65,6 +66,8 @@ def dataset_report(found: Comparisons) -> DatasetReport:
     curves = training_curves(found)
     sections = [
         main_table.systems(found),
+        new_items.section(found),
+        new_items.section_at_positions(found),
         at_positions.section(found),
         slices.section_at_positions(found),
         table_2.section(found),

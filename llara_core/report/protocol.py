@@ -150,6 +150,8 @@ def _rows(dataset: str, config: DatasetConfig) -> str:
     }[config.split.strategy]
     if (cold := config.split.cold_items) is not None:
         split += f"; a random {cold.share:.0%} of the items lose their training interactions, and so are new to all models"
+    if (share := config.split.train_users) < 1:
+        split += f"; a random {share:.0%} of the training users are kept"
     return f"On {dataset}, {kept} are kept{order}; {split}"
 
 

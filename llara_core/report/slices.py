@@ -15,9 +15,10 @@ from llara_core import paths, tables
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.intervals import user_interval
 from llara_core.evaluation.paired import Difference
+from llara_core.evaluation.results import training_counts
 from llara_core.report import at_positions, plots
 from llara_core.report.changes import beside_recommenders, common_sets, validation_rank
-from llara_core.report.comparisons import Comparisons, training_counts
+from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, Figure, Section, Table
 from llara_core.report.wording import described, difference, number
 

@@ -106,8 +106,8 @@ def _retriever(params: Params, dataset: str, name: str, seed: int) -> Retriever:
 def _fitted(dataset: str, baseline: str) -> CatalogueScorer:
     prepared = paths.prepared(dataset)
     interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
-    n_items = len(tables.read_table(prepared / "items.parquet", tables.ITEMS))
-    return fit_baseline(baseline, interactions[interactions[c.SPLIT] == c.TRAIN], n_items)
+    catalogue = tables.read_table(prepared / "items.parquet", tables.ITEMS)
+    return fit_baseline(baseline, interactions[interactions[c.SPLIT] == c.TRAIN], catalogue)
 
 
 def _refuse(params: Params, system: str) -> NoReturn:

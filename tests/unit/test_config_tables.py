@@ -7,8 +7,10 @@ import pkgutil
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from llara_core import columns as c
 from llara_core.config import BASELINES, RECOMMENDERS, load_params
 from llara_core.config.datasets import DATASET_FORMATS
 from llara_core.fetching.sources import RawDataset
@@ -31,7 +33,8 @@ def test_a_section_has_the_arguments_of_its_class(name: str) -> None:
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_a_baseline_scores_the_catalogue(name: str) -> None:
-    scorer = pkgutil.resolve_name(BASELINES[name])(np.array([0, 0, 1]), np.array([2, 0, 2]), 4)
+    catalogue = pd.DataFrame({c.TEXT: ["Heat", "Heat 2", "...", "?"]})
+    scorer = pkgutil.resolve_name(BASELINES[name])(np.array([0, 0, 1]), np.array([2, 0, 2]), catalogue)
     assert scorer.score_catalogue([[2], [0, 2]]).shape == (2, 4)
 
 

@@ -128,9 +128,9 @@ def test_training_and_selection_do_not_know_the_test_period(prepared: Prepared) 
 
 def test_baselines_and_validation_questions_do_not_know_the_test_period(prepared: Prepared) -> None:
     worlds = [world.interactions for world in (prepared, with_other_future(prepared, (c.TEST,)))]
-    n_items = len(prepared.items)
+    items = prepared.items
     for name in ("popularity", "item_knn"):
-        scores = [fit_baseline(name, log[log[c.SPLIT] == c.TRAIN], n_items).score_catalogue([[0], [5, 9]]) for log in worlds]
+        scores = [fit_baseline(name, log[log[c.SPLIT] == c.TRAIN], items).score_catalogue([[0], [5, 9]]) for log in worlds]
         np.testing.assert_array_equal(*scores)
     asked = [training.validation_set(log, 10, N_CANDIDATES, 1000) for log in worlds]
     for field in ("histories", "seen"):

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow.compute as pc
 import pytest
 
@@ -161,6 +162,23 @@ def test_cold_items_are_asked_for_and_counted(world: Path) -> None:
     n_gone = len(whole.interactions) - len(cold.interactions)
     assert cold.statistics["dropped"]["training_interactions_of_cold_items"] == n_gone > 0
     assert "training_interactions_of_cold_items" not in whole.statistics["dropped"]
+
+
+def test_fewer_training_users_are_counted_and_change_no_question(world: Path) -> None:
+    shares = {"train": 0.5, "validation": 0.25}
+    whole = prepare(world, config(min_rating=0.0, **shares))
+    split = {"strategy": "user_chronological", **shares, "train_users": 0.5}
+    few = prepare(world, dataset_config(min_rating=0.0, split=split))
+    n_users = whole.statistics["users_per_split"]["train"]
+    assert few.statistics["users_per_split"] == whole.statistics["users_per_split"] | {"train": round(n_users / 2)}
+    assert few.statistics["dropped"]["training_users"] == n_users - round(n_users / 2)
+    n_gone = len(whole.interactions) - len(few.interactions)
+    assert few.statistics["dropped"]["interactions_of_training_users"] == n_gone > 0
+    assert "training_users" not in whole.statistics["dropped"]
+    pd.testing.assert_frame_equal(few.items, whole.items)
+    for part in ("validation", "test"):
+        ours, other = (each.examples.filter(pc.field("split") == part).select(["history", "target"]) for each in (few, whole))
+        assert ours.to_pylist() == other.to_pylist()
 
 
 def test_a_rating_of_an_unlisted_item_is_an_error(tmp_path: Path) -> None:

@@ -235,6 +235,26 @@ def test_cold_items_lose_their_training_interactions_and_nothing_else() -> None:
     assert set(other.loc[other["split"] == "train", "item_id"]) != set(cold.loc[cold["split"] == "train", "item_id"])
 
 
+def test_a_share_of_the_training_users_is_kept_and_all_held_out_ones() -> None:
+    # Ten users of two interactions each, with the items 2u and 2u + 1; users 8 and 9 are held out.
+    frame = sequences({user: [10 * user, 10 * user + 1] for user in range(10)}).assign(item_id=range(20))
+    whole = splitting.divide(frame, SplitConfig(strategy="user_chronological", train=0.8, validation=0.1), 1)
+    kept = {}
+    for share in (0.5, 0.25, 0.01):
+        few = splitting.keep_training_users(whole, share)
+        kept[share] = set(few.loc[few["split"] == "train", "item_id"])
+        assert few["item_id"].to_list() == [item for item in range(20) if item in kept[share] or item >= 16]
+        assert few["user_id"].to_list() == [place // 2 for place in range(len(few))]
+        assert few["position"].to_list() == [0, 1] * (len(few) // 2)
+    assert [len(items) for items in kept.values()] == [2 * 4, 2 * 2, 2 * 1]  # of eight training users, at least one
+    assert kept[0.01] < kept[0.25] < kept[0.5]
+
+
+def test_only_a_split_by_user_has_training_users_to_leave_out() -> None:
+    with pytest.raises(ValueError, match=r"train_users 0.5 needs strategy user_chronological.*with global_time leave it at 1"):
+        SplitConfig(strategy="global_time", train=0.8, validation=0.1, train_users=0.5)
+
+
 def test_users_who_lose_everything_go() -> None:
     frame = sequences({0: [1], 1: [2, 3], 2: [4, 5], 3: [6, 7]}).assign(item_id=[0, 1, 1, 2, 2, 0, 0])
     split = frame.assign(split=pd.Categorical(["train"] * 5 + ["test"] * 2, categories=["train", "validation", "test"]))

@@ -11,7 +11,7 @@ from llara_core.held_out import HeldOut
 from llara_core.predictions import from_scorer
 
 # Items 0..4 are chosen 1, 3, 2, 0, 0 times.
-POPULARITY = Popularity(np.zeros(6, dtype=int), np.array([1, 2, 1, 0, 1, 2]), n_items=5)
+POPULARITY = Popularity(np.zeros(6, dtype=int), np.array([1, 2, 1, 0, 1, 2]), pd.DataFrame(index=range(5)))
 EXAMPLES = pd.DataFrame(
     {
         c.EXAMPLE: [4, 7, 9],
