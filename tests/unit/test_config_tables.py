@@ -27,7 +27,9 @@ def test_a_section_has_the_arguments_of_its_class(name: str) -> None:
     model = pkgutil.resolve_name(RECOMMENDERS[name].model)
     assert issubclass(model, SequenceRecommender)
     arguments = models.model_arguments(name, load_params().recommenders, n_items=9, max_history_len=5)
-    assert set(inspect.signature(model).parameters) - set(arguments) == ({"text_dim"} if name == "morec" else set())
+    assert set(inspect.signature(model).parameters) - set(arguments) == (
+        {"text_dim"} if RECOMMENDERS[name].reads_titles else set()
+    )
     assert set(arguments) <= set(inspect.signature(model).parameters)
 
 
