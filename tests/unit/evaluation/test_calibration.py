@@ -96,5 +96,6 @@ def test_the_section_says_whose_scores_mislead(world) -> None:
     world.put("sasrec-0", 8 * world.target_is(2))
     section = beyond_accuracy.section(world.compared(world.on_axes(systems=[])))
     assert section is not None
-    assert "Taken as probabilities, the scores of sasrec (score) are worse than equal shares." in section.verdict
-    assert [line["Log-likelihood"] for line in section.tables[1].lines] == ["-100.000", "-8.000"]
+    (part,) = section.parts
+    assert "Taken as probabilities, the scores of sasrec (score) are worse than equal shares." in part.verdict
+    assert [line["Log-likelihood"] for line in part.tables[0].lines] == ["-100.000", "-8.000"]
