@@ -150,7 +150,7 @@ def test_a_clone_without_the_cache_gives_the_same_bytes(world: World, tmp_path: 
 
 def test_another_schedule_re_runs_tuning_and_what_follows(world: World, tmp_path: Path) -> None:
     copy = tiny_world.clone(world, tmp_path / "clone", with_cache=True)
-    copy.change_params({"run": {"baselines": [], "systems": ["zero_shot", "llara"]}})
+    copy.change_params({"run": {"baselines": ["popularity"], "systems": ["zero_shot", "llara"]}})
     copy.commit("Two systems")
     copy.dvc("repro")
     copy.commit("Their results")
