@@ -33,7 +33,7 @@ class MoRec(SasRec):
 
     A checkpoint holds the text vectors and not the encoder, so that a loaded model needs none.
 
-    While the encoder is tuned (:meth:`from_texts`), a batch encodes the titles of its own inputs and targets, and the softmax
+    While the encoder is tuned (:meth:`from_texts`), a batch encodes the texts of its own inputs and targets, and the softmax
     is over these items in place of the catalogue: all its titles at each step would cost too much, and vectors kept from
     earlier steps would give the targets away, which alone are as new as the encoder. Popular items stand in more batches, for
     which their logits are corrected. After each epoch all titles are encoded, for validation and the checkpoint.
