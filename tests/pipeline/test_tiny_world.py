@@ -135,7 +135,7 @@ def test_a_clone_without_the_cache_gives_the_same_bytes(world: World, tmp_path: 
 
     With one LLM system, so that it does not take all day: the report is another one then, the metrics and curves are the same.
     """
-    copy = tiny_world.clone(world, tmp_path / "clone", with_cache=False)
+    copy = tiny_world.clone(world, tmp_path / "clone", with_cache=False, is_cold=True)  # with a hash seed of its own
     copy.change_params(ONE_SYSTEM)
     copy.succeed("git", "rm", "-r", "--quiet", "metrics/tiny", "metrics/curves/tiny")
     copy.dvc("repro")

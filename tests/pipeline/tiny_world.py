@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from warm_python import WarmPython
 
 REPOSITORY = Path(__file__).parents[2]
 TRACKED = (
@@ -58,22 +62,21 @@ TINY: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class World:
-    """A Git and DVC repository; its commands run with this interpreter's environment and no network."""
+    """A Git and DVC repository; its commands run with this interpreter's environment and no network.
+
+    Attributes:
+        root: its folder.
+        is_cold: its stages start as a user's do, rather than from a process with the libraries loaded.
+    """
 
     root: Path
+    is_cold: bool = False
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the world; standard error goes where standard output goes."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "DVC_", "PYTHONPATH"))}
-        environment |= {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}",
-            "DVC_SITE_CACHE_DIR": str(self.root.parent / "site-cache"),
-            "DVC_NO_ANALYTICS": "1",
-            "HF_HUB_OFFLINE": "1",
-            "OMP_NUM_THREADS": "1",
-            "NO_COLOR": "1",
-            "COLUMNS": "200",
-        }
+        environment = plain_environment() | {"DVC_SITE_CACHE_DIR": str(self.root.parent / "site-cache")}
+        if not self.is_cold:
+            environment["PATH"] = f"{warm_python().path}{os.pathsep}{environment['PATH']}"
         return subprocess.run(
             command, cwd=self.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
@@ -100,6 +103,29 @@ class World:
         self.succeed("git", "commit", "--quiet", "--message", message)
 
 
+def plain_environment() -> dict[str, str]:
+    """This process's environment, without what would lead a world astray."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "DVC_", "PYTHONPATH"))}
+    return environment | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}",
+        "DVC_NO_ANALYTICS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+        "NO_COLOR": "1",
+        "COLUMNS": "200",
+    }
+
+
+@functools.cache
+def warm_python() -> WarmPython:
+    """The one of this test process."""
+    folder = Path(tempfile.mkdtemp(prefix="warm-"))
+    python = WarmPython(folder, plain_environment())
+    atexit.register(shutil.rmtree, folder)
+    atexit.register(python.stop)
+    return python
+
+
 def create(root: Path, llm: Path) -> World:
     """Copy the repository's code to ``root`` and shrink its parameters; nothing is run yet.
 
@@ -121,10 +147,10 @@ def create(root: Path, llm: Path) -> World:
     return world
 
 
-def clone(world: World, root: Path, *, with_cache: bool) -> World:
+def clone(world: World, root: Path, *, with_cache: bool, is_cold: bool = False) -> World:
     """Clone a world as a colleague would; ``with_cache`` lets it share the DVC cache and checks all outputs out."""
     world.succeed("git", "clone", "--quiet", str(world.root), str(root))
-    copy = World(root)
+    copy = World(root, is_cold)
     identify(copy)
     if with_cache:
         copy.dvc("config", "--local", "cache.dir", str(world.root / ".dvc" / "cache"))

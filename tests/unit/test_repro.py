@@ -128,6 +128,7 @@ def test_a_stage_has_one_percentage_and_names_its_phase(follower: repro.Follower
         text=True,
         check=True,
         cwd=REPOSITORY,
+        env={name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"},  # a test of a service sets it
     ).stderr
     shown = []
     for line in re.split(r"(?<=[\r\n])", printed):
