@@ -143,12 +143,15 @@ def reproduce(stage: str, options: Sequence[str] = ()) -> Reproduction:
 
 
 def _reproduce(stage: str, options: Sequence[str], output: int) -> None:
+    from dvc import logger
     from dvc.cli import main
 
-    logging.getLogger().handlers.clear()  # DVC has its own
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for stream in (1, 2):
         os.dup2(output, stream)
+    for name in (None, "dvc", "dvc_objects", "dvc_data"):
+        logging.getLogger(name).handlers.clear()
+    logger.setup()  # anew, since DVC's messages have colours on a terminal
     # Another stage's DVC holds the lock for as long as it takes to look at that stage's files.
     sys.exit(main(["--wait-for-lock", "repro", "--single-item", *options, stage]))
 

@@ -287,7 +287,7 @@ class Follower:
         self._seconds: dict[str, float] = tables.read_json(SECONDS) if SECONDS.is_file() else {}
         self._schedule = Schedule({name: todo.before[name] for name in todo.commands}, jobs, available_gb())
         self._running: dict[str, Running] = {}
-        self._is_terminal, self._n_shown = sys.stdout.isatty(), 0
+        self._is_terminal, self._n_shown, self._is_interrupted = sys.stdout.isatty(), 0, False
 
     def follow(self) -> None:
         """Run the stages; where one fails, those that run beside it are finished, and no other starts."""
@@ -300,6 +300,7 @@ class Follower:
                     self._start()
                 self._show()
         except KeyboardInterrupt:  # the terminal sent it to DVC and the stages, too
+            self._is_interrupted = True
             for name in [*self._running]:
                 while not self._read(name):
                     pass
@@ -333,7 +334,7 @@ class Follower:
         self._schedule.finish(name)
         if code:
             self.failed[name] = "".join(running.output)
-            if self._running:
+            if self._running and not self._is_interrupted:
                 self._clear()
                 typer.echo(f"{name} failed; what runs beside it is finished first.")
         elif running.ran:

@@ -43,7 +43,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def says(**code: str) -> Callable[[str], Reproduction]:
-    """Starts a process that prints what DVC and a stage would: a line of code for each name of a command."""
+    """Starts a process that prints what DVC and a stage would, by a line of code for each; ``<stage>.ended`` says of its end."""
 
     def start(stage: str) -> Reproduction:
         lines = f"import sys, time\nsay = lambda text: print(text, flush=True)\nruns = \"Running stage '{stage}':\"\n"
@@ -52,7 +52,13 @@ def says(**code: str) -> Callable[[str], Reproduction]:
         assert process.stdout is not None
         output = os.dup(process.stdout.fileno())
         process.stdout.close()
-        return Reproduction(output, process.wait)
+
+        def wait() -> int:
+            code = process.wait()
+            Path(f"{stage.partition('@')[0]}.ended").touch()
+            return code
+
+        return Reproduction(output, wait)
 
     return start
 
@@ -97,13 +103,12 @@ def test_a_failed_stage_has_no_line_and_all_its_output_is_kept(capsys: pytest.Ca
 
 
 INDEPENDENT: dict[str, set[str]] = {"resolve": set(), "tune@d-llara-0": set(), "report": {"resolve"}}
-WAITS_FOR_FAILED = "import pathlib\nsay(runs)\nwhile not pathlib.Path('failed').exists(): time.sleep(0.01)\n"
+WAITS_FOR_TUNE = "import pathlib\nsay(runs)\nwhile not pathlib.Path('tune.ended').exists(): time.sleep(0.01)\n"
 
 
 @pytest.mark.usefixtures("here")
 def test_beside_a_stage_that_fails_the_running_one_is_finished_and_none_starts(capsys: pytest.CaptureFixture[str]) -> None:
-    fails = "import pathlib; say(runs); pathlib.Path('failed').touch(); sys.exit(1)"
-    follower = follow(says(resolve=WAITS_FOR_FAILED, tune=fails), 2, INDEPENDENT)  # without code for `report`
+    follower = follow(says(resolve=WAITS_FOR_TUNE, tune="say(runs); sys.exit(1)"), 2, INDEPENDENT)  # no code for `report`
     assert set(follower.failed) == {"tune@d-llara-0"}
     assert finished(capsys.readouterr().out) == ["resolve"]
 
@@ -116,18 +121,18 @@ def test_an_interrupt_waits_for_all_that_runs_and_starts_nothing(
     started: list[str] = []
 
     def interrupted(*_: object) -> None:
-        Path("failed").touch()
+        Path("tune.ended").touch()
         raise KeyboardInterrupt
 
     def start(stage: str) -> Reproduction:
         started.append(stage)
-        return says(resolve=f"{WAITS_FOR_FAILED}sys.exit(1)", tune=f"{WAITS_FOR_FAILED}say('the last words')")(stage)
+        return says(resolve=f"{WAITS_FOR_TUNE}sys.exit(1)", tune=f"{WAITS_FOR_TUNE}say('the last words')")(stage)
 
     monkeypatch.setattr(repro.select, "select", interrupted)
     with pytest.raises(typer.Exit) as ended:
         follow(start, 2, INDEPENDENT)
     assert ended.value.exit_code == 130
-    assert started == ["tune@d-llara-0", "resolve"] or started == ["resolve", "tune@d-llara-0"]
+    assert started == ["resolve", "tune@d-llara-0"]
     assert "the last words" in Path("log").read_text()
     assert "Stopped. What was finished is kept" in capsys.readouterr().err
 
