@@ -43,7 +43,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def says(**code: str) -> Callable[[str], Reproduction]:
-    """Starts a process that prints what DVC and a stage would, by a line of code for each; ``<stage>.ended`` says of its end."""
+    """Starts a process that prints what DVC and a stage would, by a line of code each; ``<stage>.ended`` tells its end."""
 
     def start(stage: str) -> Reproduction:
         lines = f"import sys, time\nsay = lambda text: print(text, flush=True)\nruns = \"Running stage '{stage}':\"\n"
