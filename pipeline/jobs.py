@@ -164,3 +164,14 @@ def stages_in_order(repo: Repo, targets: Sequence[str]) -> list[tuple[Stage, set
     stages = plan_repro(graph, collect_stages(repo, targets or ["dvc.yaml"]))
     # DVC's edges lead to what a stage depends on.
     return [(stage, {other.addressing for other in graph.successors(stage)}) for stage in stages]
+
+
+def sort_lock() -> None:
+    """Bring the stages in ``dvc.lock`` into the order of ``dvc.yaml``, whichever ended first, as ``dvc repro`` notes them."""
+    from dvc.repo import Repo
+    from dvc.utils.serialize import modify_yaml
+
+    with Repo() as repo, repo.lock, modify_yaml("dvc.lock") as lock:
+        place = {stage.name: number for number, stage in enumerate(repo.index.stages) if stage.cmd}
+        of_old_ones = len(repo.index.stages)
+        lock["stages"] = dict(sorted(lock["stages"].items(), key=lambda item: place.get(item[0], of_old_ones)))

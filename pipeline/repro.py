@@ -31,7 +31,7 @@ from llara_core.config import Params, load_params
 from llara_core.description.costs import estimate
 from llara_core.errors import LlaraError
 from pipeline.dry_run import plan
-from pipeline.jobs import Reproduction, Schedule, reproduce, stages_in_order
+from pipeline.jobs import Reproduction, Schedule, reproduce, sort_lock, stages_in_order
 from pipeline.settings import changes, checked_params, with_settings
 from pipeline.stage import run
 
@@ -90,6 +90,8 @@ def main(
             run_stages(FETCH, 1, log, partial(reproduce, options=["--force"]))
             known[model] = files
         follower = run_stages(find_todo(targets), n_jobs, log)
+        if follower.n_run:
+            sort_lock()
         if settings:
             save_experiment(targets, log)
     tables.write_json(MODEL_FILES, known)

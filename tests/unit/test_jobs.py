@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
-from pipeline.jobs import Reproduction, Schedule
+from pipeline.jobs import Reproduction, Schedule, sort_lock
 
 # Two recommenders, of which one is scored, and two language models that wait for all of it.
 BEFORE: dict[str, set[str]] = {
@@ -98,3 +100,16 @@ def test_lines_and_states_of_a_bar_are_read_as_they_come() -> None:
     assert stage.read() == ([], None)
     os.close(to_write)
     assert stage.read() == (["café\n"], 3)
+
+
+def test_the_lock_has_the_order_of_the_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    Path(".dvc").mkdir()
+    Path(".dvc/config").write_text("[core]\n    no_scm = true\n")
+    Path("dvc.yaml").write_text("stages:\n  b:\n    cmd: b\n  a:\n    cmd: a\n")
+    Path("dvc.lock").write_text("schema: '2.0'\nstages:\n  a:\n    cmd: a\n  gone:\n    cmd: gone\n  b:\n    cmd: b\n")
+    sort_lock()
+    lock = Path("dvc.lock").read_text()
+    assert re.findall(r"^  (\w+):\n    cmd: \1$", lock, flags=re.MULTILINE) == ["b", "a", "gone"]
+    assert lock.startswith("schema: '2.0'\n")
