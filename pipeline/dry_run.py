@@ -19,6 +19,7 @@ from llara_core import paths, tables
 from llara_core.config import Params, load_params
 from llara_core.errors import LlaraError
 from llara_core.llm.inputs import START, SYSTEM
+from pipeline.jobs import stages_in_order
 from pipeline.settings import with_settings
 
 FOLDER = paths.scratch() / "dry"
@@ -33,12 +34,12 @@ class Plan:
 
     Attributes:
         commands: of the stages that would run, by name, in their order.
-        n_stages: that DVC would look at.
+        before: of the stages that DVC would look at, those on which each depends directly.
         folder: the copy, in which ``params.yaml`` has the settings.
     """
 
     commands: dict[str, str]
-    n_stages: int
+    before: dict[str, set[str]]
     folder: Path
 
 
@@ -49,7 +50,6 @@ def plan(settings: Sequence[str], targets: Sequence[str]) -> Plan:
         LlaraError: the settings are not valid, or this is no repository.
     """
     from dvc.repo import Repo
-    from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 
     with Repo() as here:
         cache = here.cache.local_cache_dir
@@ -60,15 +60,13 @@ def plan(settings: Sequence[str], targets: Sequence[str]) -> Plan:
         answer = subprocess.run([sys.executable, "-m", "pipeline.resolve"], capture_output=True, text=True, check=False)
         if answer.returncode:
             raise LlaraError(f"`python -m pipeline.resolve` failed:\n{answer.stderr.strip()}")
-        graph = get_active_graph(repo.index.graph)
-        stages = [stage for stage in plan_repro(graph, collect_stages(repo, targets or ["dvc.yaml"])) if stage.cmd]
+        stages = [(stage, before) for stage, before in stages_in_order(repo, targets) if stage.cmd]
         would_run: dict[str, str] = {}
-        for stage in stages:
-            before = {other.addressing for other in graph.successors(stage)}  # DVC's edges lead to what a stage depends on
+        for stage, before in stages:
             follows = {name for name in before & would_run.keys() if _family(name) not in KNOWN}
             if follows or _reads_other_inputs(stage.cmd, params, would_run) or stage.changed():
                 would_run[stage.addressing] = stage.cmd
-        return Plan(would_run, len(stages), FOLDER)
+        return Plan(would_run, {stage.addressing: before for stage, before in stages}, FOLDER)
 
 
 def _reads_other_inputs(command: str, params: Params, would_run: Collection[str]) -> bool:

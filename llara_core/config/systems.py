@@ -38,7 +38,8 @@ class LlmConfig(Section):
         description="bitsandbytes (extra `quantization`); made for CUDA, slow on a CPU"
     )
     threads: Annotated[int, Field(ge=1, le=1024)] = Field(
-        description="CPU threads that compute, of each process, whatever the machine has: another number gives other last bits"
+        description="CPU threads that compute, of each process, whatever the machine has: another number gives other last "
+        "bits, and `pipeline.repro -j` uses further cores"
     )
 
 

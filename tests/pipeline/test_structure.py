@@ -30,7 +30,7 @@ DECLARATIONS = {"llara_core.errors", "llara_core.columns", "llara_core.paths", "
 DECLARATIONS |= {"pipeline.stage"}  # command line and logging
 DECLARATIONS |= {"llara_core.overlays"}  # decides what an LLM system is, which only the stage `resolve` writes
 
-BEHIND_REPRO = {"pipeline.settings", "pipeline.dry_run"}
+BEHIND_REPRO = {"pipeline.settings", "pipeline.dry_run", "pipeline.jobs"}
 REPRO = {"pipeline.repro", "pipeline.compare", *BEHIND_REPRO}
 NO_SCRIPTS = {"pipeline.stage", *BEHIND_REPRO}
 

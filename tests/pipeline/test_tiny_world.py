@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import tiny_world
+from ruamel.yaml import YAML
 from tiny_world import World, cells_run, stages_run
 
 from tests.helpers.chat import endpoint, says
@@ -131,14 +132,20 @@ ONE_SYSTEM = {"run": {"baselines": [], "systems": ["llara"]}}
 
 
 def test_a_clone_without_the_cache_gives_the_same_bytes(world: World, tmp_path: Path) -> None:
-    """A committed dvc.lock whose outputs are nowhere is no obstacle, and the same seed writes the same bytes.
+    """A committed dvc.lock whose outputs are nowhere is no obstacle, and the same seed writes the same bytes, here with two
+    stages at a time.
 
     With one LLM system, so that it does not take all day: the report is another one then, the metrics and curves are the same.
     """
     copy = tiny_world.clone(world, tmp_path / "clone", with_cache=False, is_cold=True)  # with a hash seed of its own
     copy.change_params(ONE_SYSTEM)
     copy.succeed("git", "rm", "-r", "--quiet", "metrics/tiny", "metrics/curves/tiny")
-    copy.dvc("repro")
+    locks = [YAML(typ="safe").load(copy.root / "dvc.lock")]
+    copy.succeed(sys.executable, "-m", "pipeline.repro", "-j", "2")
+    locks.append(YAML(typ="safe").load(copy.root / "dvc.lock"))
+    before, after = ({name: stage["outs"] for name, stage in lock["stages"].items() if "-0" in name} for lock in locks)
+    assert "predict_llm@tiny-llara-0" in after
+    assert after == before
     copy.succeed("git", "add", "--all", "metrics/tiny", "metrics/curves/tiny")
     changes = copy.succeed("git", "diff", "--cached", "--name-status").splitlines()
     written = {path.name for path in (copy.root / "metrics" / "tiny" / "systems").iterdir()}
@@ -204,7 +211,7 @@ def test_a_failed_stage_is_shown_in_full_by_the_line_per_stage_too(world: World,
     answer = copy.run(sys.executable, "-m", "pipeline.repro", "fetch_llm")
     assert answer.returncode == 1
     assert "fetch_llm: error: " in answer.stdout
-    assert "repro: error: fetch_llm failed; above is all that it printed" in answer.stdout
+    assert "repro: error: fetch_llm failed; above is all that was printed" in answer.stdout
     assert "Traceback" not in answer.stdout
 
 

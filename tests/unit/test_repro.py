@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import re
@@ -11,13 +10,18 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import typer
 
 from llara_core import paths, tables
+from llara_core.config import load_params
 from llara_core.errors import LlaraError
 from pipeline import repro
+from pipeline.jobs import Reproduction
 
 REPOSITORY = Path(__file__).parents[2]
 COMMANDS = {
@@ -27,87 +31,135 @@ COMMANDS = {
 }
 
 
+BEFORE: dict[str, set[str]] = {"resolve": set(), "tune@d-llara-0": {"resolve"}, "report": {"tune@d-llara-0"}}
+
+
 @pytest.fixture
-def follower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> repro.Follower:
-    """Of three stages, of which the last took 90 seconds before."""
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with parameters, in which the report took 90 seconds before."""
     shutil.copy(REPOSITORY / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(repro, "commands_in_order", lambda targets: dict(COMMANDS))
     tables.write_json(repro.SECONDS, {"report": 90.0})
-    return repro.Follower([])
 
 
-def dvc(code: str) -> list[str]:
-    """A process that prints what DVC would."""
-    return [sys.executable, "-c", f"import sys, time\nsay = lambda text: print(text, flush=True)\n{code}"]
+def says(**code: str) -> Callable[[str], Reproduction]:
+    """Starts a process that prints what DVC and a stage would, by a line of code each; ``<stage>.ended`` tells its end."""
+
+    def start(stage: str) -> Reproduction:
+        lines = f"import sys, time\nsay = lambda text: print(text, flush=True)\nruns = \"Running stage '{stage}':\"\n"
+        command = [sys.executable, "-Ic", lines + code[stage.partition("@")[0]]]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert process.stdout is not None
+        output = os.dup(process.stdout.fileno())
+        process.stdout.close()
+
+        def wait() -> int:
+            code = process.wait()
+            Path(f"{stage.partition('@')[0]}.ended").touch()
+            return code
+
+        return Reproduction(output, wait)
+
+    return start
 
 
-def test_a_stage_is_a_line_with_its_number_time_and_the_expected_rest(
-    follower: repro.Follower, capsys: pytest.CaptureFixture[str]
-) -> None:
-    log = io.StringIO()
-    code = follower.follow(
-        dvc(
-            'say("WARNING: No file hash info found")\n'
-            "say(\"Stage 'resolve' didn't change, skipping\")\n"
-            "say(\"Running stage 'tune@d-llara-0':\")\n"
-            "say('> python -m pipeline.tune d llara 0')\n"
-            "sys.stderr.write('\\rtune:  40%|####      | 2/5')\n"
-            "say(\"\\nRunning stage 'report':\")\n"
-            "say('report: done in 0.1 s')\n"
-        ),
-        log,
+def follow(start: Callable[[str], Reproduction], jobs: int = 1, before: dict[str, set[str]] | None = None) -> repro.Follower:
+    """Follow three stages to the end; by default, each needs the one before it."""
+    with Path("log").open("w", encoding="utf-8") as log:
+        follower = repro.Follower(repro.Todo(COMMANDS, before or BEFORE, len(COMMANDS)), jobs, log, start)
+        follower.follow()
+    return follower
+
+
+def finished(shown: str) -> list[str]:
+    """The stages that have a line, in its order."""
+    return [line.split()[1] for line in shown.splitlines() if line.endswith(" s") or " s  " in line]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_stage_is_a_line_with_its_number_time_and_the_expected_rest(capsys: pytest.CaptureFixture[str]) -> None:
+    follower = follow(
+        says(
+            resolve="say(\"Stage 'resolve' didn't change, skipping\")",
+            tune="say(runs); sys.stderr.write('\\rtune:  40%|####      | 2/5')",
+            report="say(runs); say('report: done in 0.1 s')",
+        )
     )
-    assert code == 0
+    assert not follower.failed
     tune, report = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r" +\[2/3\] tune d llara 0 +\d+ s  about 2 min left", tune)
     assert re.fullmatch(r" +\[3/3\] report +\d+ s", report)
     assert (follower.n_run, follower.n_unchanged) == (2, 1)
-    assert "report: done in 0.1 s" in log.getvalue()
+    assert "report | report: done in 0.1 s\n" in Path("log").read_text()
     assert set(json.loads(repro.SECONDS.read_text())) == {"tune@d-llara-0", "report"}
 
 
-def test_a_failed_stage_has_no_line_and_all_its_output_is_kept(
-    follower: repro.Follower, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code = follower.follow(
-        dvc(
-            "say(\"Running stage 'resolve':\")\n"
-            "say('resolve: done in 0.1 s')\n"
-            "say(\"Running stage 'tune@d-llara-0':\")\n"
-            "say('tune: error: out of memory')\n"
-            "say(\"ERROR: failed to reproduce 'tune@d-llara-0'\")\n"
-            "sys.exit(255)\n"
-        ),
-        io.StringIO(),
-    )
-    assert code == 255
-    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["resolve"]
-    assert follower.output == [
-        "Running stage 'tune@d-llara-0':\n",
-        "tune: error: out of memory\n",
-        "ERROR: failed to reproduce 'tune@d-llara-0'\n",
-    ]
+@pytest.mark.usefixtures("here")
+def test_a_failed_stage_has_no_line_and_all_its_output_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    follower = follow(says(resolve="say(runs)", tune="say(runs); say('tune: error: out of memory'); sys.exit(255)"))
+    assert finished(capsys.readouterr().out) == ["resolve"]
+    assert follower.failed == {"tune@d-llara-0": "Running stage 'tune@d-llara-0':\ntune: error: out of memory\n"}
     assert "tune@d-llara-0" not in json.loads(repro.SECONDS.read_text())
 
 
-def test_a_line_fits_the_screen(follower: repro.Follower) -> None:
-    follower._commands = {str(number): "" for number in range(100)}
-    follower._n_stages, follower._command, follower._percent = 145, "train_recommender movielens gru4rec 0", "100%"
-    follower._began, follower._rest_s = time.monotonic() - 999.0, 12 * 60.0
-    assert follower._line().endswith("100%  999 s  about 12 min left")
-    assert len(follower._line()) <= 80
-    follower._own_s, follower._is_known = 900.0, True
-    assert follower._line().endswith("100%  999 s  about 12 min left")  # within what a machine varies
-    follower._own_s = 600.0
-    assert follower._line().endswith("100%  999 s  longer than expected")
-    assert len(follower._line()) <= 80
-    follower._is_known = False  # nobody knew how long it takes, but it tells how far it is: 999 s for 75 %
-    follower._phase, follower._percent, follower._rest_s = "tuning", "75%", 0.0
-    assert " 75%  999 s  about 6 min left " in follower._line()
+INDEPENDENT: dict[str, set[str]] = {"resolve": set(), "tune@d-llara-0": set(), "report": {"resolve"}}
+WAITS_FOR_TUNE = "import pathlib\nsay(runs)\nwhile not pathlib.Path('tune.ended').exists(): time.sleep(0.01)\n"
 
 
-def test_a_stage_has_one_percentage_and_names_its_phase(follower: repro.Follower) -> None:
+@pytest.mark.usefixtures("here")
+def test_beside_a_stage_that_fails_the_running_one_is_finished_and_none_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    follower = follow(says(resolve=WAITS_FOR_TUNE, tune="say(runs); sys.exit(1)"), 2, INDEPENDENT)  # no code for `report`
+    assert set(follower.failed) == {"tune@d-llara-0"}
+    assert finished(capsys.readouterr().out) == ["resolve"]
+
+
+@pytest.mark.usefixtures("here")
+def test_an_interrupt_waits_for_all_that_runs_and_starts_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A terminal sends it to the stages, too, which end by it."""
+    started: list[str] = []
+
+    def interrupted(*_: object) -> None:
+        Path("tune.ended").touch()
+        raise KeyboardInterrupt
+
+    def start(stage: str) -> Reproduction:
+        started.append(stage)
+        return says(resolve=f"{WAITS_FOR_TUNE}sys.exit(1)", tune=f"{WAITS_FOR_TUNE}say('the last words')")(stage)
+
+    monkeypatch.setattr(repro.select, "select", interrupted)
+    with pytest.raises(typer.Exit) as ended:
+        follow(start, 2, INDEPENDENT)
+    assert ended.value.exit_code == 130
+    assert started == ["resolve", "tune@d-llara-0"]
+    assert "the last words" in Path("log").read_text()
+    assert "Stopped. What was finished is kept" in capsys.readouterr().err
+
+
+def stage_of(seconds: float, *, is_known: bool = False, ran_s: float = 999.0) -> repro.Running:
+    """A stage that has been running for ``ran_s`` and is expected to take ``seconds``."""
+    command = "python -m pipeline.train_recommender movielens gru4rec 0"
+    running = repro.Running("[45/145]", command, Reproduction(-1, int), seconds, is_known=is_known)
+    running.began = time.monotonic() - ran_s
+    running.note("Epochs: 100%|####|")
+    return running
+
+
+def test_a_line_fits_the_screen() -> None:
+    assert stage_of(0.0).line(12 * 60.0).endswith("100%  999 s  about 12 min left")
+    assert len(stage_of(0.0).line(12 * 60.0)) <= 80
+    assert stage_of(900.0, is_known=True).line(12 * 60.0).endswith("100%  999 s  about 12 min left")  # as a machine varies
+    late = stage_of(600.0, is_known=True)
+    assert late.line(12 * 60.0).endswith("100%  999 s  longer than expected")
+    assert len(late.line(12 * 60.0)) <= 80
+    unknown = stage_of(600.0)  # nobody knew how long it takes, but it tells how far it is: 999 s for 75 %
+    unknown.note("tuning:  75% of the stage|")
+    assert unknown.rest_s() == pytest.approx(333, abs=0.1)
+    assert " 75%  999 s  about 6 min left " in unknown.line(unknown.rest_s())
+
+
+def test_a_stage_has_one_percentage_and_names_its_phase() -> None:
     """As the progress of a stage is printed, with the bars of libraries between."""
     printed = subprocess.run(
         [
@@ -130,16 +182,15 @@ def test_a_stage_has_one_percentage_and_names_its_phase(follower: repro.Follower
         cwd=REPOSITORY,
         env={name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"},  # a test of a service sets it
     ).stderr
-    shown = []
+    shown, running = [], repro.Running("", "", Reproduction(-1, int), 0.0, is_known=False)
     for line in re.split(r"(?<=[\r\n])", printed):
-        follower._note_progress(line)
-        shown.append((follower._phase, follower._percent))
+        running.note(line)
+        shown.append((running._phase, running._percent))
     percentages = [int(percent.rstrip("%")) for _, percent in shown if percent]
     assert percentages == sorted(percentages)  # the bar of the weights, which goes to 100 %, counts for nothing
     assert ("loading", "0%") in shown
     assert ("answering", "40%") in shown  # 0.2 + 0.8 x 0.5 x 2/4
-    follower._command = "predict_llm movielens llara 0"
-    assert follower._line().endswith("  answering")
+    assert running.line(0.0).endswith("  answering")
 
 
 def test_a_second_run_is_refused_while_the_first_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,10 +199,10 @@ def test_a_second_run_is_refused_while_the_first_is_alive(tmp_path: Path, monkey
     repro.RUNNING.parent.mkdir(parents=True)
     ended = subprocess.Popen([sys.executable, "-c", "", "dvc"])
     ended.wait()
-    said = r"another run is active .*\(process \d+: dvc repro\)"
-    with subprocess.Popen([sys.executable, "-c", "input()", "dvc"], stdin=subprocess.PIPE) as active:
+    said = r"another run is active .*\(process \d+: python -m pipeline.repro report\)"
+    with subprocess.Popen([sys.executable, "-c", "input()", "pipeline.repro"], stdin=subprocess.PIPE) as active:
         for pid, message in ((ended.pid, None), (os.getpid(), None), (active.pid, said)):  # the second is no process of DVC
-            owner = {"pid": pid, "cmd": "/site-packages/dvc/__main__.py repro"}
+            owner = {"pid": pid, "cmd": "/here/pipeline/repro.py report"}
             repro.RUNNING.write_text(json.dumps({"write": {"/data": owner}, "read": {"/code": [owner]}}))
             with pytest.raises(LlaraError, match=message) if message else contextlib.nullcontext():
                 repro.refuse_a_second_run()
@@ -166,10 +217,17 @@ def test_what_was_not_measured_is_estimated_from_the_size_of_the_log(tmp_path: P
         "tune": "python -m pipeline.tune movielens llara_guided 0",
         "fuse": "python -m pipeline.fuse movielens",
     }
-    assert repro.expected_seconds(commands, {"tune": 7.0}) == {"train": repro.SMALL_S, "tune": 7.0, "fuse": repro.SMALL_S}
+    params = load_params()
+    seconds, gigabytes = repro.expected(commands, {"tune": 7.0}, params)
+    assert seconds == {"train": repro.SMALL_S, "tune": 7.0, "fuse": repro.SMALL_S}
+    assert set(gigabytes.values()) == {repro.SMALL_GB}
     statistics = {"items": 1574, "interactions": 82520, "examples_per_split": {"train": 67635, "validation": 94, "test": 95}}
     tables.write_json(paths.statistics("movielens"), statistics)
-    expected = repro.expected_seconds(commands, {})
+    paths.LLM.mkdir(parents=True)
+    (paths.LLM / "model.safetensors").write_bytes(bytes(10**6))
+    expected, gigabytes = repro.expected(commands, {}, params)
+    assert gigabytes["tune"] == pytest.approx(1.501)  # with the model, of 1 MB
+    assert gigabytes["train"] == pytest.approx(0.71)  # as costs.py has it
     assert expected["train"] == pytest.approx(4 + 20 * 67635 * (19e-6 + 13e-9 * 1574), abs=0.1)  # as costs.py has it
     assert expected["tune"] == pytest.approx(20 + 0.09 * 1792, abs=0.1)  # a budget over all epochs
     assert expected["fuse"] == repro.SMALL_S
@@ -184,28 +242,30 @@ def test_a_local_model_whose_files_changed_is_fetched_again(
     weights = tmp_path / "model" / "model.safetensors"
     weights.write_bytes(b"first")
     calls: list[list[str]] = []
-    codes: list[int] = []
+    failures: list[LlaraError] = []
+    report = repro.Todo({"report": ""}, {"report": set()}, 0)
 
-    def follow(_: repro.Follower, command: list[str], log: object) -> int:
-        calls.append(command[3:])
-        return codes.pop() if codes else 0
+    def run_stages(todo: repro.Todo, *_: object) -> SimpleNamespace:
+        calls.append([*todo.commands])
+        if failures:
+            raise failures.pop()
+        return SimpleNamespace(n_run=0, n_unchanged=1)
 
     def run(*settings: str) -> list[list[str]]:
         calls.clear()
         repro.main(["report"], list(settings))
         return list(calls)
 
-    monkeypatch.setattr(repro.Follower, "follow", follow)
-    as_ever, fetch = [["repro", "report"]], ["repro", "--force", "--single-item", "fetch_llm"]
+    monkeypatch.setattr(repro, "run_stages", run_stages)
+    monkeypatch.setattr(repro, "find_todo", lambda targets: report)
+    monkeypatch.setattr(repro, "save_experiment", lambda targets, log: calls.append(["exp run", *targets]))
+    as_ever, fetch, experiment = [["report"]], ["fetch_llm"], ["exp run", "report"]
     assert run() == as_ever  # embedded: nothing to look at
     named = f"llm.model={tmp_path / 'model'}"
-    once = [["exp", "run", "-S", named, "report"]]
-    assert run(named) == run(named) == once
+    assert run(named) == [*as_ever, experiment]
+    assert str(tmp_path / "model") in Path("params.yaml").read_text()
     weights.write_bytes(b"second")
-    assert run(named) == once  # params.yaml still names the embedded one
-    text = Path("params.yaml").read_text().replace("embedded:smollm2-135m-instruct", str(tmp_path / "model"))
-    Path("params.yaml").write_text(text)
-    codes.append(1)
+    failures.append(LlaraError("no space left"))
     with pytest.raises(LlaraError):
         run()
     assert calls == [fetch]  # it failed, and so is tried again
