@@ -229,7 +229,7 @@ def test_what_was_not_measured_is_estimated_from_the_size_of_the_log(tmp_path: P
     assert gigabytes["tune"] == pytest.approx(1.501)  # with the model, of 1 MB
     assert gigabytes["train"] == pytest.approx(0.71)  # as costs.py has it
     assert expected["train"] == pytest.approx(4 + 20 * 67635 * (19e-6 + 13e-9 * 1574), abs=0.1)  # as costs.py has it
-    assert expected["tune"] == pytest.approx(20 + 0.09 * 1792, abs=0.1)  # a budget over all epochs
+    assert expected["tune"] == pytest.approx(20 + 0.09 * 1024, abs=0.1)  # a budget over all epochs
     assert expected["fuse"] == repro.SMALL_S
 
 
