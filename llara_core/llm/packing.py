@@ -36,13 +36,13 @@ def attend_by_row(
     Returns:
         ``(1, N, heads, D)`` and no weights; for an ordinary batch, what the family's function gives.
     """
-    attend = sys.modules[type(module).__module__].eager_attention_forward  # type: ignore[attr-defined]
+    attend = sys.modules[type(module).__module__].eager_attention_forward
     if attention_mask is None or len(attention_mask) <= len(query):
         attended: tuple[torch.Tensor, torch.Tensor | None] = attend(module, query, key, value, attention_mask, **options)
         return attended
     # Not every family hands its attention further arguments; but a token sees itself, and padding does not.
     lengths = (attention_mask.diagonal(dim1=-2, dim2=-1) == 0).sum(dim=-1).flatten().tolist()
-    rows = zip(*(states.split(lengths, dim=2) for states in (query, key, value)), attention_mask, lengths, strict=True)
+    rows = zip(*(torch.split(states, lengths, dim=2) for states in (query, key, value)), attention_mask, lengths, strict=True)
     parts = [attend(module, *row, mask[None, :, -n:, -n:], **options)[0] for *row, mask, n in rows]
     return torch.cat(parts, dim=1), None
 
