@@ -83,8 +83,14 @@ class Bench:
     encoder: PromptEncoder
     model: HybridLM
 
-    def tuning_pass(self, objective: str, size: int, number: int) -> Work:
-        """Forward and backward of micro-batch ``number`` with ``size`` rows, as the trainer computes them."""
+    def tuning_pass(self, objective: str, size: int, number: int, *, attention: str | None = None) -> Work:
+        """Forward and backward of micro-batch ``number`` with ``size`` rows, as the trainer computes them.
+
+        Args:
+            attention: that is set before, and stays; None: as it is.
+        """
+        if attention is not None:
+            self.model.causal_lm.set_attn_implementation(attention)
         budget = {
             "objective": objective,
             "max_examples": size * (number + 1),

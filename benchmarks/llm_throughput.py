@@ -1,8 +1,8 @@
 """How fast this machine tunes and answers: ``python -m benchmarks.llm_throughput movielens sasrec 0``.
 
 Needs the stages up to ``export_embeddings`` and ``fetch_llm``. Prints rows per second of every tuning objective (forward and
-backward) and queries per second of every way of answering, as the median over batches with the slowest and the fastest. Reading
-and encoding the batches is not timed.
+backward; on a CPU also with padding, in turn) and queries per second of every way of answering, as the median over batches with
+the slowest and the fastest. Reading and encoding the batches is not timed.
 Compare ratios of one run only: machines, and the same machine at another hour, differ.
 """
 
@@ -27,11 +27,18 @@ def main(
 ) -> None:
     """Time tuning and inference of an untuned hybrid model on DATASET with RECOMMENDER's embeddings."""
     from benchmarks.llm_bench import load_bench, times
+    from llara_core.llm.packing import BY_ROW
 
     bench = load_bench(dataset, recommender, seed)
     size = bench.config.tune.micro_batch_size
+    attentions = {"": bench.model.causal_lm.config._attn_implementation}
+    if BY_ROW in attentions.values():
+        attentions = {" with padding": "eager", **attentions}
     for objective in OBJECTIVES:
-        _report(f"tune, {objective}", size, times(functools.partial(bench.tuning_pass, objective, size), batches), "rows")
+        passes = (functools.partial(bench.tuning_pass, objective, size, attention=name) for name in attentions.values())
+        in_turn = zip(*(times(each, batches) for each in passes), strict=True)
+        for name, timed in zip(attentions, zip(*in_turn, strict=True), strict=True):
+            _report(f"tune, {objective}{name}", size, timed, "rows")
 
     bench.model.eval()
     size = bench.params.inference.batch_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from transformers.modeling_outputs import MoeModelOutputWithPast
 
 from llara_core.config.objectives import names_where
 from llara_core.errors import ModelError
-from llara_core.llm import tree
+from llara_core.llm import packing, tree
 from llara_core.llm.encoding import SlotIds
 from llara_core.llm.new_items import BIAS_GAIN, NewItems
 from llara_core.llm.projector import Projector, rms, unit_scale
@@ -283,28 +284,28 @@ class HybridLM(nn.Module):
         slot_scores: torch.Tensor | None = None,
         branches: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Final hidden states ``(B, L, D_llm)``, before the vocabulary head.
+        """Final hidden states ``(B, L, D_llm)``, before the vocabulary head; 0 at padding that was left out (on a CPU).
 
         Args:
             input_ids, attention_mask: ``(B, L)``.
             slot_items, slot_scores: as in :meth:`embed`.
             branches: ``(B, L)`` int64, as in :class:`llara_core.llm.tree.Tree`; None: every row is one sequence.
         """
+        by_row = self.causal_lm.config._attn_implementation == packing.BY_ROW and len(input_ids) > 1
         mask: torch.Tensor | dict[str, torch.Tensor] = attention_mask
-        if branches is None:
-            position_ids, length = positions(attention_mask), None
-        else:
-            seen = tree.visible(attention_mask, branches)
+        position_ids, length = positions(attention_mask), None
+        if by_row or branches is not None:
+            seen = tree.visible(attention_mask, torch.zeros_like(input_ids) if branches is None else branches)
             mask, position_ids = self.masks(seen), tree.positions(seen)
             length = int(position_ids.max()) + 1
-        output = self.causal_lm.model(
-            inputs_embeds=self.embed(input_ids, slot_items, slot_scores, length=length),
-            attention_mask=mask,
-            position_ids=position_ids,
-            use_cache=False,
-        )
-        hidden: torch.Tensor = output.last_hidden_state
-        return hidden
+        embedded = self.embed(input_ids, slot_items, slot_scores, length=length)
+        layers = functools.partial(self.causal_lm.model, attention_mask=mask, use_cache=False)
+        if not by_row:
+            hidden: torch.Tensor = layers(inputs_embeds=embedded, position_ids=position_ids).last_hidden_state
+            return hidden
+        is_token = attention_mask.bool()
+        packed = layers(inputs_embeds=embedded[is_token][None], position_ids=position_ids[is_token][None]).last_hidden_state
+        return torch.zeros_like(embedded, dtype=packed.dtype).masked_scatter(is_token[..., None], packed)
 
     def item_logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """The head's logits ``(..., n_items)`` in float32.

@@ -19,6 +19,7 @@ from llara_core import paths, tables
 from llara_core.config import LlmConfig, Weights
 from llara_core.config.families import refusal
 from llara_core.errors import ModelError
+from llara_core.llm import packing
 from llara_core.runtime import compute, processes, seeding
 
 logger = logging.getLogger(__name__)
@@ -76,8 +77,8 @@ def load_base_model(folder: Path, config: LlmConfig, *, random_seed: int | None 
     if reason := refusal(tables.read_json(folder / "config.json")):
         raise ModelError(f"{folder}: {reason}")
     dtype = compute_dtype(config.dtype)
-    # On a CPU torch's fused attention is the slower one, with the masks of padded prompts: .65 of the time of a tuning step.
-    options: dict[str, Any] = {"attn_implementation": "eager"} if device().type == "cpu" else {}
+    # On a CPU torch's fused attention is slower, too.
+    options: dict[str, Any] = {"attn_implementation": packing.BY_ROW} if device().type == "cpu" else {}
     quantized, sharded = config.quantization != "none", weights == "sharded" and processes.count() > 1
     if quantized and sharded:
         raise ModelError(
