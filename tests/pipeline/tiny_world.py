@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from warm_python import WarmPython
+
+from tests.pipeline.warm_python import WarmPython
 
 REPOSITORY = Path(__file__).parents[2]
 TRACKED = (
