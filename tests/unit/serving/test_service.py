@@ -346,7 +346,7 @@ def test_its_pages_need_nothing_from_elsewhere(client: Client) -> None:
     assert paths <= {part.url.path for part in parts}
     assert "://" not in index.text + asked_text(parts, "/page/page.js") + asked_text(parts, "/page/page.css") + docs.text
     assert index.headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self';")
-    assert {"/recommend", "/items", "/health", "/metadata"} == set(description["paths"])
+    assert {"/recommend", "/audience", "/items", "/health", "/metadata"} == set(description["paths"])
     statuses = {"200", "400", "413", "415", "422", "500", "503", "504"}
     assert statuses == set(description["paths"]["/recommend"]["post"]["responses"])
 
