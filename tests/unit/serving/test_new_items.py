@@ -36,7 +36,7 @@ from llara_core.serving.parts import Parts, Retriever
 from llara_core.serving.ranking import Ranked, Ranker
 from llara_core.serving.service import Settings, create_app
 from pipeline.recommend import main as recommend
-from tests.helpers.llm import LLM, adapter_metadata, make_model
+from tests.helpers.llm import LLM, adapter_metadata, make_model, system_config
 from tests.helpers.text_encoder import write_tiny_bert
 from tests.unit.serving.conftest import REPOSITORY, Exported
 
@@ -229,6 +229,15 @@ def test_a_generative_system_hears_of_a_new_item_what_the_recommender_makes_of_i
     alone = [one.score for one in model.recommend(["aaaa aaaa"], top=5, retrieve_only=True)]
     assert sorted(scores.tolist(), reverse=True) == pytest.approx(alone, abs=1e-4)
     assert model.recommend(["id:9"])
+
+
+def test_a_system_on_titles_ranks_what_a_recommender_on_texts_retrieves(tmp_path: Path, encoder: Path, llm: Path) -> None:
+    prompt = system_config().prompt.model_copy(update={"representation": "title"})
+    parts = replace(made(tmp_path, encoder).parts, system="zero_shot", llm=prompt)
+    bundle.write_parts(tmp_path / "zero_shot", parts, "movielens_100k", LLM, llm)
+    model = load(tmp_path / "zero_shot", llm=llm)
+    model.add_items([{"item_id": 9, "title": TITLES[1]}])
+    assert {one.item for one in model.recommend(["aaaa aaaa"], candidates=3)} == {"102", "103", "9"}
 
 
 def test_vectors_of_another_recommender_are_no_vectors_of_new_items(tmp_path: Path, encoder: Path, llm: Path) -> None:
