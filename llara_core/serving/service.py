@@ -101,6 +101,7 @@ class Health(BaseModel):
     dataset: str
     model: str | None = Field(description="the language model; null for a recommender")
     waiting: int = Field(description="requests without an answer yet")
+    new_items: int = Field(description="items that training never saw")
 
 
 class Reason(BaseModel):
@@ -293,6 +294,7 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
             dataset=metadata.dataset,
             model=None if metadata.llm is None else metadata.llm.model,
             waiting=batcher.n_waiting,
+            new_items=len(model.items) - model.n_known,
         )
 
     @app.get("/metadata")

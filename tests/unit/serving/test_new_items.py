@@ -267,6 +267,7 @@ def test_the_service_ranks_an_item_from_when_it_was_posted(tmp_path: Path, encod
         answer = asked.post("/recommend", json={"history": ["aaaa aaba", "id:x"], "top": 7}).json()
         found = asked.get("/items", params={"query": "x"}).json()
         histories = {"letters": ["101", "102"], "digits": ["104"], "has it": ["x"]}
+        n_new = asked.get("/health").json()["new_items"]
         audience = asked.post("/audience", json={"items": ["id:x", "id:9"], "histories": histories, "top": 1}).json()
         wrong = asked.post("/audience", json={"items": ["x"], "histories": {"letters": ["101", "b"]}}).json()
     assert added.status_code == 201
@@ -275,6 +276,7 @@ def test_the_service_ranks_an_item_from_when_it_was_posted(tmp_path: Path, encod
         {"item": "x", "label": "9999", "is_new": True},
     ]
     assert found[0] == added.json()[1]
+    assert n_new == 2
     ranks = [expected.audience(item, histories, top=1)[0] for item in ("id:x", "id:9")]
     assert [one["users"] for one in audience] == [[{"user": one.user, "rank": one.rank}] for one in ranks]
     assert [(one["item"], one["users"][0]["user"]) for one in audience] == [("x", "digits"), ("9", "letters")]

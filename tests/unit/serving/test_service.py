@@ -332,7 +332,14 @@ def test_items_are_found_while_they_are_typed(client: Client) -> None:
 def test_it_says_what_it_serves(client: Client, exported: Exported) -> None:
     with client("llara_guided") as asked:
         health, metadata = asked.get("/health").json(), asked.get("/metadata").json()
-    assert health == {"ready": True, "system": "llara_guided", "dataset": "movielens", "model": "source", "waiting": 0}
+    assert health == {
+        "ready": True,
+        "system": "llara_guided",
+        "dataset": "movielens",
+        "model": "source",
+        "waiting": 0,
+        "new_items": 0,
+    }
     assert metadata == bundle.read_metadata(exported("llara_guided")).model_dump()
 
 
