@@ -263,7 +263,7 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
     )
     async def audience(asked: AskedAudience) -> list[Audience]:
         """The users for whom each item ranks highest: recommendations the other way round."""
-        wanted = {("histories", user): history for user, history in asked.histories.items()}
+        wanted: dict[tuple[str, ...], list[str]] = {("histories", user): history for user, history in asked.histories.items()}
         found, items = await asyncio.to_thread(_find, catalogue.finder, wanted, "items", asked.items)
         histories = dict(zip(asked.histories, found, strict=True))
         with _failures():
