@@ -71,7 +71,7 @@ def main(
         if model.ranker.system is not None and (low := model.ranker.system.model.causal_lm.dtype) != torch.float32:
             logger.warning("in %s near ties can turn with who else asks meanwhile; --dtype float32 avoids it", low)
         service.rank_longest_titles(model, settings)
-        app = service.create_app(model, bundle.read_metadata(folder), settings)
+        app = service.create_app(model, bundle.read_metadata(folder), settings, encoder)
         server = uvicorn.Server(
             uvicorn.Config(
                 app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=int(timeout) + 1

@@ -166,12 +166,12 @@ Recommender = Annotated[str, Field(min_length=1), AfterValidator(lambda name: _k
 Baseline = Annotated[str, Field(min_length=1), AfterValidator(lambda name: _known(name, "baseline", BASELINES))]
 
 
-def takes_no_new_items(name: str) -> str:
+def takes_no_new_items(name: str, why: str = "it knows items by the ids that it was trained with") -> str:
     """What to say where a system is given items that it was not trained with."""
     able = [each for each, section in RECOMMENDERS.items() if section.reads_titles]
     return (
-        f"{name} cannot take new items: it knows items by the ids that it was trained with; {' and '.join(able)} read an "
-        "item's text: train one of them (run.recommenders) and use it"
+        f"{name} cannot take new items: {why}; {' and '.join(able)} read an item's text: train one of them (run.recommenders) "
+        "and use it, or an LLM system on it, such as compact_on_text or guided_on_text (run.systems)"
     )
 
 

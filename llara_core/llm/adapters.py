@@ -292,7 +292,7 @@ def _new_items(modules: dict[str, torch.Tensor]) -> NewItems | None:
     """Of the shapes that saved tensors have, to be filled with them; None where they hold none."""
     if "new_items.vectors" not in modules:
         return None
-    (n_items, d_rec), d_text = modules["new_items.vectors"].shape, modules["new_items.coefficients"].shape[1]
+    (n_items, d_rec), d_text = modules["new_items.vectors"].shape, len(modules["new_items.bias_coefficients"])
     return NewItems(n_items, d_rec, len(modules["new_items.token"]), d_text)
 
 

@@ -92,6 +92,11 @@ class NextItemHead(nn.Module):
         with torch.autocast(hidden.device.type, enabled=False):
             return chunked_cross_entropy(*self._output_layer(hidden, item_texts, new_items), targets)
 
+    def append(self, n: int) -> None:
+        """Rows for ``n`` further items, of which their texts alone will speak."""
+        self.items = _with_zeros(self.items, n)
+        self.bias = _with_zeros(self.bias, n)
+
     def _output_layer(
         self, hidden: torch.Tensor, item_texts: torch.Tensor | None, new_items: NewItems | None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -109,6 +114,10 @@ class NextItemHead(nn.Module):
         if self.texts is not None and item_texts is not None:
             items = items + self.texts(self.dropout(item_texts))
         return query * query.shape[-1] ** -0.5, items, bias
+
+
+def _with_zeros(table: nn.Parameter, n: int) -> nn.Parameter:
+    return nn.Parameter(torch.cat([table, table.new_zeros(n, *table.shape[1:])]), requires_grad=table.requires_grad)
 
 
 class RankingReadout(nn.Module):
@@ -306,6 +315,27 @@ class HybridLM(nn.Module):
         is_token = attention_mask.bool()
         packed = layers(inputs_embeds=embedded[is_token][None], position_ids=position_ids[is_token][None]).last_hidden_state
         return torch.zeros_like(embedded, dtype=packed.dtype).masked_scatter(is_token[..., None], packed)
+
+    @torch.no_grad()
+    def add_items(self, vectors: torch.Tensor, texts: torch.Tensor | None) -> None:
+        """Append items that the recommender knows by their texts to the catalogue of a tuned model with behaviour tokens.
+
+        Args:
+            vectors: ``(N, d_rec)``, what the recommender makes of their texts; for compact items at the unit scale of the
+                others.
+            texts: ``(N, d_text)``, encoded, for a model with ``new_items``; None for one without.
+        """
+        assert self.item_vectors is not None
+        rows = vectors.to(self.item_vectors)
+        if texts is not None:
+            assert self.new_items is not None
+            assert self.item_texts is not None
+            assert self.head is not None
+            self.new_items.append(vectors, texts)
+            self.item_texts = torch.cat([self.item_texts, texts.to(self.item_texts)])
+            self.head.append(len(texts))
+            rows = torch.cat([rows, texts.to(rows)], dim=1)
+        self.item_vectors = torch.cat([self.item_vectors, rows])
 
     def item_logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """The head's logits ``(..., n_items)`` in float32.

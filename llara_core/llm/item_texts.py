@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from llara_core.llm.encoding import PromptEncoder
-from llara_core.llm.projector import unit_scale
+from llara_core.llm.projector import rms, unit_scale
 from llara_core.runtime import progress
 
 N_LAYERS = 3  # that a text's encoding is taken from
@@ -25,8 +26,23 @@ COMPONENT_TEXTS = 1 << 15
 _BATCH = 64  # texts per pass
 
 
+@dataclass(frozen=True)
+class EncodedTexts:
+    """Encoded texts, and the affine map that gives them, for texts that are added later (:func:`encode_added`).
+
+    Attributes:
+        vectors: ``(n_items, d_text)`` float32 on the CPU, of unit root mean square.
+        weight: ``(d_text, 3 D_llm)`` float32.
+        bias: ``(d_text,)`` float32.
+    """
+
+    vectors: Tensor
+    weight: Tensor
+    bias: Tensor
+
+
 @torch.no_grad()
-def encode_texts(base: Any, encoder: PromptEncoder, texts: Sequence[str], dim: int) -> Tensor:
+def encode_texts(base: Any, encoder: PromptEncoder, texts: Sequence[str], dim: int) -> EncodedTexts:
     """Texts as the leading principal components of what the frozen model makes of them.
 
     A text's encoding is the mean over its tokens of the hidden states after a third, two thirds and all of the layers, each
@@ -37,16 +53,14 @@ def encode_texts(base: Any, encoder: PromptEncoder, texts: Sequence[str], dim: i
         base: the ``*ForCausalLM`` without LoRA.
         encoder: of its tokenizer.
         texts: of all items, by item id.
-        dim: components wanted; fewer come back where there are not as many items or dimensions.
-
-    Returns:
-        ``(n_items, min(dim, n_items - 1, 3 D_llm))`` float32 on the CPU, of unit root mean square.
+        dim: components wanted; fewer come back, ``min(dim, n_items - 1, 3 D_llm)``, where there are not as many items or
+            dimensions.
     """
-    rows = [[encoder.eos_id, *encoder.title_ids(text)] for text in texts]
+    rows = _rows(encoder, texts)
     n_components = min(dim, len(rows) - 1, N_LAYERS * base.config.hidden_size)
     pca = PCA(n_components, svd_solver="covariance_eigh")
     if len(rows) <= COMPONENT_TEXTS:
-        return unit_scale(torch.from_numpy(pca.fit_transform(_encode(base, encoder, rows))).float())
+        return _scaled(torch.from_numpy(pca.fit_transform(_encode(base, encoder, rows))).float(), pca)
     blocks = [rows[start : start + COMPONENT_TEXTS] for start in range(0, len(rows), COMPONENT_TEXTS)]
     n_parts = len(blocks) + 1
     with progress.phase("", 0, 1 / n_parts):
@@ -55,7 +69,30 @@ def encode_texts(base: Any, encoder: PromptEncoder, texts: Sequence[str], dim: i
     for part, block in enumerate(blocks, start=1):
         with progress.phase("", part / n_parts, (part + 1) / n_parts):
             found.append(torch.from_numpy(pca.transform(_encode(base, encoder, block))).float())
-    return unit_scale(torch.cat(found))
+    return _scaled(torch.cat(found), pca)
+
+
+@torch.no_grad()
+def encode_added(base: Any, encoder: PromptEncoder, texts: Sequence[str], weight: Tensor, bias: Tensor) -> Tensor:
+    """Further texts as :func:`encode_texts` encoded those before, ``(N, d_text)`` float32 on the CPU.
+
+    Args:
+        base: as it was there, without LoRA.
+        encoder: of its tokenizer.
+        texts: ``N`` of them.
+        weight, bias: of :class:`EncodedTexts`.
+    """
+    states = torch.from_numpy(_encode(base, encoder, _rows(encoder, texts)))
+    return F.linear(states, weight.cpu().double(), bias.cpu().double()).float()
+
+
+def _rows(encoder: PromptEncoder, texts: Sequence[str]) -> list[list[int]]:
+    return [[encoder.eos_id, *encoder.title_ids(text)] for text in texts]
+
+
+def _scaled(vectors: Tensor, pca: PCA) -> EncodedTexts:
+    components = torch.from_numpy(pca.components_) / rms(vectors).double()
+    return EncodedTexts(unit_scale(vectors), components.float(), -(components @ torch.from_numpy(pca.mean_)).float())
 
 
 def _encode(base: Any, encoder: PromptEncoder, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.float64]:

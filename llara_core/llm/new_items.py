@@ -10,6 +10,8 @@ import torch
 from sklearn.linear_model import RidgeCV
 from torch import nn
 
+from llara_core.llm.item_texts import N_LAYERS
+
 Floats = npt.NDArray[np.float64]
 
 # Adam moves a weight by about the learning rate at each step, too little for a bias to find its place in some hundred steps.
@@ -73,7 +75,9 @@ class NewItems(nn.Module):
         is_new: ``(n_items,)`` bool, without interactions in training.
         vectors: ``(n_items, d_rec)`` float32, from the texts.
         biases: ``(n_items,)`` float32, likewise.
-        coefficients, intercepts: of the regression that gives them, for items that are added later.
+        bias_coefficients, bias_intercept: ``(d_text,)`` and ``(1,)``, of the regression that gives the biases, for items that
+            are added later.
+        text_weight, text_bias: of the map that gives the encoded text of such an item (:class:`item_texts.EncodedTexts`).
         token: ``(d_llm,)`` trained, added to the token of a new item.
         head_vector: ``(d_rec,)`` trained, added to its vector in the catalogue head.
         head_bias: ``(1,)`` trained, times :data:`BIAS_GAIN` added to its bias there.
@@ -82,16 +86,20 @@ class NewItems(nn.Module):
     is_new: torch.Tensor
     vectors: torch.Tensor
     biases: torch.Tensor
-    coefficients: torch.Tensor
-    intercepts: torch.Tensor
+    bias_coefficients: torch.Tensor
+    bias_intercept: torch.Tensor
+    text_weight: torch.Tensor
+    text_bias: torch.Tensor
 
     def __init__(self, n_items: int, d_rec: int, d_llm: int, d_text: int) -> None:
         super().__init__()
         self.register_buffer("is_new", torch.zeros(n_items, dtype=torch.bool))
         self.register_buffer("vectors", torch.zeros(n_items, d_rec))
         self.register_buffer("biases", torch.zeros(n_items))
-        self.register_buffer("coefficients", torch.zeros(d_rec + 1, d_text))
-        self.register_buffer("intercepts", torch.zeros(d_rec + 1))
+        self.register_buffer("bias_coefficients", torch.zeros(d_text))
+        self.register_buffer("bias_intercept", torch.zeros(1))
+        self.register_buffer("text_weight", torch.zeros(d_text, N_LAYERS * d_llm))
+        self.register_buffer("text_bias", torch.zeros(d_text))
         self.token = nn.Parameter(torch.zeros(d_llm))
         self.head_vector = nn.Parameter(torch.zeros(d_rec))
         self.head_bias = nn.Parameter(torch.zeros(1))
@@ -102,8 +110,15 @@ class NewItems(nn.Module):
         self.is_new.copy_(torch.from_numpy(n_interactions == 0))
         self.vectors.copy_(torch.from_numpy(regression.predictions[:, :-1]))
         self.biases.copy_(torch.from_numpy(regression.predictions[:, -1]))
-        self.coefficients.copy_(torch.from_numpy(regression.coefficients))
-        self.intercepts.copy_(torch.from_numpy(regression.intercepts))
+        self.bias_coefficients.copy_(torch.from_numpy(regression.coefficients[-1]))
+        self.bias_intercept.fill_(regression.intercepts[-1])
+
+    def append(self, vectors: torch.Tensor, texts: torch.Tensor) -> None:
+        """Add items with the vectors ``(N, d_rec)``, in the scale of the others, and the encoded texts ``(N, d_text)``."""
+        biases = texts.to(self.bias_coefficients) @ self.bias_coefficients + self.bias_intercept
+        self.vectors = torch.cat([self.vectors, vectors.to(self.vectors)])
+        self.biases = torch.cat([self.biases, biases])
+        self.is_new = torch.cat([self.is_new, self.is_new.new_ones(len(texts))])
 
     def pretend(self, share: float) -> None:
         """Let this share of the items, drawn from torch's global generator, count as new until the next call."""

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 Question = TypeVar("Question")
+Result = TypeVar("Result")
 Answer = TypeVar("Answer")
 
 
@@ -83,6 +84,7 @@ class Batcher(Generic[Question, Answer]):
         self._thread = ThreadPoolExecutor(1, "model", prepare)
         self._worker: asyncio.Task[None] | None = None
         self._last_pass_s = 0.0
+        self._n_works = 0
         self.n_waiting = 0  # questions without an answer yet
 
     async def __aenter__(self) -> Batcher[Question, Answer]:
@@ -124,6 +126,23 @@ class Batcher(Generic[Question, Answer]):
             self.n_waiting -= 1
             with contextlib.suppress(ValueError):  # a pass has taken it
                 self._queue.remove(waiting)
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """What ``work`` gives, which the thread does between two passes, so that it may change what answers.
+
+        Once begun, it is finished, whether anyone waits for it or not.
+
+        Raises:
+            QueueFullError: as much work waits as questions may.
+            Exception: whatever ``work`` raised.
+        """
+        if self._n_works >= self._queue_size:
+            raise QueueFullError(max(1, math.ceil(self._last_pass_s)))
+        self._n_works += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        finally:
+            self._n_works -= 1
 
     async def _work(self) -> None:
         while self._queue or not self._is_closing:

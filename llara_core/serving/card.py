@@ -134,7 +134,7 @@ def _measured(metadata: BundleMetadata, measured: Sequence[Record], measured_alo
 
 def _limits(metadata: BundleMetadata) -> str:
     limits = [
-        f"- It knows the {metadata.n_items:,} items of `items.parquet` and no others.",
+        f"- It recommends the {metadata.n_items:,} items of `items.parquet`; others once they are added, if it reads texts.",
         f"- It reads the last {metadata.max_history_len} items of a history, and never recommends one of all that are given.",
         "- It was measured on candidate sets drawn at random. The best of the catalogue, or of what a recommender retrieves, "
         "are harder to tell apart, which was not measured.",

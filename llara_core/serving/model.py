@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import pandas as pd
 from llara_core import columns as c
 from llara_core.config import InferenceConfig, MaxPositionsConfig
 from llara_core.errors import ConfigError, DataError
-from llara_core.recommenders.morec import MoRec
 from llara_core.serving import bundle
+from llara_core.serving.adding import add_items, text_source
 from llara_core.serving.audience import Reached, audiences
-from llara_core.serving.new_items import NewItem, check_items, encode_new, read_new_items, texts_of, with_new_items
+from llara_core.serving.new_items import NewItem, check_items, read_new_items, with_new_items
 from llara_core.serving.parts import Parts
 from llara_core.serving.ranking import Ranked, Ranker
 from llara_core.serving.titles import ItemFinder
@@ -48,12 +48,13 @@ class Model:
 
     Attributes:
         n_known: items that were there from the start; those behind them are new.
+        finder: finds items by name.
     """
 
     def __init__(self, ranker: Ranker, items: pd.DataFrame, parts: Parts) -> None:
         self.ranker, self.items, self.parts = ranker, items, parts
         self.n_known = len(items)
-        self._finder = ItemFinder(items)
+        self.finder = ItemFinder(items)
 
     def add_items(self, items: Sequence[NewItem | Mapping[str, Any]], encoder: str | Path | None = None) -> None:
         """Add items that training never saw: from now on they are ranked with the others, by their texts, without tuning.
@@ -78,17 +79,12 @@ class Model:
         self._add(*read_new_items(path, self.parts.item_reading), encoder)
 
     def _add(self, new: Sequence[NewItem], places: Sequence[str] | None, encoder: str | Path | None) -> None:
-        retriever = self.ranker.retriever
-        trained = self.parts.retriever if self.ranker.system is None else None
-        source = texts_of(self.parts.system, None if trained is None else trained.checkpoint)
-        assert isinstance(retriever, MoRec)
+        text_source(self.parts, self.ranker.system)  # what cannot take any says so before it looks for mistakes in them
         if not new:
             raise DataError("there are no items to add")
-        items = with_new_items(self.items, new, self.parts.item_reading, places)
-        known = retriever.item_embedding.text_vectors
-        retriever.add_items(encode_new(items, len(new), known, source, None if encoder is None else Path(encoder)))
-        self.ranker = replace(self.ranker, labels=items[c.LABEL].to_list())
-        self.items, self._finder = items, ItemFinder(items)
+        items = with_new_items(self.items, self.finder, new, self.parts.item_reading, places)
+        self.ranker = add_items(self.ranker, self.parts, items, self.n_known, None if encoder is None else Path(encoder))
+        self.items, self.finder = items, ItemFinder(items)
 
     def audience(self, item: str | int, histories: Mapping[str, Sequence[str | int]], top: int = 10) -> list[Reached]:
         """The users for whom an item ranks highest, best first; those who have it already are left out.
@@ -101,8 +97,8 @@ class Model:
         Raises:
             DataError: as of :meth:`recommend`.
         """
-        found = {user: self._finder.history(history) for user, history in histories.items()}
-        (reached,) = self.audience_ids([self._finder.find(item)], found, top)
+        found = {user: self.finder.history(history) for user, history in histories.items()}
+        (reached,) = self.audience_ids([self.finder.find(item)], found, top)
         return reached
 
     def audience_ids(self, items: Sequence[int], histories: Mapping[str, Sequence[int]], top: int = 10) -> list[list[Reached]]:
@@ -130,7 +126,7 @@ class Model:
             ConfigError: nothing can retrieve.
             ModelError: the prompt is longer than the language model reads.
         """
-        (ranked,) = self.recommend_ids([self._finder.history(history)], top, candidates=candidates, retrieve_only=retrieve_only)
+        (ranked,) = self.recommend_ids([self.finder.history(history)], top, candidates=candidates, retrieve_only=retrieve_only)
         labels, raw_ids = self.items[c.LABEL].to_list(), self.items[c.RAW_ITEM].to_list()
         return [
             Recommendation(labels[item], score, raw_ids[item], item >= self.n_known)

@@ -17,10 +17,9 @@ from llara_core import columns as c
 from llara_core import paths
 from llara_core.config import DatasetConfig, OwnLogConfig
 from llara_core.config.datasets import TextLayout, TitlesConfig
-from llara_core.config.recommenders import RECOMMENDERS, takes_no_new_items
 from llara_core.config.sections import Section
 from llara_core.description.section import section
-from llara_core.errors import ConfigError, DataError, ModelError
+from llara_core.errors import DataError, ModelError
 from llara_core.fetching.llm import fetch_encoder
 from llara_core.readers.item_texts import attribute, item_text
 from llara_core.readers.item_titles import clean_titles
@@ -34,10 +33,15 @@ from llara_core.serving.titles import ItemFinder
 logger = logging.getLogger(__name__)
 
 YEAR, ATTRIBUTES = "year", "attributes"
+MAX_CHARS = 500  # of an id or a title, as given
 _N_COMPARED = 4  # known items whose vectors tell whether an encoder is the one of the training
 _TOLERANCE = 1e-2  # of a vector's length; rounding changes far less, another encoder far more
 
 Value = str | float | int | None
+
+
+class TakenIdError(DataError):
+    """Another item has the id of a new one."""
 
 
 class NewItem(BaseModel):
@@ -167,24 +171,35 @@ def _rows(table: Table, names: list[str], reading: ItemReading) -> Iterator[tupl
 
 
 def with_new_items(
-    items: pd.DataFrame, new: Sequence[NewItem], reading: ItemReading, places: Sequence[str] | None = None
+    items: pd.DataFrame,
+    finder: ItemFinder,
+    new: Sequence[NewItem],
+    reading: ItemReading,
+    places: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """The items with new ones behind them, prepared as :func:`llara_core.data.preparation.prepare` does; the others stay.
 
     Args:
         items: rows of :data:`tables.ITEMS`.
+        finder: of these.
+        new: to be added.
+        reading: how the others were read.
         places: of the new ones, for messages; None: their numbers.
 
     Raises:
-        DataError: an id exists already or comes twice, or a title is empty once cleaned.
+        TakenIdError: another item has the id.
+        DataError: an id comes twice, a title is empty once cleaned, or one of them is too long.
     """
-    finder = ItemFinder(items)
     places = [f"items[{number}]" for number in range(len(new))] if places is None else places
+    for item, place in zip(new, places, strict=True):
+        for what, text in (("id", item.item_id), ("title", item.title)):
+            if len(text) > MAX_CHARS:
+                raise DataError(f"{place}: the {what} has {len(text):,} characters; {MAX_CHARS} are the most")
     raw_ids = [unicodedata.normalize("NFC", item.item_id.strip()) for item in new]
     seen: dict[str, str] = {}
     for raw_id, place in zip(raw_ids, places, strict=True):
         if (known := finder.with_raw_id(raw_id)) is not None:
-            raise DataError(
+            raise TakenIdError(
                 f"{place}: an item with the id {raw_id!r} exists already, {items[c.LABEL].iloc[known]!r}; give the new one "
                 "another id, or leave it out"
             )
@@ -206,30 +221,6 @@ def with_new_items(
         c.N_INTERACTIONS: 0,
     }
     return pd.concat([items, pd.DataFrame(rows).astype(items.dtypes)], ignore_index=True)
-
-
-def texts_of(system: str, checkpoint: Path | None) -> checkpoints.TextSource:
-    """Where the text vectors of a system's recommender come from.
-
-    Args:
-        system: its name.
-        checkpoint: of the recommender that ranks; None: none ranks.
-
-    Raises:
-        ConfigError: it reads no texts.
-        ModelError: its encoder is not known, or was tuned and not kept.
-    """
-    facts = None if checkpoint is None else checkpoints.read_facts(checkpoint)
-    if facts is None or not RECOMMENDERS[facts.type].reads_titles:
-        raise ConfigError(takes_no_new_items(system))
-    if facts.texts is None:
-        raise ModelError(f"{checkpoint}: does not say which encoder read its items; run `dvc repro train_recommender` again")
-    if facts.texts.train_encoder:
-        raise ModelError(
-            f"{system} tuned its text encoder (train_encoder: true), which a checkpoint does not keep, so it cannot read new "
-            "items; train it with train_encoder: false"
-        )
-    return facts.texts
 
 
 def encode_new(items: pd.DataFrame, n_new: int, known: Tensor, source: checkpoints.TextSource, encoder: Path | None) -> Tensor:

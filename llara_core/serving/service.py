@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, Self, TypeVar
 
 import numpy as np
-from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi import Body, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
@@ -21,12 +21,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llara_core import columns as c
-from llara_core.errors import DataError, LlaraError
+from llara_core.errors import ConfigError, DataError, LlaraError
 from llara_core.runtime import compute
+from llara_core.serving.audience import Reached
 from llara_core.serving.batching import Batcher, QueueFullError
 from llara_core.serving.bundle import BundleMetadata
 from llara_core.serving.explanation import Explained, Explainer, Item, Rankings
 from llara_core.serving.model import Model
+from llara_core.serving.new_items import NewItem, TakenIdError
 from llara_core.serving.titles import BY_ID, ItemFinder
 
 Answer = TypeVar("Answer")
@@ -36,6 +38,8 @@ logger = logging.getLogger(__name__)
 PAGE = Path(__file__).parent / "page"
 MAX_BODY, MAX_THROWN_AWAY = 1 << 18, 1 << 26  # bytes that are read, and read beyond them for the client to get its answer
 MAX_HISTORY, MAX_TOP, MAX_ABOUT, MAX_NAME = 1000, 100, 20, 500
+MAX_POSTED, MAX_ADDED = 100, 10_000  # new items of one request, and of all
+MAX_USERS = 100  # whose histories one request names; the others wait meanwhile
 _MAX_REASONS = 5  # unknown names that are explained; looking for what is spelt alike takes time
 _HUNG_UP = 499  # as nginx calls it; nobody receives it, the log alone shows it
 _PAGE_ONLY = (
@@ -50,6 +54,12 @@ Name = Annotated[
 ]
 
 
+History = Annotated[
+    list[Name],
+    Field(min_length=1, max_length=MAX_HISTORY, description="labels, titles or raw ids, oldest first; a number is an id"),
+]
+
+
 class Asked(BaseModel):
     """A history, and how much is wanted."""
 
@@ -57,13 +67,30 @@ class Asked(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"history": ["Toy Story", "Fargo"], "top": 10, "about": ["Heat"]}]}
     )
 
-    history: list[Name] = Field(
-        min_length=1, max_length=MAX_HISTORY, description="labels, titles or raw ids, oldest first; a number is an id"
-    )
+    history: History
     top: int = Field(10, ge=1, le=MAX_TOP, description="items wanted; fewer come back where fewer are left")
     about: list[Name] = Field(
         default_factory=list, max_length=MAX_ABOUT, description="items whose absence is to be explained, named likewise"
     )
+
+
+class AskedAudience(BaseModel):
+    """Items, and the histories of those to whom they might be recommended."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"items": ["Heat"], "histories": {"ann": ["Fargo"], "bob": ["Toy Story"]}, "top": 10}]},
+    )
+
+    items: list[Name] = Field(min_length=1, max_length=MAX_ABOUT, description="labels, titles or raw ids")
+    histories: dict[str, History] = Field(min_length=1, max_length=MAX_USERS, description="by user")
+    top: int = Field(10, ge=1, le=MAX_TOP, description="users wanted for each item")
+
+
+class Audience(Item):
+    """For whom an item ranks highest."""
+
+    users: list[Reached] = Field(description="best first; those who have the item already are left out")
 
 
 class Health(BaseModel):
@@ -74,6 +101,7 @@ class Health(BaseModel):
     dataset: str
     model: str | None = Field(description="the language model; null for a recommender")
     waiting: int = Field(description="requests without an answer yet")
+    new_items: int = Field(description="items that training never saw")
 
 
 class Reason(BaseModel):
@@ -124,18 +152,34 @@ def rank_longest_titles(model: Model, settings: Settings) -> None:
     _rank(model, settings.candidates, [np.argsort(labels, kind="stable")[-n:].tolist()])
 
 
-def create_app(model: Model, metadata: BundleMetadata, settings: Settings) -> FastAPI:
+@dataclass(frozen=True)
+class _Catalogue:
+    """The items as they are at one time; when some are added, another one takes its place."""
+
+    finder: ItemFinder
+    explainer: Explainer
+    popular: list[int]
+
+    @classmethod
+    def of(cls, model: Model, metadata: BundleMetadata) -> Self:
+        retriever = metadata.retriever if model.ranker.system is not None else None
+        return cls(
+            model.finder,
+            Explainer(model.items, metadata.system, retriever, model.ranker.max_history_len, model.n_known),
+            np.argsort(-model.items[c.N_INTERACTIONS].to_numpy(), kind="stable").tolist(),
+        )
+
+
+def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encoder: Path | None = None) -> FastAPI:
     """The service.
 
     Args:
         model: loaded with the batch size of ``settings``.
         metadata: of the folder that it was loaded from.
         settings: of the service.
+        encoder: folder of the text encoder that reads new items; None: that of the training, fetched when it is needed.
     """
-    finder = ItemFinder(model.items)
-    retriever = metadata.retriever if model.ranker.system is not None else None
-    explainer = Explainer(model.items, metadata.system, retriever, model.ranker.max_history_len, model.n_known)
-    popular = np.argsort(-model.items[c.N_INTERACTIONS].to_numpy(), kind="stable").tolist()
+    catalogue = _Catalogue.of(model, metadata)
     batcher: Batcher[list[int], Rankings] = Batcher(
         lambda histories: _rank(model, settings.candidates, histories),
         batch_size=settings.batch_size,
@@ -166,21 +210,66 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings) -> Fa
     )
     async def recommend(asked: Asked, request: Request, response: Response) -> Explained:
         """The items that should follow a history, best first, beside what the recommender alone would have said."""
-        history, about = await asyncio.to_thread(_find, finder, asked)
-        try:
-            async with asyncio.timeout(settings.timeout_s):
-                answered = await _while_connected(request, batcher.ask(history))
-        except QueueFullError as error:
-            raise HTTPException(503, str(error), {"Retry-After": str(error.retry_after)}) from None
-        except TimeoutError:
-            raise HTTPException(504, f"no answer within {settings.timeout_s:g} s") from None
-        except LlaraError as error:
-            logger.error("%s", error)
-            raise HTTPException(500, str(error)) from None
+        (history,), about = await asyncio.to_thread(
+            _find, catalogue.finder, {("history",): asked.history}, "about", asked.about
+        )
+        with _failures():
+            try:
+                async with asyncio.timeout(settings.timeout_s):
+                    answered = await _while_connected(request, batcher.ask(history))
+            except TimeoutError:
+                raise HTTPException(504, f"no answer within {settings.timeout_s:g} s") from None
         response.headers["Server-Timing"] = (
             f'queue;dur={1000 * answered.waited_s:.1f}, model;dur={1000 * answered.took_s:.1f};desc="{answered.batch}"'
         )
-        return explainer.explain(history, answered.answer, asked.top, about)
+        # By now the catalogue may have grown; it has all that was ranked.
+        return catalogue.explainer.explain(history, answered.answer, asked.top, about)
+
+    @app.post(
+        "/items",
+        status_code=201,
+        dependencies=[Depends(_says_json)],
+        responses={422: {"model": Refused}, **{status: {"model": Failed} for status in (400, 409, 413, 415, 500, 501, 503)}},
+    )
+    async def add(new: Annotated[list[NewItem], Body(min_length=1, max_length=MAX_POSTED)]) -> list[Item]:
+        """Add items that training never saw: from now on they are ranked with the others, by their texts; all of them or none.
+
+        They live as long as the service.
+        """
+
+        def put() -> list[Item]:
+            nonlocal catalogue
+            if len(model.items) - model.n_known + len(new) > MAX_ADDED:
+                raise HTTPException(409, f"more than {MAX_ADDED:,} new items; train again with them")
+            n_before = len(model.items)
+            model.add_items(new, encoder)
+            catalogue = _Catalogue.of(model, metadata)
+            return [catalogue.explainer.item(item) for item in range(n_before, len(model.items))]
+
+        with _failures():
+            try:
+                return await batcher.run(put)
+            except TakenIdError as error:
+                raise HTTPException(409, str(error)) from None
+            except DataError as error:
+                raise RequestValidationError([Reason(loc=["body"], msg=str(error), type="item").model_dump()]) from None
+            except ConfigError as error:
+                raise HTTPException(501, str(error)) from None
+
+    @app.post(
+        "/audience",
+        dependencies=[Depends(_says_json)],
+        responses={422: {"model": Refused}, **{status: {"model": Failed} for status in (400, 413, 415, 500, 503)}},
+    )
+    async def audience(asked: AskedAudience) -> list[Audience]:
+        """The users for whom each item ranks highest: recommendations the other way round."""
+        wanted: dict[tuple[str, ...], list[str]] = {("histories", user): history for user, history in asked.histories.items()}
+        found, items = await asyncio.to_thread(_find, catalogue.finder, wanted, "items", asked.items)
+        histories = dict(zip(asked.histories, found, strict=True))
+        with _failures():
+            reached = await batcher.run(lambda: model.audience_ids(items, histories, asked.top))
+        named = map(catalogue.explainer.item, items)
+        return [Audience(**item.model_dump(), users=users) for item, users in zip(named, reached, strict=True)]
 
     @app.get("/items", responses={422: {"model": Refused}})
     def search(
@@ -188,11 +277,11 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings) -> Fa
         limit: Annotated[int, Query(ge=1, le=MAX_TOP)] = 10,
     ) -> list[Item]:
         """The items nearest to what is typed; those with most interactions where nothing is."""
-        query = query.strip()
-        with_id = finder.with_raw_id(query)
-        near = finder.nearest(query, limit) if query else popular
+        query, known = query.strip(), catalogue
+        with_id = known.finder.with_raw_id(query)
+        near = known.finder.nearest(query, limit) if query else known.popular
         found = dict.fromkeys(near if with_id is None else [with_id, *near])
-        return [explainer.item(item) for item in list(found)[:limit]]
+        return [known.explainer.item(item) for item in list(found)[:limit]]
 
     @app.get("/health", responses={503: {"model": Health}})
     async def health(response: Response) -> Health:
@@ -205,6 +294,7 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings) -> Fa
             dataset=metadata.dataset,
             model=None if metadata.llm is None else metadata.llm.model,
             waiting=batcher.n_waiting,
+            new_items=len(model.items) - model.n_known,
         )
 
     @app.get("/metadata")
@@ -220,6 +310,18 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings) -> Fa
     return app
 
 
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Failures that no client can mend, as answers."""
+    try:
+        yield
+    except QueueFullError as error:
+        raise HTTPException(503, str(error), {"Retry-After": str(error.retry_after)}) from None
+    except LlaraError as error:
+        logger.error("%s", error)
+        raise HTTPException(500, str(error)) from None
+
+
 def _rank(model: Model, candidates: int | None, histories: Sequence[Sequence[int]]) -> list[Rankings]:
     """All that the system ranks, since whoever asks why a title is not listed wants its place."""
     n_items = len(model.items)
@@ -230,26 +332,29 @@ def _rank(model: Model, candidates: int | None, histories: Sequence[Sequence[int
     return [Rankings(one, other) for one, other in zip(ranked, alone, strict=True)]
 
 
-def _find(finder: ItemFinder, asked: Asked) -> tuple[list[int], list[int]]:
-    """The items of the history and of ``about``."""
-    found: dict[str, list[int]] = {"history": [], "about": []}
+def _find(
+    finder: ItemFinder, histories: Mapping[tuple[str, ...], Sequence[str]], field: str, others: Sequence[str]
+) -> tuple[list[list[int]], list[int]]:
+    """The items of histories by their places in the body, and those of another field."""
+    found: list[list[int]] = []
     reasons: list[dict[str, Any]] = []
-    for field, items in found.items():
-        for place, name in enumerate(getattr(asked, field)):
+    for where, names in {**histories, (field,): others}.items():
+        found.append([])
+        for place, name in enumerate(names):
             try:
-                items.append(finder.find(name))
+                found[-1].append(finder.find(name))
             except DataError as error:
-                reasons.append(Reason(loc=["body", field, place], msg=str(error), type="item").model_dump())
+                reasons.append(Reason(loc=["body", *where, place], msg=str(error), type="item").model_dump())
                 if len(reasons) == _MAX_REASONS:
                     raise RequestValidationError(reasons) from None
-    if not reasons:
+    for where, names in () if reasons else histories.items():
         try:
-            finder.history(asked.history)
+            finder.history(names)
         except DataError as error:
-            reasons.append(Reason(loc=["body", "history"], msg=str(error), type="history").model_dump())
+            reasons.append(Reason(loc=["body", *where], msg=str(error), type="history").model_dump())
     if reasons:
         raise RequestValidationError(reasons)
-    return found["history"], found["about"]
+    return found[:-1], found[-1]
 
 
 async def _says_json(request: Request) -> None:

@@ -25,7 +25,7 @@ from llara_core.curves import write_curves
 from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM, log_popularity, seed_part
-from llara_core.llm.item_texts import encode_texts
+from llara_core.llm.item_texts import EncodedTexts, encode_texts
 from llara_core.llm.new_items import NewItems, fit_text_regression
 from llara_core.llm.projector import rms, unit_scale
 from llara_core.objectives.base import TrainingData, TrainingSource
@@ -215,13 +215,13 @@ def _ready(
         versions={library: version(library) for library in _LIBRARIES},
         start=start,
     )
-    item_texts = None
+    encoded = None
     if config.prompt.representation == "compact" and config.prompt.text_dim:
         texts = data.labels if config.prompt.item_text == "title" else encoder.safe_labels(data.texts)
         with progress.phase("encoding texts", 0, _PREPARED):
-            item_texts = encode_texts(base, encoder, texts, config.prompt.text_dim)
+            encoded = encode_texts(base, encoder, texts, config.prompt.text_dim)
     if start_folder is None:
-        model = _new_model(base, encoder, config, setting, data, has_head=has_head, item_texts=item_texts)
+        model = _new_model(base, encoder, config, setting, data, has_head=has_head, encoded=encoded)
     else:
         model, _ = adapters.load_adapter(
             start_folder,
@@ -236,7 +236,7 @@ def _ready(
     logger.info("%s of %s parameters are trained", f"{n_trained:,}", f"{sum(p.numel() for p in model.parameters()):,}")
 
     # Encoded titles are computed anew by a run that is resumed: on a machine that rounds otherwise it has to start afresh.
-    texts_hash = None if item_texts is None else hashlib.sha256(item_texts.numpy().tobytes()).hexdigest()
+    texts_hash = None if encoded is None else hashlib.sha256(encoded.vectors.numpy().tobytes()).hexdigest()
     inputs = [hashes["data"], setting.head_dim, texts_hash]
     key = processes.of_first(_run_key(config, setting.llm_config, metadata, data.wording, inputs, plan))
     kept = kept_adapter(setting.scratch, setting.dataset, paths.cell(system, seed), key)
@@ -251,7 +251,7 @@ def _new_model(
     data: TrainingData,
     *,
     has_head: bool,
-    item_texts: torch.Tensor | None,
+    encoded: EncodedTexts | None,
 ) -> HybridLM:
     """A model that nothing has trained yet."""
     seed, n_items = setting.seed, len(data.labels)
@@ -262,15 +262,15 @@ def _new_model(
     items = np.fromiter(itertools.chain.from_iterable(data.sequences), dtype=np.int64)
     n_interactions = np.bincount(items, minlength=n_items)
     new_items = None
-    if item_texts is not None and head_vectors is not None and config.tune.new_share:
-        new_items = _new_items(item_texts, head_vectors, setting.text_vectors, n_interactions, base.config.hidden_size)
+    if encoded is not None and head_vectors is not None and config.tune.new_share:
+        new_items = _new_items(encoded, head_vectors, setting.text_vectors, n_interactions, base.config.hidden_size)
     model = adapters.build_model(
         base,
         encoder,
         config,
         setting.item_vectors,
         head_vectors=head_vectors,
-        item_texts=item_texts,
+        item_texts=None if encoded is None else encoded.vectors,
         new_items=new_items,
         seed=seed,
     )
@@ -280,7 +280,7 @@ def _new_model(
 
 
 def _new_items(
-    item_texts: torch.Tensor,
+    encoded: EncodedTexts,
     item_vectors: torch.Tensor,
     text_vectors: torch.Tensor | None,
     n_interactions: npt.NDArray[np.integer],
@@ -289,8 +289,10 @@ def _new_items(
     """Vectors and popularity of items without interactions: those of a recommender that reads texts, else by a regression."""
     vectors, popularity = unit_scale(item_vectors), log_popularity(torch.from_numpy(n_interactions))
     targets = torch.cat([vectors, popularity[:, None]], dim=1).numpy()
-    new_items = NewItems(len(vectors), vectors.shape[1], d_llm, item_texts.shape[1])
-    new_items.start_from(fit_text_regression(item_texts.numpy(), targets, n_interactions), n_interactions)
+    new_items = NewItems(len(vectors), vectors.shape[1], d_llm, encoded.vectors.shape[1])
+    new_items.start_from(fit_text_regression(encoded.vectors.numpy(), targets, n_interactions), n_interactions)
+    new_items.text_weight.copy_(encoded.weight)
+    new_items.text_bias.copy_(encoded.bias)
     if text_vectors is not None:
         new_items.vectors.copy_(text_vectors / rms(item_vectors))
     return new_items

@@ -146,7 +146,7 @@ def test_a_supported_family_is_read_as_by_its_own_code(tiny_llama: Path, tmp_pat
     encoder, model = make_encoder(tmp_path / "llm"), make_model(tmp_path / "llm")
     _compare(model, encoder, plan_rows)
 
-    encoded = encode_texts(model.causal_lm, encoder, LABELS, 4)
+    encoded = encode_texts(model.causal_lm, encoder, LABELS, 4).vectors
     assert encoded.shape == (len(LABELS), 4)
     assert encoded.isfinite().all()
 

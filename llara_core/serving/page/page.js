@@ -296,8 +296,10 @@ fetch("metadata")
   .then(async (metadata) => {
     maxRead = metadata.max_history_len;
     const model = metadata.llm === null ? "" : ` with ${metadata.llm.model}`;
+    const nNew = (await (await fetch("health")).json()).new_items;
     $("about-system").textContent =
-      `${metadata.system} on ${metadata.dataset}${model}, ${metadata.n_items.toLocaleString("en")} items`;
+      `${metadata.system} on ${metadata.dataset}${model}, ${metadata.n_items.toLocaleString("en")} items` +
+      (nNew ? ` and ${nNew.toLocaleString("en")} new` : "");
     document.title = `${metadata.system} on ${metadata.dataset}`;
     showHistory();
     offerExample(metadata, await (await fetch("items?limit=3")).json());

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from llara_core.llm import adapters, item_texts
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
-from llara_core.llm.item_texts import encode_texts
+from llara_core.llm.item_texts import encode_added, encode_texts
 from llara_core.objectives.base import EncodedRow
 from llara_core.prompts.rendering import NO_OPINION, render_history, render_ranking
 from llara_core.runtime import memory
@@ -249,7 +249,7 @@ def test_titles_are_encoded_alike_whatever_stands_beside_them(tiny_llama: Path, 
         means = [states[layer][0, 1:].mean(dim=0) for layer in layers]
         rows.append(torch.cat([F.layer_norm(mean, mean.shape) for mean in means]))
     centred = torch.stack(rows) - torch.stack(rows).mean(dim=0)
-    texts = encode_texts(base, encoder, LABELS, dim=4)
+    texts = encode_texts(base, encoder, LABELS, dim=4).vectors
     assert texts.shape == (N_ITEMS, 4)
     assert texts.pow(2).mean().item() == pytest.approx(1, rel=1e-5)
     # Distances in the leading components are distances of the projections onto the leading right singular vectors.
@@ -259,7 +259,14 @@ def test_titles_are_encoded_alike_whatever_stands_beside_them(tiny_llama: Path, 
     torch.testing.assert_close(
         torch.cdist(texts.double(), texts.double()), torch.cdist(expected, expected) / scale, rtol=1e-3, atol=1e-3
     )
-    assert encode_texts(base, encoder, LABELS, dim=500).shape == (N_ITEMS, N_ITEMS - 1)
+    assert encode_texts(base, encoder, LABELS, dim=500).vectors.shape == (N_ITEMS, N_ITEMS - 1)
+
+
+def test_a_title_that_comes_later_is_encoded_as_those_before(tiny_llama: Path, encoder: PromptEncoder) -> None:
+    base = make_base(tiny_llama)
+    encoded = encode_texts(base, encoder, LABELS, dim=4)
+    added = encode_added(base, encoder, LABELS[3:5], encoded.weight, encoded.bias)
+    torch.testing.assert_close(added, encoded.vectors[3:5], rtol=1e-4, atol=1e-4)
 
 
 def test_titles_of_a_large_catalogue_are_encoded_in_blocks(
@@ -267,9 +274,9 @@ def test_titles_of_a_large_catalogue_are_encoded_in_blocks(
 ) -> None:
     """Four titles, three times: every third of the twelve has each of them once, so that its components are those of all."""
     base, labels = make_base(tiny_llama), LABELS[:4] * 3
-    whole = encode_texts(base, encoder, labels, dim=3)
+    whole = encode_texts(base, encoder, labels, dim=3).vectors
     monkeypatch.setattr(item_texts, "COMPONENT_TEXTS", 4)
-    in_blocks = encode_texts(base, encoder, labels, dim=3)
+    in_blocks = encode_texts(base, encoder, labels, dim=3).vectors
     torch.testing.assert_close(torch.cdist(in_blocks, in_blocks), torch.cdist(whole, whole), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(in_blocks[:4], in_blocks[8:], rtol=1e-3, atol=1e-3)
 

@@ -78,6 +78,28 @@ def test_a_new_item_is_answered_by_its_text(model: HybridLM) -> None:
         torch.testing.assert_close(model.item_logits(hidden)[:, NEW], expected)
 
 
+def test_an_item_that_is_added_is_one_that_was_new_from_the_start(tiny_llama: Path, model: HybridLM) -> None:
+    """The new items, taken out of a model and added again behind the others."""
+    order = [item for item in range(N_ITEMS) if item not in NEW] + NEW
+    history = torch.tensor([0, NEW[0], 3])
+    ids, seen = torch.tensor([[9] + 3 * [model.slots.behavior]]), torch.ones(1, 4)
+    with torch.no_grad():
+        for name in ("token", "head_vector", "head_bias"):
+            getattr(model.new_items, name).normal_()
+        before = model.hidden_states(ids, seen, history)
+        logits = model.item_logits(before)[..., order]
+        vectors = model.new_items.vectors[NEW]
+        kept = torch.tensor(order[: -len(NEW)])
+        for name in ("is_new", "vectors", "biases"):
+            setattr(model.new_items, name, getattr(model.new_items, name)[kept])
+        model.item_vectors, model.item_texts = model.item_vectors[kept], model.item_texts[kept]
+        model.head.items.data, model.head.bias.data = model.head.items[kept], model.head.bias[kept]
+        model.add_items(vectors, texts()[NEW])
+        after = model.hidden_states(ids, seen, torch.tensor([order.index(item) for item in history.tolist()]))
+        torch.testing.assert_close(after, before)
+        torch.testing.assert_close(model.item_logits(after), logits)
+
+
 def test_in_training_new_items_are_no_negatives_and_others_pretend_to_be_new(model: HybridLM) -> None:
     model.train()
     torch.manual_seed(0)

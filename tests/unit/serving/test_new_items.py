@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fastapi.testclient import TestClient
 
 from llara_core import columns as c
 from llara_core import tables
 from llara_core.config import load_params
 from llara_core.errors import ConfigError, DataError, ModelError
+from llara_core.llm.adapters import save_adapter
+from llara_core.llm.loading import fingerprint
 from llara_core.prompts.rendering import ItemWording
 from llara_core.readers.item_texts import item_text
 from llara_core.recommenders import checkpoints, models
 from llara_core.recommenders.text_encoder import TextEncoder
 from llara_core.recommenders.training import TrainedModel
-from llara_core.serving import Model, Reached, bundle, load, run_parts
+from llara_core.serving import Model, Reached, bundle, load, ranking, run_parts, service
 from llara_core.serving.audience import audiences
 from llara_core.serving.new_items import ItemReading, read_new_items
 from llara_core.serving.parts import Parts, Retriever
 from llara_core.serving.ranking import Ranked, Ranker
+from llara_core.serving.service import Settings, create_app
 from pipeline.recommend import main as recommend
+from tests.helpers.llm import LLM, adapter_metadata, make_model, system_config
 from tests.helpers.text_encoder import write_tiny_bert
 from tests.unit.serving.conftest import REPOSITORY, Exported
 
@@ -172,10 +185,172 @@ def test_another_encoder_and_one_that_was_tuned_are_refused(tmp_path: Path, enco
 
 
 def test_a_system_on_ids_says_which_ones_take_new_items(exported: Exported, llm: Path) -> None:
-    for system in ("sasrec", "llara"):
+    for system, why in {
+        "sasrec": "it knows items by the ids",
+        "zero_shot": "it knows items by the ids",
+        "llara_guided": "it knows items by the ids",
+        "llara_compact": r"it was tuned to score items by their ids \(tune.new_share is 0\)",
+    }.items():
         model = load(exported(system), llm=None if system == "sasrec" else llm)
-        with pytest.raises(ConfigError, match=rf"{system} cannot take new items.*; morec and sasrec_text read an item's text"):
+        able = "morec and sasrec_text read an item's text: .* or an LLM system on it, such as compact_on_text or guided_on_text"
+        with pytest.raises(ConfigError, match=rf"^{system} cannot take new items: {why}.*; {able}"):
             model.add_items([{"item_id": "7", "title": "b"}])
+
+
+def guided(root: Path, encoder: Path, llm: Path) -> Model:
+    """A generative system with behaviour tokens and scores of the recommender on texts."""
+    alone = made(root, encoder)
+    vectors = alone.ranker.retriever.item_embeddings()
+    frame = alone.items[[c.ITEM, c.LABEL]].assign(**{c.VECTOR: list(vectors), c.TEXT_VECTOR: list(vectors)})
+    tables.write_table(root / "vectors.parquet", frame, tables.ITEM_EMBEDDINGS)
+    prompt = {"slot": "before", "recommender_scores": True}
+    model = make_model(llm, "hybrid", vectors=torch.from_numpy(vectors), prompt=prompt)
+    belongs_to = {"recommender": "sasrec_text", "llm": fingerprint(llm)}
+    belongs_to["item_embeddings"] = tables.tables_hash(root / "vectors.parquet")
+    save_adapter(root / "adapter", model, adapter_metadata(model, **prompt).model_copy(update=belongs_to))
+    parts = replace(alone.parts, system="guided_on_text", llm=root / "adapter", item_embeddings=root / "vectors.parquet")
+    bundle.write_parts(root / "guided", parts, "movielens_100k", LLM, llm)
+    return load(root / "guided", llm=llm)
+
+
+def test_a_generative_system_hears_of_a_new_item_what_the_recommender_makes_of_its_text(
+    tmp_path: Path, encoder: Path, llm: Path
+) -> None:
+    model = guided(tmp_path, encoder, llm)
+    known = model.recommend(["aaaa aaaa"], top=6)
+    model.add_items([{"item_id": 9, "title": TITLES[1]}])
+    vectors = model.ranker.system.model.item_vectors
+    torch.testing.assert_close(vectors[6], vectors[1], rtol=1e-4, atol=1e-4)  # of the same text
+    assert {one.item for one in known} == {"102", "103", "104", "105", "106"}
+    with patch.object(ranking, "opinion", wraps=ranking.opinion) as shown:
+        found = model.recommend(["aaaa aaaa"], top=6)
+    assert {one.item for one in found if one.is_new} == {"9"}  # among the five that are retrieved
+    (scores,) = (call.args[0] for call in shown.call_args_list)
+    alone = [one.score for one in model.recommend(["aaaa aaaa"], top=5, retrieve_only=True)]
+    assert sorted(scores.tolist(), reverse=True) == pytest.approx(alone, abs=1e-4)
+    assert model.recommend(["id:9"])
+
+
+def test_a_system_on_titles_ranks_what_a_recommender_on_texts_retrieves(tmp_path: Path, encoder: Path, llm: Path) -> None:
+    prompt = system_config().prompt.model_copy(update={"representation": "title"})
+    parts = replace(made(tmp_path, encoder).parts, system="zero_shot", llm=prompt)
+    bundle.write_parts(tmp_path / "zero_shot", parts, "movielens_100k", LLM, llm)
+    model = load(tmp_path / "zero_shot", llm=llm)
+    model.add_items([{"item_id": 9, "title": TITLES[1]}])
+    assert {one.item for one in model.recommend(["aaaa aaaa"], candidates=3)} == {"102", "103", "9"}
+
+
+def test_vectors_of_another_recommender_are_no_vectors_of_new_items(tmp_path: Path, encoder: Path, llm: Path) -> None:
+    model = guided(tmp_path, encoder, llm)
+    other = made(tmp_path / "other", encoder, name="morec")
+    parts = replace(model.parts, retriever=other.parts.retriever)
+    model = Model(replace(model.ranker, retriever=other.ranker.retriever), model.items, parts)
+    with pytest.raises(
+        ConfigError, match="guided_on_text cannot take new items: the vectors of its items are not those of morec"
+    ):
+        model.add_items([{"item_id": "7", "title": "b"}])
+
+
+@contextmanager
+def served(model: Model, root: Path, encoder: Path | None = None) -> Iterator[TestClient]:
+    metadata = bundle.write_parts(root / "served", model.parts, "movielens_100k", load_params().llm, root)
+    with TestClient(create_app(model, metadata, Settings(8, 64, 0.0, 60.0, None, 1), encoder)) as opened:
+        yield opened
+
+
+def test_the_service_ranks_an_item_from_when_it_was_posted(tmp_path: Path, encoder: Path) -> None:
+    expected = made(tmp_path / "a", encoder)
+    new = [{"item_id": 9, "title": "aaaa aaaa"}, {"item_id": "x", "title": "9999", "attributes": {"kind": ["9999"]}}]
+    expected.add_items(new)
+    with served(made(tmp_path / "b", encoder), tmp_path, encoder) as asked:
+        added = asked.post("/items", json=new)
+        answer = asked.post("/recommend", json={"history": ["aaaa aaba", "id:x"], "top": 7}).json()
+        found = asked.get("/items", params={"query": "x"}).json()
+        histories = {"letters": ["101", "102"], "digits": ["104"], "has it": ["x"]}
+        n_new = asked.get("/health").json()["new_items"]
+        audience = asked.post("/audience", json={"items": ["id:x", "id:9"], "histories": histories, "top": 1}).json()
+        wrong = asked.post("/audience", json={"items": ["x"], "histories": {"letters": ["101", "b"]}}).json()
+    assert added.status_code == 201
+    assert added.json() == [
+        {"item": "9", "label": "aaaa aaaa [9]", "is_new": True},
+        {"item": "x", "label": "9999", "is_new": True},
+    ]
+    assert found[0] == added.json()[1]
+    assert n_new == 2
+    ranks = [expected.audience(item, histories, top=1)[0] for item in ("id:x", "id:9")]
+    assert [one["users"] for one in audience] == [[{"user": one.user, "rank": one.rank}] for one in ranks]
+    assert [(one["item"], one["users"][0]["user"]) for one in audience] == [("x", "digits"), ("9", "letters")]
+    assert wrong["detail"][0]["loc"] == ["body", "histories", "letters", 1]
+    assert [one["is_new"] for one in answer["history"]] == [False, True]
+    assert [(one["item"], one["is_new"]) for one in answer["recommendations"]] == [
+        (one.item, one.is_new) for one in expected.recommend(["aaaa aaba", "id:x"], top=7)
+    ]
+
+
+def test_of_a_list_with_a_bad_item_the_service_adds_none(
+    tmp_path: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seven = {"item_id": "7", "title": "b"}
+    model = made(tmp_path, encoder)
+    monkeypatch.setattr(service, "MAX_ADDED", 3)
+    with served(model, tmp_path) as asked:
+        for items, status, message in (
+            ([seven, {"item_id": 103, "title": "b"}], 409, "items[1]: an item with the id '103' exists already, 'aaaa baaa'"),
+            ([seven, {"item_id": " 7", "title": "c"}], 422, "items[1]: the id '7' stands already in items[0]"),
+            ([seven, {"item_id": "8", "title": "\u200b"}], 422, "items[1]: the title is empty"),
+            ([seven, {"item_id": "8", "title": "b" * 501}], 422, "items[1]: the title has 501 characters; 500 are the most"),
+            ([seven, {"item_id": "8" * 501, "title": "b"}], 422, "items[1]: the id has 501 characters; 500 are the most"),
+            ([seven, {"item_id": "8"}], 422, "Field required"),
+            ([seven, {"item_id": "8", "title": "b", "price": 3}], 422, "Extra inputs are not permitted"),
+            ([], 422, "at least 1 item"),
+            ([{"item_id": number, "title": "b"} for number in range(101)], 422, "at most 100 items"),
+            ([{"item_id": number, "title": "b"} for number in range(4)], 409, "more than 3 new items"),
+        ):
+            answer = asked.post("/items", json=items)
+            assert answer.status_code == status, items
+            assert message in answer.text
+        assert len(model.items) == model.ranker.retriever.n_items == 6
+        assert asked.post("/items", json=[seven]).status_code == 201
+        again = asked.post("/items", json=[seven])
+    assert (again.status_code, again.json()["detail"][:46]) == (409, "items[0]: an item with the id '7' exists alrea")
+
+
+def test_a_service_of_a_system_on_ids_says_which_ones_take_new_items(exported: Exported) -> None:
+    app = create_app(load(exported("sasrec")), bundle.read_metadata(exported("sasrec")), Settings(8, 64, 0.0, 60.0, None, 1))
+    with TestClient(app) as asked:
+        answer = asked.post("/items", json=[{"item_id": "7", "title": "b"}])
+    assert answer.status_code == 501
+    assert answer.json()["detail"].startswith("sasrec cannot take new items: it knows items by the ids")
+
+
+class Slow(Model):
+    """Answers once it is released."""
+
+    began, released = threading.Event(), threading.Event()
+
+    def recommend_ids(self, *args: Any, **options: Any) -> list[Ranked]:
+        self.began.set()
+        assert self.released.wait(30)
+        return super().recommend_ids(*args, **options)
+
+
+def test_items_are_added_between_two_passes(tmp_path: Path, encoder: Path) -> None:
+    """A question that is being answered sees the catalogue without them, and one that waits behind them sees it with them."""
+    model = made(tmp_path, encoder)
+    model = Slow(model.ranker, model.items, model.parts)
+    question = {"history": ["aaaa aaba"], "top": 7}
+    with served(model, tmp_path, encoder) as asked, ThreadPoolExecutor(3) as pool:
+        before = pool.submit(asked.post, "/recommend", json=question)
+        assert model.began.wait(30)
+        adding = pool.submit(asked.post, "/items", json=[{"item_id": 9, "title": "aaaa aaaa"}])
+        time.sleep(0.1)  # for it to arrive
+        assert not adding.done()
+        after = pool.submit(asked.post, "/recommend", json=question)
+        model.released.set()
+        lists = [[one["item"] for one in each.result().json()["recommendations"]] for each in (before, after)]
+        assert adding.result().status_code == 201
+    assert [len(each) for each in lists] == [5, 6]
+    assert ["9" in each for each in lists] == [False, True]
 
 
 def test_files_are_read_by_the_section(tmp_path: Path) -> None:

@@ -332,7 +332,14 @@ def test_items_are_found_while_they_are_typed(client: Client) -> None:
 def test_it_says_what_it_serves(client: Client, exported: Exported) -> None:
     with client("llara_guided") as asked:
         health, metadata = asked.get("/health").json(), asked.get("/metadata").json()
-    assert health == {"ready": True, "system": "llara_guided", "dataset": "movielens", "model": "source", "waiting": 0}
+    assert health == {
+        "ready": True,
+        "system": "llara_guided",
+        "dataset": "movielens",
+        "model": "source",
+        "waiting": 0,
+        "new_items": 0,
+    }
     assert metadata == bundle.read_metadata(exported("llara_guided")).model_dump()
 
 
@@ -346,7 +353,7 @@ def test_its_pages_need_nothing_from_elsewhere(client: Client) -> None:
     assert paths <= {part.url.path for part in parts}
     assert "://" not in index.text + asked_text(parts, "/page/page.js") + asked_text(parts, "/page/page.css") + docs.text
     assert index.headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self';")
-    assert {"/recommend", "/items", "/health", "/metadata"} == set(description["paths"])
+    assert {"/recommend", "/audience", "/items", "/health", "/metadata"} == set(description["paths"])
     statuses = {"200", "400", "413", "415", "422", "500", "503", "504"}
     assert statuses == set(description["paths"]["/recommend"]["post"]["responses"])
 

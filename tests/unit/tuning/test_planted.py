@@ -136,7 +136,7 @@ def test_a_compact_system_learns_what_follows(llm: Path, tmp_path: Path) -> None
         config,
         item_vectors(),
         head_vectors=item_vectors(),
-        item_texts=encode_texts(base, encoder, LABELS, config.prompt.text_dim),
+        item_texts=encode_texts(base, encoder, LABELS, config.prompt.text_dim).vectors,
     )
     plan = make_plan(Units([], 1, [10] * N_ITEMS), config.tune, config.curriculum, sample_templates=False, seed=0)
     train(model, plan, PlanDataset(plan, data, encoder, config.prompt), encoder, config.tune, seed=0, scratch=tmp_path)
