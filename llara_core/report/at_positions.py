@@ -29,14 +29,16 @@ def section(found: Comparisons) -> Section | None:
         f"beyond {MAX_QUESTIONS:,} questions per split, fewer of every user alike. A user's figure is the mean over the user's "
         "positions, and the figures are means over users."
     )
-    caption = (
+    caption = joined(
         "Bold: best on the validation questions of this protocol, which also choose the reference. Intervals cover "
         f"{level:.0%}; users are resampled with all their positions, and tests compare users. p is adjusted for the tests in "
-        "this table (Holm)."
+        "this table (Holm).",
+        system_columns.mark_in_words(rows),
     )
     llms = [row for row in rows if row.system.is_llm and row.system.kind != "fused"]
-    said = joined(_leader(rows), verdict.compared(llms, "LLM system", found.level))
-    return Section(heading(found), said, notes=[note], tables=[Table(_columns(rows), system_columns.by_kind(rows), caption)])
+    compared = verdict.compared(llms, "LLM system", found.level)
+    table = Table(_columns(rows), system_columns.by_kind(rows), caption)
+    return Section(heading(found), _leader(rows), notes=[*([compared] if compared else []), note], tables=[table])
 
 
 def heading(found: Comparisons) -> str:

@@ -9,14 +9,8 @@ from llara_core.report.wording import count, joined
 
 
 def summary(found: Comparisons) -> str:
-    """Who leads, whether an LLM differs from the reference, and what the fusions chose."""
-    llms = [row for row in found.headlines if row.system.is_llm and row.system.kind != "fused"]
-    fused = [row for row in found.headlines if row.system.kind == "fused"]
-    return joined(
-        verdict.leader(found.headlines),
-        verdict.compared(llms, "LLM system", found.level),
-        verdict.fusions(fused, found.idle),
-    )
+    """Who leads, whether an LLM differs from what it is compared with, and what the fusions chose."""
+    return joined(verdict.leader(found.headlines), *_comparisons(found))
 
 
 def systems(found: Comparisons) -> Section:
@@ -29,18 +23,14 @@ def systems(found: Comparisons) -> Section:
         *system_columns.marked(rows, system_columns.VALIDATION, system_columns.HIT_RATIO),
         *system_columns.by_score(found.rows, rows),
         *system_columns.versus(rows),
-        *system_columns.marked(
-            rows,
-            system_columns.VALID,
-            *system_columns.contained(rows, [system_columns.VALID_CONTAINED]),
-            system_columns.NDCG,
-        ),
+        *system_columns.marked(rows, system_columns.VALID, system_columns.CATALOGUE),
         system_columns.SIZES,
     ]
     caption = joined(
         "Bold: best on validation. Figures are for the test split unless a column says validation. Intervals in brackets "
         f"cover {params.evaluation.confidence:.0%}; one without width means that all users had the same value, and says "
         "nothing about the spread.",
+        system_columns.mark_in_words(rows),
         f"The language model is {params.llm.model}." if params.run.systems else "",
         "Chat models are named in their rows." if params.run.chat_models else "",
     )
@@ -50,7 +40,8 @@ def systems(found: Comparisons) -> Section:
         lambda: plots.bars_figure(rows, params.candidates.n_candidates, params.evaluation.confidence),
     )
     table = Table(columns, system_columns.by_kind(rows), caption)
-    return Section("Systems", summary(found), tables=[table], figures=[figure])
+    notes = [each for each in (*_comparisons(found), verdict.among_all_items(rows)) if each]
+    return Section("Systems", verdict.leader(rows), notes=notes, tables=[table], figures=[figure])
 
 
 def modes(found: Comparisons) -> Section:
@@ -64,7 +55,8 @@ def modes(found: Comparisons) -> Section:
         *system_columns.marked(rows, *system_columns.DETAILS, *system_columns.contained(rows, system_columns.CONTAINED)),
         system_columns.SIZES,
     ]
-    table = Table(columns, system_columns.by_kind(rows), "Every system in every mode, on test. Bold: best on validation.")
+    caption = joined("Every system in every mode, on test. Bold: best on validation.", system_columns.mark_in_words(rows))
+    table = Table(columns, system_columns.by_kind(rows), caption)
     return Section(
         "All modes",
         f"{count(len(found.headlines), 'system')} in {count(len(rows), 'row')}: the first row of a system is the mode in which "
@@ -72,3 +64,9 @@ def modes(found: Comparisons) -> Section:
         tables=[table],
         is_folded=True,
     )
+
+
+def _comparisons(found: Comparisons) -> list[str]:
+    llms = [row for row in found.headlines if row.system.is_llm and row.system.kind != "fused"]
+    fused = [row for row in found.headlines if row.system.kind == "fused"]
+    return [verdict.compared(llms, "LLM system", found.level), verdict.fusions(fused, found.idle)]

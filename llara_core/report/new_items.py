@@ -113,17 +113,23 @@ def _section(
         return None
     targets = examples.set_index(c.EXAMPLE)[c.TARGET]
     figures = {(row.name, split): new_items(row, split, is_new, targets, found) for row in rows for split in c.HELD_OUT}
-    caption = (
+    caption = joined(
         f"New: without training interactions; {n_new:,} {noun}. Figures are means over users. Among new: where the target is "
-        "new, with the known candidates left out; AUC: the share of the other new candidates that rank behind it, .5 by chance."
+        "new, with the known candidates left out; AUC: the share of the other new candidates that rank behind it, .5 by "
+        "chance.",
+        system_columns.mark_in_words(rows),
     )
     return Section(
         heading,
         _verdict(rows, figures),
         notes=notes,
-        tables=[
-            Table(_columns(rows, figures, c.TEST), system_columns.by_kind(rows), f"On test. {caption}"),
-            Table(_columns(rows, figures, c.VALIDATION), system_columns.by_kind(rows), "The same on validation."),
+        tables=[Table(_columns(rows, figures, c.TEST), system_columns.by_kind(rows), f"On test. {caption}")],
+        parts=[
+            Section(
+                "The same on validation",
+                tables=[Table(_columns(rows, figures, c.VALIDATION), system_columns.by_kind(rows))],
+                is_folded=True,
+            )
         ],
     )
 

@@ -9,7 +9,6 @@ from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.report import main_table, system_columns
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, Table
-from llara_core.report.system_columns import FEWER
 from llara_core.report.table_2 import beside_ours, by_their_rules
 from llara_core.report.wording import count, joined, number
 
@@ -34,8 +33,7 @@ def summary(found: Comparisons) -> Summary:
     caption = joined(
         f"Bold: best on validation. Intervals cover {params.evaluation.confidence:.0%}; training seeds: "
         f"{', '.join(map(str, params.run.seeds))}.",
-        f"{FEWER}: on fewer candidate sets, so not comparable with figures without this mark; differences are on the sets that "
-        "both answer."
+        joined(system_columns.mark_in_words(rows), "Differences are on the sets that both answer.")
         if system_columns.answer_fewer(rows)
         else "",
         "Last column: the paper's HR@1, and ours by the rules of the paper's code for valid answers and, of recommenders, for "

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from llara_core import columns as c
@@ -15,15 +16,15 @@ from llara_core.report import main_table, pages, plots, system_columns, table_2
 def test_systems_have_one_row_each_in_their_headline_mode(params: Params, world) -> None:
     section = main_table.systems(world.compared(params))
     rows = section.tables[0].lines
-    columns = ("System", "Answers by", "Tuned on", "vs sasrec", "vs own recommender", "p")
+    columns = ("System", "Answers by", "Tuned on", "Compared with", "Difference", "p")
     worse, equal = "-1.000 [-1.000, -1.000]", "+0.000 [+0.000, +0.000]"
     # The world has no training examples.
     assert [tuple(row[column] for column in columns) for row in rows] == [
-        ("popularity", "score", "-", worse, "-", "one run"),
+        ("popularity", "score", "-", "sasrec", worse, "one run"),
         ("sasrec", "score", "-", "reference", "-", "-"),
-        ("tallrec", "generate", "0 prompts", worse, "-", "one run"),
-        ("llara (on sasrec)", "generate", "0 prompts", "-", f"{worse}, 0.000 against 1.000", "one run"),
-        ("llara + sasrec (LLM weight 0.30)", "fused", "0 prompts", "-", f"{equal}, 1.000 against 1.000", "one run"),
+        ("tallrec", "generate", "0 prompts", "sasrec", worse, "one run"),
+        ("llara (on sasrec)", "generate", "0 prompts", "sasrec", worse, "one run"),
+        ("llara + sasrec (LLM weight 0.30)", "fused", "0 prompts", "sasrec", equal, "one run"),
     ]
     assert [(row["Validation HR@1"], row["Users x sets"]) for row in rows[1:3]] == [("1.000", "7 x 3"), ("0.000 †", "7 x 1")]
 
@@ -59,6 +60,43 @@ def test_the_verdict_says_who_leads_and_that_one_run_is_no_test(params: Params, 
         "test needs 3. The test difference of tallrec, the best on validation of these 2 LLM systems, to sasrec is -1.000 "
         "[-1.000, -1.000], 0.000 against 1.000 on the same sets. LLM weights of the fusions: llara + sasrec 0.30 (1.000 "
         "against 1.000 on the same test sets, one run)."
+    )
+
+
+def test_a_difference_on_fewer_sets_than_shown_has_both_hit_ratios_in_its_footnote(params: Params, world) -> None:
+    scores = world.target_is(1)
+    first_draws = (world.candidates[c.DRAW] == 0).to_numpy()
+    scores[first_draws] = world.target_is(2)[first_draws]
+    world.put("sasrec-0", scores)
+    table = main_table.systems(world.compared(params)).tables[0]
+    columns = {column.heading: column for column in table.columns}
+    assert table.lines[1]["HR@1"].startswith("0.667")
+    # Popularity answers all sets, so both of its hit ratios stand in the table.
+    assert columns["Difference"].meaning.endswith(
+        "(where these are not those of the HR@1 shown: tallrec 0.000 against 0.000; llara 0.000 against 0.000; llara + sasrec "
+        "1.000 against 0.000)"
+    )
+
+
+def test_hits_among_all_items_are_in_the_table_and_in_a_sentence(params: Params, world) -> None:
+    assert not any("Among all items" in note for note in main_table.systems(world.compared(params)).notes)
+    for cell, folder, ranks, place, facts in (
+        ("popularity", paths.baseline_predictions, [11], 4, {}),
+        ("sasrec-0", paths.recommender_predictions, [10, 11], 1, {}),
+        ("llara-0", paths.system_predictions, [11, 12, 13, 10], 2, {"objective": "generative"}),
+    ):
+        frame = world.put(cell, world.target_is(place), **facts)
+        frame[c.CATALOGUE_RANK] = pd.array(np.resize(ranks, len(frame)), dtype="Int32")
+        _, metadata = predictions.read_predictions(folder("movielens", cell) / "score.parquet")
+        predictions.write_predictions(folder("movielens", cell), frame, metadata)
+    (paths.system_predictions("movielens", "llara-0") / "generate.parquet").unlink()
+    section = main_table.systems(world.compared(params))
+    # 7 test users with 3 draws, after 15 sets of validation: ranks 11 and 10 in turns begin with 11 there.
+    found = [line["Catalogue HR@10"] for line in section.tables[0].lines]
+    assert found == ["0.000", f"{10 / 21:.3f}", "-", f"{6 / 21:.3f}", "-"]
+    assert section.notes[-1] == (
+        "Among all items, as in production, HR@10 on test is 0.476 for sasrec and 0.286 for llara, the best on validation "
+        "without and with a language model."
     )
 
 
@@ -114,7 +152,8 @@ def test_captions_speak_only_of_what_the_run_has(params: Params, world) -> None:
     assert table_2.section(conventional) is None  # popularity has no counterpart there
     texts = world.compared(world.on_axes(systems=["tallrec"], baselines=[], recommenders=[]))
     assert "The language model is" in main_table.systems(texts).tables[0].caption
-    assert not any(column.heading.startswith("vs ") for column in main_table.systems(texts).tables[0].columns)
+    headings = {column.heading for column in main_table.systems(texts).tables[0].columns}
+    assert not {"Compared with", "Difference", "p"} & headings
     assert "MoRec" not in table_2.section(texts).tables[0].caption
 
 

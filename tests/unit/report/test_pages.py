@@ -71,7 +71,7 @@ def test_the_html_page_links_every_section_and_folds_what_few_read(reports, para
     assert [unescape(heading) for heading in headings.values()] == [section.heading for section in reports[0].sections]
     assert headings.items() <= links.items()
     folded = re.findall(r"<summary><h\d[^>]*>([^<]+)</h\d>\s*</summary>", html)
-    assert folded == ["Calibration", "All modes"]
+    assert folded == ["The other systems", "Calibration", "All modes"]
     scrolled = "".join(re.findall(r'<div class="scroll".*?</div>', html, flags=re.DOTALL))
     assert "caption" not in scrolled
     assert html.count('<p class="caption">') > 5
