@@ -162,8 +162,9 @@ def plot_tables(reports: Sequence[DatasetReport]) -> dict[str, pd.DataFrame]:
 
 
 def _literal(text: str) -> str:
-    """Text as one line of Markdown that shows it as it is; an underscore inside a word means nothing there."""
-    return re.sub(r"[\\`*\[\]<>|&~]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(text.split()))
+    """Text as one line of Markdown that shows it as it is; an underscore inside a word means nothing there, nor does a bracket
+    that begins no target of a link, such as an interval's."""
+    return re.sub(r"[\\`*<>|&~]|\](?=[(\[:])|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(text.split()))
 
 
 def _base64(figure: Figure) -> str:

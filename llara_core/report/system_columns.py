@@ -58,7 +58,6 @@ def metric(name: str) -> Column[ComparedSystem]:
 VALID = metric("valid_ratio")
 VALID_CONTAINED = metric("valid_ratio_contained")
 SIZES = Column("Users x sets", "test users times candidate sets per user (times seeds)", sizes)
-NDCG = metric("ndcg@10")
 CATALOGUE = metric("hit_ratio@10_catalogue")
 DETECTABLE = Column[ComparedSystem](
     "Detectable",
@@ -144,7 +143,7 @@ def differences(rows: Rows) -> list[Column[ComparedSystem]]:
     """The difference of each of ``rows`` and what it is a difference to; no column where nothing is compared."""
     if not any(row.difference is not None for row in rows):
         return []
-    meaning = joined("of HR@1 with its interval, on the sets that both answer", _both_on_fewer_sets(rows))
+    meaning = joined("of HR@1 with its interval, on the sets that both answer", _both_where_not_shown(rows))
     reference = next((row.name for row in rows if row.is_reference), None)
     if reference is not None and not any(row.is_own for row in rows):
         vs_reference = Column[ComparedSystem](
@@ -191,8 +190,8 @@ def _difference(row: ComparedSystem) -> str:
     return MISSING if row.difference is None else difference(row.difference)
 
 
-def _both_on_fewer_sets(rows: Rows) -> str:
-    """Both hit ratios of every difference that rests on fewer sets than the hit ratios in the table."""
+def _both_where_not_shown(rows: Rows) -> str:
+    """Both hit ratios of every difference on other sets than those of the hit ratios in the table."""
     shown = {row.name: number(row.test["hit_ratio@1"]) for row in rows}
     found = [
         f"{row.name} {both_sides(row.difference)}"
@@ -200,4 +199,4 @@ def _both_on_fewer_sets(rows: Rows) -> str:
         if row.difference is not None
         and (shown[row.name], shown.get(str(row.versus))) != (number(row.difference.system), number(row.difference.reference))
     ]
-    return f"(where these are not those of the HR@1 shown: {'; '.join(found)})" if found else ""
+    return f"(HR@1 there, where it is not that shown: {'; '.join(found)})" if found else ""

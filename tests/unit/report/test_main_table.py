@@ -73,8 +73,8 @@ def test_a_difference_on_fewer_sets_than_shown_has_both_hit_ratios_in_its_footno
     assert table.lines[1]["HR@1"].startswith("0.667")
     # Popularity answers all sets, so both of its hit ratios stand in the table.
     assert columns["Difference"].meaning.endswith(
-        "(where these are not those of the HR@1 shown: tallrec 0.000 against 0.000; llara 0.000 against 0.000; llara + sasrec "
-        "1.000 against 0.000)"
+        "(HR@1 there, where it is not that shown: tallrec 0.000 against 0.000; llara 0.000 against 0.000; llara + sasrec 1.000 "
+        "against 0.000)"
     )
 
 

@@ -107,7 +107,7 @@ def test_the_summary_is_the_verdict_and_a_table_of_some_twenty_lines(reports, pa
 
 
 def test_text_of_others_stays_text(params: Params, world, monkeypatch) -> None:
-    evil, shown = "evil|<script>\n&~`*x*", r"evil\|\<script\> \&\~\`\*x\*"
+    evil, shown = "evil|<script>\n&~`*x*[a](b)", r"evil\|\<script\> \&\~\`\*x\*[a\](b)"
     world.put("popularity", world.target_is(4), note=evil)
     world.put("llara-0", world.target_is(1), objective="generative", mode="generate", draws=1)
     items = paths.prepared("movielens") / "items.parquet"
