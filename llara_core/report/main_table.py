@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from llara_core.evaluation.comparison import ComparedSystem
+from llara_core.evaluation.results import SystemResults
 from llara_core.report import plots, system_columns, verdict
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Figure, Section, Table
@@ -10,13 +14,14 @@ from llara_core.report.wording import count, joined
 
 def summary(found: Comparisons) -> str:
     """Who leads, whether an LLM differs from the reference, and what the fusions chose."""
-    llms = [row for row in found.headlines if row.system.is_llm and row.system.kind != "fused"]
-    fused = [row for row in found.headlines if row.system.kind == "fused"]
-    return joined(
-        verdict.leader(found.headlines),
-        verdict.compared(llms, "LLM system", found.level),
-        verdict.fusions(fused, found.idle),
-    )
+    return verdict_of(found.headlines, found.idle, found.level)
+
+
+def verdict_of(rows: Sequence[ComparedSystem], idle: Sequence[SystemResults], level: float) -> str:
+    """The same of one row per system; ``idle``: fusions that are left out, ``level``: of the tests."""
+    llms = [row for row in rows if row.system.is_llm and row.system.kind != "fused"]
+    fused = [row for row in rows if row.system.kind == "fused"]
+    return joined(verdict.leader(rows), verdict.compared(llms, "LLM system", level), verdict.fusions(fused, idle))
 
 
 def systems(found: Comparisons) -> Section:
@@ -50,7 +55,7 @@ def systems(found: Comparisons) -> Section:
         lambda: plots.bars_figure(rows, params.candidates.n_candidates, params.evaluation.confidence),
     )
     table = Table(columns, system_columns.by_kind(rows), caption)
-    return Section("Systems", summary(found), tables=[table], figures=[figure])
+    return Section("Systems", summary(found), notes=[found.beside] if found.beside else [], tables=[table], figures=[figure])
 
 
 def modes(found: Comparisons) -> Section:
