@@ -24,7 +24,7 @@ from llara_core import paths, tables
 from llara_core.config import RECOMMENDERS, EvaluationConfig, Params
 from llara_core.config.params import flat
 from llara_core.errors import DataError
-from llara_core.evaluation.comparison import ComparedSystem, compare, headlines
+from llara_core.evaluation.comparison import ComparedSystem, compare
 from llara_core.evaluation.fusion import is_recommender_alone
 from llara_core.evaluation.positions import compare_positions, read_position_results
 from llara_core.evaluation.results import RunResults, SystemResults, read_results
@@ -106,14 +106,13 @@ class Published:
 
     @cached_property
     def rows(self) -> list[ComparedSystem]:
-        """One per system, on users' last items, without :attr:`idle`."""
-        return headlines(compare([each for each in self.last if not is_recommender_alone(each)], self.facts.evaluation))
+        """One per system and mode, on users' last items, without :attr:`idle`."""
+        return compare([each for each in self.last if not is_recommender_alone(each)], self.facts.evaluation)
 
     @cached_property
     def rows_at_positions(self) -> list[ComparedSystem]:
         """The same at further positions."""
-        found = [each for each in self.at_positions if not is_recommender_alone(each)]
-        return headlines(compare_positions(found, self.facts.evaluation))
+        return compare_positions([each for each in self.at_positions if not is_recommender_alone(each)], self.facts.evaluation)
 
     @property
     def idle(self) -> list[SystemResults]:

@@ -15,7 +15,7 @@ import pandas as pd
 from llara_core import columns as c
 from llara_core import paths
 from llara_core.errors import DataError
-from llara_core.evaluation.comparison import ComparedSystem
+from llara_core.evaluation.comparison import ComparedSystem, headlines
 from llara_core.evaluation.intervals import user_interval
 from llara_core.evaluation.paired import MIN_RUNS, Difference, paired_differences
 from llara_core.evaluation.published import Published, read_published
@@ -53,13 +53,14 @@ class Block:
 
 def main(published: Published) -> str:
     """The verdict, and every system in the mode in which it is compared, as README.md has it."""
-    rows = published.rows
-    own = Column("Minus its recommender, on the same sets", "", _minus_own)
+    rows = headlines(published.rows)
+    own = Column("Minus its recommender, both on the same sets", "", _minus_own)
     columns = [
         system_columns.SYSTEM,
         *system_columns.marked(
             rows, _renamed(system_columns.VALIDATION, "HR@1 validation"), _renamed(system_columns.HIT_RATIO, "HR@1 test")
         ),
+        *system_columns.by_score(published.rows, rows),
         own,
         *system_columns.marked(rows, system_columns.VALID),
         Column("HR@10 of all items", "", measure("hit_ratio@10_catalogue")),
@@ -83,19 +84,19 @@ def main(published: Published) -> str:
 
 def by_seed(published: Published) -> str:
     """Hit ratios of every run of the trained systems, and the differences of LLM systems to their recommenders."""
-    rows = [row for row in published.rows if row.system.is_trained]
-    shown: list[tuple[str, SystemResults]] = []
+    rows = [row for row in headlines(published.rows) if row.system.is_trained]
+    shown = {described(row): row.results for row in rows}
+    fewer = system_columns.answer_fewer(rows)
     for row in rows:
-        shown.append((described(row), row.results))
         other = next((each for each in rows if row.is_own and each.name == row.versus), None)
-        if other is not None and row.name in system_columns.answer_fewer(rows):
+        if other is not None and row.name in fewer:
             restricted = _restricted(other.results, _shared([row.results, other.results]))
-            shown.append((f"{other.name}, on the sets of {row.name}", restricted))
+            shown.setdefault(f"{other.name}, on {_sets(row)}", restricted)
     lines = [
         "| System | Sets | Validation by seed | mean (sd) | Test by seed | mean (sd) | Valid, lowest |",
         "| --- | --- | --- | ---: | --- | ---: | ---: |",
     ]
-    for name, results in shown:
+    for name, results in shown.items():
         cells = [name, str(results.runs[0].split(c.TEST)[c.DRAW].nunique())]
         for split in c.HELD_OUT:
             hits = results.hits(split).groupby(level=c.USER).mean().mean()
@@ -103,7 +104,7 @@ def by_seed(published: Published) -> str:
             cells += [", ".join(map(number, hits)), f"{number(hits.mean())}{deviation}"]
         cells.append(number(min(run.split(split)[c.VALID].mean() for run in results.runs for split in c.HELD_OUT)))
         lines.append(_line(cells))
-    further = {row.name: row for row in published.rows_at_positions}
+    further = {row.name: row for row in headlines(published.rows_at_positions)}
     lines += ["", "| Difference on test | Last items | At positions |", "| --- | --- | --- |"]
     for row in rows:
         if row.is_own and row.difference is not None:
@@ -115,7 +116,7 @@ def by_seed(published: Published) -> str:
 
 def positions(published: Published) -> str:
     """Every system at further positions of users."""
-    rows = published.rows_at_positions
+    rows = headlines(published.rows_at_positions)
     columns = [
         system_columns.SYSTEM,
         *system_columns.marked(
