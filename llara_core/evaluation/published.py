@@ -270,7 +270,8 @@ def beside(own: SystemResults, published: Sequence[SystemResults], confidence: f
     if set(theirs.index) != set(mine.index):
         return []
     runs = theirs.groupby(level=c.USER).mean().to_numpy().T  # [S, U]
-    low, high = further_run(runs, confidence) if len(runs) > 1 else (float(runs.mean()),) * 2
+    ends = further_run(runs, confidence) if len(runs) > 1 else (float(runs.mean()),) * 2
+    low, high = (min(max(end, 0.0), 1.0) for end in ends)
     means = mine.groupby(level=c.USER).mean().mean()
     seeds = [run.metadata.seed for run in own.runs]
     return [Beside(own.system.name, seed, float(mean), low, high) for seed, mean in zip(seeds, means, strict=True)]

@@ -11,7 +11,7 @@ from llara_core.report.wording import count, joined, listed, number
 
 
 def beside_published(dataset: str, params: Params, rows: Sequence[ComparedSystem]) -> str:
-    """Which systems of a run lie within the spread of the published runs; empty where none are published on its data.
+    """Which systems of a run lie within the spread of the published runs; empty where no trained one can be compared.
 
     Args:
         dataset: key in ``params.yaml``.
@@ -29,10 +29,10 @@ def beside_published(dataset: str, params: Params, rows: Sequence[ComparedSystem
     own, confidence = settings(params, dataset), published.facts.evaluation.confidence
     changed = {row.name: keys for row in rows if (keys := other_settings(row.system, published.facts, own))}
     found = {row.name: beside(row.results, published.last, confidence) for row in rows if row.name not in changed}
+    if not any(found.get(row.name) for row in rows if row.system.is_trained):
+        return ""
     inside = [name for name, runs in found.items() if runs and all(run.is_inside for run in runs)]
     outside = [_run(run) for runs in found.values() for run in runs if not run.is_inside]
-    if not inside and not outside:
-        return ""
     lies = [
         f"within their spread for {listed(inside)}" if inside else "",
         f"outside it for {listed(outside)}" if outside else "",
