@@ -125,7 +125,12 @@ def positions(published: Published) -> str:
         *system_columns.differences(rows),
         Column("Users x positions (x runs)", "", at_positions.sizes),
     ]
-    return f"{_markdown(columns, rows)}\n\n{origin(published)}"
+    fewer = (
+        f"{system_columns.FEWER}: on fewer questions, comparable by the differences alone."
+        if system_columns.answer_fewer(rows)
+        else ""
+    )
+    return f"{_markdown(columns, rows)}\n\n{joined(fewer, origin(published))}"
 
 
 def of_new_items(published: Published) -> str:
