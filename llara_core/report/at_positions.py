@@ -58,11 +58,12 @@ def _columns(rows: Sequence[ComparedSystem]) -> list[Column[ComparedSystem]]:
         ),
         *system_columns.versus(rows),
         *system_columns.marked(rows, Column("NDCG@10", "mean over users", measure("ndcg@10"))),
-        Column("Users x positions", "test users times positions per user on average (times seeds)", _sizes),
+        Column("Users x positions", "test users times positions per user on average (times seeds)", sizes),
     ]
 
 
-def _sizes(row: ComparedSystem) -> str:
+def sizes(row: ComparedSystem) -> str:
+    """Test users, questions per user on average, and runs where there are several."""
     n_users, n_questions, n_runs = row.test["n_users"], row.test["n_questions"], len(row.results.runs)
     return f"{n_users} x {n_questions / n_users:.1f}{f' x {n_runs}' if n_runs > 1 else ''}"
 
@@ -71,6 +72,6 @@ def _leader(rows: Sequence[ComparedSystem]) -> str:
     best = next(row for row in rows if row.is_best)
     return joined(
         f"{best.name} is best on the validation questions here and reaches {system_columns.HIT_RATIO.text(best)} on test "
-        f"({_sizes(best)} users x positions).",
+        f"({sizes(best)} users x positions).",
         verdict.fusions_ahead(rows),
     )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from llara_core.evaluation.comparison import ComparedSystem
+from llara_core.evaluation.results import SystemResults
 from llara_core.report import plots, system_columns, verdict
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Figure, Section, Table
@@ -10,7 +14,12 @@ from llara_core.report.wording import count, joined
 
 def summary(found: Comparisons) -> str:
     """Who leads, whether an LLM differs from what it is compared with, and what the fusions chose."""
-    return joined(verdict.leader(found.headlines), *_comparisons(found))
+    return verdict_of(found.headlines, found.idle, found.level)
+
+
+def verdict_of(rows: Sequence[ComparedSystem], idle: Sequence[SystemResults], level: float) -> str:
+    """The same of one row per system; ``idle``: fusions that are left out, ``level``: of the tests."""
+    return joined(verdict.leader(rows), *_comparisons(rows, idle, level))
 
 
 def systems(found: Comparisons) -> Section:
@@ -40,7 +49,8 @@ def systems(found: Comparisons) -> Section:
         lambda: plots.bars_figure(rows, params.candidates.n_candidates, params.evaluation.confidence),
     )
     table = Table(columns, system_columns.by_kind(rows), caption)
-    notes = [each for each in (*_comparisons(found), verdict.among_all_items(rows)) if each]
+    comparisons = _comparisons(rows, found.idle, found.level)
+    notes = [each for each in (*comparisons, verdict.among_all_items(rows), found.beside) if each]
     return Section("Systems", verdict.leader(rows), notes=notes, tables=[table], figures=[figure])
 
 
@@ -66,7 +76,7 @@ def modes(found: Comparisons) -> Section:
     )
 
 
-def _comparisons(found: Comparisons) -> list[str]:
-    llms = [row for row in found.headlines if row.system.is_llm and row.system.kind != "fused"]
-    fused = [row for row in found.headlines if row.system.kind == "fused"]
-    return [verdict.compared(llms, "LLM system", found.level), verdict.fusions(fused, found.idle)]
+def _comparisons(rows: Sequence[ComparedSystem], idle: Sequence[SystemResults], level: float) -> list[str]:
+    llms = [row for row in rows if row.system.is_llm and row.system.kind != "fused"]
+    fused = [row for row in rows if row.system.kind == "fused"]
+    return [verdict.compared(llms, "LLM system", level), verdict.fusions(fused, idle)]

@@ -31,12 +31,11 @@ def test_systems_have_one_row_each_in_their_headline_mode(params: Params, world)
 
 def test_figures_on_fewer_sets_are_marked_in_every_table_of_systems(params: Params, world) -> None:
     found = world.compared(params)
-    summary = pages.summary(found).table
-    for table in (main_table.systems(found).tables[0], main_table.modes(found).tables[0], summary):
+    for table in (main_table.systems(found).tables[0], main_table.modes(found).tables[0]):
         measured = [column for column in table.columns if column.heading in ("Validation HR@1", "HR@1", "Valid", "NDCG@10")]
         assert len(measured) > 2
         assert any("†" in text for text in (table.caption, *(column.meaning for column in table.columns)))
-        for row in table.groups[-1][1] if table is summary else [row for _, rows in table.groups for row in rows]:
+        for row in [row for _, rows in table.groups for row in rows]:
             for column in measured:
                 text = column.text(row)
                 assert text == "-" or text.endswith("†") == (row.name not in ("popularity", "sasrec")), (row.name, column)
@@ -47,7 +46,7 @@ def test_figures_on_fewer_sets_are_marked_in_every_table_of_systems(params: Para
 def test_scores_stand_beside_the_text_of_what_writes(params: Params, world) -> None:
     world.put("llara-0", world.target_is(1), draws=1, objective="generative")
     found = world.compared(params)
-    for table in (main_table.systems(found).tables[0], pages.summary(found).table):
+    for table in main_table.systems(found).tables:
         assert [row["HR@1 by score"] for row in table.lines] == ["-", "-", "0.000 †", "1.000 †", "-"]
     screen = pages.screens([pages.dataset_report(found)]).splitlines()
     assert any(re.match(r"  llara +t +\.000† +\.000† \[\.000, \.000\] +1\.000 † ", line) for line in screen), screen
@@ -191,8 +190,6 @@ def test_table_2_shows_nothing_beside_a_system_of_another_budget(params: Params,
     assert rows["TALLRec"]["Ours"] == "tallrec: not shown, tuned on 0.1% of their prompts"
     assert rows["TALLRec"]["HR@1 (ours, exact title)"] == ""
     assert rows["LLaRA (SASRec)"]["HR@1 (ours, exact title)"] == "0.000 [0.000, 0.000]"
-    beside = {row["System"]: row["Paper / ours by its rules"] for row in pages.summary(found).table.lines}
-    assert (beside["tallrec"], beside["llara (on sasrec)"]) == ("", "0.4421 / 0.000")
 
 
 def test_table_2_expects_of_recommenders_what_the_papers_negatives_would_give(params: Params, world) -> None:
