@@ -39,6 +39,8 @@ HIT = "hit"
 RANK = "rank"
 NEW_RANK = "new_rank"  # among the candidates without training interactions
 N_NEW = "n_new"  # of these
+TARGET_IS_NEW = "target_is_new"
+PICKED_NEW = "picked_new"  # whether the answer is a valid one without training interactions
 CONTAINED_HIT = "contained_hit"  # by the paper's rule of what a valid answer is
 CONTAINED_VALID = "contained_valid"
 

@@ -141,6 +141,11 @@ def results(dataset: str) -> Path:
     return Path("data/results") / dataset
 
 
+def published(dataset: str) -> Path:
+    """Table of the results that published figures rest on; a JSON file of the same name says where they come from."""
+    return Path("results") / f"{dataset}.parquet"
+
+
 def curves(dataset: str, cell: str) -> Path:
     """DVCLive folder with the training curves of one cell."""
     return CURVES / dataset / cell

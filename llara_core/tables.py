@@ -103,6 +103,8 @@ RESULTS = pa.schema(
         pa.field(c.CATALOGUE_RANK, pa.int32()),  # among all items; null where not computed
         pa.field(c.NEW_RANK, pa.int32()),  # among the new candidates; null where the target is known or nothing is ranked
         pa.field(c.N_NEW, pa.int32(), nullable=False),  # candidates without training interactions
+        pa.field(c.TARGET_IS_NEW, pa.int8(), nullable=False),
+        pa.field(c.PICKED_NEW, pa.int8(), nullable=False),
     ]
 )
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from llara_core import tables
+from llara_core import paths, tables
 from llara_core.config import load_params
 from llara_core.errors import DataError
 from pipeline.stage import run
@@ -24,7 +24,9 @@ def main(
     from llara_core.description.describe import describe
     from llara_core.description.page import render
 
-    facts = describe(dataset, load_params(), time.time())
+    folder = Path(dataset)
+    name = folder.name if folder.parent == paths.own("") else dataset  # the folder's path does as well
+    facts = describe(name, load_params(), time.time())
     typer.echo(render(facts), nl=False)
     if json is not None:
         tables.write_json(json, facts)

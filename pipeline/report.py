@@ -1,4 +1,4 @@
-"""Compare all systems of the axes: a page in Markdown and in HTML, summaries for README and terminal, tables for ``dvc plots``.
+"""Compare all systems of the axes: a page in Markdown and in HTML, a summary for the terminal, tables for ``dvc plots``.
 
 Run by the stage ``report``: ``python -m pipeline.report``.
 """

@@ -43,8 +43,8 @@ def per_set_results(
         else 0.0), ``valid`` (1.0 or 0.0), ``contained_hit`` and ``contained_valid`` (the same by
         :func:`parsing.contained_candidate`, NaN where the system writes no text), ``rank`` (1-based rank of the target among
         the candidates, NaN where the system has no scores), catalogue_rank (1-based, NaN where not computed), ``new_rank``
-        (among the new candidates, NaN where the target is none) and ``n_new`` (how many these are). Ordered by split, example
-        and draw.
+        (among the new candidates, NaN where the target is none), ``n_new`` (how many these are), ``target_is_new`` and
+        ``picked_new`` (1.0 or 0.0, the latter of valid answers). Ordered by split, example and draw.
 
     Raises:
         DataError: an unknown, repeated or missing candidate set, an answer that is not among its candidates, or scores that
@@ -85,6 +85,8 @@ def per_set_results(
             c.CATALOGUE_RANK: rows[c.CATALOGUE_RANK].to_numpy(float, na_value=np.nan),
             c.NEW_RANK: np.nan if scores is None else _new_ranks(scores, place, is_new[items]),
             c.N_NEW: is_new[items].sum(axis=1),
+            c.TARGET_IS_NEW: is_new[target].astype(float),
+            c.PICKED_NEW: (valid & is_new[np.where(valid, predicted, 0)]).astype(float),
         }
     )
     order = results[c.SPLIT].map({split: place for place, split in enumerate(c.HELD_OUT)})

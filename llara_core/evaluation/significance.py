@@ -179,10 +179,8 @@ def crossed_mean(users: npt.NDArray[np.floating], runs: Sequence[npt.NDArray[np.
     variance, of_squares, most = of_users, of_users**2 / (n_users - 1), np.inf
     for values in runs:
         n_runs = len(values)
-        run, user = values.mean(axis=1, keepdims=True), values.mean(axis=0)
-        of_runs = float(np.var(run, ddof=1)) / n_runs
+        of_runs, residual = (each / n_runs for each in _variances_of_one_run(values))
         dof = (n_runs - 1) * (n_users - 1)
-        residual = float(np.sum((values - run - user + values.mean()) ** 2)) / dof / (n_runs * n_users)
         if of_runs > residual:
             variance += of_runs - residual
             of_squares += of_runs**2 / (n_runs - 1) + residual**2 / dof
@@ -190,6 +188,26 @@ def crossed_mean(users: npt.NDArray[np.floating], runs: Sequence[npt.NDArray[np.
             most = min(most, 2.0 * (n_runs - 1))
     of_variance = variance**2 / of_squares if of_squares else n_users - 1.0
     return CrossedMean(float(np.mean(users)), variance, min(of_variance, most), is_truncated=most < np.inf)
+
+
+def further_run(runs: npt.NDArray[np.floating], confidence: float) -> tuple[float, float]:
+    """Ends of the interval in which the mean of one further training run over the same users is expected.
+
+    The t interval of one more value beside ``S`` others, with ``S - 1`` degrees of freedom. A few runs may agree by luck, so
+    their deviation counts as no smaller than what single users' answers that change from run to run would give by themselves.
+
+    Args:
+        runs: ``(S, U)``, at least two runs.
+        confidence: share of further runs inside.
+
+    >>> low, high = further_run(np.array([[0.0, 0.75], [0.25, 1.25]]), 0.95)  # means 3/8 and 3/4; t with one degree: 12.7
+    >>> round(float(stdtrit(1, 0.975)) * (9 / 64 / 2 * 1.5) ** 0.5, 6) == round((high - low) / 2, 6)
+    True
+    """
+    n_runs = len(runs)
+    deviation = max(_variances_of_one_run(runs)) ** 0.5
+    half = float(stdtrit(n_runs - 1, (1 + confidence) / 2)) * deviation * (1 + 1 / n_runs) ** 0.5
+    return float(runs.mean()) - half, float(runs.mean()) + half
 
 
 def holm(p_values: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -213,6 +231,15 @@ def holm(p_values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     adjusted = np.empty_like(raw)
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted
+
+
+def _variances_of_one_run(values: npt.NDArray[np.floating]) -> tuple[float, float]:
+    """Variance of the mean over users of one run: as the runs ``(S, U)`` show it, and as the noise of single users in single
+    runs alone would give it."""
+    n_runs, n_users = values.shape
+    run, user = values.mean(axis=1, keepdims=True), values.mean(axis=0)
+    noise = float(np.sum((values - run - user + values.mean()) ** 2)) / ((n_runs - 1) * (n_users - 1)) / n_users
+    return float(np.var(run, ddof=1)), noise
 
 
 def _exact_p_value(decisive: npt.NDArray[np.float64]) -> float:

@@ -29,14 +29,16 @@ def section(found: Comparisons) -> Section | None:
         f"beyond {MAX_QUESTIONS:,} questions per split, fewer of every user alike. A user's figure is the mean over the user's "
         "positions, and the figures are means over users."
     )
-    caption = (
+    caption = joined(
         "Bold: best on the validation questions of this protocol, which also choose the reference. Intervals cover "
         f"{level:.0%}; users are resampled with all their positions, and tests compare users. p is adjusted for the tests in "
-        "this table (Holm)."
+        "this table (Holm).",
+        system_columns.mark_in_words(rows),
     )
     llms = [row for row in rows if row.system.is_llm and row.system.kind != "fused"]
-    said = joined(_leader(rows), verdict.compared(llms, "LLM system", found.level))
-    return Section(heading(found), said, notes=[note], tables=[Table(_columns(rows), system_columns.by_kind(rows), caption)])
+    compared = verdict.compared(llms, "LLM system", found.level)
+    table = Table(_columns(rows), system_columns.by_kind(rows), caption)
+    return Section(heading(found), _leader(rows), notes=[*([compared] if compared else []), note], tables=[table])
 
 
 def heading(found: Comparisons) -> str:
@@ -56,11 +58,12 @@ def _columns(rows: Sequence[ComparedSystem]) -> list[Column[ComparedSystem]]:
         ),
         *system_columns.versus(rows),
         *system_columns.marked(rows, Column("NDCG@10", "mean over users", measure("ndcg@10"))),
-        Column("Users x positions", "test users times positions per user on average (times seeds)", _sizes),
+        Column("Users x positions", "test users times positions per user on average (times seeds)", sizes),
     ]
 
 
-def _sizes(row: ComparedSystem) -> str:
+def sizes(row: ComparedSystem) -> str:
+    """Test users, questions per user on average, and runs where there are several."""
     n_users, n_questions, n_runs = row.test["n_users"], row.test["n_questions"], len(row.results.runs)
     return f"{n_users} x {n_questions / n_users:.1f}{f' x {n_runs}' if n_runs > 1 else ''}"
 
@@ -69,6 +72,6 @@ def _leader(rows: Sequence[ComparedSystem]) -> str:
     best = next(row for row in rows if row.is_best)
     return joined(
         f"{best.name} is best on the validation questions here and reaches {system_columns.HIT_RATIO.text(best)} on test "
-        f"({_sizes(best)} users x positions).",
+        f"({sizes(best)} users x positions).",
         verdict.fusions_ahead(rows),
     )

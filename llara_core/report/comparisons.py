@@ -17,6 +17,7 @@ from llara_core.evaluation.positions import compare_positions, read_position_res
 from llara_core.evaluation.results import SystemResults, read_results
 from llara_core.evaluation.systems import System, systems_of
 from llara_core.report import wording
+from llara_core.report.beside import beside_published
 from llara_core.report.protocol import budgets, prompts, prompts_of_the_paper, tuned_on
 
 
@@ -36,6 +37,7 @@ class Comparisons:
         tuned_on: what each tuned LLM system was tuned on, by its key on the axes.
         budgets: the same in sentences, with the paper's.
         budget_shares: prompts of each such system that is shown candidates, as a share of the paper's.
+        beside: what the run says of itself beside the published runs; may be empty.
     """
 
     dataset: str
@@ -49,6 +51,7 @@ class Comparisons:
     tuned_on: Mapping[str, str]
     budgets: list[str]
     budget_shares: Mapping[str, float]
+    beside: str
 
     @property
     def headlines(self) -> list[ComparedSystem]:
@@ -106,6 +109,7 @@ def compare_systems(dataset: str, params: Params) -> Comparisons:
         tuned_on=tuned,
         budgets=budgets(tuned, history_lens),
         budget_shares={key: n / of_paper if of_paper else 1.0 for key, n in prompts(params, systems, history_lens).items()},
+        beside=beside_published(dataset, params, headlines(rows)),
     )
 
 

@@ -97,6 +97,7 @@ class Section:
     is_folded: bool = False
 
     @property
-    def is_pictures(self) -> bool:
-        """Whether there is nothing to read but figures."""
-        return not (self.verdict or self.notes or self.tables or self.points or self.parts)
+    def is_for_html(self) -> bool:
+        """Whether a text page has nothing to show of it: figures and wide tables alone."""
+        tables = [table for table in self.tables if not table.is_wide]
+        return not (self.verdict or self.notes or tables or self.points or self.parts)

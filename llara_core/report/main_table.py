@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from llara_core.evaluation.comparison import ComparedSystem
+from llara_core.evaluation.results import SystemResults
 from llara_core.report import plots, system_columns, verdict
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Figure, Section, Table
@@ -9,14 +13,13 @@ from llara_core.report.wording import count, joined
 
 
 def summary(found: Comparisons) -> str:
-    """Who leads, whether an LLM differs from the reference, and what the fusions chose."""
-    llms = [row for row in found.headlines if row.system.is_llm and row.system.kind != "fused"]
-    fused = [row for row in found.headlines if row.system.kind == "fused"]
-    return joined(
-        verdict.leader(found.headlines),
-        verdict.compared(llms, "LLM system", found.level),
-        verdict.fusions(fused, found.idle),
-    )
+    """Who leads, whether an LLM differs from what it is compared with, and what the fusions chose."""
+    return verdict_of(found.headlines, found.idle, found.level)
+
+
+def verdict_of(rows: Sequence[ComparedSystem], idle: Sequence[SystemResults], level: float) -> str:
+    """The same of one row per system; ``idle``: fusions that are left out, ``level``: of the tests."""
+    return joined(verdict.leader(rows), *_comparisons(rows, idle, level))
 
 
 def systems(found: Comparisons) -> Section:
@@ -29,18 +32,14 @@ def systems(found: Comparisons) -> Section:
         *system_columns.marked(rows, system_columns.VALIDATION, system_columns.HIT_RATIO),
         *system_columns.by_score(found.rows, rows),
         *system_columns.versus(rows),
-        *system_columns.marked(
-            rows,
-            system_columns.VALID,
-            *system_columns.contained(rows, [system_columns.VALID_CONTAINED]),
-            system_columns.NDCG,
-        ),
+        *system_columns.marked(rows, system_columns.VALID, system_columns.CATALOGUE),
         system_columns.SIZES,
     ]
     caption = joined(
         "Bold: best on validation. Figures are for the test split unless a column says validation. Intervals in brackets "
         f"cover {params.evaluation.confidence:.0%}; one without width means that all users had the same value, and says "
         "nothing about the spread.",
+        system_columns.mark_in_words(rows),
         f"The language model is {params.llm.model}." if params.run.systems else "",
         "Chat models are named in their rows." if params.run.chat_models else "",
     )
@@ -50,7 +49,9 @@ def systems(found: Comparisons) -> Section:
         lambda: plots.bars_figure(rows, params.candidates.n_candidates, params.evaluation.confidence),
     )
     table = Table(columns, system_columns.by_kind(rows), caption)
-    return Section("Systems", summary(found), tables=[table], figures=[figure])
+    comparisons = _comparisons(rows, found.idle, found.level)
+    notes = [each for each in (*comparisons, verdict.among_all_items(rows), found.beside) if each]
+    return Section("Systems", verdict.leader(rows), notes=notes, tables=[table], figures=[figure])
 
 
 def modes(found: Comparisons) -> Section:
@@ -64,7 +65,8 @@ def modes(found: Comparisons) -> Section:
         *system_columns.marked(rows, *system_columns.DETAILS, *system_columns.contained(rows, system_columns.CONTAINED)),
         system_columns.SIZES,
     ]
-    table = Table(columns, system_columns.by_kind(rows), "Every system in every mode, on test. Bold: best on validation.")
+    caption = joined("Every system in every mode, on test. Bold: best on validation.", system_columns.mark_in_words(rows))
+    table = Table(columns, system_columns.by_kind(rows), caption)
     return Section(
         "All modes",
         f"{count(len(found.headlines), 'system')} in {count(len(rows), 'row')}: the first row of a system is the mode in which "
@@ -72,3 +74,9 @@ def modes(found: Comparisons) -> Section:
         tables=[table],
         is_folded=True,
     )
+
+
+def _comparisons(rows: Sequence[ComparedSystem], idle: Sequence[SystemResults], level: float) -> list[str]:
+    llms = [row for row in rows if row.system.is_llm and row.system.kind != "fused"]
+    fused = [row for row in rows if row.system.kind == "fused"]
+    return [verdict.compared(llms, "LLM system", level), verdict.fusions(fused, idle)]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from llara_core import columns as c
-from llara_core import paths, tables
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.intervals import user_interval
-from llara_core.evaluation.results import training_counts
+from llara_core.evaluation.metrics import Interval
+from llara_core.evaluation.results import SystemResults
 from llara_core.report import at_positions, system_columns
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, Section, Table
@@ -52,8 +51,7 @@ Figures = Mapping[tuple[str, str], NewItems]  # by system and split
 
 def section(found: Comparisons) -> Section | None:
     """Every system on the last items of users; None where fewer than :data:`MIN_TARGETS` test targets are new."""
-    examples = tables.read_table(paths.prepared(found.dataset) / "examples.parquet", tables.EXAMPLES)
-    return _section(found, "New items", found.headlines, examples, "test users with a new target")
+    return _section(found, "New items", found.headlines, "test users with a new target")
 
 
 def section_at_positions(found: Comparisons) -> Section | None:
@@ -61,27 +59,22 @@ def section_at_positions(found: Comparisons) -> Section | None:
     rows = [row for row in found.at_positions if row.is_headline]
     if not rows:
         return None
-    questions = tables.read_table(paths.positions(found.dataset) / "questions.parquet", tables.POSITIONS)
     heading = f"New items: {at_positions.heading(found).lower()}"
-    return _section(found, heading, rows, questions, "test questions with a new target", [at_positions.WARNING])
+    return _section(found, heading, rows, "test questions with a new target", [at_positions.WARNING])
 
 
-def new_items(row: ComparedSystem, split: str, is_new: np.ndarray, targets: pd.Series, found: Comparisons) -> NewItems:
+def new_items(results: SystemResults, split: str, interval: Interval) -> NewItems:
     """The figures of a system on one split.
 
     Args:
-        row: the system.
+        results: of the system.
         split: validation or test.
-        is_new: ``(n_items,)`` whether an item has no training interaction.
-        targets: by example.
-        found: of the data set.
+        interval: of the users' hit ratios on new targets.
     """
-    sets = row.results.split(split)
-    asked = is_new[targets.loc[sets[c.EXAMPLE]].to_numpy()]
-    picked = (sets[c.VALID] == 1).to_numpy() & is_new[sets[c.PREDICTED].fillna(0).to_numpy(int)]
+    sets = results.split(split)
+    asked = sets[c.TARGET_IS_NEW] == 1
     new = sets[asked]
     by_user = _by_user(new, new[c.HIT])
-    interval = user_interval(found.params.evaluation, found.dataset, split)
     low, high = interval(by_user, by_user.index) if len(by_user) else (None, None)
     others = new[c.N_NEW] - 1
     behind = (new[c.N_NEW] - new[c.NEW_RANK]) / others.where(others > 0)
@@ -92,8 +85,8 @@ def new_items(row: ComparedSystem, split: str, is_new: np.ndarray, targets: pd.S
         low=low,
         high=high,
         all=float(_by_user(sets, sets[c.HIT]).mean()),
-        picked=float(_by_user(sets, pd.Series(picked, sets.index)).mean()),
-        asked=float(_by_user(sets, pd.Series(asked, sets.index)).mean()),
+        picked=float(_by_user(sets, sets[c.PICKED_NEW]).mean()),
+        asked=float(_by_user(sets, asked).mean()),
         among_new=_mean(new, new[c.NEW_RANK] == 1) if is_ranked else None,
         auc=_mean(new, behind) if is_ranked else None,
     )
@@ -103,29 +96,39 @@ def _section(
     found: Comparisons,
     heading: str,
     rows: Sequence[ComparedSystem],
-    examples: pd.DataFrame,
     noun: str,
     notes: Sequence[str] = (),
 ) -> Section | None:
-    is_new = training_counts(found.dataset) == 0
-    n_new = int(is_new[examples.loc[examples[c.SPLIT] == c.TEST, c.TARGET].to_numpy()].sum())
+    n_new = max(_new_targets(row.results) for row in rows)
     if n_new < MIN_TARGETS:
         return None
-    targets = examples.set_index(c.EXAMPLE)[c.TARGET]
-    figures = {(row.name, split): new_items(row, split, is_new, targets, found) for row in rows for split in c.HELD_OUT}
-    caption = (
+    intervals = {split: user_interval(found.params.evaluation, found.dataset, split) for split in c.HELD_OUT}
+    figures = {(row.name, split): new_items(row.results, split, intervals[split]) for row in rows for split in c.HELD_OUT}
+    caption = joined(
         f"New: without training interactions; {n_new:,} {noun}. Figures are means over users. Among new: where the target is "
-        "new, with the known candidates left out; AUC: the share of the other new candidates that rank behind it, .5 by chance."
+        "new, with the known candidates left out; AUC: the share of the other new candidates that rank behind it, .5 by "
+        "chance.",
+        system_columns.mark_in_words(rows),
     )
     return Section(
         heading,
         _verdict(rows, figures),
         notes=notes,
-        tables=[
-            Table(_columns(rows, figures, c.TEST), system_columns.by_kind(rows), f"On test. {caption}"),
-            Table(_columns(rows, figures, c.VALIDATION), system_columns.by_kind(rows), "The same on validation."),
+        tables=[Table(_columns(rows, figures, c.TEST), system_columns.by_kind(rows), f"On test. {caption}")],
+        parts=[
+            Section(
+                "The same on validation",
+                tables=[Table(_columns(rows, figures, c.VALIDATION), system_columns.by_kind(rows))],
+                is_folded=True,
+            )
         ],
     )
+
+
+def _new_targets(results: SystemResults) -> int:
+    """How many test questions of a system ask for a new item."""
+    sets = results.runs[0].split(c.TEST)
+    return int(sets.loc[sets[c.TARGET_IS_NEW] == 1, c.EXAMPLE].nunique())
 
 
 def _columns(rows: Sequence[ComparedSystem], figures: Figures, split: str) -> list[Column[ComparedSystem]]:

@@ -1,4 +1,4 @@
-"""The report: one Markdown and one self-contained HTML page, a summary for the README, and the tables behind ``dvc plots``.
+"""The report: one Markdown and one self-contained HTML page, a summary for the terminal, and the tables behind ``dvc plots``.
 
 It says what its inputs decide and nothing else: no dates, no state of the Git repository or of the environment.
 """
@@ -36,10 +36,9 @@ from llara_core.report import (
 )
 from llara_core.report.comparisons import Comparisons, compare_systems
 from llara_core.report.layout import Figure, Section
-from llara_core.report.summary import summary
 from llara_core.report.training import TrainingCurves, training_curves
 
-PAGES = ("report.md", "report.html", "summary.md")
+PAGES = ("report.md", "report.html")
 SCREEN = "summary.txt"  # for a terminal
 
 
@@ -110,8 +109,7 @@ def render(reports: Sequence[DatasetReport], params: Params, page: str) -> str:
     )
     environment.filters |= {"literal": _literal, "base64": _base64}
     template = environment.from_string(files(__package__).joinpath(f"{page}.jinja").read_text(encoding="utf-8"))
-    summaries = [summary(report.found) for report in reports]
-    return template.render(reports=reports, summaries=summaries, provenance=provenance(reports, params))
+    return template.render(reports=reports, provenance=provenance(reports, params))
 
 
 def provenance(reports: Sequence[DatasetReport], params: Params) -> list[str]:
@@ -145,6 +143,7 @@ def screens(reports: Sequence[DatasetReport]) -> str:
             f"{report.found.dataset}, candidate sets {short_hash(report.found.candidates_hash)}",
             main_table.summary(report.found),
             report.found.rows,
+            report.found.beside,
         )
         for report in reports
     )
@@ -162,8 +161,9 @@ def plot_tables(reports: Sequence[DatasetReport]) -> dict[str, pd.DataFrame]:
 
 
 def _literal(text: str) -> str:
-    """Text as one line of Markdown that shows it as it is; an underscore inside a word means nothing there."""
-    return re.sub(r"[\\`*\[\]<>|&~]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(text.split()))
+    """Text as one line of Markdown that shows it as it is; an underscore inside a word means nothing there, nor does a bracket
+    that begins no target of a link, such as an interval's."""
+    return re.sub(r"[\\`*<>|&~]|\](?=[(\[:])|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(text.split()))
 
 
 def _base64(figure: Figure) -> str:

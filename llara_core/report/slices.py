@@ -87,6 +87,7 @@ def _section(
     names = slice_names(found, tables.read_table(examples, schema))
     by_system = [(row, _divided(slices(row, recommender, names, found))) for row, recommender in pairs]
     best, of_best = max(by_system, key=lambda pair: validation_rank(pair[0]))
+    others = [Table(COLUMNS, _grouped(rows), described(row), is_wide=True) for row, rows in by_system if row is not best]
     caption = (
         "Each slice holds the test sets that both the system and its recommender answer and that have the property. "
         "Popularity: by training interactions; head, middle and tail items have a third of all interactions each. Rank: of the "
@@ -97,10 +98,8 @@ def _section(
         heading,
         _verdict(best, of_best),
         notes=notes,
-        tables=[
-            Table(COLUMNS, [(slicing, rows) for slicing, rows in _grouped(of_best)], f"{described(best)}. {caption}"),
-            *(Table(COLUMNS, _grouped(rows), described(row), is_wide=True) for row, rows in by_system if row is not best),
-        ],
+        tables=[Table(COLUMNS, _grouped(of_best), f"{described(best)}. {caption}")],
+        parts=[Section("The other systems", tables=others, is_folded=True)] if others else [],
         figures=[
             Figure(
                 "Hit ratio@1 of the systems minus that of their recommenders, by slice, with intervals over users.",

@@ -19,6 +19,7 @@ from llara_core.report.wording import (
     described,
     difference,
     hit_ratio,
+    joined,
     measure,
     number,
     p_value,
@@ -57,7 +58,7 @@ def metric(name: str) -> Column[ComparedSystem]:
 VALID = metric("valid_ratio")
 VALID_CONTAINED = metric("valid_ratio_contained")
 SIZES = Column("Users x sets", "test users times candidate sets per user (times seeds)", sizes)
-NDCG = metric("ndcg@10")
+CATALOGUE = metric("hit_ratio@10_catalogue")
 DETECTABLE = Column[ComparedSystem](
     "Detectable",
     f"the smallest true difference that this test finds in {POWER:.0%} of cases, before adjustment: what could have been seen",
@@ -97,16 +98,20 @@ def marked(rows: Rows, *columns: Column[ComparedSystem]) -> list[Column[Compared
     fewer = answer_fewer(rows)
     if not fewer:
         return [*columns]
-    said = f"{FEWER}: on fewer candidate sets (last column), so not comparable with figures without this mark"
 
     def with_mark(column: Column[ComparedSystem]) -> Column[ComparedSystem]:
         def text(row: ComparedSystem) -> str:
             figure = column.text(row)
             return f"{figure} {FEWER}" if row.name in fewer and figure != MISSING else figure
 
-        return replace(column, meaning=f"{column.meaning}; {said}" if column.heading == "HR@1" else column.meaning, text=text)
+        return replace(column, text=text)
 
     return [with_mark(column) for column in columns]
+
+
+def mark_in_words(rows: Rows) -> str:
+    """The sentence on :data:`FEWER` for a table of ``rows``; empty where no figure is marked."""
+    return f"{FEWER}: on fewer candidate sets, so not comparable with figures without this mark." if answer_fewer(rows) else ""
 
 
 def answer_fewer(rows: Rows) -> set[str]:
@@ -135,16 +140,21 @@ def by_score(found: Rows, rows: Rows) -> list[Column[ComparedSystem]]:
 
 
 def differences(rows: Rows) -> list[Column[ComparedSystem]]:
-    """The columns of the differences to the reference of ``rows`` and to a system's own recommender, where there are any."""
+    """The difference of each of ``rows`` and what it is a difference to; no column where nothing is compared."""
+    if not any(row.difference is not None for row in rows):
+        return []
+    meaning = joined("of HR@1 with its interval, on the sets that both answer", _both_where_not_shown(rows))
     reference = next((row.name for row in rows if row.is_reference), None)
-    columns = []
-    if any(row.difference is not None and not row.is_own for row in rows):
-        meaning = "difference of HR@1 with its interval, on the sets that both answer; need not be that of the HR@1 shown"
-        columns.append(Column(f"vs {reference}" if reference else "Difference", meaning, _versus_reference))
-    if any(row.is_own for row in rows):
-        meaning = "the same of a language model to the recommender that it reads or is fused with, and both HR@1 on these sets"
-        columns.append(Column("vs own recommender", meaning, _versus_own))
-    return columns
+    if reference is not None and not any(row.is_own for row in rows):
+        vs_reference = Column[ComparedSystem](
+            f"vs {reference}", f"difference {meaning}", lambda row: "reference" if row.is_reference else _difference(row)
+        )
+        return [vs_reference]
+    others = "the recommender that a language model reads or is fused with; of others the reference, the best on validation"
+    return [
+        Column("Compared with", others, lambda row: "reference" if row.is_reference else row.versus or MISSING, is_prose=True),
+        Column("Difference", meaning, _difference),
+    ]
 
 
 def versus(rows: Rows) -> list[Column[ComparedSystem]]:
@@ -176,13 +186,17 @@ def leading(rows: Rows, limit: int) -> list[ComparedSystem]:
     return [row for row in rows if any(row is other for other in kept[:limit])]
 
 
-def _versus_reference(row: ComparedSystem) -> str:
-    if row.is_reference:
-        return "reference"
-    return MISSING if row.difference is None or row.is_own else difference(row.difference)
+def _difference(row: ComparedSystem) -> str:
+    return MISSING if row.difference is None else difference(row.difference)
 
 
-def _versus_own(row: ComparedSystem) -> str:
-    if row.difference is None or not row.is_own:
-        return MISSING
-    return f"{difference(row.difference)}, {both_sides(row.difference)}"
+def _both_where_not_shown(rows: Rows) -> str:
+    """Both hit ratios of every difference on other sets than those of the hit ratios in the table."""
+    shown = {row.name: number(row.test["hit_ratio@1"]) for row in rows}
+    found = [
+        f"{row.name} {both_sides(row.difference)}"
+        for row in rows
+        if row.difference is not None
+        and (shown[row.name], shown.get(str(row.versus))) != (number(row.difference.system), number(row.difference.reference))
+    ]
+    return f"(HR@1 there, where it is not that shown: {'; '.join(found)})" if found else ""

@@ -86,13 +86,6 @@ def counted_as_theirs(row: ComparedSystem) -> tuple[str, float, float]:
     return name, row.test[name], row.test[valid]
 
 
-def by_their_rules(row: PaperRow) -> float | None:
-    """Hit ratio@1 of ours by the rules of the paper's code: for answers, and of recommenders for negatives."""
-    if row.ours is None:
-        return None
-    return counted_as_theirs(row.ours)[1] if row.by_their_negatives is None else row.by_their_negatives
-
-
 COLUMNS: list[Column[PaperRow]] = [
     Column("System (paper)", "", lambda row: row.theirs.system, is_prose=True),
     Column("HR@1 (paper)", "", lambda row: f"{row.theirs.hit_ratio:.4f}"),

@@ -12,7 +12,7 @@ from llara_core.report.system_columns import FEWER, answer_fewer, by_score, lead
 from llara_core.report.wording import chosen_weights, count, interval, measure, number, p_value, signed, sizes
 
 WIDTH, HEIGHT = 100, 40
-_MAX_VERDICT = 16  # lines; what is cut is on the page
+_MAX_VERDICT, _MAX_BESIDE = 16, 6  # lines; what is cut is on the page
 _LEGEND = (
     "*: best on validation. by: t text, s scores, f fused with its recommender (weight of the LLM). val, test: HR@1; score: "
     "HR@1 by scores in place of text. own: difference to its own recommender, on the same sets. "
@@ -20,18 +20,21 @@ _LEGEND = (
 )
 
 
-def screen(title: str, verdict: str, found: Sequence[ComparedSystem]) -> str:
-    """Title, verdict, table and legend.
+def screen(title: str, verdict: str, found: Sequence[ComparedSystem], beside: str = "") -> str:
+    """Title, verdict, table, legend, and the run beside the published ones.
 
     Args:
         title: one line.
         verdict: of the table.
         found: one per system and mode; a line per system, of which those that do not fit are counted.
+        beside: a paragraph; may be empty.
     """
     rows = headlines(found)
     placeholder = " ... (in full in metrics/report.md)"
     wrapped = textwrap.wrap(verdict, WIDTH, max_lines=_MAX_VERDICT, placeholder=placeholder)
     before, after = [title, "", *wrapped, ""], textwrap.wrap(_LEGEND, WIDTH)
+    if beside:
+        after += ["", *textwrap.wrap(beside, WIDTH, max_lines=_MAX_BESIDE, placeholder=placeholder)]
     for n_shown in range(len(rows), 0, -1):
         shown = leading(rows, n_shown)
         n_left_out = len(rows) - n_shown

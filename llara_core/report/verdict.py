@@ -23,6 +23,8 @@ from llara_core.report.wording import (
     sizes_in_words,
 )
 
+_CATALOGUE = "hit_ratio@10_catalogue"
+
 
 def leader(rows: Sequence[ComparedSystem]) -> str:
     """Which system is best on validation, and what it has on test beside the reference."""
@@ -110,6 +112,18 @@ def fusions(fused: Sequence[ComparedSystem], idle: Sequence[SystemResults]) -> s
         if names
         else "",
     )
+
+
+def among_all_items(rows: Sequence[ComparedSystem]) -> str:
+    """HR@10 among all items of the best conventional system and of the best with an LLM, chosen on validation."""
+    ranking = [row for row in rows if _CATALOGUE in row.validation and _CATALOGUE in row.test]
+    kinds = ([row for row in ranking if row.system.is_llm is is_llm] for is_llm in (False, True))
+    best = [max(each, key=lambda row: row.validation[_CATALOGUE]) for each in kinds if each]
+    if not best:
+        return ""
+    said = " and ".join(f"{number(row.test[_CATALOGUE])} for {row.name}" for row in best)
+    chosen = ", the best on validation without and with a language model" if len(best) > 1 else ", the best on validation"
+    return f"Among all items, as in production, HR@10 on test is {said}{chosen}."
 
 
 def no_claim(untested: Sequence[Difference], claim: str) -> str:

@@ -166,7 +166,7 @@ def test_every_script_is_a_stage_or_for_users() -> None:
         "pipeline.preset",
         "pipeline.repro",
     }
-    for_users |= {"pipeline.serve"}
+    for_users |= {"pipeline.serve", "pipeline.publish"}
     assert scripts - {script(stage) for stage in STAGES} == for_users
 
 

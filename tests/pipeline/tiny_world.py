@@ -30,6 +30,7 @@ TRACKED = (
     "pipeline",
     "llara_core",
     "benchmarks",
+    "results",
     "metrics/curves/README.md",
     "metrics/dvc.yaml",
     "data/own/README.md",

@@ -48,8 +48,21 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-def test_the_readme_has_at_most_150_lines() -> None:
-    assert len(text(Path("README.md")).splitlines()) <= 150
+def test_the_readme_has_at_most_600_words_beside_its_results() -> None:
+    before, _, rest = text(Path("README.md")).partition("<!-- results:begin -->")
+    assert len((before + rest.partition("<!-- results:end -->")[2]).split()) <= 600
+
+
+def test_pages_for_users_name_no_commits() -> None:
+    """Those with results say which code gave them."""
+    of_results = HISTORY | {Path("docs/results.md")}
+    found = [
+        (str(page), word)
+        for page in PAGES
+        if page not in of_results
+        for word in re.findall(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{7,40}\b", prose(page))
+    ]
+    assert found == []
 
 
 def test_the_tree_of_the_library_is_complete() -> None:

@@ -18,7 +18,7 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_page_and_a_file(room: Room) -> None:
     room.put(log_csv=log_csv(), items_csv=items_csv())
-    answer = call("shop", "--json", "facts.json")
+    answer = call("data/own/shop/", "--json", "facts.json")
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.startswith("shop: data/own/shop, format log\n")
     assert answer.stdout.endswith("    noun: item\n    verb: chose\n")

@@ -67,7 +67,7 @@ def test_from_predictions_to_the_report(filled, capsys: pytest.CaptureFixture[st
     shown = " ".join(capsys.readouterr().out.split())
     assert "llara + sasrec gave the LLM weight 0, so it is the recommender alone and is not shown." in shown
     assert Path("metrics/report.html").stat().st_size > 10_000
-    assert Path("metrics/summary.md").read_text().startswith("**movielens.** sasrec is best on validation")
+    assert "sasrec is best on validation" in Path("metrics/summary.txt").read_text()
 
 
 @pytest.mark.parametrize(("representation", "valid"), [("index", 1.0), ("title", 0.0)])

@@ -87,7 +87,6 @@ def test_both_pages_have_it_and_name_its_questions(world, params: Params) -> Non
         text = pages.render([report], params, page)
         assert "At every position" in text
         assert "at further positions: questions and sets sha256" in text
-    assert "positions" not in pages.render([report], params, "summary.md")
 
 
 def test_with_three_runs_the_interval_covers_runs_too(world, three_runs: Params) -> None:

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from llara_core import columns as c
@@ -15,27 +16,26 @@ from llara_core.report import main_table, pages, plots, system_columns, table_2
 def test_systems_have_one_row_each_in_their_headline_mode(params: Params, world) -> None:
     section = main_table.systems(world.compared(params))
     rows = section.tables[0].lines
-    columns = ("System", "Answers by", "Tuned on", "vs sasrec", "vs own recommender", "p")
+    columns = ("System", "Answers by", "Tuned on", "Compared with", "Difference", "p")
     worse, equal = "-1.000 [-1.000, -1.000]", "+0.000 [+0.000, +0.000]"
     # The world has no training examples.
     assert [tuple(row[column] for column in columns) for row in rows] == [
-        ("popularity", "score", "-", worse, "-", "one run"),
+        ("popularity", "score", "-", "sasrec", worse, "one run"),
         ("sasrec", "score", "-", "reference", "-", "-"),
-        ("tallrec", "generate", "0 prompts", worse, "-", "one run"),
-        ("llara (on sasrec)", "generate", "0 prompts", "-", f"{worse}, 0.000 against 1.000", "one run"),
-        ("llara + sasrec (LLM weight 0.30)", "fused", "0 prompts", "-", f"{equal}, 1.000 against 1.000", "one run"),
+        ("tallrec", "generate", "0 prompts", "sasrec", worse, "one run"),
+        ("llara (on sasrec)", "generate", "0 prompts", "sasrec", worse, "one run"),
+        ("llara + sasrec (LLM weight 0.30)", "fused", "0 prompts", "sasrec", equal, "one run"),
     ]
     assert [(row["Validation HR@1"], row["Users x sets"]) for row in rows[1:3]] == [("1.000", "7 x 3"), ("0.000 †", "7 x 1")]
 
 
 def test_figures_on_fewer_sets_are_marked_in_every_table_of_systems(params: Params, world) -> None:
     found = world.compared(params)
-    summary = pages.summary(found).table
-    for table in (main_table.systems(found).tables[0], main_table.modes(found).tables[0], summary):
+    for table in (main_table.systems(found).tables[0], main_table.modes(found).tables[0]):
         measured = [column for column in table.columns if column.heading in ("Validation HR@1", "HR@1", "Valid", "NDCG@10")]
         assert len(measured) > 2
         assert any("†" in text for text in (table.caption, *(column.meaning for column in table.columns)))
-        for row in table.groups[-1][1] if table is summary else [row for _, rows in table.groups for row in rows]:
+        for row in [row for _, rows in table.groups for row in rows]:
             for column in measured:
                 text = column.text(row)
                 assert text == "-" or text.endswith("†") == (row.name not in ("popularity", "sasrec")), (row.name, column)
@@ -46,7 +46,7 @@ def test_figures_on_fewer_sets_are_marked_in_every_table_of_systems(params: Para
 def test_scores_stand_beside_the_text_of_what_writes(params: Params, world) -> None:
     world.put("llara-0", world.target_is(1), draws=1, objective="generative")
     found = world.compared(params)
-    for table in (main_table.systems(found).tables[0], pages.summary(found).table):
+    for table in main_table.systems(found).tables:
         assert [row["HR@1 by score"] for row in table.lines] == ["-", "-", "0.000 †", "1.000 †", "-"]
     screen = pages.screens([pages.dataset_report(found)]).splitlines()
     assert any(re.match(r"  llara +t +\.000† +\.000† \[\.000, \.000\] +1\.000 † ", line) for line in screen), screen
@@ -59,6 +59,43 @@ def test_the_verdict_says_who_leads_and_that_one_run_is_no_test(params: Params, 
         "test needs 3. The test difference of tallrec, the best on validation of these 2 LLM systems, to sasrec is -1.000 "
         "[-1.000, -1.000], 0.000 against 1.000 on the same sets. LLM weights of the fusions: llara + sasrec 0.30 (1.000 "
         "against 1.000 on the same test sets, one run)."
+    )
+
+
+def test_a_difference_on_fewer_sets_than_shown_has_both_hit_ratios_in_its_footnote(params: Params, world) -> None:
+    scores = world.target_is(1)
+    first_draws = (world.candidates[c.DRAW] == 0).to_numpy()
+    scores[first_draws] = world.target_is(2)[first_draws]
+    world.put("sasrec-0", scores)
+    table = main_table.systems(world.compared(params)).tables[0]
+    columns = {column.heading: column for column in table.columns}
+    assert table.lines[1]["HR@1"].startswith("0.667")
+    # Popularity answers all sets, so both of its hit ratios stand in the table.
+    assert columns["Difference"].meaning.endswith(
+        "(HR@1 there, where it is not that shown: tallrec 0.000 against 0.000; llara 0.000 against 0.000; llara + sasrec 1.000 "
+        "against 0.000)"
+    )
+
+
+def test_hits_among_all_items_are_in_the_table_and_in_a_sentence(params: Params, world) -> None:
+    assert not any("Among all items" in note for note in main_table.systems(world.compared(params)).notes)
+    for cell, folder, ranks, place, facts in (
+        ("popularity", paths.baseline_predictions, [11], 4, {}),
+        ("sasrec-0", paths.recommender_predictions, [10, 11], 1, {}),
+        ("llara-0", paths.system_predictions, [11, 12, 13, 10], 2, {"objective": "generative"}),
+    ):
+        frame = world.put(cell, world.target_is(place), **facts)
+        frame[c.CATALOGUE_RANK] = pd.array(np.resize(ranks, len(frame)), dtype="Int32")
+        _, metadata = predictions.read_predictions(folder("movielens", cell) / "score.parquet")
+        predictions.write_predictions(folder("movielens", cell), frame, metadata)
+    (paths.system_predictions("movielens", "llara-0") / "generate.parquet").unlink()
+    section = main_table.systems(world.compared(params))
+    # 7 test users with 3 draws, after 15 sets of validation: ranks 11 and 10 in turns begin with 11 there.
+    found = [line["Catalogue HR@10"] for line in section.tables[0].lines]
+    assert found == ["0.000", f"{10 / 21:.3f}", "-", f"{6 / 21:.3f}", "-"]
+    assert section.notes[-1] == (
+        "Among all items, as in production, HR@10 on test is 0.476 for sasrec and 0.286 for llara, the best on validation "
+        "without and with a language model."
     )
 
 
@@ -114,7 +151,8 @@ def test_captions_speak_only_of_what_the_run_has(params: Params, world) -> None:
     assert table_2.section(conventional) is None  # popularity has no counterpart there
     texts = world.compared(world.on_axes(systems=["tallrec"], baselines=[], recommenders=[]))
     assert "The language model is" in main_table.systems(texts).tables[0].caption
-    assert not any(column.heading.startswith("vs ") for column in main_table.systems(texts).tables[0].columns)
+    headings = {column.heading for column in main_table.systems(texts).tables[0].columns}
+    assert not {"Compared with", "Difference", "p"} & headings
     assert "MoRec" not in table_2.section(texts).tables[0].caption
 
 
@@ -152,8 +190,6 @@ def test_table_2_shows_nothing_beside_a_system_of_another_budget(params: Params,
     assert rows["TALLRec"]["Ours"] == "tallrec: not shown, tuned on 0.1% of their prompts"
     assert rows["TALLRec"]["HR@1 (ours, exact title)"] == ""
     assert rows["LLaRA (SASRec)"]["HR@1 (ours, exact title)"] == "0.000 [0.000, 0.000]"
-    beside = {row["System"]: row["Paper / ours by its rules"] for row in pages.summary(found).table.lines}
-    assert (beside["tallrec"], beside["llara (on sasrec)"]) == ("", "0.4421 / 0.000")
 
 
 def test_table_2_expects_of_recommenders_what_the_papers_negatives_would_give(params: Params, world) -> None:

@@ -46,7 +46,7 @@ def reports(params: Params, world) -> list[pages.DatasetReport]:
 def test_the_html_page_is_self_contained_names_every_system_and_is_always_the_same(reports, params: Params) -> None:
     pages.write(reports, params)
     written = {file: file.read_bytes() for file in paths.REPORT.rglob("*.*") if not file.is_relative_to(paths.CURVES)}
-    assert {file.name for file in written} > {"report.md", "report.html", "summary.md", "pairs.tsv", "llm_loss.tsv"}
+    assert {file.name for file in written} > {"report.md", "report.html", "pairs.tsv", "llm_loss.tsv"}
     assert written[paths.REPORT / "summary.txt"].decode() == f"{pages.screens(reports)}\n"
     html = written[paths.REPORT / "report.html"].decode()
     page = Page(html)
@@ -71,7 +71,7 @@ def test_the_html_page_links_every_section_and_folds_what_few_read(reports, para
     assert [unescape(heading) for heading in headings.values()] == [section.heading for section in reports[0].sections]
     assert headings.items() <= links.items()
     folded = re.findall(r"<summary><h\d[^>]*>([^<]+)</h\d>\s*</summary>", html)
-    assert folded == ["Calibration", "All modes"]
+    assert folded == ["The other systems", "Calibration", "All modes"]
     scrolled = "".join(re.findall(r'<div class="scroll".*?</div>', html, flags=re.DOTALL))
     assert "caption" not in scrolled
     assert html.count('<p class="caption">') > 5
@@ -92,22 +92,8 @@ def test_the_head_says_which_systems_the_global_schedule_reaches(reports, params
         assert "curriculum.schedule: linear; reaches llara; tallrec makes no use of it." in head
 
 
-def test_the_summary_is_the_verdict_and_a_table_of_some_twenty_lines(reports, params: Params) -> None:
-    page = pages.render(reports, params, "summary.md")
-    assert page.startswith("**movielens.** sasrec is best on validation")
-    assert [line.split(" | ")[0] for line in page.splitlines() if line.startswith("|")][2:] == [
-        "| popularity",
-        "| **sasrec**",
-        "| tallrec",
-        "| llara (on sasrec)",
-        "| llara + sasrec (LLM weight 0.30)",
-    ]
-    assert "| 0.3444 / 1.000 |" in page
-    assert len(page.splitlines()) == 2 + 2 + 5 + 1 + 2  # verdict, heading, rows, notes
-
-
 def test_text_of_others_stays_text(params: Params, world, monkeypatch) -> None:
-    evil, shown = "evil|<script>\n&~`*x*", r"evil\|\<script\> \&\~\`\*x\*"
+    evil, shown = "evil|<script>\n&~`*x*[a](b)", r"evil\|\<script\> \&\~\`\*x\*[a\](b)"
     world.put("popularity", world.target_is(4), note=evil)
     world.put("llara-0", world.target_is(1), objective="generative", mode="generate", draws=1)
     items = paths.prepared("movielens") / "items.parquet"

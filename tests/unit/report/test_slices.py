@@ -92,10 +92,11 @@ def test_the_section_shows_the_best_llm_in_text_and_all_on_the_wide_page(world) 
     world.put("fused-llara-0", world.target_is(1), mode="fused", note="LLM weight 0.30")
     section = slices.section(world.compared(world.on_axes(baselines=[])))
     assert section is not None
-    assert [table.is_wide for table in section.tables] == [False, True]
-    assert section.tables[0].caption.startswith("llara + sasrec")
-    assert section.tables[1].caption == "llara (on sasrec)"
-    assert [title for title, _ in section.tables[1].groups] == [POPULARITY]  # the others have one slice
+    (table,), (part,) = section.tables, section.parts
+    assert table.caption.startswith("llara + sasrec")
+    (other,) = part.tables
+    assert (part.is_for_html, other.is_wide, other.caption) == (True, True, "llara (on sasrec)")
+    assert [title for title, _ in other.groups] == [POPULARITY]  # the others have one slice
     assert section.verdict == ""  # seven users are too few for a sentence
     assert section.figures[0].draw().startswith(b"\x89PNG")
 

@@ -1,0 +1,207 @@
+"""What the pages publish is what ``results/`` gives, and a run stands beside it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llara_core import columns as c
+from llara_core import paths, tables
+from llara_core.config import Params
+from llara_core.errors import DataError
+from llara_core.evaluation import published
+from llara_core.evaluation.comparison import compare, headlines
+from llara_core.evaluation.evaluate import evaluate
+from llara_core.evaluation.results import read_results, write_run
+from llara_core.evaluation.significance import further_run
+from llara_core.evaluation.systems import systems_of
+from llara_core.held_out import read_positions
+from llara_core.report import published as pages
+from llara_core.report.beside import beside_published
+from llara_core.report.comparisons import compare_systems
+from tests.helpers.positions import ask, put
+
+REPOSITORY = Path(__file__).parents[3]
+NOT_KEPT = "*Answers not kept.*"  # of a table that cannot be written again
+INTERVAL = re.compile(r"[+-]?\d?\.\d{3} \[[+-]?\d?\.\d{3},\s+[+-]?\d?\.\d{3}\]")
+
+
+def sections(page: str) -> list[str]:
+    return re.split(r"^(?=##)", page, flags=re.MULTILINE)
+
+
+def block(name: str, page: str) -> str:
+    return page.partition(f"<!-- {name}:begin -->")[2].partition(f"<!-- {name}:end -->")[0]
+
+
+def intervals(text: str) -> set[str]:
+    return {" ".join(found.split()) for found in INTERVAL.findall(text)}
+
+
+@pytest.fixture(scope="module")
+def texts() -> dict[str, str]:
+    return {page: (REPOSITORY / page).read_text(encoding="utf-8") for page in (pages.README, pages.RESULTS_PAGE)}
+
+
+def test_the_pages_are_as_the_kept_results_write_them(texts: dict[str, str]) -> None:
+    """Where they are not: ``python -m pipeline.publish write``."""
+    for path, text in pages.written(REPOSITORY).items():
+        assert text == texts[str(path.relative_to(REPOSITORY))]
+
+
+def test_what_is_not_kept_is_marked(texts: dict[str, str]) -> None:
+    for each in pages.BLOCKS:
+        kept = (REPOSITORY / paths.published(each.dataset)).exists()
+        assert (NOT_KEPT in block(each.name, texts[each.page])) != kept
+    for section in sections(texts[pages.RESULTS_PAGE]):
+        if NOT_KEPT not in section and not section.startswith("## The answer in one minute"):
+            by_hand = re.sub(r"<!-- (\S+):begin -->.*?<!-- \1:end -->", "", section, flags=re.DOTALL)
+            assert [line for line in by_hand.splitlines() if line.startswith("|") and re.search(r"\.\d{3}\b", line)] == []
+
+
+def test_the_sentences_quote_differences_of_the_tables(texts: dict[str, str]) -> None:
+    """Those of README.md and of sections of written tables; where one is not found, the sentence is older than the results."""
+    marked = [section for section in sections(texts[pages.RESULTS_PAGE]) if NOT_KEPT in section]
+    found = intervals("\n".join([*marked, *(block(each.name, texts[each.page]) for each in pages.BLOCKS)]))
+    quoted = [texts[pages.README], *(section for section in sections(texts[pages.RESULTS_PAGE]) if section not in marked)]
+    assert intervals("\n".join(quoted)) - found == set()
+
+
+@pytest.fixture
+def kept(world, three_runs: Params) -> Params:
+    """Three runs, of which the published table keeps the answers to last items and at positions."""
+    three_runs = world.on_axes(seeds=[0, 1, 2])
+    asked = ask(world.examples, [2] * len(world.examples))
+    for seed in three_runs.run.seeds:
+        put(
+            asked,
+            paths.recommender_predictions("movielens", f"sasrec-{seed}"),
+            right=[True, False] * 12,
+            system="sasrec",
+            seed=seed,
+        )
+    finish(world, three_runs)
+    published.collect("movielens", three_runs, "0123456789", "make repro")
+    return three_runs
+
+
+def finish(world, params: Params) -> None:
+    """What the stage ``evaluate`` writes."""
+    world.results(params)
+    asked = read_positions("movielens")
+    assert asked is not None
+    for cell, run in evaluate(asked, params):
+        write_run(asked.folder(paths.results("movielens") / cell), run)
+
+
+def test_what_is_read_back_compares_as_the_run_itself(world, kept: Params) -> None:
+    found = published.read_published("movielens")
+    assert found is not None
+    run = compare_systems("movielens", kept)
+    assert "your runs, seeds 0, 1, 2, lie within their spread for" in run.beside
+    own = {row.name: row for row in run.headlines}
+    rows = headlines(found.rows)
+    for row in rows:
+        assert (row.test, row.validation) == (own[row.name].test, own[row.name].validation)
+        assert row.difference == own[row.name].difference
+        assert (row.versus, row.is_own, row.is_best) == (own[row.name].versus, own[row.name].is_own, own[row.name].is_best)
+    assert [row.name for row in rows] == list(own)
+    assert [row.test["hit_ratio@1"] for row in found.rows_at_positions] == [0.5]
+    assert found.facts.sources[0].hardware == run.hardware
+    assert "± " in pages.main(found)
+    assert "`make repro` at 0123456; A processor, 2 cores." in pages.main(found)
+    assert "| sasrec | 3 | 1.000, 1.000, 1.000 | 1.000 (0.000) |" in pages.by_seed(found)
+    assert "| sasrec, on 1 candidate set | 1 | 1.000, 1.000, 1.000 |" in pages.by_seed(found)
+    file = paths.published("movielens").with_suffix(".json")
+    tables.write_json(file, tables.read_json(file) | {"rows": "0"})
+    with pytest.raises(DataError, match="describes another table"):
+        published.read_published("movielens")
+
+
+def test_systems_of_another_run_are_added_where_the_questions_are_the_same(world, kept: Params) -> None:
+    other = world.on_axes(recommenders=["caser", "sasrec"], systems=[], baselines=[], seeds=[0])
+    world.put("caser-0", world.target_is(2))
+    finish(world, other)
+    published.collect("movielens", other, "9876543210", "make repro", keep_others=True)
+    found = published.read_published("movielens")
+    assert found is not None
+    assert [each.name for each in found.facts.systems][:2] == ["popularity", "caser"]
+    assert [source.systems for source in found.facts.sources] == [
+        ["popularity", "llara", "llara + sasrec"],
+        ["caser", "sasrec"],
+    ]
+    assert [len(each.runs) for each in found.last if each.system.kind == "recommender"] == [1, 1]
+    slower = other.model_copy(update={"recommenders": other.recommenders.model_copy(update={"learning_rate": 0.5})})
+    with pytest.raises(DataError, match=r"movielens\.parquet: .*another value of recommenders\.learning_rate"):
+        published.collect("movielens", slower, "9876543210", "make repro", keep_others=True)
+
+
+def test_the_page_needs_the_marks(texts: dict[str, str]) -> None:
+    found = published.read_published("movielens_cold", REPOSITORY)
+    assert found is not None
+    block = pages.Block("docs/results.md", "runs", "movielens_cold", lambda found: f"{found.dataset} 0.50 of 10.05, +0.1")
+    with pytest.raises(DataError, match=r"docs/results\.md: needs one line <!-- runs:begin -->"):
+        block.put_into("# Results\n", found)
+    page = block.put_into("above\n<!-- runs:begin -->\nold\n<!-- runs:end -->\nbelow", found)
+    assert page == "above\n<!-- runs:begin -->\n\nmovielens_cold .50 of 10.05, +.1\n\n<!-- runs:end -->\nbelow"
+
+
+def test_a_run_stands_beside_the_published_ones(world, kept: Params) -> None:
+    for seed in kept.run.seeds:  # always the first of 7 users wrong, and another one in each of two runs
+        wrong = world.target_is(1)
+        first = world.examples.index[world.examples[c.SPLIT] == c.TEST][0]
+        for example in {first, first + seed}:
+            wrong[(world.candidates[c.EXAMPLE] == example).to_numpy()] *= -1
+        world.put(f"sasrec-{seed}", wrong)
+    world.results(kept)
+    published.collect("movielens", kept, "0123456789", "make repro")
+    runs = np.ones((3, 7))
+    runs[[0, 1, 2, 1, 2], [0, 0, 0, 1, 2]] = 0
+    low, _ = further_run(runs, 0.95)
+    assert low < 6 / 7 - 0.2  # two degrees of freedom
+    one = kept.model_copy(update={"run": kept.run.model_copy(update={"seeds": [0]})})
+    assert beside(one) == (
+        "Beside the 3 published runs, in HR@1 on test: your run, seed 0, lies within their spread for popularity, sasrec, "
+        "llara and llara + sasrec. Spread: where 95% of further runs are expected."
+    )
+    world.put("sasrec-0", world.target_is(2))
+    world.put("popularity", world.target_is(1))
+    world.results(one)
+    said = beside(one)
+    assert "within their spread for llara and llara + sasrec and outside it for" in said
+    assert f"sasrec (seed 0: 0.000, published {low:.3f} to 1.000)" in said
+    assert "popularity (seed 0: 1.000, published 0.000)" in said
+
+
+def beside(params: Params) -> str:
+    results = read_results("movielens", systems_of(params))
+    ordered = [each for each in results if not each.is_shuffled]
+    return beside_published("movielens", params, headlines(compare(ordered, params.evaluation)))
+
+
+def test_other_parameters_and_other_data_are_not_compared(kept: Params) -> None:
+    system = kept.systems["llara"]
+    other = system.model_copy(update={"lora": system.lora.model_copy(update={"rank": 3})})
+    said = beside(kept.model_copy(update={"systems": kept.systems | {"llara": other}}))
+    assert "lie within their spread for popularity and sasrec." in said
+    assert "Not compared: llara (another systems.llara.lora.rank) and llara + sasrec (another systems.llara.lora.rank)." in said
+    recommenders = kept.recommenders
+    deeper = recommenders.model_copy(update={"sasrec": recommenders.sasrec.model_copy(update={"n_layers": 7})})
+    assert beside(kept.model_copy(update={"recommenders": deeper})) == ""  # llara reads it
+    threads = kept.model_copy(update={"recommenders": recommenders.model_copy(update={"threads": 2})})
+    assert "Not compared" not in beside(threads)
+    file = paths.prepared("movielens") / "interactions.parquet"
+    tables.write_table(file, tables.read_table(file, tables.INTERACTIONS).iloc[:-1], tables.INTERACTIONS)
+    assert beside(kept) == ""
+
+
+def test_no_spread_is_narrower_than_the_noise_of_single_users() -> None:
+    """Three runs of equal means in which other users are right: as 4 users of whom each is right by chance."""
+    runs = np.array([[1.0, 0, 1, 0], [0, 1, 1, 0], [1, 0, 0, 1]])
+    low, high = further_run(runs, 0.95)
+    residual = ((runs - runs.mean(axis=0)) ** 2).sum() / (2 * 3)  # the means of runs are equal
+    assert high - low == pytest.approx(2 * 4.3027 * (residual / 4 * 4 / 3) ** 0.5, rel=1e-4)
+    assert further_run(np.ones((3, 4)), 0.95) == (1.0, 1.0)
