@@ -111,7 +111,7 @@ def _of_numbers(numbers: npt.NDArray[np.float64]) -> TimeGuess | None:
     shares = {name: float(rows.mean()) for name, rows in inside.items()}
     unit = max(shares, key=shares.__getitem__)
     if shares[unit] >= MIN_FIT:
-        fitting = numbers[inside[unit]] / UNITS[unit]
+        fitting = (numbers[inside[unit]] / UNITS[unit]).astype("datetime64[s]")
         years = _years(fitting.min(), fitting.max())
         if shares[unit] == 1:
             return TimeGuess(unit, "sure", f"as {unit} since 1970 all of them are of {years}, in another unit none is near it")
@@ -145,21 +145,22 @@ def _of_text(text: pd.Series[str]) -> TimeGuess | None:
     distinct = text.drop_duplicates()
     parsed = pd.to_datetime(distinct, format="ISO8601", errors="coerce", utc=True)
     if parsed.notna().mean() >= MIN_FIT:
-        return _less_sure(TimeGuess(ISO, "sure", f"such as {short(distinct.iloc[0])}, of {_span(parsed)}"), _n_unfit(parsed))
+        years = _years(parsed.min(), parsed.max())
+        return _less_sure(TimeGuess(ISO, "sure", f"such as {short(distinct.iloc[0])}, of {years}"), int(parsed.isna().sum()))
     tried = distinct.head(N_TRIED).to_list()
     fits: dict[str, pd.Series[pd.Timestamp]] = {}
     for pattern in dict.fromkeys(pattern for value in tried[:2] for pattern in _patterns(value)):
         if sum(_parses(value, pattern) for value in tried) >= max(1, len(tried) - 1):
             parsed = pd.to_datetime(distinct, format=pattern, errors="coerce", utc=True)
-            if parsed.notna().mean() >= MIN_FIT and _are_plausible(parsed):
+            if parsed.notna().mean() >= MIN_FIT and parsed.dropna().dt.year.between(*PLAUSIBLE_YEARS).all():
                 fits[pattern] = parsed
     if not fits:
         return None
     example = short(distinct.iloc[0])
     if len(fits) == 1:
         ((pattern, parsed),) = fits.items()
-        guess = TimeGuess(pattern, "sure", f"such as {example}, of {_span(parsed)}; no other pattern fits all")
-        return _less_sure(guess, _n_unfit(parsed))
+        said = f"such as {example}, of {_years(parsed.min(), parsed.max())}; no other pattern fits all"
+        return _less_sure(TimeGuess(pattern, "sure", said), int(parsed.isna().sum()))
     ordered = [pattern for pattern, parsed in fits.items() if parsed.dropna().is_monotonic_increasing]
     chosen = ordered[0] if len(ordered) == 1 else next(iter(fits))
     others = tuple(pattern for pattern in fits if pattern != chosen)
@@ -188,23 +189,6 @@ def _parses(value: str, pattern: str) -> bool:
     return True
 
 
-def _n_unfit(parsed: pd.Series[pd.Timestamp]) -> int:
-    return int(parsed.isna().sum())
-
-
-def _are_plausible(parsed: pd.Series[pd.Timestamp]) -> bool:
-    years = parsed.dropna().dt.year
-    return bool(years.between(*PLAUSIBLE_YEARS).all())
-
-
-def _span(parsed: pd.Series[pd.Timestamp]) -> str:
-    known = parsed.dropna()
-    return _named_years(int(known.min().year), int(known.max().year))
-
-
-def _years(first: float, last: float) -> str:
-    return _named_years(*(int(str(np.datetime64(int(second), "s"))[:4]) for second in (first, last)))
-
-
-def _named_years(first: int, last: int) -> str:
-    return str(first) if first == last else f"{first} to {last}"
+def _years(first: np.datetime64 | pd.Timestamp, last: np.datetime64 | pd.Timestamp) -> str:
+    years = [str(moment)[:4] for moment in (first, last)]
+    return years[0] if years[0] == years[1] else " to ".join(years)

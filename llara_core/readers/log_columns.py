@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import NoReturn
 
 import numpy as np
@@ -31,14 +32,13 @@ EPOCH_DAY, EPOCH_PATTERN = "1970-01-01", "%Y-%m-%d "  # put before a time of day
 TIME_OF_DAY = r"^[0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?$"
 YEAR_DIRECTIVES = ("%Y", "%y", "%G", "%c", "%x", "%s")
 
-WHOLE = r"^-?([0-9]{1,18}|[1-8][0-9]{18})$"  # fits int64
+WHOLE = r"^[+-]?[0-9]{1,19}$"
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 EXACT = {"halffloat": 2**11, "float": 2**24}
 """Whole numbers below it are exact in this type; in any other, below 2^53."""
 # How spreadsheets, Java, Python and R write large numbers: 1.23E+15, 1.5E7, 1e+05.
 ROUNDED_NUMBER = r"^[+-]?[0-9](\.[0-9]+[eE][+-]?[0-9]+|[eE]\+[0-9]+)$"
 MANTISSA = r"^[+-]?[0-9](?:\.(?P<rest>[0-9]+)[eE]\+?|[eE]\+)(?P<exponent>[0-9]{1,3})$"  # of one
-FRACTION = r"^(?P<sign>[+-]?)(?P<whole>[0-9]*)\.(?P<rest>[0-9]+)$"
 ROUNDED = (
     "is a number that was rounded, as spreadsheets do, so that different {0} may have become equal; export the {0} again, {1}"
 )
@@ -192,13 +192,9 @@ class Column:
             self._refuse_inexact(plain, missing)
             return pa.array(np.where(missing, 0, plain).astype(np.int64), mask=missing).cast(pa.string())
         if pa.types.is_decimal(kind):
-            wide = pa.types.is_decimal256(kind)
-            try:
-                values = values.cast(pa.decimal256(76, 0) if wide else pa.decimal128(38, 0))
-            except pa.ArrowInvalid:
-                whole = np.array([value is None or value == value.to_integral_value() for value in values.to_pylist()])
-                self._refuse(whole, None, "is not a whole number")
-                raise
+            values = pc.replace_substring_regex(values.cast(pa.string()), r"\.0+$", "")
+            whole = pc.invert(pc.match_substring(values, ".")).fill_null(True)
+            self._refuse(whole.to_numpy(zero_copy_only=False), None, "is not a whole number")
         elif not (pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
             raise self._wrong_type("text or whole numbers")
         return values.cast(pa.string())
@@ -211,49 +207,33 @@ class Column:
     def _counted(self, per_second: int) -> tuple[IntArray, int, BoolArray, BoolArray | None]:
         """Exact numbers of a unit of time, ``per_second`` in a second: their ticks and how many make a second, more where there
         are fractions; the mask of rows that hold one, and that of missing rows."""
-        whole, fits, numbers, missing = self._whole_numbers()
-        rows = np.flatnonzero(~fits & np.isfinite(numbers))
-        if not len(rows):
-            return whole, per_second, fits, missing
-        values = self.values.take(pa.array(rows))
-        text = pc.utf8_trim_whitespace(values.cast(pa.string()))
-        text = pc.if_else(pc.match_substring_regex(text, "[eE]"), text.cast(pa.float64()).cast(pa.string()), text)
-        sign, units, rest = pc.extract_regex(text, FRACTION).flatten()
-        most = len(str(ARROW_UNITS["ns"] // per_second)) - 1  # digits: there is nothing finer than nanoseconds
-        n_digits = min(pc.max(pc.utf8_length(pc.utf8_rtrim(rest, "0"))).as_py() or 0, most)
-        n_digits += -n_digits % 3
-        factor = 10**n_digits
-        rest = pc.utf8_slice_codeunits(pc.utf8_rpad(rest, n_digits, "0"), 0, n_digits)
-        parts = [pc.if_else(pc.equal(part, ""), "0", part).cast(pa.int64()).fill_null(0).to_numpy() for part in (units, rest)]
-        signs = np.where(pc.equal(sign, "-").fill_null(False).to_numpy(zero_copy_only=False), -1, 1)
-        whole[rows] = parts[0]
-        fits[rows] = rest.is_valid().to_numpy(zero_copy_only=False) & (most > 0)
-        fits &= np.abs(whole) <= np.iinfo(np.int64).max // factor - 1
-        ticks = np.where(fits, whole, 0) * factor
-        ticks[rows] = signs * (ticks[rows] + parts[1])
-        return ticks, per_second * factor, fits, missing
-
-    def _whole_numbers(self) -> tuple[IntArray, BoolArray, FloatArray, BoolArray | None]:
-        """Exact whole numbers, the mask of rows that hold one, the numbers of all rows, and the mask of missing rows."""
         numbers, missing = self._numbers()
         if pa.types.is_floating(self.values.type):
             self._refuse_inexact(numbers, missing)
         elif pa.types.is_string(self.values.type):
             self._refuse_rounded(missing)
-        fits = np.isfinite(numbers) & (np.floor(numbers) == numbers)
-        whole = np.where(fits & (np.abs(numbers) < 2**53), numbers, 0).astype(np.int64)
-        large = np.flatnonzero(fits & (np.abs(numbers) >= 2**53))
-        if len(large):
-            values = self.values.take(pa.array(large))
-            if pa.types.is_string(values.type):
-                values = pc.utf8_trim_whitespace(values)
-                values = pc.if_else(pc.match_substring_regex(values, WHOLE), values, None)
-            elif not pa.types.is_integer(values.type):
-                values = pa.nulls(len(large))
-            exact = values.cast(pa.int64(), safe=False)
-            fits[large] = exact.is_valid().to_numpy(zero_copy_only=False)
-            whole[large] = exact.fill_null(0).to_numpy()
-        return whole, fits, numbers, missing
+        is_small = np.abs(numbers) < 2**53
+        fits = is_small & (np.floor(numbers) == numbers)
+        if (fits | np.isnan(numbers)).all():  # there is nothing that a float would not hold
+            return np.where(fits, numbers, 0).astype(np.int64), per_second, fits, missing
+        most = len(str(ARROW_UNITS["ns"] // per_second)) - 1  # digits of a fraction: there is nothing finer than nanoseconds
+        text = pc.utf8_trim_whitespace(self.values.cast(pa.string()))
+        has_digits, has_exponent = (
+            pc.match_substring_regex(text, pattern).fill_null(False).to_numpy(zero_copy_only=False)
+            for pattern in (WHOLE, "[eE]")
+        )
+        fits |= has_digits | ((is_small | ~has_exponent) & (most > 0))
+        fits &= np.abs(numbers) < 2**63
+        text = pc.if_else(pa.array(fits), text, "0")
+        if has_exponent.any():
+            text = pa.array([f"{Decimal(value):f}" for value in text.to_pylist()])
+        text = pc.replace_substring_regex(text, rf"(\.[0-9]{{{most}}})[0-9]*$", r"\1")
+        exact = text.cast(pa.decimal128(38, most))
+        n_digits = next(n for n in range(0, most + 1, 3) if n == most or pc.all(pc.equal(pc.round(exact, n), exact)).as_py())
+        halves = np.frombuffer(exact.cast(pa.decimal128(38, n_digits)).buffers()[1], dtype=np.int64)  # of numbers of 128 bits
+        ticks, factor = halves[: 2 * len(text) : 2], 10**n_digits
+        fits &= np.abs(numbers) <= np.iinfo(np.int64).max // factor - 1
+        return np.where(fits, ticks, 0), per_second * factor, fits, missing
 
     def _refuse_rounded(self, missing: BoolArray | None) -> None:
         if are_rounded(self.values if missing is None else self.values.filter(pa.array(~missing))):

@@ -179,6 +179,12 @@ def test_fractions_of_a_unit_in_parquet(tmp_path: Path, kind: pa.DataType) -> No
     assert seconds_of(log) == [T + Fraction(438, 1000), Fraction(-1, 1000), 5]
 
 
+def test_large_numbers_with_fractions(tmp_path: Path) -> None:
+    times = pa.array([T * 1000 + 0.25, 5.0])
+    log = put(tmp_path, {"user": list("ab"), "item": [1, 1], "time": times}, time_format="milliseconds")
+    assert seconds_of(log) == [T + Fraction(25, 10**5), Fraction(5, 1000)]
+
+
 def test_fractions_decide_the_order_and_what_is_a_duplicate(tmp_path: Path) -> None:
     log = put(tmp_path, log_of(f"{T}.4", f"{T}.2", f"{T}.2", T))
     assert seconds_of(log) == [T + Fraction(2, 5), T + Fraction(1, 5), T]
