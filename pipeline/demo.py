@@ -19,14 +19,15 @@ from llara_core.errors import LlaraError
 from pipeline.stage import run
 
 FOLDER = paths.scratch() / "demo"
-DATASET, SYSTEM, SEED = "movielens", "llara_compact", "0"
+DATASET, SYSTEM, READS_TEXTS, SEED = "movielens", "llara_compact", "sasrec_text", "0"
 GIVEN = {"dvc.yaml", "statistics.json"}  # of `metrics`: what plots show, and the sizes from which the expected rest follows
 EXAMPLE = ["Star Wars", "The Empire Strikes Back", "Raiders of the Lost Ark"]
+NEW_ITEM = "item_id,title,year,attributes\nnew,Beyond the Last Star,1998,Action|Adventure|Sci-Fi\n"
 NEXT = f"""
 What next?
   The folder {FOLDER} holds all of it: metrics/report.html compares the systems; delete it when you are done.
-  make repro          the same on the full budget, as in README.md, in about half an hour
-  docs/how_to.md      your own log, recommendations for all users, another language model, a GPU, ...
+  make repro          the same on the full budget, as in README.md, in some twenty minutes
+  docs/use.md         your own log, recommendations for all users, another language model, a GPU, ...
 """
 
 
@@ -35,7 +36,7 @@ def main(
         list[str] | None, typer.Option(help="Title of one history, oldest first; repeat the option. Default: you are asked.")
     ] = None,
 ) -> None:
-    """Train two recommenders, tune a compact LLM system and recommend items for a history that you type in."""
+    """Train two recommenders, tune a compact LLM system, recommend for a history that you type in, and recommend a new item."""
     copy_of_the_repository(FOLDER)
     here("-m", "pipeline.repro")
     titles = item or ([] if sys.stdin.isatty() else EXAMPLE)
@@ -44,6 +45,10 @@ def main(
     else:
         typer.echo(f"\nWhich movies has your user watched? For example: {'; '.join(EXAMPLE)}")
     here("-m", "pipeline.recommend", DATASET, SYSTEM, SEED, *(word for title in titles for word in ("--item", title)))
+    typer.echo("\nBeyond the Last Star (1998: Action, Adventure, Sci-Fi) is new; it ranks highest for these users:")
+    (FOLDER / "new.csv").write_text(NEW_ITEM, encoding="utf-8")
+    audience = ("--new-items", "new.csv", "--all-users", "--audience", "3")
+    here("-m", "pipeline.recommend", DATASET, READS_TEXTS, SEED, *audience)
     typer.echo(NEXT)
 
 

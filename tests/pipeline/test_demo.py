@@ -43,7 +43,7 @@ def test_the_demo_has_a_copy_of_its_own(tmp_path: Path) -> None:
     assert (params.run.datasets, params.run.systems, params.run.recommenders) == (
         ["movielens"],
         ["llara_compact"],
-        ["gru4rec", "sasrec"],
+        ["sasrec", "sasrec_text"],
     )
     assert params.recommenders.max_epochs == 2
     assert (copy / "pipeline/mine.py").read_text() == "# changed\n"

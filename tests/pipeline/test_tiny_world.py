@@ -18,6 +18,7 @@ from tests.helpers.chat import endpoint, says
 from tests.helpers.llm import folder_hashes
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for the whole pipeline
+GOES_ON = "llara_guided_sdpo"  # from llara_guided
 UP_TO_DATE = "Data and pipelines are up to date."
 
 
@@ -104,7 +105,7 @@ def test_a_second_run_does_nothing(world: World) -> None:
     assert UP_TO_DATE in world.dvc("status")
 
 
-def test_on_two_processes_the_stages_write_the_same_files(world: World, tmp_path: Path) -> None:
+def test_on_two_processes_a_stage_writes_the_same_files(world: World, tmp_path: Path) -> None:
     """All but the machine that an adapter names; and another number of processes is no reason to run anything again."""
     copy = tiny_world.clone(world, tmp_path / "two", with_cache=True)
     copy.change_params({"parallel": {"processes": 2}})
@@ -112,9 +113,7 @@ def test_on_two_processes_the_stages_write_the_same_files(world: World, tmp_path
     cells = copy.root / "data" / "systems" / "tiny"
     copy.dvc("unprotect", *(str(path) for path in cells.iterdir()))
     before = folder_hashes(cells)
-    for stage in ("tune", "predict_llm"):
-        output = copy.succeed(sys.executable, "-m", f"pipeline.{stage}", "tiny", "llara", "0")
-        assert f"{stage}: on 2 processes" in output
+    assert "tune: on 2 processes" in copy.succeed(sys.executable, "-m", "pipeline.tune", "tiny", "llara", "0")
     after = folder_hashes(cells)
     assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == {
         "adapters/llara-0/adapter.json"
@@ -137,15 +136,19 @@ def test_a_clone_without_the_cache_gives_the_same_bytes(world: World, tmp_path: 
 
     With one LLM system, so that it does not take all day: the report is another one then, the metrics and curves are the same.
     """
-    copy = tiny_world.clone(world, tmp_path / "clone", with_cache=False, is_cold=True)  # with a hash seed of its own
+    copy = tiny_world.clone(world, tmp_path / "clone", with_cache=False, hash_seed=1)
     copy.change_params(ONE_SYSTEM)
     copy.succeed("git", "rm", "-r", "--quiet", "metrics/tiny", "metrics/curves/tiny")
     locks = [YAML(typ="safe").load(copy.root / "dvc.lock")]
     copy.succeed(sys.executable, "-m", "pipeline.repro", "-j", "2")
     locks.append(YAML(typ="safe").load(copy.root / "dvc.lock"))
-    before, after = ({name: stage["outs"] for name, stage in lock["stages"].items() if "-0" in name} for lock in locks)
+    # Without a system that shows scores, none are computed.
+    before, after = (
+        {name: stage["outs"] for name, stage in lock["stages"].items() if "-0" in name and "score_training" not in name}
+        for lock in locks
+    )
     assert "predict_llm@tiny-llara-0" in after
-    assert after == before
+    assert after.items() <= before.items()
     copy.succeed("git", "add", "--all", "metrics/tiny", "metrics/curves/tiny")
     changes = copy.succeed("git", "diff", "--cached", "--name-status").splitlines()
     written = {path.name for path in (copy.root / "metrics" / "tiny" / "systems").iterdir()}
@@ -240,13 +243,48 @@ def test_metrics_plots_and_the_graph_can_be_shown(world: World, tmp_path: Path) 
 
 
 def test_an_empty_axis_yields_no_stage(world: World, tmp_path: Path) -> None:
-    copy = tiny_world.clone(world, tmp_path / "clone", with_cache=False)
+    copy = tiny_world.clone(world, tmp_path / "clone", with_cache=True)
     copy.change_params({"run": {"baselines": [], "recommenders": ["sasrec"], "systems": []}})
     stages = {line.split("@")[0] for line in copy.dvc("stage", "list", "--name-only").splitlines()}
     assert not stages & {"tune", "predict_llm", "predict_chat"}
     assert {"download", "train_recommender", "evaluate", "report"} <= stages
     copy.dvc("repro")
     assert {path.name for path in (copy.root / "metrics" / "tiny" / "systems").iterdir()} == {"sasrec-0"}
+
+
+def test_a_system_that_goes_on_from_another(world: World, tmp_path: Path) -> None:
+    cell = f"{GOES_ON}-0"
+    metadata = json.loads((world.root / "data/systems/tiny/adapters" / cell / "adapter.json").read_text())
+    assert metadata["objective"] == "preference"
+    assert metadata["start"]["system"] == "llara_guided"
+    assert len(list((world.root / ".scratch/adapters/tiny/llara_guided-0").iterdir())) == 1
+    for mode in ("generate", "constrained", "score"):
+        found = json.loads((world.root / f"metrics/tiny/systems/{cell}/{mode}.json").read_text())
+        assert found["objective"] == "preference"
+        assert found["test"]["n_examples"] > 0
+    curve = world.root / f"metrics/curves/tiny/{cell}/plots/metrics/train/loss_preference.tsv"
+    assert len(curve.read_text().splitlines()) == 1 + 16 // 8
+    assert "16 prompts after those of llara_guided" in (world.root / "metrics/report.md").read_text()
+    assert {path.name for path in (world.root / "data/resolved/starts").iterdir()} == {"llara_guided.json"}
+
+    # Tuned anew or kept, the start is the same, and so is all that comes of it.
+    copy = tiny_world.clone(world, tmp_path / "clone", with_cache=True)
+    adapter = copy.root / "data/systems/tiny/adapters" / cell
+    copy.dvc("unprotect", str(adapter))
+    before = folder_hashes(adapter)
+    for said in ("so it is tuned first", "that an earlier run kept"):
+        assert said in copy.succeed(sys.executable, "-m", "pipeline.tune", "tiny", GOES_ON, "0")
+        assert folder_hashes(adapter) == before
+
+    recommend = ("pipeline.recommend", "tiny", GOES_ON, "0", "--all-users", "--top", "2", "--out", "ranked.csv")
+    copy.succeed(sys.executable, "-m", *recommend)
+    assert len((copy.root / "ranked.csv").read_text().splitlines()) > 2
+
+    copy.change_params({"systems": {GOES_ON: {"prompt": {"slot": "after"}}}})
+    answer = copy.run(sys.executable, "-m", "pipeline.resolve")
+    assert answer.returncode == 1
+    assert "systems.llara_guided_sdpo.prompt.slot is after, but that of its start llara_guided is before" in answer.stdout
+    assert "Traceback" not in answer.stdout
 
 
 def test_a_chat_model_is_asked_and_measured_like_any_system(
@@ -267,6 +305,57 @@ def test_a_chat_model_is_asked_and_measured_like_any_system(
     assert "sk-0123456789" not in "".join(
         path.read_text(errors="replace") for path in copy.root.rglob("*") if path.is_file() and ".git" not in path.parts
     )
+
+
+MODULE = '''
+"""The last item of a chunk alone, from those before it."""
+
+from dataclasses import replace
+
+from llara_core.objectives.base import IGNORE, Objective
+from llara_core.objectives.next_item import NextItem
+
+
+class LastItem(NextItem):
+    def encode(self, row, *context):
+        encoded = super().encode(row, *context)
+        last = max(place for place, label in enumerate(encoded.labels) if label != IGNORE)
+        labels = [label if place == last else IGNORE for place, label in enumerate(encoded.labels)]
+        return replace(encoded, labels=labels)
+
+
+OBJECTIVE: Objective = LastItem()
+'''
+TABLE = "OBJECTIVES: dict[str, ObjectiveTraits] = {\n"
+LINE = '    "last_item": ObjectiveTraits(partner="generative", unit="chunks", reads_slot_after_title=True, needs_head=True),\n'
+
+
+def test_an_objective_is_one_module_and_one_line(world: World, tmp_path: Path) -> None:
+    """CONTRIBUTING's recipe for an objective, followed to the letter, up to evaluated metrics."""
+    copy = tiny_world.clone(world, tmp_path / "clone", with_cache=True)
+    (copy.root / "llara_core" / "objectives" / "last_item.py").write_text(MODULE)
+    table = copy.root / "llara_core" / "config" / "objectives.py"
+    code = table.read_text()
+    assert code.count(TABLE) == 1
+    table.write_text(code.replace(TABLE, TABLE + LINE))
+    # A mixture, so that the batches of two objectives meet.
+    toy = {"recommender": "sasrec", "tune": {"objective": "last_item", "mixture": 0.4, "max_examples": 40}}
+    copy.change_params({"run": {"baselines": [], "systems": ["toy"]}, "systems": {"toy": toy}})
+
+    copy.dvc("repro")
+    metrics = json.loads((copy.root / "metrics/tiny/systems/toy-0/score.json").read_text())
+    assert metrics["objective"] == "last_item"
+    assert metrics["test"]["n_examples"] > 0
+    assert 0 <= metrics["test"]["hit_ratio@1"] <= 1
+    curves = copy.root / "metrics/curves/tiny/toy-0/plots/metrics/train"
+    steps = {name: len((curves / f"loss_{name}.tsv").read_text().splitlines()) - 1 for name in ("last_item", "generative")}
+    assert sum(steps.values()) == 40 // 8
+    assert min(steps.values()) > 0
+
+    copy.change_params({"systems": {"toy": {"tune": {"objective": "first_item"}}}})
+    answer = copy.run(sys.executable, "-m", "pipeline.resolve")
+    assert answer.returncode == 1
+    assert "unknown objective 'first_item'; choose last_item or generative or next_item" in answer.stdout
 
 
 def test_the_benchmark_of_the_language_model_runs(world: World) -> None:

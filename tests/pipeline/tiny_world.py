@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from tests.pipeline.warm_python import WarmPython
+from tests.pipeline.warm_python import plain_environment, warm_python
 
 REPOSITORY = Path(__file__).parents[2]
 TRACKED = (
@@ -35,7 +32,7 @@ TRACKED = (
     "metrics/dvc.yaml",
     "data/own/README.md",
 )
-SYSTEMS = ("zero_shot", "tallrec", "llara", "llara_guided", "llara_compact")
+SYSTEMS = ("zero_shot", "tallrec", "llara", "llara_guided", "llara_compact", "llara_guided_sdpo")
 
 # One data set, one recommender under the LLM, both objectives, one system of every other kind; everything as small as it can be
 # while every stage still does its work.
@@ -56,6 +53,7 @@ TINY: dict[str, Any] = {
     "evaluation": {"bootstrap_samples": 50, "permutation_samples": 99},
     "systems": {
         "llara_guided": {"tune": {"max_examples": 16}},
+        "llara_guided_sdpo": {"tune": {"max_examples": 16}},
         "llara_compact": {"tune": {"max_examples": 32}},
         "zero_shot": {"prompt": {"chat_template": False}},
     },
@@ -68,17 +66,19 @@ class World:
 
     Attributes:
         root: its folder.
-        is_cold: its stages start as a user's do, rather than from a process with the libraries loaded.
+        hash_seed: of its stages, None: that of the other worlds; a test that nothing depends on it takes another.
     """
 
     root: Path
-    is_cold: bool = False
+    hash_seed: int | None = None
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the world; standard error goes where standard output goes."""
         environment = plain_environment() | {"DVC_SITE_CACHE_DIR": str(self.root.parent / "site-cache")}
-        if not self.is_cold:
-            environment["PATH"] = f"{warm_python().path}{os.pathsep}{environment['PATH']}"
+        warm = warm_python(self.hash_seed)
+        environment["PATH"] = f"{warm.path}{os.pathsep}{environment['PATH']}"
+        if command[0] == sys.executable:
+            command = (str(warm.path / "python"), *command[1:])
         return subprocess.run(
             command, cwd=self.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
@@ -105,29 +105,6 @@ class World:
         self.succeed("git", "commit", "--quiet", "--message", message)
 
 
-def plain_environment() -> dict[str, str]:
-    """This process's environment, without what would lead a world astray."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "DVC_", "PYTHONPATH"))}
-    return environment | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}",
-        "DVC_NO_ANALYTICS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
-        "NO_COLOR": "1",
-        "COLUMNS": "200",
-    }
-
-
-@functools.cache
-def warm_python() -> WarmPython:
-    """The one of this test process."""
-    folder = Path(tempfile.mkdtemp(prefix="warm-"))
-    python = WarmPython(folder, plain_environment())
-    atexit.register(shutil.rmtree, folder)
-    atexit.register(python.stop)
-    return python
-
-
 def create(root: Path, llm: Path) -> World:
     """Copy the repository's code to ``root`` and shrink its parameters; nothing is run yet.
 
@@ -149,10 +126,10 @@ def create(root: Path, llm: Path) -> World:
     return world
 
 
-def clone(world: World, root: Path, *, with_cache: bool, is_cold: bool = False) -> World:
+def clone(world: World, root: Path, *, with_cache: bool, hash_seed: int | None = None) -> World:
     """Clone a world as a colleague would; ``with_cache`` lets it share the DVC cache and checks all outputs out."""
     world.succeed("git", "clone", "--quiet", str(world.root), str(root))
-    copy = World(root, is_cold)
+    copy = World(root, hash_seed)
     identify(copy)
     if with_cache:
         copy.dvc("config", "--local", "cache.dir", str(world.root / ".dvc" / "cache"))

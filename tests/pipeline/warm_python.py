@@ -2,68 +2,97 @@
 
 Half of a tiny stage's time is the import of torch, transformers and peft. :class:`WarmPython` imports them once, and the
 ``python`` that it puts on the path asks it to fork for ``python -m MODULE``. The project's own code is imported after the fork,
-from the world. Children share the hash seed of their parent, so a test that nothing depends on it starts cold processes.
+from the world. Stages of recommenders choose the processor's instructions before torch is loaded: for them there is a second
+process, in which they are chosen.
 """
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import runpy
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-LIBRARIES = ("pandas", "pyarrow.parquet", "scipy.stats", "torch", "transformers.models.llama.modeling_llama", "peft", "typer")
+LIBRARIES = ("pandas", "pyarrow.parquet", "scipy.stats", "torch", "typer")
+LLM_LIBRARIES = ("transformers.models.llama.modeling_llama", "peft")
 MAX_MESSAGE = 1 << 20  # bytes; a command line with its environment
-# Stages of recommenders choose instructions before torch is loaded, and are started as usual.
-PINNED = "pin_kernels=True"
+PINNED = "pin_kernels=True"  # in a stage that chooses its instructions
 
 
 class WarmPython:
-    """The process that forks, and the folder with the ``python`` that asks it to.
+    """The processes that fork, and the folder with the ``python`` that asks them to.
 
     Args:
-        folder: for the socket and the executable; short, since a socket's path has at most some 100 characters.
-        environment: of the process; what libraries read on import.
+        folder: for sockets and the executable; short, since a socket's path has at most some 100 characters.
+        environment: of the processes; what libraries read on import. Children have its hash seed.
     """
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.path = folder / "bin"
         self.path.mkdir()
-        address = str(folder / "socket")
+        plain, pinned = str(folder / "plain"), str(folder / "pinned")
         client = self.path / "python"
-        client.write_text(f"#!{sys.executable} -IS\n{CLIENT.format(address=address, python=sys.executable, pinned=PINNED)}")
+        code = CLIENT.format(python=sys.executable, plain=plain, pinned=pinned, mark=PINNED)
+        client.write_text(f"#!{sys.executable} -IS\n{code}")
         client.chmod(0o755)
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, address], env=environment, stdout=subprocess.PIPE, start_new_session=True
-        )
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == b"ready\n"
+        self._processes = [
+            subprocess.Popen(
+                [sys.executable, __file__, address, *libraries], env=variables, stdout=subprocess.PIPE, start_new_session=True
+            )
+            for address, libraries, variables in (
+                (plain, LIBRARIES + LLM_LIBRARIES, environment),
+                (pinned, LIBRARIES, environment | pins()),
+            )
+        ]
+        for process in self._processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
 
     def stop(self) -> None:
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        for process in self._processes:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+def pins() -> dict[str, str]:
+    """The variables by which a stage chooses instructions."""
+    from llara_core.runtime import compute
+
+    before = dict(os.environ)
+    try:
+        compute.pin_kernels()
+        return {name: value for name, value in os.environ.items() if before.get(name) != value}
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 # Needs no site-packages. A closed connection without an answer is a child that was killed.
 CLIENT = """
 import json, os, socket, sys
 arguments = sys.argv[1:]
-def cold():
-    if len(arguments) < 2 or arguments[0] != "-m":
-        return True
-    file = arguments[1].replace(".", "/") + ".py"
-    return not os.path.exists(file) or {pinned!r} in open(file, encoding="utf-8").read()
-if cold():
+def address():
+    if len(arguments) > 1 and arguments[0] == "-m":
+        for folder in (os.getcwd(), *os.environ.get("PYTHONPATH", "").split(os.pathsep)):
+            file = os.path.join(folder, arguments[1].replace(".", "/") + ".py")
+            if os.path.exists(file):
+                return {pinned!r} if {mark!r} in open(file, encoding="utf-8").read() else {plain!r}
+to = address()
+if to is None:
     os.execv({python!r}, [{python!r}, *arguments])
 link = socket.socket(socket.AF_UNIX)
-link.connect({address!r})
+link.connect(to)
 message = json.dumps([os.getcwd(), dict(os.environ), arguments[1:]]).encode()
 socket.send_fds(link, [len(message).to_bytes(4, "little")], [0, 1, 2])
 link.sendall(message)
@@ -71,9 +100,32 @@ sys.exit(int.from_bytes(link.recv(4) or b"\\xff", "little"))
 """
 
 
-def serve(address: str) -> None:
+def plain_environment() -> dict[str, str]:
+    """This process's environment, without what would lead a world astray."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "DVC_", "PYTHONPATH"))}
+    return environment | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}",
+        "DVC_NO_ANALYTICS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+        "NO_COLOR": "1",
+        "COLUMNS": "200",
+    }
+
+
+@functools.cache
+def warm_python(hash_seed: int | None = None) -> WarmPython:
+    """The one of this test process."""
+    folder = Path(tempfile.mkdtemp(prefix="warm-"))
+    python = WarmPython(folder, plain_environment() | ({} if hash_seed is None else {"PYTHONHASHSEED": str(hash_seed)}))
+    atexit.register(shutil.rmtree, folder)
+    atexit.register(python.stop)
+    return python
+
+
+def serve(address: str, libraries: list[str]) -> None:
     """Fork for every connection, until killed."""
-    for name in LIBRARIES:
+    for name in libraries:
         __import__(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped
     with socket.socket(socket.AF_UNIX) as listener:
@@ -109,7 +161,7 @@ def _answer(link: socket.socket) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    sys.path[0] = folder
+    sys.path[:1] = [folder, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv = ["-m", *arguments]
     _run(module)
 
@@ -132,4 +184,4 @@ def _run(module: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(sys.argv[1], sys.argv[2:])

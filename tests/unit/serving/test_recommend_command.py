@@ -6,7 +6,6 @@ import io
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +15,7 @@ from llara_core import paths, tables
 from llara_core.errors import ConfigError, DataError, ModelError
 from pipeline.recommend import main, warn_of_formulas
 from tests.helpers.llm import LABELS
+from tests.pipeline.warm_python import warm_python
 from tests.unit.serving.conftest import DATASET, HISTORIES, REPOSITORY, SEED, TUNED, write_params
 
 SYSTEMS = ("sasrec", "popularity", "item_knn", "zero_shot", *TUNED)
@@ -159,7 +159,7 @@ def test_the_command_line_passes_the_options_on_and_ends_errors_in_one_message(f
     def command(*options: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
         return subprocess.run(
-            [sys.executable, "-m", "pipeline.recommend", DATASET, "llara", "0", *options],
+            [str(warm_python().path / "python"), "-m", "pipeline.recommend", DATASET, "llara", "0", *options],
             cwd=finished_run,
             env=environment,
             capture_output=True,
