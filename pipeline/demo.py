@@ -26,7 +26,7 @@ NEXT = f"""
 What next?
   The folder {FOLDER} holds all of it: metrics/report.html compares the systems; delete it when you are done.
   make repro          the same on the full budget, as in README.md, in about half an hour
-  docs/how_to.md      your own log, recommendations for all users, another language model, a GPU, ...
+  docs/use.md         your own log, recommendations for all users, another language model, a GPU, ...
 """
 
 
