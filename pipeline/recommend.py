@@ -43,7 +43,7 @@ def main(
         list[str] | None, typer.Option(help="Title or raw id of one history, oldest first; repeat the option for each item.")
     ] = None,
     histories: Annotated[
-        Path | None, typer.Option(help="CSV, JSON lines or Parquet, a row per interaction; see docs/recommend.md.")
+        Path | None, typer.Option(help="CSV, JSON lines or Parquet, a row per interaction; see docs/use.md.")
     ] = None,
     all_users: Annotated[bool, typer.Option("--all-users", help="Every user of the prepared data.")] = False,
     top: Annotated[int, typer.Option(min=1, help="Items per history.")] = 10,

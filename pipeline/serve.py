@@ -26,7 +26,7 @@ def main(
     dtype: Annotated[str | None, typer.Option(help="Of the language model, as llm.dtype; default: as at export.")] = None,
     new_items: Annotated[
         Path | None,
-        typer.Option(help="CSV, JSON lines or Parquet, an item a row that training never saw; see docs/recommend.md."),
+        typer.Option(help="CSV, JSON lines or Parquet, an item a row that training never saw; see docs/use.md."),
     ] = None,
     encoder: Annotated[
         Path | None, typer.Option(help="Folder of the text encoder that reads them; default: that of the training.")
@@ -44,7 +44,7 @@ def main(
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds after which a request that waits gets 504.")] = 60.0,
     threads: Annotated[int, typer.Option(min=1, help="Threads that compute, as llm.threads.")] = 1,
 ) -> None:
-    """Serve the system in FOLDER until SIGTERM or Ctrl-C, which lets it answer what is queued: see docs/serve.md."""
+    """Serve the system in FOLDER until SIGTERM or Ctrl-C, which lets it answer what is queued: see docs/use.md."""
     os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported; bars of passes would fill the log
     try:
         import torch

@@ -179,7 +179,7 @@ def _wanted(config: ParallelConfig) -> int:
     if n > 1 and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
         raise ConfigError(
             f"Slurm has started several tasks, and each would start {n} processes (parallel.processes): let each task be one "
-            "torchrun, as docs/scaling.md shows"
+            "torchrun, as docs/scale.md shows"
         )
     return n
 

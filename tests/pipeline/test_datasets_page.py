@@ -15,7 +15,7 @@ from tiny_world import REPOSITORY, stages_run
 from llara_core.config import load_params
 
 PAGE = (REPOSITORY / "docs" / "datasets.md").read_text(encoding="utf-8")
-WALK = PAGE.partition("### A walk from two files to a report")[2].partition("\n### ")[0]
+EXAMPLE = PAGE.partition("### From two files to a report")[2].partition("\n### ")[0]
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -23,11 +23,11 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 @pytest.mark.timeout(600)
-def test_the_walk_from_two_files_to_a_report(tmp_path: Path) -> None:
+def test_the_example_from_two_files_to_a_report(tmp_path: Path) -> None:
     tiny_world.write_tiny_llama(tmp_path / "llm")
     world = tiny_world.create(tmp_path / "world", tmp_path / "llm")
-    make_files, run = blocks(WALK, "sh")
-    (section,) = blocks(WALK, "yaml")
+    make_files, run = blocks(EXAMPLE, "sh")
+    (section,) = blocks(EXAMPLE, "yaml")
     world.succeed("bash", "-euc", make_files)
     world.change_params(YAML(typ="safe", pure=True).load(section))
     world.commit("My shop")
@@ -53,8 +53,8 @@ def test_the_walk_from_two_files_to_a_report(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_files_that_dvc_adds_come_back_and_reach_copies_of_the_repository(tmp_path: Path) -> None:
     world = tiny_world.create(tmp_path / "world", tmp_path / "no-llm")
-    make_files, _ = blocks(WALK, "sh")
-    (section,) = blocks(WALK, "yaml")
+    make_files, _ = blocks(EXAMPLE, "sh")
+    (section,) = blocks(EXAMPLE, "yaml")
     world.succeed("bash", "-euc", make_files)
     world.change_params({**YAML(typ="safe", pure=True).load(section), "run": {"datasets": ["my_shop"]}})
     world.dvc("add", "data/own/my_shop")

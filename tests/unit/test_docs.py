@@ -181,6 +181,6 @@ def test_experiments_are_valid(values: list[str], params_of_the_pages: Path, tmp
 def test_the_pages_have_experiments() -> None:
     expected = {
         Path("README.md"),
-        *(Path(f"docs/{name}.md") for name in ("daily_use", "how_to", "reproduce", "systems", "chat", "protocol")),
+        *(Path(f"docs/{name}.md") for name in ("use", "scale", "systems", "protocol")),
     }
     assert expected <= {page for page in WITH_COMMANDS if list(experiments(page))}

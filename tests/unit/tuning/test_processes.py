@@ -189,7 +189,7 @@ def test_a_process_needs_a_card_and_a_task_of_its_own(monkeypatch: pytest.Monkey
     with pytest.raises(ConfigError, match=r"parallel.processes is 4, but 2 GPUs are visible"):
         processes.start(ParallelConfig(processes=4, weights="replicated"))
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
-    with pytest.raises(ConfigError, match=r"each would start 2 processes .* docs/scaling.md"):
+    with pytest.raises(ConfigError, match=r"each would start 2 processes .* docs/scale.md"):
         processes.start(ParallelConfig(processes="auto", weights="replicated"))
 
 
