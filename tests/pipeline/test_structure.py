@@ -42,9 +42,8 @@ LAYERS = (
     {"errors", "columns", "paths", "tables", "config", "overlays", "presets", "runtime"}
     | {"held_out", "predictions", "ranking", "curves"},
     {"fetching", "readers", "data", "recommenders", "baselines", "prompts", "llm"},
-    {"inference", "evaluation", "description"},
-    {"objectives"},
-    {"tuning", "llm_systems"},
+    {"inference", "evaluation", "description", "objectives"},
+    {"tuning"},
     {"serving"},
     {"report"},
 )

@@ -9,8 +9,8 @@ import pytest
 
 from llara_core.fetching.llm import fetch_llm
 from llara_core.inference.catalogue import HeadScorer
+from llara_core.inference.llm_systems import load_tuned_model
 from llara_core.llm.loading import load_base_model
-from llara_core.llm_systems import load_tuned_model
 from llara_core.tuning.tune import tune
 from tests.helpers.llm import D_REC, LABELS, LLM, N_ITEMS, WORDING, system_config, training_data
 from tests.pipeline.tiny_world import write_tiny_llama

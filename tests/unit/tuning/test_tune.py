@@ -18,12 +18,12 @@ from llara_core import tables
 from llara_core.config import SystemConfig
 from llara_core.errors import DataError, ModelError
 from llara_core.inference.catalogue import HeadScorer
+from llara_core.inference.llm_systems import load_tuned_model
 from llara_core.llm import adapters
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.item_vectors import item_vectors_for, load_item_vectors
 from llara_core.llm.loading import load_tokenizer
-from llara_core.llm_systems import load_tuned_model
 from llara_core.objectives.base import EncodedRow
 from llara_core.prompts.rendering import ItemWording
 from llara_core.tuning import tune
