@@ -22,6 +22,7 @@ from llara_core.objectives.base import TrainingData
 from llara_core.predictions import NOT_TUNED
 from llara_core.prompts.rendering import ItemWording
 from llara_core.tuning.rows import TrainingStep
+from llara_core.tuning.tune import TuningSetting
 
 torch.set_num_threads(1)
 
@@ -169,6 +170,23 @@ def llm_system(
         objective if tuned else NOT_TUNED,
         opinions_of,
     )
+
+
+def tuning_setting(llm_folder: Path, root: Path, **changes: Any) -> TuningSetting:
+    """Of the tiny data and model, with its scratch folder in ``root``; ``changes`` are laid over it."""
+    setting: dict[str, Any] = {
+        "dataset": "tiny",
+        "recommender": "sasrec",
+        "seed": 0,
+        "llm_folder": llm_folder,
+        "llm_config": LLM,
+        "data": training_data(),
+        "item_vectors": item_vectors(),
+        "hashes": {"data": "data-hash", "item_embeddings": "vectors-hash"},
+        "head_dim": D_REC,
+        "scratch": root / "scratch",
+    }
+    return TuningSetting(**setting | changes)
 
 
 def loss_of(model: HybridLM, batch: dict[str, Any], *, start: str | None = None, **tune: Any) -> torch.Tensor:
