@@ -59,7 +59,7 @@ def rank(items: int, histories: int, threads: int) -> None:
 
     from llara_core import columns as c
     from llara_core.held_out import HeldOut
-    from llara_core.predictions import from_scorer
+    from llara_core.predictions import CatalogueAnswerer
     from llara_core.recommenders.sasrec import SasRec
     from llara_core.runtime import compute
 
@@ -68,7 +68,7 @@ def rank(items: int, histories: int, threads: int) -> None:
     read, sets = (list(rng.integers(0, items, (histories, size))) for size in (HISTORY_LEN, 20))
     examples = pd.DataFrame({c.EXAMPLE: range(histories), c.HISTORY: read, c.TARGET: [row[0] for row in sets]})
     candidates = pd.DataFrame({c.EXAMPLE: range(histories), c.DRAW: 0, c.CANDIDATES: sets})
-    from_scorer(model, HeldOut("generated", examples, candidates, "", [""] * items))
+    CatalogueAnswerer(model).answer(HeldOut("generated", examples, candidates, "", [""] * items))
 
 
 def scale_projector(items: int, threads: int) -> None:

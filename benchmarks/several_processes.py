@@ -13,12 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
-from llara_core import columns as c
 from llara_core import paths
 from llara_core.config import ParallelConfig, SystemConfig, load_params
 from llara_core.llm.inputs import read_inputs
@@ -64,6 +65,7 @@ def _time(dataset: str, system: str, seed: int, steps: int, queries: int, thread
     from llara_core.llm import adapters, loading
     from llara_core.llm.encoding import PromptEncoder
     from llara_core.llm.item_vectors import item_vectors_for
+    from llara_core.predictions import Questions
     from llara_core.tuning.data import load_training_data
     from llara_core.tuning.plan import make_plan
     from llara_core.tuning.rows import PlanDataset
@@ -101,9 +103,10 @@ def _time(dataset: str, system: str, seed: int, steps: int, queries: int, thread
         processes.of_first(None)  # before the folder goes
 
     model.eval()
-    rows = read_held_out(dataset).questions(1).head(queries)
-    rows = rows.assign(**{c.SCORES: rows[c.CANDIDATES].map(lambda items: [(0.0, 0.0)] * len(items))})
-    asked = ranking_queries(rows, data.labels, wording, config.prompt)
+    held_out = read_held_out(dataset).first_draws(1)
+    questions = Questions.of(replace(held_out, candidates=held_out.candidates.head(queries)))
+    silent = [np.zeros((len(items), 2), dtype=np.float32) for items in questions.candidates]
+    asked = ranking_queries(replace(questions, labels=data.labels, opinions=silent), wording, config.prompt)
     start = time.perf_counter()
     batch_size = min(params.inference.batch_size, max(queries // 2, 1))
     answer_queries(model, encoder, asked, batch_size=batch_size, max_new_tokens=params.inference.max_new_tokens)

@@ -74,11 +74,9 @@ class HeldOut:
             order="shuffled",
         )
 
-    def questions(self, max_draws: int) -> pd.DataFrame:
-        """The candidate sets of the first ``max_draws`` draws, each with its example's history, in the order of the sets."""
-        asked = self.candidates[self.candidates[c.DRAW] < max_draws]
-        histories = self.examples[[c.EXAMPLE, c.HISTORY]]
-        return asked.merge(histories, on=c.EXAMPLE, how="left", validate="many_to_one")
+    def first_draws(self, max_draws: int) -> HeldOut:
+        """The same questions with the candidate sets of the first ``max_draws`` draws alone."""
+        return replace(self, candidates=self.candidates[self.candidates[c.DRAW] < max_draws].reset_index(drop=True))
 
 
 def read_held_out(dataset: str) -> HeldOut:

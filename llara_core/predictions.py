@@ -35,6 +35,51 @@ class CatalogueScorer(Protocol):
 
 
 @dataclass(frozen=True)
+class Questions:
+    """Histories, and the sets of candidates for the item after each.
+
+    Attributes:
+        histories: ``H`` lists of item ids, oldest first.
+        candidates: ``(N, C)`` item ids.
+        of_history: ``(N,)`` number of the history that a set belongs to.
+        labels: display name of each item, indexed by item id.
+        targets: ``(H,)`` item ids, to be ranked among all items; None where nobody knows them.
+        opinions: ``N`` arrays ``(C, 2)`` of :func:`llara_core.ranking.opinion`, for prompts that show them.
+        ids: ``N`` examples and draws, by which the wording of a prompt is drawn; None: all have the first wording.
+    """
+
+    histories: Sequence[History]
+    candidates: npt.NDArray[np.integer]
+    of_history: npt.NDArray[np.integer]
+    labels: Sequence[str]
+    targets: npt.NDArray[np.integer] | None = None
+    opinions: Sequence[npt.NDArray[np.float32]] | None = None
+    ids: Sequence[tuple[int, int]] | None = None
+
+    @classmethod
+    def of(cls, held_out: HeldOut) -> Questions:
+        """The held-out questions, in the order of their candidate sets.
+
+        Raises:
+            DataError: a candidate set belongs to no example.
+        """
+        examples, candidates = held_out.examples, held_out.candidates
+        asked = examples[examples[c.EXAMPLE].isin(candidates[c.EXAMPLE])].reset_index(drop=True)
+        rows = pd.Index(asked[c.EXAMPLE]).get_indexer(candidates[c.EXAMPLE])
+        if (rows < 0).any():
+            orphan = candidates[c.EXAMPLE].iloc[int((rows < 0).argmax())]
+            raise DataError(f"candidate sets ask for {c.EXAMPLE} {orphan}, which the examples lack; run `dvc repro` again")
+        return cls(
+            asked[c.HISTORY].to_list(),
+            np.stack(candidates[c.CANDIDATES].to_list()),
+            rows,
+            held_out.labels,
+            targets=asked[c.TARGET].to_numpy(),
+            ids=list(zip(candidates[c.EXAMPLE].tolist(), candidates[c.DRAW].tolist(), strict=True)),
+        )
+
+
+@dataclass(frozen=True)
 class Answers:
     """What a system answers.
 
@@ -71,7 +116,7 @@ class CatalogueAnswerer:
     scores_catalogue: bool = True
 
     def answer(self, held_out: HeldOut) -> Answers:
-        return Answers({"score": from_scorer(self.scorer, held_out)})
+        return Answers({"score": from_scores(held_out.candidates, *score_candidates(self.scorer, Questions.of(held_out)))})
 
 
 class PredictionMetadata(BaseModel):
@@ -181,38 +226,31 @@ def answer_held_out(
                 other.parent.rmdir()
 
 
-def from_scorer(scorer: CatalogueScorer, held_out: HeldOut) -> pd.DataFrame:
-    """Predictions of a system that scores all items, with the target's rank among the whole catalogue.
+def score_candidates(
+    scorer: CatalogueScorer, questions: Questions
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32] | None]:
+    """Scores of the candidates ``(N, C)`` and, where the targets are known, their ranks among the whole catalogue ``(N,)``.
 
     Args:
-        scorer: scores each example's history once, however many candidate sets the example has.
-        held_out: ``N`` candidate sets.
-
-    Returns:
-        ``N`` rows of :data:`tables.PREDICTIONS`, in the order of the candidate sets.
+        scorer: scores each history once.
+        questions: ``N`` candidate sets.
 
     Raises:
-        DataError: a candidate set belongs to no example.
+        DataError: a score by which a target is to be ranked is not finite.
     """
-    examples, candidates = held_out.examples, held_out.candidates
-    asked = examples[examples[c.EXAMPLE].isin(candidates[c.EXAMPLE])].reset_index(drop=True)
-    rows = pd.Index(asked[c.EXAMPLE]).get_indexer(candidates[c.EXAMPLE])
-    if (rows < 0).any():
-        orphan = candidates[c.EXAMPLE].iloc[int((rows < 0).argmax())]
-        raise DataError(f"candidate sets ask for {c.EXAMPLE} {orphan}, which the examples lack; run `dvc repro` again")
-    histories, targets = asked[c.HISTORY].to_list(), asked[c.TARGET].to_numpy()
-    items = np.stack(candidates[c.CANDIDATES].to_list())
+    histories, targets, items, rows = questions.histories, questions.targets, questions.candidates, questions.of_history
     scores, ranks = np.empty(items.shape, dtype=np.float32), np.empty(len(items), dtype=np.int32)
-    block = memory.histories_at_a_time(len(held_out.labels), PREDICT_BLOCK)
-    for start in range(0, len(asked), block):
+    block = memory.histories_at_a_time(len(questions.labels), PREDICT_BLOCK)
+    for start in range(0, len(histories), block):
         part = slice(start, start + block)
-        with progress.phase("", start / len(asked), min(start + block, len(asked)) / len(asked)):
+        with progress.phase("", start / len(histories), min(start + block, len(histories)) / len(histories)):
             catalogue = scorer.score_catalogue(histories[part])
         of_part = np.flatnonzero((rows >= start) & (rows < start + block))
         local = rows[of_part] - start
         scores[of_part] = catalogue[local[:, None], items[of_part]]
-        ranks[of_part] = ranking.catalogue_rank(catalogue, targets[part], histories[part])[local]
-    return from_scores(candidates, scores, ranks)
+        if targets is not None:
+            ranks[of_part] = ranking.catalogue_rank(catalogue, targets[part], histories[part])[local]
+    return scores, None if targets is None else ranks
 
 
 def from_scores(

@@ -18,10 +18,10 @@ def main(
     system: System,
     seed: Seed,
 ) -> None:
-    """Predict validation and test of DATASET with SYSTEM, in every way of answering that its objective has."""
+    """Predict validation and test of DATASET with SYSTEM, in every way of answering that it has."""
     from llara_core.held_out import read_held_out, read_positions
+    from llara_core.inference.llm_systems import AnswerLimits, load_system
     from llara_core.llm.inputs import SAME_AS, read_inputs
-    from llara_core.llm_systems import load_system
     from llara_core.predictions import answer_held_out
 
     params = load_params()
@@ -36,14 +36,14 @@ def main(
     if processes.start(params.parallel):
         return
     held_out = read_held_out(dataset)
-    limits = params.inference.max_positions
+    inference, positions = params.inference, params.inference.max_positions
     with progress.stage():
         with progress.phase("loading", 0, LOADED):
             loaded = load_system(
                 paths.adapter(dataset, cell) if isinstance(inputs.system, SystemConfig) else inputs.system.prompt,
                 paths.LLM,
                 params.llm,
-                params.inference,
+                AnswerLimits(inference.batch_size, inference.max_draws, inference.max_new_tokens, inference.num_beams),
                 ItemWording.of(params.dataset(dataset)),
                 len(held_out.labels),
                 embeddings=inputs.item_embeddings,
@@ -57,9 +57,9 @@ def main(
                 folder,
                 system=system,
                 seed=seed,
-                shuffled_histories=params.inference.shuffled_histories,
+                shuffled_histories=inference.shuffled_histories,
                 hardware=provenance.hardware(),
-                positions=read_positions(dataset, limits.catalogue if loaded.scores_catalogue else limits.prompts),
+                positions=read_positions(dataset, positions.catalogue if loaded.scores_catalogue else positions.prompts),
             )
 
 

@@ -92,8 +92,8 @@ def main(
     params = load_params()
     compute.use_threads(params.llm.threads)
     parts = parts_of_run(params, dataset, system, seed, retriever)
-    inference = params.inference if batch_size is None else params.inference.model_copy(update={"batch_size": batch_size})
-    model = Model(parts.load(paths.LLM, params.llm, inference, retrieve_only=retrieve_only), parts.read_items(), parts)
+    loaded = parts.load(paths.LLM, params.llm, batch_size or params.inference.batch_size, retrieve_only=retrieve_only)
+    model = Model(loaded, parts.read_items(), parts)
     if new_items is not None:
         model.add_items_from(new_items, encoder)
     ranker, items = model.ranker, model.items

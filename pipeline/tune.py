@@ -20,7 +20,7 @@ def main(
     from llara_core.llm.inputs import read_inputs
     from llara_core.llm.item_vectors import item_vectors_for, load_text_vectors
     from llara_core.tuning.data import load_training_data
-    from llara_core.tuning.tune import mark_untuned, tune
+    from llara_core.tuning.tune import TuningSetting, mark_untuned, tune
 
     params = load_params()
     compute.use_threads(params.llm.threads)
@@ -48,23 +48,22 @@ def main(
     text_vectors = None
     if inputs.item_embeddings is not None and config.tune.new_share and config.ablation.item_vectors == "recommender":
         text_vectors = load_text_vectors(inputs.item_embeddings, len(data.labels))
+    setting = TuningSetting(
+        dataset=dataset,
+        recommender=config.recommender,
+        seed=seed,
+        llm_folder=paths.LLM,
+        llm_config=params.llm,
+        data=data,
+        item_vectors=item_vectors,
+        hashes={"data": data_hash, "item_embeddings": embeddings_hash},
+        head_dim=params.recommenders.embedding_dim,
+        scratch=paths.scratch(),
+        text_vectors=text_vectors,
+        weights=params.parallel.weights,
+    )
     with progress.stage():
-        tune(
-            config,
-            params.llm,
-            data,
-            item_vectors,
-            text_vectors=text_vectors,
-            start=inputs.start,
-            cell=(dataset, system, config.recommender, seed),
-            hashes={"data": data_hash, "item_embeddings": embeddings_hash},
-            head_dim=params.recommenders.embedding_dim,
-            llm_folder=paths.LLM,
-            adapter_folder=folder,
-            curves_folder=curves,
-            scratch=paths.scratch(),
-            weights=params.parallel.weights,
-        )
+        tune(system, config, setting, start=inputs.start, adapter_folder=folder, curves_folder=curves)
     logging.info("adapter in %s", folder)
 
 

@@ -17,7 +17,7 @@ class ObjectiveTraits:
         partner: the objective of the rows that ``tune.warm_start_rows`` and ``tune.mixture`` add; None where nothing is added.
         unit: what a row is called in the report.
         shows_candidates: its prompts list candidates.
-        writes_title: its answer is a candidate's title, written out.
+        writes_title: its answer is a candidate's title, written out; without it, the head over the catalogue answers.
         reads_slot_after_title: it predicts from an item's slot what depends on the item's title.
         needs_head: it trains the head over the catalogue.
         needs_start: it can only go on from the adapter of another system, the ``start``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +19,11 @@ from llara_core.ranking import History
 from llara_core.runtime import processes, progress
 
 
+@dataclass(frozen=True)
 class HeadScorer:
     """A tuned model as a scorer of histories.
 
-    Args:
+    Attributes:
         model: with a catalogue head, in evaluation mode.
         encoder: of its tokenizer.
         labels: of all items.
@@ -33,19 +35,16 @@ class HeadScorer:
         ModelError: the model has no head.
     """
 
-    def __init__(
-        self,
-        model: HybridLM,
-        encoder: PromptEncoder,
-        labels: Sequence[str],
-        wording: ItemWording,
-        config: PromptConfig,
-        batch_size: int,
-    ) -> None:
-        if model.head is None:
+    model: HybridLM
+    encoder: PromptEncoder
+    labels: Sequence[str]
+    wording: ItemWording
+    config: PromptConfig
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        if self.model.head is None:
             raise ModelError(NO_HEAD)
-        self._model, self._n_items, self._encoder = model, len(model.head.items), encoder
-        self._labels, self._wording, self._config, self._batch_size = labels, wording, config, batch_size
 
     @torch.inference_mode()
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
@@ -53,24 +52,24 @@ class HeadScorer:
 
         Processes that work together share the batches, and all of them know all scores.
         """
-        prompts = [history_prompt(history, self._labels, self._wording, self._config) for history in histories]
-        ids = [self._encoder.prompt_ids(prompt) for prompt in prompts]
-        device = self._model.device
-        scores = np.empty((len(histories), self._n_items), dtype=np.float32)
-        mine = batches([len(row) for row in ids], self._batch_size)
-        mine = mine if self._model.is_sharded else processes.share(mine)
+        prompts = [history_prompt(history, self.labels, self.wording, self.config) for history in histories]
+        ids = [self.encoder.prompt_ids(prompt) for prompt in prompts]
+        device = self.model.device
+        scores = np.empty((len(histories), len(self.labels)), dtype=np.float32)
+        mine = batches([len(row) for row in ids], self.batch_size)
+        mine = mine if self.model.is_sharded else processes.share(mine)
         with progress.bar(sum(map(len, mine)), desc="score catalogue", unit="history") as bar:
             for rows in mine:
-                batch = self._encoder.pad([ids[row] for row in rows], [prompts[row] for row in rows])
-                hidden = self._model.hidden_states(
+                batch = self.encoder.pad([ids[row] for row in rows], [prompts[row] for row in rows])
+                hidden = self.model.hidden_states(
                     batch.input_ids.to(device), batch.attention_mask.to(device), batch.slot_items.to(device)
                 )
-                scores[rows] = self._model.item_logits(hidden[torch.arange(len(rows)), self._last_slots(batch)]).cpu().numpy()
+                scores[rows] = self.model.item_logits(hidden[torch.arange(len(rows)), self._last_slots(batch)]).cpu().numpy()
                 bar.update(len(rows))
         processes.fill_in(mine, scores)
         return scores
 
     def _last_slots(self, batch: Batch) -> torch.Tensor:
         """Position of every prompt's last item ``(B,)``; it is the last token but for what a chat template appends."""
-        slots = self._encoder.slots.mask(batch.input_ids)
+        slots = self.encoder.slots.mask(batch.input_ids)
         return slots.shape[1] - 1 - slots.flip(1).int().argmax(dim=1)

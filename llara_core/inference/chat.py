@@ -27,7 +27,7 @@ from llara_core.errors import ConfigError, DataError, ModelError
 from llara_core.evaluation.parsing import parse_answer
 from llara_core.held_out import HeldOut
 from llara_core.inference.prompts import ranking_queries
-from llara_core.predictions import NOT_TUNED, Answers, from_choices
+from llara_core.predictions import NOT_TUNED, Answers, Questions, from_choices
 from llara_core.prompts.rendering import ItemWording
 
 if TYPE_CHECKING:
@@ -254,8 +254,8 @@ class ChatAnswerer:
 
     def answer(self, held_out: HeldOut) -> Answers:
         """The mode ``generate``, and a note on which model answered and how many answers are missing or cut."""
-        rows = held_out.questions(self.max_draws)
-        queries = ranking_queries(rows, held_out.labels, self.wording, PROMPT, tuned=False)
+        asked = held_out.first_draws(self.max_draws)
+        queries = ranking_queries(Questions.of(asked), self.wording, PROMPT, tuned=False)
         answers = self.model.ask([query.prompt.text for query in queries])
         chosen = [parse_answer(answer.text, query.answers) for answer, query in zip(answers, queries, strict=True)]
         note = ", ".join(sorted({answer.model for answer in answers}))
@@ -263,7 +263,7 @@ class ChatAnswerer:
             note += f"; {n_empty} of {len(answers)} answers refused or empty"
         if n_cut := sum(answer.cut for answer in answers):
             note += f"; {n_cut} of {len(answers)} answers cut at the token limit"
-        return Answers({"generate": from_choices(rows, chosen, [answer.text for answer in answers])}, note)
+        return Answers({"generate": from_choices(asked.candidates, chosen, [answer.text for answer in answers])}, note)
 
 
 def _kept(file: Path) -> Answer:

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from llara_core import columns as c
 from llara_core.config import PromptConfig
-from llara_core.prompts.rendering import (
-    ItemWording,
-    Prompt,
-    answer_text,
-    render_history,
-    render_ranking,
-    with_instruction,
-)
+from llara_core.errors import DataError
+from llara_core.predictions import Questions
+from llara_core.prompts.rendering import ItemWording, Prompt, answer_text, render_history, render_ranking, with_instruction
 from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
 from llara_core.ranking import History
 from llara_core.runtime import seeding
@@ -34,25 +28,26 @@ class Query:
     answers: tuple[str, ...]
 
 
-def ranking_queries(
-    rows: pd.DataFrame, labels: Sequence[str], wording: ItemWording, config: PromptConfig, *, tuned: bool = True
-) -> list[Query]:
-    """One query per row.
+def ranking_queries(questions: Questions, wording: ItemWording, config: PromptConfig, *, tuned: bool = True) -> list[Query]:
+    """One query per candidate set.
 
     Args:
-        rows: with the columns example_id, draw, history, candidates and, for prompts that show them, scores: ``(C, 2)`` arrays
-            of :func:`llara_core.ranking.opinion`.
-        labels: of all items.
+        questions: histories, candidates and, for prompts that show them, opinions.
         wording: the dataset's words for items.
         config: what a prompt shows, and the choice of wording.
         tuned: whether the model that is asked was tuned on such prompts; the others are told how to answer.
+
+    Raises:
+        DataError: there are no opinions to be shown.
     """
-    representation, queries = config.representation, []
-    scores = rows[c.SCORES] if config.recommender_scores else [None] * len(rows)
-    for example, draw, history, items, shown in zip(
-        rows[c.EXAMPLE], rows[c.DRAW], rows[c.HISTORY], rows[c.CANDIDATES], scores, strict=True
-    ):
-        template = _template(config, len(RANKING_TEMPLATES), "generative", example, draw)
+    representation, labels, queries = config.representation, questions.labels, []
+    opinions = questions.opinions if config.recommender_scores else None
+    if config.recommender_scores and opinions is None:
+        raise DataError("the prompts show the recommender's scores, but none are given; name the recommender")
+    for row, items in enumerate(questions.candidates.tolist()):
+        template = 0 if questions.ids is None else _template(config, len(RANKING_TEMPLATES), "generative", *questions.ids[row])
+        shown: Any = None if opinions is None else opinions[row]  # an array is read like a sequence of its rows
+        history = questions.histories[questions.of_history[row]]
         prompt = render_ranking(history, items, labels, wording, representation, template, slot=config.slot, scores=shown)
         answers = tuple(answer_text(item, labels, representation) for item in items)
         queries.append(Query(prompt if tuned else with_instruction(prompt), answers))

@@ -1,8 +1,7 @@
-"""What an objective is: what a language model is tuned on, by which loss, and how it then answers."""
+"""What an objective is: what a language model is tuned on, and by which loss."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,12 +12,10 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from llara_core.config import InferenceConfig, PromptConfig, Representation, TuneConfig
-from llara_core.held_out import HeldOut
+from llara_core.config import PromptConfig, Representation, TuneConfig
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.tree import Tree
-from llara_core.predictions import NOT_TUNED, Answers
 from llara_core.prompts.rendering import ItemWording, Opinion, Prompt
 
 IGNORE = -100
@@ -117,15 +114,13 @@ class EncodedRow:
 
 
 class Objective(Protocol):
-    """One way of tuning a language model and of asking it; each is an object without state, in a module of its own.
+    """One way of tuning a language model; each is an object without state, in a module of its own.
 
     Attributes:
         n_templates: wordings that its prompts are drawn from.
-        scores_catalogue: it answers by scores of all items.
     """
 
     n_templates: int
-    scores_catalogue: bool
 
     def epoch_rows(self, units: Units, tune: TuneConfig, seed: int, epoch: int) -> Rows:
         """The rows of one epoch, in training order, from a random stream of its own."""
@@ -155,49 +150,6 @@ class Objective(Protocol):
             batch: ``input_ids`` and ``labels`` ``(B, L)``, and the tensors of :meth:`batch_tensors`.
             tune: weights of the loss.
         """
-
-    def answer(self, system: LlmSystem, held_out: HeldOut) -> dict[str, pd.DataFrame]:
-        """Predictions tables of a system by mode."""
-
-
-@dataclass(frozen=True)
-class LlmSystem:
-    """A language model that is asked, tuned or not.
-
-    Attributes:
-        model: in evaluation mode.
-        encoder: of its tokenizer.
-        prompt: how it is prompted: as in tuning, where it was tuned.
-        wording: the dataset's words for items.
-        inference: batch size, draws and length limit.
-        answers_as: the objective by whose ways it answers.
-        objective: the name of what it was tuned for, ``none`` where it was not; it is told how to answer then.
-        opinions_of: the recommender's opinions of held-out candidates, for prompts that show them: columns example_id, draw and
-            scores, the last with ``(C, 2)`` arrays of :func:`llara_core.ranking.opinion`.
-    """
-
-    model: HybridLM
-    encoder: PromptEncoder
-    prompt: PromptConfig
-    wording: ItemWording
-    inference: InferenceConfig
-    answers_as: Objective
-    objective: str
-    opinions_of: Callable[[HeldOut], pd.DataFrame] | None = None
-
-    @property
-    def is_tuned(self) -> bool:
-        return self.objective != NOT_TUNED
-
-    @property
-    def scores_catalogue(self) -> bool:
-        return self.answers_as.scores_catalogue
-
-    def answer(self, held_out: HeldOut) -> Answers:
-        """Answer every question by every way of answering that its objective has."""
-        safe = dataclasses.replace(held_out, labels=self.encoder.safe_labels(held_out.labels))
-        by_mode = self.answers_as.answer(self, safe)
-        return Answers(by_mode, f"prompts dated {self.encoder.chat_date}" if self.encoder.chat_date else "")
 
 
 def summed_cross_entropy(

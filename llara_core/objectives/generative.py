@@ -6,30 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from llara_core import columns as c
 from llara_core.config import PromptConfig, Representation, TuneConfig
-from llara_core.errors import DataError
-from llara_core.evaluation.parsing import parse_answer
-from llara_core.held_out import HeldOut
-from llara_core.inference.candidate_answers import answer_queries
-from llara_core.inference.prompts import ranking_queries
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
-from llara_core.objectives.base import (
-    IGNORE,
-    EncodedRow,
-    LlmSystem,
-    Objective,
-    Rows,
-    TrainingData,
-    Units,
-    summed_cross_entropy,
-)
-from llara_core.predictions import from_choices, from_scores
+from llara_core.objectives.base import IGNORE, EncodedRow, Objective, Rows, TrainingData, Units, summed_cross_entropy
 from llara_core.prompts.rendering import Prompt, answer_text, render_ranking
 from llara_core.prompts.templates import RANKING_TEMPLATES
 from llara_core.runtime import seeding
@@ -39,7 +22,6 @@ class Generative:
     """Next-token loss on the answer title and, where ``tune.ranking_weight`` asks for it, a softmax over the candidates."""
 
     n_templates = len(RANKING_TEMPLATES)
-    scores_catalogue = False
 
     def epoch_rows(self, units: Units, tune: TuneConfig, seed: int, epoch: int) -> Rows:
         """Every training example whose history is long enough, once, with the candidate set of the epoch's turn."""
@@ -93,42 +75,6 @@ class Generative:
             ranked = model.readout(at_slots[batch["candidate_slots"]])  # [B, C]
             loss = loss + tune.ranking_weight * F.cross_entropy(ranked, batch["target_places"], reduction="sum")
         return loss
-
-    def answer(self, system: LlmSystem, held_out: HeldOut) -> dict[str, pd.DataFrame]:
-        """``generate``, ``constrained`` and ``score``, for the first ``inference.max_draws`` draws.
-
-        Raises:
-            DataError: a candidate set that is asked has no opinions to be shown.
-        """
-        rows = held_out.questions(system.inference.max_draws)
-        if system.prompt.recommender_scores:
-            rows = _with_opinions(rows, system, held_out)
-        queries = ranking_queries(rows, held_out.labels, system.wording, system.prompt, tuned=system.is_tuned)
-        answers = answer_queries(
-            system.model,
-            system.encoder,
-            queries,
-            batch_size=system.inference.batch_size,
-            max_new_tokens=system.inference.max_new_tokens,
-            num_beams=system.inference.num_beams,
-        )
-        parsed = [parse_answer(text, query.answers) for text, query in zip(answers.texts, queries, strict=True)]
-        return {
-            "generate": from_choices(rows, parsed, answers.texts),
-            "constrained": from_choices(rows, answers.constrained.tolist()),
-            "score": from_scores(rows, answers.scores),
-        }
-
-
-def _with_opinions(rows: pd.DataFrame, system: LlmSystem, held_out: HeldOut) -> pd.DataFrame:
-    if system.opinions_of is None:
-        raise DataError("the prompts show the recommender's scores, but none are given; name the recommender")
-    rows = rows.merge(system.opinions_of(held_out), on=[c.EXAMPLE, c.DRAW], how="left", validate="one_to_one")
-    if (missing := rows[c.SCORES].isna()).any():
-        raise DataError(
-            f"the recommender scored no candidate set of example {rows.loc[missing, c.EXAMPLE].iloc[0]}; run `dvc repro`"
-        )
-    return rows
 
 
 OBJECTIVE: Objective = Generative()

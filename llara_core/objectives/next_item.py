@@ -6,24 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from llara_core.config import PromptConfig, Representation, TuneConfig
-from llara_core.held_out import HeldOut
-from llara_core.inference.catalogue import HeadScorer
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
-from llara_core.objectives.base import (
-    IGNORE,
-    EncodedRow,
-    LlmSystem,
-    Objective,
-    Rows,
-    TrainingData,
-    Units,
-)
-from llara_core.predictions import from_scorer
+from llara_core.objectives.base import IGNORE, EncodedRow, Objective, Rows, TrainingData, Units
 from llara_core.prompts.rendering import render_history
 from llara_core.prompts.templates import HISTORY_TEMPLATES
 from llara_core.runtime import seeding
@@ -33,7 +21,6 @@ class NextItem:
     """Chunks of training sequences, every item of which predicts the one that follows."""
 
     n_templates = len(HISTORY_TEMPLATES)
-    scores_catalogue = True
 
     def epoch_rows(self, units: Units, tune: TuneConfig, seed: int, epoch: int) -> Rows:
         """Chunks that overlap by one item, so that every item but a sequence's first is a target once an epoch.
@@ -68,14 +55,6 @@ class NextItem:
         """Cross-entropy of the following items over the whole catalogue."""
         predicting = batch["labels"] != IGNORE
         return model.item_loss(hidden[predicting], batch["labels"][predicting])
-
-    def answer(self, system: LlmSystem, held_out: HeldOut) -> dict[str, pd.DataFrame]:
-        """``score``, by the head, for all draws."""
-        return {"score": from_scorer(_scorer(system, held_out.labels), held_out)}
-
-
-def _scorer(system: LlmSystem, labels: Sequence[str]) -> HeadScorer:
-    return HeadScorer(system.model, system.encoder, labels, system.wording, system.prompt, system.inference.batch_size)
 
 
 OBJECTIVE: Objective = NextItem()

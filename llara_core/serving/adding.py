@@ -11,10 +11,10 @@ import torch
 from llara_core import columns as c
 from llara_core.config.recommenders import RECOMMENDERS, takes_no_new_items
 from llara_core.errors import ConfigError, ModelError
+from llara_core.inference.llm_systems import LlmSystem
 from llara_core.llm import adapters
 from llara_core.llm.item_texts import encode_added
 from llara_core.llm.projector import rms
-from llara_core.objectives.base import LlmSystem
 from llara_core.recommenders import checkpoints
 from llara_core.recommenders.morec import MoRec
 from llara_core.serving.new_items import encode_new

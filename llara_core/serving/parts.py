@@ -10,9 +10,9 @@ import pandas as pd
 
 from llara_core import columns as c
 from llara_core import tables
-from llara_core.config import InferenceConfig, LlmConfig, PromptConfig
+from llara_core.config import LlmConfig, PromptConfig
 from llara_core.errors import ModelError
-from llara_core.llm_systems import load_system
+from llara_core.inference.llm_systems import AnswerLimits, load_system
 from llara_core.predictions import CatalogueScorer
 from llara_core.prompts.rendering import ItemWording
 from llara_core.recommenders import checkpoints
@@ -73,20 +73,13 @@ class Parts:
     def read_items(self) -> pd.DataFrame:
         return tables.read_table(self.items, tables.ITEMS)
 
-    def load(
-        self,
-        llm_folder: Path | None,
-        llm: LlmConfig | None,
-        inference: InferenceConfig,
-        *,
-        retrieve_only: bool = False,
-    ) -> Ranker:
+    def load(self, llm_folder: Path | None, llm: LlmConfig | None, batch_size: int, *, retrieve_only: bool = False) -> Ranker:
         """Everything in memory, ready to rank.
 
         Args:
             llm_folder: made by ``fetch_llm``; None where there is no language model.
             llm: how the language model is loaded, likewise.
-            inference: its batch size.
+            batch_size: histories per pass of it.
             retrieve_only: leave the language model out.
 
         Raises:
@@ -97,8 +90,7 @@ class Parts:
         if self.llm is not None and not retrieve_only:
             if llm_folder is None or llm is None:
                 raise ModelError(f"{self.system} needs the language model that it was made for: name its folder")
-            system = load_system(
-                self.llm, llm_folder, llm, inference, self.wording, len(labels), embeddings=self.item_embeddings
-            )
+            limits = AnswerLimits(batch_size)
+            system = load_system(self.llm, llm_folder, llm, limits, self.wording, len(labels), embeddings=self.item_embeddings)
         retriever = None if self.retriever is None else self.retriever.load()
         return Ranker(labels, self.max_history_len, self.n_candidates, retriever, system)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from tqdm import tqdm
 
-from llara_core import columns as c
 from llara_core.errors import ConfigError, DataError
-from llara_core.held_out import HeldOut
-from llara_core.objectives.base import LlmSystem
-from llara_core.predictions import CatalogueScorer
+from llara_core.inference.llm_systems import LlmSystem
+from llara_core.predictions import CatalogueScorer, Questions
 from llara_core.ranking import check_finite, opinion
 from llara_core.runtime import seeding
 
@@ -144,47 +140,17 @@ def _ask(llm: LlmSystem, histories: Sequence[Sequence[int]], proposed: Sequence[
     answered = list(proposed)
     for size in sorted({len(one.items) for one in proposed} - {0}):
         rows = [row for row, one in enumerate(proposed) if len(one.items) == size]
-        scores = _ask_alike(llm, [histories[row] for row in rows], [proposed[row] for row in rows], labels)
-        for row, values in zip(rows, scores, strict=True):
-            answered[row] = Ranked(proposed[row].items, values)
+        asked, orders = [histories[row] for row in rows], [np.arange(size)] * len(rows)
+        if not llm.scores_catalogue:
+            streams = [seeding.numpy_stream(0, "recommended candidates", *map(int, history)) for history in asked]
+            orders = [stream.permutation(size) for stream in streams]
+        candidates = np.stack([proposed[row].items[order] for row, order in zip(rows, orders, strict=True)])
+        opinions = None
+        if llm.prompt.recommender_scores:
+            opinions = [opinion(proposed[row].scores[order]) for row, order in zip(rows, orders, strict=True)]
+        # Without ids, by which a wording would be drawn: on the number of a question no recommendation may depend.
+        scores = llm.ask(Questions(asked, candidates, np.arange(len(rows)), labels, opinions=opinions)).scores
+        check_finite(scores)
+        for row, order, values in zip(rows, orders, scores, strict=True):
+            answered[row] = Ranked(proposed[row].items, values[np.argsort(order)])
     return answered
-
-
-def _ask_alike(
-    llm: LlmSystem, histories: Sequence[Sequence[int]], proposed: Sequence[Ranked], labels: Sequence[str]
-) -> list[npt.NDArray[np.float32]]:
-    """The scores of the proposed items, as many for each history, in their order."""
-    if llm.scores_catalogue:
-        orders = [np.arange(len(one.items)) for one in proposed]
-    else:
-        orders = [
-            seeding.numpy_stream(0, "recommended candidates", *map(int, history)).permutation(len(one.items))
-            for history, one in zip(histories, proposed, strict=True)
-        ]
-    questions = range(len(histories))
-    candidates = [one.items[order] for one, order in zip(proposed, orders, strict=True)]
-    shown = [
-        opinion(one.scores[order]) if llm.prompt.recommender_scores else None
-        for one, order in zip(proposed, orders, strict=True)
-    ]
-    opinions = pd.DataFrame({c.EXAMPLE: questions, c.DRAW: 0, c.SCORES: pd.Series(shown, dtype="object")})
-    targets = [items[0] for items in candidates]  # nobody knows them; their ranks are thrown away
-    examples = pd.DataFrame(
-        {c.EXAMPLE: questions, c.USER: questions, c.SPLIT: c.TEST, c.HISTORY: list(histories), c.TARGET: targets}
-    )
-    sets = pd.DataFrame({c.EXAMPLE: questions, c.DRAW: 0, c.CANDIDATES: pd.Series(candidates, dtype="object")})
-    answers = _served(llm, opinions).answer(HeldOut("", examples, sets, "", labels))
-    if "score" not in answers.tables:
-        raise ConfigError(f"objective {llm.objective} answers without scores, so it ranks nothing")
-    scores = answers.tables["score"][c.SCORES]
-    return [row[np.argsort(order)] for row, order in zip(scores, orders, strict=True)]
-
-
-def _served(llm: LlmSystem, opinions: pd.DataFrame) -> LlmSystem:
-    """The system, told what its recommender thinks of these candidates; it writes no more text than it must."""
-    prompt = llm.prompt
-    if not llm.scores_catalogue:
-        # The drawn wording goes by the number of the question, on which no recommendation may depend.
-        prompt = prompt.model_copy(update={"templates": "first"})
-    inference = llm.inference.model_copy(update={"max_draws": 1, "max_new_tokens": 1, "num_beams": 1})
-    return dataclasses.replace(llm, prompt=prompt, inference=inference, opinions_of=lambda _: opinions)

@@ -46,21 +46,36 @@ _LIBRARIES = ("torch", "transformers", "peft", "accelerate")
 
 
 @dataclass(frozen=True)
-class _Setting:
-    """What the runs of one cell have in common: its own, and that of the system that it starts from."""
+class TuningSetting:
+    """What the runs of one cell have in common: the system's own, and that of the system that it starts from.
 
-    llm_config: LlmConfig
-    data: TrainingSource
-    item_vectors: torch.Tensor | None
-    text_vectors: torch.Tensor | None
+    Attributes:
+        dataset: key in ``params.yaml``.
+        recommender: whose item vectors are read; None where there are none.
+        seed: training seed.
+        llm_folder: the base model.
+        llm_config: how it is loaded.
+        data: training data, of which is read what the plan names.
+        item_vectors: ``(n_items, D_rec)`` float32, or None for prompts without behaviour tokens.
+        hashes: of the inputs, ``data`` and ``item_embeddings`` (None where there are none).
+        head_dim: width of the head's item table where there are no item vectors to start it from.
+        scratch: root of the checkpoint folders, of which a run's own is deleted when it ends, and of kept adapters.
+        text_vectors: ``(n_items, D_rec)`` float32, what the recommender makes of the items' texts alone, or None.
+        weights: whether each of several processes holds all weights of the base model, or a part.
+    """
+
     dataset: str
     recommender: str | None
     seed: int
+    llm_folder: Path
+    llm_config: LlmConfig
+    data: TrainingSource
+    item_vectors: torch.Tensor | None
     hashes: dict[str, str | None]
     head_dim: int
-    llm_folder: Path
     scratch: Path
-    weights: Weights
+    text_vectors: torch.Tensor | None = None
+    weights: Weights = "replicated"
 
 
 @dataclass(frozen=True)
@@ -78,41 +93,25 @@ class _Run:
 
 
 def tune(
+    system: str,
     config: SystemConfig,
-    llm_config: LlmConfig,
-    data: TrainingSource,
-    item_vectors: torch.Tensor | None,
+    setting: TuningSetting,
     *,
-    text_vectors: torch.Tensor | None = None,
     start: SystemConfig | None = None,
-    cell: tuple[str, str, str | None, int],
-    hashes: dict[str, str | None],
-    head_dim: int,
-    llm_folder: Path,
     adapter_folder: Path,
     curves_folder: Path,
-    scratch: Path,
-    weights: Weights = "replicated",
 ) -> Curves:
     """Tune one system and write its adapter; killed and started again, it goes on where it was.
 
     Processes that work together train the rows of the same plan, and the first of them writes.
 
     Args:
-        config: the system's sections.
-        llm_config: how the base model is loaded.
-        data: training data, of which is read what the plan names.
-        item_vectors: ``(n_items, D_rec)`` float32, or None for prompts without behaviour tokens.
-        text_vectors: ``(n_items, D_rec)`` float32, what the recommender makes of the items' texts alone, or None.
+        system: its name.
+        config: its sections.
+        setting: what it is tuned on and with.
         start: the system ``config.start``, from whose adapter this one goes on; it is tuned first, unless it is kept.
-        cell: (dataset, system, recommender or None, seed).
-        hashes: of the inputs, ``data`` and ``item_embeddings`` (None where there are none).
-        head_dim: width of the head's item table where there are no item vectors to start it from.
-        llm_folder: the base model.
         adapter_folder: where the finished adapter goes.
         curves_folder: where its curves go.
-        scratch: root of the checkpoint folders, of which this run's own is deleted when it ends, and of kept adapters.
-        weights: whether each of several processes holds all weights of the base model, or a part.
 
     Returns:
         The curves as written, see :func:`llara_core.tuning.trainer.train`.
@@ -120,12 +119,8 @@ def tune(
     Raises:
         ConfigError: the rows of a step cannot be dealt out to the processes.
     """
-    dataset, system, recommender, seed = cell
     for each in filter(None, (start, config)):
         micro_batches_per_step(each.tune)  # before anything is loaded
-    setting = _Setting(
-        llm_config, data, item_vectors, text_vectors, dataset, recommender, seed, hashes, head_dim, llm_folder, scratch, weights
-    )
     start_folder, first_epoch, begun = None, 0, 0.0
     if start is not None and config.start is not None:
         begun = _START
@@ -134,8 +129,8 @@ def tune(
         gc.collect()  # the start's model refers to itself, and would be in memory beside the next
         torch.cuda.empty_cache()
     with progress.phase("", begun, 1):
-        run = _ready(system, config, setting, start_folder, first_epoch)
-        curves = _walk(run, setting)
+        run = _prepare_run(system, config, setting, start_folder, first_epoch)
+        curves = _train_along_plan(run, setting)
     if not processes.is_first():
         return curves
     adapters.save_adapter(adapter_folder, run.model, run.metadata)
@@ -147,14 +142,14 @@ def tune(
     return curves
 
 
-def _start_adapter(system: str, config: SystemConfig, setting: _Setting) -> Path:
+def _start_adapter(system: str, config: SystemConfig, setting: TuningSetting) -> Path:
     """The kept adapter of a system that another starts from, tuned now where there is none."""
-    run = _ready(system, config, setting)
+    run = _prepare_run(system, config, setting)
     if processes.of_first(run.kept.is_dir()):
         logger.info("start: the adapter of %s that an earlier run kept in %s", system, run.kept)
         return run.kept
     logger.info("start: no adapter of %s is kept for these parameters, inputs and this code, so it is tuned first", system)
-    _walk(run, setting)
+    _train_along_plan(run, setting)
     with processes.first_goes_ahead():
         if processes.is_first():
             adapters.save_adapter(run.kept, run.model, run.metadata)
@@ -164,8 +159,8 @@ def _start_adapter(system: str, config: SystemConfig, setting: _Setting) -> Path
     return run.kept
 
 
-def _ready(
-    system: str, config: SystemConfig, setting: _Setting, start_folder: Path | None = None, first_epoch: int = 0
+def _prepare_run(
+    system: str, config: SystemConfig, setting: TuningSetting, start_folder: Path | None = None, first_epoch: int = 0
 ) -> _Run:
     """The plan, the model and the names of one run.
 
@@ -247,7 +242,7 @@ def _new_model(
     base: Any,
     encoder: PromptEncoder,
     config: SystemConfig,
-    setting: _Setting,
+    setting: TuningSetting,
     data: TrainingData,
     *,
     has_head: bool,
@@ -298,7 +293,7 @@ def _new_items(
     return new_items
 
 
-def _walk(run: _Run, setting: _Setting) -> Curves:
+def _train_along_plan(run: _Run, setting: TuningSetting) -> Curves:
     """Train the model along the plan."""
     config, plan = run.config, run.plan
     rows, prepared = PlanDataset(plan, run.data, run.encoder, config.prompt), _PREPARED

@@ -10,18 +10,19 @@ from typing import Any
 import pandas as pd
 import torch
 
-from llara_core.config import InferenceConfig, LlmConfig, PromptConfig, SystemConfig
+from llara_core.config import LlmConfig, PromptConfig, SystemConfig
 from llara_core.held_out import HeldOut
+from llara_core.inference.llm_systems import AnswerLimits, LlmSystem, answerer
 from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.loading import load_base_model
 from llara_core.llm.new_items import NewItems
-from llara_core.objectives.base import LlmSystem, TrainingData
-from llara_core.objectives.registry import load_objective
+from llara_core.objectives.base import TrainingData
 from llara_core.predictions import NOT_TUNED
 from llara_core.prompts.rendering import ItemWording
 from llara_core.tuning.rows import TrainingStep
+from llara_core.tuning.tune import TuningSetting
 
 torch.set_num_threads(1)
 
@@ -157,27 +158,35 @@ def llm_system(
     prompt: PromptConfig | None = None,
     wording: ItemWording = WORDING,
     opinions_of: Callable[[HeldOut], pd.DataFrame] | None = None,
-    **inference: Any,
+    **limits: Any,
 ) -> LlmSystem:
-    """The model as a system that answers as ``objective`` does; ``inference`` is laid over small settings."""
-    settings = {
-        "batch_size": 2,
-        "max_draws": 1,
-        "max_positions": {"catalogue": 0, "prompts": 0},
-        "max_new_tokens": 4,
-        "num_beams": 1,
-        "shuffled_histories": "none",
-    } | inference
-    return LlmSystem(
+    """The model as a system that answers as ``objective`` does; ``limits`` are laid over small ones."""
+    return answerer(objective)(
         model,
         encoder,
         prompt or system_config().prompt,
         wording,
-        InferenceConfig.model_validate(settings),
-        load_objective(objective),
+        AnswerLimits(**{"batch_size": 2, "max_new_tokens": 4, **limits}),
         objective if tuned else NOT_TUNED,
         opinions_of,
     )
+
+
+def tuning_setting(llm_folder: Path, root: Path, **changes: Any) -> TuningSetting:
+    """Of the tiny data and model, with its scratch folder in ``root``; ``changes`` are laid over it."""
+    setting: dict[str, Any] = {
+        "dataset": "tiny",
+        "recommender": "sasrec",
+        "seed": 0,
+        "llm_folder": llm_folder,
+        "llm_config": LLM,
+        "data": training_data(),
+        "item_vectors": item_vectors(),
+        "hashes": {"data": "data-hash", "item_embeddings": "vectors-hash"},
+        "head_dim": D_REC,
+        "scratch": root / "scratch",
+    }
+    return TuningSetting(**setting | changes)
 
 
 def loss_of(model: HybridLM, batch: dict[str, Any], *, start: str | None = None, **tune: Any) -> torch.Tensor:

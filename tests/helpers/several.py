@@ -26,9 +26,7 @@ from llara_core.predictions import answer_held_out
 from llara_core.runtime import processes
 from llara_core.tuning.rows import PlanDataset
 from llara_core.tuning.tune import tune
-from tests.helpers.llm import D_REC, LABELS, LLM, item_vectors, llm_system, system_config, training_data
-
-HASHES = {"data": "data-hash", "item_embeddings": "vectors-hash"}
+from tests.helpers.llm import LABELS, LLM, item_vectors, llm_system, system_config, training_data, tuning_setting
 
 
 def do(job: dict[str, Any], llm: Path) -> None:
@@ -45,19 +43,12 @@ def do(job: dict[str, Any], llm: Path) -> None:
     PlanDataset.__getitem__ = noted  # type: ignore[method-assign]
     try:
         tune(
+            "llara",
             config,
-            LLM,
-            training_data(),
-            item_vectors(),
+            tuning_setting(llm, folder, weights=weights),
             start=None if config.start is None else system_config(),
-            cell=("tiny", "llara", "sasrec", 0),
-            hashes=HASHES,
-            head_dim=D_REC,
-            llm_folder=llm,
             adapter_folder=folder / "cell",
             curves_folder=folder / "curves",
-            scratch=folder / "scratch",
-            weights=weights,
         )
     finally:
         PlanDataset.__getitem__ = read  # type: ignore[method-assign]
@@ -70,7 +61,7 @@ def do(job: dict[str, Any], llm: Path) -> None:
         encoder,
         item_vectors(),
         llm=loading.fingerprint(llm),
-        item_embeddings=HASHES["item_embeddings"],
+        item_embeddings="vectors-hash",
     )
     system = llm_system(model, encoder, metadata.objective, prompt=metadata.prompt)
     answer_held_out(

@@ -42,9 +42,9 @@ LAYERS = (
     {"errors", "columns", "paths", "tables", "config", "overlays", "presets", "runtime"}
     | {"held_out", "predictions", "ranking", "curves"},
     {"fetching", "readers", "data", "recommenders", "baselines", "prompts", "llm"},
-    {"inference", "evaluation", "description"},
     {"objectives"},
-    {"tuning", "llm_systems"},
+    {"tuning"},
+    {"inference", "evaluation", "description"},
     {"serving"},
     {"report"},
 )
@@ -214,6 +214,12 @@ def test_imports_point_one_way() -> None:
     for module in core_modules():
         for other in direct(module) - {"llara_core"}:
             assert level[unit(other)] <= level[unit(module)], f"{module} imports {other} of a higher layer"
+
+
+def test_tuning_runs_nothing_that_asks_or_answers() -> None:
+    """So that a change there tunes nothing again."""
+    run = {unit(module) for module in transitive("pipeline.tune") if module.startswith("llara_core.")}
+    assert not run & {"inference", "evaluation", "held_out", "predictions"}
 
 
 def test_sub_packages_do_not_import_each_other_in_a_circle() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +20,7 @@ from llara_core.held_out import HeldOut, held_out_candidates, read_positions
 from llara_core.predictions import (
     Answers,
     PredictionMetadata,
+    Questions,
     answer_held_out,
     from_scores,
     read_predictions,
@@ -64,7 +66,8 @@ def test_examples_are_scored_in_blocks(monkeypatch: pytest.MonkeyPatch, module: 
     monkeypatch.setattr(module, name, number)
     examples = pd.DataFrame({c.EXAMPLE: [5, 6, 7, 8, 9], c.HISTORY: [[0], [1], [2], [3], [4]], c.TARGET: [1, 2, 3, 6, 5]})
     sets = {c.EXAMPLE: [9, 5, 8, 8, 7], c.DRAW: [0, 0, 0, 1, 0], c.CANDIDATES: [[5, 0], [3, 1], [6, 5], [0, 6], [7, 3]]}
-    frame = predictions.from_scorer(Successor(), HeldOut("tiny", examples, pd.DataFrame(sets), "abc", ["title"] * 9))
+    asked = HeldOut("tiny", examples, pd.DataFrame(sets), "abc", ["title"] * 9)
+    frame = predictions.CatalogueAnswerer(Successor()).answer(asked).tables["score"]
     assert frame[c.PREDICTED].tolist() == [5, 1, 5, 6, 3]
     assert frame[c.CATALOGUE_RANK].tolist() == [1, 1, 4, 4, 1]  # of target 6 behind 4, 5 and (a tie) 2: 4
 
@@ -128,10 +131,15 @@ def held_out(examples: pd.DataFrame | None = None) -> HeldOut:
 
 
 def test_questions_are_the_first_draws_with_their_histories_in_the_order_of_the_sets() -> None:
-    rows = held_out().questions(max_draws=4)  # the set of example 11 is of draw 4
-    assert rows[c.EXAMPLE].tolist() == [10]
-    assert rows[c.HISTORY][0].tolist() == [0, 1, 2]
-    assert [history.tolist() for history in held_out().questions(5)[c.HISTORY]] == [[0, 1, 2], list(range(10))]
+    def asked(held_out: HeldOut) -> list[tuple[int, list[int]]]:
+        questions = Questions.of(held_out)
+        rows = zip(questions.ids or (), questions.of_history, strict=True)
+        return [(example, questions.histories[row].tolist()) for (example, _), row in rows]
+
+    assert asked(held_out().first_draws(4)) == [(10, [0, 1, 2])]  # the set of example 11 is of draw 4
+    assert asked(held_out().first_draws(5)) == [(10, [0, 1, 2]), (11, list(range(10)))]
+    backwards = replace(held_out(), candidates=candidate_sets().iloc[::-1])
+    assert asked(backwards) == [(11, list(range(10))), (10, [0, 1, 2])]
 
 
 class Asked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ import pytest
 import torch
 
 from llara_core import columns as c
+from llara_core.config import PromptConfig
 from llara_core.errors import ModelError
 from llara_core.held_out import HeldOut
 from llara_core.inference.catalogue import HeadScorer
-from llara_core.inference.prompts import batches, history_prompt, ranking_queries
+from llara_core.inference.prompts import Query, batches, history_prompt, ranking_queries
 from llara_core.llm.hybrid import HybridLM
-from llara_core.predictions import answer_held_out, read_predictions
+from llara_core.predictions import Questions, answer_held_out, read_predictions
 from tests.helpers.llm import LABELS, N_ITEMS, WORDING, llm_system, make_encoder, make_model, system_config
 
 CHAT = "{% for m in messages %}<turn>{{ m.content }}</turn>{% endfor %}<turn>assistant:"
@@ -81,14 +83,15 @@ def _held_out() -> HeldOut:
 
 
 def test_held_out_wordings_belong_to_the_question_and_not_to_the_row_order() -> None:
-    rows = _held_out().questions(2)
-    queries = ranking_queries(rows, LABELS, WORDING, PROMPT)
-    backwards = ranking_queries(rows[::-1], LABELS, WORDING, PROMPT)
-    assert backwards[::-1] == queries
-    many = pd.concat([rows.assign(**{c.DRAW: draw}) for draw in range(10)])
-    assert len({query.prompt.text[:9] for query in ranking_queries(many, LABELS, WORDING, PROMPT)}) == 4
+    def queries(candidates: pd.DataFrame, prompt: PromptConfig = PROMPT) -> list[Query]:
+        return ranking_queries(Questions.of(replace(_held_out(), candidates=candidates)), WORDING, prompt)
+
+    sets = _held_out().candidates
+    assert queries(sets[::-1])[::-1] == queries(sets)
+    many = pd.concat([sets.assign(**{c.DRAW: draw}) for draw in range(10)])
+    assert len({query.prompt.text[:9] for query in queries(many)}) == 4
     first = system_config(prompt={"templates": "first"}).prompt
-    assert all(query.prompt.text.startswith("This user") for query in ranking_queries(many, LABELS, WORDING, first))
+    assert all(query.prompt.text.startswith("This user") for query in queries(many, first))
 
 
 def test_next_item_systems_score_all_draws_by_the_head(tiny_llama: Path, model: HybridLM) -> None:

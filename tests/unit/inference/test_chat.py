@@ -25,9 +25,9 @@ from llara_core import predictions, tables
 from llara_core.config import ChatModelConfig, load_params
 from llara_core.errors import ConfigError, DataError, LlaraError, ModelError
 from llara_core.held_out import HeldOut
+from llara_core.inference import llm_systems
 from llara_core.inference.chat import PROMPT, Answer, ChatAnswerer, ChatModel
 from llara_core.inference.prompts import Query
-from llara_core.objectives import generative
 from llara_core.prompts.rendering import ItemWording
 from llara_core.prompts.templates import INSTRUCTION
 from pipeline import predict_chat as stage
@@ -147,7 +147,7 @@ def test_chat_models_and_the_untuned_llm_are_asked_the_same(tmp_path: Path, monk
     def read(_model: object, _encoder: object, queries: list[Query], **_: object) -> None:
         raise Asked(*[query.prompt.text for query in queries])
 
-    monkeypatch.setattr(generative, "answer_queries", read)
+    monkeypatch.setattr(llm_systems, "answer_queries", read)
     encoder: Any = SimpleNamespace(safe_labels=lambda labels: labels)
     with pytest.raises(Asked) as untuned:
         llm_system(None, encoder, tuned=False, prompt=PROMPT, wording=WORDING).answer(held_out())

@@ -13,7 +13,7 @@ from llara_core import columns as c
 from llara_core import tables
 from llara_core.data.splitting import make_examples
 from llara_core.errors import DataError
-from llara_core.llm_systems import shown_scores
+from llara_core.inference.llm_systems import shown_scores
 from llara_core.ranking import opinion, shuffled_opinion
 from llara_core.recommenders import cross_fitting
 from llara_core.recommenders.cross_fitting import cross_fit, user_folds

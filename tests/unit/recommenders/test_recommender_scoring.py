@@ -8,7 +8,7 @@ from llara_core import columns as c
 from llara_core.baselines import Popularity
 from llara_core.errors import DataError
 from llara_core.held_out import HeldOut
-from llara_core.predictions import from_scorer
+from llara_core.predictions import CatalogueAnswerer, Questions
 
 # Items 0..4 are chosen 1, 3, 2, 0, 0 times.
 POPULARITY = Popularity(np.zeros(6, dtype=int), np.array([1, 2, 1, 0, 1, 2]), pd.DataFrame(index=range(5)))
@@ -25,7 +25,8 @@ CANDIDATES = pd.DataFrame({c.EXAMPLE: [9, 7, 9], c.DRAW: [0, 0, 1], c.CANDIDATES
 
 
 def test_predictions_follow_the_candidates() -> None:
-    frame = from_scorer(POPULARITY, HeldOut("tiny", EXAMPLES, CANDIDATES, "hash", []))
+    answers = CatalogueAnswerer(POPULARITY).answer(HeldOut("tiny", EXAMPLES, CANDIDATES, "hash", []))
+    frame = answers.tables["score"]
     assert frame[c.EXAMPLE].tolist() == [9, 7, 9]
     assert [row.tolist() for row in frame[c.SCORES]] == [[0, 1], [0, 2], [2, 0]]
     assert frame[c.PREDICTED].tolist() == [0, 2, 2]
@@ -35,4 +36,4 @@ def test_predictions_follow_the_candidates() -> None:
 
 def test_candidates_without_an_example_are_an_error() -> None:
     with pytest.raises(DataError, match="example_id 5"):
-        from_scorer(POPULARITY, HeldOut("tiny", EXAMPLES, CANDIDATES.assign(**{c.EXAMPLE: [9, 5, 9]}), "hash", []))
+        Questions.of(HeldOut("tiny", EXAMPLES, CANDIDATES.assign(**{c.EXAMPLE: [9, 5, 9]}), "hash", []))

@@ -24,7 +24,7 @@ from llara_core.serving.new_items import ItemReading
 from llara_core.serving.parts import Parts, Retriever
 from llara_core.tuning.tune import tune
 from tests.helpers.datasets import dataset_config
-from tests.helpers.llm import LLM, system_config
+from tests.helpers.llm import LLM, system_config, tuning_setting
 from tests.helpers.text_encoder import write_tiny_bert
 from tests.unit.serving.conftest import REPOSITORY
 
@@ -138,20 +138,19 @@ def compact_shop(shop: Path, tiny_llama: Path) -> Path:
     ids = log["sku"].map(dict(zip(items[c.RAW_ITEM], items[c.ITEM], strict=True)))
     sequences = ids.to_numpy().reshape(N_CUSTOMERS, PER_CATEGORY).tolist()
     labels, texts = items[c.LABEL].to_list(), items[c.TEXT].to_list()
-    tune(
-        system_config(prompt={"representation": "compact", "item_text": "full", "text_dim": 6}, tune=TUNE),
-        LLM,
-        TrainingData([], [], {}, None, sequences, labels, ItemWording.of(CONFIG), texts),
-        vectors,
+    setting = tuning_setting(
+        tiny_llama,
+        shop,
+        dataset="shop",
+        recommender=OWN,
+        data=TrainingData([], [], {}, None, sequences, labels, ItemWording.of(CONFIG), texts),
+        item_vectors=vectors,
         text_vectors=load_text_vectors(shop / "item_embeddings.parquet", len(items)),
-        cell=("shop", "compact_on_text", OWN, 0),
         hashes={"data": "", "item_embeddings": vectors_hash},
         head_dim=16,
-        llm_folder=tiny_llama,
-        adapter_folder=shop / "adapter",
-        curves_folder=shop / "curves",
-        scratch=shop / "scratch",
     )
+    config = system_config(prompt={"representation": "compact", "item_text": "full", "text_dim": 6}, tune=TUNE)
+    tune("compact_on_text", config, setting, adapter_folder=shop / "adapter", curves_folder=shop / "curves")
     return shop
 
 

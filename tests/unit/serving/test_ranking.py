@@ -13,8 +13,8 @@ import pytest
 from llara_core.errors import ConfigError, DataError, ModelError
 from llara_core.inference.candidate_answers import answer_queries
 from llara_core.inference.catalogue import HeadScorer
+from llara_core.inference.llm_systems import LlmSystem
 from llara_core.inference.prompts import Query
-from llara_core.objectives.base import LlmSystem
 from llara_core.prompts.rendering import render_ranking
 from llara_core.ranking import opinion
 from llara_core.runtime import seeding
@@ -31,9 +31,9 @@ class ById:
         return np.tile(np.arange(N_ITEMS, dtype=np.float32), (len(histories), 1))
 
 
-def _system(folder: Path, objective: str, **inference: Any) -> LlmSystem:
+def _system(folder: Path, objective: str, **limits: Any) -> LlmSystem:
     model = make_model(folder, with_head=objective == "next_item")
-    return llm_system(model, make_encoder(folder), objective, **inference)
+    return llm_system(model, make_encoder(folder), objective, **limits)
 
 
 def _ranker(system: LlmSystem | None, max_history_len: int = 10) -> Ranker:

@@ -9,10 +9,10 @@ import pytest
 
 from llara_core.fetching.llm import fetch_llm
 from llara_core.inference.catalogue import HeadScorer
+from llara_core.inference.llm_systems import load_tuned_model
 from llara_core.llm.loading import load_base_model
-from llara_core.llm_systems import load_tuned_model
 from llara_core.tuning.tune import tune
-from tests.helpers.llm import D_REC, LABELS, LLM, N_ITEMS, WORDING, system_config, training_data
+from tests.helpers.llm import LABELS, LLM, N_ITEMS, WORDING, system_config, tuning_setting
 from tests.pipeline.tiny_world import write_tiny_llama
 
 
@@ -36,19 +36,9 @@ def test_a_quantised_model_is_tuned_saved_and_loaded(
         prompt={"representation": "text"},
         tune={"objective": objective, "gradient_checkpointing": True, "max_examples": 48, "epochs": 8},
     )
-    curves = tune(
-        config,
-        llm,
-        training_data(),
-        None,
-        cell=("tiny", "tallrec", None, 0),
-        hashes={"data": "d", "item_embeddings": None},
-        head_dim=D_REC,
-        llm_folder=wider_llama,
-        adapter_folder=tmp_path / "cell",
-        curves_folder=tmp_path / "curves",
-        scratch=tmp_path / "scratch",
-    )
+    hashes = {"data": "d", "item_embeddings": None}
+    setting = tuning_setting(wider_llama, tmp_path, recommender=None, llm_config=llm, item_vectors=None, hashes=hashes)
+    curves = tune("tallrec", config, setting, adapter_folder=tmp_path / "cell", curves_folder=tmp_path / "curves")
     loss = list(curves[f"train/loss_{objective}"].values())
     assert len(loss) == 12
     assert sum(loss[-4:]) < sum(loss[:4])

@@ -15,7 +15,7 @@ from llara_core.config import SystemConfig
 from llara_core.llm import adapters
 from llara_core.tuning import kept, tune
 from llara_core.tuning.trainer import Curves
-from tests.helpers.llm import D_REC, LLM, folder_hashes, item_vectors, make_base, system_config, training_data
+from tests.helpers.llm import folder_hashes, make_base, system_config, tuning_setting
 
 START = system_config()
 SDPO = system_config(start="llara", tune={"objective": "preference"})
@@ -23,17 +23,9 @@ SOFTMAX = system_config(start="llara", tune={"objective": "preference", "prefere
 
 
 def _tune(tiny_llama: Path, root: Path, name: str, config: SystemConfig, **changes: Any) -> Curves:
-    arguments: dict[str, Any] = {
-        "start": None if config.start is None else START,
-        "cell": ("tiny", name, "sasrec", 0),
-        "hashes": {"data": "data-hash", "item_embeddings": "vectors-hash"},
-        "head_dim": D_REC,
-        "llm_folder": tiny_llama,
-        "adapter_folder": root / name,
-        "curves_folder": root / f"{name}-curves",
-        "scratch": root / "scratch",
-    } | changes
-    return tune.tune(config, LLM, training_data(), item_vectors(), **arguments)
+    start = None if config.start is None else changes.pop("start", START)
+    setting = tuning_setting(tiny_llama, root, **changes)
+    return tune.tune(name, config, setting, start=start, adapter_folder=root / name, curves_folder=root / f"{name}-curves")
 
 
 def test_a_kept_start_and_one_tuned_anew_give_the_same_bytes(

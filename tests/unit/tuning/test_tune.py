@@ -18,19 +18,18 @@ from llara_core import tables
 from llara_core.config import SystemConfig
 from llara_core.errors import DataError, ModelError
 from llara_core.inference.catalogue import HeadScorer
+from llara_core.inference.llm_systems import load_tuned_model
 from llara_core.llm import adapters
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.item_vectors import item_vectors_for, load_item_vectors
 from llara_core.llm.loading import load_tokenizer
-from llara_core.llm_systems import load_tuned_model
 from llara_core.objectives.base import EncodedRow
 from llara_core.prompts.rendering import ItemWording
 from llara_core.tuning import tune
 from llara_core.tuning.rows import PlanDataset
 from llara_core.tuning.trainer import Curves, learning_rate_factor
 from tests.helpers.llm import (
-    D_REC,
     LABELS,
     LLM,
     N_ITEMS,
@@ -39,10 +38,8 @@ from tests.helpers.llm import (
     item_vectors,
     make_base,
     system_config,
-    training_data,
+    tuning_setting,
 )
-
-CELL = ("tiny", "llara", "sasrec", 0)
 
 
 class KilledError(Exception):
@@ -53,22 +50,16 @@ DIRECT = {"schedule": "direct"}
 
 
 def _tune(tiny_llama: Path, root: Path, config: SystemConfig, name: str = "cell", **changes: Any) -> Curves:
-    arguments = {
-        "cell": CELL,
-        "hashes": {"data": "data-hash", "item_embeddings": "vectors-hash"},
-        "head_dim": D_REC,
-        "llm_folder": tiny_llama,
-        "adapter_folder": root / name,
-        "curves_folder": root / f"{name}-curves",
-        "scratch": root / "scratch",
-    } | changes
-    vectors = arguments.pop("item_vectors", item_vectors() if config.shows_behavior else None)
-    if config.start is not None:
-        arguments = {
-            "start": system_config(lora=config.lora.model_dump()),
-            "cell": ("tiny", "going_on", "sasrec", 0),
-        } | arguments
-    return tune.tune(config, LLM, training_data(), vectors, **arguments)
+    vectors = {"item_vectors": item_vectors() if config.shows_behavior else None}
+    start = None if config.start is None else system_config(lora=config.lora.model_dump())
+    return tune.tune(
+        "llara" if start is None else "going_on",
+        config,
+        tuning_setting(tiny_llama, root, **vectors | changes),
+        start=start,
+        adapter_folder=root / name,
+        curves_folder=root / f"{name}-curves",
+    )
 
 
 def _kill_at_row(monkeypatch: pytest.MonkeyPatch, row: int) -> None:
@@ -196,7 +187,7 @@ def test_a_system_without_behavior_tokens_has_no_projector_and_no_recommender(
     tiny_llama: Path, tmp_path: Path, representation: str, objective: str
 ) -> None:
     config = system_config(prompt={"representation": representation}, tune={"objective": objective})
-    _tune(tiny_llama, tmp_path, config, cell=("tiny", "tallrec", None, 0), hashes={"data": "d", "item_embeddings": None})
+    _tune(tiny_llama, tmp_path, config, recommender=None, hashes={"data": "d", "item_embeddings": None})
     saved = set(load_file(tmp_path / "cell" / adapters.MODULES_FILE))
     assert {name.split(".")[0] for name in saved} == {"placeholder"} | ({"head"} if objective == "next_item" else set())
     model, _, metadata = load_tuned_model(tmp_path / "cell", tiny_llama, LLM, None, N_ITEMS)
@@ -217,7 +208,7 @@ def test_text_only_and_hybrid_systems_walk_the_same_examples_in_the_same_order(
     monkeypatch.setattr(tune, "train", keep)
     _tune(tiny_llama, tmp_path, system_config(), name="llara")
     titles = system_config(prompt={"representation": "title"})
-    _tune(tiny_llama, tmp_path, titles, name="tallrec", cell=("tiny", "tallrec", None, 0))
+    _tune(tiny_llama, tmp_path, titles, name="tallrec", recommender=None)
     (hybrid, _), (text, rows) = walked
     columns = ["objective", "source", "draw", "template"]
     pd.testing.assert_frame_equal(hybrid[columns], text[columns])

@@ -9,10 +9,9 @@ import pandas as pd
 import pytest
 
 from llara_core import columns as c
-from llara_core.config import InferenceConfig, MaxPositionsConfig
 from llara_core.errors import DataError
 from llara_core.held_out import HeldOut
-from llara_core.llm_systems import held_out_opinions, load_system
+from llara_core.inference.llm_systems import AnswerLimits, held_out_opinions, load_system
 from llara_core.predictions import PredictionMetadata, from_scores, write_predictions
 from llara_core.ranking import opinion
 from tests.helpers.llm import LABELS, LLM, N_ITEMS, WORDING, llm_system, make_encoder, make_model, system_config
@@ -35,17 +34,9 @@ def _recommender(folder: Path, candidates_hash: str) -> Path:
 
 
 def test_an_untuned_system_answers_in_the_ways_of_a_generative_one(tiny_llama: Path) -> None:
-    inference = InferenceConfig(
-        batch_size=1,
-        max_draws=1,
-        max_positions=MaxPositionsConfig(catalogue=0, prompts=0),
-        max_new_tokens=4,
-        num_beams=1,
-        shuffled_histories="none",
-    )
     prompt = system_config(prompt={"representation": "title"}).prompt
-    system = load_system(prompt, tiny_llama, LLM, inference, WORDING, N_ITEMS)
-    assert (system.objective, system.is_tuned, system.scores_catalogue) == ("none", False, False)
+    system = load_system(prompt, tiny_llama, LLM, AnswerLimits(batch_size=1, max_new_tokens=4), WORDING, N_ITEMS)
+    assert (system.objective, system.scores_catalogue) == ("none", False)
     assert sorted(system.answer(_held_out()).tables) == ["constrained", "generate", "score"]
 
 

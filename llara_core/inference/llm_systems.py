@@ -1,0 +1,260 @@
+"""Language models that answer, tuned or not: by writing a candidate's title, or by the scores of the catalogue head."""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from llara_core import columns as c
+from llara_core import predictions
+from llara_core.config import OBJECTIVES, UNTUNED_OBJECTIVE, LlmConfig, PromptConfig, ScoreSource, Weights
+from llara_core.errors import DataError
+from llara_core.evaluation.parsing import parse_answer
+from llara_core.held_out import HeldOut, Order
+from llara_core.inference.candidate_answers import answer_queries
+from llara_core.inference.catalogue import HeadScorer
+from llara_core.inference.prompts import ranking_queries
+from llara_core.llm import adapters, loading
+from llara_core.llm.encoding import PromptEncoder
+from llara_core.llm.hybrid import HybridLM
+from llara_core.llm.item_vectors import item_vectors_for
+from llara_core.predictions import NOT_TUNED, Answers, Questions, from_choices, from_scores, score_candidates
+from llara_core.prompts.rendering import ItemWording
+from llara_core.ranking import opinion, shuffled_opinion
+
+
+@dataclass(frozen=True)
+class AnswerLimits:
+    """What answers may cost, as in the section ``inference``.
+
+    Attributes:
+        batch_size: prompts per pass.
+        max_draws: candidate sets per held-out example that prompts with candidates answer.
+        max_new_tokens: limit of a written answer, which a ranking does not need.
+        num_beams: beams of the search for it.
+    """
+
+    batch_size: int
+    max_draws: int = 1
+    max_new_tokens: int = 1
+    num_beams: int = 1
+
+
+@dataclass(frozen=True)
+class LlmAnswers:
+    """What a language model answers to ``N`` sets of ``C`` candidates.
+
+    Attributes:
+        scores: ``(N, C)`` float32; higher is better.
+        catalogue_rank: ``(N,)`` int32 ranks of the targets among all items; None where they are not ranked.
+        choices: by further ways of answering, the ``N`` places of the named candidates (None: an invalid answer) and the ``N``
+            answers as they were written (None: they were not).
+    """
+
+    scores: npt.NDArray[np.float32]
+    catalogue_rank: npt.NDArray[np.int32] | None = None
+    choices: Mapping[str, tuple[Sequence[int | None], Sequence[str] | None]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LlmSystem(ABC):
+    """A language model that is asked, tuned or not.
+
+    Attributes:
+        model: in evaluation mode.
+        encoder: of its tokenizer.
+        prompt: how it is prompted: as in tuning, where it was tuned.
+        wording: the dataset's words for items.
+        limits: what its answers may cost.
+        objective: the name of what it was tuned for, ``none`` where it was not; it is told how to answer then.
+        opinions_of: the recommender's opinions of held-out candidates, for prompts that show them: columns example_id, draw and
+            scores, the last with ``(C, 2)`` arrays of :func:`llara_core.ranking.opinion`.
+        scores_catalogue: whether it answers by scores of all items.
+    """
+
+    scores_catalogue: ClassVar[bool]
+
+    model: HybridLM
+    encoder: PromptEncoder
+    prompt: PromptConfig
+    wording: ItemWording
+    limits: AnswerLimits
+    objective: str
+    opinions_of: Callable[[HeldOut], pd.DataFrame] | None = None
+
+    @abstractmethod
+    def ask(self, questions: Questions) -> LlmAnswers:
+        """Answers candidate sets, each in every way that the system has.
+
+        Raises:
+            DataError: the prompts show opinions, but the questions have none.
+            ModelError: a prompt is longer than the language model reads.
+        """
+
+    def answer(self, held_out: HeldOut) -> Answers:
+        """Predictions for the held-out questions; prompts with candidates answer the first draws alone.
+
+        Raises:
+            DataError: a candidate set that is asked has no opinions to be shown.
+        """
+        asked = held_out if self.scores_catalogue else held_out.first_draws(self.limits.max_draws)
+        questions = Questions.of(asked)
+        if self.prompt.recommender_scores and self.opinions_of is not None:
+            questions = replace(questions, opinions=_opinions(asked, self.opinions_of(asked)))
+        answers = self.ask(questions)
+        tables = {mode: from_choices(asked.candidates, *choices) for mode, choices in answers.choices.items()}
+        tables["score"] = from_scores(asked.candidates, answers.scores, answers.catalogue_rank)
+        return Answers(tables, f"prompts dated {self.encoder.chat_date}" if self.encoder.chat_date else "")
+
+
+class TitleAnswerer(LlmSystem):
+    """Answers a prompt with candidates in three ways: writes freely, writes one of the titles, and scores all of them."""
+
+    scores_catalogue = False
+
+    def ask(self, questions: Questions) -> LlmAnswers:
+        safe = replace(questions, labels=self.encoder.safe_labels(questions.labels))
+        queries = ranking_queries(safe, self.wording, self.prompt, tuned=self.objective != NOT_TUNED)
+        answers = answer_queries(
+            self.model,
+            self.encoder,
+            queries,
+            batch_size=self.limits.batch_size,
+            max_new_tokens=self.limits.max_new_tokens,
+            num_beams=self.limits.num_beams,
+        )
+        named = [parse_answer(text, query.answers) for text, query in zip(answers.texts, queries, strict=True)]
+        choices = {"generate": (named, answers.texts), "constrained": (answers.constrained.tolist(), None)}
+        return LlmAnswers(answers.scores, choices=choices)
+
+
+class HeadAnswerer(LlmSystem):
+    """Scores all items by the catalogue head, from a prompt that shows the history alone."""
+
+    scores_catalogue = True
+
+    def ask(self, questions: Questions) -> LlmAnswers:
+        labels = self.encoder.safe_labels(questions.labels)
+        scorer = HeadScorer(self.model, self.encoder, labels, self.wording, self.prompt, self.limits.batch_size)
+        return LlmAnswers(*score_candidates(scorer, questions))
+
+
+def answerer(objective: str) -> type[TitleAnswerer | HeadAnswerer]:
+    """The kind of system that tuning for an objective makes."""
+    return TitleAnswerer if OBJECTIVES[objective].writes_title else HeadAnswerer
+
+
+def load_system(
+    source: Path | PromptConfig,
+    llm_folder: Path,
+    llm: LlmConfig,
+    limits: AnswerLimits,
+    wording: ItemWording,
+    n_items: int,
+    *,
+    embeddings: Path | None = None,
+    recommender_predictions: Path | None = None,
+    weights: Weights = "replicated",
+) -> LlmSystem:
+    """A system that answers, tuned or not.
+
+    Args:
+        source: the adapter folder of a tuned system, or the prompt of one that is not tuned.
+        llm_folder: made by ``fetch_llm``.
+        llm: how the base model is loaded.
+        limits: what its answers may cost.
+        wording: the dataset's words for items.
+        n_items: of the prepared data.
+        embeddings: item embeddings of the recommender that it was tuned on; None where it has none.
+        recommender_predictions: folder of that recommender's own answers, for prompts that show its scores.
+        weights: whether each of several processes holds all weights of the base model, or a part.
+
+    Raises:
+        ModelError: the adapter, the base model and the item embeddings do not belong together.
+    """
+    if isinstance(source, PromptConfig):
+        encoder = PromptEncoder(loading.load_tokenizer(llm_folder), chat_template=source.chat_template)
+        model = adapters.untuned_model(loading.load_base_model(llm_folder, llm, weights=weights), encoder)
+        return answerer(UNTUNED_OBJECTIVE)(model, encoder, source, wording, limits, NOT_TUNED)
+    model, encoder, metadata = load_tuned_model(source, llm_folder, llm, embeddings, n_items, weights)
+    opinions_of = None
+    if recommender_predictions is not None:
+        opinions_of = functools.partial(
+            held_out_opinions, recommender_predictions, metadata.ablation.recommender_scores, metadata.seed
+        )
+    by = answerer(metadata.objective)
+    return by(model, encoder, metadata.prompt, wording, limits, metadata.objective, opinions_of)
+
+
+def load_tuned_model(
+    adapter_folder: Path,
+    llm_folder: Path,
+    llm: LlmConfig,
+    embeddings: Path | None,
+    n_items: int,
+    weights: Weights = "replicated",
+) -> tuple[HybridLM, PromptEncoder, adapters.AdapterMetadata]:
+    """A tuned model, the encoder of its prompts, and its metadata; arguments and errors as of :func:`load_system`."""
+    metadata = adapters.read_metadata(adapter_folder)
+    encoder = PromptEncoder(loading.load_tokenizer(llm_folder), chat_template=metadata.prompt.chat_template)
+    item_vectors, embeddings_hash = item_vectors_for(
+        metadata.prompt.representation, metadata.ablation, embeddings, n_items, metadata.seed
+    )
+    random_seed = metadata.seed if metadata.ablation.llm_weights == "random" else None
+    model, _ = adapters.load_adapter(
+        adapter_folder,
+        loading.load_base_model(llm_folder, llm, random_seed=random_seed, weights=weights),
+        encoder,
+        item_vectors,
+        llm=loading.fingerprint(llm_folder),
+        item_embeddings=embeddings_hash,
+    )
+    return model, encoder, metadata
+
+
+def held_out_opinions(folder: Path, source: ScoreSource, seed: int, held_out: HeldOut) -> pd.DataFrame:
+    """What behaviour tokens carry of a recommender's scores of held-out candidates.
+
+    Args:
+        folder: of the recommender's own predictions.
+        source: in training; scores shuffled there are shuffled here.
+        seed: training seed.
+        held_out: whose candidates are scored.
+
+    Returns:
+        Columns example_id, draw and scores, the last with ``(C, 2)`` arrays of :func:`llara_core.ranking.opinion`.
+
+    Raises:
+        DataError: the recommender scored other candidate sets.
+    """
+    file = held_out.folder(folder) / predictions.file_name("score", held_out.order)
+    frame, metadata = predictions.read_predictions(file)
+    if metadata.candidates_hash != held_out.candidates_hash:
+        raise DataError(f"{file}: scores other candidate sets than {held_out.source} holds; run `dvc repro`")
+    return shown_scores(frame, source, seed, held_out.order)
+
+
+def shown_scores(frame: pd.DataFrame, source: ScoreSource, seed: int, order: Order) -> pd.DataFrame:
+    """Rows of :data:`tables.PREDICTIONS` as :func:`held_out_opinions` gives them."""
+    scores = opinion(np.stack(frame[c.SCORES].to_list()))
+    if source == "shuffled":
+        scores = shuffled_opinion(scores, seed, f"held out, {order}")
+    return frame[[c.EXAMPLE, c.DRAW]].assign(**{c.SCORES: list(scores)})
+
+
+def _opinions(asked: HeldOut, opinions: pd.DataFrame) -> list[npt.NDArray[np.float32]]:
+    """The opinions of the candidate sets, in their order."""
+    rows = asked.candidates.merge(opinions, on=[c.EXAMPLE, c.DRAW], how="left", validate="one_to_one")
+    if (missing := rows[c.SCORES].isna()).any():
+        raise DataError(
+            f"the recommender scored no candidate set of example {rows.loc[missing, c.EXAMPLE].iloc[0]}; run `dvc repro`"
+        )
+    return rows[c.SCORES].to_list()
