@@ -158,7 +158,10 @@ def collect(dataset: str, params: Params, commit: str, command: str, *, keep_oth
         kept = [each for each in earlier.systems if each.name not in names]
         others = [each.name for each in kept]
         parts.append(rows.filter(pc.is_in(rows[SYSTEM], pa.array(others, pa.string()))))
-        published = sorted([*published, *kept], key=lambda each: get_args(Kind).index(each.kind))
+        place = {each.name: number for number, each in enumerate(earlier.systems)}  # the first one of a kind may be a reference
+        published = sorted(
+            [*published, *kept], key=lambda each: (get_args(Kind).index(each.kind), place.get(each.name, len(place)))
+        )
         for source in reversed(earlier.sources):
             left = [name for name in source.systems if name in others]
             sources = [*([source.model_copy(update={"systems": left})] if left else []), *sources]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from llara_core.errors import DataError
 from llara_core.evaluation.comparison import ComparedSystem, headlines
 from llara_core.evaluation.intervals import user_interval
 from llara_core.evaluation.paired import MIN_RUNS, Difference, paired_differences
-from llara_core.evaluation.published import Published, read_published
+from llara_core.evaluation.published import Facts, Published, read_published
 from llara_core.evaluation.results import SystemResults
 from llara_core.evaluation.significance import holm
 from llara_core.report import at_positions, main_table, system_columns
@@ -27,6 +28,11 @@ from llara_core.report.new_items import new_items
 from llara_core.report.wording import both_sides, count, described, difference, joined, level, listed, measure, number
 
 README, RESULTS_PAGE = "README.md", "docs/results.md"
+NOTHING_ABLATED = {
+    "ablation.llm_weights": "pretrained",
+    "ablation.item_vectors": "recommender",
+    "ablation.recommender_scores": "out_of_fold",
+}
 
 
 @dataclass(frozen=True)
@@ -156,13 +162,34 @@ def of_new_items(published: Published) -> str:
     lines += ["", "| Difference on test | All targets | Known targets | New targets |", "| --- | --- | --- | --- |"]
     tested = {each.system.name: each for each in found if each.system.is_trained and len(each.runs) >= MIN_RUNS}
     first = next(name for name, each in tested.items() if each.system.kind == "recommender")
-    pairs = [(name, first) for name in tested if name != first]
-    pairs += [(name, own) for name, each in tested.items() if (own := each.system.recommender) in tested and own != first]
+    ablated = {name: intact for name in tested if (intact := _ablated(name, published.facts)) in tested}
+    pairs = [(name, first) for name in tested if name != first and name not in ablated]
+    pairs += [
+        (name, own)
+        for name, each in tested.items()
+        if name not in ablated and (own := each.system.recommender) in tested and own != first
+    ]
+    pairs += [(intact, name) for name, intact in ablated.items()]
     kinds = (None, False, True)
     by_kind = {kind: _family([(tested[one], tested[other]) for one, other in pairs], kind, published) for kind in kinds}
     for place, (one, other) in enumerate(pairs):
         lines.append(_line([f"{one} - {other}", *(_with_p(by_kind[kind][place]) for kind in kinds)]))
     return "\n".join([*lines, "", f"p after Holm's correction within a column. {origin(published)}"])
+
+
+def _ablated(name: str, facts: Facts) -> str | None:
+    """The LLM system from which one differs in its ablation alone; None where there is none."""
+
+    def of(system: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        prefix = f"systems.{system}."
+        found = {key.removeprefix(prefix): value for key, value in facts.settings.items() if key.startswith(prefix)}
+        ablation = {key: found.pop(key) for key in list(found) if key.startswith("ablation.")}
+        return found, ablation
+
+    rest, ablation = of(name)
+    if not rest or ablation == NOTHING_ABLATED:
+        return None
+    return next((each.name for each in facts.systems if of(each.key) == (rest, NOTHING_ABLATED)), None)
 
 
 BLOCKS = (
