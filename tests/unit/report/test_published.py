@@ -128,7 +128,7 @@ def test_systems_of_another_run_are_added_where_the_questions_are_the_same(world
     published.collect("movielens", other, "9876543210", "make repro", keep_others=True)
     found = published.read_published("movielens")
     assert found is not None
-    assert [each.name for each in found.facts.systems][:2] == ["popularity", "caser"]
+    assert [each.name for each in found.facts.systems][:3] == ["popularity", "sasrec", "caser"]
     assert [source.systems for source in found.facts.sources] == [
         ["popularity", "llara", "llara + sasrec"],
         ["caser", "sasrec"],
