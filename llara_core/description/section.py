@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.representer import RoundTripRepresenter, SafeRepresenter
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from llara_core.config import OwnLogConfig
@@ -40,6 +41,13 @@ def section(**found: Any) -> OwnLogConfig:
     return OwnLogConfig.model_validate({**_PLAIN, **found})
 
 
+class _WithNull(RoundTripRepresenter):
+    """Writes the word null; ruamel.yaml keeps representers by class, so those of its own class would hold for every writer."""
+
+
+_WithNull.add_representer(type(None), SafeRepresenter.represent_none)
+
+
 def as_yaml(name: str, config: OwnLogConfig) -> str:
     """The section as it stands under ``datasets:``, to be pasted into ``params.yaml``; optional keys at their defaults are left
     out."""
@@ -55,7 +63,7 @@ def as_yaml(name: str, config: OwnLogConfig) -> str:
     shown = {key: values[key] for key in keys}
     yaml = YAML()
     yaml.width = 1 << 16  # a folded name would be hard to recognise
-    yaml.representer.add_representer(type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "null"))
+    yaml.Representer = _WithNull
     text = io.StringIO()
     yaml.dump({name: _quoted(shown)}, text)
     return "".join(f"  {line}\n" for line in text.getvalue().splitlines())
