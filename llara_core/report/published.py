@@ -25,7 +25,7 @@ from llara_core.evaluation.significance import holm
 from llara_core.report import at_positions, main_table, system_columns
 from llara_core.report.layout import MISSING, Column
 from llara_core.report.new_items import new_items
-from llara_core.report.wording import both_sides, count, described, difference, joined, level, listed, measure, number
+from llara_core.report.wording import both_sides, count, described, difference, joined, level, measure, number
 
 README, RESULTS_PAGE = "README.md", "docs/results.md"
 NOTHING_ABLATED = {
@@ -221,13 +221,9 @@ def written(root: Path = Path()) -> dict[Path, str]:
 
 
 def origin(published: Published) -> str:
-    """Where the published results come from, in one or two sentences."""
-    file, sources = paths.published(published.dataset), published.facts.sources
-    if len(sources) == 1:
-        (source,) = sources
-        return f"`{source.command}` at {source.commit[:7]}; {'; '.join(source.hardware)}. Answers: `{file}`."
-    commits = listed(list(dict.fromkeys(source.commit[:7] for source in sources)))
-    return f"Commits {commits}. Answers: `{file}`; commands and machines: `{file.with_suffix('.json')}`."
+    """Where the published results come from."""
+    file = paths.published(published.dataset)
+    return f"Answers: `{file}`; commands, commits and machines: `{file.with_suffix('.json')}`."
 
 
 def _shared(sides: Sequence[SystemResults], kind: bool | None = None) -> npt.NDArray[np.int64]:

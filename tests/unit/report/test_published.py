@@ -112,7 +112,7 @@ def test_what_is_read_back_compares_as_the_run_itself(world, kept: Params) -> No
     assert [row.test["hit_ratio@1"] for row in found.rows_at_positions] == [0.5]
     assert found.facts.sources[0].hardware == run.hardware
     assert "± " in pages.main(found)
-    assert "`make repro` at 0123456; A processor, 2 cores." in pages.main(found)
+    assert "commands, commits and machines: `results/movielens.json`." in pages.main(found)
     assert "| sasrec | 3 | 1.000, 1.000, 1.000 | 1.000 (0.000) |" in pages.by_seed(found)
     assert "| sasrec, on 1 candidate set | 1 | 1.000, 1.000, 1.000 |" in pages.by_seed(found)
     file = paths.published("movielens").with_suffix(".json")
