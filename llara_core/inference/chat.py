@@ -131,8 +131,8 @@ class ChatModel:
             tqdm(total=n_questions, initial=n_cached, desc=self._config.model, unit="answer") as progress,
             ThreadPoolExecutor(self._config.concurrency) as pool,
         ):
-            futures = [pool.submit(self._fetch, prompt, file) for file, prompt in missing.items()]
             try:
+                futures = [pool.submit(self._fetch, prompt, file) for file, prompt in missing.items()]
                 for future in as_completed(futures):
                     with suppress(CancelledError):
                         future.result()
