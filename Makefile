@@ -5,7 +5,7 @@
 # make lock    write requirements.lock anew from pyproject.toml; newest versions: make lock UPGRADE=--upgrade
 #
 # Each target makes its environment (.venv) itself. Another interpreter than python3: make repro PYTHON=python3.12
-# Tests run in three processes, which keep two cores busy; another number: make test JOBS=8
+# Tests run in two processes; another number: make test JOBS=8
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TORCH := 2.13.0
 UPGRADE ?=
-JOBS ?= 3
+JOBS ?= 2
 
 .PHONY: help demo repro repository test check lock
 help:
