@@ -26,7 +26,7 @@ NEW_ITEM = "item_id,title,year,attributes\nnew,Beyond the Last Star,1998,Action|
 NEXT = f"""
 What next?
   The folder {FOLDER} holds all of it: metrics/report.html compares the systems; delete it when you are done.
-  make repro          the same on the full budget, as in README.md, in about half an hour
+  make repro          the same on the full budget, as in README.md, in some 40 minutes
   docs/use.md         your own log, recommendations for all users, another language model, a GPU, ...
 """
 
