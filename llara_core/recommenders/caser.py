@@ -28,7 +28,7 @@ class Caser(SequenceRecommender):
 
     Source: Tang and Wang (2018), section 3, equations 4 to 9, without the user embedding (held-out users are new), with tied
     output weights, and without the activation of equation 8 behind the fully connected layer: with tied weights, a state that
-    cannot be negative lowers the validation score (``docs/lab_notebook.md``, 2026-11-25).
+    cannot be negative lowers the validation score (``docs/notebook/2026-11.md``, 2026-11-25).
     """
 
     within_height: Tensor

@@ -34,6 +34,8 @@ NOTHING_ABLATED = {
     "ablation.recommender_scores": "out_of_fold",
 }
 
+CATALOGUE = Column("HR@10 of all items", "", measure("hit_ratio@10_catalogue"))
+
 
 @dataclass(frozen=True)
 class Block:
@@ -58,34 +60,28 @@ class Block:
 
 
 def main(published: Published) -> str:
-    """The verdict, and every system in the mode in which it is compared, as README.md has it."""
+    """The best baseline, the recommenders and the tuned LLM systems in the mode in which they are compared."""
+    compared = headlines(published.rows)
+    baselines = (row for row in compared if row.system.kind == "baseline")
+    baseline = max(baselines, key=lambda row: row.validation["hit_ratio@1"], default=None)
+    rows = [row for row in compared if row is baseline or row.system.kind in ("recommender", "tuned")]
+    columns = [*_hit_ratios(rows), Column("Minus its recommender, on the same sets", "", _minus_own), CATALOGUE]
+    return "\n\n".join([_markdown(columns, rows), _caption(published, rows)])
+
+
+def all_systems(published: Published) -> str:
+    """The verdict, and every system in the mode in which it is compared."""
     rows = headlines(published.rows)
-    own = Column("Minus its recommender, both on the same sets", "", _minus_own)
     columns = [
-        system_columns.SYSTEM,
-        *system_columns.marked(
-            rows, _renamed(system_columns.VALIDATION, "HR@1 validation"), _renamed(system_columns.HIT_RATIO, "HR@1 test")
-        ),
+        *_hit_ratios(rows),
         *system_columns.by_score(published.rows, rows),
-        own,
+        Column("Minus its recommender, both on the same sets", "", _minus_own),
         *system_columns.marked(rows, system_columns.VALID),
-        Column("HR@10 of all items", "", measure("hit_ratio@10_catalogue")),
+        CATALOGUE,
     ]
-    fewer = system_columns.answer_fewer(rows)
-    sets = {row.name in fewer: _sets(row) for row in rows}
-    confidence = published.facts.evaluation.confidence
-    caption = joined(
-        f"{_runs(rows)}; intervals cover {confidence:.0%} over users and runs, of what is not trained over users; ±: deviation "
-        "over runs. Bold: best on validation.",
-        f"{system_columns.FEWER}: on {sets[True]} per user, the others on {sets[False]}: not comparable with these but by the "
-        "difference, which is on the sets that both answer."
-        if fewer
-        else "",
-        f"Language model: {published.facts.settings['llm.model']}." if any(row.system.is_llm for row in rows) else "",
-        origin(published),
-    )
+    model = f"Language model: {published.facts.settings['llm.model']}." if any(row.system.is_llm for row in rows) else ""
     verdict = main_table.verdict_of(rows, published.idle, level(published.facts.evaluation))
-    return "\n\n".join([f"**{published.dataset}.** {verdict}", _markdown(columns, rows), caption])
+    return "\n\n".join([f"**{published.dataset}.** {verdict}", _markdown(columns, rows), joined(model, _caption(published, rows))])
 
 
 def by_seed(published: Published) -> str:
@@ -194,6 +190,7 @@ def _ablated(name: str, facts: Facts) -> str | None:
 
 BLOCKS = (
     Block(README, "results", "movielens", main),
+    Block(RESULTS_PAGE, "all-systems", "movielens", all_systems),
     Block(RESULTS_PAGE, "runs", "movielens", by_seed),
     Block(RESULTS_PAGE, "positions", "movielens", positions),
     Block(RESULTS_PAGE, "new-items", "movielens_cold", of_new_items),
@@ -257,6 +254,33 @@ def _family(pairs: Sequence[tuple[SystemResults, SystemResults]], kind: bool | N
     return [replace(each, p_value=float(p)) for each, p in zip(found, adjusted, strict=True)]
 
 
+def _hit_ratios(rows: Sequence[ComparedSystem]) -> list[Column[ComparedSystem]]:
+    return [
+        system_columns.SYSTEM,
+        *system_columns.marked(
+            rows, _renamed(system_columns.VALIDATION, "HR@1 validation"), _renamed(system_columns.HIT_RATIO, "HR@1 test [95 %]")
+        ),
+    ]
+
+
+def _caption(published: Published, rows: Sequence[ComparedSystem]) -> str:
+    """What the figures of a table of ``rows`` rest on, and what its marks mean."""
+    seeds = sorted({run.metadata.seed for row in rows if row.system.is_trained for run in row.results.runs})
+    over = "users and runs, of what is not trained over users" if len(seeds) >= MIN_RUNS else "users"
+    fewer = system_columns.answer_fewer(rows)
+    sets = {row.name in fewer: _sets(row) for row in rows}
+    return joined(
+        f"{count(len(seeds), 'run')} ({'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}); intervals cover "
+        f"{published.facts.evaluation.confidence:.0%} over {over}.",
+        "±: standard deviation over runs." if len(seeds) > 1 else "",
+        "Bold: best on validation." if any(row.is_best for row in rows) else "",
+        f"{system_columns.FEWER}: on {sets[True]} per user instead of {sets[False]}; compare by the difference alone."
+        if fewer
+        else "",
+        origin(published),
+    )
+
+
 def _minus_own(row: ComparedSystem) -> str:
     if row.difference is None or not row.is_own:
         return ""
@@ -285,11 +309,6 @@ def _line(cells: Sequence[str]) -> str:
 
 def _renamed(column: Column[ComparedSystem], heading: str) -> Column[ComparedSystem]:
     return replace(column, heading=heading)
-
-
-def _runs(rows: Sequence[ComparedSystem]) -> str:
-    seeds = sorted({run.metadata.seed for row in rows if row.system.is_trained for run in row.results.runs})
-    return f"{count(len(seeds), 'run')} (seeds {', '.join(map(str, seeds))})"
 
 
 def _sets(row: ComparedSystem) -> str:
