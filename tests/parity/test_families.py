@@ -271,5 +271,5 @@ def test_the_page_lists_the_families_that_the_code_names() -> None:
         "supported": list(SUPPORTED),
         "refused: recurrent layers": list(REFUSED[RECURRENT]),
         "refused: text with images or sound": list(REFUSED[NESTED]),
-        "refused: parts in other places": list(REFUSED[OTHER_LAYOUT]),
+        "refused: another layout than Llama": list(REFUSED[OTHER_LAYOUT]),
     }

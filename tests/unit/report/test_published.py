@@ -37,6 +37,11 @@ def block(name: str, page: str) -> str:
     return page.partition(f"<!-- {name}:begin -->")[2].partition(f"<!-- {name}:end -->")[0]
 
 
+def names(table: str) -> list[str]:
+    """The systems of a table, without the mark of the best."""
+    return re.findall(r"^\| (?!System|---)\**(.*?)\** \|", table, flags=re.MULTILINE)
+
+
 def intervals(text: str) -> set[str]:
     return {" ".join(found.split()) for found in INTERVAL.findall(text)}
 
@@ -111,8 +116,14 @@ def test_what_is_read_back_compares_as_the_run_itself(world, kept: Params) -> No
     assert [row.name for row in rows] == list(own)
     assert [row.test["hit_ratio@1"] for row in found.rows_at_positions] == [0.5]
     assert found.facts.sources[0].hardware == run.hardware
-    assert "± " in pages.main(found)
-    assert "commands, commits and machines: `results/movielens.json`." in pages.main(found)
+    short, full = pages.main(found), pages.all_systems(found)
+    assert names(short) == ["popularity", "sasrec", "llara (on sasrec)"]
+    assert names(full)[:-1] == names(short)
+    assert names(full)[-1].startswith("llara + sasrec (LLM weight ")
+    assert "± " in short
+    assert "3 runs (seeds 0, 1, 2); intervals cover 95% over users and runs, of what is not trained over users. ±: " in short
+    assert "commands, commits and machines: `results/movielens.json`." in short
+    assert full.startswith("**movielens.** ")
     assert "| sasrec | 3 | 1.000, 1.000, 1.000 | 1.000 (0.000) |" in pages.by_seed(found)
     assert "| sasrec, on 1 candidate set | 1 | 1.000, 1.000, 1.000 |" in pages.by_seed(found)
     file = paths.published("movielens").with_suffix(".json")
