@@ -34,6 +34,7 @@ NOTHING_ABLATED = {
     "ablation.recommender_scores": "out_of_fold",
 }
 
+OWN = Column[ComparedSystem]("Minus its recommender, on the same sets", "", lambda row: _minus_own(row))
 CATALOGUE = Column("HR@10 of all items", "", measure("hit_ratio@10_catalogue"))
 
 
@@ -65,7 +66,7 @@ def main(published: Published) -> str:
     baselines = (row for row in compared if row.system.kind == "baseline")
     baseline = max(baselines, key=lambda row: row.validation["hit_ratio@1"], default=None)
     rows = [row for row in compared if row is baseline or row.system.kind in ("recommender", "tuned")]
-    columns = [*_hit_ratios(rows), Column("Minus its recommender, on the same sets", "", _minus_own), CATALOGUE]
+    columns = [*_hit_ratios(rows), OWN, CATALOGUE]
     return "\n\n".join([_markdown(columns, rows), _caption(published, rows)])
 
 
@@ -75,13 +76,14 @@ def all_systems(published: Published) -> str:
     columns = [
         *_hit_ratios(rows),
         *system_columns.by_score(published.rows, rows),
-        Column("Minus its recommender, both on the same sets", "", _minus_own),
+        OWN,
         *system_columns.marked(rows, system_columns.VALID),
         CATALOGUE,
     ]
-    model = f"Language model: {published.facts.settings['llm.model']}." if any(row.system.is_llm for row in rows) else ""
     verdict = main_table.verdict_of(rows, published.idle, level(published.facts.evaluation))
-    return "\n\n".join([f"**{published.dataset}.** {verdict}", _markdown(columns, rows), joined(model, _caption(published, rows))])
+    model = f"Language model: {published.facts.settings['llm.model']}." if any(row.system.is_llm for row in rows) else ""
+    caption = joined(model, _caption(published, rows))
+    return "\n\n".join([f"**{published.dataset}.** {verdict}", _markdown(columns, rows), caption])
 
 
 def by_seed(published: Published) -> str:
@@ -264,7 +266,7 @@ def _hit_ratios(rows: Sequence[ComparedSystem]) -> list[Column[ComparedSystem]]:
 
 
 def _caption(published: Published, rows: Sequence[ComparedSystem]) -> str:
-    """What the figures of a table of ``rows`` rest on, and what its marks mean."""
+    """Runs, intervals and origin of the figures of ``rows``, and the meaning of their marks."""
     seeds = sorted({run.metadata.seed for row in rows if row.system.is_trained for run in row.results.runs})
     over = "users and runs, of what is not trained over users" if len(seeds) >= MIN_RUNS else "users"
     fewer = system_columns.answer_fewer(rows)
