@@ -18,13 +18,13 @@ from pathlib import Path
 from llara_core import paths, tables
 from llara_core.config import Params, load_params
 from llara_core.errors import LlaraError
-from llara_core.llm.inputs import START, SYSTEM
+from llara_core.llm.inputs import SYSTEM
 from pipeline.jobs import stages_in_order
 from pipeline.settings import with_settings
 
 FOLDER = paths.scratch() / "dry"
-# What these two write is known without a run of the pipeline: whom it reaches is compared, not followed.
-KNOWN = ("resolve", "gather_inputs")
+# What these write is known without a run of the pipeline: whom it reaches is compared, not followed.
+KNOWN = ("resolve", "gather_inputs", "gather_starts")
 OF_RECOMMENDERS = ("train_recommender", "export_embeddings", "score_training", "predict_recommender")
 
 
@@ -70,18 +70,20 @@ def plan(settings: Sequence[str], targets: Sequence[str]) -> Plan:
 
 
 def _reads_other_inputs(command: str, params: Params, would_run: Collection[str]) -> bool:
-    """Whether `gather_inputs` would give an LLM cell something else than it has."""
+    """Whether `gather_inputs` or `gather_starts` would give an LLM cell something else than it has."""
     script, *coordinates = command.removeprefix("python -m pipeline.").split()
-    if script not in ("tune", "predict_llm"):
+    if script not in ("tune", "tune_further", "predict_llm"):
         return False
     dataset, system, seed = coordinates
-    gathered, config = paths.inputs(dataset, paths.cell(system, int(seed))), params.system(system)
-    resolved = {SYSTEM: paths.resolved_system(system)}
-    if config.start is not None:
-        resolved[START] = paths.resolved_start(config.start)
-    for name, file in resolved.items():
-        if not (gathered / name).is_file() or tables.read_json(gathered / name) != tables.read_json(file):
+    config = params.system(system)
+    if script == "tune_further":
+        if config.start is None:
+            return False
+        if f"tune@{dataset}-{config.start}-{seed}" in would_run:
             return True
+    gathered, resolved = paths.inputs(dataset, paths.cell(system, int(seed))) / SYSTEM, paths.resolved_system(system)
+    if not gathered.is_file() or tables.read_json(gathered) != tables.read_json(resolved):
+        return True
     cell = f"{dataset}-{config.recommender}-{seed}"
     return config.shows_behavior and any(f"{family}@{cell}" in would_run for family in OF_RECOMMENDERS)
 

@@ -88,9 +88,11 @@ class Params(Section):
     @model_validator(mode="after")
     def _systems_have_what_they_read(self) -> Self:
         for name in self.run.systems:
-            recommender = self.systems[name].recommender
+            recommender, start = self.systems[name].recommender, self.systems[name].start
             if recommender is not None and recommender not in self.run.recommenders:
                 raise ValueError(f"systems.{name}.recommender is {recommender}: add it to run.recommenders, which trains it")
+            if start is not None and start not in self.run.systems:
+                raise ValueError(f"systems.{name}.start is {start}: add it to run.systems, which tunes it")
         random = [name for name in self.run.systems if self.systems[name].ablation.llm_weights == "random"]
         if random and self.llm.quantization != "none":
             raise ValueError(

@@ -380,6 +380,15 @@ def test_a_system_goes_on_from_a_start_that_fits(
         load_params(params_with(lambda raw: raw["systems"].update(own={**GOING_ON, **changes})))
 
 
+def test_the_start_of_a_run_s_system_is_on_the_run(params_with: Callable[[Edit], Path]) -> None:
+    """Else no stage would tune it."""
+    run = {"systems": ["llara_guided_sdpo"]}
+    with pytest.raises(ConfigError, match=r"systems\.llara_guided_sdpo\.start is llara_guided: add it to run\.systems, which"):
+        load_params(params_with(lambda raw: raw["run"].update(run)))
+    run["systems"].append("llara_guided")  # in any order
+    assert load_params(params_with(lambda raw: raw["run"].update(run))).run.systems == run["systems"]
+
+
 def test_the_split_leaves_a_test_set(params_with: Callable[[Edit], Path]) -> None:
     with pytest.raises(ConfigError, match=r"train \+ validation = 1 leaves nothing to test on"):
         load_params(params_with(lambda raw: raw["datasets"]["movielens"]["split"].update(train=0.9, validation=0.1)))
