@@ -208,10 +208,10 @@ def _n_parameters(model: torch.nn.Module) -> int:
 
 def _protocol(out: Path, deadline: float) -> None:
     """Run the stages of ``params.yaml`` that are not in ``OUT/stages.json`` yet, until the time is over."""
-    file, params = out / "stages.json", tables.file_sha256(paths.PARAMS)
+    file, params = out / "stages.json", [tables.file_sha256(each) for each in (paths.PARAMS, paths.SYSTEMS)]
     done: dict[str, Any] = tables.read_json(file) if file.exists() else {"params": params, "seconds": {}}
     if done["params"] != params:
-        raise ConfigError(f"{file}: these stages ran with another {paths.PARAMS}; name another folder, or delete the file")
+        raise ConfigError(f"{file}: these stages ran with other parameters; name another folder, or delete the file")
     for stage in _stages():
         name = " ".join(stage)
         if name in done["seconds"]:

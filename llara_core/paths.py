@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+SYSTEMS = Path("systems.yaml")  # the other sections, beside PARAMS
 PRESETS = Path("presets")
 LLM = Path("data/llm")
 RESOLVED = Path("data/resolved")

@@ -35,7 +35,7 @@ class Plan:
     Attributes:
         commands: of the stages that would run, by name, in their order.
         before: of the stages that DVC would look at, those on which each depends directly.
-        folder: the copy, in which ``params.yaml`` has the settings.
+        folder: the copy, in which ``params.yaml`` and ``systems.yaml`` have the settings.
     """
 
     commands: dict[str, str]
@@ -106,7 +106,7 @@ def _link(folder: Path, cache: str) -> None:
     files = {Path(name) for name in listed.stdout.split("\0") if name}
     files |= {file for file in Path("data").rglob("*") if file.is_file()}
     for file in sorted(files):
-        if file.is_file() and file != paths.PARAMS:
+        if file.is_file() and file not in (paths.PARAMS, paths.SYSTEMS):
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             _link_or_copy(file, folder / file)
     (folder / ".dvc" / "config.local").write_text(f"[core]\n    no_scm = true\n[cache]\n    dir = {cache}\n", encoding="utf-8")

@@ -25,7 +25,7 @@ ITEM_EMBEDDINGS = f"{TUNING}/item_embeddings.parquet"
 TRAINING_SCORES = f"{TUNING}/training_scores.parquet"
 RECOMMENDER_PREDICTIONS = "recommender_predictions"
 SAME_AS = "same_as.json"
-# Of a cell that goes on from another's adapter, and what stands in place of it in those of all others.
+# The start of a cell whose tuning goes on from another's adapter; a cell without one has NO_START instead.
 START = "start"
 START_SYSTEM = f"{START}/system.json"
 START_ADAPTER = f"{START}/adapter"

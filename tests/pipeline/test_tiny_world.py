@@ -403,10 +403,10 @@ def test_the_measurements_for_a_borrowed_card_run(world: World, tmp_path: Path) 
 
 
 def test_measured_stages_of_other_parameters_are_not_taken_for_these(world: World, tmp_path: Path) -> None:
-    (tmp_path / "stages.json").write_text(json.dumps({"params": "of another params.yaml", "seconds": {}}))
+    (tmp_path / "stages.json").write_text(json.dumps({"params": "others", "seconds": {}}))
     answer = world.run(sys.executable, "-m", "benchmarks.gpu_campaign", "protocol", str(tmp_path))
     assert answer.returncode == 1
-    assert "these stages ran with another params.yaml" in answer.stdout
+    assert "these stages ran with other parameters" in answer.stdout
 
 
 def test_code_of_the_world_runs_not_that_of_this_repository(world: World) -> None:
