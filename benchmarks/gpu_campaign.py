@@ -208,10 +208,10 @@ def _n_parameters(model: torch.nn.Module) -> int:
 
 def _protocol(out: Path, deadline: float) -> None:
     """Run the stages of ``params.yaml`` that are not in ``OUT/stages.json`` yet, until the time is over."""
-    file, params = out / "stages.json", tables.file_sha256(paths.PARAMS)
+    file, params = out / "stages.json", [tables.file_sha256(each) for each in (paths.PARAMS, paths.SYSTEMS)]
     done: dict[str, Any] = tables.read_json(file) if file.exists() else {"params": params, "seconds": {}}
     if done["params"] != params:
-        raise ConfigError(f"{file}: these stages ran with another {paths.PARAMS}; name another folder, or delete the file")
+        raise ConfigError(f"{file}: these stages ran with other parameters; name another folder, or delete the file")
     for stage in _stages():
         name = " ".join(stage)
         if name in done["seconds"]:
@@ -231,7 +231,8 @@ def _protocol(out: Path, deadline: float) -> None:
         tables.write_json(file, done)
     shutil.copytree(paths.REPORT, out / paths.REPORT.name, dirs_exist_ok=True)
     for dataset in load_params().run.datasets:
-        shutil.copytree(paths.systems(dataset) / "adapters", out / "adapters" / dataset, dirs_exist_ok=True)
+        for name in ("adapters", "further"):
+            shutil.copytree(paths.systems(dataset) / name, out / name / dataset, dirs_exist_ok=True)
     typer.echo(f"finished; metrics and adapters are in {out}")
 
 
@@ -251,6 +252,9 @@ def _stages() -> Iterator[tuple[str, ...]]:
         yield ("gather_inputs", dataset)
         for system, seed in itertools.product(axes.systems, seeds):
             yield ("tune", dataset, system, seed)
+        yield ("gather_starts", dataset)
+        for system, seed in itertools.product(axes.systems, seeds):
+            yield ("tune_further", dataset, system, seed)
             yield ("predict_llm", dataset, system, seed)
         for chat_model in axes.chat_models:
             yield ("predict_chat", dataset, chat_model)

@@ -12,6 +12,7 @@ import importlib.util
 import multiprocessing
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -238,6 +239,7 @@ def write_params(folder: Path) -> None:
         "verb": "watched",
     }
     yaml.dump(params, folder / paths.PARAMS)
+    shutil.copy(ROOT / paths.SYSTEMS, folder)
 
 
 def read_log(folder: Path) -> dict[str, Any]:

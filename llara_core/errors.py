@@ -12,7 +12,7 @@ class LlaraError(Exception):
 
 
 class ConfigError(LlaraError):
-    """``params.yaml`` or a stage argument is wrong."""
+    """``params.yaml``, ``systems.yaml`` or a stage argument is wrong."""
 
 
 class DataError(LlaraError):

@@ -1,4 +1,4 @@
-"""What an LLM system of ``params.yaml`` is: the global sections, or another system, with its own values laid over them."""
+"""What an LLM system of ``systems.yaml`` is: the global sections, or another system, with its own values laid over them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def resolve_systems(systems: dict[str, Any], defaults: dict[str, Any]) -> dict[s
     """Every system with all of its sections.
 
     Args:
-        systems: as they stand in ``params.yaml``, by name.
+        systems: as they stand in ``systems.yaml``, by name.
         defaults: the global sections.
 
     Raises:

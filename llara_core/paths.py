@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+SYSTEMS = Path("systems.yaml")  # the other sections, beside PARAMS
 PRESETS = Path("presets")
 LLM = Path("data/llm")
 RESOLVED = Path("data/resolved")
@@ -62,11 +63,6 @@ def resolved_system(system: str) -> Path:
     return RESOLVED / "systems" / f"{system}.json"
 
 
-def resolved_start(system: str) -> Path:
-    """What a system is from which others start, whether or not the run lists it."""
-    return RESOLVED / "starts" / f"{system}.json"
-
-
 def resolved_recommender(recommender: str) -> Path:
     """What the LLM systems of a run need from a recommender."""
     return RESOLVED / "recommenders" / f"{recommender}.json"
@@ -117,7 +113,40 @@ def inputs(dataset: str, cell: str) -> Path:
 
 
 def adapter(dataset: str, cell: str) -> Path:
+    """Folder of an adapter that was tuned from the language model."""
     return systems(dataset) / "adapters" / cell
+
+
+def start_of_each(dataset: str) -> Path:
+    """File with the start of every LLM system of the run, null where it has none.
+
+    It lies beside the adapters, so that their folder is there in a run that tunes nothing.
+    """
+    return systems(dataset) / "adapters" / "starts.json"
+
+
+def starts(dataset: str) -> Path:
+    """Folder with a folder per LLM cell."""
+    return systems(dataset) / "starts"
+
+
+def start(dataset: str, cell: str) -> Path:
+    """Folder with what one LLM cell is tuned on that goes on from another's adapter, and that adapter."""
+    return starts(dataset) / cell
+
+
+def further(dataset: str, cell: str) -> Path:
+    """Folder with the adapter and the curves of an LLM cell that went on from another's adapter."""
+    return systems(dataset) / "further" / cell
+
+
+def further_adapter(dataset: str, cell: str) -> Path:
+    return further(dataset, cell) / "adapter"
+
+
+def further_curves(dataset: str, cell: str) -> Path:
+    """DVCLive folder, as :func:`curves`."""
+    return further(dataset, cell) / "curves"
 
 
 def system_predictions(dataset: str, cell: str) -> Path:
@@ -147,7 +176,7 @@ def published(dataset: str) -> Path:
 
 
 def curves(dataset: str, cell: str) -> Path:
-    """DVCLive folder with the training curves of one cell."""
+    """DVCLive folder with the training curves of one cell that goes on from no other's adapter."""
     return CURVES / dataset / cell
 
 

@@ -1,7 +1,8 @@
-"""Presets: values for many keys of ``params.yaml`` at once, by data set."""
+"""Presets: values for many keys of ``params.yaml`` and ``systems.yaml`` at once, by data set."""
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.error import YAMLError
 
-from llara_core import tables
+from llara_core import paths
 from llara_core.config import load_params
+from llara_core.config.params import file_of
 from llara_core.errors import ConfigError
 
 SHARED = "all_datasets"
@@ -19,7 +21,7 @@ SHARED = "all_datasets"
 
 @dataclass(frozen=True)
 class Change:
-    """A key of ``params.yaml``, dotted, with its value before and after."""
+    """A key, dotted, with its value before and after."""
 
     key: str
     before: Any
@@ -27,15 +29,15 @@ class Change:
 
 
 def apply_preset(folder: Path, preset: str, dataset: str, params: Path) -> list[Change]:
-    """Lay a preset over ``params.yaml`` for one data set, which becomes the only one on ``run.datasets``.
+    """Lay a preset over ``params.yaml`` and ``systems.yaml`` for one data set, which becomes the only one on ``run.datasets``.
 
-    Comments and the order of the keys stay. The file is replaced only when the result is valid.
+    Comments and the order of the keys stay. The files are replaced only when the result is valid.
 
     Args:
         folder: of presets, a YAML file each: values for all data sets under :data:`SHARED`, others under a data set's name.
         preset: name of a file in it, without its ending.
         dataset: key of ``datasets``.
-        params: the file to change.
+        params: ``params.yaml``, beside which ``systems.yaml`` lies.
 
     Returns:
         What is other than before, in the order of the preset.
@@ -49,13 +51,17 @@ def apply_preset(folder: Path, preset: str, dataset: str, params: Path) -> list[
         known = sorted(set(sections) - {SHARED})
         raise ConfigError(f"{folder / preset}.yaml has no values for {dataset!r}, only for {known}; add a section for it")
     yaml = _round_trip()
-    content = yaml.load(params)
+    content = {file: yaml.load(params.with_name(file.name)) for file in (paths.PARAMS, paths.SYSTEMS)}
     changes: list[Change] = []
     for values in ({"run": {"datasets": [dataset]}}, sections.get(SHARED) or {}, sections[dataset] or {}):
-        _overlay(content, values, "", changes)
-    with tables.atomic_path(params) as staged:
-        yaml.dump(content, staged)
-        load_params(staged)
+        for name, section in values.items():
+            _overlay(content[file_of(name)], {name: section}, "", changes)
+    with tempfile.TemporaryDirectory(dir=params.parent) as staged:
+        for file, of_file in content.items():
+            yaml.dump(of_file, Path(staged) / file.name)
+        load_params(Path(staged) / paths.PARAMS.name)
+        for file in content:
+            (Path(staged) / file.name).replace(params.with_name(file.name))
     return changes
 
 
@@ -93,7 +99,7 @@ def _refill(listed: CommentedSeq, values: list[Any]) -> None:
 
 
 def _round_trip() -> YAML:
-    """A reader and writer of the form in which DVC writes ``params.yaml``, so that ``-S`` changes the lines of its keys alone.
+    """A reader and writer of the form in which DVC writes parameters, so that ``-S`` changes the lines of its keys alone.
 
     The same settings as DVC's own, ``dvc.utils.serialize.modify_yaml``: a test holds the two equal.
     """

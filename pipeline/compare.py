@@ -77,7 +77,10 @@ def read(name: str) -> Revision:
 
     try:
         files = DVCFileSystem(".", rev=None if name == WORKSPACE else name)
-        params = flat(YAML(typ="safe", pure=True).load(files.read_text(str(paths.PARAMS))))
+        texts = [files.read_text(str(paths.PARAMS))]
+        if files.exists(str(paths.SYSTEMS)):  # earlier commits have all sections in one file
+            texts.append(files.read_text(str(paths.SYSTEMS)))
+        params = {key: value for text in texts for key, value in flat(YAML(typ="safe", pure=True).load(text)).items()}
     except (DvcException, SCMError, RevError, FileNotFoundError) as error:
         raise DataError(f"{name}: {error}; `git log --oneline` and `dvc exp list` name revisions") from error
     records: dict[str, dict[str, Records]] = {}

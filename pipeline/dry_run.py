@@ -18,13 +18,13 @@ from pathlib import Path
 from llara_core import paths, tables
 from llara_core.config import Params, load_params
 from llara_core.errors import LlaraError
-from llara_core.llm.inputs import START, SYSTEM
+from llara_core.llm.inputs import SYSTEM
 from pipeline.jobs import stages_in_order
 from pipeline.settings import with_settings
 
 FOLDER = paths.scratch() / "dry"
-# What these two write is known without a run of the pipeline: whom it reaches is compared, not followed.
-KNOWN = ("resolve", "gather_inputs")
+# What these write is known without a run of the pipeline: whom it reaches is compared, not followed.
+KNOWN = ("resolve", "gather_inputs", "gather_starts")
 OF_RECOMMENDERS = ("train_recommender", "export_embeddings", "score_training", "predict_recommender")
 
 
@@ -35,7 +35,7 @@ class Plan:
     Attributes:
         commands: of the stages that would run, by name, in their order.
         before: of the stages that DVC would look at, those on which each depends directly.
-        folder: the copy, in which ``params.yaml`` has the settings.
+        folder: the copy, in which ``params.yaml`` and ``systems.yaml`` have the settings.
     """
 
     commands: dict[str, str]
@@ -70,18 +70,20 @@ def plan(settings: Sequence[str], targets: Sequence[str]) -> Plan:
 
 
 def _reads_other_inputs(command: str, params: Params, would_run: Collection[str]) -> bool:
-    """Whether `gather_inputs` would give an LLM cell something else than it has."""
+    """Whether `gather_inputs` or `gather_starts` would give an LLM cell something else than it has."""
     script, *coordinates = command.removeprefix("python -m pipeline.").split()
-    if script not in ("tune", "predict_llm"):
+    if script not in ("tune", "tune_further", "predict_llm"):
         return False
     dataset, system, seed = coordinates
-    gathered, config = paths.inputs(dataset, paths.cell(system, int(seed))), params.system(system)
-    resolved = {SYSTEM: paths.resolved_system(system)}
-    if config.start is not None:
-        resolved[START] = paths.resolved_start(config.start)
-    for name, file in resolved.items():
-        if not (gathered / name).is_file() or tables.read_json(gathered / name) != tables.read_json(file):
+    config = params.system(system)
+    if script == "tune_further":
+        if config.start is None:
+            return False
+        if f"tune@{dataset}-{config.start}-{seed}" in would_run:
             return True
+    gathered, resolved = paths.inputs(dataset, paths.cell(system, int(seed))) / SYSTEM, paths.resolved_system(system)
+    if not gathered.is_file() or tables.read_json(gathered) != tables.read_json(resolved):
+        return True
     cell = f"{dataset}-{config.recommender}-{seed}"
     return config.shows_behavior and any(f"{family}@{cell}" in would_run for family in OF_RECOMMENDERS)
 
@@ -104,7 +106,7 @@ def _link(folder: Path, cache: str) -> None:
     files = {Path(name) for name in listed.stdout.split("\0") if name}
     files |= {file for file in Path("data").rglob("*") if file.is_file()}
     for file in sorted(files):
-        if file.is_file() and file != paths.PARAMS:
+        if file.is_file() and file not in (paths.PARAMS, paths.SYSTEMS):
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             _link_or_copy(file, folder / file)
     (folder / ".dvc" / "config.local").write_text(f"[core]\n    no_scm = true\n[cache]\n    dir = {cache}\n", encoding="utf-8")

@@ -10,15 +10,16 @@ from pipeline.stage import Dataset, run
 
 
 def main(dataset: Dataset) -> None:
-    """Write one folder per system and seed of DATASET, on which its tuning and its answers depend."""
+    """Write one folder per system and seed of DATASET, on which its tuning and its answers depend, and who starts from whom."""
     from llara_core.llm.inputs import read_resolved, write_inputs
 
     params = load_params()
     params.dataset(dataset)
+    systems = {name: read_resolved(paths.resolved_system(name)) for name in params.run.systems}
+    tables.write_json(paths.start_of_each(dataset), {name: system.start for name, system in systems.items()})
     with tables.atomic_path(paths.all_inputs(dataset)) as staged:
         staged.mkdir()
-        for name in params.run.systems:
-            system = read_resolved(paths.resolved_system(name))
+        for name, system in systems.items():
             for seed in params.run.seeds:
                 write_inputs(staged / paths.cell(name, seed), system, dataset, seed, params.run.seeds[0])
     logging.info("%d systems, %d seeds", len(params.run.systems), len(params.run.seeds))

@@ -15,7 +15,7 @@ from pipeline.stage import Dataset, run
 
 def main(
     dataset: Dataset,
-    chat_model: Annotated[str, typer.Argument(help="Key of `chat_models` in params.yaml.")],
+    chat_model: Annotated[str, typer.Argument(help="Key of `chat_models` in systems.yaml.")],
 ) -> None:
     """Predict validation and test of DATASET with CHAT_MODEL, asked with titles alone. Its answers are kept on disk."""
     from llara_core.held_out import read_held_out, read_positions

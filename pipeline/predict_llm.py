@@ -21,7 +21,7 @@ def main(
     """Predict validation and test of DATASET with SYSTEM, in every way of answering that it has."""
     from llara_core.held_out import read_held_out, read_positions
     from llara_core.inference.llm_systems import AnswerLimits, load_system
-    from llara_core.llm.inputs import SAME_AS, read_inputs
+    from llara_core.llm.inputs import SAME_AS, adapter_of, read_inputs
     from llara_core.predictions import answer_held_out
 
     params = load_params()
@@ -40,7 +40,7 @@ def main(
     with progress.stage():
         with progress.phase("loading", 0, LOADED):
             loaded = load_system(
-                paths.adapter(dataset, cell) if isinstance(inputs.system, SystemConfig) else inputs.system.prompt,
+                adapter_of(dataset, cell, inputs.system) if isinstance(inputs.system, SystemConfig) else inputs.system.prompt,
                 paths.LLM,
                 params.llm,
                 AnswerLimits(inference.batch_size, inference.max_draws, inference.max_new_tokens, inference.num_beams),

@@ -1,4 +1,4 @@
-"""Lay a preset over params.yaml; no stage, but for users: ``python -m pipeline.preset paper movielens``."""
+"""Lay a preset over params.yaml and systems.yaml; no stage, but for users: ``python -m pipeline.preset paper movielens``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from llara_core import paths
+from llara_core.config.params import file_of
 from llara_core.presets import apply_preset
 from pipeline.stage import run
 
@@ -15,11 +16,11 @@ def main(
     preset: Annotated[str, typer.Argument(help="A file in presets/, without its ending.")],
     dataset: Annotated[str, typer.Argument(help="Key of `datasets` in params.yaml, then the only one of run.datasets.")],
 ) -> None:
-    """Write the values of PRESET for DATASET into params.yaml; `git checkout params.yaml` takes them back."""
+    """Write the values of PRESET for DATASET; `git checkout params.yaml systems.yaml` takes them back."""
     changes = apply_preset(paths.PRESETS, preset, dataset, paths.PARAMS)
     for change in changes:
         typer.echo(f"{change.key}: {change.before} -> {change.after}")
-    typer.echo(f"{len(changes)} keys of {paths.PARAMS} changed")
+    typer.echo(f"{len(changes)} keys of {' and '.join(sorted({str(file_of(change.key)) for change in changes}))} changed")
 
 
 if __name__ == "__main__":

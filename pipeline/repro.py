@@ -83,7 +83,9 @@ def main(
     paths.scratch().mkdir(exist_ok=True)
     if settings:
         with tempfile.TemporaryDirectory(dir=paths.scratch()) as folder:
-            with_settings(Path(folder), settings).replace(paths.PARAMS)
+            with_settings(Path(folder), settings)
+            for file in (paths.PARAMS, paths.SYSTEMS):
+                (Path(folder) / file).replace(file)
     with LOG.open("w", encoding="utf-8") as log:
         if known.setdefault(model, files) != files:
             typer.echo(f"The files in {model} have changed, which DVC does not see: they are fetched again.")
@@ -153,7 +155,7 @@ ANOTHER_RUN = (
 
 
 def refuse_a_second_run() -> None:
-    """Before values are written into ``params.yaml``, which the first run reads.
+    """Before values are written into ``params.yaml`` and ``systems.yaml``, which the first run reads.
 
     Raises:
         LlaraError: a stage is running, by this command or by DVC's own.

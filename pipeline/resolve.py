@@ -23,9 +23,6 @@ def main() -> None:
         staged.mkdir()
         for name, config in systems.items():
             tables.write_json(staged / paths.resolved_system(name).relative_to(paths.RESOLVED), resolved(config))
-            if config.start is not None:
-                start = staged / paths.resolved_start(config.start).relative_to(paths.RESOLVED)
-                tables.write_json(start, resolved(params.system(config.start)))
             kind = config.tune.objective if config.tuned else "not tuned"
             logging.info("%s: %s, %s, recommender %s", name, kind, config.prompt.representation, config.recommender or "none")
         for recommender in params.run.recommenders:

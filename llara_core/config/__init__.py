@@ -1,4 +1,4 @@
-"""``params.yaml`` as frozen, checked objects: the one place for a hyper-parameter. Each section has a module of its own."""
+"""``params.yaml`` and ``systems.yaml`` as frozen, checked objects. Each section has a module of its own."""
 
 from llara_core.config.candidates import CandidatesConfig
 from llara_core.config.datasets import (

@@ -1,8 +1,9 @@
-"""``params.yaml`` read and checked at once, with every error named by its key."""
+"""``params.yaml`` and ``systems.yaml`` read and checked at once, with every error named by its file and key."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -14,7 +15,7 @@ from ruamel.yaml.error import YAMLError
 
 from llara_core import paths
 from llara_core.config.datasets import DATASET_FORMATS
-from llara_core.config.params import Params
+from llara_core.config.params import Params, file_of
 from llara_core.errors import ConfigError
 
 # Keys of earlier versions, and what says the same now.
@@ -26,26 +27,55 @@ REPLACED = {
 
 
 def load_params(path: Path = paths.PARAMS) -> Params:
-    """Read and check ``params.yaml`` (YAML 1.2 rules, so that ``1e-4`` is a number).
+    """Read and check ``params.yaml`` and, beside it, ``systems.yaml``.
 
     Raises:
-        ConfigError: the file is missing, no YAML, or breaks a constraint; all violations are listed at once.
+        ConfigError: a file is missing, no YAML, or breaks a constraint; all violations are listed at once.
     """
-    try:
-        raw = YAML(typ="safe", pure=True).load(path)
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: not found; run from the repository root") from error
-    except (YAMLError, ValueError, KeyError, RecursionError) as error:  # ruamel lets some of its own through
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: expected sections such as `run:` at the top level, found {type(raw).__name__}")
+    sections = read_sections(path)
+    raw = {name: value for of_file in sections.values() for name, value in of_file.items()}
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(_explain(path, error, _parents(raw))) from error
+        raise ConfigError(_explain(sections, error, _parents(raw))) from error
 
 
-def _explain(path: Path, error: ValidationError, parents: Mapping[str, str]) -> str:
+def read_sections(path: Path = paths.PARAMS) -> dict[Path, dict[str, Any]]:
+    """The sections of ``params.yaml`` and, beside it, ``systems.yaml``, by file (YAML 1.2 rules, so that ``1e-4`` is a number).
+
+    Raises:
+        ConfigError: a file is missing, no YAML, or has a section of the other.
+    """
+    sections = {file: _read(file) for file in (path, path.with_name(paths.SYSTEMS.name))}
+    for file, of_file in sections.items():
+        for name in of_file:
+            if name in Params.model_fields and (right := file_of(name)).name != file.name:
+                raise ConfigError(
+                    f"{file}: the section `{name}` stands in {right}; move it there, or write -S {right}:{name}..."
+                )
+    return sections
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        raw = YAML(typ="safe", pure=True).load(file)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{file}: not found; run from the repository root") from error
+    except (YAMLError, ValueError, KeyError, RecursionError) as error:  # ruamel lets some of its own through
+        raise ConfigError(f"{file}: not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        example = "systems" if file.name == paths.SYSTEMS.name else "run"
+        raise ConfigError(f"{file}: expected sections such as `{example}:` at the top level, found {type(raw).__name__}")
+    return raw
+
+
+def _explain(sections: Mapping[Path, Mapping[str, Any]], error: ValidationError, parents: Mapping[str, str]) -> str:
+    """All problems, below the file in which each of them is.
+
+    Args:
+        sections: as of :func:`read_sections`.
+        parents: as of :func:`_parents`.
+    """
     lines = []
     for problem in error.errors():
         location = _location(problem["loc"])
@@ -69,13 +99,26 @@ def _explain(path: Path, error: ValidationError, parents: Mapping[str, str]) -> 
             )
         elif problem["type"] == "list_type" and isinstance(problem["input"], str | int | float):
             listed = f"[{problem['input']}]"
-            message = f"is {problem['input']!r}, which is no list; write {listed}, and on the command line '{key}={listed}'"
+            prefix = f"{paths.SYSTEMS}:" if file_of(key) == paths.SYSTEMS else ""
+            message = (
+                f"is {problem['input']!r}, which is no list; write {listed}, and on the command line '{prefix}{key}={listed}'"
+            )
         elif problem["type"] not in {"value_error"}:
             message += f", got {problem['input']!r}"
         lines.append(f"  {key}: {message}")
     # A mistake in a global section or in a system also shows in every system that inherits it; saying it once is enough.
     unique = [line for line in dict.fromkeys(lines) if not _inherited(line, lines, parents)]
-    return f"{path}: {len(unique)} problem(s)\n" + "\n".join(unique)
+    by_file = {file: [line for line in unique if _is_in(line, file, sections)] for file in sections}
+    return "\n".join(
+        f"{file}: {len(of_file)} problem(s)\n" + "\n".join(of_file) for file, of_file in by_file.items() if of_file
+    )
+
+
+def _is_in(line: str, file: Path, sections: Mapping[Path, Mapping[str, Any]]) -> bool:
+    """Whether the section with which a line begins is one of the file: one that it has, or one that is missing there."""
+    section = re.findall(r"\w+", line.replace("(whole file): ", ""))[0]
+    found_in = next((other for other, of_file in sections.items() if section in of_file), None)
+    return file == found_in if found_in is not None else file.name == file_of(section).name
 
 
 def _location(location: tuple[int | str, ...]) -> tuple[int | str, ...]:

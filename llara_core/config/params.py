@@ -1,7 +1,8 @@
-"""The whole of ``params.yaml``."""
+"""The whole of ``params.yaml`` and ``systems.yaml``."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
@@ -31,6 +32,7 @@ from llara_core.errors import ConfigError
 from llara_core.overlays import resolve_systems
 
 Entry = TypeVar("Entry")
+IN_SYSTEMS = ("systems", "chat_models", "report")  # sections of systems.yaml; all others are in params.yaml
 _SHARED_WITH_START = {"recommender", "prompt", "lora", "ablation"}
 
 
@@ -88,9 +90,11 @@ class Params(Section):
     @model_validator(mode="after")
     def _systems_have_what_they_read(self) -> Self:
         for name in self.run.systems:
-            recommender = self.systems[name].recommender
+            recommender, start = self.systems[name].recommender, self.systems[name].start
             if recommender is not None and recommender not in self.run.recommenders:
                 raise ValueError(f"systems.{name}.recommender is {recommender}: add it to run.recommenders, which trains it")
+            if start is not None and start not in self.run.systems:
+                raise ValueError(f"systems.{name}.start is {start}: add it to run.systems, which tunes it")
         random = [name for name in self.run.systems if self.systems[name].ablation.llm_weights == "random"]
         if random and self.llm.quantization != "none":
             raise ValueError(
@@ -178,7 +182,13 @@ def flat(sections: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def file_of(key: str) -> Path:
+    """The file in which a dotted key stands."""
+    return paths.SYSTEMS if key.partition(".")[0] in IN_SYSTEMS else paths.PARAMS
+
+
 def _entry(kind: str, section: dict[str, Entry], name: str) -> Entry:
     if name not in section:
-        raise ConfigError(f"unknown {kind} {name!r}; {paths.PARAMS} defines {sorted(section)}")
+        file = paths.PARAMS if kind == "dataset" else paths.SYSTEMS
+        raise ConfigError(f"unknown {kind} {name!r}; {file} defines {sorted(section)}")
     return section[name]

@@ -253,7 +253,8 @@ class SystemConfig(Section):
     )
     tuned: bool = Field(default=True, description="false: the language model answers as it is, without tuning")
     start: Name | None = Field(
-        default=None, description="the tuned system from whose adapter it goes on; null: it starts from the language model"
+        default=None,
+        description="the tuned system of the run from whose adapter it goes on; null: it starts from the language model",
     )
     prompt: PromptConfig
     lora: LoraSection

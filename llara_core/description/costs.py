@@ -126,11 +126,9 @@ def _llm_costs(params: Params, n_positions: int, n_held_out: int, n_test: int) -
         system = params.systems[name]
         if system.tuned:
             seconds, why = _tuning(system.tune, n_positions)
-            if system.start is not None and system.start not in params.run.systems:
-                first, its_why = _tuning(params.systems[system.start].tune, n_positions)
-                seconds, why = seconds + first, f"{why} after {its_why} of {system.start}"
             gigabytes = TUNE_GB + EXAMPLE_BYTES * n_positions / GB
-            yield _cost(f"tune {name}", n_seeds, seconds, gigabytes, why, WIDE_BAND)
+            stage = "tune" if system.start is None else "tune_further"
+            yield _cost(f"{stage} {name}", n_seeds, seconds, gigabytes, why, WIDE_BAND)
         if OBJECTIVES[system.tune.objective].needs_head:
             continue  # the head ranks the catalogue in one pass: seconds
         n_questions = params.inference.max_draws * (n_held_out + n_test * (params.inference.shuffled_histories == "all"))

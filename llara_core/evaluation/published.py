@@ -222,8 +222,7 @@ def settings(params: Params, dataset: str) -> dict[str, Any]:
     """The parameters that decide what the systems of a run answer, by dotted key; threads and the like move last bits alone."""
     left_out = {**_NO_SETTINGS, "recommenders": _NO_SETTINGS["recommenders"] | {*RECOMMENDERS} - {*params.run.recommenders}}
     sections = {name: getattr(params, name).model_dump(exclude=keys) for name, keys in left_out.items()}
-    starts = [start for name in params.run.systems if (start := params.system(name).start) is not None]
-    systems = {name: resolved(params.system(name)) for name in [*params.run.systems, *starts]}
+    systems = {name: resolved(params.system(name)) for name in params.run.systems}
     words = params.dataset(dataset).model_dump(include={"noun", "verb"})
     chat = {name: {"model": params.chat_model(name).model} for name in params.run.chat_models}
     found: dict[str, Any] = json.loads(

@@ -25,7 +25,11 @@ ITEM_EMBEDDINGS = f"{TUNING}/item_embeddings.parquet"
 TRAINING_SCORES = f"{TUNING}/training_scores.parquet"
 RECOMMENDER_PREDICTIONS = "recommender_predictions"
 SAME_AS = "same_as.json"
-START = f"{TUNING}/start.json"
+# The start of a cell whose tuning goes on from another's adapter; a cell without one has NO_START instead.
+START = "start"
+START_SYSTEM = f"{START}/system.json"
+START_ADAPTER = f"{START}/adapter"
+NO_START = "no_start.json"
 NO_CURRICULUM = CurriculumConfig(schedule="linear", two_stage_text_share=0.4)
 
 
@@ -35,6 +39,10 @@ class UntunedSystem(Section):
     recommender: Recommender | None
     tuned: Literal[False]
     prompt: PromptConfig
+
+    @property
+    def start(self) -> None:
+        """It goes on from no adapter."""
 
 
 _RESOLVED: TypeAdapter[SystemConfig | UntunedSystem] = TypeAdapter(UntunedSystem | SystemConfig)
@@ -73,23 +81,24 @@ class SystemInputs:
         file = self.folder / SAME_AS
         return int(tables.read_json(file)["seed"]) if file.exists() else None
 
-    @property
-    def start(self) -> SystemConfig | None:
-        """What the system is whose adapter this one goes on from; None where it starts from the language model.
-
-        Raises:
-            DataError: it was written by another version.
-        """
-        if (file := self._if_there(START)) is None:
-            return None
-        start = read_resolved(file)
-        if not isinstance(start, SystemConfig):
-            raise DataError(f"{file}: a system that is not tuned has no adapter to go on from; run `dvc repro`")
-        return start
-
     def _if_there(self, name: str) -> Path | None:
         path = self.folder / name
         return path if path.exists() else None
+
+
+@dataclass(frozen=True)
+class Start:
+    """The system from whose adapter another one goes on.
+
+    Attributes:
+        name: key of ``systems``.
+        system: what it is.
+        adapter: folder of the adapter.
+    """
+
+    name: str
+    system: SystemConfig
+    adapter: Path
 
 
 def resolved(config: SystemConfig) -> dict[str, object]:
@@ -130,8 +139,6 @@ def write_inputs(folder: Path, system: SystemConfig | UntunedSystem, dataset: st
         if seed != first_seed:
             tables.write_json(folder / SAME_AS, {"seed": first_seed})
         return
-    if system.start is not None:
-        shutil.copyfile(paths.resolved_start(system.start), folder / START)
     if system.recommender is None:
         return
     cell = paths.cell(system.recommender, seed)
@@ -152,3 +159,43 @@ def read_inputs(dataset: str, cell: str) -> SystemInputs:
     if not (folder / SYSTEM).exists():
         raise DataError(f"{folder}: holds no {SYSTEM}; list the system in run.systems and run `dvc repro`")
     return SystemInputs(folder, read_resolved(folder / SYSTEM))
+
+
+def adapter_of(dataset: str, cell: str, system: SystemConfig) -> Path:
+    """Folder of the adapter with which a tuned system answers, which `tune` or `tune_further` wrote."""
+    return paths.adapter(dataset, cell) if system.start is None else paths.further_adapter(dataset, cell)
+
+
+def write_start(folder: Path, dataset: str, system: str, start: str | None, seed: int) -> None:
+    """Write what a cell is tuned on that goes on from another's adapter, and that adapter; of any other cell, that it does not.
+
+    Args:
+        folder: to be made.
+        dataset: key in ``params.yaml``.
+        system: key of ``systems``.
+        start: the system that it goes on from; None for none.
+        seed: of the cell, and of the adapter that it goes on from.
+    """
+    if start is None:
+        tables.write_json(folder / NO_START, {"start": None})
+        return
+    shutil.copytree(paths.inputs(dataset, paths.cell(system, seed)) / TUNING, folder / TUNING)
+    shutil.copytree(paths.adapter(dataset, paths.cell(start, seed)), folder / START_ADAPTER)
+    shutil.copyfile(paths.inputs(dataset, paths.cell(start, seed)) / SYSTEM, folder / START_SYSTEM)
+
+
+def read_start(dataset: str, cell: str) -> tuple[SystemInputs, SystemConfig, Start] | None:
+    """What :func:`write_start` wrote: what the cell is tuned on, what it is, and its start; None where it has none.
+
+    Raises:
+        DataError: it was not written, or by another version.
+    """
+    folder = paths.start(dataset, cell)
+    if (folder / NO_START).exists():
+        return None
+    if not (folder / SYSTEM).exists():
+        raise DataError(f"{folder}: holds no {SYSTEM}; list the system in run.systems and run `dvc repro`")
+    system, start = read_resolved(folder / SYSTEM), read_resolved(folder / START_SYSTEM)
+    if not isinstance(system, SystemConfig) or not isinstance(start, SystemConfig) or system.start is None:
+        raise DataError(f"{folder}: a system that is not tuned neither goes on nor has an adapter; run `dvc repro`")
+    return SystemInputs(folder, system), system, Start(system.start, start, folder / START_ADAPTER)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from llara_core import paths
 from llara_core.errors import DataError
 
 STEP, CURVE, VALUE = "step", "curve", "value"
@@ -15,17 +14,20 @@ STEP, CURVE, VALUE = "step", "curve", "value"
 Curves = Mapping[str, Mapping[str, pd.DataFrame]]
 
 
-def read_curves(dataset: str, cells: Sequence[str]) -> dict[str, dict[str, pd.DataFrame]]:
-    """All curves of ``cells``: from name, such as ``train/loss``, to cell to a frame with the columns ``step`` and ``value``.
+def read_curves(folders: Mapping[str, Path]) -> dict[str, dict[str, pd.DataFrame]]:
+    """All curves of some cells: from name, such as ``train/loss``, to cell to a frame with the columns ``step`` and ``value``.
 
     Reads DVCLive's files ``plots/metrics/**/<name>.tsv`` (a step and a value per line); a cell without any is left out.
+
+    Args:
+        folders: DVCLive folder of each cell.
 
     Raises:
         DataError: a file is not such a table.
     """
     curves: dict[str, dict[str, pd.DataFrame]] = {}
-    for cell in cells:
-        folder = paths.curves(dataset, cell) / "plots" / "metrics"
+    for cell, live in folders.items():
+        folder = live / "plots" / "metrics"
         for file in sorted(folder.rglob("*.tsv")):
             name = file.relative_to(folder).with_suffix("").as_posix()
             curves.setdefault(name, {})[cell] = _read_curve(file)

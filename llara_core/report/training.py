@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from llara_core import paths
 from llara_core.curves import HYBRID_SHARE, LEARNING_RATE, LOSS, OBJECTIVE_LOSS, P_HYBRID, VALIDATION_HIT_RATIO
 from llara_core.report import plots
 from llara_core.report.comparisons import Comparisons
@@ -40,7 +41,12 @@ def training_curves(found: Comparisons) -> TrainingCurves:
         DataError: a file is no table of a curve.
     """
     by_kind = {
-        kind: [cell for system in found.systems if system.kind == kind for cell in system.cells]
+        kind: {
+            cell: (paths.curves if system.start is None else paths.further_curves)(found.dataset, cell)
+            for system in found.systems
+            if system.kind == kind
+            for cell in system.cells
+        }
         for kind in ("recommender", "tuned")
     }
     # A system without hybrid prompts is given a schedule, too, but has no use for it.
@@ -52,11 +58,11 @@ def training_curves(found: Comparisons) -> TrainingCurves:
     }
     llms = {
         name: {cell: curve for cell, curve in cells.items() if name not in _CURRICULUM or cell in schedules}
-        for name, cells in read_curves(found.dataset, by_kind["tuned"]).items()
+        for name, cells in read_curves(by_kind["tuned"]).items()
     }
     return TrainingCurves(
         found.dataset,
-        read_curves(found.dataset, by_kind["recommender"]),
+        read_curves(by_kind["recommender"]),
         {name: cells for name, cells in llms.items() if cells},
         schedules,
     )

@@ -12,7 +12,7 @@ from llara_core.baselines import fit_baseline
 from llara_core.config import Params, SystemConfig
 from llara_core.errors import ConfigError, ModelError
 from llara_core.llm.adapters import METADATA_FILE
-from llara_core.llm.inputs import read_inputs
+from llara_core.llm.inputs import adapter_of, read_inputs
 from llara_core.predictions import CatalogueScorer
 from llara_core.prompts.rendering import ItemWording
 from llara_core.recommenders import checkpoints
@@ -63,14 +63,13 @@ def parts_of_run(params: Params, dataset: str, system: str, seed: int, retriever
         _refuse(params, system)
     cell = paths.cell(system, seed)
     inputs = read_inputs(dataset, cell)
-    adapter = paths.adapter(dataset, cell)
-    tuned = isinstance(inputs.system, SystemConfig)
-    if tuned and not (adapter / METADATA_FILE).is_file():
+    adapter = adapter_of(dataset, cell, inputs.system) if isinstance(inputs.system, SystemConfig) else None
+    if adapter is not None and not (adapter / METADATA_FILE).is_file():
         raise ModelError(f"{adapter}: {system} is not tuned yet on {dataset} with seed {seed}; run `dvc repro`")
     name = _retriever_name(params, system, inputs.system.recommender, inputs.system.prompt.recommender_scores, retriever)
     return replace(
         parts,
-        llm=adapter if tuned else inputs.system.prompt,
+        llm=adapter or inputs.system.prompt,
         item_embeddings=inputs.item_embeddings,
         retriever=None if name is None else _retriever(params, dataset, name, seed),
     )

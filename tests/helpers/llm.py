@@ -16,13 +16,16 @@ from llara_core.inference.llm_systems import AnswerLimits, LlmSystem, answerer
 from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
+from llara_core.llm.inputs import Start
 from llara_core.llm.loading import load_base_model
 from llara_core.llm.new_items import NewItems
 from llara_core.objectives.base import TrainingData
 from llara_core.predictions import NOT_TUNED
 from llara_core.prompts.rendering import ItemWording
+from llara_core.runtime import processes
 from llara_core.tuning.rows import TrainingStep
-from llara_core.tuning.tune import TuningSetting
+from llara_core.tuning.setting import TuningSetting
+from llara_core.tuning.tune import tune
 
 torch.set_num_threads(1)
 
@@ -187,6 +190,14 @@ def tuning_setting(llm_folder: Path, root: Path, **changes: Any) -> TuningSettin
         "scratch": root / "scratch",
     }
     return TuningSetting(**setting | changes)
+
+
+def tuned_start(system: SystemConfig, setting: TuningSetting, root: Path) -> Start:
+    """The system and its adapter ``root/llara``, from which another goes on; it is tuned now where there is none."""
+    if not (root / "llara").exists():
+        tune("llara", system, setting, adapter_folder=root / "llara", curves_folder=root / "llara-curves")
+        processes.of_first(None)  # the first has written the adapter
+    return Start("llara", system, root / "llara")
 
 
 def loss_of(model: HybridLM, batch: dict[str, Any], *, start: str | None = None, **tune: Any) -> torch.Tensor:

@@ -26,7 +26,7 @@ from llara_core.predictions import answer_held_out
 from llara_core.runtime import processes
 from llara_core.tuning.rows import PlanDataset
 from llara_core.tuning.tune import tune
-from tests.helpers.llm import LABELS, LLM, item_vectors, llm_system, system_config, training_data, tuning_setting
+from tests.helpers.llm import LABELS, LLM, item_vectors, llm_system, system_config, training_data, tuned_start, tuning_setting
 
 
 def do(job: dict[str, Any], llm: Path) -> None:
@@ -42,11 +42,12 @@ def do(job: dict[str, Any], llm: Path) -> None:
 
     PlanDataset.__getitem__ = noted  # type: ignore[method-assign]
     try:
+        setting = tuning_setting(llm, folder, weights=weights)
         tune(
             "llara",
             config,
-            tuning_setting(llm, folder, weights=weights),
-            start=None if config.start is None else system_config(),
+            setting,
+            start=None if config.start is None else tuned_start(system_config(), setting, folder),
             adapter_folder=folder / "cell",
             curves_folder=folder / "curves",
         )

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from tiny_world import REPOSITORY, stages_run
 
 from llara_core.config import load_params
+from tests.helpers.params import raw_params, write_params
 
 PAGE = (REPOSITORY / "docs" / "datasets.md").read_text(encoding="utf-8")
 EXAMPLE = PAGE.partition("### From two files to a report")[2].partition("\n### ")[0]
@@ -72,10 +73,6 @@ def test_files_that_dvc_adds_come_back_and_reach_copies_of_the_repository(tmp_pa
 
 @pytest.mark.parametrize("block", [block for block in blocks(PAGE, "yaml") if block.startswith("datasets:")])
 def test_every_section_on_the_page_is_valid(block: str, tmp_path: Path) -> None:
-    shutil.copy(REPOSITORY / "params.yaml", tmp_path / "params.yaml")
-    yaml = YAML()
-    params = yaml.load(tmp_path / "params.yaml")
-    sections = YAML(typ="safe", pure=True).load(block)["datasets"]
+    params, sections = raw_params(), YAML(typ="safe", pure=True).load(block)["datasets"]
     params["datasets"].update(sections)
-    yaml.dump(params, tmp_path / "params.yaml")
-    assert set(sections) <= set(load_params(tmp_path / "params.yaml").datasets)
+    assert set(sections) <= set(load_params(write_params(params, tmp_path)).datasets)

@@ -45,7 +45,7 @@ def test_the_demo_has_a_copy_of_its_own(tmp_path: Path) -> None:
         ["llara_compact"],
         ["sasrec", "sasrec_text"],
     )
-    assert params.recommenders.max_epochs == 2
+    assert (params.recommenders.max_epochs, params.system("llara_compact").tune.max_examples) == (2, 192)
     assert (copy / "pipeline/mine.py").read_text() == "# changed\n"
     assert (copy / "metrics/report.md").read_text() == "made by the demo"
     assert (copy / "dvc.lock").is_file()

@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
-from tiny_world import REPOSITORY, TINY, tiny_dataset
+from tiny_world import TINY, tiny_dataset
 
 from llara_core import columns as c
 from llara_core import paths, predictions, tables
 from pipeline import download, export_embeddings, predict_recommender, prepare, sample_candidates, train_recommender
+from tests.helpers.params import raw_params, write_params
 from tests.helpers.text_encoder import write_tiny_bert
 
 
@@ -19,13 +19,13 @@ from tests.helpers.text_encoder import write_tiny_bert
 def test_from_raw_data_to_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train_encoder: bool) -> None:
     monkeypatch.chdir(tmp_path)
     write_tiny_bert(tmp_path / "encoder")
-    params = YAML(typ="safe", pure=True).load(REPOSITORY / "params.yaml")
+    params = raw_params()
     params["run"] |= {"datasets": ["tiny"]}
     params["datasets"] = {"tiny": tiny_dataset()}
     params["candidates"]["draws"] = TINY["candidates"]["draws"]
     params["recommenders"] |= {"embedding_dim": 16, "max_epochs": 1}
     params["recommenders"]["morec"] |= {"encoder": str(tmp_path / "encoder"), "train_encoder": train_encoder}
-    YAML(typ="safe", pure=True).dump(params, tmp_path / "params.yaml")
+    write_params(params, tmp_path)
 
     for stage in (download, prepare, sample_candidates):
         stage.main("tiny")

@@ -1,4 +1,4 @@
-"""dvc.yaml, params.yaml and the packages fit together."""
+"""dvc.yaml, params.yaml, systems.yaml and the packages fit together."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 
 from llara_core import paths
 from llara_core.config import Params, SystemConfig
+from llara_core.config.params import file_of
 
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
@@ -97,8 +98,8 @@ def test_what_a_system_is_depends_on_the_code_that_lays_values_over_each_other()
 
 
 def test_dvc_yaml_can_be_read() -> None:
-    assert len(STAGES) <= 18
-    assert len((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8").splitlines()) < 480
+    assert len(STAGES) <= 20
+    assert len((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8").splitlines()) < 520
 
 
 def test_package_markers_are_empty() -> None:
@@ -128,7 +129,7 @@ def is_named_by_all_that_run_it(marker: Path) -> bool:
 
 
 def read_sections(module: str) -> set[str]:
-    """Sections of params.yaml that a script reads: ``params.llm``, ``load_params().candidates``, ``params.dataset(name)``."""
+    """Sections of parameters that a script reads: ``params.llm``, ``load_params().candidates``, ``params.dataset(name)``."""
     tree = ast.parse((REPOSITORY / modules()[module]).read_text(encoding="utf-8"))
     only_checked = {
         id(node.value.func) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
@@ -151,7 +152,10 @@ def read_sections(module: str) -> set[str]:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_params_name_all_sections_that_a_script_reads(stage: str) -> None:
-    declared = {name.split(".")[0] for name in STAGES[stage].get("params", [])}
+    entries = [entry if isinstance(entry, dict) else {"params.yaml": [entry]} for entry in STAGES[stage].get("params", [])]
+    declared = {key.split(".")[0] for entry in entries for keys in entry.values() for key in keys}
+    wrong = [key for entry in entries for file, keys in entry.items() for key in keys if str(file_of(key)) != file]
+    assert not wrong, f"{stage}: these params stand in the other file: {wrong}"
     missing = read_sections(script(stage)) - declared - NOT_AN_INPUT
     assert not missing, f"add to the params of stage {stage} in dvc.yaml: {sorted(missing)}"
 
@@ -181,7 +185,8 @@ def test_dvc_yaml_and_paths_agree() -> None:
     expected |= {paths.checkpoint("d", recommender), paths.item_embeddings("d", recommender)}
     expected |= {paths.training_scores("d", recommender), paths.recommender_predictions("d", recommender)}
     expected |= {paths.baseline_predictions("d", "b").parent, paths.fused_predictions("d", system).parent}
-    expected |= {paths.all_inputs("d"), paths.adapter("d", system)}
+    expected |= {paths.all_inputs("d"), paths.adapter("d", system), paths.starts("d"), paths.further("d", system)}
+    expected |= {paths.start_of_each("d")}
     expected |= {paths.system_predictions("d", cell) for cell in (system, "m")}
     expected |= {
         paths.results("d"),
@@ -218,7 +223,8 @@ def test_imports_point_one_way() -> None:
 
 def test_tuning_runs_nothing_that_asks_or_answers() -> None:
     """So that a change there tunes nothing again."""
-    run = {unit(module) for module in transitive("pipeline.tune") if module.startswith("llara_core.")}
+    scripts = ("pipeline.tune", "pipeline.tune_further")
+    run = {unit(module) for script in scripts for module in transitive(script) if module.startswith("llara_core.")}
     assert not run & {"inference", "evaluation", "held_out", "predictions"}
 
 
@@ -271,19 +277,25 @@ def test_prompts_and_evaluation_load_no_torch() -> None:
     assert python(f"import {', '.join(names)}; import sys; print('torch' in sys.modules)") == "False\n"
 
 
-def test_both_yaml_versions_read_the_same_params() -> None:
+@pytest.mark.parametrize("name", ["params.yaml", "systems.yaml"])
+def test_both_yaml_versions_read_the_same_params(name: str) -> None:
     """DVC reads them with YAML 1.1 rules, under which 1e-4 (without a dot) is a string; the code with those of 1.2."""
-    text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
+    text = (REPOSITORY / name).read_text(encoding="utf-8")
     assert yaml.safe_load(text) == YAML(typ="safe", pure=True).load(text)
 
 
-def test_params_are_in_block_style() -> None:
+def test_what_people_change_is_no_long_file() -> None:
+    assert len((REPOSITORY / "params.yaml").read_text(encoding="utf-8").splitlines()) <= 280
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "systems.yaml"])
+def test_params_are_in_block_style(name: str) -> None:
     """`dvc exp run -S` would reflow anything else."""
-    text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
+    text = (REPOSITORY / name).read_text(encoding="utf-8")
     events = list(yaml.parse(text))
     for event, following in pairwise(events):
         if isinstance(event, yaml.CollectionStartEvent) and event.flow_style:
-            assert isinstance(following, yaml.CollectionEndEvent), f"params.yaml, line {event.start_mark.line + 1}"
+            assert isinstance(following, yaml.CollectionEndEvent), f"{name}, line {event.start_mark.line + 1}"
 
 
 # What the field calls by these names needs no description.

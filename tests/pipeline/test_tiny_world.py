@@ -14,6 +14,7 @@ import tiny_world
 from ruamel.yaml import YAML
 from tiny_world import World, cells_run, stages_run
 
+from llara_core.llm.adapters import adapter_sha256
 from tests.helpers.chat import endpoint, says
 from tests.helpers.llm import folder_hashes
 
@@ -172,7 +173,16 @@ def test_another_schedule_re_runs_tuning_and_what_follows(world: World, tmp_path
     output = copy.dvc("exp", "run", *settings)
     # The untuned system has no curriculum, so its file stays as it is and nothing is answered again.
     assert cells_run(output, "tune") == cells_run(output, "predict_llm") == {"tiny-llara-0"}
-    assert stages_run(output) == {"resolve", "gather_inputs", "tune", "predict_llm", "fuse", "evaluate", "report"}
+    assert stages_run(output) == {
+        "resolve",
+        "gather_inputs",
+        "tune",
+        "gather_starts",
+        "predict_llm",
+        "fuse",
+        "evaluate",
+        "report",
+    }
     assert "schedule: direct" in (copy.root / "params.yaml").read_text()
     listed = re.findall(r"^  (\w+)( tiny)?( llara 0)? +\d+ ", dry, flags=re.MULTILINE)
     assert {stage for stage, *_ in listed} == stages_run(output)
@@ -254,31 +264,44 @@ def test_an_empty_axis_yields_no_stage(world: World, tmp_path: Path) -> None:
 
 def test_a_system_that_goes_on_from_another(world: World, tmp_path: Path) -> None:
     cell = f"{GOES_ON}-0"
-    metadata = json.loads((world.root / "data/systems/tiny/adapters" / cell / "adapter.json").read_text())
+    further = world.root / "data/systems/tiny/further" / cell
+    metadata = json.loads((further / "adapter/adapter.json").read_text())
     assert metadata["objective"] == "preference"
     assert metadata["start"]["system"] == "llara_guided"
-    assert len(list((world.root / ".scratch/adapters/tiny/llara_guided-0").iterdir())) == 1
+    assert metadata["start"]["sha256"] == adapter_sha256(world.root / "data/systems/tiny/adapters/llara_guided-0")
     for mode in ("generate", "constrained", "score"):
         found = json.loads((world.root / f"metrics/tiny/systems/{cell}/{mode}.json").read_text())
         assert found["objective"] == "preference"
         assert found["test"]["n_examples"] > 0
-    curve = world.root / f"metrics/curves/tiny/{cell}/plots/metrics/train/loss_preference.tsv"
+    curve = further / "curves/plots/metrics/train/loss_preference.tsv"
     assert len(curve.read_text().splitlines()) == 1 + 16 // 8
     assert "16 prompts after those of llara_guided" in (world.root / "metrics/report.md").read_text()
-    assert {path.name for path in (world.root / "data/resolved/starts").iterdir()} == {"llara_guided.json"}
+    assert f"tiny {cell} preference" in (world.root / "metrics/plots/llm_loss.tsv").read_text()
 
-    # Tuned anew or kept, the start is the same, and so is all that comes of it.
     copy = tiny_world.clone(world, tmp_path / "clone", with_cache=True)
-    adapter = copy.root / "data/systems/tiny/adapters" / cell
-    copy.dvc("unprotect", str(adapter))
-    before = folder_hashes(adapter)
-    for said in ("so it is tuned first", "that an earlier run kept"):
-        assert said in copy.succeed(sys.executable, "-m", "pipeline.tune", "tiny", GOES_ON, "0")
-        assert folder_hashes(adapter) == before
-
     recommend = ("pipeline.recommend", "tiny", GOES_ON, "0", "--all-users", "--top", "2", "--out", "ranked.csv")
     copy.succeed(sys.executable, "-m", *recommend)
     assert len((copy.root / "ranked.csv").read_text().splitlines()) > 2
+
+    def would_tune(setting: str) -> set[str]:
+        listed = copy.succeed(sys.executable, "-m", "pipeline.repro", "--dry", "-S", setting)
+        return set(
+            re.findall(r"^  ((?:tune|predict)\w* tiny llara_guided\w* 0|tune\w* tiny \w+ 0) ", listed, flags=re.MULTILINE)
+        )
+
+    # The system itself changes: its start stays as it is. The start changes: both are tuned again, and nobody else.
+    own = would_tune(f"systems.{GOES_ON}.tune.learning_rate=1e-5")
+    assert own == {f"{stage} tiny {GOES_ON} 0" for stage in ("tune", "tune_further", "predict_llm")}
+    both = would_tune("systems.llara_guided.tune.max_examples=24")
+    assert both == {
+        *(f"{stage} tiny llara_guided 0" for stage in ("tune", "predict_llm")),
+        *(f"{stage} tiny {GOES_ON} 0" for stage in ("tune_further", "predict_llm")),
+    }
+    copy.change_params({"systems": {"llara_guided": {"tune": {"max_examples": 24}}}})
+    output = copy.dvc("repro", "tune_further")
+    assert stages_run(output) == {"resolve", "gather_inputs", "tune", "gather_starts", "tune_further"}
+    assert cells_run(output, "tune") == {"tiny-llara_guided-0"}
+    assert cells_run(output, "tune_further") == {f"tiny-{cell}"}
 
     copy.change_params({"systems": {GOES_ON: {"prompt": {"slot": "after"}}}})
     answer = copy.run(sys.executable, "-m", "pipeline.resolve")
@@ -380,10 +403,10 @@ def test_the_measurements_for_a_borrowed_card_run(world: World, tmp_path: Path) 
 
 
 def test_measured_stages_of_other_parameters_are_not_taken_for_these(world: World, tmp_path: Path) -> None:
-    (tmp_path / "stages.json").write_text(json.dumps({"params": "of another params.yaml", "seconds": {}}))
+    (tmp_path / "stages.json").write_text(json.dumps({"params": "others", "seconds": {}}))
     answer = world.run(sys.executable, "-m", "benchmarks.gpu_campaign", "protocol", str(tmp_path))
     assert answer.returncode == 1
-    assert "these stages ran with another params.yaml" in answer.stdout
+    assert "these stages ran with other parameters" in answer.stdout
 
 
 def test_code_of_the_world_runs_not_that_of_this_repository(world: World) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from llara_core.config.params import file_of
+from tests.helpers.params import raw_params
 from tests.pipeline.warm_python import plain_environment, warm_python
 
 REPOSITORY = Path(__file__).parents[2]
@@ -24,6 +26,7 @@ TRACKED = (
     ".dvc/plots",
     "dvc.yaml",
     "params.yaml",
+    "systems.yaml",
     "pipeline",
     "llara_core",
     "benchmarks",
@@ -93,12 +96,12 @@ class World:
         return self.succeed(sys.executable, "-m", "dvc", *arguments)
 
     def change_params(self, changes: dict[str, Any]) -> None:
-        """Lay ``changes`` over params.yaml."""
-        path = self.root / "params.yaml"
+        """Lay ``changes`` over params.yaml and systems.yaml."""
         yaml = YAML()
-        params = yaml.load(path)
-        _overlay(params, changes)
-        yaml.dump(params, path)
+        for file in {file_of(section) for section in changes}:
+            content = yaml.load(self.root / file)
+            _overlay(content, {section: values for section, values in changes.items() if file_of(section) == file})
+            yaml.dump(content, self.root / file)
 
     def commit(self, message: str) -> None:
         self.succeed("git", "add", "--all")
@@ -154,8 +157,7 @@ def cells_run(output: str, stage: str) -> set[str]:
 
 def tiny_dataset() -> dict[str, Any]:
     """The repository's MovieLens section, made synthetic."""
-    params = YAML(typ="safe", pure=True).load(REPOSITORY / "params.yaml")
-    dataset: dict[str, Any] = params["datasets"]["movielens"]
+    dataset: dict[str, Any] = raw_params()["datasets"]["movielens"]
     return {**dataset, "format": "synthetic", "min_rating": 0.0}
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from ruamel.yaml import YAML
 
 from llara_core.config import Params, load_params
 from llara_core.config.loading import _explain
 from llara_core.errors import ConfigError
 from tests.helpers.datasets import dataset_config
+from tests.helpers.params import copy_params, raw_params, write_params
 
 REPOSITORY = Path(__file__).parents[2]
 Edit = Callable[[dict[str, Any]], None]
@@ -24,14 +24,12 @@ Edit = Callable[[dict[str, Any]], None]
 
 @pytest.fixture
 def params_with(tmp_path: Path) -> Callable[[Edit], Path]:
-    """Write a copy of the repository's params.yaml with changes."""
+    """Write a copy of the repository's parameters with changes."""
 
     def write(edit: Edit) -> Path:
-        raw = YAML(typ="safe", pure=True).load(REPOSITORY / "params.yaml")
+        raw = raw_params()
         edit(raw)
-        path = tmp_path / "params.yaml"
-        YAML().dump(raw, path)
-        return path
+        return write_params(raw, tmp_path)
 
     return write
 
@@ -380,6 +378,15 @@ def test_a_system_goes_on_from_a_start_that_fits(
         load_params(params_with(lambda raw: raw["systems"].update(own={**GOING_ON, **changes})))
 
 
+def test_the_start_of_a_run_s_system_is_on_the_run(params_with: Callable[[Edit], Path]) -> None:
+    """Else no stage would tune it."""
+    run = {"systems": ["llara_guided_sdpo"]}
+    with pytest.raises(ConfigError, match=r"systems\.llara_guided_sdpo\.start is llara_guided: add it to run\.systems, which"):
+        load_params(params_with(lambda raw: raw["run"].update(run)))
+    run["systems"].append("llara_guided")  # in any order
+    assert load_params(params_with(lambda raw: raw["run"].update(run))).run.systems == run["systems"]
+
+
 def test_the_split_leaves_a_test_set(params_with: Callable[[Edit], Path]) -> None:
     with pytest.raises(ConfigError, match=r"train \+ validation = 1 leaves nothing to test on"):
         load_params(params_with(lambda raw: raw["datasets"]["movielens"]["split"].update(train=0.9, validation=0.1)))
@@ -406,8 +413,48 @@ def test_a_file_that_is_no_params_file(tmp_path: Path, text: str, message: str) 
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="not found; run from the repository root"):
-        load_params(tmp_path / "params.yaml")
+    copy_params(tmp_path)
+    for name in ("systems.yaml", "params.yaml"):
+        (tmp_path / name).unlink()
+        with pytest.raises(ConfigError, match=rf"{name}: not found; run from the repository root"):
+            load_params(tmp_path / "params.yaml")
+
+
+def test_problems_stand_below_the_file_that_has_them(params_with: Callable[[Edit], Path]) -> None:
+    def edit(raw: dict[str, Any]) -> None:
+        raw["tune"]["epochs"] = 0
+        raw["systems"]["llara"]["tuned"] = "perhaps"
+        raw["chat_models"]["local"]["retries"] = -1
+
+    path = params_with(edit)
+    file = path.with_name("systems.yaml")
+    file.write_text(file.read_text() + "sytems: {}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_params(path)
+    lines = str(caught.value).splitlines()
+    assert [line.partition(": ")[0].strip() for line in lines] == [
+        *(str(path), "tune.epochs"),
+        *(str(file), "systems.llara.tuned", "chat_models.local.retries", "sytems"),
+    ]
+    assert [line.partition(": ")[2] for line in lines if line[0] != " "] == ["1 problem(s)", "3 problem(s)"]
+
+
+def test_problems_between_sections_name_the_file_too(params_with: Callable[[Edit], Path]) -> None:
+    path = params_with(lambda raw: raw["run"].update(recommenders=["caser"]))
+    with pytest.raises(
+        ConfigError, match=rf"^{path.with_name('systems.yaml')}: 1 .*\n.*systems\.llara\.recommender is sasrec: add"
+    ):
+        load_params(path)
+
+
+def test_a_section_in_the_wrong_file(tmp_path: Path) -> None:
+    """As by `-S +systems.llara.tune.epochs=1`, which makes a section of the other file anew."""
+    path = copy_params(tmp_path)
+    path.write_text(path.read_text() + "systems:\n  llara:\n    tune:\n      epochs: 1\n")
+    with pytest.raises(
+        ConfigError, match=r"params\.yaml: the section `systems` stands in systems\.yaml; move it there, or write"
+    ):
+        load_params(path)
 
 
 def test_unknown_coordinates_name_the_known_ones() -> None:
@@ -416,7 +463,7 @@ def test_unknown_coordinates_name_the_known_ones() -> None:
         ConfigError, match=r"unknown dataset 'imdb'; params\.yaml defines \['amazon_games', 'lastfm', 'movielens'"
     ):
         params.dataset("imdb")
-    with pytest.raises(ConfigError, match=r"unknown system 'gpt'; params\.yaml defines \[.*'llara'"):
+    with pytest.raises(ConfigError, match=r"unknown system 'gpt'; systems\.yaml defines \[.*'llara'"):
         params.system("gpt")
 
 
@@ -474,7 +521,7 @@ def with_own_data(raw: dict[str, Any]) -> None:
 
 def test_an_empty_text_is_an_error_for_every_key(params_with: Callable[[Edit], Path]) -> None:
     """It is what `dvc exp run -S key=` writes."""
-    raw = YAML(typ="safe", pure=True).load(REPOSITORY / "params.yaml")
+    raw = raw_params()
     with_own_data(raw)
     places = leaves(raw)
     assert {("download", "mirror"), ("datasets", "shop", "columns", "rating"), ("run", "seeds")} <= set(places)
@@ -484,7 +531,7 @@ def test_an_empty_text_is_an_error_for_every_key(params_with: Callable[[Edit], P
         functools.reduce(dict.__getitem__, sections, broken)[key] = ""
         with pytest.raises(ValidationError) as caught:
             Params.model_validate(broken)
-        message = _explain(Path("params.yaml"), caught.value, {})
+        message = _explain({Path("params.yaml"): raw}, caught.value, {})
         assert f"  {'.'.join(map(str, place))}: is empty; " in message or key in {"format", "extends"}, message
 
 

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 import typer
+from dvc.utils.cli_parse import to_path_overrides
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from ruamel.yaml import YAML
 
 from llara_core.config import Params, load_params
 from llara_core.overlays import overlay
+from tests.helpers.params import raw_params, write_params
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted(path.relative_to(REPOSITORY) for path in [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
@@ -139,7 +141,7 @@ def test_commands_of_scripts_are_understood(words: list[str]) -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in HISTORY], ids=str)
 def test_parameters_exist(page: Path) -> None:
-    params = YAML(typ="safe", pure=True).load(REPOSITORY / "params.yaml")
+    params = raw_params()
     sections = "|".join(Params.model_fields)
     named = re.findall(rf"`((?:{sections})\.[\w.]+)(?:: [^`]*|=[^`]*)?`", prose(page))
     files = (".py", ".yaml", ".md")
@@ -162,25 +164,25 @@ def experiments(page: Path) -> Iterator[list[str]]:
 
 @pytest.fixture(scope="module")
 def params_of_the_pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``params.yaml`` with the sections that the pages tell their readers to add."""
+    """A folder with the repository's parameters and the sections that the pages tell their readers to add."""
     yaml = YAML(typ="safe", pure=True)
-    params = yaml.load(REPOSITORY / "params.yaml")
+    params = raw_params()
     for page in PAGES:
         for block in blocks(page, "yaml"):
             params = overlay(params, {key: value for key, value in yaml.load(block).items() if key in Params.model_fields})
-    file = tmp_path_factory.mktemp("pages") / "params.yaml"
-    yaml.dump(params, file)
-    return file
+    return write_params(params, tmp_path_factory.mktemp("pages")).parent
 
 
 @pytest.mark.parametrize(
     "values", [pytest.param(values, id=f"{page}-{values[0]}") for page in WITH_COMMANDS for values in experiments(page)]
 )
 def test_experiments_are_valid(values: list[str], params_of_the_pages: Path, tmp_path: Path) -> None:
-    for number, sweep in enumerate(get_hydra_sweeps({"params.yaml": values})):
-        params = shutil.copy(params_of_the_pages, tmp_path / f"{number}.yaml")
-        apply_overrides(params, sweep["params.yaml"])
-        load_params(params)
+    for number, sweep in enumerate(get_hydra_sweeps(to_path_overrides(values))):
+        folder = shutil.copytree(params_of_the_pages, tmp_path / str(number))
+        for file, overrides in sweep.items():
+            assert {file} <= {"params.yaml", "systems.yaml"}
+            apply_overrides(folder / file, overrides)
+        load_params(folder / "params.yaml")
 
 
 def test_the_pages_have_experiments() -> None:

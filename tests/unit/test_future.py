@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from ruamel.yaml import YAML
 
 from llara_core import columns as c
 from llara_core import paths, tables
@@ -27,6 +26,7 @@ from llara_core.tuning.data import load_training_data
 from llara_core.tuning.plan import make_plan
 from pipeline import sample_candidates, train_recommender
 from tests.helpers.llm import system_config
+from tests.helpers.params import raw_params, write_params
 
 REPOSITORY = Path(__file__).parents[2]
 WORLD: dict[str, Any] = {
@@ -45,12 +45,12 @@ N_DRAWS, N_CANDIDATES = 20, 8
 @pytest.fixture(params=SPLITS, ids=lambda split: split["strategy"])
 def prepared(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
     """The planted world, in a folder with parameters of its own."""
-    params = YAML(typ="safe", pure=True).load(REPOSITORY / "params.yaml")
+    params = raw_params()
     params["run"]["datasets"] = ["planted"]
     params["datasets"] = {"planted": params["datasets"]["movielens"] | WORLD | {"split": request.param}}
     params["candidates"] |= {"n_candidates": N_CANDIDATES, "draws": dict.fromkeys(c.SPLITS, N_DRAWS)}
     params["recommenders"] |= {"embedding_dim": 8, "max_epochs": 2}
-    YAML().dump(params, tmp_path / "params.yaml")
+    write_params(params, tmp_path)
     monkeypatch.chdir(tmp_path)
     synthetic.write(tmp_path / "raw")
     return prepare(tmp_path / "raw", load_params().dataset("planted"))

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow.compute as pc
 import pytest
 import yaml
+from dvc.utils.cli_parse import to_path_overrides
 from dvc.utils.hydra import apply_overrides
 from dvc.utils.serialize import modify_yaml
 from ruamel.yaml import YAML
@@ -23,6 +24,7 @@ from llara_core.errors import ConfigError
 from llara_core.presets import apply_preset
 from llara_core.tuning.plan import Units, make_plan
 from pipeline import preset as script
+from tests.helpers.params import copy_params
 
 REPOSITORY = Path(__file__).parents[2]
 PRESETS = REPOSITORY / "presets"
@@ -31,7 +33,7 @@ LEARNING_RATES = {"movielens": 8e-4, "lastfm": 7e-4, "steam": 5e-4}
 
 @pytest.fixture
 def params(tmp_path: Path) -> Path:
-    return Path(shutil.copy(REPOSITORY / "params.yaml", tmp_path))
+    return copy_params(tmp_path)
 
 
 @pytest.mark.parametrize("dataset", sorted(LEARNING_RATES))
@@ -70,15 +72,33 @@ def test_only_what_it_names_changes_and_the_file_stays_as_it_should_be(params: P
     assert params.read_text() == after
 
 
-@pytest.mark.parametrize("setting", ["curriculum.schedule=direct", "tune.learning_rate=5e-5", "run.seeds=[7]"])
-def test_params_yaml_is_in_the_form_in_which_dvc_writes_it(params: Path, setting: str) -> None:
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "curriculum.schedule=direct",
+        "tune.learning_rate=5e-5",
+        "run.seeds=[7]",
+        "systems.yaml:systems.llara_compact.tune.epochs=2",
+        "systems.yaml:report.n_cases=5",
+    ],
+)
+def test_parameters_are_in_the_form_in_which_dvc_writes_them(params: Path, setting: str) -> None:
     """DVC drops what follows a list, a blank line too, and indents and wraps in its own way."""
-    before = params.read_text()
-    with modify_yaml(params):
+    ((name, overrides),) = to_path_overrides([setting]).items()
+    file = params.with_name(name)
+    before = file.read_text()
+    with modify_yaml(file):
         pass
-    assert params.read_text() == before
-    apply_overrides(params, [setting])
-    assert [line[0] for line in ndiff(before.splitlines(), params.read_text().splitlines()) if line[0] in "+-"] == ["-", "+"]
+    assert file.read_text() == before
+    apply_overrides(file, overrides)
+    assert [line[0] for line in ndiff(before.splitlines(), file.read_text().splitlines()) if line[0] in "+-"] == ["-", "+"]
+
+
+def test_a_preset_reaches_both_files(params: Path) -> None:
+    changes = [change.key for change in apply_preset(PRESETS, "demo", "movielens", params)]
+    assert {"run.systems", "recommenders.max_epochs", "systems.llara_compact.tune.max_examples"} <= set(changes)
+    assert load_params(params).systems["llara_compact"].tune.max_examples == 192
+    assert "max_examples: 192\n" in params.with_name("systems.yaml").read_text()
 
 
 def test_the_script_prints_what_it_changed(

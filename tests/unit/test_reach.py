@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from llara_core.config import Params, load_params
 from llara_core.config.params import flat
 from llara_core.config.reach import _COUNTS_WHERE, SHARED
 from llara_core.llm.inputs import resolved
+from tests.helpers.params import copy_params
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE, BEGIN, END = REPOSITORY / "docs" / "systems.md", "<!-- reach:begin -->\n", "<!-- reach:end -->"
@@ -19,7 +19,7 @@ PAGE, BEGIN, END = REPOSITORY / "docs" / "systems.md", "<!-- reach:begin -->\n",
 
 @pytest.fixture
 def params_file(tmp_path: Path) -> Path:
-    return Path(shutil.copy(REPOSITORY / "params.yaml", tmp_path))
+    return copy_params(tmp_path)
 
 
 def with_setting(file: Path, *settings: str) -> Params:

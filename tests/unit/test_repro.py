@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from llara_core.config import load_params
 from llara_core.errors import LlaraError
 from pipeline import repro
 from pipeline.jobs import Reproduction
+from tests.helpers.params import copy_params
 
 REPOSITORY = Path(__file__).parents[2]
 COMMANDS = {
@@ -37,7 +37,7 @@ BEFORE: dict[str, set[str]] = {"resolve": set(), "tune@d-llara-0": {"resolve"}, 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with parameters, in which the report took 90 seconds before."""
-    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    copy_params(tmp_path)
     monkeypatch.chdir(tmp_path)
     tables.write_json(repro.SECONDS, {"report": 90.0})
 
@@ -210,7 +210,7 @@ def test_a_second_run_is_refused_while_the_first_is_alive(tmp_path: Path, monkey
 
 
 def test_what_was_not_measured_is_estimated_from_the_size_of_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    copy_params(tmp_path)
     monkeypatch.chdir(tmp_path)
     commands = {
         "train": "python -m pipeline.train_recommender movielens sasrec 0",
@@ -236,7 +236,7 @@ def test_what_was_not_measured_is_estimated_from_the_size_of_the_log(tmp_path: P
 def test_a_local_model_whose_files_changed_is_fetched_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    copy_params(tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model").mkdir()
     weights = tmp_path / "model" / "model.safetensors"

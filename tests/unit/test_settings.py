@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from llara_core.errors import ConfigError
 from pipeline.settings import changes
+from tests.helpers.params import copy_params
 
 REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
 def before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    copy_params(tmp_path)
     monkeypatch.chdir(tmp_path)
-    return Path("params.yaml").read_bytes()
+    return both()
+
+
+def both() -> bytes:
+    return Path("params.yaml").read_bytes() + Path("systems.yaml").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -33,13 +37,27 @@ def before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
             r"-S curriculum\.schedul=linear: params\.yaml has no key 'curriculum\.schedul'; did you mean"
             r" curriculum\.schedule\?$",
         ),
-        ("systems.tallrecc.tune.objective=generative", r"did you mean systems\.tallrec\.tune\.objective\?$"),
         (
-            "systems.llara_guided.lora.rank=8",
-            r"no key 'systems\.llara_guided\.lora\.rank'; to add it: -S '\+systems\.llara_guided\.lora\.rank=8'$",
+            "systems.yaml:systems.tallrecc.tune.objective=generative",
+            r"systems\.yaml has no key '.*'; did you mean systems\.yaml:systems\.tallrec\.tune\.objective\?$",
         ),
-        ("systems.llara_compact.tune.ranking_weight=1.0", r"systems\.llara_compact: tune\.ranking_weight needs a slot"),
-        ("qwerty=3", r"no key 'qwerty'; its sections are run, download, "),
+        (
+            "systems.yaml:systems.llara_guided.lora.rank=8",
+            r"no key 'systems\.llara_guided\.lora\.rank'; to add it: -S 'systems\.yaml:\+systems\.llara_guided\.lora\.rank=8'$",
+        ),
+        (
+            "systems.yaml:+systems.llara_compact.tune.ranking_weight=1.0",
+            r"^systems\.yaml: 1 problem\(s\)\n  systems\.llara_compact: tune\.ranking_weight needs a slot",
+        ),
+        (
+            "systems.llara.recommender=caser",
+            r"-S systems\.llara\.recommender=caser: `systems` stands in systems\.yaml; write -S "
+            r"systems\.yaml:systems\.llara\.recommender=caser$",
+        ),
+        ("+systems.mine={extends: llara}", r"; write -S 'systems\.yaml:\+systems\.mine=\{extends: llara\}'$"),
+        ("systems.yaml:tune.epochs=1", r"`tune` stands in params\.yaml; write -S tune\.epochs=1$"),
+        ("dvc.yaml:stages=1", r"dvc\.yaml has no parameters; they are in params\.yaml and systems\.yaml$"),
+        ("qwerty=3", r"no key 'qwerty'; the sections are run, download, "),
         ("run.datasets=[movielens", r"-S run\.datasets=\[movielens: .*; write it as key=value or 'key=\[value,value\]'"),
         ("run.seeds", r"-S run\.seeds: .*; write it as key=value or"),
         ("tune.epochs=0", r"tune\.epochs: Input should be greater than or equal to 1, got 0"),
@@ -48,8 +66,8 @@ def before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
 def test_a_wrong_setting_is_refused_before_dvc_sees_it(setting: str, message: str, before: bytes) -> None:
     with pytest.raises(ConfigError, match=f"(?s){message}") as caught:
         changes([setting])
-    assert str(caught.value).startswith(("params.yaml: ", "-S "))
-    assert Path("params.yaml").read_bytes() == before
+    assert str(caught.value).startswith(("params.yaml: ", "systems.yaml: ", "-S "))
+    assert both() == before
 
 
 def test_what_changes_is_said_and_whom_it_reaches(before: bytes) -> None:
@@ -62,6 +80,7 @@ def test_what_changes_is_said_and_whom_it_reaches(before: bytes) -> None:
         "llara_compact make no use of it",
         "inference.max_positions.catalogue: 10 -> null",
     ]
-    assert changes(["+systems.mine={extends: llara}"]) == ["systems.mine.extends: null -> llara"]
+    assert changes(["systems.yaml:+systems.mine={extends: llara}"]) == ["systems.mine.extends: null -> llara"]
+    assert changes(["systems.yaml:systems.llara.recommender=caser"]) == ["systems.llara.recommender: sasrec -> caser"]
     assert changes(["run.systems=[]", "tune.epochs=1"])[1:] == ["tune.epochs: 5 -> 1"]  # there is nothing to reach
-    assert Path("params.yaml").read_bytes() == before
+    assert both() == before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from llara_core import paths
 from llara_core.config import load_params
 from llara_core.description.describe import describe
 from tests.helpers.own_logs import write
+from tests.helpers.params import copy_params
 
 REPOSITORY = Path(__file__).parents[3]
 START = 1_600_000_000  # September 2020
@@ -67,6 +67,6 @@ class Room:
 
 @pytest.fixture
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
-    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    copy_params(tmp_path)
     monkeypatch.chdir(tmp_path)
     return Room(tmp_path)

@@ -246,17 +246,18 @@ def test_costs_grow_with_the_log_and_stay_within_their_band() -> None:
 
 def test_the_rows_of_tuning_are_those_of_the_budget_over_all_epochs() -> None:
     params = load_params()
-    run = params.run.model_copy(update={"systems": ["llara", "llara_compact", "llara_guided_sdpo"]})
+    run = params.run.model_copy(update={"systems": ["llara", "llara_compact", "llara_guided", "llara_guided_sdpo"]})
     examples = {c.TRAIN: 100, c.VALIDATION: 10, c.TEST: 10}
     splits = {"chosen": "x", "by_strategy": {"x": {"examples": examples}}, "items": 50, "interactions": 120}
     found = estimate({"splits": splits}, params.model_copy(update={"run": run}), 120)
     rows = {cost["stage"]: cost["because"] for cost in found if cost["stage"].startswith("tune")}
     # llara: 5 epochs of 100 examples, cut at 256; llara_compact: one epoch of chunks of 21 items, without a limit.
-    # The start is not on the axis, so it is tuned on the way: 5 epochs of 100 examples, below its limit of 1,024.
+    # llara_guided: 5 epochs of 100 examples, below its limit of 1,024.
     assert rows == {
         "tune llara": "256 prompts",
         "tune llara_compact": "5 chunks",
-        "tune llara_guided_sdpo": "256 prompts after 500 prompts of llara_guided",
+        "tune llara_guided": "500 prompts",
+        "tune_further llara_guided_sdpo": "256 prompts",
     }
 
 

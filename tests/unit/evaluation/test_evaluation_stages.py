@@ -11,21 +11,21 @@ from llara_core import paths
 from llara_core.errors import DataError
 from pipeline import evaluate, fuse
 from pipeline import report as report_stage
+from tests.helpers.params import raw_params, write_params
 
 REPOSITORY = Path(__file__).parents[3]
 
 
-def write_params(world, representation: str = "title", **axes: list[str]) -> None:
-    yaml = YAML()
-    params = yaml.load(REPOSITORY / "params.yaml")
+def put_params(world, representation: str = "title", **axes: list[str]) -> None:
+    params = raw_params()
     params["run"] = world.params.run.model_dump() | axes
     params["systems"]["zero_shot"]["prompt"]["representation"] = representation
-    yaml.dump(params, Path("params.yaml"))
+    write_params(params, Path())
 
 
 @pytest.fixture
 def filled(world):
-    write_params(world)
+    put_params(world)
     world.put("popularity", world.target_is(4))
     world.put("sasrec-0", world.target_is(1))
     world.put("llara-0", world.target_is(2), objective="generative")

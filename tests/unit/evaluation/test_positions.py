@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from ruamel.yaml import YAML
 
 from llara_core import columns as c
 from llara_core import paths, tables
@@ -23,6 +22,7 @@ from llara_core.evaluation.systems import systems_of
 from llara_core.held_out import HeldOut, read_positions
 from pipeline import evaluate as evaluate_stage
 from pipeline import fuse
+from tests.helpers.params import raw_params, write_params
 from tests.helpers.positions import ask, put
 
 REPOSITORY = Path(__file__).parents[3]
@@ -149,10 +149,7 @@ def test_answers_to_the_papers_questions_are_none_at_positions(world, asked: Hel
 @pytest.fixture
 def stages(world, asked: HeldOut) -> HeldOut:
     """A folder in which the stages run, with answers of a recommender and an LLM at positions."""
-    yaml = YAML()
-    params = yaml.load(REPOSITORY / "params.yaml")
-    params["run"] = world.params.run.model_dump()
-    yaml.dump(params, Path("params.yaml"))
+    write_params({**raw_params(), "run": world.params.run.model_dump()}, Path())
     n_questions = len(asked.examples)
     put(asked, POPULARITY, np.zeros(n_questions))
     put(asked, SASREC, np.ones(n_questions))

@@ -18,7 +18,6 @@ import numpy as np
 import openai
 import pandas as pd
 import pytest
-from ruamel.yaml import YAML
 
 from llara_core import columns as c
 from llara_core import predictions, tables
@@ -33,6 +32,7 @@ from llara_core.prompts.templates import INSTRUCTION
 from pipeline import predict_chat as stage
 from tests.helpers.chat import Endpoint, Reply, endpoint, fails, says
 from tests.helpers.llm import llm_system
+from tests.helpers.params import raw_params, write_params
 
 KEY = "sk-test-0123456789abcdef"
 VARIABLE = "TEST_CHAT_KEY"
@@ -414,10 +414,10 @@ def test_the_stage_writes_both_orders_and_keeps_answers_where_it_is_told(
     monkeypatch.setenv("LLARA_CHAT_CACHE", str(workplace / "kept"))
     caplog.set_level(logging.INFO)
     with endpoint(lambda *_: says("Fargo")) as server:
-        params = YAML(typ="safe").load(PARAMS)
+        params = raw_params()
         params["chat_models"]["local"] |= {"base_url": server.url, "api_key_variable": VARIABLE}
         params["inference"]["shuffled_histories"] = "all"
-        YAML().dump(params, workplace / "params.yaml")
+        write_params(params, workplace)
         stage.main("movielens", "local")
         n_asked = len(server.sent)
         stage.main("movielens", "local")
@@ -431,5 +431,5 @@ def test_the_stage_writes_both_orders_and_keeps_answers_where_it_is_told(
         assert frame[c.PREDICTED].to_list() == [3] * n_sets
 
 
-def test_params_yaml_has_a_local_model_to_begin_with() -> None:
+def test_there_is_a_local_model_to_begin_with() -> None:
     assert load_params(PARAMS).chat_model("local").base_url.startswith("http://127.0.0.1:")

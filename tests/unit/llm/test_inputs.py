@@ -36,8 +36,6 @@ def write(params: Params, system: str, *, seed: int = 1, first_seed: int = 1) ->
     cell = paths.cell(system, seed)
     paths.all_inputs(DATASET).mkdir(parents=True, exist_ok=True)
     tables.write_json(paths.resolved_system(system), inputs.resolved(params.system(system)))
-    if (start := params.system(system).start) is not None:
-        tables.write_json(paths.resolved_start(start), inputs.resolved(params.system(start)))
     inputs.write_inputs(
         paths.inputs(DATASET, cell), inputs.read_resolved(paths.resolved_system(system)), DATASET, seed, first_seed
     )
@@ -74,14 +72,33 @@ def test_a_system_comes_back_as_it_was_configured(params: Params) -> None:
 
 
 @pytest.mark.usefixtures("recommender_files")
-def test_a_system_comes_with_what_its_start_was_configured_as(params: Params) -> None:
-    assert write(params, "llara_guided").start is None
-    read = write(params, "llara_guided_sdpo")
-    assert read.start == params.system("llara_guided")
-    assert read.item_embeddings is not None
-    tables.write_json(read.folder / inputs.START, inputs.resolved(params.system("zero_shot")))
-    with pytest.raises(DataError, match=r"start\.json: a system that is not tuned has no adapter"):
-        _ = read.start
+def test_a_system_that_goes_on_gets_its_start_and_the_others_know_that_they_have_none(params: Params) -> None:
+    systems = ("zero_shot", "llara_guided", "llara_guided_sdpo")
+    for system in systems:
+        write(params, system)
+    adapter = paths.adapter(DATASET, "llara_guided-1")
+    adapter.mkdir(parents=True)
+    (adapter / "adapter.json").write_text("of llara_guided")
+    for system in systems:
+        start = params.system(system).start
+        inputs.write_start(paths.start(DATASET, paths.cell(system, 1)), DATASET, system, start, 1)
+    assert inputs.read_start(DATASET, "zero_shot-1") is inputs.read_start(DATASET, "llara_guided-1") is None
+
+    found = inputs.read_start(DATASET, "llara_guided_sdpo-1")
+    assert found is not None
+    read, config, began = found
+    assert (config, began.system) == (params.system("llara_guided_sdpo"), params.system("llara_guided"))
+    assert (began.name, (began.adapter / "adapter.json").read_text()) == ("llara_guided", "of llara_guided")
+    assert read.training_scores is not None
+    assert read.training_scores.read_text() == "training scores"
+    assert inputs.adapter_of(DATASET, "llara_guided-1", began.system) == adapter
+    assert inputs.adapter_of(DATASET, "llara_guided_sdpo-1", config) == paths.further_adapter(DATASET, "llara_guided_sdpo-1")
+
+    tables.write_json(began.adapter.parent / "system.json", inputs.resolved(params.system("zero_shot")))
+    with pytest.raises(DataError, match=r"llara_guided_sdpo-1: a system that is not tuned neither goes on nor has an adapter"):
+        inputs.read_start(DATASET, "llara_guided_sdpo-1")
+    with pytest.raises(DataError, match=r"starts/tallrec-1: holds no tuning/system\.json; list the system in run\.systems"):
+        inputs.read_start(DATASET, "tallrec-1")
 
 
 @pytest.mark.usefixtures("recommender_files")

@@ -29,6 +29,7 @@ def test_without_curves_the_tables_have_headers_and_there_is_no_section(params: 
 
 
 def test_a_curve_that_is_no_table_is_an_error(params: Params) -> None:
-    (paths.curves("movielens", "sasrec-0") / "plots/metrics/train/loss.tsv").write_text("step\tloss\n0\tmuch\n")
+    folder = paths.curves("movielens", "sasrec-0")
+    (folder / "plots/metrics/train/loss.tsv").write_text("step\tloss\n0\tmuch\n")
     with pytest.raises(DataError, match=r"sasrec-0/plots/metrics/train/loss\.tsv: expected a tab-separated table"):
-        read_curves("movielens", ["sasrec-0"])
+        read_curves({"sasrec-0": folder})

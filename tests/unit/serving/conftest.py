@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from ruamel.yaml import YAML
 
 from llara_core import columns as c
 from llara_core import paths, tables
@@ -20,6 +19,7 @@ from llara_core.overlays import overlay
 from llara_core.recommenders import checkpoints, models
 from llara_core.recommenders.training import TrainedModel
 from pipeline.export import main as export
+from tests.helpers import params as parameters
 from tests.helpers.llm import D_REC, LABELS, N_ITEMS, adapter_metadata, make_model
 
 REPOSITORY = Path(__file__).parents[3]
@@ -45,9 +45,7 @@ RUN: dict[str, Any] = {
 
 
 def write_params(root: Path, changes: dict[str, Any]) -> None:
-    yaml = YAML(typ="safe", pure=True)
-    params = overlay(yaml.load(REPOSITORY / "params.yaml"), RUN)
-    yaml.dump(overlay(params, changes), root / "params.yaml")
+    parameters.write_params(overlay(overlay(parameters.raw_params(), RUN), changes), root)
 
 
 @pytest.fixture(scope="session")

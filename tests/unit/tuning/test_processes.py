@@ -29,7 +29,7 @@ REPOSITORY = Path(__file__).parents[3]
 ONE_EACH = {
     "generative": {"lora": {"dropout": 0.3}},
     "mixed": {"lora": {"dropout": 0.3}, "tune": {"mixture": 0.5, "warm_start_rows": 4}},
-    "preference": {"start": "start", "tune": {"objective": "preference"}},  # of a start that is tuned on the way
+    "preference": {"start": "start", "tune": {"objective": "preference"}},  # of a start that is tuned before
     "sharded": {"tune": {"objective": "next_item", "gradient_checkpointing": True}},
 }
 # Four micro-batches a step: floats are added in another order.

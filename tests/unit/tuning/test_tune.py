@@ -38,6 +38,7 @@ from tests.helpers.llm import (
     item_vectors,
     make_base,
     system_config,
+    tuned_start,
     tuning_setting,
 )
 
@@ -51,22 +52,23 @@ DIRECT = {"schedule": "direct"}
 
 def _tune(tiny_llama: Path, root: Path, config: SystemConfig, name: str = "cell", **changes: Any) -> Curves:
     vectors = {"item_vectors": item_vectors() if config.shows_behavior else None}
-    start = None if config.start is None else system_config(lora=config.lora.model_dump())
+    setting = tuning_setting(tiny_llama, root, **vectors | changes)
     return tune.tune(
-        "llara" if start is None else "going_on",
+        "llara" if config.start is None else "going_on",
         config,
-        tuning_setting(tiny_llama, root, **vectors | changes),
-        start=start,
+        setting,
+        start=None if config.start is None else tuned_start(system_config(lora=config.lora.model_dump()), setting, root),
         adapter_folder=root / name,
         curves_folder=root / f"{name}-curves",
     )
 
 
-def _kill_at_row(monkeypatch: pytest.MonkeyPatch, row: int) -> None:
-    read = PlanDataset.__getitem__
+def _kill_in_step(monkeypatch: pytest.MonkeyPatch, row: int, config: SystemConfig) -> None:
+    read, of_row = PlanDataset.__getitem__, []
 
     def until_killed(self: PlanDataset, index: int) -> EncodedRow:
-        if index == row:
+        of_row.extend([index] * (index == row))
+        if len(of_row) > config.tune.compares_with_start:  # for which all rows are read once before the first step
             raise KilledError
         return read(self, index)
 
@@ -74,9 +76,11 @@ def _kill_at_row(monkeypatch: pytest.MonkeyPatch, row: int) -> None:
 
 
 def _interrupt(tiny_llama: Path, root: Path, config: SystemConfig, row: int) -> Path:
-    """Run until ``row`` is read; the folder of this run's checkpoints."""
+    """Run until ``row`` is trained; the folder of this run's checkpoints."""
+    if config.start is not None:
+        tuned_start(system_config(lora=config.lora.model_dump()), tuning_setting(tiny_llama, root), root)
     with pytest.MonkeyPatch.context() as patch:
-        _kill_at_row(patch, row)
+        _kill_in_step(patch, row, config)
         with pytest.raises(KilledError):
             _tune(tiny_llama, root, config)
     assert not (root / "cell").exists()

@@ -1,0 +1,28 @@
+"""Gather what each LLM system reads that goes on from another's adapter: ``python -m pipeline.gather_starts movielens``."""
+
+from __future__ import annotations
+
+import logging
+
+from llara_core import paths, tables
+from llara_core.config import load_params
+from pipeline.stage import Dataset, run
+
+
+def main(dataset: Dataset) -> None:
+    """Write one folder per system and seed of DATASET, on which tuning from another's adapter depends."""
+    from llara_core.llm.inputs import write_start
+
+    params = load_params()
+    params.dataset(dataset)
+    starts = tables.read_json(paths.start_of_each(dataset))
+    with tables.atomic_path(paths.starts(dataset)) as staged:
+        staged.mkdir()
+        for system, start in starts.items():
+            for seed in params.run.seeds:
+                write_start(staged / paths.cell(system, seed), dataset, system, start, seed)
+    logging.info("%d of %d systems go on from another", sum(start is not None for start in starts.values()), len(starts))
+
+
+if __name__ == "__main__":
+    run(main)
