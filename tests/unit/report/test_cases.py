@@ -8,7 +8,7 @@ from llara_core.predictions import PredictionMetadata, write_predictions
 from llara_core.report import cases
 from llara_core.report.cases import BEHAVIOR_DECIDES, KINDS, WORLD_KNOWLEDGE_DECIDES, CaseStudy
 from llara_core.report.comparisons import Comparisons
-from llara_core.report.layout import Section
+from llara_core.report.layout import ReportSection
 
 
 def compared(world, n_cases: int = 1, **axes: object) -> Comparisons:
@@ -104,5 +104,5 @@ def test_the_section_has_the_counts_the_first_cases_and_what_there_is_none_of(wo
     assert shown(cases.section(compared(world, n_cases=0)).parts[0])[1].startswith("World knowledge decides: none is shown")
 
 
-def shown(part: Section) -> list[str]:
+def shown(part: ReportSection) -> list[str]:
     return list(part.points)
