@@ -53,25 +53,17 @@ class Case:
     draw: int  # number of the candidate set among the user's sets
     history: list[str]  # labels of the history, oldest first
     target: str  # label of the target
-    answers: tuple[str, str, str]  # answers of recommender, text and hybrid: a label, or the invalid text
+    answers: Sequence[str]  # answers of recommender, text and hybrid: a label, or the invalid text
 
 
 @dataclass(frozen=True)
 class CaseStudy:
     """Comparison of the answers of three systems."""
 
-    names: tuple[str, str, str]  # names of recommender, text and hybrid, with their modes
+    names: Sequence[str]  # names of recommender, text and hybrid, with their modes
     n_sets: int  # candidate sets that all three answer
     counts: list[Count]  # one count per combination, in the order of :data:`KINDS`
-    cases: list[Case]  # first cases of each of the two combinations that the paper shows
-
-    def shown(self, right: Right) -> list[Case]:
-        """Cases of one combination."""
-        return [case for case in self.cases if case.right == right]
-
-    def count(self, right: Right) -> Count:
-        """Count of one combination."""
-        return next(count for count in self.counts if count.right == right)
+    cases: dict[Right, list[Case]]  # first cases of each of the two combinations that the paper shows
 
 
 def section(comparisons: Comparisons) -> ReportSection | None:
@@ -114,7 +106,7 @@ def _study(held_out: HeldOut, rows: Sequence[ComparedSystem], n_cases: int) -> C
     common = tables[0].index.intersection(tables[1].index).intersection(tables[2].index).sort_values()
     answers = [table.loc[common] for table in tables]
     hits = np.stack([table[c.HIT].to_numpy(bool) for table in answers], axis=1)  # [n_sets, 3]
-    counts, cases = [], []
+    counts, cases = [], dict[Right, list[Case]]()
     for right in KINDS:
         sets = np.flatnonzero((hits == right).all(axis=1))
         # Sets are ordered by example and draw, so this is the first set of each user.
@@ -123,22 +115,20 @@ def _study(held_out: HeldOut, rows: Sequence[ComparedSystem], n_cases: int) -> C
         counts.append(Count(right, len(sets), len(first), float(share * len(hits))))
         if right in (BEHAVIOR_DECIDES, WORLD_KNOWLEDGE_DECIDES):
             shown = [common[row] for row in sets[first[:n_cases]]]
-            cases += [_case(held_out, right, key, [table.loc[key] for table in answers]) for key in shown]
-    names = [f"{row.name} ({row.mode})" for row in rows]
-    return CaseStudy((names[0], names[1], names[2]), len(hits), counts, cases)
+            cases[right] = [_case(held_out, right, key, [table.loc[key] for table in answers]) for key in shown]
+    return CaseStudy([f"{row.name} ({row.mode})" for row in rows], len(hits), counts, cases)
 
 
 def _case(held_out: HeldOut, right: Right, key: tuple[int, int], answers: Sequence[pd.Series]) -> Case:
     example, draw = key
     question = held_out.examples[held_out.examples[c.EXAMPLE] == example].iloc[0]
-    texts = [_answer_text(answer, held_out.labels) for answer in answers]
-    history = [held_out.labels[item] for item in question[c.HISTORY]]
-    target = held_out.labels[question[c.TARGET]]
-    return Case(right, int(example), int(question[c.USER]), draw, history, target, (texts[0], texts[1], texts[2]))
+    labels = held_out.labels
+    history, texts = [labels[item] for item in question[c.HISTORY]], [_answer_text(answer, labels) for answer in answers]
+    return Case(right, int(example), int(question[c.USER]), draw, history, labels[question[c.TARGET]], texts)
 
 
 def _part(study: CaseStudy, n_cases: int) -> ReportSection:
-    behavior, knowledge = study.count(BEHAVIOR_DECIDES), study.count(WORLD_KNOWLEDGE_DECIDES)
+    behavior, knowledge, *_ = study.counts
     verdict = (
         f"On the {study.n_sets} candidate sets that all three answer (first seed), behaviour decides on {behavior.n_sets} "
         f"({behavior.expected_sets:.1f} if the three were right independently of each other) and world knowledge on "
@@ -150,9 +140,9 @@ def _part(study: CaseStudy, n_cases: int) -> ReportSection:
     )
     tables: list[Table[Any]] = [Table(COUNT_COLUMNS, [("", study.counts)], caption)]
     points = []
-    for right in (BEHAVIOR_DECIDES, WORLD_KNOWLEDGE_DECIDES):
+    for right, cases in study.cases.items():
         kind = KINDS[right].capitalize()
-        if cases := study.shown(right):
+        if cases:
             caption = f"{kind}: the first users by example id. ✓ marks answers that are the target."
             tables.append(Table(_case_columns(study.names), [("", cases)], caption))
         else:

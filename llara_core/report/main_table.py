@@ -62,7 +62,7 @@ def modes(comparisons: Comparisons) -> ReportSection:
         system_columns.SYSTEM,
         system_columns.mode(rows),
         *([system_columns.OBJECTIVE] if any(row.objective != "none" for row in rows) else []),
-        *system_columns.marked(rows, *system_columns.DETAILS, *system_columns.contained(rows, system_columns.CONTAINED)),
+        *system_columns.details(rows),
         system_columns.SIZES,
     ]
     caption = joined("Every system in every mode, on test. Bold: best on validation.", system_columns.mark_in_words(rows))

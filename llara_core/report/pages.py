@@ -114,45 +114,30 @@ def render(reports: Sequence[DatasetReport], params: Params, page: str) -> str:
 
 def provenance(reports: Sequence[DatasetReport], params: Params) -> list[str]:
     """Lists the sources of the results: code, data, machines and seeds."""
-    return [
+    lines = [
         "Code, parameters and data of every stage: hashes in dvc.lock, which is committed with this page; libraries: "
-        "requirements.lock",
-        *(
-            line
-            for report in reports
-            for line in (
-                f"{report.comparisons.dataset}: held-out candidate sets sha256 {report.comparisons.candidates_hash}",
-                *_at_positions(report.comparisons),
-                *(
-                    f"{report.comparisons.dataset}, predictions computed on: {machine}"
-                    for machine in report.comparisons.hardware
-                ),
-            )
-        ),
-        f"Seeds: {', '.join(map(str, params.run.seeds))} (training), {params.candidates.seed} (candidate sets), "
-        f"{params.evaluation.seed} (intervals and tests)",
+        "requirements.lock"
     ]
-
-
-def _at_positions(comparisons: Comparisons) -> list[str]:
-    runs = [run for row in comparisons.at_positions for run in row.results.runs][:1]
-    return [
-        f"{comparisons.dataset}, at further positions: questions and sets sha256 {run.metadata.candidates_hash}" for run in runs
-    ]
+    for each in (report.comparisons for report in reports):
+        lines.append(f"{each.dataset}: held-out candidate sets sha256 {each.candidates_hash}")
+        for row in each.at_positions[:1]:
+            further = row.results.runs[0].metadata.candidates_hash
+            lines.append(f"{each.dataset}, at further positions: questions and sets sha256 {further}")
+        lines += [f"{each.dataset}, predictions computed on: {machine}" for machine in each.hardware]
+    seeds, sets, tests = params.run.seeds, params.candidates.seed, params.evaluation.seed
+    return [*lines, f"Seeds: {', '.join(map(str, seeds))} (training), {sets} (candidate sets), {tests} (intervals and tests)"]
 
 
 def terminal_text(reports: Sequence[DatasetReport]) -> str:
     """Summarises the results of all data sets for a terminal."""
     return "\n\n".join(
         terminal.summary(
-            f"{report.comparisons.dataset}, candidate sets {short_hash(report.comparisons.candidates_hash)}",
-            main_table.summary(
-                report.comparisons.primary_rows, report.comparisons.zero_weight_fusions, report.comparisons.level
-            ),
-            report.comparisons.rows,
-            report.comparisons.reproduction,
+            f"{each.dataset}, candidate sets {short_hash(each.candidates_hash)}",
+            main_table.summary(each.primary_rows, each.zero_weight_fusions, each.level),
+            each.rows,
+            each.reproduction,
         )
-        for report in reports
+        for each in (report.comparisons for report in reports)
     )
 
 

@@ -62,7 +62,6 @@ def metric(name: str) -> Column[ComparedSystem]:
 
 
 VALID = metric("valid_ratio")
-VALID_CONTAINED = metric("valid_ratio_contained")
 SIZES = Column("Users x sets", "test users times candidate sets per user (times seeds)", sizes)
 CATALOGUE = metric("hit_ratio@10_catalogue")
 DETECTABLE = Column[ComparedSystem](
@@ -83,13 +82,6 @@ OBJECTIVE = Column[ComparedSystem](
     lambda row: MISSING if row.objective == "none" else row.objective,
     is_prose=True,
 )
-CONTAINED = [VALID_CONTAINED, metric("hit_ratio@1_contained")]
-_SHOWN_APART = {"hit_ratio@1", "hit_ratio@1_contained", "valid_ratio_contained"}
-DETAILS = [
-    VALIDATION,
-    HIT_RATIO,
-    *(metric(name) for name, each in METRICS.items() if each.heading and name not in _SHOWN_APART),
-]
 
 
 def mode(rows: SystemRows) -> Column[ComparedSystem]:
@@ -176,9 +168,11 @@ def tuned_on(budgets: Mapping[str, str]) -> Column[ComparedSystem]:
     return Column("Tuned on", meaning, lambda row: budgets.get(row.system.key, MISSING), is_prose=True)
 
 
-def contained(rows: SystemRows, columns: Sequence[Column[ComparedSystem]]) -> list[Column[ComparedSystem]]:
-    """Returns ``columns``, which use the paper's validity rule, if one of ``rows`` writes text."""
-    return [*columns] if any("valid_ratio_contained" in row.test for row in rows) else []
+def details(rows: SystemRows) -> list[Column[ComparedSystem]]:
+    """Returns the columns of all metrics that at least one of ``rows`` has."""
+    names = (name for name, each in METRICS.items() if each.heading and any(name in row.test for row in rows))
+    columns = [VALIDATION, *(HIT_RATIO if name == "hit_ratio@1" else metric(name) for name in names)]
+    return marked(rows, *columns)
 
 
 def by_kind(rows: SystemRows) -> list[tuple[str, SystemRows]]:

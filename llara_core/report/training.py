@@ -44,13 +44,13 @@ def training_curves(comparisons: Comparisons) -> TrainingCurves:
         for run_name in system.run_names
     }
     llms = {
-        name: {run_name: curve for run_name, curve in run_names.items() if name not in _CURRICULUM or run_name in schedules}
-        for name, run_names in read_curves(comparisons.dataset, by_kind["tuned"]).items()
+        name: {run_name: curve for run_name, curve in by_run.items() if name not in _CURRICULUM or run_name in schedules}
+        for name, by_run in read_curves(comparisons.dataset, by_kind["tuned"]).items()
     }
     return TrainingCurves(
         comparisons.dataset,
         read_curves(comparisons.dataset, by_kind["recommender"]),
-        {name: run_names for name, run_names in llms.items() if run_names},
+        {name: by_run for name, by_run in llms.items() if by_run},
         schedules,
     )
 
@@ -61,12 +61,10 @@ def section(curves: TrainingCurves) -> ReportSection | None:
     if curves.recommenders:
         caption = "Training of the recommenders: loss and validation metrics over the epochs."
         figures.append(Figure(caption, lambda: plots.curves_figure(curves.recommenders, "epoch")))
-    tuning = {name: run_names for name, run_names in curves.llms.items() if name not in _CURRICULUM}
-    if tuning:
+    if tuning := {name: by_run for name, by_run in curves.llms.items() if name not in _CURRICULUM}:
         caption = "Tuning of the language models: loss and learning rate over the steps."
         figures.append(Figure(caption, lambda: plots.curves_figure(tuning, "step")))
-    panels = _panels(curves)
-    if panels:
+    if panels := _panels(curves):
         caption = "Curriculum: realised share of hybrid prompts (a running mean) against the planned p(tau), by schedule."
         figures.append(Figure(caption, lambda: plots.curriculum_figure(panels)))
     return ReportSection("Training", figures=figures) if figures else None

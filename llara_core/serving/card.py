@@ -68,16 +68,12 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _ranks_catalogue(adapter: AdapterMetadata | None) -> bool:
-    return adapter is not None and adapter.has_head
-
-
 def _what_it_is(metadata: BundleMetadata, adapter: AdapterMetadata | None) -> str:
     if metadata.prompt is None:
         return f"A sequential recommender, exported from a run with training seed {metadata.seed}."
     kind = "tuned with LoRA" if metadata.tuned else "not tuned"
     retrieval = ""
-    if metadata.retriever and _ranks_catalogue(adapter):
+    if metadata.retriever and adapter is not None and adapter.has_head:
         retrieval = f" It scores the whole catalogue; with `candidates`, the recommender {metadata.retriever} retrieves first."
     elif metadata.retriever:
         retrieval = f" The recommender {metadata.retriever} retrieves the items that it ranks."

@@ -78,7 +78,13 @@ class ItemFinder:
                 except DataError:
                     if not self._is_called(name):
                         raise
-        return self._find(name)
+        (item, _), with_id = self.titled(name), self.with_raw_id(name)
+        if item is not None and with_id is not None and item != with_id:
+            raise DataError(
+                f"{name!r} is the title of {self._labels[item]!r} and the id of {self._labels[with_id]!r}; "
+                f"write {BY_TITLE + name!r} or {BY_ID + name!r}"
+            )
+        return self.by_title(name) if with_id is None else with_id
 
     def split(self, names: str) -> list[str]:
         """Splits a text into names at ``;``, which titles and ids may also contain.
@@ -111,7 +117,9 @@ class ItemFinder:
         """Finds an item as :meth:`find` does, but not by its raw id."""
         item, is_loose = self.titled(name)
         if item is None:
-            raise DataError(self._not_found(name))
+            near = self.suggestions(name)
+            hint = f"did you mean {', '.join(map(repr, near))}?" if near else "items.parquet lists all titles and ids"
+            raise DataError(f"no single item is called {name!r}; {hint}")
         if is_loose:
             logger.info("%r is read as %r", name, self._labels[item])
         return item
@@ -148,20 +156,6 @@ class ItemFinder:
         name = name.strip()
         titles, ids = {name, name.removeprefix(BY_TITLE)}, {name, name.removeprefix(BY_ID)}
         return any(self.titled(title)[0] is not None for title in titles) or not ids.isdisjoint(self._by_raw_id)
-
-    def _find(self, name: str) -> int:
-        (item, _), with_id = self.titled(name), self.with_raw_id(name)
-        if item is not None and with_id is not None and item != with_id:
-            raise DataError(
-                f"{name!r} is the title of {self._labels[item]!r} and the id of {self._labels[with_id]!r}; "
-                f"write {BY_TITLE + name!r} or {BY_ID + name!r}"
-            )
-        return self.by_title(name) if with_id is None else with_id
-
-    def _not_found(self, name: str) -> str:
-        near = self.suggestions(name)
-        hint = f"did you mean {', '.join(map(repr, near))}?" if near else "items.parquet lists all titles and ids"
-        return f"no single item is called {name!r}; {hint}"
 
 
 def _index(keys: Iterable[str]) -> dict[str, list[int]]:

@@ -98,4 +98,4 @@ def test_systems_of_one_run_alone_are_named(world, params: Params) -> None:
     both = revision(world, "HEAD~1", params)
     fewer = revision(world, "HEAD", world.on_axes(systems=[]))
     lines = compare._of_dataset(DATASET, both, fewer, params.evaluation)
-    assert lines[1:] == ["No figure differs.", "Unchanged: popularity, sasrec.", "Only in HEAD~1: llara, llara + sasrec."]
+    assert lines[1:] == ["No metric differs.", "Unchanged: popularity, sasrec.", "Only in HEAD~1: llara, llara + sasrec."]
