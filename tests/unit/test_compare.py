@@ -1,4 +1,4 @@
-"""What ``pipeline.compare`` says of two runs; tests/pipeline/test_tiny_world.py has it read them from Git and DVC's cache."""
+"""The comparison of two runs; tests/pipeline/test_tiny_world.py reads them from Git and DVC's cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores as probabilities."""
+"""Calibration of scores as probabilities."""
 
 from __future__ import annotations
 

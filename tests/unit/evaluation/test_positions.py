@@ -1,4 +1,4 @@
-"""The comparison at further positions: of its own, by users, and nothing of it in the paper's."""
+"""Comparison at further positions, with users as units and separate from the paper's questions."""
 
 from __future__ import annotations
 

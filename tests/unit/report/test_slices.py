@@ -1,4 +1,4 @@
-"""Where an LLM helps: the test sets divided by what is asked."""
+"""Differences of LLM systems to their recommenders on slices of the test sets."""
 
 from __future__ import annotations
 

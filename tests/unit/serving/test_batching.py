@@ -1,4 +1,4 @@
-"""Questions that arrive one by one share passes; none is lost, and none feels another's failure."""
+"""Concurrent requests share passes of the model; none is lost, and failures stay separate."""
 
 from __future__ import annotations
 

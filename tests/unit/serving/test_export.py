@@ -1,4 +1,4 @@
-"""An exported folder recommends what the run does that it came from, and needs nothing but its language model."""
+"""An exported folder recommends like its run, and needs only its language model."""
 
 from __future__ import annotations
 

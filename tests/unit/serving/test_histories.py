@@ -1,4 +1,4 @@
-"""Histories of many users: what a file may hold, what is left out of it, and the table that comes of them."""
+"""Histories of many users: accepted files, dropped rows, and the table of recommendations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is ranked, what is left out, and that neither the company of other histories nor the batch size changes an answer."""
+"""Rankings, excluded items, and independence of other histories and the batch size."""
 
 from __future__ import annotations
 

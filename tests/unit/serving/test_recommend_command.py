@@ -1,4 +1,4 @@
-"""``python -m pipeline.recommend`` on a finished run: every system answers, and what cannot be asked says why."""
+"""``python -m pipeline.recommend`` on a finished run, for every kind of system, and its error messages."""
 
 from __future__ import annotations
 

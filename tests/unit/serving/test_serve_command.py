@@ -1,4 +1,4 @@
-"""``pipeline.serve`` as a process of its own: ready, loaded, stopped."""
+"""``pipeline.serve`` as a process: start, load and shutdown."""
 
 from __future__ import annotations
 

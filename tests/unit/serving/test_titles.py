@@ -1,4 +1,4 @@
-"""What people call an item leads to the item, or to the labels that they may have meant."""
+"""Names of items lead to the item, or to labels with similar names."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_history_needs_items_and_must_leave_some() -> None:
 
 
 def test_an_id_is_not_compared_with_all_titles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a large catalogue that takes long, and a service is asked by id."""
+    """The search takes long in a large catalogue, and the web page sends ids."""
 
     def searched(*_: object) -> None:
         raise AssertionError("titles spelt alike were looked for")
