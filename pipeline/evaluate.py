@@ -1,4 +1,4 @@
-"""Turn the predictions of all systems of a data set into results per candidate set, for the report, and into metrics.
+"""Evaluates the predictions of all systems of a data set: results per candidate set, for the report, and metrics.
 
 Run by the stage ``evaluate``: ``python -m pipeline.evaluate movielens``.
 """
@@ -10,8 +10,8 @@ import logging
 from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.config import load_params
-from llara_core.evaluation.comparison import over_sets
-from llara_core.evaluation.evaluate import Figures, deciding_figures, evaluate, mean_of_headlines, metrics_record
+from llara_core.evaluation.comparison import means_over_sets
+from llara_core.evaluation.evaluate import MainMetrics, evaluate, main_metrics, metrics_record, system_main_metrics
 from llara_core.evaluation.positions import user_means
 from llara_core.evaluation.results import write_run
 from llara_core.evaluation.systems import systems_of
@@ -22,30 +22,29 @@ logger = logging.getLogger(__name__)
 
 
 def main(dataset: Dataset) -> None:
-    """Write the results and the metrics of every system of `run` on DATASET."""
+    """Writes the results and metrics of every system of the run on DATASET."""
     params = load_params()
     params.dataset(dataset)
     held_out, positions = read_held_out(dataset), read_positions(dataset)
-    scopes = [(held_out, over_sets), *([] if positions is None else [(positions, user_means)])]
-    figures: dict[str, dict[str, Figures]] = {}  # by cell and mode
-    # Whole folders, so that nothing is left of systems that are no longer in `run`.
+    scopes = [(held_out, means_over_sets), *([] if positions is None else [(positions, user_means)])]
+    by_run: dict[str, dict[str, MainMetrics]] = {}  # by run and mode
+    # Whole folders are replaced, so that nothing remains of systems that are no longer in the run.
     with tables.atomic_path(paths.results(dataset)) as results, tables.atomic_path(paths.metrics(dataset, "")) as metrics:
-        for asked, means_of in scopes:
-            for cell, answered in evaluate(asked, params):
-                write_run(asked.folder(results / cell), answered)
-                file = (asked.folder(metrics / cell) / answered.metadata.file_name).with_suffix(".json")
-                record = metrics_record(answered, params.evaluation, means_of)
+        for questions, means_of in scopes:
+            for run_name, results_of_run in evaluate(questions, params):
+                write_run(questions.folder(results / run_name), results_of_run)
+                file = (questions.folder(metrics / run_name) / results_of_run.metadata.file_name).with_suffix(".json")
+                record = metrics_record(results_of_run, params.evaluation, means_of)
                 tables.write_json(file, record)
-                if asked is held_out and answered.metadata.history == "ordered":
-                    figures.setdefault(cell, {})[answered.metadata.mode] = deciding_figures(answered)
+                if questions is held_out and results_of_run.metadata.history == "ordered":
+                    by_run.setdefault(run_name, {})[results_of_run.metadata.mode] = main_metrics(results_of_run)
                 logger.info("%s: test hit_ratio@1 %s", file.relative_to(metrics), record[c.TEST]["hit_ratio@1"])
     with tables.atomic_path(paths.deciding(dataset, "").parent) as deciding:
         for system in systems_of(params):
-            if system.cells[0] in figures:
-                file = (
-                    deciding / paths.deciding(dataset, paths.fused(system.key) if system.kind == "fused" else system.key).name
-                )
-                tables.write_json(file, mean_of_headlines([figures[cell] for cell in system.cells]))
+            if system.run_names[0] in by_run:
+                name = paths.fused(system.key) if system.kind == "fused" else system.key
+                runs = [by_run[run_name] for run_name in system.run_names]
+                tables.write_json(deciding / paths.deciding(dataset, name).name, system_main_metrics(runs))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Put a system into one folder that travels; no stage, but for users.
+"""Exports a system of a finished run into one folder; not a stage.
 
 ``python -m pipeline.export movielens sasrec 0 exported/sasrec``
 """
@@ -18,12 +18,13 @@ def main(
     dataset: Dataset,
     system: Annotated[str, typer.Argument(help="One of run.systems or run.recommenders.")],
     seed: Seed,
-    out: Annotated[Path, typer.Argument(help="Folder to write: new, empty, or an earlier export.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write: new, empty or an earlier export.")],
     retriever: Annotated[
         str | None, typer.Option(help="Recommender that retrieves; default: the system's own, else the first of the run.")
     ] = None,
 ) -> None:
-    """Export SYSTEM of a finished run into OUT, with all that `llara_core.serving.load` needs but the language model."""
+    """Exports SYSTEM of a finished run into OUT, with everything that `llara_core.serving.load` needs except the language
+    model."""
     from llara_core.serving.export import export
     from llara_core.serving.run_parts import parts_of_run
 

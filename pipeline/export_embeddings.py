@@ -1,4 +1,4 @@
-"""Export a frozen recommender's item table: ``python -m pipeline.export_embeddings movielens sasrec 0``."""
+"""Exports the item embeddings of a frozen recommender: ``python -m pipeline.export_embeddings movielens sasrec 0``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def main(
     recommender: Recommender,
     seed: Seed,
 ) -> None:
-    """Write the item embeddings of a trained RECOMMENDER to data/recommenders/."""
+    """Writes the item embeddings of a trained RECOMMENDER to data/recommenders/."""
     from llara_core import columns as c
     from llara_core import tables
     from llara_core.recommenders import checkpoints
     from llara_core.runtime import provenance
 
-    cell = paths.cell(recommender, seed)
-    folder = paths.checkpoint(dataset, cell)
+    run_name = paths.cell(recommender, seed)
+    folder = paths.checkpoint(dataset, run_name)
     data_hash = checkpoints.data_hash(dataset)
     model = checkpoints.load(folder, recommender, data_hash)
     vectors, from_texts = model.item_embeddings(), model.text_embeddings()
@@ -37,7 +37,7 @@ def main(
     frame = items[[c.ITEM, c.LABEL]].assign(
         **{c.VECTOR: list(vectors), c.TEXT_VECTOR: None if from_texts is None else list(from_texts)}
     )
-    tables.write_table(paths.item_embeddings(dataset, cell), frame, tables.ITEM_EMBEDDINGS, metadata)
+    tables.write_table(paths.item_embeddings(dataset, run_name), frame, tables.ITEM_EMBEDDINGS, metadata)
     logger.info("%d items, %d dimensions", *vectors.shape)
 
 

@@ -1,4 +1,4 @@
-"""Combine the scores of every LLM system with those of its recommender; the weights are chosen on validation.
+"""Fuses the scores of every LLM system with those of its recommender, with weights chosen on validation.
 
 Run by the stage ``fuse``: ``python -m pipeline.fuse movielens``.
 """
@@ -18,20 +18,20 @@ logger = logging.getLogger(__name__)
 
 
 def main(dataset: Dataset) -> None:
-    """Write the fused predictions of all LLM systems of DATASET that have a recommender and score candidates."""
+    """Writes the fused predictions of all LLM systems of DATASET that have a recommender and score candidates."""
     params = load_params()
     params.dataset(dataset)
     held_out, positions = read_held_out(dataset), read_positions(dataset)
     with tables.atomic_path(paths.fused_predictions(dataset, "")) as folder:
-        folder.mkdir()  # without anything to fuse, an empty folder is the result
+        folder.mkdir()  # an empty folder is the result if there is nothing to fuse
         for pair in pairs(dataset, params):
             fusion = fuse(read_predictions(pair.llm), read_predictions(pair.recommender), held_out)
-            write_predictions(folder / pair.cell, fusion.frame, fusion.metadata)
-            logger.info("%s: weight of the LLM %.2f, %d candidate sets", pair.cell, fusion.weight, len(fusion.frame))
+            write_predictions(folder / pair.run_name, fusion.frame, fusion.metadata)
+            logger.info("%s: weight of the LLM %.2f, %d candidate sets", pair.run_name, fusion.weight, len(fusion.frame))
             if positions is not None and (further := pair.at_positions()) is not None:
-                # The same system, so with the same weight.
-                same = fuse(read_predictions(further.llm), read_predictions(further.recommender), positions, fusion.weight)
-                write_predictions(positions.folder(folder / pair.cell), same.frame, same.metadata)
+                # The weight chosen on the last items also applies at further positions.
+                fused = fuse(read_predictions(further.llm), read_predictions(further.recommender), positions, fusion.weight)
+                write_predictions(positions.folder(folder / pair.run_name), fused.frame, fused.metadata)
 
 
 if __name__ == "__main__":

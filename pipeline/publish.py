@@ -1,8 +1,8 @@
-"""Keep the results that published figures rest on, and write these figures; no stage.
+"""Collects the results behind published figures and writes the generated tables of the documentation; not a stage.
 
 - ``python -m pipeline.publish collect movielens`` reads a finished run of several seeds and writes
   ``results/movielens.parquet`` and ``results/movielens.json``.
-- ``python -m pipeline.publish write`` writes the tables of README.md and docs/results.md that rest on ``results/``.
+- ``python -m pipeline.publish write`` writes the tables of README.md and docs/results.md from ``results/``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from llara_core import tables
 from llara_core.config import load_params
 from llara_core.errors import DataError
 from llara_core.evaluation.published import collect
-from llara_core.report.published import written
+from llara_core.report.published import updated_pages
 from pipeline.stage import run
 
 CODE = ("llara_core", "pipeline", "dvc.yaml")
@@ -24,29 +24,29 @@ CODE = ("llara_core", "pipeline", "dvc.yaml")
 
 def main(
     action: Annotated[str, typer.Argument(help="collect or write.")],
-    dataset: Annotated[str | None, typer.Argument(help="Of collect: key of `datasets` in params.yaml.")] = None,
-    commit: Annotated[str | None, typer.Option(help="Of collect: commit of the run's code; default: HEAD.")] = None,
-    command: Annotated[str, typer.Option(help="Of collect: what made the run.")] = "make repro",
-    add: Annotated[bool, typer.Option("--add", help="Of collect: keep the systems that were collected before.")] = False,
+    dataset: Annotated[str | None, typer.Argument(help="For collect: key of `datasets` in params.yaml.")] = None,
+    commit: Annotated[str | None, typer.Option(help="For collect: commit of the run's code; default: HEAD.")] = None,
+    command: Annotated[str, typer.Option(help="For collect: command that made the run.")] = "make repro",
+    add: Annotated[bool, typer.Option("--add", help="For collect: keep the systems collected earlier.")] = False,
 ) -> None:
-    """Collect the results of a finished run of DATASET into results/, or write the pages' tables from there."""
+    """Collects the results of a finished run of DATASET into results/, or writes the generated tables from there."""
     if action == "collect" and dataset is not None:
         file = collect(dataset, load_params(), commit or head(), command, keep_others=add)
         typer.echo(f"{file}: {file.stat().st_size / 1000:.0f} KB; now `python -m pipeline.publish write`")
     elif action == "write" and dataset is None:
-        for path, text in written().items():
+        for path, text in updated_pages().items():
             with tables.atomic_path(path) as staged:
                 staged.write_text(text, encoding="utf-8")
             typer.echo(f"{path}: written")
     else:
-        raise DataError("say `collect DATASET` or `write`")
+        raise DataError("use `collect DATASET` or `write`")
 
 
 def head() -> str:
-    """The commit that is checked out.
+    """Returns the commit that is checked out.
 
     Raises:
-        DataError: the code has changed since.
+        DataError: the code has uncommitted changes.
     """
     changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", *CODE], check=False).returncode
     if changed:

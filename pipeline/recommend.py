@@ -1,4 +1,4 @@
-"""Recommend items for one history or for many; the stage `recommend` does it for all users.
+"""Recommends items for one history or for many; the stage ``recommend`` does so for all users.
 
 ``python -m pipeline.recommend movielens sasrec 0`` asks for titles, on a terminal
 ``python -m pipeline.recommend movielens sasrec 0 --item "Toy Story" --item "Aladdin"``
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from llara_core.serving.histories import Histories
     from llara_core.serving.titles import ItemFinder
 
-FORMULA = r"[=+\-@\t\r](?![\d.]+$)"  # and no negative number
+FORMULA = r"[=+\-@\t\r](?![\d.]+$)"  # a text that a spreadsheet evaluates, unless it is a negative number
 
 logger = logging.getLogger(__name__)
 
@@ -43,36 +43,36 @@ def main(
         list[str] | None, typer.Option(help="Title or raw id of one history, oldest first; repeat the option for each item.")
     ] = None,
     histories: Annotated[
-        Path | None, typer.Option(help="CSV, JSON lines or Parquet, a row per interaction; see docs/use.md.")
+        Path | None, typer.Option(help="CSV, JSON lines or Parquet file with a row per interaction; see docs/use.md.")
     ] = None,
-    all_users: Annotated[bool, typer.Option("--all-users", help="Every user of the prepared data.")] = False,
+    all_users: Annotated[bool, typer.Option("--all-users", help="Recommend for every user of the prepared data.")] = False,
     top: Annotated[int, typer.Option(min=1, help="Items per history.")] = 10,
-    out: Annotated[Path | None, typer.Option(help="File to write, .csv or .parquet; needed for more than one history.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output file, .csv or .parquet; required for several histories.")] = None,
     retriever: Annotated[
         str | None,
-        typer.Option(help="What retrieves; default: the system's own recommender, else the first of run.recommenders."),
+        typer.Option(
+            help="Recommender or baseline that retrieves; default: the system's own, else the first of run.recommenders."
+        ),
     ] = None,
     candidates: Annotated[
-        int | None, typer.Option(min=1, help="Items that are retrieved for the LLM; default: candidates.n_candidates.")
+        int | None, typer.Option(min=1, help="Items to retrieve for the LLM; default: candidates.n_candidates.")
     ] = None,
-    retrieve_only: Annotated[bool, typer.Option("--retrieve-only", help="The retriever's ranking, without the LLM.")] = False,
+    retrieve_only: Annotated[bool, typer.Option("--retrieve-only", help="Rank with the retriever only.")] = False,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Histories per pass; default: inference.batch_size.")] = None,
     new_items: Annotated[
         Path | None,
-        typer.Option(
-            help="CSV, JSON lines or Parquet, an item a row that training never saw; they are ranked with the others."
-        ),
+        typer.Option(help="CSV, JSON lines or Parquet file with one new item per row, ranked together with the others."),
     ] = None,
     encoder: Annotated[
-        Path | None, typer.Option(help="Folder of the text encoder that reads them; default: that of the training.")
+        Path | None, typer.Option(help="Folder of the text encoder of new items; default: that of training.")
     ] = None,
     audience: Annotated[
-        int | None, typer.Option(min=1, help="Print for each new item this many users for whom it ranks highest.")
+        int | None, typer.Option(min=1, help="Number of users to print for each new item, those for whom it ranks highest.")
     ] = None,
 ) -> None:
-    """Recommend the items that should follow each history, best first; nothing of a history is recommended again.
+    """Recommends items after each history, best first, without items of the history.
 
-    Without --item, --histories and --all-users, histories are asked for on a terminal.
+    Without --item, --histories and --all-users, histories are entered on a terminal.
     """
     from llara_core.serving import Model
     from llara_core.serving import histories as many
@@ -80,13 +80,13 @@ def main(
     from llara_core.serving.titles import ItemFinder
 
     n_sources = sum([bool(item), histories is not None, all_users])
-    asks = n_sources == 0 and out is None and sys.stdin.isatty()
-    if n_sources != 1 and not asks:
-        raise ConfigError("give one of --item, --histories and --all-users; without any, titles are asked for on a terminal")
+    is_interactive = n_sources == 0 and out is None and sys.stdin.isatty()
+    if n_sources != 1 and not is_interactive:
+        raise ConfigError("give one of --item, --histories and --all-users; without them, titles are entered on a terminal")
     if audience is not None and (new_items is None or not (all_users or histories is not None)):
-        raise ConfigError("--audience ranks new items for many users: give --new-items, and --histories or --all-users")
-    if out is None and not item and not asks and audience is None:
-        raise ConfigError("more than one history: name a file to write with --out")
+        raise ConfigError("--audience needs --new-items, and --histories or --all-users")
+    if out is None and not item and not is_interactive and audience is None:
+        raise ConfigError("several histories need an output file: name it with --out")
     if out is not None:
         many.check_output(out)
     params = load_params()
@@ -106,14 +106,14 @@ def main(
         asked = many.prepared_histories(
             tables.read_table(paths.prepared(dataset) / "interactions.parquet", tables.INTERACTIONS)
         )
-    if ranker.system is not None and retriever is not None and candidates is None:
-        candidates = parts.n_candidates  # one that is named retrieves, also for a system that could score the whole catalogue
+    if ranker.llm is not None and retriever is not None and candidates is None:
+        candidates = parts.n_candidates  # a named retriever is used even by a system that could score the whole catalogue
 
     def recommend(asked: many.Histories) -> pd.DataFrame:
         ranked = ranker.rank(list(asked.values()), top=top, n_candidates=candidates, retrieve_only=retrieve_only)
         return many.recommendations_table(list(asked), ranked, items, model.n_known)
 
-    if asks:
+    if is_interactive:
         for history in typed_in(ItemFinder(items)):
             show(recommend({"": history}))
     elif out is None and audience is None:
@@ -129,19 +129,19 @@ def main(
 
 
 def warn_of_formulas(path: Path, table: pd.DataFrame) -> None:
-    """Say so where a spreadsheet would compute a text of the table; it stays as it is, for programs that read it."""
+    """Warns if a spreadsheet would evaluate a text of the table, which is kept as it is for other programs."""
     n_formulas = sum(int(table[name].astype(str).str.match(FORMULA).sum()) for name in ("user", "item", "label"))
     if n_formulas:
         logger.warning(
-            "%s: %d texts begin with =, +, - or @, which a spreadsheet takes for formulas; there, import the columns as text",
+            "%s: %d texts begin with =, +, - or @, which spreadsheets read as formulas; import the columns as text there",
             path,
             n_formulas,
         )
 
 
 def typed_in(finder: ItemFinder) -> Iterator[list[int]]:
-    """Histories that are typed in, until an empty line; one with an unknown title is asked for again."""
-    typer.echo("Titles or raw ids, oldest first, separated by ';'. An empty line ends this.")
+    """Yields histories entered on the terminal until an empty line; one with an unknown title is asked for again."""
+    typer.echo("Enter titles or raw ids, oldest first, separated by ';'. An empty line ends the program.")
     while line := typer.prompt("history", default="", show_default=False):
         try:
             yield finder.history(finder.split(line))
@@ -150,19 +150,19 @@ def typed_in(finder: ItemFinder) -> Iterator[list[int]]:
 
 
 def show(table: pd.DataFrame) -> None:
-    """Print one history's recommendations."""
+    """Prints the recommendations of one history."""
     for row in table.itertuples(index=False):
         typer.echo(f"{row.rank:3d}  {row.score:8.3f}  {row.label}{' (new)' if getattr(row, 'is_new', False) else ''}")
 
 
 def show_audiences(model: Model, histories: Histories, n_users: int) -> None:
-    """Print for each new item the users for whom it ranks highest, and its rank."""
+    """Prints for each new item the users for whom it ranks highest, with its rank."""
     new = range(model.n_known, len(model.items))
     labels = model.items[c.LABEL]
-    for item, reached in zip(new, model.audience_ids(new, histories, n_users), strict=True):
+    for item, users in zip(new, model.audience_ids(new, histories, n_users), strict=True):
         typer.echo(f"{labels[item]}:")
-        for one in reached:
-            typer.echo(f"{one.rank:5d}  {one.user}")
+        for user in users:
+            typer.echo(f"{user.rank:5d}  {user.user}")
 
 
 if __name__ == "__main__":

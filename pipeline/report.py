@@ -1,4 +1,4 @@
-"""Compare all systems of the axes: a page in Markdown and in HTML, a summary for the terminal, tables for ``dvc plots``.
+"""Compares all systems of the run: a report in Markdown and HTML, a summary for the terminal, tables for ``dvc plots``.
 
 Run by the stage ``report``: ``python -m pipeline.report``.
 """
@@ -18,11 +18,11 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Write the report and print its table of results."""
+    """Writes the report and prints its summary."""
     params = load_params()
     reports = pages.build(params)
     pages.write(reports, params)
-    typer.echo(f"\n{pages.screens(reports)}\n")
+    typer.echo(f"\n{pages.terminal_text(reports)}\n")
     logger.info("%d data sets, pages in %s", len(reports), paths.REPORT)
 
 

@@ -1,6 +1,9 @@
-"""How well a system's scores serve as probabilities of the candidates, as they are and scaled by one number.
+"""Calibration: how well a system's scores serve as probabilities of the candidates, before and after temperature scaling.
 
-The share of a candidate is the softmax of the scores over its set. A *temperature* divides the scores first: above 1 it makes
+The probability of a candidate is the softmax of the scores over its set. A *temperature* divides the scores first: above 1 it
+makes an over-confident system less confident, without changing any ranking. It is chosen on validation by maximum likelihood.
+
+In all functions, ``scores`` are ``(N, C)`` and ``targets`` are the indices ``(N,)`` of the targets among the candidates.
 an over-confident system less sure, and it never changes a ranking. It is chosen on validation, by maximum likelihood.
 """
 
@@ -18,36 +21,29 @@ from llara_core import columns as c
 from llara_core.held_out import HeldOut
 
 N_BINS = 10
-_MAX_SHARPNESS = 1e4  # of scores with a standard deviation of 1, where the target always scores highest
+_MAX_FACTOR = 1e4  # of standardised scores; reached where every target has the highest score
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a run's scores are worth as probabilities, on the test sets.
+    """Calibration of a run's scores on the test sets."""
 
-    Attributes:
-        inverse_temperature: that makes the validation targets most likely; 0 where no use of the scores beats chance.
-        log_likelihood: mean of the target's log share, in nats.
-        calibrated_log_likelihood: the same with the temperature.
-        calibration_error: expected calibration error (:func:`calibration_error`).
-        calibrated_calibration_error: the same with the temperature.
-    """
-
+    # factor of the scores that maximises the likelihood of the validation targets; 0 if none beats chance
     inverse_temperature: float
-    log_likelihood: float
-    calibrated_log_likelihood: float
-    calibration_error: float
-    calibrated_calibration_error: float
+    log_likelihood: float  # mean log-probability of the target, in nats
+    calibrated_log_likelihood: float  # mean log-probability after temperature scaling, in nats
+    calibration_error: float  # expected calibration error (:func:`calibration_error`)
+    calibrated_calibration_error: float  # expected calibration error after temperature scaling
 
 
 def calibrate(predictions: pd.DataFrame, held_out: HeldOut) -> Calibration | None:
-    """The calibration of a predictions table; None where a candidate set of it has no scores, or a split is not answered.
+    """Calibrates the scores of a predictions table; None if a candidate set has no scores or a split is not answered.
 
     Args:
         predictions: rows of :data:`tables.PREDICTIONS`.
-        held_out: that they answer.
+        held_out: questions that they answer.
     """
     if predictions[c.SCORES].isna().any():
         return None
@@ -59,40 +55,31 @@ def calibrate(predictions: pd.DataFrame, held_out: HeldOut) -> Calibration | Non
     scores = np.stack(rows[c.SCORES].to_list()).astype(float)  # [N, C]
     targets = (np.stack(rows[c.CANDIDATES].to_list()) == rows[[c.TARGET]].to_numpy()).argmax(axis=1)  # [N]
     validation = (rows[c.SPLIT] == c.VALIDATION).to_numpy()
-    sharpness = inverse_temperature(scores[validation], targets[validation])
+    factor = inverse_temperature(scores[validation], targets[validation])
     test = scores[~validation], targets[~validation]
     return Calibration(
-        sharpness,
+        factor,
         log_likelihood(*test),
-        log_likelihood(sharpness * test[0], test[1]),
+        log_likelihood(factor * test[0], test[1]),
         calibration_error(*test),
-        calibration_error(sharpness * test[0], test[1]),
+        calibration_error(factor * test[0], test[1]),
     )
 
 
 def log_likelihood(scores: Floats, targets: npt.NDArray[np.integer]) -> float:
-    """Mean log share of the targets; ``-log(C)`` where all candidates score alike.
-
-    Args:
-        scores: ``(N, C)``.
-        targets: ``(N,)``, each target's place among the candidates.
-    """
+    """Mean log-probability of the targets; ``-log(C)`` where all candidates have equal scores."""
     return float(_of_targets(log_softmax(scores, axis=1), targets).mean())
 
 
 def calibration_error(scores: Floats, targets: npt.NDArray[np.integer]) -> float:
-    """Expected calibration error: how far the share of a first choice lies from how often such first choices are right.
+    """Expected calibration error: distance between the probability of the first choice and how often it is right.
 
-    The sets are put into :data:`N_BINS` bins of equal width by the share of the first choice; it is the mean over the sets of
-    the distance between their bin's mean share and its hit ratio.
-
-    Args:
-        scores: ``(N, C)``.
-        targets: ``(N,)``, each target's place among the candidates.
+    Sets are divided into :data:`N_BINS` bins of equal width by the probability of the first choice; the error is the mean over
+    sets of the distance between their bin's mean probability and its hit ratio.
 
     Source: Guo et al. (2017), equation 3.
 
-    >>> round(calibration_error(np.log([[0.8, 0.2], [0.8, 0.2]]), np.array([0, 1])), 9)  # sure to 0.8, right in 1 of 2
+    >>> round(calibration_error(np.log([[0.8, 0.2], [0.8, 0.2]]), np.array([0, 1])), 9)  # 0.8 confident, right in 1 of 2
     0.3
     """
     shares = np.exp(log_softmax(scores, axis=1))
@@ -103,14 +90,10 @@ def calibration_error(scores: Floats, targets: npt.NDArray[np.integer]) -> float
 
 
 def inverse_temperature(scores: Floats, targets: npt.NDArray[np.integer]) -> float:
-    """The factor of the scores under which the targets are most likely.
+    """Factor of the scores that maximises the likelihood of the targets.
 
-    The likelihood is concave in the factor, so its slope falls through zero once. Where it falls from the start, the scores are
-    no better than chance, and the factor is 0.
-
-    Args:
-        scores: ``(N, C)``.
-        targets: ``(N,)``, each target's place among the candidates.
+    The log-likelihood is concave in the factor, so its slope has at most one root. If it is not positive at 0, the scores are
+    no better than chance and the factor is 0.
     """
     centred = scores - scores.mean(axis=1, keepdims=True)
     spread = float(centred.std())
@@ -125,7 +108,7 @@ def inverse_temperature(scores: Floats, targets: npt.NDArray[np.integer]) -> flo
     if slope(0.0) <= 0:
         return 0.0
     upper = 1.0
-    while slope(upper) > 0 and upper < _MAX_SHARPNESS:
+    while slope(upper) > 0 and upper < _MAX_FACTOR:
         upper *= 2
     return (float(brentq(slope, 0.0, upper)) if slope(upper) < 0 else upper) / spread
 

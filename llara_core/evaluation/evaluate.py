@@ -1,4 +1,4 @@
-"""From predictions tables to results per candidate set and to the metrics of a run."""
+"""Computes results per candidate set and metrics from predictions tables."""
 
 from __future__ import annotations
 
@@ -16,28 +16,24 @@ from llara_core.config import EvaluationConfig, Params
 from llara_core.errors import DataError
 from llara_core.evaluation import metrics
 from llara_core.evaluation.calibration import calibrate
-from llara_core.evaluation.comparison import Means, over_sets
+from llara_core.evaluation.comparison import Means, means_over_sets
 from llara_core.evaluation.intervals import user_interval
-from llara_core.evaluation.results import MODES, RunResults, is_made, short_hash, tables_of, training_counts
+from llara_core.evaluation.results import MODES, RunResults, has_answers, list_tables, short_hash, training_counts
 from llara_core.evaluation.systems import System, systems_of
 from llara_core.held_out import HeldOut
 from llara_core.predictions import PredictionMetadata
 from llara_core.prompts.rendering import answer_texts
 
-# The figures by which systems are chosen, under short names: `dvc metrics show` prints a column for each.
-DECIDING = {"HR@1": "hit_ratio@1", "valid": "valid_ratio", "top10": "hit_ratio@10_catalogue"}
+# The metrics that decide between systems, under short names: `dvc metrics show` prints a column for each.
+MAIN_METRICS = {"HR@1": "hit_ratio@1", "valid": "valid_ratio", "top10": "hit_ratio@10_catalogue"}
 SPLIT_NAMES = {"val": c.VALIDATION, "test": c.TEST}
-Figures = dict[str, dict[str, float]]  # by short name of a split, then of a figure
+MainMetrics = dict[str, dict[str, float]]  # by short name of the split and of the metric
 
 
 def evaluate(held_out: HeldOut, params: Params) -> Iterator[tuple[str, RunResults]]:
-    """The results of every run of every system of the axes, in every mode, as (cell, results).
+    """Evaluates every run of every system in every mode, as pairs of run name and results.
 
-    At positions, systems that were not asked there are left out.
-
-    Args:
-        held_out: of one data set.
-        params: of the run.
+    Systems without answers at further positions are left out there.
 
     Raises:
         DataError: predictions are missing or incomplete, do not answer what their name says, or answer other candidate sets
@@ -45,31 +41,29 @@ def evaluate(held_out: HeldOut, params: Params) -> Iterator[tuple[str, RunResult
     """
     is_new = training_counts(held_out.dataset) == 0
     for system in systems_of(params):
-        if not is_made(system, lambda cell: paths.system_predictions(held_out.dataset, cell)):
+        if not has_answers(system, lambda run_name: paths.system_predictions(held_out.dataset, run_name)):
             continue
         prompted = system.kind in ("tuned", "untuned")
         names = answer_texts(held_out.labels, params.system(system.key).prompt.representation if prompted else "title")
-        for cell in system.cells:
-            folder = held_out.folder(_predictions(held_out.dataset, system, cell))
+        for run_name in system.run_names:
+            folder = held_out.folder(_predictions(held_out.dataset, system, run_name))
             if held_out.scope == "positions" and not folder.exists():
                 continue
-            for file in tables_of(folder):
-                yield cell, evaluate_table(held_out, file, names, is_new)
+            for file in list_tables(folder):
+                yield run_name, evaluate_table(held_out, file, names, is_new)
 
 
 def evaluate_table(
     held_out: HeldOut, file: Path, names: Sequence[str], is_new: npt.NDArray[np.bool_] | None = None
 ) -> RunResults:
-    """The results of one predictions table.
+    """Evaluates one predictions table.
 
     Args:
-        held_out: of its data set.
-        file: the table.
-        names: what the system has to write for each item, by id.
-        is_new: as in :func:`metrics.per_set_results`.
+        names: text that names each item in an answer, by item id.
+        is_new: whether each item is new, as in :func:`metrics.per_set_results`.
 
     Raises:
-        DataError: as :func:`evaluate`.
+        DataError: as in :func:`evaluate`.
     """
     frame, metadata = predictions.read_predictions(file)
     if metadata.candidates_hash != held_out.candidates_hash:
@@ -80,19 +74,18 @@ def evaluate_table(
         )
     if file.name != metadata.file_name:
         raise DataError(
-            f"{file}: its metadata says that it is {metadata.file_name} of {metadata.system}; delete it and run "
-            "`dvc repro` again"
+            f"{file}: its metadata describes {metadata.file_name} of {metadata.system}; delete it and run `dvc repro` again"
         )
     splits = _answered_splits(metadata)
     if held_out.scope == "positions":
-        held_out = held_out.limited(_n_turns(frame, held_out))
+        held_out = held_out.limited(_n_positions(frame, held_out))
     sets = metrics.per_set_results(frame, held_out.candidates, held_out.examples, names, str(file), splits, is_new)
-    is_the_papers = held_out.scope == "last" and metadata.history == "ordered"
-    return RunResults(metadata, sets, calibrate(frame, held_out) if is_the_papers else None)
+    with_calibration = held_out.scope == "last" and metadata.history == "ordered"
+    return RunResults(metadata, sets, calibrate(frame, held_out) if with_calibration else None)
 
 
-def metrics_record(run: RunResults, config: EvaluationConfig, means_of: Means = over_sets) -> dict[str, Any]:
-    """The JSON content for one run in one mode: means per split, test first, then what was measured.
+def metrics_record(run: RunResults, config: EvaluationConfig, means_of: Means = means_over_sets) -> dict[str, Any]:
+    """Builds the JSON record of one run in one mode: means per split, test first, followed by the metadata.
 
     ``dvc metrics show`` prints one row per file and one column per key, in this order.
     """
@@ -105,20 +98,20 @@ def metrics_record(run: RunResults, config: EvaluationConfig, means_of: Means = 
     return {**means, **metadata.model_dump(exclude=left_out), "candidates": short_hash(metadata.candidates_hash)}
 
 
-def deciding_figures(run: RunResults) -> Figures:
-    """The figures of one run in one mode, with ordered histories, that decide; without those that it does not have."""
-    found = {
-        short: {name: metrics.METRICS[metric].value(run.split(split)) for name, metric in DECIDING.items()}
+def main_metrics(run: RunResults) -> MainMetrics:
+    """Computes the main metrics that exist for one run in one mode, with ordered histories."""
+    by_split = {
+        short: {name: metrics.METRICS[metric].value(run.split(split)) for name, metric in MAIN_METRICS.items()}
         for short, split in SPLIT_NAMES.items()
     }
-    return {short: {name: value for name, value in values.items() if value is not None} for short, values in found.items()}
+    return {short: {name: value for name, value in values.items() if value is not None} for short, values in by_split.items()}
 
 
-def mean_of_headlines(runs: Sequence[Mapping[str, Figures]]) -> Figures:
-    """The figures of a system, in the mode in which it is compared with others, with four decimals.
+def system_main_metrics(runs: Sequence[Mapping[str, MainMetrics]]) -> MainMetrics:
+    """Averages the main metrics of a system over its runs, in its primary mode, to four decimals.
 
     Args:
-        runs: of every run :func:`deciding_figures`, by mode.
+        runs: :func:`main_metrics` of each run, by mode.
     """
     mode = next(mode for mode in MODES if mode in runs[0])
     return {
@@ -127,21 +120,21 @@ def mean_of_headlines(runs: Sequence[Mapping[str, Figures]]) -> Figures:
     }
 
 
-def _predictions(dataset: str, system: System, cell: str) -> Path:
+def _predictions(dataset: str, system: System, run_name: str) -> Path:
     folder = {
         "baseline": paths.baseline_predictions,
         "recommender": paths.recommender_predictions,
         "fused": paths.fused_predictions,
     }.get(system.kind, paths.system_predictions)
-    return folder(dataset, cell)
+    return folder(dataset, run_name)
 
 
-def _n_turns(predictions: pd.DataFrame, held_out: HeldOut) -> int:
-    """Positions of each user that a table answers: up to the last turn in it, and then all of these have to be there."""
-    turns = held_out.examples.set_index(c.EXAMPLE)[c.TURN]
-    return int(turns.reindex(predictions[c.EXAMPLE]).max()) + 1
+def _n_positions(predictions: pd.DataFrame, held_out: HeldOut) -> int:
+    """Number of positions per user that a table answers; all positions up to the last one must then be answered."""
+    positions = held_out.examples.set_index(c.EXAMPLE)[c.TURN]
+    return int(positions.reindex(predictions[c.EXAMPLE]).max()) + 1
 
 
 def _answered_splits(metadata: PredictionMetadata) -> tuple[str, ...]:
-    """Test first; shuffled histories are of test alone."""
+    """Splits that a table answers, test first; shuffled histories exist only for test."""
     return (c.TEST, c.VALIDATION) if metadata.history == "ordered" else (c.TEST,)

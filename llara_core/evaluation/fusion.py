@@ -1,4 +1,4 @@
-"""An LLM system and its recommender combined into one ranking."""
+"""Fusion of the scores of an LLM system and its recommender into one ranking."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from llara_core import columns as c
 from llara_core import paths, predictions
 from llara_core.config import Params
 from llara_core.errors import DataError
-from llara_core.evaluation.results import SCORED, SystemResults, is_made, short_hash
+from llara_core.evaluation.results import SCORED, SystemResults, has_answers, short_hash
 from llara_core.evaluation.systems import fused_name, systems_of
 from llara_core.held_out import HeldOut
 from llara_core.predictions import PredictionMetadata
@@ -27,7 +27,7 @@ Scored = tuple[pd.DataFrame, PredictionMetadata]
 
 @dataclass(frozen=True)
 class Fusion:
-    """Fused predictions, their metadata, and the weight of the LLM, between 0 (recommender alone) and 1 (LLM alone)."""
+    """Fused predictions, their metadata, and the LLM weight between 0 (only the recommender) and 1 (only the LLM)."""
 
     frame: pd.DataFrame
     metadata: PredictionMetadata
@@ -36,46 +36,45 @@ class Fusion:
 
 @dataclass(frozen=True)
 class Pair:
-    """What is fused: the scores of an LLM cell and of its recommender, and the cell that the fusion is."""
+    """Predictions tables of an LLM system and of its recommender, and the run name of their fusion."""
 
     llm: Path
     recommender: Path
-    cell: str
+    run_name: str
 
     def at_positions(self) -> Pair | None:
-        """The same at positions; None where not both were asked there."""
+        """Returns the tables at further positions; None unless both exist."""
         llm, recommender = (paths.at_positions(file.parent) / file.name for file in (self.llm, self.recommender))
-        return Pair(llm, recommender, self.cell) if llm.exists() and recommender.exists() else None
+        return Pair(llm, recommender, self.run_name) if llm.exists() and recommender.exists() else None
 
 
 def pairs(dataset: str, params: Params) -> list[Pair]:
-    """Every LLM system of the axes that has a recommender and scores candidates, one pair per seed.
+    """Lists every LLM system of the run that has a recommender and scores candidates, one pair per seed.
 
     Raises:
         DataError: an LLM system has no predictions.
     """
     return [
         Pair(
-            paths.system_predictions(dataset, llm_cell) / SCORED,
+            paths.system_predictions(dataset, llm_run_name) / SCORED,
             paths.recommender_predictions(dataset, paths.cell(str(system.recommender), seed)) / SCORED,
-            cell,
+            run_name,
         )
         for system in systems_of(params)
-        if system.kind == "fused" and is_made(system, lambda cell: paths.system_predictions(dataset, cell))
-        for seed, cell, llm_cell in zip(params.run.seeds, system.cells, system.llm_cells, strict=True)
+        if system.kind == "fused" and has_answers(system, lambda run_name: paths.system_predictions(dataset, run_name))
+        for seed, run_name, llm_run_name in zip(params.run.seeds, system.run_names, system.llm_run_names, strict=True)
     ]
 
 
 def fuse(llm: Scored, recommender: Scored, held_out: HeldOut, weight: float | None = None) -> Fusion:
-    """Rank by ``(1 - w) log_softmax(recommender) + w log_softmax(LLM)``, with ``w`` chosen on validation.
+    """Ranks by ``(1 - w) log_softmax(recommender) + w log_softmax(LLM)``, with ``w`` chosen on validation.
 
-    The fusion answers the candidate sets that both answer.
+    The fusion answers the candidate sets that both systems answer.
 
     Args:
-        llm: predictions with scores, and their metadata.
-        recommender: those of the LLM system's recommender.
-        held_out: examples and candidate sets of the data set.
-        weight: that was chosen already; None to choose it.
+        llm: scored predictions of the LLM system and their metadata.
+        recommender: scored predictions of its recommender and their metadata.
+        weight: LLM weight, if chosen before; None chooses it.
 
     Raises:
         DataError: the two answer different candidate sets, or one of them has no scores.
@@ -96,10 +95,10 @@ def fuse(llm: Scored, recommender: Scored, held_out: HeldOut, weight: float | No
 
 
 def weights(fused: SystemResults) -> list[float]:
-    """The weight of the LLM in each run of a fusion.
+    """Reads the LLM weight of each run of a fusion.
 
     Raises:
-        DataError: its predictions do not say it.
+        DataError: the metadata of its predictions lack the weight.
     """
     notes = [run.metadata.note for run in fused.runs]
     try:
@@ -111,29 +110,29 @@ def weights(fused: SystemResults) -> list[float]:
 
 
 def is_recommender_alone(results: SystemResults) -> bool:
-    """Whether a system is a fusion that leaves the LLM out in every run, so that it is its recommender under another name."""
+    """Whether a system is a fusion with LLM weight 0 in every run, and thus equal to its recommender."""
     return results.system.kind == "fused" and not any(weights(results))
 
 
 def choose_weight(
     log_p_llm: npt.NDArray[np.floating], log_p_recommender: npt.NDArray[np.floating], target_index: npt.NDArray[np.integer]
 ) -> float:
-    """The weight of :data:`WEIGHTS` under which the fused scores give the targets the highest mean log-likelihood.
+    """Chooses the weight of :data:`WEIGHTS` with the highest mean log-likelihood of the targets.
 
-    The hit ratio moves in steps of one user and would choose by luck among weights that differ in a few hits. The
-    log-likelihood of a log-linear mixture is concave in the weight, so it has one peak and is stable. On a plateau the
-    smallest weight wins, that is the recommender.
+    The hit ratio changes in steps of one user, so the choice among weights that differ in a few hits would be luck. The
+    log-likelihood of a log-linear mixture is concave in the weight, so it has a single, stable peak. On a plateau the smallest
+    weight wins, which favours the recommender.
 
     Args:
-        log_p_llm: ``(N, C)`` log-probabilities over the candidates.
-        log_p_recommender: ``(N, C)``, those of the recommender.
-        target_index: ``(N,)``, the target's place among the candidates.
+        log_p_llm: ``(N, C)`` log-probabilities of the LLM over the candidates.
+        log_p_recommender: ``(N, C)`` log-probabilities of the recommender.
+        target_index: ``(N,)`` index of the target among the candidates.
     """
     likelihoods = []
     for weight in WEIGHTS:
         fused = log_softmax((1 - weight) * log_p_recommender + weight * log_p_llm, axis=1)
         likelihoods.append(np.take_along_axis(fused, target_index[:, None], axis=1).mean())
-    return float(WEIGHTS[int(np.argmax(np.round(likelihoods, 9)))])  # rounded: a plateau has no winner by rounding error
+    return float(WEIGHTS[int(np.argmax(np.round(likelihoods, 9)))])  # rounded, so that rounding errors do not decide a plateau
 
 
 def _fused_metadata(llm: PredictionMetadata, recommender: PredictionMetadata) -> PredictionMetadata:

@@ -1,4 +1,4 @@
-"""Intervals of one system's means: over users, or over users and training runs."""
+"""Confidence intervals of a system's means, over users or over users and training runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llara_core.runtime.seeding import numpy_stream
 
 
 def user_interval(config: EvaluationConfig, dataset: str, split: str) -> Interval:
-    """Bootstrap intervals over users; every system of a split sees the same resamples of users."""
+    """Returns a function for bootstrap intervals over users; all systems see the same resamples of a split's users."""
 
     def interval(values: npt.ArrayLike, users: npt.ArrayLike) -> tuple[float, float]:
         stream = numpy_stream(config.seed, "bootstrap", dataset, split)
@@ -22,7 +22,8 @@ def user_interval(config: EvaluationConfig, dataset: str, split: str) -> Interva
 
 
 def run_interval(config: EvaluationConfig, n_runs: int) -> Interval:
-    """Intervals over users and training runs, of values over the same sets in every run, one run after the other."""
+    """Returns a function for intervals over users and training runs; its values list the same sets for one run after the
+    other."""
 
     def interval(values: npt.ArrayLike, users: npt.ArrayLike) -> tuple[float, float]:
         by_run = np.reshape(values, (n_runs, -1))

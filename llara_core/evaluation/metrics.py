@@ -1,4 +1,4 @@
-"""Metrics: first one row per answered candidate set, then one number each over these rows."""
+"""Metrics: results per answered candidate set, and aggregates over them."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def per_set_results(
     splits: tuple[str, ...] = c.HELD_OUT,
     is_new: npt.NDArray[np.bool_] | None = None,
 ) -> pd.DataFrame:
-    """One row per answered candidate set: whether the answer is the target, and where the target was ranked.
+    """Determines for each answered candidate set whether the answer is the target and how the target was ranked.
 
     Args:
-        predictions: rows of :data:`tables.PREDICTIONS`; may cover only the first few draws, the same for all of a split.
+        predictions: rows of :data:`tables.PREDICTIONS`; may cover only the first draws, the same for all of a split.
         candidates: rows of :data:`tables.CANDIDATE_SETS` of both held-out splits.
         examples: rows of :data:`tables.EXAMPLES`.
-        names: what the system has to write for each item, by id.
-        source: what to call the predictions in messages.
-        splits: that have to be answered.
-        is_new: ``(n_items,)`` whether an item has no training interaction; None: every item has some.
+        names: text that names each item in an answer, by item id.
+        source: name of the predictions in error messages.
+        splits: splits that must be answered.
+        is_new: ``(n_items,)`` whether an item has no training interaction; None: no item is new.
 
     Returns:
-        Columns user_id, example_id, split, draw, predicted_item, text, ``hit`` (1.0 where the answer is valid and the target,
-        else 0.0), ``valid`` (1.0 or 0.0), ``contained_hit`` and ``contained_valid`` (the same by
-        :func:`parsing.contained_candidate`, NaN where the system writes no text), ``rank`` (1-based rank of the target among
-        the candidates, NaN where the system has no scores), catalogue_rank (1-based, NaN where not computed), ``new_rank``
-        (among the new candidates, NaN where the target is none), ``n_new`` (how many these are), ``target_is_new`` and
-        ``picked_new`` (1.0 or 0.0, the latter of valid answers). Ordered by split, example and draw.
+        Columns user_id, example_id, split, draw, predicted_item, text, ``hit`` (1.0 if the answer is valid and the target, else
+        0.0), ``valid`` (1.0 or 0.0), ``contained_hit`` and ``contained_valid`` (by :func:`parsing.contained_candidate`,
+        NaN if the system writes no text), ``rank`` (1-based rank of the target among the candidates, NaN without scores),
+        catalogue_rank (1-based, NaN if not computed), ``new_rank`` (rank among the new candidates, NaN if the target is not
+        new), ``n_new`` (number of new candidates), ``target_is_new`` and ``picked_new`` (1.0 or 0.0, the latter for valid
+        answers). Ordered by split, example and draw.
 
     Raises:
         DataError: an unknown, repeated or missing candidate set, an answer that is not among its candidates, or scores that
@@ -96,13 +96,12 @@ def per_set_results(
 def rank_of_target(scores: npt.NDArray[np.floating], target_index: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
     """1-based rank of the target; candidates with equal scores rank in candidate order.
 
-    The order of the candidates is shuffled once when they are drawn, so this breaks ties at random, yet the same way every
-    time and for every system, and rank 1 is exactly the candidate that an argmax answers. A system that scores all
-    candidates alike gets chance level, neither the best nor the worst.
+    Candidates are shuffled once when they are drawn, so ties are broken at random, but identically every time and for every
+    system, and rank 1 is exactly the argmax. A system with constant scores reaches chance level.
 
     Args:
         scores: ``(N, C)``, higher is better.
-        target_index: ``(N,)``, the target's place among the candidates.
+        target_index: ``(N,)`` index of the target among the candidates.
 
     >>> rank_of_target(np.array([[0.1, 0.5, 0.5]]), np.array([2])).tolist()
     [2]
@@ -128,7 +127,7 @@ def ndcg(ranks: npt.ArrayLike, k: int) -> float:
 
 
 def discounted_gains(ranks: npt.ArrayLike, k: int) -> npt.NDArray[np.float64]:
-    """What each target contributes to :func:`ndcg`; NaN where the rank is."""
+    """Contribution of each target to :func:`ndcg`; NaN where the rank is NaN."""
     rank = np.asarray(ranks, dtype=float)
     return np.where(np.isnan(rank), np.nan, np.where(rank <= k, 1 / np.log2(1 + rank), 0.0))
 
@@ -140,38 +139,32 @@ def mean_reciprocal_rank(ranks: npt.ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that is measured of every system.
+    """A metric of all systems."""
 
-    Attributes:
-        value: from rows of :func:`per_set_results` of one split to the number; None where the system gives nothing to measure.
-        heading: of its column in the report's table of all modes; empty: it stands in the metrics files alone.
-        meaning: of that column.
-        interval_of: the column whose mean the metric is, where it gets an interval.
-    """
-
+    # computes the metric from rows of :func:`per_set_results` of one split; None if it does not apply to the system
     value: Callable[[pd.DataFrame], float | None]
-    heading: str = ""
-    meaning: str = ""
-    interval_of: str | None = None
+    heading: str = ""  # column heading in the report's table of all modes; empty: only in the metrics files
+    meaning: str = ""  # explanation of that column
+    interval_of: str | None = None  # column whose mean the metric is, if it gets an interval
 
 
 def share(column: str, heading: str, meaning: str, *, with_interval: bool = False) -> Metric:
-    """The mean of a column of 0 and 1, where every row has it."""
+    """Defines the mean of a column of 0 and 1 that has a value in every row."""
     return Metric(_of_complete(column, pd.Series.mean), heading, meaning, column if with_interval else None)
 
 
 def of_ranks(measure: Callable[[pd.Series], float], heading: str = "", meaning: str = "") -> Metric:
-    """A measure of the target's ranks among the candidates, of systems that rank them."""
+    """Defines a function of the targets' ranks among the candidates."""
     return Metric(_of_complete(RANK, measure), heading, meaning)
 
 
 def of_catalogue_ranks(measure: Callable[[pd.Series], float], heading: str = "", meaning: str = "") -> Metric:
-    """The same of its ranks among all items."""
+    """Defines a function of the targets' ranks among all items."""
     return Metric(_of_complete(c.CATALOGUE_RANK, measure), heading, meaning)
 
 
 def hit_ratio_among_valid(results: pd.DataFrame) -> float | None:
-    """Share of hits among the valid answers; None where no answer is valid."""
+    """Share of hits among the valid answers; None without a valid answer."""
     return float(results.loc[results[c.VALID] == 1, HIT].mean()) if results[c.VALID].any() else None
 
 
@@ -179,18 +172,18 @@ def _of_complete(column: str, measure: Callable[[pd.Series], float]) -> Callable
     return lambda results: float(measure(results[column])) if results[column].notna().all() else None
 
 
-# By their names in the metrics files, in the order there and in the report.
+# By name in the metrics files, in the order of the files and of the report.
 METRICS = {
-    "hit_ratio@1": share(HIT, "HR@1", "hit ratio, an invalid answer is a miss", with_interval=True),
+    "hit_ratio@1": share(HIT, "HR@1", "hit ratio; an invalid answer is a miss", with_interval=True),
     "valid_ratio": share(c.VALID, "Valid", "share of answers that are a candidate's title (or number)"),
-    "hit_ratio@1_among_valid": Metric(hit_ratio_among_valid, "HR@1 of valid", "hit ratio among valid answers alone"),
+    "hit_ratio@1_among_valid": Metric(hit_ratio_among_valid, "HR@1 of valid", "hit ratio among the valid answers"),
     "hit_ratio@1_contained": share(
-        CONTAINED_HIT, "HR@1, contained", "hit ratio where an answer is valid in that way, over all sets", with_interval=True
+        CONTAINED_HIT, "HR@1, contained", "hit ratio with validity as in the next column, over all sets", with_interval=True
     ),
     "valid_ratio_contained": share(
         CONTAINED_VALID,
         "Valid, contained",
-        "share of texts in which exactly one candidate's title occurs, as the paper's code counts",
+        "share of texts that contain exactly one candidate's title, the rule of the paper's code",
     ),
     "hit_ratio@3": of_ranks(partial(hit_ratio, k=3), "HR@3", "target among the first 3 candidates"),
     "hit_ratio@5": of_ranks(partial(hit_ratio, k=5), "HR@5", "target among the first 5 candidates"),
@@ -208,20 +201,20 @@ METRICS = {
 
 
 def aggregate(results: pd.DataFrame, interval: Interval) -> dict[str, float]:
-    """All metrics over the candidate sets of one split.
+    """Computes all metrics over the candidate sets of one split.
 
     Args:
-        results: rows of :func:`per_set_results`, of one split; may hold several seeds, one after the other.
-        interval: from values ``(N,)`` and their users ``(N,)`` to the ends of an interval of the mean.
+        results: rows of :func:`per_set_results` of one split; several seeds follow each other.
+        interval: computes the ends of an interval of the mean from values ``(N,)`` and their users ``(N,)``.
 
     Returns:
-        Those of :data:`METRICS` that the system has, some with the ends of their interval (``_low``, ``_high``), and how many
-        examples, users and draws there are.
+        The :data:`METRICS` that apply to the system, some with the ends of their interval (``_low``, ``_high``), and the
+        numbers of examples, users and draws.
 
     Source:
-        Paper, section 5.1.3, defines the hit ratio and the valid ratio; its released code divides the hits by the valid
-        answers in one place and by all in another, here each has its own name. ``_contained``: an answer is valid as in that
-        code. ``_catalogue``: over all items in place of the candidates.
+        Paper, section 5.1.3, defines hit ratio and valid ratio. Its released code divides the hits by the valid answers in one
+        place and by all answers in another; here each variant has its own name. ``_contained``: valid as in that code.
+        ``_catalogue``: over all items instead of the candidates.
     """
     means: dict[str, float] = {}
     for name, metric in METRICS.items():
@@ -235,18 +228,18 @@ def aggregate(results: pd.DataFrame, interval: Interval) -> dict[str, float]:
 
 
 def rounded(means: dict[str, float]) -> dict[str, float]:
-    """The same with four decimals, a tenth of what one more hit of 1,000 would change."""
+    """Rounds to four decimals, a tenth of the effect of one hit in 1,000."""
     return {name: round(value, 4) for name, value in means.items()}
 
 
 def _by_containment(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, npt.NDArray[np.float64]]:
-    """``contained_hit`` and ``contained_valid`` of every row."""
-    found = np.full((2, len(rows)), np.nan)
+    """Computes ``contained_hit`` and ``contained_valid`` of every row."""
+    by_rule = np.full((2, len(rows)), np.nan)
     for place, (text, items, target) in enumerate(zip(rows[c.TEXT], rows[c.CANDIDATES], rows[c.TARGET], strict=True)):
         if isinstance(text, str):
             chosen = contained_candidate(text, [names[item] for item in items])
-            found[:, place] = (chosen is not None and items[chosen] == target, chosen is not None)
-    return {CONTAINED_HIT: found[0], CONTAINED_VALID: found[1]}
+            by_rule[:, place] = (chosen is not None and items[chosen] == target, chosen is not None)
+    return {CONTAINED_HIT: by_rule[0], CONTAINED_VALID: by_rule[1]}
 
 
 def _check_coverage(rows: pd.DataFrame, sets: pd.DataFrame, source: str, splits: tuple[str, ...]) -> None:
@@ -271,13 +264,13 @@ def _check_coverage(rows: pd.DataFrame, sets: pd.DataFrame, source: str, splits:
 def _new_ranks(
     scores: npt.NDArray[np.float64], place: npt.NDArray[np.integer], is_new: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float64]:
-    """As :func:`rank_of_target`, among the new candidates; NaN where the target is none of them."""
+    """As :func:`rank_of_target`, among the new candidates; NaN if the target is not new."""
     ranks = rank_of_target(np.where(is_new, scores, -np.inf), place)
     return np.where(np.take_along_axis(is_new, place[:, None], axis=1)[:, 0], ranks, np.nan)
 
 
 def _scores(rows: pd.DataFrame, items: npt.NDArray[np.int32], source: str) -> npt.NDArray[np.float64] | None:
-    """``(N, C)``; None where the mode ranks nothing."""
+    """Returns the checked scores ``(N, C)``; None if the mode has none."""
     unscored = rows[c.SCORES].isna()
     if unscored.all():
         return None

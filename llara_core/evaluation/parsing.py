@@ -1,4 +1,4 @@
-"""From the text that a language model wrote to the candidate that it names, or to no valid answer: by two rules."""
+"""Parses the text of a language model into the candidate that it names, if any, by two rules."""
 
 from __future__ import annotations
 
@@ -10,30 +10,26 @@ from llara_core.readers.titles import as_seen
 
 _QUOTES = ('""', "''", "``", "“”", "‘’", "«»", "„“")  # noqa: RUF001
 
-# Of a model that thinks before it answers; its prompt may hold the opening mark already.
+# Reasoning before the answer; the opening tag may be part of the prompt.
 _THOUGHTS = re.compile(r"\s*(<think>)?.*?</think>", re.DOTALL)
 
 
 def parse_answer(text: str, labels: Sequence[str]) -> int | None:
-    """The candidate whose whole label the first line of ``text`` is, or None for an invalid answer.
+    """Returns the index of the candidate whose label equals the first line of ``text``; None for an invalid answer.
 
     One leading block ``<think>...</think>`` is skipped; an answer that ends inside it is invalid.
 
-    Equality is tried twice: as written (but for spacing, Unicode composition and invisible characters), then forgivingly,
-    without case, one pair of surrounding quotes and one full stop at the end. A try counts where exactly one label agrees, so
-    an answer that fits several labels equally well is invalid, and a label inside another one ("Alien", "Aliens") is never
-    confused with it.
+    Labels are compared twice: as written, ignoring spacing, Unicode composition and invisible characters; then also ignoring
+    case, one pair of surrounding quotes and one final full stop. Exactly one label must match, so an answer that fits several
+    labels equally well is invalid, and a label inside another one ("Alien", "Aliens") is never confused with it.
 
     Args:
-        text: the answer without its prompt; lines after its first non-empty one are ignored.
-        labels: what the candidates are called, in candidate order: titles, or numbers for the ``index`` representation.
-
-    Returns:
-        The index in ``labels``, or None.
+        text: answer without its prompt; lines after its first non-empty one are ignored.
+        labels: names of the candidates, in candidate order: titles, or numbers for the ``index`` representation.
 
     Source:
-        Stands in for the substring search of the paper's released code (:func:`contained_candidate`), which calls a right
-        answer invalid when its title contains another candidate's, and takes a sentence about one film for an answer.
+        Replaces the substring search of the paper's released code (:func:`contained_candidate`), which rejects a right
+        answer whose title contains another candidate's, and accepts a sentence about one film as an answer.
 
     >>> parse_answer('"aliens".', ["Alien", "Aliens"])
     1
@@ -53,18 +49,14 @@ def parse_answer(text: str, labels: Sequence[str]) -> int | None:
 
 
 def contained_candidate(text: str, labels: Sequence[str]) -> int | None:
-    """The only candidate whose label occurs anywhere in the first line of ``text``, or None where none or several do.
+    """Returns the index of the only candidate whose label occurs in the first line of ``text``; None for none or several.
 
     Args:
-        text: the answer without its prompt.
-        labels: as in :func:`parse_answer`.
-
-    Returns:
-        The index in ``labels``, or None.
+        text: answer without its prompt.
+        labels: names of the candidates, as in :func:`parse_answer`.
 
     Source:
-        The rule behind the valid ratios that the paper reports, as in its released code: without regard to case, lines after
-        the first are cut off.
+        The paper's released code, whose valid ratios the paper reports: case is ignored and lines after the first are dropped.
 
     >>> contained_candidate("I would say Aliens", ["Alien", "Heat"])
     0
@@ -83,7 +75,7 @@ def _as_written(text: str) -> str:
 def _forgiving(text: str) -> str:
     outside = _as_written(text).removesuffix(".").rstrip()
     inside = _without_quotes(outside)
-    if inside != outside and outside == _as_written(text):  # the one full stop may stand inside the quotes instead
+    if inside != outside and outside == _as_written(text):  # the full stop may be inside the quotes instead
         inside = inside.removesuffix(".").rstrip()
     return unicodedata.normalize("NFC", inside.casefold())
 

@@ -1,7 +1,7 @@
-"""The comparison at further positions of held-out users: the same rules as for their last items, with means over users of means
-over positions.
+"""Comparison at further positions of held-out users, by the rules for their last items.
 
-Users have different numbers of positions. Each user counts once, as in the paired tests, so that long histories do not decide.
+Users have different numbers of positions. Metrics are means over users of means over positions, so that each user counts
+once, as in the paired tests, and long histories do not dominate.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from llara_core import paths
 from llara_core.config import EvaluationConfig
 from llara_core.evaluation.comparison import ComparedSystem, compare
 from llara_core.evaluation.metrics import Interval, discounted_gains
-from llara_core.evaluation.results import SystemResults, is_made, read_cell, require_same_candidates, same_modes
+from llara_core.evaluation.results import SystemResults, has_answers, read_run, require_same_candidates, same_modes
 from llara_core.evaluation.systems import System
 
 
 def user_means(runs: Sequence[pd.DataFrame], interval: Interval) -> dict[str, float]:
-    """Hit ratio@1 with its interval, NDCG@10 where the targets are ranked, and how many users and questions there are.
+    """Computes hit ratio@1 with its interval, NDCG@10 for systems that rank, and the numbers of users and questions.
 
     Args:
-        runs: rows of :func:`metrics.per_set_results` of one split, a table per run.
-        interval: from values ``(N,)`` and their users ``(N,)`` to the ends of an interval of the mean; it gets a value per user
-            and run.
+        runs: rows of :func:`metrics.per_set_results` of one split, one table per run.
+        interval: computes the ends of an interval of the mean from values ``(N,)``, one per user and run, and their users
+            ``(N,)``.
 
     >>> results = pd.DataFrame({c.USER: [1, 1, 1, 2], c.EXAMPLE: range(4), c.HIT: [1.0, 0.0, 0.0, 1.0], c.RANK: float("nan")})
     >>> user_means([results], lambda values, users: (min(values), max(values)))["hit_ratio@1"]  # (1/3 + 1) / 2
@@ -40,24 +40,24 @@ def user_means(runs: Sequence[pd.DataFrame], interval: Interval) -> dict[str, fl
 
 
 def compare_positions(results: Sequence[SystemResults], config: EvaluationConfig) -> list[ComparedSystem]:
-    """As :func:`comparison.compare`, of answers at positions; the validation questions there choose the reference."""
+    """Compares systems as :func:`comparison.compare` does; validation questions at further positions choose the reference."""
     return compare(results, config, user_means)
 
 
 def read_position_results(dataset: str, systems: Sequence[System]) -> list[SystemResults]:
-    """The results at positions of every system that has some, headline modes first.
+    """Reads the results at further positions of every system that has some, primary modes first.
 
     Raises:
         DataError: results differ between the runs of a system, or belong to different candidate sets.
     """
     folder = paths.results(dataset)
-    found = []
+    results = []
     for system in systems:
-        folders = [paths.at_positions(folder / cell) for cell in system.cells]
-        if is_made(system, lambda cell: folder / cell) and any(each.exists() for each in folders):
-            found += same_modes(system, [read_cell(each) for each in folders])
-    require_same_candidates([run for mode in found for run in mode.runs])
-    return found
+        folders = [paths.at_positions(folder / run_name) for run_name in system.run_names]
+        if has_answers(system, lambda run_name: folder / run_name) and any(each.exists() for each in folders):
+            results += same_modes(system, [read_run(each) for each in folders])
+    require_same_candidates([run for mode in results for run in mode.runs])
+    return results
 
 
 def _by_user(results: pd.DataFrame) -> pd.DataFrame:

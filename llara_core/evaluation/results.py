@@ -1,4 +1,4 @@
-"""Results per candidate set: written once by the stage ``evaluate``, read by all that compares systems."""
+"""Results per candidate set, written by the stage ``evaluate`` and read wherever systems are compared."""
 
 from __future__ import annotations
 
@@ -18,33 +18,28 @@ from llara_core.evaluation.calibration import Calibration
 from llara_core.evaluation.systems import System
 from llara_core.predictions import PredictionMetadata
 
-# In the order of the report. The first one that a system has is its headline: the paper's LLMs answer in free text.
+# In the order of the report. A system's first mode is its primary one: the paper's LLMs answer in free text.
 MODES = ("generate", "score", "constrained", "fused")
 SCORED = predictions.file_name("score", "ordered")  # the table that a fusion needs
 
 
 @dataclass(frozen=True)
 class RunResults:
-    """One run of one system in one mode.
+    """Results of one run of a system in one mode."""
 
-    Attributes:
-        metadata: what was measured.
-        sets: a row of :data:`tables.RESULTS` per candidate set.
-        calibration: of its scores; None where it has none, and for other questions than the paper's.
-    """
-
-    metadata: PredictionMetadata
-    sets: pd.DataFrame
+    metadata: PredictionMetadata  # metadata of the predictions
+    sets: pd.DataFrame  # one row of :data:`tables.RESULTS` per candidate set
+    # calibration of the scores; None without scores, with shuffled histories and at further positions
     calibration: Calibration | None = None
 
     def split(self, name: str) -> pd.DataFrame:
-        """The rows of one split."""
+        """Selects the rows of one split."""
         return self.sets[self.sets[c.SPLIT] == name]
 
 
 @dataclass(frozen=True)
 class SystemResults:
-    """One system in one mode, over all its runs."""
+    """Results of one system in one mode, over all its runs."""
 
     system: System
     runs: tuple[RunResults, ...]
@@ -55,21 +50,21 @@ class SystemResults:
 
     @property
     def is_shuffled(self) -> bool:
-        """Whether the histories came in a random order."""
+        """Whether the histories were shuffled."""
         return self.runs[0].metadata.history == "shuffled"
 
     def split(self, name: str) -> pd.DataFrame:
-        """The rows of one split, one run after the other."""
+        """Selects the rows of one split, one run after the other."""
         return pd.concat([run.split(name) for run in self.runs], ignore_index=True)
 
     def hits(self, split: str) -> pd.DataFrame:
-        """Hits in the candidate sets of one split: a row per user, example and draw, a column per run."""
+        """Hits in the candidate sets of one split, with a row per user, example and draw, and a column per run."""
         keys = [c.USER, c.EXAMPLE, c.DRAW]
         return pd.concat([run.split(split).set_index(keys)[c.HIT] for run in self.runs], axis=1)
 
 
 def write_run(folder: Path, run: RunResults) -> None:
-    """Write the results of one run into the folder of its cell; the text of valid answers stays in the predictions."""
+    """Writes the results of one run into its folder; texts of valid answers are kept only in the predictions."""
     sets = run.sets.assign(**{c.TEXT: run.sets[c.TEXT].where(run.sets[c.VALID] == 0, None)})
     file = folder / run.metadata.file_name
     tables.write_table(file, sets, tables.RESULTS, run.metadata.as_strings)
@@ -78,40 +73,39 @@ def write_run(folder: Path, run: RunResults) -> None:
 
 
 def read_results(dataset: str, systems: Sequence[System]) -> list[SystemResults]:
-    """The results of every system, in the order of ``systems``, headline modes first.
+    """Reads the results of every system, in the order of ``systems``, primary modes first.
 
     Raises:
         DataError: results are missing, differ between the runs of a system, or belong to different candidate sets.
     """
     folder = paths.results(dataset)
-    found = [
+    results = [
         mode
         for system in systems
-        if is_made(system, lambda cell: folder / cell)
-        for mode in same_modes(system, [read_cell(folder / cell) for cell in system.cells])
+        if has_answers(system, lambda run_name: folder / run_name)
+        for mode in same_modes(system, [read_run(folder / run_name) for run_name in system.run_names])
     ]
-    require_same_candidates([run for mode in found for run in mode.runs])
-    return found
+    require_same_candidates([run for mode in results for run in mode.runs])
+    return results
 
 
-def is_made(system: System, folder_of: Callable[[str], Path]) -> bool:
-    """Whether a system of the axes has answers: all have, except the fusion of an LLM system that scores no candidates.
+def has_answers(system: System, folder_of: Callable[[str], Path]) -> bool:
+    """Whether a system of the run answers: all do, except the fusion of an LLM system that does not score candidates.
 
     Args:
-        system: one of :func:`systems.systems_of`.
-        folder_of: from an LLM cell to the folder with one table per mode.
+        folder_of: returns the folder of an LLM run, with one table per mode.
 
     Raises:
-        DataError: an LLM cell of a fusion has no tables.
+        DataError: an LLM run of a fusion has no tables.
     """
-    folders = [folder_of(cell) for cell in system.llm_cells]
+    folders = [folder_of(run_name) for run_name in system.llm_run_names]
     for folder in folders:
-        tables_of(folder)
+        list_tables(folder)
     return not folders or any((folder / SCORED).exists() for folder in folders)
 
 
-def tables_of(folder: Path) -> list[Path]:
-    """The tables of a cell, one per mode and order of the histories.
+def list_tables(folder: Path) -> list[Path]:
+    """Lists the tables of a run, one per mode and order of the histories.
 
     Raises:
         DataError: there are none.
@@ -122,11 +116,11 @@ def tables_of(folder: Path) -> list[Path]:
     return files
 
 
-def read_cell(folder: Path) -> list[RunResults]:
-    """The results of one run of a system, a table per mode and order of the histories."""
+def read_run(folder: Path) -> list[RunResults]:
+    """Reads the results of one run of a system, one per mode and order of the histories."""
     return [
         RunResults(predictions.read_metadata(file), tables.read_table(file, tables.RESULTS), _read_calibration(file))
-        for file in tables_of(folder)
+        for file in list_tables(folder)
     ]
 
 
@@ -139,30 +133,30 @@ def _read_calibration(results: Path) -> Calibration | None:
     return Calibration(**tables.read_json(file)) if file.exists() else None
 
 
-def same_modes(system: System, cells: Sequence[Sequence[RunResults]]) -> list[SystemResults]:
-    """The results of a system by mode; every run must have the same modes, for the same number of candidate sets."""
-    by_file = [{run.metadata.file_name: run for run in cell} for cell in cells]
-    for cell, files in zip(system.cells, by_file, strict=True):
+def same_modes(system: System, runs: Sequence[Sequence[RunResults]]) -> list[SystemResults]:
+    """Groups the results of a system by mode; every run must have the same modes, with equally many candidate sets."""
+    by_file = [{mode.metadata.file_name: mode for mode in run} for run in runs]
+    for run_name, files in zip(system.run_names, by_file, strict=True):
         if files.keys() != by_file[0].keys():
             raise DataError(
-                f"{cell} has {sorted(files)}, but {system.cells[0]} has {sorted(by_file[0])}; run `dvc repro` to predict all "
-                "seeds alike"
+                f"{run_name} has {sorted(files)}, but {system.run_names[0]} has {sorted(by_file[0])}; run `dvc repro` to "
+                "predict all seeds alike"
             )
         for name, first in by_file[0].items():
             if len(files[name].sets) != len(first.sets):
                 raise DataError(
-                    f"{cell}/{name} answers {len(files[name].sets)} candidate sets, but {system.cells[0]}/{name} answers "
-                    f"{len(first.sets)}; run `dvc repro` to predict all seeds alike"
+                    f"{run_name}/{name} answers {len(files[name].sets)} candidate sets, but {system.run_names[0]}/{name} "
+                    f"answers {len(first.sets)}; run `dvc repro` to predict all seeds alike"
                 )
     modes = [SystemResults(system, tuple(files[name] for files in by_file)) for name in by_file[0]]
     return sorted(modes, key=lambda results: [*MODES, results.mode].index(results.mode))
 
 
 def require_same_candidates(runs: Sequence[RunResults]) -> None:
-    """Refuse to compare runs that answer different candidate sets.
+    """Checks that all runs answer the same candidate sets.
 
     Raises:
-        DataError: two of them do.
+        DataError: two runs answer different ones.
     """
     for run in runs[1:]:
         first = runs[0].metadata
@@ -175,7 +169,7 @@ def require_same_candidates(runs: Sequence[RunResults]) -> None:
 
 
 def training_counts(dataset: str) -> npt.NDArray[np.int64]:
-    """Training interactions of every item, ``(n_items,)``."""
+    """Counts the training interactions of every item, ``(n_items,)``."""
     prepared = paths.prepared(dataset)
     interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
     n_items = len(tables.read_table(prepared / "items.parquet", tables.ITEMS))
@@ -183,5 +177,5 @@ def training_counts(dataset: str) -> npt.NDArray[np.int64]:
 
 
 def short_hash(full: str) -> str:
-    """The first 12 digits, enough to tell candidate sets apart by eye."""
+    """Returns the first 12 digits."""
     return full[:12]

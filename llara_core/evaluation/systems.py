@@ -1,4 +1,4 @@
-"""The systems that the axes of ``params.yaml`` define."""
+"""Systems that the section ``run`` of ``params.yaml`` defines."""
 
 from __future__ import annotations
 
@@ -13,75 +13,66 @@ Kind = Literal["baseline", "recommender", "untuned", "chat", "tuned", "fused"]
 
 @dataclass(frozen=True)
 class System:
-    """One system of the axes.
+    """A system of the run."""
 
-    Attributes:
-        kind: what it is.
-        name: what the report calls it.
-        key: its entry on the axis; of a fusion, that of its LLM system.
-        recommender: whose item embeddings it reads, or with which it is fused; None where neither is so.
-        cells: one per run.
-        start: of a tuned system or of its fusion, the one from whose adapter tuning went on; None where it began with the
-            language model.
-        llm_cells: of a fusion, the LLM cell in each of its cells.
-    """
-
-    kind: Kind
-    name: str
-    key: str
-    recommender: str | None
-    cells: tuple[str, ...]
-    llm_cells: tuple[str, ...] = ()
+    kind: Kind  # type of the system
+    name: str  # name in the report
+    key: str  # name in ``params.yaml``; for a fusion, that of its LLM system
+    recommender: str | None  # recommender whose item embeddings it reads or with which it is fused; None if there is none
+    run_names: tuple[str, ...]  # names of its runs, one per seed
+    llm_run_names: tuple[str, ...] = ()  # for a fusion, the LLM run in each of its runs
+    # for a tuned system or its fusion, the system from whose adapter tuning continues; None if it begins with the language
+    # model
     start: str | None = None
 
     @property
     def is_trained(self) -> bool:
-        """Whether another training seed would have given other answers."""
+        """Whether the answers depend on the training seed."""
         return self.kind in ("recommender", "tuned", "fused")
 
     @property
     def is_llm(self) -> bool:
-        """Whether a language model answers, alone or with a recommender."""
+        """Whether a language model answers, alone or fused with a recommender."""
         return self.kind not in ("baseline", "recommender")
 
 
 def systems_of(params: Params) -> list[System]:
-    """The systems that the axes define, in the order of the report.
+    """Lists the systems that the run defines, in the order of the report.
 
-    Every LLM system that names a recommender is also fused with it, even if its own prompts show nothing of it. No seed changes
-    what an untuned system answers, so it has one run, under the first seed.
+    Every LLM system that names a recommender is also fused with it, even if its prompts do not use it. The answers of an
+    untuned system do not depend on the seed, so it has one run, under the first seed.
     """
     run = params.run
 
-    def cells(name: str) -> tuple[str, ...]:
+    def run_names(name: str) -> tuple[str, ...]:
         return tuple(paths.cell(name, seed) for seed in run.seeds)
 
     baselines = [System("baseline", name, name, None, (name,)) for name in run.baselines]
-    recommenders = [System("recommender", name, name, None, cells(name)) for name in run.recommenders]
+    recommenders = [System("recommender", name, name, None, run_names(name)) for name in run.recommenders]
     chat = [System("chat", name, name, None, (name,)) for name in run.chat_models]
     untuned, tuned, fused = [], [], []
     for name in run.systems:
         llm = params.system(name)
         read = llm.recommender if llm.shows_behavior else None
         if llm.tuned:
-            llm_cells = cells(name)
-            tuned.append(System("tuned", name, name, read, llm_cells, start=llm.start))
+            llm_run_names = run_names(name)
+            tuned.append(System("tuned", name, name, read, llm_run_names, start=llm.start))
         else:
-            untuned.append(System("untuned", name, name, read, cells(name)[:1]))
-            llm_cells = cells(name)[:1] * len(run.seeds)
+            untuned.append(System("untuned", name, name, read, run_names(name)[:1]))
+            llm_run_names = run_names(name)[:1] * len(run.seeds)
         if llm.recommender is not None:
             both = fused_name(name, llm.recommender)
-            fused.append(System("fused", both, name, llm.recommender, cells(paths.fused(name)), llm_cells, llm.start))
+            fused.append(System("fused", both, name, llm.recommender, run_names(paths.fused(name)), llm_run_names, llm.start))
     return [*baselines, *recommenders, *untuned, *chat, *tuned, *fused]
 
 
 def fused_name(system: str, recommender: str) -> str:
-    """What the fusion of an LLM system with its recommender is called."""
+    """Name of the fusion of an LLM system with its recommender."""
     return f"{system} + {recommender}"
 
 
 def share_training(first: System, second: System) -> bool:
-    """Whether runs of the two with equal seeds rest on the same trained recommender or the same adapter, or are the same."""
+    """Whether runs of equal seeds share a trained recommender or an adapter, or the systems are the same."""
     recommenders = {system.key if system.kind == "recommender" else system.recommender for system in (first, second)}
     adapters = {(system.start or system.key) if system.kind in ("tuned", "fused") else None for system in (first, second)}
     return first == second or any(len(shared) == 1 and None not in shared for shared in (recommenders, adapters))

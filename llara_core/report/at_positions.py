@@ -1,4 +1,4 @@
-"""The section on the questions at further positions of held-out users: another protocol, with a table of its own."""
+"""Report section on questions at further positions of held-out users, a protocol of its own."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from llara_core.data.positions import MAX_QUESTIONS
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.report import system_columns, verdict
 from llara_core.report.comparisons import Comparisons
-from llara_core.report.layout import Column, Section, Table
+from llara_core.report.layout import Column, ReportSection, Table
 from llara_core.report.wording import count, joined, measure
 
 WARNING = (
-    "This is another protocol than that of all other tables, with other questions and other candidate sets: never compare "
-    "their figures with those here."
+    "This protocol differs from that of all other tables: its questions and candidate sets are others, so its figures must "
+    "not be compared with theirs."
 )
 
 
-def section(found: Comparisons) -> Section | None:
-    """One row per system that was asked there; None where none was."""
-    rows = [row for row in found.at_positions if row.is_headline]
+def section(comparisons: Comparisons) -> ReportSection | None:
+    """Compares the systems that were asked at further positions; None where none was."""
+    rows = comparisons.primary_rows_at_positions
     if not rows:
         return None
-    positions, level = found.params.evaluation.positions, found.params.evaluation.confidence
+    positions, level = comparisons.params.evaluation.positions, comparisons.params.evaluation.confidence
     asked = "Every item" if positions == "all" else f"Up to {count(int(positions), 'item')}, drawn at random,"
     note = (
-        f"{WARNING} {asked} of each held-out user with at least one item before it is asked for, with one candidate set each; "
-        f"beyond {MAX_QUESTIONS:,} questions per split, fewer of every user alike. A user's figure is the mean over the user's "
-        "positions, and the figures are means over users."
+        f"{WARNING} {asked} with at least one earlier item serves as the target for each held-out user, with one candidate "
+        f"set each; beyond {MAX_QUESTIONS:,} questions per split, every user has equally fewer. Figures are means over users "
+        "of the mean over a user's positions."
     )
     caption = joined(
-        "Bold: best on the validation questions of this protocol, which also choose the reference. Intervals cover "
-        f"{level:.0%}; users are resampled with all their positions, and tests compare users. p is adjusted for the tests in "
-        "this table (Holm).",
+        "Bold: best on the validation questions of this protocol, which also determine the reference. Intervals cover "
+        f"{level:.0%}; users are resampled with all their positions, and tests compare users. p is Holm-adjusted over the "
+        "tests in this table.",
         system_columns.mark_in_words(rows),
     )
     llms = [row for row in rows if row.system.is_llm and row.system.kind != "fused"]
-    compared = verdict.compared(llms, "LLM system", found.level)
+    compared = verdict.compared(llms, "LLM system", comparisons.level)
     table = Table(_columns(rows), system_columns.by_kind(rows), caption)
-    return Section(heading(found), _leader(rows), notes=[*([compared] if compared else []), note], tables=[table])
+    return ReportSection(heading(comparisons), _leader(rows), notes=[*([compared] if compared else []), note], tables=[table])
 
 
-def heading(found: Comparisons) -> str:
-    """By what was asked."""
-    positions = found.params.evaluation.positions
+def heading(comparisons: Comparisons) -> str:
+    """Heading, with the number of positions per user."""
+    positions = comparisons.params.evaluation.positions
     return "At every position" if positions == "all" else f"At {count(int(positions), 'position')} per user"
 
 
@@ -54,7 +54,9 @@ def _columns(rows: Sequence[ComparedSystem]) -> list[Column[ComparedSystem]]:
         *system_columns.marked(
             rows,
             Column("Validation HR@1", "on the validation questions of this protocol", system_columns.VALIDATION.text),
-            Column("HR@1", "mean over users, with its interval; an invalid answer is a miss", system_columns.HIT_RATIO.text),
+            Column(
+                "HR@1", "mean over users, with its interval; an invalid answer counts as a miss", system_columns.HIT_RATIO.text
+            ),
         ),
         *system_columns.versus(rows),
         *system_columns.marked(rows, Column("NDCG@10", "mean over users", measure("ndcg@10"))),
@@ -63,7 +65,7 @@ def _columns(rows: Sequence[ComparedSystem]) -> list[Column[ComparedSystem]]:
 
 
 def sizes(row: ComparedSystem) -> str:
-    """Test users, questions per user on average, and runs where there are several."""
+    """Test users x questions per user on average, x runs where there are several."""
     n_users, n_questions, n_runs = row.test["n_users"], row.test["n_questions"], len(row.results.runs)
     return f"{n_users} x {n_questions / n_users:.1f}{f' x {n_runs}' if n_runs > 1 else ''}"
 

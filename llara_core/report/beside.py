@@ -1,4 +1,4 @@
-"""What a run says of itself beside the published runs."""
+"""Comparison of a run's hit ratios with the spread of the published runs."""
 
 from __future__ import annotations
 
@@ -6,48 +6,47 @@ from collections.abc import Sequence
 
 from llara_core.config import Params
 from llara_core.evaluation.comparison import ComparedSystem
-from llara_core.evaluation.published import Beside, beside, other_settings, prepared_hash, read_published, settings
+from llara_core.evaluation.published import (
+    ReproducedRun,
+    other_settings,
+    prepared_hash,
+    read_published,
+    reproductions,
+    settings,
+)
 from llara_core.report.wording import count, joined, listed, number
 
 
-def beside_published(dataset: str, params: Params, rows: Sequence[ComparedSystem]) -> str:
-    """Which systems of a run lie within the spread of the published runs; empty where no trained one can be compared.
-
-    Args:
-        dataset: key in ``params.yaml``.
-        params: of the run.
-        rows: one per system.
+def reproduction_summary(dataset: str, params: Params, rows: Sequence[ComparedSystem]) -> str:
+    """Says which systems of a run lie within the spread of the published runs; empty if no trained system can be compared.
 
     Raises:
         DataError: the published results cannot be read.
     """
     published = read_published(dataset)
-    if published is None or published.facts.candidates != rows[0].results.runs[0].metadata.candidates_hash:
+    if published is None or published.provenance.candidates != rows[0].results.runs[0].metadata.candidates_hash:
         return ""
-    if published.facts.prepared != prepared_hash(dataset):
+    if published.provenance.prepared != prepared_hash(dataset):
         return ""
-    own, confidence = settings(params, dataset), published.facts.evaluation.confidence
-    changed = {row.name: keys for row in rows if (keys := other_settings(row.system, published.facts, own))}
-    found = {row.name: beside(row.results, published.last, confidence) for row in rows if row.name not in changed}
-    if not any(found.get(row.name) for row in rows if row.system.is_trained):
+    own, confidence = settings(params, dataset), published.provenance.evaluation.confidence
+    changed = {row.name: keys for row in rows if (keys := other_settings(row.system, published.provenance, own))}
+    runs_of = {row.name: reproductions(row.results, published.last, confidence) for row in rows if row.name not in changed}
+    if not any(runs_of.get(row.name) for row in rows if row.system.is_trained):
         return ""
-    inside = [name for name, runs in found.items() if runs and all(run.is_inside for run in runs)]
-    outside = [_run(run) for runs in found.values() for run in runs if not run.is_inside]
-    lies = [
-        f"within their spread for {listed(inside)}" if inside else "",
-        f"outside it for {listed(outside)}" if outside else "",
-    ]
+    inside = [name for name, runs in runs_of.items() if runs and all(run.is_inside for run in runs)]
+    outside = [_run(run) for runs in runs_of.values() for run in runs if not run.is_inside]
+    verdicts = [f"within it: {listed(inside)}" if inside else "", f"outside it: {listed(outside)}" if outside else ""]
     seeds, n_runs = params.run.seeds, max(len(each.runs) for each in published.last)
-    yours = f"your run, seed {seeds[0]}, lies" if len(seeds) == 1 else f"your runs, seeds {', '.join(map(str, seeds))}, lie"
     left_out = [f"{name} (another {keys[0]})" for name, keys in changed.items()]
-    left_out += [f"{name} (fewer than two published runs)" for name, runs in found.items() if not runs]
+    left_out += [f"{name} (fewer than two published runs)" for name, runs in runs_of.items() if not runs]
     return joined(
-        f"Beside the {count(n_runs, 'published run')}, in HR@1 on test: {yours} {' and '.join(filter(None, lies))}. Spread: "
-        f"where {confidence:.0%} of further runs are expected.",
+        f"Your {'run' if len(seeds) == 1 else 'runs'} ({'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}) "
+        f"against the spread of the {count(n_runs, 'published run')} in HR@1 on test, where {confidence:.0%} of further runs "
+        f"are expected: {'; '.join(filter(None, verdicts))}.",
         f"Not compared: {listed(left_out)}." if left_out else "",
     )
 
 
-def _run(run: Beside) -> str:
+def _run(run: ReproducedRun) -> str:
     spread = number(run.low) if run.low == run.high else f"{number(run.low)} to {number(run.high)}"
-    return f"{run.system} (seed {run.seed}: {number(run.own)}, published {spread})"
+    return f"{run.system} (seed {run.seed}: {number(run.hit_ratio)}, published {spread})"

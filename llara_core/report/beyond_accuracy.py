@@ -1,4 +1,4 @@
-"""The section on what systems choose, right or wrong: how many different items, how popular, and like which other system."""
+"""Report section on the diversity, popularity and agreement of the systems' choices, and on the calibration of their scores."""
 
 from __future__ import annotations
 
@@ -12,135 +12,125 @@ import pandas as pd
 
 from llara_core import columns as c
 from llara_core import paths, tables
-from llara_core.evaluation.calibration import N_BINS
+from llara_core.evaluation.calibration import N_BINS, Calibration
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.results import training_counts
 from llara_core.report.comparisons import Comparisons
-from llara_core.report.layout import MISSING, Column, Section, Table
-from llara_core.report.wording import described, joined, listed, number, sizes
+from llara_core.report.layout import MISSING, Column, ReportSection, Table
+from llara_core.report.system_columns import OF_ROW
+from llara_core.report.wording import joined, listed, number, sizes
 
 _KEYS = [c.EXAMPLE, c.DRAW]
-_MEANS = ("log_likelihood", "calibrated_log_likelihood", "calibration_error", "calibrated_calibration_error")
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What a system answers on the test candidate sets of the first draw, over all seeds.
+    """Choices of a system on the first test candidate set of every user, over all seeds."""
 
-    Attributes:
-        row: the system, in its headline mode.
-        distinct: different items among its choices in one run, per candidate set; mean over the runs.
-        popularity: mean share of the catalogue that is less popular in training than its choice, an item as popular counting
-            half; .5 for a choice at random among all items.
-        agreement: share of sets on which it chooses what the best conventional system chooses; None for that system.
-    """
-
-    row: ComparedSystem
-    distinct: float
+    row: ComparedSystem  # the system in its primary mode
+    distinct: float  # number of different items chosen in a run per candidate set; mean over runs
+    # mean share of the catalogue less popular in training than the choice; equally popular items count half, so .5 is random
     popularity: float
+    # share of sets on which the system chooses the same item as the best conventional system; None for that system
     agreement: float | None
 
 
 @dataclass(frozen=True)
-class Shares:
-    """The calibration of a system that scores candidates, mean over its runs."""
+class SystemCalibration:
+    """Calibration of a system that scores candidates: one entry per run, and the mean over runs."""
 
     row: ComparedSystem
-    temperatures: tuple[float | None, ...]  # of the runs; None: infinite
-    log_likelihood: float
-    calibrated_log_likelihood: float
-    calibration_error: float
-    calibrated_calibration_error: float
+    runs: list[Calibration]
+
+    def mean(self, name: str) -> float:
+        """Mean of an attribute of :class:`Calibration` over the runs."""
+        return float(np.mean([getattr(run, name) for run in self.runs]))
 
 
 COLUMNS: list[Column[Choices]] = [
-    Column("System", "", lambda each: described(each.row), is_prose=True),
-    Column("Answers by", "", lambda each: each.row.mode, is_prose=True),
-    Column("Distinct", "different items that it chooses, per candidate set", lambda each: number(each.distinct)),
+    *OF_ROW,
+    Column("Distinct", "number of different items chosen, per candidate set", lambda each: number(each.distinct)),
     Column(
         "Popularity",
-        "mean share of the catalogue that is less popular in training than its choice",
+        "mean share of the catalogue that is less popular in training than the choice",
         lambda each: number(each.popularity),
     ),
     Column(
         "Agreement",
-        "share of sets on which it makes the same choice as the conventional system that is best on validation",
+        "share of sets with the same choice as the conventional system that is best on validation",
         lambda each: MISSING if each.agreement is None else number(each.agreement),
     ),
     Column("Users x sets", "test users times candidate sets of each (times seeds)", lambda each: sizes(each.row, 1)),
 ]
 
 
-CALIBRATION_COLUMNS: list[Column[Shares]] = [
-    Column("System", "", lambda each: described(each.row), is_prose=True),
-    Column("Answers by", "", lambda each: each.row.mode, is_prose=True),
-    Column(
-        "Log-likelihood",
-        "mean log share of the test targets, in nats; higher is better",
-        lambda each: number(each.log_likelihood),
-    ),
+def _mean_column(heading: str, meaning: str, name: str) -> Column[SystemCalibration]:
+    return Column(heading, meaning, lambda each: number(each.mean(name)))
+
+
+CALIBRATION_COLUMNS: list[Column[SystemCalibration]] = [
+    *OF_ROW,
+    _mean_column("Log-likelihood", "mean log-probability of the test targets, in nats; higher is better", "log_likelihood"),
     Column(
         "Temperature",
-        "divides the scores; fitted on validation, where it makes the targets most likely; above 1: over-confident; none: no "
-        "use of the scores is better than equal shares",
-        lambda each: ", ".join(dict.fromkeys(map(_temperature, each.temperatures))),
+        "divisor of the scores that maximises the likelihood of the validation targets; above 1: over-confident; none: no "
+        "scaling beats uniform probabilities",
+        lambda each: ", ".join(dict.fromkeys(_temperature(run.inverse_temperature) for run in each.runs)),
     ),
-    Column("Log-likelihood, scaled", "with the temperature", lambda each: number(each.calibrated_log_likelihood)),
-    Column(
+    _mean_column("Log-likelihood, scaled", "with the temperature", "calibrated_log_likelihood"),
+    _mean_column(
         "Calibration error",
-        f"distance between the share of first choices and how often they are right, in {N_BINS} bins of the share",
-        lambda each: number(each.calibration_error),
+        f"mean distance between the probability of the first choice and how often it is right, in {N_BINS} bins of that "
+        "probability",
+        "calibration_error",
     ),
-    Column("Calibration error, scaled", "with the temperature", lambda each: number(each.calibrated_calibration_error)),
+    _mean_column("Calibration error, scaled", "with the temperature", "calibrated_calibration_error"),
     Column("Users x sets", "", lambda each: sizes(each.row)),
 ]
 
 
-def section(found: Comparisons) -> Section | None:
-    """The choices of all systems; None where the systems answer no common candidate set."""
-    rows = choices(found)
-    target = target_popularity(found)
+def section(comparisons: Comparisons) -> ReportSection:
+    """Describes the choices of all systems, and in a folded part the calibration of those that score candidates."""
+    rows = choices(comparisons)
+    target = target_popularity(comparisons)
     caption = (
-        "First choices on the first candidate set of every test user; answers that name no candidate choose nothing. The "
-        f"targets themselves have popularity {number(target)}. A system can be right about popular items alone, and then "
-        "recommends few things to all."
+        "First choices on the first candidate set of every test user; an answer that names no candidate is no choice. The "
+        f"targets themselves have popularity {number(target)}. A system can be right on popular items alone, and then "
+        "recommends few different items."
     )
-    calibration = []
-    if scored := shares(found):
-        uniform = -math.log(found.params.candidates.n_candidates)
+    parts = []
+    if scored := calibrations(comparisons):
+        uniform = -math.log(comparisons.params.candidates.n_candidates)
         about = (
-            "Scores as probabilities: the share of a candidate is the softmax of the scores over its set. Equal shares have a "
-            f"log-likelihood of {number(uniform)}; a system below that misleads whoever takes its scores at their word, "
-            "however well it ranks. The scores of baselines are counts, similarities or a random order, and mean no "
-            "probabilities before they are scaled. A temperature changes no ranking and no hit ratio."
+            "The probability of a candidate is the softmax of the scores over its set. Uniform probabilities have a "
+            f"log-likelihood of {number(uniform)}; the scores of a system below that mislead when read as probabilities, "
+            "however well it ranks. The scores of baselines are counts, similarities or a random order, which are no "
+            "probabilities before scaling. A temperature changes no ranking and no hit ratio."
         )
         table = Table(CALIBRATION_COLUMNS, [("", scored)], about)
-        calibration = [Section("Calibration", _calibration_verdict(scored, uniform), tables=[table], is_folded=True)]
-    return Section("Beyond accuracy", _verdict(rows, target), tables=[Table(COLUMNS, [("", rows)], caption)], parts=calibration)
+        parts = [ReportSection("Calibration", _calibration_verdict(scored, uniform), tables=[table], is_folded=True)]
+    table_of_choices = Table(COLUMNS, [("", rows)], caption)
+    return ReportSection("Beyond accuracy", _verdict(rows, target), tables=[table_of_choices], parts=parts)
 
 
-def shares(found: Comparisons) -> list[Shares]:
-    """The calibration of every system in every mode with scores, in the order of the report."""
+def calibrations(comparisons: Comparisons) -> list[SystemCalibration]:
+    """Calibration of every system in every mode with scores, in the order of the report."""
     return [
-        Shares(
-            row,
-            tuple(1 / each.inverse_temperature if each.inverse_temperature else None for each in runs),
-            *(float(np.mean([getattr(each, name) for each in runs])) for name in _MEANS),
-        )
-        for row in found.rows
+        SystemCalibration(row, runs)
+        for row in comparisons.rows
         if (runs := [run.calibration for run in row.results.runs if run.calibration is not None])
     ]
 
 
-def choices(found: Comparisons) -> list[Choices]:
-    """The choices of every system in its headline mode, in the order of the report."""
-    percentile = popularity_percentiles(training_counts(found.dataset))
-    reference = next((row for row in found.headlines if row.is_reference), None)
-    return [_choices(row, reference, percentile) for row in found.headlines]
+def choices(comparisons: Comparisons) -> list[Choices]:
+    """Choices of every system in its primary mode, in the order of the report."""
+    percentile = popularity_percentiles(training_counts(comparisons.dataset))
+    reference = next((row for row in comparisons.primary_rows if row.is_reference), None)
+    return [_choices(row, reference, percentile) for row in comparisons.primary_rows]
 
 
 def popularity_percentiles(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-    """Share of the other items that are less popular, an item as popular counting half, ``(n_items,)``.
+    """Share of the other items that are less popular than each item, where equally popular items count half, ``(n_items,)``.
 
     >>> popularity_percentiles(np.array([5, 1, 1])).tolist()
     [1.0, 0.25, 0.25]
@@ -151,11 +141,11 @@ def popularity_percentiles(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.fl
     return shares
 
 
-def target_popularity(found: Comparisons) -> float:
+def target_popularity(comparisons: Comparisons) -> float:
     """Mean popularity of the test targets."""
-    examples = tables.read_table(paths.prepared(found.dataset) / "examples.parquet", tables.EXAMPLES)
+    examples = tables.read_table(paths.prepared(comparisons.dataset) / "examples.parquet", tables.EXAMPLES)
     targets = examples.loc[examples[c.SPLIT] == c.TEST, c.TARGET].to_numpy()
-    return float(popularity_percentiles(training_counts(found.dataset))[targets].mean())
+    return float(popularity_percentiles(training_counts(comparisons.dataset))[targets].mean())
 
 
 def _choices(row: ComparedSystem, reference: ComparedSystem | None, percentile: npt.NDArray[np.float64]) -> Choices:
@@ -170,7 +160,7 @@ def _choices(row: ComparedSystem, reference: ComparedSystem | None, percentile: 
 
 
 def _agreement(runs: Sequence[pd.DataFrame], reference: ComparedSystem) -> float:
-    """Runs of the same seed side by side; what has one run is set beside each of the other's."""
+    """Share of equal choices, with runs paired by seed; a system with a single run is paired with every run of the other."""
     others = [_first_draw(run.split(c.TEST)) for run in reference.results.runs]
     n_pairs = max(len(runs), len(others))
     pairs = [(runs[place % len(runs)], others[place % len(others)]) for place in range(n_pairs)]
@@ -190,16 +180,18 @@ def _verdict(rows: Sequence[Choices], target: float) -> str:
     )
 
 
-def _temperature(value: float | None) -> str:
-    return "none" if value is None else f"{value:.2f}" if value < 100 else f"{value:,.0f}"
+def _temperature(inverse: float) -> str:
+    if not inverse:
+        return "none"
+    return f"{1 / inverse:.2f}" if inverse > 0.01 else f"{1 / inverse:,.0f}"
 
 
-def _calibration_verdict(scored: Sequence[Shares], uniform: float) -> str:
-    meant = [each for each in scored if each.row.system.kind != "baseline"]
-    below = [f"{each.row.name} ({each.row.mode})" for each in meant if each.log_likelihood < uniform]
-    best = max(scored, key=lambda each: each.calibrated_log_likelihood)
+def _calibration_verdict(scored: Sequence[SystemCalibration], uniform: float) -> str:
+    models = [each for each in scored if each.row.system.kind != "baseline"]
+    below = [f"{each.row.name} ({each.row.mode})" for each in models if each.mean("log_likelihood") < uniform]
+    best = max(scored, key=lambda each: each.mean("calibrated_log_likelihood"))
     return joined(
-        f"Taken as probabilities, the scores of {listed(below)} are worse than equal shares." if below else "",
-        f"With temperatures, {best.row.name} ({best.row.mode}) makes the targets most likely "
-        f"({number(best.calibrated_log_likelihood)} nats against {number(uniform)} for equal shares).",
+        f"Read as probabilities, the scores of {listed(below)} are worse than uniform ones." if below else "",
+        f"With temperatures, {best.row.name} ({best.row.mode}) gives the targets the highest log-likelihood "
+        f"({number(best.mean('calibrated_log_likelihood'))} nats; uniform: {number(uniform)}).",
     )

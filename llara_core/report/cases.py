@@ -1,4 +1,4 @@
-"""The section on where behaviour decides and where world knowledge does, over all test sets (the paper's Figure 5)."""
+"""Report section on sets where behaviour decides the answer and where world knowledge does (the paper's Figure 5)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from llara_core import columns as c
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.held_out import HeldOut, read_held_out
 from llara_core.report.comparisons import Comparisons
-from llara_core.report.layout import Column, Section, Table
+from llara_core.report.layout import Column, ReportSection, Table
 
-# Which of (recommender, text, hybrid) are right, and what that is called.
+# Whether (recommender, text, hybrid) are right, and the name of each combination.
 Right = tuple[bool, bool, bool]
 BEHAVIOR_DECIDES: Right = (True, False, True)
 WORLD_KNOWLEDGE_DECIDES: Right = (False, True, True)
@@ -35,99 +35,69 @@ _ANSWER_LENGTH = 80
 
 @dataclass(frozen=True)
 class Count:
-    """How often one combination of right and wrong answers occurs.
+    """Frequency of one combination of right and wrong answers."""
 
-    Attributes:
-        right: of recommender, text and hybrid.
-        n_sets: candidate sets.
-        n_users: users (examples) with at least one such set; a user with several sets may count in several combinations.
-        expected_sets: candidate sets to expect if the three were right independently, each with its own hit ratio.
-    """
-
-    right: Right
-    n_sets: int
-    n_users: int
-    expected_sets: float
+    right: Right  # whether recommender, text and hybrid are right
+    n_sets: int  # candidate sets with this combination
+    n_users: int  # users (examples) with at least one such set; a user with several sets may count in several combinations
+    expected_sets: float  # sets expected if the three were right independently, each with its own hit ratio
 
 
 @dataclass(frozen=True)
 class Case:
-    """One candidate set in words.
+    """One candidate set, shown with labels."""
 
-    Attributes:
-        right: of recommender, text and hybrid.
-        example: id.
-        user: id.
-        draw: of the user's candidate sets.
-        history: labels, oldest first.
-        target: label.
-        answers: of recommender, text and hybrid: a label, or what was written instead.
-    """
-
-    right: Right
-    example: int
-    user: int
-    draw: int
-    history: list[str]
-    target: str
-    answers: tuple[str, str, str]
+    right: Right  # whether recommender, text and hybrid are right
+    example: int  # id of the example
+    user: int  # id of the user
+    draw: int  # number of the candidate set among the user's sets
+    history: list[str]  # labels of the history, oldest first
+    target: str  # label of the target
+    answers: Sequence[str]  # answers of recommender, text and hybrid: a label, or the invalid text
 
 
 @dataclass(frozen=True)
 class CaseStudy:
-    """The answers of three systems compared.
+    """Comparison of the answers of three systems."""
 
-    Attributes:
-        names: of recommender, text and hybrid, with their modes.
-        n_sets: candidate sets that all three answer.
-        counts: one per combination, in the order of :data:`KINDS`.
-        cases: the first of each of the two kinds that the paper shows.
-    """
-
-    names: tuple[str, str, str]
-    n_sets: int
-    counts: list[Count]
-    cases: list[Case]
-
-    def shown(self, right: Right) -> list[Case]:
-        """The cases of one kind."""
-        return [case for case in self.cases if case.right == right]
-
-    def count(self, right: Right) -> Count:
-        """The count of one kind."""
-        return next(count for count in self.counts if count.right == right)
+    names: Sequence[str]  # names of recommender, text and hybrid, with their modes
+    n_sets: int  # candidate sets that all three answer
+    counts: list[Count]  # one count per combination, in the order of :data:`KINDS`
+    cases: dict[Right, list[Case]]  # first cases of each of the two combinations that the paper shows
 
 
-def section(found: Comparisons) -> Section | None:
-    """The case studies; None where no study has all its systems in this run."""
-    studies = case_studies(found)
+def section(comparisons: Comparisons) -> ReportSection | None:
+    """Shows the case studies; None where no study has all its systems in this run."""
+    studies = case_studies(comparisons)
     if not studies:
         return None
     explained = (
-        "Behaviour decides where recommender and hybrid are right and the text is wrong; world knowledge decides where text "
-        "and hybrid are right and the recommender is wrong. Both are counted over all test sets. The users with the lowest "
+        "Behaviour decides where recommender and hybrid are right and text is wrong; world knowledge decides where text and "
+        "hybrid are right and the recommender is wrong. Both are counted over all test sets. The users with the lowest "
         "example ids are shown, each with the first such set."
     )
-    return Section("Cases", notes=[explained], parts=[_part(study, found.params.report.n_cases) for study in studies])
+    return ReportSection(
+        "Cases", notes=[explained], parts=[_part(study, comparisons.params.report.n_cases) for study in studies]
+    )
 
 
-def case_studies(found: Comparisons) -> list[CaseStudy]:
-    """The studies of ``report.case_studies`` whose systems are all in the run, with the hybrid's recommender.
+def case_studies(comparisons: Comparisons) -> list[CaseStudy]:
+    """Returns the studies of ``report.case_studies`` whose systems, including the hybrid's recommender, are all in the run.
 
-    With several seeds, the first answers. Of each kind the users with the lowest example ids are shown, each with the first
-    such candidate set, whatever they look like.
+    With several seeds, the first one is used. For each combination, the users with the lowest example ids are shown, each with
+    the first such candidate set.
 
     Source:
         Paper, section 5.5 and Figure 5, with one selected user of each kind.
     """
-    llms = {row.system.key: row for row in found.headlines if row.system.kind in ("tuned", "untuned")}
-    recommenders = {row.name: row for row in found.headlines if row.system.kind == "recommender"}
+    llms = {row.system.key: row for row in comparisons.primary_rows if row.system.kind in ("tuned", "untuned")}
+    recommenders = {row.name: row for row in comparisons.primary_rows if row.system.kind == "recommender"}
     studies = []
-    for config in found.params.report.case_studies:
-        recommender = recommenders.get(str(found.params.system(config.hybrid).recommender))
+    for config in comparisons.params.report.case_studies:
+        recommender = recommenders.get(str(comparisons.params.system(config.hybrid).recommender))
         rows = [row for row in (recommender, llms.get(config.text), llms.get(config.hybrid)) if row is not None]
         if len(rows) == 3:
-            studies.append(_study(read_held_out(found.dataset), rows, found.params.report.n_cases))
+            studies.append(_study(read_held_out(comparisons.dataset), rows, comparisons.params.report.n_cases))
     return studies
 
 
@@ -136,51 +106,48 @@ def _study(held_out: HeldOut, rows: Sequence[ComparedSystem], n_cases: int) -> C
     common = tables[0].index.intersection(tables[1].index).intersection(tables[2].index).sort_values()
     answers = [table.loc[common] for table in tables]
     hits = np.stack([table[c.HIT].to_numpy(bool) for table in answers], axis=1)  # [n_sets, 3]
-    counts, cases = [], []
+    counts, cases = [], dict[Right, list[Case]]()
     for right in KINDS:
         sets = np.flatnonzero((hits == right).all(axis=1))
-        # The first set of each user, since the sets are in the order of examples and draws.
+        # Sets are ordered by example and draw, so this is the first set of each user.
         first = np.unique(common[sets].get_level_values(c.EXAMPLE), return_index=True)[1]
         share = np.where(right, hits.mean(axis=0), 1 - hits.mean(axis=0)).prod()
         counts.append(Count(right, len(sets), len(first), float(share * len(hits))))
         if right in (BEHAVIOR_DECIDES, WORLD_KNOWLEDGE_DECIDES):
             shown = [common[row] for row in sets[first[:n_cases]]]
-            cases += [_case(held_out, right, key, [table.loc[key] for table in answers]) for key in shown]
-    names = [f"{row.name} ({row.mode})" for row in rows]
-    return CaseStudy((names[0], names[1], names[2]), len(hits), counts, cases)
+            cases[right] = [_case(held_out, right, key, [table.loc[key] for table in answers]) for key in shown]
+    return CaseStudy([f"{row.name} ({row.mode})" for row in rows], len(hits), counts, cases)
 
 
 def _case(held_out: HeldOut, right: Right, key: tuple[int, int], answers: Sequence[pd.Series]) -> Case:
     example, draw = key
     question = held_out.examples[held_out.examples[c.EXAMPLE] == example].iloc[0]
-    said = [_said(answer, held_out.labels) for answer in answers]
-    history = [held_out.labels[item] for item in question[c.HISTORY]]
-    target = held_out.labels[question[c.TARGET]]
-    return Case(right, int(example), int(question[c.USER]), draw, history, target, (said[0], said[1], said[2]))
+    labels = held_out.labels
+    history, texts = [labels[item] for item in question[c.HISTORY]], [_answer_text(answer, labels) for answer in answers]
+    return Case(right, int(example), int(question[c.USER]), draw, history, labels[question[c.TARGET]], texts)
 
 
-def _part(study: CaseStudy, n_cases: int) -> Section:
-    behavior, knowledge = study.count(BEHAVIOR_DECIDES), study.count(WORLD_KNOWLEDGE_DECIDES)
+def _part(study: CaseStudy, n_cases: int) -> ReportSection:
+    behavior, knowledge, *_ = study.counts
     verdict = (
         f"On the {study.n_sets} candidate sets that all three answer (first seed), behaviour decides on {behavior.n_sets} "
         f"({behavior.expected_sets:.1f} if the three were right independently of each other) and world knowledge on "
         f"{knowledge.n_sets} ({knowledge.expected_sets:.1f})."
     )
     caption = (
-        "Expected: sets if the three were right independently of each other. Targets differ in difficulty, so a count that "
-        "departs from it proves nothing. Users: those with at least one such set; a user with several may count in several "
-        "rows."
+        "Expected: sets if the three were right independently of each other. Targets differ in difficulty, so a deviating "
+        "count proves nothing. Users: users with at least one such set; a user with several sets may count in several rows."
     )
     tables: list[Table[Any]] = [Table(COUNT_COLUMNS, [("", study.counts)], caption)]
     points = []
-    for right in (BEHAVIOR_DECIDES, WORLD_KNOWLEDGE_DECIDES):
+    for right, cases in study.cases.items():
         kind = KINDS[right].capitalize()
-        if cases := study.shown(right):
-            caption = f"{kind}: the first users by example id. ✓ marks the answers that are the target."
+        if cases:
+            caption = f"{kind}: the first users by example id. ✓ marks answers that are the target."
             tables.append(Table(_case_columns(study.names), [("", cases)], caption))
         else:
             points.append(f"{kind}: {'no such set' if n_cases else 'none is shown (report.n_cases is 0)'}.")
-    return Section(", ".join(study.names), verdict, tables=tables, points=points)
+    return ReportSection(", ".join(study.names), verdict, tables=tables, points=points)
 
 
 def _right(place: int) -> Callable[[Count], str]:
@@ -208,7 +175,7 @@ def _case_columns(names: Sequence[str]) -> list[Column[Case]]:
     ]
 
 
-def _said(answer: pd.Series, labels: Sequence[str]) -> str:
+def _answer_text(answer: pd.Series, labels: Sequence[str]) -> str:
     if answer[c.VALID]:
         return labels[int(answer[c.PREDICTED])]
     text = " ".join(str(answer[c.TEXT]).split())

@@ -1,4 +1,4 @@
-"""Everything that the sections of one data set's report are made from."""
+"""Compared results of one data set, from which all sections of its report are built."""
 
 from __future__ import annotations
 
@@ -11,66 +11,58 @@ import numpy.typing as npt
 from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.config import Params
-from llara_core.evaluation.comparison import ComparedSystem, Pairs, all_pairs, compare, headlines
+from llara_core.evaluation.comparison import ComparedSystem, Pairs, all_pairs, compare, primary_rows
 from llara_core.evaluation.fusion import is_recommender_alone
 from llara_core.evaluation.positions import compare_positions, read_position_results
 from llara_core.evaluation.results import SystemResults, read_results
 from llara_core.evaluation.systems import System, systems_of
 from llara_core.report import wording
-from llara_core.report.beside import beside_published
+from llara_core.report.beside import reproduction_summary
 from llara_core.report.protocol import budgets, prompts, prompts_of_the_paper, tuned_on
 
 
 @dataclass(frozen=True)
 class Comparisons:
-    """The systems of one data set, measured and compared.
+    """Measured and compared systems of one data set."""
 
-    Attributes:
-        dataset: key in ``params.yaml``.
-        params: of the run.
-        systems: of the axes.
-        rows: one per system and mode.
-        idle: fusions that chose weight 0, so are their recommenders under another name, and have no row.
-        shuffled: results with shuffled histories.
-        at_positions: one per system and mode at further positions, which nothing else is combined with.
-        pairs: differences between any two systems, by their names.
-        tuned_on: what each tuned LLM system was tuned on, by its key on the axes.
-        budgets: the same in sentences, with the paper's.
-        budget_shares: prompts of each such system that is shown candidates, as a share of the paper's.
-        beside: what the run says of itself beside the published runs; may be empty.
-    """
-
-    dataset: str
-    params: Params
-    systems: list[System]
-    rows: list[ComparedSystem]
-    idle: list[SystemResults]
-    shuffled: list[SystemResults]
+    dataset: str  # key in ``params.yaml``
+    params: Params  # parameters of the run
+    systems: list[System]  # systems of the run
+    rows: list[ComparedSystem]  # one row per system and mode
+    zero_weight_fusions: list[SystemResults]  # fusions with LLM weight 0, which equal their recommenders and have no row
+    shuffled: list[SystemResults]  # results with shuffled histories
+    # one row per system and mode on the questions at further positions, combined with no other result
     at_positions: list[ComparedSystem]
-    pairs: Pairs
-    tuned_on: Mapping[str, str]
-    budgets: list[str]
+    pairs: Pairs  # differences between any two systems, by their names
+    tuned_on: Mapping[str, str]  # tuning budget of each tuned LLM system, by its key in the run
+    budgets: list[str]  # sentences about these budgets and the paper's
+    # number of tuning prompts of each system that is shown candidates, as a share of the paper's
     budget_shares: Mapping[str, float]
-    beside: str
+    reproduction: str  # comparison of the run with the published runs; may be empty
 
     @property
-    def headlines(self) -> list[ComparedSystem]:
-        """One row per system."""
-        return headlines(self.rows)
+    def primary_rows(self) -> list[ComparedSystem]:
+        """One row per system, in its primary mode."""
+        return primary_rows(self.rows)
+
+    @property
+    def primary_rows_at_positions(self) -> list[ComparedSystem]:
+        """One row per system at further positions, in its primary mode."""
+        return primary_rows(self.at_positions)
 
     @property
     def level(self) -> float:
-        """Of the tests."""
+        """Significance level of the tests."""
         return wording.level(self.params.evaluation)
 
     @property
     def candidates_hash(self) -> str:
-        """Of the held-out candidate sets, which all systems answer."""
+        """Hash of the held-out candidate sets, which all systems answer."""
         return self.rows[0].results.runs[0].metadata.candidates_hash
 
     @property
     def schedule(self) -> str:
-        """The global schedule of the curriculum, and the LLM systems that it reaches; empty where there are none."""
+        """Global curriculum schedule and the LLM systems that it applies to; empty where there are none."""
         if not self.params.run.systems:
             return ""
         key = "curriculum.schedule"
@@ -78,20 +70,20 @@ class Comparisons:
 
     @property
     def hardware(self) -> list[str]:
-        """Every machine that computed predictions."""
-        results = [*(row.results for row in (*self.rows, *self.at_positions)), *self.idle, *self.shuffled]
+        """Machines that computed predictions, sorted."""
+        results = [*(row.results for row in (*self.rows, *self.at_positions)), *self.zero_weight_fusions, *self.shuffled]
         return sorted({run.metadata.hardware for each in results for run in each.runs if run.metadata.hardware})
 
 
 def compare_systems(dataset: str, params: Params) -> Comparisons:
-    """Read the results of all systems of the axes and compare them.
+    """Reads and compares the results of all systems of the run.
 
     Raises:
         DataError: results are missing, incomplete, or belong to different candidate sets.
     """
     systems = systems_of(params)
     results = read_results(dataset, systems)
-    idle = [each for each in results if is_recommender_alone(each)]
+    zero_weight_fusions = [each for each in results if is_recommender_alone(each)]
     rows = compare([each for each in results if not (each.is_shuffled or is_recommender_alone(each))], params.evaluation)
     further = [each for each in read_position_results(dataset, systems) if not is_recommender_alone(each)]
     history_lens = _training_history_lens(dataset)
@@ -102,14 +94,14 @@ def compare_systems(dataset: str, params: Params) -> Comparisons:
         params=params,
         systems=systems,
         rows=rows,
-        idle=idle,
+        zero_weight_fusions=zero_weight_fusions,
         shuffled=[each for each in results if each.is_shuffled],
         at_positions=compare_positions(further, params.evaluation),
-        pairs=all_pairs(headlines(rows), params.evaluation),
+        pairs=all_pairs(primary_rows(rows), params.evaluation),
         tuned_on=tuned,
         budgets=budgets(tuned, history_lens),
         budget_shares={key: n / of_paper if of_paper else 1.0 for key, n in prompts(params, systems, history_lens).items()},
-        beside=beside_published(dataset, params, headlines(rows)),
+        reproduction=reproduction_summary(dataset, params, primary_rows(rows)),
     )
 
 

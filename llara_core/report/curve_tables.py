@@ -1,4 +1,4 @@
-"""Training curves that the cells logged, as one table per curve."""
+"""Logged training curves as tables."""
 
 from __future__ import annotations
 
@@ -11,40 +11,42 @@ from llara_core.errors import DataError
 
 STEP, CURVE, VALUE = "step", "curve", "value"
 
-Curves = Mapping[str, Mapping[str, pd.DataFrame]]
+CurveTables = Mapping[str, Mapping[str, pd.DataFrame]]
 
 
 def read_curves(folders: Mapping[str, Path]) -> dict[str, dict[str, pd.DataFrame]]:
-    """All curves of some cells: from name, such as ``train/loss``, to cell to a frame with the columns ``step`` and ``value``.
-
-    Reads DVCLive's files ``plots/metrics/**/<name>.tsv`` (a step and a value per line); a cell without any is left out.
+    """Reads the curves of training runs from DVCLive's files ``plots/metrics/**/<name>.tsv``; a run without files is left out.
 
     Args:
-        folders: DVCLive folder of each cell.
+        folders: DVCLive folder of each training run, by run name.
+
+    Returns:
+        By curve name, such as ``train/loss``, and by run name, a frame with the columns ``step`` and ``value``.
+
 
     Raises:
-        DataError: a file is not such a table.
+        DataError: a file is not a tab-separated table with a column ``step`` and a column of numbers.
     """
     curves: dict[str, dict[str, pd.DataFrame]] = {}
-    for cell, live in folders.items():
+    for run_name, live in folders.items():
         folder = live / "plots" / "metrics"
         for file in sorted(folder.rglob("*.tsv")):
             name = file.relative_to(folder).with_suffix("").as_posix()
-            curves.setdefault(name, {})[cell] = _read_curve(file)
+            curves.setdefault(name, {})[run_name] = _read_curve(file)
     return dict(sorted(curves.items()))
 
 
-def joined(curves: Curves, labels: Mapping[str, str]) -> pd.DataFrame:
-    """Several curves as one long table with the columns ``step``, ``curve`` and ``value``.
+def join_curves(curves: CurveTables, labels: Mapping[str, str]) -> pd.DataFrame:
+    """Concatenates several curves into one long table with the columns ``step``, ``curve`` and ``value``.
 
     Args:
-        curves: as of :func:`read_curves`.
-        labels: names of the curves to join, each to the text that follows the cell in the column ``curve``.
+        curves: curves from :func:`read_curves`.
+        labels: names of the curves to include, each with the text that follows the run name in the column ``curve``.
     """
     frames = [
-        frame.assign(**{CURVE: f"{cell} {label}".strip()})
+        frame.assign(**{CURVE: f"{run_name} {label}".strip()})
         for name, label in labels.items()
-        for cell, frame in curves.get(name, {}).items()
+        for run_name, frame in curves.get(name, {}).items()
     ]
     empty = pd.DataFrame(columns=[STEP, CURVE, VALUE])
     return pd.concat(frames, ignore_index=True)[[STEP, CURVE, VALUE]] if frames else empty

@@ -1,4 +1,4 @@
-"""What a page consists of: sections with sentences, tables and figures, in whatever format it is written."""
+"""Format-independent parts of a page: sections with text, tables and figures."""
 
 from __future__ import annotations
 
@@ -18,86 +18,55 @@ def _nothing(row: object) -> Literal[""]:
 
 @dataclass(frozen=True)
 class Column(Generic[Row]):
-    """One column of a table.
+    """One column of a table."""
 
-    Attributes:
-        heading: short.
-        meaning: what it shows; empty where the heading says it.
-        text: from a row to its text.
-        is_prose: words, not figures.
-        mark: from a row to how its figure is marked.
-        title: from a row to what is shown of its figure on request.
-    """
-
-    heading: str
-    meaning: str
-    text: Callable[[Row], str]
-    is_prose: bool = False
-    mark: Callable[[Row], Mark] = _nothing
-    title: Callable[[Row], str] = _nothing
+    heading: str  # text of the header cell
+    meaning: str  # explanation of the column; empty where the heading is enough
+    text: Callable[[Row], str]  # returns the cell's text for a row
+    is_prose: bool = False  # whether the cells hold words and are left-aligned
+    mark: Callable[[Row], Mark] = _nothing  # returns how the cell is highlighted for a row
+    title: Callable[[Row], str] = _nothing  # returns the cell's tooltip for a row
 
 
 @dataclass(frozen=True)
 class Table(Generic[Row]):
-    """Rows in groups.
+    """A table whose rows are divided into groups."""
 
-    Attributes:
-        columns: the first one names the row.
-        groups: title, which may be empty, and rows; a row with the attribute ``is_best`` set is emphasised.
-        caption: what the table shows.
-        is_wide: too wide for a text page.
-    """
-
-    columns: Sequence[Column[Row]]
+    columns: Sequence[Column[Row]]  # columns in order; the first one names the row
+    # pairs of a title, which may be empty, and rows; a row whose attribute ``is_best`` is true is emphasised
     groups: Sequence[tuple[str, Sequence[Row]]]
-    caption: str = ""
-    is_wide: bool = False
+    caption: str = ""  # description of the table
+    is_wide: bool = False  # whether the table is too wide for a text page
 
     @property
     def lines(self) -> list[dict[str, str]]:
-        """The texts of all rows, by heading."""
+        """Cell texts of every row, by column heading."""
         return [{column.heading: column.text(row) for column in self.columns} for _, rows in self.groups for row in rows]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture that is drawn only for pages that show it.
+    """A figure, drawn only for pages that show it."""
 
-    Attributes:
-        caption: what it shows.
-        draw: returns a PNG.
-    """
-
-    caption: str
-    draw: Callable[[], bytes]
+    caption: str  # description of the figure
+    draw: Callable[[], bytes]  # returns the PNG bytes
 
 
 @dataclass(frozen=True)
-class Section:
-    """A part of a page, in the order of the attributes.
+class ReportSection:
+    """A section of a page; its parts appear in the order of the attributes."""
 
-    Attributes:
-        heading: title.
-        verdict: what the section shows, in sentences made from its numbers.
-        notes: paragraphs.
-        tables: each with its caption and the meanings of its columns.
-        points: items of a list.
-        figures: pictures.
-        parts: sections inside this one.
-        is_folded: whether a page that can fold shows the heading alone, until it is asked for more.
-    """
-
-    heading: str
-    verdict: str = ""
-    notes: Sequence[str] = ()
-    tables: Sequence[Table[Any]] = ()
-    points: Sequence[str] = ()
-    figures: Sequence[Figure] = ()
-    parts: Sequence[Section] = ()
-    is_folded: bool = False
+    heading: str  # title
+    verdict: str = ""  # main result, in sentences generated from the numbers
+    notes: Sequence[str] = ()  # paragraphs
+    tables: Sequence[Table[Any]] = ()  # tables, each followed by its caption and the meanings of its columns
+    points: Sequence[str] = ()  # items of a bulleted list
+    figures: Sequence[Figure] = ()  # figures
+    parts: Sequence[ReportSection] = ()  # subsections
+    is_folded: bool = False  # whether HTML pages show only the heading until the reader opens the section
 
     @property
     def is_for_html(self) -> bool:
-        """Whether a text page has nothing to show of it: figures and wide tables alone."""
+        """Whether the section holds only figures and wide tables, which a text page cannot show."""
         tables = [table for table in self.tables if not table.is_wide]
         return not (self.verdict or self.notes or tables or self.points or self.parts)

@@ -1,4 +1,4 @@
-"""The section on what the order of the history is worth: the test sets answered again with every history shuffled."""
+"""Report section on the effect of shuffling the histories of the test sets."""
 
 from __future__ import annotations
 
@@ -10,53 +10,47 @@ from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.paired import Difference, paired_differences
 from llara_core.evaluation.results import SystemResults
 from llara_core.report.comparisons import Comparisons
-from llara_core.report.layout import Column, Section, Table
+from llara_core.report.layout import Column, ReportSection, Table
+from llara_core.report.system_columns import OF_ROW
 from llara_core.report.verdict import no_claim
 from llara_core.report.wording import AFTER_HOLM, count, difference, joined, listed, number, probability, signed
 
 
 @dataclass(frozen=True)
 class OrderEffect:
-    """A system in its headline mode: ``change`` is its hit ratio@1 with shuffled histories minus that with ordered ones."""
+    """Hit ratio@1 of a system in its primary mode with shuffled histories minus that with ordered ones."""
 
     row: ComparedSystem
     change: Difference
 
 
 COLUMNS: list[Column[OrderEffect]] = [
-    Column("System", "", lambda effect: effect.row.name, is_prose=True),
-    Column("Answers by", "", lambda effect: effect.row.mode, is_prose=True),
-    Column("HR@1", "", lambda effect: number(effect.change.reference)),
-    Column("HR@1, shuffled", "", lambda effect: number(effect.change.system)),
+    *OF_ROW,
+    Column("HR@1", "", lambda effect: number(effect.change.reference_hit_ratio)),
+    Column("HR@1, shuffled", "", lambda effect: number(effect.change.hit_ratio)),
     Column("Change", "", lambda effect: difference(effect.change)),
     Column("p", "", lambda effect: probability(effect.change)),
     Column("Detectable", "", lambda effect: number(effect.change.detectable)),
 ]
 
 
-def section(found: Comparisons) -> Section | None:
-    """The effects of shuffling; None where no system answered both ways."""
-    effects = order_effects(found.headlines, found.shuffled, found.params.evaluation)
+def section(comparisons: Comparisons) -> ReportSection | None:
+    """Compares ordered with shuffled histories; None where no system answered both."""
+    effects = order_effects(comparisons.primary_rows, comparisons.shuffled, comparisons.params.evaluation)
     if not effects:
         return None
     caption = (
         "Every system answered the test sets a second time with each history in a random order, the same for all systems. "
-        "Change: shuffled minus ordered, with its interval; p is adjusted for all tests in this table (Holm)."
+        "Change: shuffled minus ordered, with its interval; p is Holm-adjusted over all tests in this table."
     )
-    verdict = _verdict(effects, found.level)
-    return Section("Order of the history", verdict, tables=[Table(COLUMNS, [("", effects)], caption)])
+    verdict = _verdict(effects, comparisons.level)
+    return ReportSection("Order of the history", verdict, tables=[Table(COLUMNS, [("", effects)], caption)])
 
 
 def order_effects(
     rows: Sequence[ComparedSystem], shuffled: Sequence[SystemResults], config: EvaluationConfig
 ) -> list[OrderEffect]:
-    """The effect for every system that answered both ways; they are one family of tests.
-
-    Args:
-        rows: headlines of one data set.
-        shuffled: results with shuffled histories.
-        config: of intervals and tests.
-    """
+    """Computes the effect of shuffling for every system that answered both ways; the tests form one family."""
     by_mode = {(each.system.name, each.mode): each for each in shuffled}
     both = [(by_mode[key], row) for row in rows if (key := (row.name, row.mode)) in by_mode]
     changes = paired_differences([(other, row.results) for other, row in both], config)
@@ -74,9 +68,9 @@ def _verdict(effects: Sequence[OrderEffect], level: float) -> str:
     ]
     if tested:
         sentences.append(
-            f"{count(len(tested), 'system')} tested, significantly changed (p < {level:.2g} {AFTER_HOLM}): {listed(changed)}."
+            f"{count(len(tested), 'system')} tested; significant changes (p < {level:.2g} {AFTER_HOLM}): {listed(changed)}."
         )
     untested = [effect.change for effect in effects if effect.change.p_value is None]
     if untested:
-        sentences.append(no_claim(untested, "the change of a trained system is more than chance"))
+        sentences.append(no_claim(untested, "the change of a trained system exceeds chance"))
     return joined(*sentences)

@@ -1,6 +1,6 @@
-"""The report: one Markdown and one self-contained HTML page, a summary for the terminal, and the tables behind ``dvc plots``.
+"""The report: a Markdown page, a self-contained HTML page, a summary for the terminal, and the tables behind ``dvc plots``.
 
-It says what its inputs decide and nothing else: no dates, no state of the Git repository or of the environment.
+It depends only on its inputs: it holds no dates and no state of the Git repository or the environment.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ from llara_core.report import (
     training,
 )
 from llara_core.report.comparisons import Comparisons, compare_systems
-from llara_core.report.layout import Figure, Section
+from llara_core.report.layout import Figure, ReportSection
 from llara_core.report.training import TrainingCurves, training_curves
 
 PAGES = ("report.md", "report.html")
-SCREEN = "summary.txt"  # for a terminal
+SUMMARY = "summary.txt"
 
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """What the report says about one data set: what it is made from, and the sections of its page."""
+    """Report of one data set: its compared results, its training curves and the sections of its page."""
 
-    found: Comparisons
+    comparisons: Comparisons
     curves: TrainingCurves
-    sections: list[Section]
+    sections: list[ReportSection]
 
 
 def build(params: Params) -> list[DatasetReport]:
-    """Read the results and curves of all systems of the axes and compare them on each data set.
+    """Reads and compares the results and curves of all systems of the run on each data set.
 
     Raises:
         DataError: results are missing, incomplete, or belong to different candidate sets.
@@ -60,45 +60,45 @@ def build(params: Params) -> list[DatasetReport]:
     return [dataset_report(compare_systems(dataset, params)) for dataset in params.run.datasets]
 
 
-def dataset_report(found: Comparisons) -> DatasetReport:
-    """The sections that the systems of one data set fill."""
-    curves = training_curves(found)
+def dataset_report(comparisons: Comparisons) -> DatasetReport:
+    """Builds the sections that apply to one data set."""
+    curves = training_curves(comparisons)
     sections = [
-        main_table.systems(found),
-        new_items.section(found),
-        new_items.section_at_positions(found),
-        at_positions.section(found),
-        slices.section_at_positions(found),
-        table_2.section(found),
-        pairs.section(found),
-        changes.section(found),
-        slices.section(found),
-        beyond_accuracy.section(found),
-        order.section(found),
-        ablations.section(found),
-        cases.section(found),
-        main_table.modes(found),
+        main_table.systems(comparisons),
+        new_items.section(comparisons),
+        new_items.section_at_positions(comparisons),
+        at_positions.section(comparisons),
+        slices.section_at_positions(comparisons),
+        table_2.section(comparisons),
+        pairs.section(comparisons),
+        changes.section(comparisons),
+        slices.section(comparisons),
+        beyond_accuracy.section(comparisons),
+        order.section(comparisons),
+        ablations.section(comparisons),
+        cases.section(comparisons),
+        main_table.modes(comparisons),
         training.section(curves),
-        Section("Protocol", points=protocol.protocol(found.params, found.dataset)),
+        ReportSection("Protocol", points=protocol.protocol(comparisons.params, comparisons.dataset)),
     ]
-    return DatasetReport(found, curves, [section for section in sections if section is not None])
+    return DatasetReport(comparisons, curves, [section for section in sections if section is not None])
 
 
 def write(reports: Sequence[DatasetReport], params: Params) -> None:
-    """Write the pages, the plot tables and the table of pairs into ``metrics``."""
+    """Writes the pages, the plot tables and the table of pairs into ``metrics``."""
     for page in PAGES:
         _write_text(paths.REPORT / page, render(reports, params, page))
-    _write_text(paths.REPORT / SCREEN, f"{screens(reports)}\n")
-    pairs_table = pairs.pairs_table([report.found for report in reports])
+    _write_text(paths.REPORT / SUMMARY, f"{terminal_text(reports)}\n")
+    pairs_table = pairs.pairs_table([report.comparisons for report in reports])
     for name, table in {**plot_tables(reports), "pairs": pairs_table}.items():
         _write_text(paths.PLOTS / f"{name}.tsv", table.to_csv(sep="\t", index=False))
 
 
 def render(reports: Sequence[DatasetReport], params: Params, page: str) -> str:
-    """One page as text.
+    """Renders one page.
 
     Args:
-        page: of :data:`PAGES`.
+        page: file name, one of :data:`PAGES`.
     """
     environment = Environment(
         undefined=StrictUndefined,
@@ -113,56 +113,47 @@ def render(reports: Sequence[DatasetReport], params: Params, page: str) -> str:
 
 
 def provenance(reports: Sequence[DatasetReport], params: Params) -> list[str]:
-    """What the results came from."""
-    return [
-        "Code, parameters and data of every stage: by hash in dvc.lock, which is committed with this page; libraries: "
-        "requirements.lock",
-        *(
-            line
-            for report in reports
-            for line in (
-                f"{report.found.dataset}: held-out candidate sets sha256 {report.found.candidates_hash}",
-                *_at_positions(report.found),
-                *(f"{report.found.dataset}, predictions made on: {machine}" for machine in report.found.hardware),
-            )
-        ),
-        f"Seeds: {', '.join(map(str, params.run.seeds))} (training), {params.candidates.seed} (candidate sets), "
-        f"{params.evaluation.seed} (intervals and tests)",
+    """Lists the sources of the results: code, data, machines and seeds."""
+    lines = [
+        "Code, parameters and data of every stage: hashes in dvc.lock, which is committed with this page; libraries: "
+        "requirements.lock"
     ]
+    for each in (report.comparisons for report in reports):
+        lines.append(f"{each.dataset}: held-out candidate sets sha256 {each.candidates_hash}")
+        for row in each.at_positions[:1]:
+            further = row.results.runs[0].metadata.candidates_hash
+            lines.append(f"{each.dataset}, at further positions: questions and sets sha256 {further}")
+        lines += [f"{each.dataset}, predictions computed on: {machine}" for machine in each.hardware]
+    seeds, sets, tests = params.run.seeds, params.candidates.seed, params.evaluation.seed
+    return [*lines, f"Seeds: {', '.join(map(str, seeds))} (training), {sets} (candidate sets), {tests} (intervals and tests)"]
 
 
-def _at_positions(found: Comparisons) -> list[str]:
-    runs = [run for row in found.at_positions for run in row.results.runs][:1]
-    return [f"{found.dataset}, at further positions: questions and sets sha256 {run.metadata.candidates_hash}" for run in runs]
-
-
-def screens(reports: Sequence[DatasetReport]) -> str:
-    """The results of all data sets for a terminal."""
+def terminal_text(reports: Sequence[DatasetReport]) -> str:
+    """Summarises the results of all data sets for a terminal."""
     return "\n\n".join(
-        terminal.screen(
-            f"{report.found.dataset}, candidate sets {short_hash(report.found.candidates_hash)}",
-            main_table.summary(report.found),
-            report.found.rows,
-            report.found.beside,
+        terminal.summary(
+            f"{each.dataset}, candidate sets {short_hash(each.candidates_hash)}",
+            main_table.summary(each.primary_rows, each.zero_weight_fusions, each.level),
+            each.rows,
+            each.reproduction,
         )
-        for report in reports
+        for each in (report.comparisons for report in reports)
     )
 
 
 def plot_tables(reports: Sequence[DatasetReport]) -> dict[str, pd.DataFrame]:
-    """Long tables for the plots that ``metrics/dvc.yaml`` defines, by file name; a table without data has its header alone."""
+    """Builds the long tables for the plots in ``metrics/dvc.yaml``, by file name; a table without data has only its header."""
     bars = [
-        (f"{report.found.dataset} {row.name} ({row.mode})", round(row.test["hit_ratio@1"], 4))
+        (f"{report.comparisons.dataset} {row.name} ({row.mode})", round(row.test["hit_ratio@1"], 4))
         for report in reports
-        for row in report.found.headlines
+        for row in report.comparisons.primary_rows
     ]
     curves = training.curve_plots([report.curves for report in reports])
     return {"hit_ratio": pd.DataFrame(bars, columns=["system", "hit_ratio@1"]), **curves}
 
 
 def _literal(text: str) -> str:
-    """Text as one line of Markdown that shows it as it is; an underscore inside a word means nothing there, nor does a bracket
-    that begins no target of a link, such as an interval's."""
+    """Escapes text as one line of Markdown. An underscore inside a word and a bracket that starts no link need no escape."""
     return re.sub(r"[\\`*<>|&~]|\](?=[(\[:])|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(text.split()))
 
 

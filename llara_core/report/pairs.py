@@ -1,4 +1,4 @@
-"""The section on any two systems, and the table of all pairs beside the page."""
+"""Report section on the differences between any two systems, and the table of all pairs beside the page."""
 
 from __future__ import annotations
 
@@ -13,125 +13,129 @@ from llara_core.evaluation import significance
 from llara_core.evaluation.comparison import Pairs
 from llara_core.evaluation.paired import Difference
 from llara_core.report.comparisons import Comparisons
-from llara_core.report.layout import Column, Mark, Section, Table
+from llara_core.report.layout import Column, Mark, ReportSection, Table
 from llara_core.report.verdict import no_claim
 from llara_core.report.wording import AFTER_HOLM, count, difference, joined, level, number, points, probability
 
 
-def section(found: Comparisons) -> Section | None:
-    """The differences between any two systems; None where there is one system."""
-    if not found.pairs:
+def section(comparisons: Comparisons) -> ReportSection | None:
+    """Compares all pairs of systems; None for a single system."""
+    if not comparisons.pairs:
         return None
-    config, names = found.params.evaluation, [row.name for row in found.headlines]
+    config, names = comparisons.params.evaluation, [row.name for row in comparisons.primary_rows]
     test = joined(
         "The unit of the test is the user: a user's candidate sets share history and target, so a test per set, such as "
-        "McNemar's on each draw, would count one user's luck several times. The signs of the users' mean differences are "
-        f"flipped: in all patterns where at most {significance.MAX_ENUMERATED} users differ (an exact permutation test), else "
-        f"in {config.permutation_samples:,} random patterns, the same for all pairs. For trained systems a t test over users "
-        "and training runs has to agree.",
-        resolution(found.pairs, config),
+        "McNemar's on each draw, would count one user several times. The signs of the users' mean differences are flipped, "
+        f"in all patterns where at most {significance.MAX_ENUMERATED} users differ (an exact permutation test), otherwise in "
+        f"{config.permutation_samples:,} random patterns, the same for all pairs. For trained systems, a t test over users "
+        "and training runs must also reject.",
+        resolution(comparisons.pairs, config),
         "All pairs are in plots/pairs.tsv beside this page.",
     )
-    better = [(name, better_than(found.pairs, name, names, found.level)) for name in names]
-    return Section(
+    better = [(name, better_than(comparisons.pairs, name, names, comparisons.level)) for name in names]
+    return ReportSection(
         "Any two systems",
-        _verdict(found.pairs, found.level),
+        _verdict(comparisons.pairs, comparisons.level),
         notes=[test],
-        tables=[_matrix(found, names)],
+        tables=[_matrix(comparisons, names)],
         points=[f"{name} is better than {', '.join(others)}" for name, others in better if others],
     )
 
 
 def oriented(pairs: Pairs, row: str, column: str) -> Difference | None:
-    """``row`` minus ``column``, whichever way round it was computed; None on the diagonal."""
+    """Returns the difference ``row`` minus ``column``, whichever direction was computed; None on the diagonal."""
     if (row, column) in pairs:
         return pairs[row, column]
     if (column, row) not in pairs:
         return None
     other = pairs[column, row]
-    return replace(other, system=other.reference, reference=other.system, low=-other.high, high=-other.low)
+    return replace(
+        other,
+        hit_ratio=other.reference_hit_ratio,
+        reference_hit_ratio=other.hit_ratio,
+        low=-other.high,
+        high=-other.low,
+    )
 
 
 def better_than(pairs: Pairs, name: str, names: Sequence[str], level: float) -> list[str]:
-    """Those of ``names`` that ``name`` is better than, with an adjusted p-value below ``level``."""
+    """Returns those of ``names`` that ``name`` beats with an adjusted p-value below ``level``."""
     differences = [(other, oriented(pairs, name, other)) for other in names]
-    return [other for other, found in differences if found is not None and found.mean > 0 and found.is_below(level)]
+    return [other for other, each in differences if each is not None and each.mean > 0 and each.is_below(level)]
 
 
 def resolution(pairs: Pairs, config: EvaluationConfig) -> str:
-    """A warning where the drawn sign patterns are too few for any tested pair to become significant; else nothing."""
-    needed = math.ceil(sum(found.p_value is not None for found in pairs.values()) / level(config))
+    """Warns if the sign patterns drawn are too few for any tested pair to become significant; otherwise empty."""
+    needed = math.ceil(sum(each.p_value is not None for each in pairs.values()) / level(config))
     if config.permutation_samples >= needed:
         return ""
     return (
-        f"With {config.permutation_samples:,} sign patterns no p-value of a pair with more than "
-        f"{significance.MAX_ENUMERATED} differing users can fall below the level of the test: raise "
+        f"With {config.permutation_samples:,} sign patterns, no p-value of a pair in which more than "
+        f"{significance.MAX_ENUMERATED} users differ can fall below the significance level: raise "
         f"evaluation.permutation_samples to {needed:,} or more."
     )
 
 
 def pairs_table(reports: Sequence[Comparisons]) -> pd.DataFrame:
-    """The differences between any two systems, first minus second, a row each; the header alone where there are none.
-
-    The number of training runs takes the place of the p-value where it is too small for a test.
-    """
+    """Table of all pairs, first minus second; the number of training runs replaces the p-value where it is too small to
+    test."""
 
     def rounded(value: float) -> float:
         return round(value, 6) + 0.0
 
     rows = [
         (
-            found.dataset,
+            comparisons.dataset,
             *names,
             *map(rounded, (each.mean, each.low, each.high)),
             probability(each) if each.p_value is None else rounded(each.p_value),
         )
-        for found in reports
-        for names, each in found.pairs.items()
+        for comparisons in reports
+        for names, each in comparisons.pairs.items()
     ]
     return pd.DataFrame(rows, columns=["dataset", "first", "second", "difference", "low", "high", "adjusted p"])
 
 
-def _matrix(found: Comparisons, names: Sequence[str]) -> Table[str]:
-    """Row minus column in whole percentage points."""
+def _matrix(comparisons: Comparisons, names: Sequence[str]) -> Table[str]:
+    """Matrix of row minus column in whole percentage points."""
 
     def column(place: int, name: str) -> Column[str]:
         def text(row: str) -> str:
-            each = oriented(found.pairs, row, name)
+            each = oriented(comparisons.pairs, row, name)
             return "" if each is None else points(each.mean)
 
         def mark(row: str) -> Mark:
-            each = oriented(found.pairs, row, name)
-            if each is None or not each.is_below(found.level):
+            each = oriented(comparisons.pairs, row, name)
+            if each is None or not each.is_below(comparisons.level):
                 return ""
             return "better" if each.mean > 0 else "worse"
 
         def title(row: str) -> str:
-            each = oriented(found.pairs, row, name)
+            each = oriented(comparisons.pairs, row, name)
             if each is None:
                 return ""
             p = "" if each.p_value is None else "p "
             seen = "" if each.detectable is None else f" (detectable: {number(each.detectable)})"
-            both = f"{row} {number(each.system)}, {name} {number(each.reference)}"
+            both = f"{row} {number(each.hit_ratio)}, {name} {number(each.reference_hit_ratio)}"
             return f"{both}: {difference(each)}, {p}{probability(each)}{seen}"
 
         return Column(str(place), "", text, mark=mark, title=title)
 
     first = Column[str]("System", "", lambda row: f"{names.index(row) + 1}\u00a0 {row}", is_prose=True)
-    tested = any(each.p_value is not None for each in found.pairs.values())
+    tested = any(each.p_value is not None for each in comparisons.pairs.values())
     caption = joined(
         "Row minus column: difference of HR@1 in whole percentage points, on the candidate sets that both answer.",
-        "Coloured and bold: significant, blue where the row is better, orange where it is worse." if tested else "",
-        "The title of a cell has both hit ratios, the interval and p, or why there is none.",
+        "Coloured and bold: significant; blue: the row is better, orange: it is worse." if tested else "",
+        "The tooltip of a cell has both hit ratios, the interval and p, or the reason why there is none.",
     )
     columns = [first, *(column(place, name) for place, name in enumerate(names, 1))]
     return Table(columns, [("", names)], caption, is_wide=True)
 
 
 def _verdict(pairs: Pairs, level: float) -> str:
-    tested = [found for found in pairs.values() if found.p_value is not None]
-    untested = [found for found in pairs.values() if found.p_value is None]
-    below = [found for found in tested if found.is_below(level)]
+    tested = [each for each in pairs.values() if each.p_value is not None]
+    untested = [each for each in pairs.values() if each.p_value is None]
+    below = [each for each in tested if each.is_below(level)]
     sentences = [f"{count(len(pairs), 'pair')}."]
     if tested:
         sentences.append(

@@ -1,4 +1,4 @@
-"""The figures that the LLaRA paper reports, and which system of ours repeats which of them."""
+"""Results reported in the LLaRA paper, and the systems of a run that reproduce them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from llara_core.evaluation.comparison import ComparedSystem
 
 SOURCE = "Liao et al., LLaRA: Large Language-Recommendation Assistant, SIGIR 2024"
 
-# Table 2 of the paper by the `format` of our datasets. One candidate set per test user, drawn by the authors and not published,
-# so these figures and ours do not rest on the same candidates and must not be tested against each other.
+# Table 2 of the paper by the `format` of our datasets. The authors drew one candidate set per test user and did not publish it:
+# these results and ours rest on different candidates and must not be tested against each other.
 _RECOMMENDERS = {"gru4rec": "GRU4Rec", "caser": "Caser", "sasrec": "SASRec", "morec": "MoRec"}
 ZERO_SHOT, CHAT, TALLREC = "Llama2, zero-shot", "GPT-4, zero-shot", "TALLRec"
 _SYSTEMS = (
@@ -40,21 +40,15 @@ _TWO_STAGE_TEXT_SHARE = 0.4
 
 @dataclass(frozen=True)
 class PaperResult:
-    """One row of the paper's Table 2.
+    """One row of the paper's Table 2."""
 
-    Attributes:
-        system: its name there.
-        hit_ratio: hit ratio@1 over 20 candidates.
-        valid_ratio: share of valid answers.
-    """
-
-    system: str
-    hit_ratio: float
-    valid_ratio: float
+    system: str  # name of the system in the paper
+    hit_ratio: float  # hit ratio@1 over 20 candidates
+    valid_ratio: float  # share of valid answers
 
 
 def table_2(params: Params, dataset: str) -> list[PaperResult]:
-    """The paper's rows for the data set; none where it selects, splits or samples differently, or has no such data."""
+    """Returns the paper's rows for the data set; none if it lacks the data or its selection, split or sampling differs."""
     if not _has(params, dataset):
         return []
     name = params.dataset(dataset).format
@@ -63,12 +57,12 @@ def table_2(params: Params, dataset: str) -> list[PaperResult]:
 
 
 def counterparts(row: PaperResult, rows: Sequence[ComparedSystem], params: Params) -> list[ComparedSystem]:
-    """Those of ``rows`` that repeat a row of Table 2."""
+    """Returns the systems of ``rows`` that reproduce a row of Table 2."""
     return [ours for ours in rows if name_in_table_2(ours, params) == row.system]
 
 
 def name_in_table_2(ours: ComparedSystem, params: Params) -> str | None:
-    """What the paper calls a system, by what it is, whatever its name here; None where the paper does not have it.
+    """Returns the paper's name for a system, decided by its configuration and not by its name; None if the paper lacks it.
 
     The paper's LLMs answer with free text.
     """
@@ -84,13 +78,13 @@ def name_in_table_2(ours: ComparedSystem, params: Params) -> str | None:
         return ZERO_SHOT if config.prompt.representation == "title" else None
     if config.prompt.representation == "title" and _is_tuned_as_in_the_paper(config):
         return TALLREC
-    if _is_llara(config) and config.curriculum.schedule in ("linear", "released"):  # what it writes, and what its code does
+    if _is_llara(config) and config.curriculum.schedule in ("linear", "released"):  # the paper's text, and its code
         return f"LLaRA ({_RECOMMENDERS.get(str(system.recommender), system.recommender)})"
     return None
 
 
 def curriculum_hit_ratio(ours: ComparedSystem, params: Params, dataset: str) -> float | None:
-    """The paper's hit ratio@1 for the system's curriculum (Table 3), None where it has none."""
+    """Returns the paper's hit ratio@1 for the system's curriculum (Table 3); None if it has none."""
     system = ours.system
     if system.kind != "tuned" or system.recommender != "sasrec" or ours.mode != "generate" or not _has(params, dataset):
         return None
@@ -103,14 +97,15 @@ def curriculum_hit_ratio(ours: ComparedSystem, params: Params, dataset: str) -> 
 
 
 def _is_llara(config: SystemConfig) -> bool:
-    """Whether a tuned system is the paper's LLaRA, with any curriculum: behaviour tokens behind titles, and nothing of ours."""
+    """Whether a tuned system is the paper's LLaRA with any curriculum: behaviour tokens after titles, without our
+    extensions."""
     prompt = config.prompt
     shown = (prompt.representation, prompt.slot, prompt.recommender_scores) == ("hybrid", "after", False)
     return shown and _is_tuned_as_in_the_paper(config)
 
 
 def _is_tuned_as_in_the_paper(config: SystemConfig) -> bool:
-    """Whether a system is tuned on answers alone, with a pretrained language model and the recommender's item embeddings."""
+    """Whether a system is tuned only on answers, with a pretrained language model and the recommender's item embeddings."""
     tune, ablation = config.tune, config.ablation
     only_answers = tune.objective == "generative" and not (tune.warm_start_rows or tune.mixture or tune.ranking_weight)
     return only_answers and (ablation.llm_weights, ablation.item_vectors) == ("pretrained", "recommender")

@@ -1,10 +1,11 @@
-"""The figures of the report, as PNG bytes that depend on the data alone."""
+"""Figures of the report, as PNG bytes that depend only on the data."""
 
 from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.paired import Difference
 from llara_core.evaluation.systems import Kind
-from llara_core.report.curve_tables import STEP, VALUE, Curves
+from llara_core.report.curve_tables import STEP, VALUE, CurveTables
 from llara_core.report.wording import KIND_NAMES
 
 # Okabe and Ito's palette, which readers with any colour vision can tell apart.
@@ -30,12 +31,11 @@ _PANELS_PER_ROW = 3
 
 
 def bars_figure(rows: Sequence[ComparedSystem], n_candidates: int, confidence: float) -> bytes:
-    """Test hit ratio@1 of systems as bars with intervals, and the chance level; the best on validation is outlined.
+    """Draws test hit ratio@1 as bars with intervals, and the chance level; the best on validation is outlined.
 
     Args:
-        rows: at least one, drawn from top to bottom.
-        n_candidates: per set; chance is its inverse.
-        confidence: of the intervals.
+        rows: systems, at least one, drawn from top to bottom.
+        n_candidates: candidates per set; the chance level is its inverse.
     """
     figure = Figure(figsize=(8.5, 1.3 + 0.3 * len(rows)), layout="constrained")
     axes = figure.subplots()
@@ -60,28 +60,28 @@ def bars_figure(rows: Sequence[ComparedSystem], n_candidates: int, confidence: f
 
 
 def bar_labels(rows: Sequence[ComparedSystem]) -> list[str]:
-    """Labels of bars; a bar on fewer candidate sets than others says so, since it does not compare with them."""
+    """Labels the bars, with the number of candidate sets where it is smaller than that of other bars."""
     most = max(row.test["n_draws"] for row in rows)
     fewer = [f" · {row.test['n_draws']} of {most} sets" if row.test["n_draws"] < most else "" for row in rows]
     return [f"{row.name} · {row.mode}{sets}" for row, sets in zip(rows, fewer, strict=True)]
 
 
 def slices_figure(panels: Mapping[str, Mapping[str, Sequence[tuple[str, Difference]]]]) -> bytes:
-    """Differences with their intervals, one panel per slicing and one colour per system.
+    """Draws differences with their intervals, one panel per slicing and one colour per system.
 
     Args:
-        panels: title to system to (slice, difference), of which the slices are drawn from left to right.
+        panels: by title and system, pairs of slice and difference; slices are drawn from left to right.
     """
     panels = {title: systems for title, systems in panels.items() if any(systems.values())}
     figure, all_axes = _panels(list(panels))
-    for axes, systems in zip(all_axes, panels.values(), strict=False):  # the last places of the grid may be empty
+    for axes, systems in zip(all_axes, panels.values(), strict=False):  # the grid may have unused axes
         names = list(dict.fromkeys(name for slices in systems.values() for name, _ in slices))
         for place, (system, slices) in enumerate(systems.items()):
             x = [names.index(name) + 0.12 * (place - (len(systems) - 1) / 2) for name, _ in slices]
-            middle = [found.mean for _, found in slices]
-            ends = [[found.mean - found.low for _, found in slices], [found.high - found.mean for _, found in slices]]
+            means = [each.mean for _, each in slices]
+            ends = [[each.mean - each.low for _, each in slices], [each.high - each.mean for _, each in slices]]
             colour = PALETTE[place % len(PALETTE)]
-            axes.errorbar(x, middle, yerr=ends, fmt="o", color=colour, markersize=4, linewidth=1.2, label=system)
+            axes.errorbar(x, means, yerr=ends, fmt="o", color=colour, markersize=4, linewidth=1.2, label=system)
         axes.axhline(0, color="dimgrey", linestyle=":")
         axes.set_xticks(range(len(names)), names, fontsize=7, rotation=15)
         axes.set_ylabel("difference in HR@1")
@@ -89,41 +89,41 @@ def slices_figure(panels: Mapping[str, Mapping[str, Sequence[tuple[str, Differen
     return _png(figure)
 
 
-def curves_figure(curves: Curves, unit: str) -> bytes:
-    """One panel per curve with a line per cell.
+def curves_figure(curves: CurveTables, unit: str) -> bytes:
+    """Draws one panel per curve with one line per training run.
 
     Args:
-        curves: at least one curve, as of :func:`curve_tables.read_curves`.
-        unit: what a step is.
+        curves: at least one curve, from :func:`curve_tables.read_curves`.
+        unit: label of the steps.
     """
     figure, grid = _panels(list(curves))
-    cells = dict.fromkeys(cell for by_cell in curves.values() for cell in by_cell)
-    looks = _looks(list(cells))
-    for axes, by_cell in zip(grid, curves.values(), strict=False):
-        for cell, curve in by_cell.items():
-            axes.plot(curve[STEP], curve[VALUE], **looks[cell])
+    looks = _looks(curves)
+    for axes, by_run in zip(grid, curves.values(), strict=False):
+        for run_name, curve in by_run.items():
+            axes.plot(curve[STEP], curve[VALUE], **looks[run_name])
         axes.set_xlabel(unit, fontsize=8)
-    handles = [grid[0].plot([], [], label=cell, **look)[0] for cell, look in looks.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
-    return _png(figure)
+    return _with_legend(figure, grid[0], looks)
 
 
 def curriculum_figure(panels: Mapping[str, Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]]) -> bytes:
-    """The realised share of hybrid prompts against the planned p(tau), one panel per schedule.
+    """Draws the realised share of hybrid prompts against the planned p(tau), one panel per schedule.
 
     Args:
-        panels: schedule to cell to the curves of the probability and of the realised share.
+        panels: by schedule and training run, the curves of the probability and of the realised share.
     """
     figure, grid = _panels(list(panels))
-    looks = _looks(list(dict.fromkeys(cell for cells in panels.values() for cell in cells)))
-    for axes, cells in zip(grid, panels.values(), strict=False):
-        for cell, (planned, realised) in cells.items():
-            axes.plot(_progress(realised), realised[VALUE], **looks[cell])
-            axes.plot(_progress(planned), planned[VALUE], color="black", linewidth=1.0, linestyle=(0, (1, 2)))
+    looks, plan = _looks(panels), {"color": "black", "linewidth": 1.0, "linestyle": (0, (1, 2))}
+    for axes, by_run in zip(grid, panels.values(), strict=False):
+        for run_name, (planned, realised) in by_run.items():
+            axes.plot(_progress(realised), realised[VALUE], **looks[run_name])
+            axes.plot(_progress(planned), planned[VALUE], **plan)
         axes.set_ylim(-0.04, 1.04)
         axes.set_xlabel("progress tau", fontsize=8)
-    handles = [grid[0].plot([], [], label=cell, **look)[0] for cell, look in looks.items()]
-    handles.append(grid[0].plot([], [], color="black", linewidth=1.0, linestyle=(0, (1, 2)), label="p(tau)")[0])
+    return _with_legend(figure, grid[0], {**looks, "p(tau)": plan})
+
+
+def _with_legend(figure: Figure, axes: Any, looks: Mapping[str, Mapping[str, Any]]) -> bytes:
+    handles = [axes.plot([], [], label=label, **look)[0] for label, look in looks.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return _png(figure)
 
@@ -146,10 +146,11 @@ def _panels(titles: Sequence[str]) -> tuple[Figure, list]:  # type: ignore[type-
     return figure, grid
 
 
-def _looks(cells: Sequence[str]) -> dict[str, dict[str, str | float]]:
-    """A colour and a line style for each cell; they repeat after 28."""
-    looks = zip(cells, itertools.cycle(itertools.product(_STYLES, PALETTE)), strict=False)
-    return {cell: {"color": colour, "linestyle": style, "linewidth": 1.3} for cell, (style, colour) in looks}
+def _looks(panels: Mapping[str, Iterable[str]]) -> dict[str, dict[str, Any]]:
+    """Assigns a colour and a line style to each training run of the panels; they repeat after 28 runs."""
+    run_names = dict.fromkeys(itertools.chain(*panels.values()))
+    looks = zip(run_names, itertools.cycle(itertools.product(_STYLES, PALETTE)), strict=False)
+    return {run_name: {"color": colour, "linestyle": style, "linewidth": 1.3} for run_name, (style, colour) in looks}
 
 
 def _png(figure: Figure) -> bytes:

@@ -1,4 +1,4 @@
-"""How the systems were compared and on what budget they were tuned, in sentences that follow from the parameters."""
+"""Descriptions of the evaluation protocol and the tuning budgets, generated from the parameters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAPER_MIN_HISTORY_LEN = 3  # the authors' loader
 
 
 def protocol(params: Params, dataset: str) -> list[str]:
-    """How the systems of ``dataset`` were compared, in five points."""
+    """Describes in five points how the systems of ``dataset`` were compared."""
     config, sets, statistics = params.dataset(dataset), params.candidates, params.evaluation
     negatives = {
         "all_interactions": "items with which the user has no kept interaction until the end of the split",
@@ -35,32 +35,30 @@ def protocol(params: Params, dataset: str) -> list[str]:
         f"Each held-out example comes with {sets.draws.validation} (validation) and {sets.draws.test} (test) candidate sets of "
         f"{sets.n_candidates} items: the target and {negatives}. They are drawn once with seed {sets.seed}, so that every "
         "system answers the same sets; a slow system may answer only the first few.",
-        "A system is compared in one mode: by the text that it writes, or, if it writes none, by the candidate that it scores "
-        "highest. A hit is a valid answer that is the target; an invalid answer is a miss. Candidates with equal scores rank "
-        "in the shuffled order in which they were drawn.",
-        f"Intervals cover {statistics.confidence:.0%}. Differences are taken user by user on the candidate sets that both "
-        f"systems answer. Untrained systems are compared over users: a bootstrap interval ({statistics.bootstrap_samples:,} "
-        f"resamples) and a sign-flip test (all patterns where at most {significance.MAX_ENUMERATED} users differ, else "
-        f"{statistics.permutation_samples:,} random ones). Where a trained system has fewer than {MIN_RUNS} training runs, the "
-        "interval holds for these particular runs, and nothing is tested; with more, interval and test cover the spread over "
-        "users and over training runs. Holm's correction covers the tests of a table.",
-        f"{', '.join(chosen[:-1])} and {chosen[-1]} are chosen on validation; test is only reported.",
+        "A system is compared in one mode: by the text that it writes or, if it writes none, by its highest-scored "
+        "candidate. A hit is a valid answer that is the target; an invalid answer is a miss. Candidates with equal scores "
+        "rank in the shuffled order in which they were drawn.",
+        f"Intervals cover {statistics.confidence:.0%}. Differences are computed per user on the candidate sets that both "
+        "systems answer. Untrained systems are compared over users, with a bootstrap interval "
+        f"({statistics.bootstrap_samples:,} resamples) and a sign-flip test (all patterns where at most "
+        f"{significance.MAX_ENUMERATED} users differ, otherwise {statistics.permutation_samples:,} random ones). With fewer "
+        f"than {MIN_RUNS} runs of a trained system, the interval holds for these particular runs and nothing is tested; with "
+        "more, interval and test cover users and training runs. Holm's correction covers the tests of a table.",
+        f"{', '.join(chosen[:-1])} and {chosen[-1]} are chosen on validation; test results are only reported.",
     ]
 
 
 def tuned_on(params: Params, systems: Sequence[System], history_lens: npt.NDArray[np.integer]) -> dict[str, str]:
-    """What each tuned LLM system was tuned on, by its key on the axes.
+    """Describes the tuning budget of each tuned LLM system, by its key in the run.
 
     Args:
-        params: of the run.
-        systems: of the run.
-        history_lens: items in the history of every training example.
+        history_lens: number of items in the history of each training example.
     """
     return {system.key: _budget(params.system(system.key), history_lens) for system in systems if system.kind == "tuned"}
 
 
 def prompts(params: Params, systems: Sequence[System], history_lens: npt.NDArray[np.integer]) -> dict[str, int]:
-    """How many prompts each LLM system that is shown candidates was tuned on, by its key; as :func:`tuned_on`."""
+    """Counts the tuning prompts of each LLM system that is shown candidates, by its key; arguments as in :func:`tuned_on`."""
     tuned = {system.key: params.system(system.key) for system in systems if system.kind == "tuned"}
     return {
         key: _n_prompts(config, history_lens)
@@ -70,16 +68,16 @@ def prompts(params: Params, systems: Sequence[System], history_lens: npt.NDArray
 
 
 def prompts_of_the_paper(history_lens: npt.NDArray[np.integer]) -> int:
-    """How many prompts the paper tunes each system on, by the history lengths of the training examples."""
+    """Counts the prompts that the paper tunes each system on, given the history lengths of the training examples."""
     return PAPER_EPOCHS * int((history_lens >= PAPER_MIN_HISTORY_LEN).sum())
 
 
 def budgets(tuned_on: Mapping[str, str], history_lens: npt.NDArray[np.integer]) -> list[str]:
-    """What each tuned LLM system was tuned on, and what the paper's were, in two sentences; none where none was tuned.
+    """Describes the tuning budgets and the paper's budget in two sentences; empty if nothing was tuned.
 
     Args:
-        tuned_on: as of :func:`tuned_on`.
-        history_lens: items in the history of every training example.
+        tuned_on: descriptions from :func:`tuned_on`.
+        history_lens: number of items in the history of each training example.
     """
     by_budget: dict[str, list[str]] = {}
     for key, budget in tuned_on.items():
@@ -89,8 +87,8 @@ def budgets(tuned_on: Mapping[str, str], history_lens: npt.NDArray[np.integer]) 
     ours = "; ".join(f"{', '.join(keys)}: {budget}" for budget, keys in by_budget.items())
     return [
         f"Tuning budget of each language model here, in prompts or in chunks of training sequences: {ours}.",
-        f"The paper tunes for {PAPER_EPOCHS} epochs on all training examples, of which its code keeps those with at least "
-        f"{PAPER_MIN_HISTORY_LEN} items of history, so on {prompts_of_the_paper(history_lens):,} prompts on this data set.",
+        f"The paper tunes for {PAPER_EPOCHS} epochs on all training examples, of which its code keeps those with a history of "
+        f"at least {PAPER_MIN_HISTORY_LEN} items: {prompts_of_the_paper(history_lens):,} prompts on this data set.",
     ]
 
 
@@ -118,7 +116,7 @@ def _budget(system: SystemConfig, history_lens: npt.NDArray[np.integer]) -> str:
 
 
 def _rows(dataset: str, config: DatasetConfig) -> str:
-    """Which interactions count, in what order, and how they are split."""
+    """Describes which interactions are kept, in what order, and how they are split."""
     if config.is_presplit:
         return f"On {dataset}, the rows and the split are those of the released frames"
     clauses = [f"whose {column} is {' or '.join(values)}" for column, values in config.kept_values.items()]

@@ -1,10 +1,11 @@
-"""Columns of the tables that have a system per row."""
+"""Columns of tables with one system per row."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from llara_core import columns as c
 from llara_core.evaluation.comparison import ComparedSystem
@@ -26,9 +27,9 @@ from llara_core.report.wording import (
     sizes,
 )
 
-Rows = Sequence[ComparedSystem]
+SystemRows = Sequence[ComparedSystem]
 
-FEWER = "†"  # behind figures that rest on fewer candidate sets than others in their column
+FEWER = "†"  # marks figures that rest on fewer candidate sets than others in their column
 
 _MODE_MEANINGS = {
     "generate": "free text, as in the paper",
@@ -37,7 +38,12 @@ _MODE_MEANINGS = {
     "fused": "the combined scores of language model and recommender",
 }
 
-SYSTEM = Column("System", "in parentheses the recommender that it reads, and what else defines it", described, is_prose=True)
+SYSTEM = Column("System", "in parentheses: its recommender and other defining settings", described, is_prose=True)
+# First columns of a table whose rows have a system as their attribute ``row``.
+OF_ROW: list[Column[Any]] = [
+    Column("System", "", lambda each: described(each.row), is_prose=True),
+    Column("Answers by", "", lambda each: each.row.mode, is_prose=True),
+]
 HIT_RATIO = Column(
     "HR@1",
     "hit ratio on test with its interval; an invalid answer is a miss; ±: standard deviation over seeds",
@@ -45,56 +51,48 @@ HIT_RATIO = Column(
 )
 VALIDATION = Column[ComparedSystem](
     "Validation HR@1",
-    "hit ratio on validation, on which all choices are made; a system with fewer sets is compared on those alone",
+    "hit ratio on validation, on which all choices are made; a system with fewer sets is compared on those sets only",
     lambda row: number(row.validation["hit_ratio@1"]),
 )
 
 
 def metric(name: str) -> Column[ComparedSystem]:
-    """The column of a test metric."""
+    """Column of a test metric."""
     return Column(METRICS[name].heading, METRICS[name].meaning, measure(name))
 
 
 VALID = metric("valid_ratio")
-VALID_CONTAINED = metric("valid_ratio_contained")
 SIZES = Column("Users x sets", "test users times candidate sets per user (times seeds)", sizes)
 CATALOGUE = metric("hit_ratio@10_catalogue")
 DETECTABLE = Column[ComparedSystem](
     "Detectable",
-    f"the smallest true difference that this test finds in {POWER:.0%} of cases, before adjustment: what could have been seen",
+    f"smallest true difference that the test would detect in {POWER:.0%} of cases, before adjustment",
     lambda row: number(row.difference.detectable if row.difference else None),
 )
 P_VALUE = Column(
     "p",
-    "of the difference, adjusted for all tests in this table (Holm); a trained system with fewer than "
-    f"{MIN_RUNS} runs is not tested, since nobody knows what another run would give",
+    "p-value of the difference, Holm-adjusted over all tests in this table; a trained system with fewer than "
+    f"{MIN_RUNS} runs is not tested, since the spread between its runs is unknown",
     p_value,
 )
 OBJECTIVE = Column[ComparedSystem](
     "Objective",
-    "what the language model was tuned for; generative: the paper's, next_item: ours, preference: goes on from "
-    "another system's adapter",
+    "tuning task of the language model; generative: the paper's, next_item: ours, preference: continues from another system's "
+    "adapter",
     lambda row: MISSING if row.objective == "none" else row.objective,
     is_prose=True,
 )
-CONTAINED = [VALID_CONTAINED, metric("hit_ratio@1_contained")]
-_SHOWN_APART = {"hit_ratio@1", "hit_ratio@1_contained", "valid_ratio_contained"}
-DETAILS = [
-    VALIDATION,
-    HIT_RATIO,
-    *(metric(name) for name, each in METRICS.items() if each.heading and name not in _SHOWN_APART),
-]
 
 
-def mode(rows: Rows) -> Column[ComparedSystem]:
-    """The column that explains the modes of ``rows``."""
+def mode(rows: SystemRows) -> Column[ComparedSystem]:
+    """Column of the modes, with an explanation of those in ``rows``."""
     used = {row.mode for row in rows}
     meaning = "; ".join(f"{name}: {_MODE_MEANINGS[name]}" for name in MODES if name in used)
     return Column("Answers by", meaning, lambda row: row.mode, is_prose=True)
 
 
-def marked(rows: Rows, *columns: Column[ComparedSystem]) -> list[Column[ComparedSystem]]:
-    """``columns`` with :data:`FEWER` behind the figures of systems that answer fewer test sets than others of ``rows``."""
+def marked(rows: SystemRows, *columns: Column[ComparedSystem]) -> list[Column[ComparedSystem]]:
+    """Adds :data:`FEWER` to the figures of systems that answer fewer test sets than others of ``rows``."""
     fewer = answer_fewer(rows)
     if not fewer:
         return [*columns]
@@ -109,28 +107,28 @@ def marked(rows: Rows, *columns: Column[ComparedSystem]) -> list[Column[Compared
     return [with_mark(column) for column in columns]
 
 
-def mark_in_words(rows: Rows) -> str:
-    """The sentence on :data:`FEWER` for a table of ``rows``; empty where no figure is marked."""
-    return f"{FEWER}: on fewer candidate sets, so not comparable with figures without this mark." if answer_fewer(rows) else ""
+def mark_in_words(rows: SystemRows) -> str:
+    """Explains :data:`FEWER` below a table of ``rows``; empty if no figure is marked."""
+    return f"{FEWER}: on fewer candidate sets, not comparable with unmarked figures." if answer_fewer(rows) else ""
 
 
-def answer_fewer(rows: Rows) -> set[str]:
-    """Names of those that answer fewer test sets than others."""
+def answer_fewer(rows: SystemRows) -> set[str]:
+    """Names of the systems that answer fewer test sets than others of ``rows``."""
     n_sets = {row.name: len(row.results.runs[0].split(c.TEST)) for row in rows}
     return {name for name, n in n_sets.items() if n < max(n_sets.values())}
 
 
-def by_score(found: Rows, rows: Rows) -> list[Column[ComparedSystem]]:
-    """A column with the hit ratio by scores of the systems that are compared by their text; none where there are none.
+def by_score(all_rows: SystemRows, rows: SystemRows) -> list[Column[ComparedSystem]]:
+    """Returns a column with the hit ratio by score of systems that are compared by their text; none if there are no such
+    systems.
 
     Args:
-        found: of all modes.
-        rows: of the table.
+        all_rows: rows of all modes.
     """
-    scored = {row.name: row for row in found if row.mode == "score"}
+    scored = {row.name: row for row in all_rows if row.mode == "score"}
     if not any(row.mode == "generate" and row.name in scored for row in rows):
         return []
-    meaning = "of a system that writes text, on the same sets: its answer is the title to which it gives the highest likelihood"
+    meaning = "of a system that writes text, on the same sets: the answer is the title with the highest likelihood"
     column = Column[ComparedSystem](
         "HR@1 by score",
         meaning,
@@ -139,49 +137,52 @@ def by_score(found: Rows, rows: Rows) -> list[Column[ComparedSystem]]:
     return marked(rows, column)
 
 
-def differences(rows: Rows) -> list[Column[ComparedSystem]]:
-    """The difference of each of ``rows`` and what it is a difference to; no column where nothing is compared."""
+def differences(rows: SystemRows) -> list[Column[ComparedSystem]]:
+    """Returns the columns of the differences of ``rows``; none if nothing is compared."""
     if not any(row.difference is not None for row in rows):
         return []
-    meaning = joined("of HR@1 with its interval, on the sets that both answer", _both_where_not_shown(rows))
+    meaning = joined("of HR@1 with its interval, on the sets that both answer", _hit_ratios_not_shown(rows))
     reference = next((row.name for row in rows if row.is_reference), None)
-    if reference is not None and not any(row.is_own for row in rows):
+    if reference is not None and not any(row.is_versus_recommender for row in rows):
         vs_reference = Column[ComparedSystem](
             f"vs {reference}", f"difference {meaning}", lambda row: "reference" if row.is_reference else _difference(row)
         )
         return [vs_reference]
-    others = "the recommender that a language model reads or is fused with; of others the reference, the best on validation"
+    others = "for a language model its own recommender, for others the reference, which is the best on validation"
     return [
         Column("Compared with", others, lambda row: "reference" if row.is_reference else row.versus or MISSING, is_prose=True),
         Column("Difference", meaning, _difference),
     ]
 
 
-def versus(rows: Rows) -> list[Column[ComparedSystem]]:
-    """The columns of the comparisons of ``rows``, with tests; none where nothing is compared."""
-    found = differences(rows)
+def versus(rows: SystemRows) -> list[Column[ComparedSystem]]:
+    """Returns the columns of the differences of ``rows`` with their tests; none if nothing is compared."""
+    columns = differences(rows)
     tested = any(row.difference is not None and row.difference.detectable is not None for row in rows)
-    return [*found, *([P_VALUE] if found else []), *([DETECTABLE] if tested else [])]
+    return [*columns, *([P_VALUE] if columns else []), *([DETECTABLE] if tested else [])]
 
 
 def tuned_on(budgets: Mapping[str, str]) -> Column[ComparedSystem]:
-    """The column with the tuning budget of each system."""
+    """Column of the tuning budgets."""
     meaning = "prompts, or chunks of training sequences"
     return Column("Tuned on", meaning, lambda row: budgets.get(row.system.key, MISSING), is_prose=True)
 
 
-def contained(rows: Rows, columns: Sequence[Column[ComparedSystem]]) -> list[Column[ComparedSystem]]:
-    """``columns`` about the paper's rule of validity, where one of ``rows`` writes text."""
-    return [*columns] if any("valid_ratio_contained" in row.test for row in rows) else []
+def details(rows: SystemRows) -> list[Column[ComparedSystem]]:
+    """Returns the columns of all metrics that at least one of ``rows`` has."""
+    names = (name for name, each in METRICS.items() if each.heading and any(name in row.test for row in rows))
+    columns = [VALIDATION, *(HIT_RATIO if name == "hit_ratio@1" else metric(name) for name in names)]
+    return marked(rows, *columns)
 
 
-def by_kind(rows: Rows) -> list[tuple[str, Rows]]:
-    """Consecutive rows of one kind under its name."""
+def by_kind(rows: SystemRows) -> list[tuple[str, SystemRows]]:
+    """Groups consecutive rows of one kind under its name."""
     return [(KIND_NAMES[kind], list(group)) for kind, group in itertools.groupby(rows, lambda row: row.system.kind)]
 
 
-def leading(rows: Rows, limit: int) -> list[ComparedSystem]:
-    """The ``limit`` rows with the highest hit ratio@1 on validation, the reference among them, in their order."""
+def leading(rows: SystemRows, limit: int) -> list[ComparedSystem]:
+    """Selects the best row, the reference and those with the highest validation hit ratio@1, ``limit`` rows in total, in
+    order."""
     kept = sorted(rows, key=lambda row: (row.is_best or row.is_reference, row.validation["hit_ratio@1"]), reverse=True)
     return [row for row in rows if any(row is other for other in kept[:limit])]
 
@@ -190,13 +191,14 @@ def _difference(row: ComparedSystem) -> str:
     return MISSING if row.difference is None else difference(row.difference)
 
 
-def _both_where_not_shown(rows: Rows) -> str:
-    """Both hit ratios of every difference on other sets than those of the hit ratios in the table."""
+def _hit_ratios_not_shown(rows: SystemRows) -> str:
+    """States both hit ratios of every difference that rests on other sets than the hit ratios in the table."""
     shown = {row.name: number(row.test["hit_ratio@1"]) for row in rows}
-    found = [
+    pairs = [
         f"{row.name} {both_sides(row.difference)}"
         for row in rows
         if row.difference is not None
-        and (shown[row.name], shown.get(str(row.versus))) != (number(row.difference.system), number(row.difference.reference))
+        and (shown[row.name], shown.get(str(row.versus)))
+        != (number(row.difference.hit_ratio), number(row.difference.reference_hit_ratio))
     ]
-    return f"(HR@1 there, where it is not that shown: {'; '.join(found)})" if found else ""
+    return f"(HR@1 on these sets where the table shows another: {'; '.join(pairs)})" if pairs else ""

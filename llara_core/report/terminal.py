@@ -1,4 +1,4 @@
-"""The results of one data set on one screen of a terminal: at most 40 lines of 100 columns."""
+"""Results of one data set on one terminal screen of at most 40 lines of 100 columns."""
 
 from __future__ import annotations
 
@@ -6,48 +6,46 @@ import re
 import textwrap
 from collections.abc import Callable, Sequence
 
-from llara_core.evaluation.comparison import ComparedSystem, headlines
+from llara_core.evaluation.comparison import ComparedSystem, primary_rows
 from llara_core.report.layout import MISSING
 from llara_core.report.system_columns import FEWER, answer_fewer, by_score, leading
 from llara_core.report.wording import chosen_weights, count, interval, measure, number, p_value, signed, sizes
 
 WIDTH, HEIGHT = 100, 40
-_MAX_VERDICT, _MAX_BESIDE = 16, 6  # lines; what is cut is on the page
+_MAX_VERDICT, _MAX_REPRODUCTION = 16, 6  # lines; longer texts are cut here and complete in the report
 _LEGEND = (
-    "*: best on validation. by: t text, s scores, f fused with its recommender (weight of the LLM). val, test: HR@1; score: "
-    "HR@1 by scores in place of text. own: difference to its own recommender, on the same sets. "
+    "*: best on validation. by: t text, s scores, f fused with its recommender (LLM weight). val, test: HR@1; score: HR@1 by "
+    "scores instead of text. own: difference to its own recommender on the same sets. "
     f"{FEWER}: on fewer sets, not comparable with the others. valid: exact titles. n: users x sets (x seeds)."
 )
 
 
-def screen(title: str, verdict: str, found: Sequence[ComparedSystem], beside: str = "") -> str:
-    """Title, verdict, table, legend, and the run beside the published ones.
+def summary(title: str, verdict: str, all_rows: Sequence[ComparedSystem], reproduction: str = "") -> str:
+    """Formats the title, verdict, table, legend and comparison with the published runs.
 
     Args:
-        title: one line.
-        verdict: of the table.
-        found: one per system and mode; a line per system, of which those that do not fit are counted.
-        beside: a paragraph; may be empty.
+        all_rows: one row per system and mode; each system gets a line, and systems that do not fit are counted.
+        reproduction: paragraph on the published runs; may be empty.
     """
-    rows = headlines(found)
+    rows = primary_rows(all_rows)
     placeholder = " ... (in full in metrics/report.md)"
     wrapped = textwrap.wrap(verdict, WIDTH, max_lines=_MAX_VERDICT, placeholder=placeholder)
     before, after = [title, "", *wrapped, ""], textwrap.wrap(_LEGEND, WIDTH)
-    if beside:
-        after += ["", *textwrap.wrap(beside, WIDTH, max_lines=_MAX_BESIDE, placeholder=placeholder)]
+    if reproduction:
+        after += ["", *textwrap.wrap(reproduction, WIDTH, max_lines=_MAX_REPRODUCTION, placeholder=placeholder)]
     for n_shown in range(len(rows), 0, -1):
         shown = leading(rows, n_shown)
         n_left_out = len(rows) - n_shown
         left_out = [f"{count(n_left_out, 'system')} lower on validation: see metrics/report.md."] if n_left_out else []
-        lines = [*before, *_lines(shown, found), "", *after, *left_out]
+        lines = [*before, *_lines(shown, all_rows), "", *after, *left_out]
         if len(lines) <= HEIGHT:
             break
     return "\n".join(lines)
 
 
-def _lines(rows: Sequence[ComparedSystem], found: Sequence[ComparedSystem]) -> list[str]:
-    """A heading, and a line per system; a name that takes too many columns stands on a line of its own."""
-    fewer = answer_fewer(headlines(found))
+def _lines(rows: Sequence[ComparedSystem], all_rows: Sequence[ComparedSystem]) -> list[str]:
+    """Formats a header and a line per system; a name that is too wide gets a line of its own."""
+    fewer = answer_fewer(primary_rows(all_rows))
 
     def mark(row: ComparedSystem) -> str:
         return FEWER if row.name in fewer else ""
@@ -57,12 +55,12 @@ def _lines(rows: Sequence[ComparedSystem], found: Sequence[ComparedSystem]) -> l
         "val": lambda row: f"{number(row.validation['hit_ratio@1'])}{mark(row)}",
         "test [interval]": lambda row: f"{number(row.test['hit_ratio@1'])}{mark(row)} {interval(row)}",
     }
-    for column in by_score(found, rows):  # one or none
+    for column in by_score(all_rows, rows):  # at most one
         columns["score"] = column.text
     reference = next((row.name for row in rows if row.is_reference), None)
     if reference is not None:
         columns |= {f"vs {reference}": lambda row: "ref." if row.is_reference else _difference(row, own=False)}
-    if any(row.is_own for row in rows):
+    if any(row.is_versus_recommender for row in rows):
         columns |= {"own": lambda row: _difference(row, own=True)}
     if any(row.difference is not None and row.difference.p_value is not None for row in rows):
         columns |= {"p": lambda row: p_value(row).replace("< ", "<")}
@@ -89,7 +87,7 @@ def _mode(row: ComparedSystem) -> str:
 
 
 def _difference(row: ComparedSystem, *, own: bool) -> str:
-    return MISSING if row.difference is None or row.is_own != own else signed(row.difference.mean)
+    return MISSING if row.difference is None or row.is_versus_recommender != own else signed(row.difference.mean)
 
 
 def _without_zero(text: str) -> str:

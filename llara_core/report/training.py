@@ -1,4 +1,4 @@
-"""The section with the curves of the training runs, and the tables of them for ``dvc plots``."""
+"""Report section with the curves of the training runs, and their tables for ``dvc plots``."""
 
 from __future__ import annotations
 
@@ -11,85 +11,76 @@ from llara_core import paths
 from llara_core.curves import HYBRID_SHARE, LEARNING_RATE, LOSS, OBJECTIVE_LOSS, P_HYBRID, VALIDATION_HIT_RATIO
 from llara_core.report import plots
 from llara_core.report.comparisons import Comparisons
-from llara_core.report.curve_tables import Curves, joined, read_curves
-from llara_core.report.layout import Figure, Section
+from llara_core.report.curve_tables import CurveTables, join_curves, read_curves
+from llara_core.report.layout import Figure, ReportSection
 
 _CURRICULUM = (P_HYBRID, HYBRID_SHARE)
 
 
 @dataclass(frozen=True)
 class TrainingCurves:
-    """The curves of one data set.
+    """Training curves of one data set."""
 
-    Attributes:
-        dataset: key in ``params.yaml``.
-        recommenders: of the recommenders.
-        llms: of the LLM systems; those of the curriculum are of systems that use one.
-        schedules: of the curriculum, by cell, of the systems that use one.
-    """
-
-    dataset: str
-    recommenders: Curves
-    llms: Curves
-    schedules: Mapping[str, str]
+    dataset: str  # key in ``params.yaml``
+    recommenders: CurveTables  # curves of the recommenders
+    llms: CurveTables  # curves of the LLM systems; those of the curriculum cover only systems that use one
+    schedules: Mapping[str, str]  # curriculum schedule of each run that uses one, by run name
 
 
-def training_curves(found: Comparisons) -> TrainingCurves:
-    """Read the curves of all cells of the axes.
+def training_curves(comparisons: Comparisons) -> TrainingCurves:
+    """Reads the curves of all training runs.
 
     Raises:
-        DataError: a file is no table of a curve.
+        DataError: a file is not a table of a curve.
     """
     by_kind = {
         kind: {
-            cell: (paths.curves if system.start is None else paths.further_curves)(found.dataset, cell)
-            for system in found.systems
+            run_name: (paths.curves if system.start is None else paths.further_curves)(comparisons.dataset, run_name)
+            for system in comparisons.systems
             if system.kind == kind
-            for cell in system.cells
+            for run_name in system.run_names
         }
         for kind in ("recommender", "tuned")
     }
-    # A system without hybrid prompts is given a schedule, too, but has no use for it.
+    # A system without hybrid prompts has a schedule in its configuration, but does not use it.
     schedules = {
-        cell: found.params.system(system.key).curriculum.schedule
-        for system in found.systems
-        if system.kind == "tuned" and found.params.system(system.key).prompt.representation == "hybrid"
-        for cell in system.cells
+        run_name: comparisons.params.system(system.key).curriculum.schedule
+        for system in comparisons.systems
+        if system.kind == "tuned" and comparisons.params.system(system.key).prompt.representation == "hybrid"
+        for run_name in system.run_names
     }
     llms = {
-        name: {cell: curve for cell, curve in cells.items() if name not in _CURRICULUM or cell in schedules}
-        for name, cells in read_curves(by_kind["tuned"]).items()
+        name: {run_name: curve for run_name, curve in by_run.items() if name not in _CURRICULUM or run_name in schedules}
+        for name, by_run in read_curves(by_kind["tuned"]).items()
     }
     return TrainingCurves(
-        found.dataset,
+        comparisons.dataset,
         read_curves(by_kind["recommender"]),
-        {name: cells for name, cells in llms.items() if cells},
+        {name: by_run for name, by_run in llms.items() if by_run},
         schedules,
     )
 
 
-def section(curves: TrainingCurves) -> Section | None:
-    """The figures; None where nothing logged a curve."""
+def section(curves: TrainingCurves) -> ReportSection | None:
+    """Shows the curves; None where no curve was logged."""
     figures = []
     if curves.recommenders:
         caption = "Training of the recommenders: loss and validation metrics over the epochs."
         figures.append(Figure(caption, lambda: plots.curves_figure(curves.recommenders, "epoch")))
-    tuning = {name: cells for name, cells in curves.llms.items() if name not in _CURRICULUM}
-    if tuning:
+    if tuning := {name: by_run for name, by_run in curves.llms.items() if name not in _CURRICULUM}:
         caption = "Tuning of the language models: loss and learning rate over the steps."
         figures.append(Figure(caption, lambda: plots.curves_figure(tuning, "step")))
-    panels = _panels(curves)
-    if panels:
+    if panels := _panels(curves):
         caption = "Curriculum: realised share of hybrid prompts (a running mean) against the planned p(tau), by schedule."
         figures.append(Figure(caption, lambda: plots.curriculum_figure(panels)))
-    return Section("Training", figures=figures) if figures else None
+    return ReportSection("Training", figures=figures) if figures else None
 
 
 def curve_plots(all_curves: Sequence[TrainingCurves]) -> dict[str, pd.DataFrame]:
-    """Long tables for ``dvc plots`` by file name, over all data sets; a table without data has its header alone."""
+    """Builds the long tables for ``dvc plots`` over all data sets, by file name; a table without data has only its header."""
 
     def table(labels: Mapping[str, str], attribute: str) -> pd.DataFrame:
-        frames = [joined(getattr(curves, attribute), labels) for curves in all_curves]
+        frames = [join_curves(getattr(curves, attribute), labels) for curves in all_curves]
         for curves, frame in zip(all_curves, frames, strict=True):
             frame["curve"] = f"{curves.dataset} " + frame["curve"]
         return pd.concat(frames, ignore_index=True)
@@ -104,10 +95,10 @@ def curve_plots(all_curves: Sequence[TrainingCurves]) -> dict[str, pd.DataFrame]
 
 
 def _panels(curves: TrainingCurves) -> dict[str, dict[str, tuple[pd.DataFrame, pd.DataFrame]]]:
-    """From schedule to cell to the planned and the realised share of hybrid prompts."""
+    """Returns the planned and the realised share of hybrid prompts, by schedule and run name."""
     planned, realised = (curves.llms.get(name, {}) for name in _CURRICULUM)
     panels: dict[str, dict[str, tuple[pd.DataFrame, pd.DataFrame]]] = {}
-    for cell in planned:
-        if cell in realised:
-            panels.setdefault(curves.schedules[cell], {})[cell] = (planned[cell], realised[cell])
+    for run_name in planned:
+        if run_name in realised:
+            panels.setdefault(curves.schedules[run_name], {})[run_name] = (planned[run_name], realised[run_name])
     return panels

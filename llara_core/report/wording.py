@@ -1,4 +1,4 @@
-"""Numbers, systems and differences as text, the same on every page and in the terminal."""
+"""Formats numbers, systems and differences for all pages and the terminal."""
 
 from __future__ import annotations
 
@@ -23,105 +23,105 @@ AFTER_HOLM = "after Holm's correction"
 
 
 def number(value: float | None) -> str:
-    """Three decimals: what some hundred users can tell apart is far coarser."""
+    """Formats with three decimals, far finer than some hundred users can resolve."""
     return MISSING if value is None else f"{value:.3f}"
 
 
 def signed(value: float) -> str:
-    """Three decimals with a sign; a zero has a plus."""
+    """Formats with three decimals and a sign; zero gets a plus."""
     return f"{round(value, 3) + 0.0:+.3f}"
 
 
 def points(value: float) -> str:
-    """Whole percentage points with a sign; a zero has a plus."""
+    """Formats a share as whole percentage points with a sign; zero gets a plus."""
     return f"{round(100 * value):+d}"
 
 
 def measure(name: str) -> Callable[[ComparedSystem], str]:
-    """The text of a test metric, or :data:`MISSING` where the system does not have it."""
+    """Returns a function that formats a test metric, or :data:`MISSING` if the system lacks it."""
     return lambda row: number(row.test.get(name))
 
 
 def hit_ratio(row: ComparedSystem, name: str = "hit_ratio@1") -> str:
-    """Test hit ratio@1, its deviation over several seeds, and its interval."""
+    """Formats test hit ratio@1 with its standard deviation over several seeds and its interval."""
     deviation = "" if row.seed_deviation is None or name != "hit_ratio@1" else f" ± {row.seed_deviation:.3f}"
     return f"{number(row.test[name])}{deviation} {interval(row, name)}"
 
 
 def interval(row: ComparedSystem, name: str = "hit_ratio@1") -> str:
-    """The interval of the test hit ratio@1."""
+    """Formats the interval of the test hit ratio@1."""
     return f"[{row.test[f'{name}_low']:.3f}, {row.test[f'{name}_high']:.3f}]"
 
 
 def described(row: ComparedSystem) -> str:
-    """The system, with its recommender or the weights of a fusion, and its note, in parentheses."""
+    """Names the system, with its recommender or fusion weight and its note in parentheses."""
     details = [f"on {row.system.recommender}"] if row.system.recommender and row.system.kind != "fused" else []
     details += [f"LLM weight {chosen_weights(row)}"] if row.system.kind == "fused" else [row.note] if row.note else []
     return f"{row.name} ({'; '.join(details)})" if details else row.name
 
 
 def chosen_weights(row: ComparedSystem) -> str:
-    """The weights of the LLM that the runs of a fusion chose."""
+    """Lists the different LLM weights chosen by the runs of a fusion."""
     return ", ".join(f"{weight:.2f}" for weight in dict.fromkeys(weights(row.results)))
 
 
-def difference(found: Difference) -> str:
-    """A difference with its interval."""
-    return f"{signed(found.mean)} [{signed(found.low)}, {signed(found.high)}]"
+def difference(paired: Difference) -> str:
+    """Formats a difference with its interval."""
+    return f"{signed(paired.mean)} [{signed(paired.low)}, {signed(paired.high)}]"
 
 
-def both_sides(found: Difference) -> str:
-    """The two hit ratios whose difference it is."""
-    return f"{number(found.system)} against {number(found.reference)}"
+def both_sides(paired: Difference) -> str:
+    """Formats the two hit ratios of a difference."""
+    return f"{number(paired.hit_ratio)} against {number(paired.reference_hit_ratio)}"
 
 
-def probability(found: Difference) -> str:
-    """The p-value, or the number of runs where that is too small for one."""
-    if found.p_value is None:
-        return runs(found.n_runs or 0)
-    return "< 0.001" if found.p_value < 0.001 else f"{found.p_value:.3f}"
+def probability(paired: Difference) -> str:
+    """Formats the p-value, or the number of runs if it is too small for a test."""
+    if paired.p_value is None:
+        return runs(paired.n_runs or 0)
+    return "< 0.001" if paired.p_value < 0.001 else f"{paired.p_value:.3f}"
 
 
 def p_value(row: ComparedSystem) -> str:
-    """The adjusted p-value of the row's difference, as :func:`probability`."""
+    """Formats the adjusted p-value of the row's difference, as :func:`probability` does."""
     return MISSING if row.difference is None else probability(row.difference)
 
 
 def level(config: EvaluationConfig) -> float:
-    """What a p-value has to stay below; rounded, since 1 - 0.95 is a little more than 0.05."""
+    """Significance level of the tests; rounded, since 1 - 0.95 is slightly more than 0.05."""
     return round(1 - config.confidence, 12)
 
 
 def sizes(row: ComparedSystem, n_draws: float | None = None) -> str:
-    """Test users, candidate sets per user (``n_draws`` instead of all), and seeds where there are several."""
+    """Formats test users x candidate sets per user (``n_draws`` if given), x seeds where there are several."""
     sets, n_runs = row.test["n_draws"] if n_draws is None else n_draws, len(row.results.runs)
     return f"{row.test['n_users']} x {sets}{f' x {n_runs}' if n_runs > 1 else ''}"
 
 
 def sizes_in_words(row: ComparedSystem) -> str:
-    """Test users, candidate sets per user, and training runs."""
+    """Spells out test users, candidate sets per user and training runs."""
     users, sets = (int(row.test[name]) for name in ("n_users", "n_draws"))
-    said = f"{users:,} user{'' if users == 1 else 's'} x {sets} set{'' if sets == 1 else 's'}"
-    return said if row.n_runs is None else f"{said}, {runs(row.n_runs)}"
+    spelt_out = f"{count(users, 'user')} x {count(sets, 'set')}"
+    return spelt_out if row.n_runs is None else f"{spelt_out}, {runs(row.n_runs)}"
 
 
 def runs(number_of: int) -> str:
-    """A number of training runs."""
+    """Spells out a number of training runs."""
     return {1: "one run", 2: "two runs"}.get(number_of, f"{number_of} runs")
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names as a list in a sentence."""
+    """Joins names into an enumeration."""
     if not names:
         return "none"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def count(number_of: int, noun: str) -> str:
-    """A number of things."""
+    """Formats a number with its noun in the singular or plural."""
     return f"{number_of:,} {noun}{'' if number_of == 1 else 's'}"
 
 
 def joined(*sentences: str) -> str:
-    """Sentences as one paragraph; empty ones are left out."""
+    """Joins the sentences that are not empty into a paragraph."""
     return " ".join(sentence for sentence in sentences if sentence)

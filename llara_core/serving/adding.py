@@ -1,4 +1,4 @@
-"""New items put beside those that a loaded system was trained with: which systems can, and how."""
+"""Extends the catalogue of a loaded system by new items, if the system reads item texts."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from llara_core.llm.projector import rms
 from llara_core.recommenders import checkpoints
 from llara_core.recommenders.morec import MoRec
 from llara_core.serving.new_items import encode_new
-from llara_core.serving.parts import Parts
+from llara_core.serving.parts import SystemParts
 from llara_core.serving.ranking import Ranker
 
 
-def add_items(ranker: Ranker, parts: Parts, items: pd.DataFrame, n_known: int, encoder: Path | None) -> Ranker:
-    """The ranker with the last of ``items``, which it lacks, in its catalogue; whatever fails leaves it as it was.
+def add_items(ranker: Ranker, parts: SystemParts, items: pd.DataFrame, n_known: int, encoder: Path | None) -> Ranker:
+    """Returns the ranker with new items in its catalogue; if anything fails, the given one is unchanged.
 
-    The recommender reads their texts. To a language model with behaviour tokens, the vector of a new item is what the
-    recommender makes of its text, as that of an item without interactions was in tuning; one with a catalogue head also encodes
-    the text itself.
+    The recommender encodes their texts. For a language model with behaviour tokens, the vector of a new item is the
+    recommender's embedding of its text, as for items without interactions during tuning; a catalogue head also encodes the text
+    itself.
 
     Args:
-        ranker: loaded from ``parts``; its models grow.
-        items: rows of :data:`tables.ITEMS`, all of them.
-        n_known: items that training knew, the first ones.
-        encoder: as of :func:`encode_new`.
+        ranker: ranker loaded from ``parts``; its models are extended.
+        items: rows of :data:`tables.ITEMS` of the whole catalogue; those that the ranker lacks come last.
+        n_known: number of items known in training, which come first.
+        encoder: folder of the text encoder, as in :func:`encode_new`.
 
     Raises:
         ConfigError: the system cannot take new items.
-        ModelError: the encoder cannot be had, or is not the one of the training.
+        ModelError: the encoder is not available, or is not that of training.
     """
-    source = text_source(parts, ranker.system)
-    llm, recommender = ranker.system, ranker.retriever
+    source = text_source(parts, ranker.llm)
+    llm, recommender = ranker.llm, ranker.retriever
     assert isinstance(recommender, MoRec)
     n_new = len(items) - len(ranker.labels)
     encoded = encode_new(items, n_new, recommender.item_embedding.text_vectors, source, encoder)
     texts = None if llm is None else _llm_texts(llm, items[-n_new:])
-    # Nothing below fails on account of an item.
+    # All checks of the items precede this line.
     recommender.add_items(encoded)
     if llm is not None and llm.model.item_vectors is not None:
         vectors = torch.from_numpy(recommender.text_embeddings()[-n_new:])
@@ -55,16 +55,12 @@ def add_items(ranker: Ranker, parts: Parts, items: pd.DataFrame, n_known: int, e
     return replace(ranker, labels=items[c.LABEL].to_list())
 
 
-def text_source(parts: Parts, llm: LlmSystem | None) -> checkpoints.TextSource:
-    """Where the text vectors of a system's recommender come from.
-
-    Args:
-        parts: of the system.
-        llm: its language model; None: the recommender ranks alone.
+def text_source(parts: SystemParts, llm: LlmSystem | None) -> checkpoints.TextSource:
+    """Returns the source of the text vectors of a system's recommender.
 
     Raises:
-        ConfigError: the system cannot take new items; the message says why, and which ones can.
-        ModelError: the recommender's encoder is not known, or was tuned and not kept.
+        ConfigError: the system cannot take new items; the message gives the reason and the systems that can.
+        ModelError: the recommender's encoder is unknown, or was tuned and not kept.
     """
     name, retriever = parts.system, parts.retriever
     if llm is not None and llm.scores_catalogue and llm.model.new_items is None:
@@ -78,7 +74,7 @@ def text_source(parts: Parts, llm: LlmSystem | None) -> checkpoints.TextSource:
             raise ConfigError(takes_no_new_items(name, f"the vectors of its items are not those of {facts.type}"))
     if facts.texts is None:
         raise ModelError(
-            f"{facts.type}: its checkpoint does not say which encoder read its items; run `dvc repro train_recommender` again"
+            f"{facts.type}: its checkpoint does not name the encoder of its items; run `dvc repro train_recommender` again"
         )
     if facts.texts.train_encoder:
         raise ModelError(
@@ -89,7 +85,7 @@ def text_source(parts: Parts, llm: LlmSystem | None) -> checkpoints.TextSource:
 
 
 def _llm_texts(llm: LlmSystem, items: pd.DataFrame) -> torch.Tensor | None:
-    """The texts of items ``(N, d_text)`` as the language model encodes them for its compact items; None where it has none."""
+    """Encodes texts ``(N, d_text)`` for the language model's compact items; None if it has none."""
     known = llm.model.new_items
     if known is None:
         return None

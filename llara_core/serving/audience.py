@@ -1,4 +1,4 @@
-"""For whom an item ranks highest: recommendations the other way round."""
+"""Audiences: the users for whom an item ranks highest."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ from llara_core.serving.ranking import Ranked
 
 
 @dataclass(frozen=True)
-class Reached:
-    """A user, and the rank of the item among all that are recommended to this user, from 1."""
+class AudienceMember:
+    """A user and the 1-based rank of the item among the user's recommendations."""
 
     user: str
     rank: int
 
 
-def audiences(ranked: Iterable[Ranked], users: Sequence[str], items: Sequence[int], top: int) -> list[list[Reached]]:
-    """For each item the ``top`` users for whom it ranks highest, best first; without those whose list lacks it.
+def audiences(ranked: Iterable[Ranked], users: Sequence[str], items: Sequence[int], top: int) -> list[list[AudienceMember]]:
+    """Returns for each item the ``top`` users for whom it ranks highest, best first, without users whose list lacks it.
 
-    Of equal ranks the one comes first where the item's share in the softmax of the scores is larger: scores themselves are not
-    comparable across histories.
+    Equal ranks are ordered by the item's softmax probability, since scores are not comparable across histories.
 
     Args:
-        ranked: of each user, all items.
-        users: aligned.
+        ranked: ranking of all items for each user.
+        users: names of the users, in the same order.
         items: item ids.
     """
     ranks = np.zeros((len(items), len(users)), dtype=np.int64)  # 0: not in the list
@@ -41,5 +40,5 @@ def audiences(ranked: Iterable[Ranked], users: Sequence[str], items: Sequence[in
     found = []
     for row in range(len(items)):
         order = [column for column in np.lexsort((-shares[row], ranks[row])).tolist() if ranks[row, column]]
-        found.append([Reached(users[column], int(ranks[row, column])) for column in order[:top]])
+        found.append([AudienceMember(users[column], int(ranks[row, column])) for column in order[:top]])
     return found

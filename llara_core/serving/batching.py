@@ -1,4 +1,4 @@
-"""Many questions that arrive one by one, answered together: a bounded queue before one thread that runs the model."""
+"""Batching of concurrent requests: a bounded queue before a single thread that runs the model."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Answer = TypeVar("Answer")
 
 
 class QueueFullError(Exception):
-    """No place is left in the queue.
+    """The queue is full.
 
     Attributes:
-        retry_after: whole seconds after which one should be free.
+        retry_after: whole seconds after which a place is expected to be free.
     """
 
     def __init__(self, retry_after: int) -> None:
@@ -31,41 +31,34 @@ class QueueFullError(Exception):
 
 
 @dataclass(frozen=True)
-class Answered(Generic[Answer]):
-    """One answer, and what it took.
-
-    Attributes:
-        answer: to the question.
-        waited_s: from the question to the start of the model's pass.
-        took_s: time of that pass.
-        batch: questions that it answered.
-    """
+class TimedAnswer(Generic[Answer]):
+    """An answer with its timing."""
 
     answer: Answer
-    waited_s: float
-    took_s: float
-    batch: int
+    waited_s: float  # seconds from the request to the start of the model's pass
+    took_s: float  # seconds of that pass
+    batch: int  # number of requests in the pass
 
 
 @dataclass(frozen=True, eq=False)
 class _Waiting(Generic[Question, Answer]):
     question: Question
     since: float
-    answered: asyncio.Future[Answered[Answer]]
+    answered: asyncio.Future[TimedAnswer[Answer]]
 
 
 class Batcher(Generic[Question, Answer]):
-    """Answers questions in batches while it is entered; leaving it answers what still waits.
+    """Answers requests in batches inside ``async with``; leaving it answers those still queued.
 
-    While the thread is busy, questions gather, and the next pass takes as many as fit, oldest first. One that nobody waits for
-    any longer leaves its place at once.
+    While the thread is busy, requests queue up, and the next pass takes as many as fit, oldest first. A cancelled request
+    leaves the queue at once.
 
     Args:
-        answer: gives as many answers as it is given questions; runs in a thread of its own.
-        batch_size: most questions per pass.
-        queue_size: most questions that wait.
-        max_wait_s: how long a pass that could hold more questions waits for them.
-        prepare: runs once in that thread, first.
+        answer: answers a sequence of requests in order; runs in a thread of its own.
+        batch_size: maximum number of requests per pass.
+        queue_size: maximum number of queued requests.
+        max_wait_s: seconds that an incomplete batch waits for further requests.
+        prepare: runs once in that thread before the first pass.
     """
 
     def __init__(
@@ -79,13 +72,13 @@ class Batcher(Generic[Question, Answer]):
     ) -> None:
         self._answer, self._batch_size, self._queue_size, self._max_wait_s = answer, batch_size, queue_size, max_wait_s
         self._queue: deque[_Waiting[Question, Answer]] = deque()
-        self._changed = asyncio.Event()  # a question has come, or no more will
+        self._changed = asyncio.Event()  # set by a new request or by closing
         self._is_closing, self._is_in_pass = False, False
         self._thread = ThreadPoolExecutor(1, "model", prepare)
         self._worker: asyncio.Task[None] | None = None
         self._last_pass_s = 0.0
         self._n_works = 0
-        self.n_waiting = 0  # questions without an answer yet
+        self.n_waiting = 0  # requests without an answer
 
     async def __aenter__(self) -> Batcher[Question, Answer]:
         self._worker = asyncio.create_task(self._work())
@@ -105,14 +98,14 @@ class Batcher(Generic[Question, Answer]):
     def is_running(self) -> bool:
         return self._worker is not None and not self._worker.done()
 
-    async def ask(self, question: Question) -> Answered[Answer]:
-        """The answer to one question; a caller that stops waiting for it takes the question back.
+    async def ask(self, question: Question) -> TimedAnswer[Answer]:
+        """Returns the answer to one request; cancelling the call withdraws the request.
 
         Raises:
-            QueueFullError: as many questions wait as may.
-            Exception: whatever ``answer`` raised at this question.
+            QueueFullError: the queue is full.
+            Exception: raised by ``answer`` for this request.
         """
-        n_next = 0 if self._is_in_pass else self._batch_size  # those of a pass that is about to start take up no place
+        n_next = 0 if self._is_in_pass else self._batch_size  # the next batch does not count as queued
         if len(self._queue) >= self._queue_size + n_next:
             passes = math.ceil(len(self._queue) / self._batch_size)
             raise QueueFullError(max(1, math.ceil(passes * self._last_pass_s)))
@@ -124,17 +117,17 @@ class Batcher(Generic[Question, Answer]):
             return await waiting.answered
         finally:
             self.n_waiting -= 1
-            with contextlib.suppress(ValueError):  # a pass has taken it
+            with contextlib.suppress(ValueError):  # it is already in a pass
                 self._queue.remove(waiting)
 
     async def run(self, work: Callable[[], Result]) -> Result:
-        """What ``work`` gives, which the thread does between two passes, so that it may change what answers.
+        """Runs ``work`` in the thread between two passes, so that it may change the model.
 
-        Once begun, it is finished, whether anyone waits for it or not.
+        Work that has begun is finished even if the caller is cancelled.
 
         Raises:
-            QueueFullError: as much work waits as questions may.
-            Exception: whatever ``work`` raised.
+            QueueFullError: as many jobs wait as the queue may hold.
+            Exception: raised by ``work``.
         """
         if self._n_works >= self._queue_size:
             raise QueueFullError(max(1, math.ceil(self._last_pass_s)))
@@ -157,7 +150,7 @@ class Batcher(Generic[Question, Answer]):
                 self._is_in_pass = False
 
     async def _until_queued(self, n: int) -> None:
-        """Until as many questions wait, or no more will come."""
+        """Waits until ``n`` requests are queued or the batcher is closing."""
         while len(self._queue) < n and not self._is_closing:
             self._changed.clear()
             await self._changed.wait()
@@ -172,17 +165,17 @@ class Batcher(Generic[Question, Answer]):
             if len(batch) == 1:
                 _settle(batch[0].answered, error)
                 return
-            for one in batch:  # only those at which it fails may feel it
+            for one in batch:  # isolates the request that fails
                 if not one.answered.done():
                     await self._answer_batch([one])
             return
         self._last_pass_s = time.perf_counter() - start
         for one, answer in answered:
-            _settle(one.answered, Answered(answer, start - one.since, self._last_pass_s, len(batch)))
+            _settle(one.answered, TimedAnswer(answer, start - one.since, self._last_pass_s, len(batch)))
 
 
-def _settle(future: asyncio.Future[Answered[Answer]], outcome: Answered[Answer] | Exception) -> None:
-    """Unless whoever asked is gone meanwhile."""
+def _settle(future: asyncio.Future[TimedAnswer[Answer]], outcome: TimedAnswer[Answer] | Exception) -> None:
+    """Sets the outcome, unless the caller was cancelled."""
     if future.done():
         return
     if isinstance(outcome, Exception):

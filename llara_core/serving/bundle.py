@@ -1,13 +1,13 @@
-"""A system in one folder, which travels without the run that made it: parts, hashes of their files, and a card to read.
+"""Folder of an exported system, which is independent of the run: parts, hashes of their files and a model card.
 
 adapter/lora/                LoRA in peft's own format
 adapter/modules.safetensors  projector, placeholder, catalogue head
-adapter/adapter.json         what the adapter belongs to
-recommender/                 the recommender's checkpoint, which retrieves
-item_embeddings.parquet      the item vectors that the projector reads
+adapter/adapter.json         metadata of the adapter
+recommender/                 checkpoint of the recommender that retrieves
+item_embeddings.parquet      item vectors that the projector reads
 items.parquet                raw ids, titles and labels
-metadata.json                all else that ranking needs, and the sha256 of every file above
-README.md                    the model card
+metadata.json                everything else that ranking needs, and the sha256 of every file above
+README.md                    model card
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from llara_core.llm import adapters, loading
 from llara_core.prompts.rendering import ItemWording
 from llara_core.recommenders import checkpoints
 from llara_core.serving.new_items import ItemReading
-from llara_core.serving.parts import Parts, Retriever
+from llara_core.serving.parts import Retriever, SystemParts
 
 METADATA, CARD = "metadata.json", "README.md"
 ITEMS, ITEM_EMBEDDINGS, ADAPTER, RECOMMENDER = "items.parquet", "item_embeddings.parquet", "adapter", "recommender"
@@ -36,95 +36,75 @@ _FORMAT = 1
 _LIBRARIES = ("llara-dvc", "torch", "transformers", "peft", "pandas", "pyarrow")
 
 
-class LlmFacts(Section):
-    """The language model that a system was made for.
+class RequiredLlm(Section):
+    """Language model that an exported system requires."""
 
-    Attributes:
-        model, revision, dtype, quantization: as in ``params.yaml``; the model by name, where it was a folder.
-        fingerprint: of its files.
-    """
-
+    # as in ``params.yaml``; the model's name, if it was a folder
     model: str
     revision: str | None
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     quantization: Literal["none", "8bit", "4bit"]
-    fingerprint: str
+    fingerprint: str  # fingerprint of its files
 
     @property
     def call_to_fetch(self) -> str:
-        """What makes a folder of this language model."""
+        """Code that fetches this language model into a folder."""
         return f'`llara_core.fetching.llm.fetch_llm({self.model!r}, {self.revision!r}, Path("path/to/llm"))`'
 
     def check(self, folder: Path, llm_folder: Path) -> None:
-        """Refuse another language model.
+        """Checks that a folder holds this language model.
 
         Args:
-            folder: of the exported system.
-            llm_folder: of the language model that is to be used with it.
+            llm_folder: folder of the language model to use with it.
 
         Raises:
-            ModelError: it is another one.
+            ModelError: it holds another one.
         """
         if (given := loading.fingerprint(llm_folder)) != self.fingerprint:
             raise ModelError(
-                f"{folder}: made for the language model {self.model} (fingerprint {self.fingerprint[:12]}), but {llm_folder} "
-                f"holds another one ({given[:12]}); {self.call_to_fetch} makes the right folder"
+                f"{folder}: requires the language model {self.model} (fingerprint {self.fingerprint[:12]}), but {llm_folder} "
+                f"holds another one ({given[:12]}); {self.call_to_fetch} creates the right folder"
             )
 
 
 class BundleMetadata(Section):
-    """What an exported folder holds, in its ``metadata.json``.
+    """Content of ``metadata.json``."""
 
-    Attributes:
-        format: of the folder; changes when older code could no longer read it.
-        dataset, dataset_format, system, seed: where it comes from.
-        noun, verb: the data set's words for items.
-        max_history_len: most recent items that are read.
-        n_candidates: items that are retrieved for prompts with candidates.
-        n_items: of the catalogue.
-        item_reading: how items were read, and new ones are.
-        prompt: how the language model is prompted; None without one.
-        tuned: whether there is an adapter.
-        llm: the language model; None without one.
-        retriever: name of the recommender under ``recommender/``; None without one.
-        data_hash: of the prepared data that the recommender was trained on.
-        versions: of the libraries at export.
-        files: sha256 by path inside the folder.
-    """
-
-    format: Literal[1]
+    format: Literal[1]  # version of the folder's format; changes when older code can no longer read it
+    # origin of the system
     dataset: str
     dataset_format: str
     system: str
     seed: int
+    # wording of the data set for its items
     noun: str
     verb: str
-    max_history_len: int
-    n_candidates: int
-    n_items: int
-    item_reading: ItemReading
-    prompt: PromptConfig | None
-    tuned: bool
-    llm: LlmFacts | None
-    retriever: str | None
-    data_hash: str | None
-    versions: dict[str, str]
-    files: dict[str, str]
+    max_history_len: int  # most recent items that are read
+    n_candidates: int  # items that are retrieved for prompts with candidates
+    n_items: int  # size of the catalogue
+    item_reading: ItemReading  # how items, including new ones, are read
+    prompt: PromptConfig | None  # prompt of the language model; None without one
+    tuned: bool  # whether there is an adapter
+    llm: RequiredLlm | None  # language model; None without one
+    retriever: str | None  # name of the recommender under ``recommender/``; None without one
+    data_hash: str | None  # hash of the prepared data that the recommender was trained on
+    versions: dict[str, str]  # versions of the libraries at export
+    files: dict[str, str]  # sha256 of each file, by path inside the folder
 
 
-def write_parts(folder: Path, parts: Parts, dataset_format: str, llm: LlmConfig, llm_folder: Path) -> BundleMetadata:
-    """Copy the parts of a system into ``folder``, which is made, with their metadata.
+def write_parts(folder: Path, parts: SystemParts, dataset_format: str, llm: LlmConfig, llm_folder: Path) -> BundleMetadata:
+    """Creates ``folder`` with copies of the parts of a system and their metadata.
 
     Raises:
-        ConfigError: a baseline is among them; it is fitted on the users' interactions, which an export does not carry.
+        ConfigError: a part is a baseline, which is fitted on users' interactions that an export does not contain.
         ModelError: a part is missing, or the adapter was tuned on another language model than ``llm_folder`` holds.
     """
     retriever = parts.retriever
     if parts.seed is None or (retriever is not None and retriever.checkpoint is None):
         name = parts.system if retriever is None else retriever.name
         raise ConfigError(
-            f"{name} is a baseline, fitted on the users' interactions, which an export does not carry; export a recommender, "
-            "or name one as the retriever"
+            f"{name} is a baseline, fitted on users' interactions, which an export does not contain; export a recommender, or "
+            "name one as the retriever"
         )
     folder.mkdir()
     shutil.copyfile(parts.items, folder / ITEMS)
@@ -133,7 +113,7 @@ def write_parts(folder: Path, parts: Parts, dataset_format: str, llm: LlmConfig,
         adapter = adapters.read_metadata(parts.llm)
         prompt, fingerprint = adapter.prompt, adapter.llm
         shutil.copytree(parts.llm, folder / ADAPTER)
-        # A path on this machine, of which peft would warn on every other; `fingerprint` says which model it is.
+        # peft would warn about this machine's path on every other machine; `fingerprint` identifies the model.
         lora = folder / ADAPTER / adapters.LORA_FOLDER / "adapter_config.json"
         tables.write_json(lora, {**tables.read_json(lora), "base_model_name_or_path": None})
     elif parts.llm is not None:
@@ -147,7 +127,7 @@ def write_parts(folder: Path, parts: Parts, dataset_format: str, llm: LlmConfig,
         if loading.fingerprint(llm_folder) != fingerprint:
             raise ModelError(f"{parts.llm}: tuned on another language model than {llm_folder} holds; run `dvc repro`")
         source = tables.read_json(llm_folder / paths.LLM_SOURCE)
-        facts = LlmFacts(
+        facts = RequiredLlm(
             model=source["model"],
             revision=source["revision"],
             dtype=llm.dtype,
@@ -178,11 +158,11 @@ def write_parts(folder: Path, parts: Parts, dataset_format: str, llm: LlmConfig,
     return metadata
 
 
-def llm_config(facts: LlmFacts, dtype: str | None) -> LlmConfig:
-    """How the language model is loaded: as at export, but for ``dtype``, where it is given.
+def llm_config(facts: RequiredLlm, dtype: str | None) -> LlmConfig:
+    """Settings for loading the language model: those of the export, with ``dtype`` if it is given.
 
     Raises:
-        ConfigError: no dtype is called so.
+        ConfigError: the dtype is unknown.
     """
     settings = facts.model_dump(exclude={"fingerprint"}) | {"threads": 1} | ({} if dtype is None else {"dtype": dtype})
     try:
@@ -192,25 +172,25 @@ def llm_config(facts: LlmFacts, dtype: str | None) -> LlmConfig:
 
 
 def read_metadata(folder: Path) -> BundleMetadata:
-    """The metadata of an exported folder.
+    """Reads the metadata of an exported folder.
 
     Raises:
-        DataError: it is no exported folder, or of a later version.
+        DataError: it is not an exported folder, or was written by a later version.
     """
     if not (folder / METADATA).is_file():
         raise DataError(f"{folder}: no exported system here ({METADATA} is missing); make one with `python -m pipeline.export`")
     try:
         return BundleMetadata.model_validate(tables.read_json(folder / METADATA))
     except ValidationError as error:
-        raise DataError(f"{folder / METADATA}: not what this version reads; export the system again ({error})") from error
+        raise DataError(f"{folder / METADATA}: written by another version; export the system again ({error})") from error
 
 
-def open_bundle(folder: Path) -> tuple[BundleMetadata, Parts]:
-    """The metadata and the parts of an exported folder, once all its files are found to be those that were exported.
+def open_bundle(folder: Path) -> tuple[BundleMetadata, SystemParts]:
+    """Reads the metadata and the parts of an exported folder, after checking all its files against their hashes.
 
     Raises:
-        DataError: it is no exported folder, of a later version, incomplete or damaged.
-        ModelError: its recommender is unknown here.
+        DataError: it is not an exported folder, is incomplete or damaged, or was written by a later version.
+        ModelError: this version does not know its recommender.
     """
     metadata = read_metadata(folder)
     if metadata.retriever is not None and metadata.retriever not in RECOMMENDERS:
@@ -225,7 +205,7 @@ def open_bundle(folder: Path) -> tuple[BundleMetadata, Parts]:
     retriever = None
     if metadata.retriever is not None:
         retriever = Retriever.trained(metadata.retriever, folder / RECOMMENDER, str(metadata.data_hash))
-    return metadata, Parts(
+    return metadata, SystemParts(
         dataset=metadata.dataset,
         system=metadata.system,
         seed=metadata.seed,
@@ -247,5 +227,5 @@ def _files(folder: Path) -> list[Path]:
 def _version(library: str) -> str:
     try:
         return version(library)
-    except PackageNotFoundError:  # run from a copy that is not installed
+    except PackageNotFoundError:  # the code is not installed as a package
         return "not installed"

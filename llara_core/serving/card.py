@@ -1,4 +1,4 @@
-"""The model card of an exported system, made from its metadata and from what was measured."""
+"""Model card of an exported system, generated from its metadata and metrics."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from llara_core import tables
 from llara_core.llm.adapters import AdapterMetadata
 from llara_core.serving.bundle import BundleMetadata
 
-Record = Mapping[str, Any]
+MetricsRecord = Mapping[str, Any]
 
-# What docs/datasets.md says of each format's terms, in a line.
+# Short forms of the terms in docs/datasets.md, by format.
 NOT_STATED = "not known here; look them up before you pass the folder on"
 _GROUPLENS = (
-    "(GroupLens, University of Minnesota): for research. Without its permission the data, of which `items.parquet` holds the "
-    "titles, may not be redistributed or used commercially."
+    "(GroupLens, University of Minnesota): for research. Without its permission the data, including the titles in "
+    "`items.parquet`, may not be redistributed or used commercially."
 )
 DATA_TERMS = {
     **{f"movielens_{size.lower()}": f"MovieLens {size} {_GROUPLENS}" for size in ("100K", "1M", "10M", "20M", "25M", "32M")},
     **dict.fromkeys(("amazon_2018", "amazon_2023"), f"Amazon reviews (McAuley lab, UCSD): terms {NOT_STATED}"),
     "lastfm_2k": "HetRec 2011 Last.fm 2K (GroupLens): for non-commercial research.",
     "steam": "Steam reviews and games (McAuley lab, UCSD): for research.",
-    "synthetic": "invented data; no terms.",
-    "log": "data of the owner of this folder, whose terms are theirs to state.",
+    "synthetic": "synthetic data; no terms.",
+    "log": "data of the exporter, who states the terms.",
     "released_frames": "frames released by the paper's authors: the terms of the data set they were made from.",
 }
 LLM_TERMS = {"embedded:smollm2-135m-instruct": "Apache-2.0"}
@@ -32,7 +32,7 @@ _NO_ABLATION = {"llm_weights": "pretrained", "item_vectors": "recommender", "rec
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
-    """The measured results of one cell, of ordered histories, by mode; none where it was not evaluated."""
+    """Reads the metrics of one run with ordered histories, one record per mode; empty if it was not evaluated."""
     records = [tables.read_json(path) for path in sorted(folder.glob("*.json"))]
     return [record for record in records if record.get("history") == "ordered"]
 
@@ -40,18 +40,16 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
 def model_card(
     metadata: BundleMetadata,
     adapter: AdapterMetadata | None,
-    measured: Sequence[Record],
-    measured_alone: Sequence[Record],
+    measured: Sequence[MetricsRecord],
+    measured_alone: Sequence[MetricsRecord],
     confidence: float,
 ) -> str:
-    """The text of ``README.md``.
+    """Generates the text of ``README.md``.
 
     Args:
-        metadata: of the exported system.
-        adapter: of its language model; None where none was tuned.
+        adapter: metadata of the adapter; None without tuning.
         measured: contents of the system's metrics files.
-        measured_alone: of the recommender that retrieves for it.
-        confidence: level of the intervals in them.
+        measured_alone: contents of the metrics files of the recommender that retrieves for it.
     """
     parts = [
         f"# {metadata.system} on {metadata.dataset}",
@@ -70,22 +68,18 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _ranks_catalogue(adapter: AdapterMetadata | None) -> bool:
-    return adapter is not None and adapter.has_head
-
-
 def _what_it_is(metadata: BundleMetadata, adapter: AdapterMetadata | None) -> str:
     if metadata.prompt is None:
         return f"A sequential recommender, exported from a run with training seed {metadata.seed}."
-    kind = "tuned with LoRA" if metadata.tuned else "as it comes, without tuning,"
+    kind = "tuned with LoRA" if metadata.tuned else "not tuned"
     retrieval = ""
-    if metadata.retriever and _ranks_catalogue(adapter):
+    if metadata.retriever and adapter is not None and adapter.has_head:
         retrieval = f" It scores the whole catalogue; with `candidates`, the recommender {metadata.retriever} retrieves first."
     elif metadata.retriever:
-        retrieval = f" The recommender {metadata.retriever} retrieves what it ranks."
+        retrieval = f" The recommender {metadata.retriever} retrieves the items that it ranks."
     return (
-        f"A language model {kind} that recommends, exported from a run with training seed {metadata.seed}. Its prompts show "
-        f"items as `{metadata.prompt.representation}`.{retrieval}"
+        f"A language model ({kind}) that recommends items, exported from a run with training seed {metadata.seed}. Its "
+        f"prompts show items as `{metadata.prompt.representation}`.{retrieval}"
     )
 
 
@@ -100,12 +94,14 @@ def _use(metadata: BundleMetadata) -> str:
         return code
     peft = " `adapter/lora` also loads with `peft.PeftModel.from_pretrained`." if metadata.tuned else ""
     return (
-        f"{code}\n\n`path/to/llm` is the folder of the language model `{llm.model}`, which {llm.call_to_fetch} makes, with the "
-        f"fingerprint `{llm.fingerprint}`; another model is refused.{peft}"
+        f"{code}\n\n`path/to/llm` is a folder with the language model `{llm.model}`, created by {llm.call_to_fetch}, with the "
+        f"fingerprint `{llm.fingerprint}`; other models are refused.{peft}"
     )
 
 
-def _measured(metadata: BundleMetadata, measured: Sequence[Record], measured_alone: Sequence[Record], confidence: float) -> str:
+def _measured(
+    metadata: BundleMetadata, measured: Sequence[MetricsRecord], measured_alone: Sequence[MetricsRecord], confidence: float
+) -> str:
     nothing = "" if measured else f"{metadata.system} has no metrics in the run that it was exported from."
     records = [*measured, *measured_alone]
     if not records:
@@ -122,28 +118,28 @@ def _measured(metadata: BundleMetadata, measured: Sequence[Record], measured_alo
             sets = f"{of['n_users']} x {of['n_draws']}"
             cells = [record["system"], record["mode"], split, hits, f"{of['valid_ratio']:.3f}", sets, record["seed"]]
             rows.append(f"| {' | '.join(map(str, cells))} |")
-    introduction = f"{nothing} Those of its recommender:\n\n" if nothing else ""
+    introduction = f"{nothing} The metrics of its recommender:\n\n" if nothing else ""
     return (
         introduction
         + "\n".join(rows)
-        + f"\n\nHit ratio@1 among the candidates of randomly drawn sets, with {confidence:.0%} intervals over "
-        "users; one training seed says nothing of the spread between seeds. Validation chose among models; test is what "
-        "counts. Recommendations are ranked by `score`."
+        + f"\n\nHit ratio@1 on randomly drawn candidate sets, with {confidence:.0%} intervals over users; one training "
+        "seed does not show the spread between seeds. Models were chosen on validation, so only test results are unbiased. "
+        "Recommendations are ranked by `score`."
     )
 
 
 def _limits(metadata: BundleMetadata) -> str:
     limits = [
-        f"- It recommends the {metadata.n_items:,} items of `items.parquet`; others once they are added, if it reads texts.",
-        f"- It reads the last {metadata.max_history_len} items of a history, and never recommends one of all that are given.",
-        "- It was measured on candidate sets drawn at random. The best of the catalogue, or of what a recommender retrieves, "
-        "are harder to tell apart, which was not measured.",
-        "- Scores are no probabilities, and those of two histories or two systems cannot be compared.",
-        f"- It learnt from the users of `{metadata.dataset}`, and repeats what they preferred, popular items foremost.",
+        f"- It recommends the {metadata.n_items:,} items of `items.parquet`, and new items that are added if it reads texts.",
+        f"- It reads the last {metadata.max_history_len} items of a history, and never recommends an item of the history.",
+        "- It was measured on randomly drawn candidate sets. The best items of the catalogue, or those that a recommender "
+        "retrieves, are harder to distinguish, which was not measured.",
+        "- Scores are not probabilities, and are not comparable between histories or systems.",
+        f"- It was trained on the users of `{metadata.dataset}`, and reproduces their preferences, above all popular items.",
     ]
     if metadata.llm is not None:
         limits.append(
-            '- In bfloat16 another batch size can turn near ties; `dtype="float32"` keeps scores equal up to rounding.'
+            '- In bfloat16 the batch size can reorder near ties; `dtype="float32"` keeps scores equal up to rounding.'
         )
     return "\n".join(limits)
 
@@ -163,11 +159,11 @@ def _provenance(metadata: BundleMetadata, adapter: AdapterMetadata | None) -> st
             f"- tuned: objective `{adapter.objective}`, {adapter.rows} rows, {adapter.dtype}, on {adapter.hardware}; {versions}"
         )
         if adapter.start is not None:
-            lines.append(f"- tuning went on from the adapter of `{adapter.start.system}`, sha256 `{adapter.start.sha256}`")
+            lines.append(f"- tuning continued from the adapter of `{adapter.start.system}`, sha256 `{adapter.start.sha256}`")
         changed = adapter.ablation.model_dump().items() - _NO_ABLATION.items()
         lines += [f"- **ablation**, not for use: `{key}: {value}`" for key, value in sorted(changed)]
     exported = ", ".join(f"{library} {version}" for library, version in metadata.versions.items())
     lines.append(f"- exported: {exported}")
     if metadata.data_hash is not None:
         lines.append(f"- prepared data: `{metadata.data_hash}`")
-    return "\n".join([*lines, "- `metadata.json` has the sha256 of every file."])
+    return "\n".join([*lines, "- `metadata.json` lists the sha256 of every file."])

@@ -1,4 +1,4 @@
-"""What a service says about a history: ranked items, what the recommender alone ranks first, and why a title is missing."""
+"""Explained recommendations: ranked items, the recommender's own ranking, and reasons why items are not listed."""
 
 from __future__ import annotations
 
@@ -16,72 +16,66 @@ from llara_core.serving.ranking import Ranked
 class Item(BaseModel):
     """An item of the catalogue."""
 
-    item: str = Field(description="its raw id")
-    label: str = Field(description="its title, with what tells it from others of the same title")
-    is_new: bool = Field(description="whether it was added after the training")
+    item: str = Field(description="raw id")
+    label: str = Field(description="title, with what distinguishes it from other items of the same title")
+    is_new: bool = Field(description="whether it was added after training")
 
 
 class HistoryItem(Item):
     """An item of the history."""
 
-    read: bool = Field(description="whether it is among the last ones, which the system reads")
+    read: bool = Field(description="whether it is among the most recent items, which the system reads")
 
 
 class RankedItem(Item):
     """A recommended item."""
 
-    rank: int = Field(description="from 1")
-    score: float = Field(description="higher is better; means nothing across histories or systems")
+    rank: int = Field(description="1-based rank")
+    score: float = Field(description="higher is better; not comparable across histories or systems")
 
 
 class ExcludedItem(Item):
     """An item that is not recommended."""
 
     reason: Literal["in_history", "ranked_lower", "not_retrieved"]
-    why: str = Field(description="the reason in words")
+    why: str = Field(description="the reason as text")
 
 
-class Alone(BaseModel):
-    """What the recommender that retrieves for a language model recommends by itself."""
+class RecommenderAlone(BaseModel):
+    """Recommendations of the recommender that retrieves for a language model."""
 
     name: str
     recommendations: list[RankedItem]
 
 
-class Explained(BaseModel):
-    """The answer to one history."""
+class Explanation(BaseModel):
+    """Recommendations for one history, with explanations."""
 
     system: str
     history: list[HistoryItem]
-    recommendations: list[RankedItem] = Field(description="best first; none of the history is among them")
-    recommender: Alone | None = Field(description="null where the system is a recommender itself, or has none")
+    recommendations: list[RankedItem] = Field(description="best first, without items of the history")
+    recommender: RecommenderAlone | None = Field(description="null if the system is a recommender or has none")
     excluded: list[ExcludedItem] = Field(
-        description="the history, what the recommender alone would have listed, and the items of `about`, unless recommended"
+        description="items of the history, of the recommender's own list and of `about` that are not recommended"
     )
 
 
 @dataclass(frozen=True)
 class Rankings:
-    """All items that a system ranks for one history.
+    """All items that a system ranks for one history."""
 
-    Attributes:
-        system: its ranking.
-        alone: the ranking of the recommender that retrieves for it; None where none does.
-    """
-
-    system: Ranked
-    alone: Ranked | None
+    system: Ranked  # ranking of the system
+    alone: Ranked | None  # ranking of the recommender that retrieves for it; None without one
 
 
 class Explainer:
-    """Makes answers of rankings.
+    """Turns rankings into explained recommendations.
 
     Args:
         items: rows of :data:`tables.ITEMS`.
-        system: its name.
-        retriever: name of the recommender that retrieves for it; None where none does.
+        retriever: name of the recommender that retrieves for it; None without one.
         max_history_len: most recent items that are read.
-        n_known: items that training saw; those behind them are new.
+        n_known: number of items known in training; later items are new.
     """
 
     def __init__(self, items: pd.DataFrame, system: str, retriever: str | None, max_history_len: int, n_known: int) -> None:
@@ -92,27 +86,24 @@ class Explainer:
     def item(self, item: int) -> Item:
         return Item(**self._names(item))
 
-    def explain(self, history: Sequence[int], rankings: Rankings, top: int, about: Sequence[int]) -> Explained:
-        """The answer.
+    def explain(self, history: Sequence[int], rankings: Rankings, top: int, about: Sequence[int]) -> Explanation:
+        """Explains the ranking of one history.
 
         Args:
-            history: item ids, oldest first.
-            rankings: of this history.
-            top: items to list.
-            about: items whose absence is to be explained, too.
+            about: further items whose absence is explained.
         """
         listed = self._listed(rankings.system, top)
         alone = None
-        asked = [*reversed(history)]
+        expected = [*reversed(history)]
         if rankings.alone is not None and self._retriever is not None:
-            alone = Alone(name=self._retriever, recommendations=self._listed(rankings.alone, top))
-            asked += rankings.alone.items[:top].tolist()
+            alone = RecommenderAlone(name=self._retriever, recommendations=self._listed(rankings.alone, top))
+            expected += rankings.alone.items[:top].tolist()
         shown = set(rankings.system.items[:top].tolist())
-        left_out = [item for item in dict.fromkeys([*asked, *about]) if item not in shown]
+        left_out = [item for item in dict.fromkeys([*expected, *about]) if item not in shown]
         ranks = _ranks(rankings.system)
         ranks_alone = {} if rankings.alone is None else _ranks(rankings.alone)
         n_unread = max(0, len(history) - self._max_history_len)
-        return Explained(
+        return Explanation(
             system=self._system,
             history=[HistoryItem(**self._names(item), read=place >= n_unread) for place, item in enumerate(history)],
             recommendations=listed,
@@ -137,7 +128,7 @@ class Explainer:
             reason, why = "ranked_lower", f"{self._system} ranks it {ranks[item]} of {len(ranks)}"
         else:
             reason = "not_retrieved"
-            why = f"{self._retriever} ranks it {ranks_alone[item]} and retrieves its first {len(ranks)} for {self._system}"
+            why = f"{self._retriever} ranks it {ranks_alone[item]} and retrieves only its first {len(ranks)} for {self._system}"
         return ExcludedItem(**self._names(item), reason=reason, why=why)
 
 

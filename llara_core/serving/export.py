@@ -1,4 +1,4 @@
-"""Exporting a system of a run into one folder."""
+"""Export of a system of a run into one folder."""
 
 from __future__ import annotations
 
@@ -11,28 +11,26 @@ from llara_core.errors import ConfigError, DataError
 from llara_core.llm import adapters
 from llara_core.serving import bundle
 from llara_core.serving.card import model_card, read_records
-from llara_core.serving.parts import Parts
+from llara_core.serving.parts import SystemParts
 
 logger = logging.getLogger(__name__)
 
 
-def export(parts: Parts, params: Params, out: Path) -> None:
-    """Write one system into the folder ``out``, all of it or nothing.
+def export(parts: SystemParts, params: Params, out: Path) -> None:
+    """Writes one system into the folder ``out``, completely or not at all.
 
     Args:
-        parts: of the system.
-        params: of its run.
-        out: new, empty, or an earlier export, which is replaced.
+        out: new or empty folder, or an earlier export, which is replaced.
 
     Raises:
-        ConfigError: ``out`` holds something else, or a baseline is to be exported.
-        ModelError: a part is missing or does not belong to the others.
+        ConfigError: ``out`` holds something else, or the system contains a baseline.
+        ModelError: a part is missing or does not match the others.
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         try:
             bundle.read_metadata(out)
         except DataError as error:
-            raise ConfigError(f"{out}: exists, and is no exported system; name a new folder") from error
+            raise ConfigError(f"{out}: exists and is not an exported system; name a new folder") from error
     with tables.atomic_path(out) as staged:
         metadata = bundle.write_parts(staged, parts, params.dataset(parts.dataset).format, params.llm, paths.LLM)
         adapter = adapters.read_metadata(staged / bundle.ADAPTER) if metadata.tuned else None
@@ -48,6 +46,6 @@ def export(parts: Parts, params: Params, out: Path) -> None:
 
 
 def _evaluated_cell(name: str, seed: int, params: Params) -> str:
-    """An untuned system answers under the first seed alone."""
+    """Name of the evaluated run; an untuned system has only one, under the first seed."""
     untuned = name in params.systems and not params.systems[name].tuned
     return paths.cell(name, params.run.seeds[0] if untuned else seed)

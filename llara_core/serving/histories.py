@@ -1,4 +1,4 @@
-"""Histories of many users: from a file, or those of the prepared data; and the table of what is recommended to them."""
+"""Histories of many users, from a file or from the prepared data, and the table of their recommendations."""
 
 from __future__ import annotations
 
@@ -33,61 +33,61 @@ Histories = dict[str, list[int]]  # item ids, oldest first, by user
 
 
 def read_histories(path: Path, items: pd.DataFrame, dataset: DatasetConfig) -> Histories:
-    """The histories of a file, or a folder of files, read as ``prepare`` reads the interactions of the data set.
+    """Reads the histories in a file or a folder of files by the rules of the stage ``prepare``.
 
-    That is, by the section of an own log; else as :func:`_section` says. Where the file lacks the column of ids, it may have
-    that of titles (:meth:`ItemFinder.by_title`). Rules for other columns that it lacks do not apply, which is logged, nor do
-    minimum counts. Rows that are left out are counted and logged.
+    An own log is read by its section, another data set by :func:`_section`. If the column of ids is missing, that of titles may
+    replace it (:meth:`ItemFinder.by_title`). Rules for other missing columns do not apply, which is logged; minimum counts
+    never apply. Dropped rows are counted and logged.
 
     Args:
-        path: of the file.
         items: rows of :data:`tables.ITEMS`.
 
     Returns:
-        In the order in which the file names the users.
+        Histories in the order of the users' first rows.
 
     Raises:
         DataError: the file is missing or malformed, lacks a column, or has no usable row.
     """
     if not path.exists():
         raise DataError(f"{path}: not found")
-    asked = _section(dataset)
-    table = Table.of_interactions(path.parent, asked, path.name)
-    config = _for_columns(asked, table)
+    base = _section(dataset)
+    table = Table.of_interactions(path.parent, base, path.name)
+    config = _for_columns(base, table)
     if config.time_format is not None and not isinstance(dataset, OwnLogConfig):
         config = config.model_copy(update={"time_format": _time_format(table, config)})
-    found = read_interactions(table, config, is_whole=False)
-    by_id = config.columns.item == asked.columns.item
-    numbers = numbers_of(found.items, items[c.RAW_ITEM]) if by_id else _titled(found.items.to_pylist(), items, path)
-    log = found.log.assign(**{c.ITEM: numbers[found.log[c.ITEM].to_numpy()]})
-    unknown = found.items.filter(pa.array(numbers < 0))
+    raw = read_interactions(table, config, is_whole=False)
+    by_id = config.columns.item == base.columns.item
+    numbers = numbers_of(raw.items, items[c.RAW_ITEM]) if by_id else _items_by_title(raw.items.to_pylist(), items, path)
+    log = raw.log.assign(**{c.ITEM: numbers[raw.log[c.ITEM].to_numpy()]})
+    unknown = raw.items.filter(pa.array(numbers < 0))
     if by_id:
         refuse_other_spelling(table, config.columns.item, unknown, items[c.RAW_ITEM])
     known = log[log[c.ITEM] >= 0]
     if known.empty:
         raise DataError(
-            f"{path}: no row has a user and an item of the catalogue; ids there look like {items[c.RAW_ITEM].iloc[0]!r}"
+            f"{path}: no row has a user and an item of the catalogue; ids of the catalogue look like "
+            f"{items[c.RAW_ITEM].iloc[0]!r}"
         )
     kept, _ = filter_rows(known, config)
-    dropped = {**found.dropped, "interactions_by_min_rating_or_repeats": len(known) - len(kept)}
+    dropped = {**raw.dropped, "interactions_by_min_rating_or_repeats": len(known) - len(kept)}
     if reasons := ", ".join(f"{reason} {n}" for reason, n in dropped.items() if n):
-        logger.warning("%s: rows left out, by the rules of the section: %s", path, reasons)
+        logger.warning("%s: rows dropped by the rules of the section: %s", path, reasons)
     if len(unknown):
         logger.warning(
-            "%s: %d rows left out: their %d items are not in the catalogue, or share a title, e.g. %r",
+            "%s: %d rows dropped: their %d items are not in the catalogue or share a title, e.g. %r",
             path,
             len(log) - len(known),
             len(unknown),
             unknown[0].as_py(),
         )
     if n_without := log[c.USER].nunique() - kept[c.USER].nunique():
-        logger.warning("%s: users without an item that counts, who get no recommendation: %d", path, n_without)
+        logger.warning("%s: users without a usable item, who get no recommendation: %d", path, n_without)
     histories = {user: group.to_list() for user, group in sort_sequences(kept).groupby(c.USER)[c.ITEM]}
-    return {found.users[user].as_py(): histories[user] for user in pd.unique(kept[c.USER]).tolist()}
+    return {raw.users[user].as_py(): histories[user] for user in pd.unique(kept[c.USER]).tolist()}
 
 
 def prepared_histories(interactions: pd.DataFrame) -> Histories:
-    """The whole history of every user of the prepared data, by ``user_id``.
+    """Returns the whole history of every user of the prepared data, by ``user_id``.
 
     Args:
         interactions: rows of :data:`tables.INTERACTIONS`.
@@ -99,13 +99,15 @@ def prepared_histories(interactions: pd.DataFrame) -> Histories:
 def recommendations_table(
     users: Sequence[str], ranked: Sequence[Ranked], items: pd.DataFrame, n_known: int | None = None
 ) -> pd.DataFrame:
-    """One row per recommendation: user, rank (from 1), item (raw id), label, score; where items are new, also is_new.
+    """Builds a table of recommendations: user, rank (from 1), item (raw id), label, score, and is_new if items were added.
 
     Args:
-        n_known: items that are not new, the first ones; None: all.
+        ranked: recommendations of each user.
+        items: rows of :data:`tables.ITEMS`.
+        n_known: number of items known in training, which come first; None: all.
     """
     if n_without := sum(not len(one.items) for one in ranked):
-        logger.warning("%d of %d histories hold the whole catalogue and get no recommendation", n_without, len(ranked))
+        logger.warning("%d of %d histories contain the whole catalogue and get no recommendation", n_without, len(ranked))
     chosen = np.concatenate([one.items for one in ranked]) if ranked else np.empty(0, dtype=np.int64)
     table = pd.DataFrame(
         {
@@ -120,17 +122,17 @@ def recommendations_table(
 
 
 def check_output(path: Path) -> None:
-    """Refuse an output file that :func:`write_recommendations` could not write, before hours of work.
+    """Checks, before hours of work, that :func:`write_recommendations` can write a file.
 
     Raises:
-        DataError: its ending is neither ``.csv`` nor ``.parquet``, or it is a folder.
+        DataError: the suffix is neither ``.csv`` nor ``.parquet``, or the path is a folder.
     """
     if path.suffix not in (".csv", ".parquet") or path.is_dir():
         raise DataError(f"{path}: name a file that ends in .csv or .parquet")
 
 
 def write_recommendations(path: Path, table: pd.DataFrame) -> None:
-    """Write the table as CSV or Parquet, by the ending of ``path``, all of it or nothing."""
+    """Writes the table as CSV or Parquet, by the suffix of ``path``, completely or not at all."""
     check_output(path)
     with tables.atomic_path(path) as staged:
         if path.suffix == ".csv":
@@ -140,8 +142,8 @@ def write_recommendations(path: Path, table: pd.DataFrame) -> None:
 
 
 def _section(dataset: DatasetConfig) -> OwnLogConfig:
-    """How a file of histories is read: an own log by its section; for another data set with the project's own names of columns
-    and the data set's own rules for ratings and repeats."""
+    """Section by which a file of histories is read: that of an own log; for other data sets one with the project's column names
+    and the data set's rules for ratings and repeats."""
     if isinstance(dataset, OwnLogConfig):
         return dataset
     lowest, repeat = (None, None) if dataset.is_presplit else (dataset.lowest_rating, dataset.kept_repeat)
@@ -151,7 +153,7 @@ def _section(dataset: DatasetConfig) -> OwnLogConfig:
 
 
 def _for_columns(config: OwnLogConfig, table: Table) -> OwnLogConfig:
-    """The section without what needs columns that the file lacks, and with the column of titles where it lacks that of ids."""
+    """Adapts the section to the columns of a file: drops rules for missing columns, and replaces a missing id by the title."""
     found, names = table.names(), config.columns
     changes: dict[str, Any] = {}
     if names.item not in found and config.item_layout.header:
@@ -159,7 +161,7 @@ def _for_columns(config: OwnLogConfig, table: Table) -> OwnLogConfig:
     if missing := [name for name in (names.user, changes.get("item", names.item)) if name not in found]:
         raise DataError(
             f"{table.path}: has no column {missing[0]!r}; expected {names.user!r} with {names.item!r} (raw ids) or "
-            f"{names.title!r}, and {names.time or c.TIMESTAMP!r} if the rows are not oldest first; found {found}"
+            f"{names.title!r}, and {names.time or c.TIMESTAMP!r} unless the rows are ordered oldest first; found {found}"
         )
     rules = dict[str, Any]()
     if names.time is not None and names.time not in found:
@@ -169,16 +171,16 @@ def _for_columns(config: OwnLogConfig, table: Table) -> OwnLogConfig:
         changes["rating"] = None
         if config.min_rating is not None:
             logger.warning(
-                "%s: min_rating %g does not apply, since there is no column %r", table.path, config.min_rating, names.rating
+                "%s: min_rating %g does not apply: there is no column %r", table.path, config.min_rating, names.rating
             )
     if absent := [name for name in config.keep if name not in found]:
         rules["keep"] = {name: values for name, values in config.keep.items() if name in found}
-        logger.warning("%s: keep does not apply to %s, which are no columns here", table.path, listed(absent))
+        logger.warning("%s: keep does not apply to the missing columns %s", table.path, listed(absent))
     return config.model_copy(update={**rules, "columns": names.model_copy(update=changes)})
 
 
 def _time_format(table: Table, config: OwnLogConfig) -> str:
-    """Of a file whose section names none: what the first values look like, if it is one thing."""
+    """Guesses the time format from the first values of a file whose section names none, if they are unambiguous."""
     assert config.columns.time is not None
     for values, _ in table.read([config.columns.time]):
         text = values[0].dictionary_decode() if pa.types.is_dictionary(values[0].type) else values[0]
@@ -189,12 +191,12 @@ def _time_format(table: Table, config: OwnLogConfig) -> str:
     return ISO
 
 
-def _titled(names: list[str], items: pd.DataFrame, path: Path) -> npt.NDArray[np.int64]:
-    """The item of each title; -1 where no single item is called so."""
+def _items_by_title(names: list[str], items: pd.DataFrame, path: Path) -> npt.NDArray[np.int64]:
+    """Finds the item of each title; -1 if there is none or several."""
     finder = ItemFinder(items)
-    found = [finder.titled(name) for name in names]
-    if loose := [name for name, (_, loosely) in zip(names, found, strict=True) if loosely]:
+    matches = [finder.titled(name) for name in names]
+    if loose := [name for name, (_, is_loose) in zip(names, matches, strict=True) if is_loose]:
         logger.info(
-            "%s: %d titles are read without their year or with their article moved, e.g. %r", path, len(loose), loose[0]
+            "%s: %d titles match only without their year or with their article moved, e.g. %r", path, len(loose), loose[0]
         )
-    return np.array([-1 if item is None else item for item, _ in found])
+    return np.array([-1 if item is None else item for item, _ in matches])

@@ -1,4 +1,4 @@
-"""A system that recommends, for use from Python: a history of titles in, ranked items out."""
+"""Python interface of a loaded system: histories of titles in, ranked items out."""
 
 from __future__ import annotations
 
@@ -13,95 +13,90 @@ from llara_core import columns as c
 from llara_core.errors import ConfigError, DataError
 from llara_core.serving import bundle
 from llara_core.serving.adding import add_items, text_source
-from llara_core.serving.audience import Reached, audiences
+from llara_core.serving.audience import AudienceMember, audiences
 from llara_core.serving.new_items import NewItem, check_items, read_new_items, with_new_items
-from llara_core.serving.parts import Parts
+from llara_core.serving.parts import SystemParts
 from llara_core.serving.ranking import Ranked, Ranker
 from llara_core.serving.titles import ItemFinder
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """One recommended item.
+    """One recommended item."""
 
-    Attributes:
-        label: its title, with what tells it from others of the same title.
-        score: higher is better; of one model's scores for one history only the differences mean something.
-        item: its raw id.
-        is_new: whether it was added by :meth:`Model.add_items`.
-    """
-
-    label: str
-    score: float
-    item: str
-    is_new: bool = False
+    label: str  # title, with what distinguishes it from other items of the same title
+    score: float  # higher is better; only differences between scores of one model for one history are meaningful
+    item: str  # raw id
+    is_new: bool = False  # whether the item was added by :meth:`Model.add_items`
 
 
 class Model:
-    """A system that is loaded.
+    """A loaded system.
 
     Args:
-        ranker: what ranks.
+        ranker: ranks items for histories.
         items: rows of :data:`tables.ITEMS`.
-        parts: that the ranker was loaded from.
+        parts: parts that the ranker was loaded from.
 
     Attributes:
-        n_known: items that were there from the start; those behind them are new.
+        n_known: number of items known in training; later items are new.
         finder: finds items by name.
     """
 
-    def __init__(self, ranker: Ranker, items: pd.DataFrame, parts: Parts) -> None:
+    def __init__(self, ranker: Ranker, items: pd.DataFrame, parts: SystemParts) -> None:
         self.ranker, self.items, self.parts = ranker, items, parts
         self.n_known = len(items)
         self.finder = ItemFinder(items)
 
     def add_items(self, items: Sequence[NewItem | Mapping[str, Any]], encoder: str | Path | None = None) -> None:
-        """Add items that training never saw: from now on they are ranked with the others, by their texts, without tuning.
+        """Adds items that were not part of training, which are then ranked with the others by their texts, without tuning.
 
-        Added items live as long as this object.
+        They exist as long as this object.
 
         >>> model.add_items([{"item_id": "9001", "title": "Heat 2", "attributes": ["Action", "Crime"]}])  # doctest: +SKIP
 
         Args:
-            items: or the fields of :class:`NewItem`; in ``attributes`` what the training knew of its items, such as genres.
-            encoder: folder of the text encoder; None: that of the training, which is fetched if need be.
+            items: new items, or the fields of :class:`NewItem`; ``attributes`` holds the same kinds of values as in training,
+                such as genres.
+            encoder: folder of the text encoder; None: that of training, which is fetched if necessary.
 
         Raises:
-            DataError: an item is malformed, or its id exists already; none is added.
-            ConfigError: the system recommends by what it was trained with alone; the message says which ones do not.
-            ModelError: the encoder cannot be had, or is not that of the training.
+            DataError: an item is malformed or its id exists already; none is added.
+            ConfigError: the system cannot take new items; the message names those that can.
+            ModelError: the encoder is not available, or is not that of training.
         """
         self._add(check_items(items), None, encoder)
 
     def add_items_from(self, path: Path, encoder: str | Path | None = None) -> None:
-        """As :meth:`add_items`, from a file (:func:`read_new_items`)."""
+        """Adds the items of a file (:func:`read_new_items`), as :meth:`add_items` does."""
         self._add(*read_new_items(path, self.parts.item_reading), encoder)
 
     def _add(self, new: Sequence[NewItem], places: Sequence[str] | None, encoder: str | Path | None) -> None:
-        text_source(self.parts, self.ranker.system)  # what cannot take any says so before it looks for mistakes in them
+        text_source(self.parts, self.ranker.llm)  # a system that cannot take new items is refused before they are checked
         if not new:
             raise DataError("there are no items to add")
         items = with_new_items(self.items, self.finder, new, self.parts.item_reading, places)
         self.ranker = add_items(self.ranker, self.parts, items, self.n_known, None if encoder is None else Path(encoder))
         self.items, self.finder = items, ItemFinder(items)
 
-    def audience(self, item: str | int, histories: Mapping[str, Sequence[str | int]], top: int = 10) -> list[Reached]:
-        """The users for whom an item ranks highest, best first; those who have it already are left out.
+    def audience(self, item: str | int, histories: Mapping[str, Sequence[str | int]], top: int = 10) -> list[AudienceMember]:
+        """Returns the users for whom an item ranks highest, best first, without users who have the item already.
 
         Args:
             item: label, title or raw id.
-            histories: by user, as of :meth:`recommend`.
-            top: users wanted.
+            histories: history of each user, as in :meth:`recommend`.
 
         Raises:
-            DataError: as of :meth:`recommend`.
+            DataError: as in :meth:`recommend`.
         """
-        found = {user: self.finder.history(history) for user, history in histories.items()}
-        (reached,) = self.audience_ids([self.finder.find(item)], found, top)
-        return reached
+        by_user = {user: self.finder.history(history) for user, history in histories.items()}
+        (users,) = self.audience_ids([self.finder.find(item)], by_user, top)
+        return users
 
-    def audience_ids(self, items: Sequence[int], histories: Mapping[str, Sequence[int]], top: int = 10) -> list[list[Reached]]:
-        """As :meth:`audience`, for several items and for histories of item ids at once."""
+    def audience_ids(
+        self, items: Sequence[int], histories: Mapping[str, Sequence[int]], top: int = 10
+    ) -> list[list[AudienceMember]]:
+        """Returns the audience of several items, for histories of item ids."""
         if top < 1:
             raise DataError(f"top is {top}; it has to be at least 1")
         ranked = self.ranker.rank_each(list(histories.values()), top=len(self.items))
@@ -110,20 +105,20 @@ class Model:
     def recommend(
         self, history: Sequence[str | int], top: int = 10, *, candidates: int | None = None, retrieve_only: bool = False
     ) -> list[Recommendation]:
-        """The items that should follow a history, best first; none of the history is among them, however long it is.
+        """Recommends items after a history, best first, without any item of the history, however long it is.
 
         Args:
             history: labels, titles or raw ids (:meth:`ItemFinder.find`), oldest first.
-            top: items wanted; fewer come back where fewer are left.
-            candidates: items that the recommender retrieves for the language model to rank; None: as many as in the system's
-                evaluation, or, for a system that scores the whole catalogue, all.
-            retrieve_only: the recommender's own ranking.
+            top: number of items; fewer are returned if fewer are left.
+            candidates: items that the recommender retrieves for the language model; None: as many as in the
+                system's evaluation, or all for a system that scores the whole catalogue.
+            retrieve_only: whether to rank with the recommender only.
 
         Raises:
             DataError: the history is empty or holds the whole catalogue, a name fits no item or several, or a score is not
                 finite.
-            ConfigError: nothing can retrieve.
-            ModelError: the prompt is longer than the language model reads.
+            ConfigError: there is no retriever.
+            ModelError: the prompt does not fit into the language model's context.
         """
         (ranked,) = self.recommend_ids([self.finder.history(history)], top, candidates=candidates, retrieve_only=retrieve_only)
         labels, raw_ids = self.items[c.LABEL].to_list(), self.items[c.RAW_ITEM].to_list()
@@ -140,7 +135,7 @@ class Model:
         candidates: int | None = None,
         retrieve_only: bool = False,
     ) -> list[Ranked]:
-        """As :meth:`recommend`, for many histories of item ids (rows of :attr:`items`) at once."""
+        """Recommends for many histories of item ids, which are row numbers of :attr:`items`."""
         for name, value in (("top", top), ("candidates", 1 if candidates is None else candidates)):
             if value < 1:
                 raise DataError(f"{name} is {value}; it has to be at least 1")
@@ -148,21 +143,21 @@ class Model:
 
 
 def load(folder: str | Path, llm: str | Path | None = None, *, dtype: str | None = None, batch_size: int = 8) -> Model:
-    """Load an exported system; nothing but its folder and the language model is needed.
+    """Loads an exported system, which needs only its folder and its language model.
 
     >>> model = load("OUT", llm="data/llm")  # doctest: +SKIP
     >>> model.recommend(["Toy Story", "Fargo"], top=10)  # doctest: +SKIP
 
     Args:
-        folder: written by ``pipeline.export``.
-        llm: folder of the language model that it was made for, from ``pipeline.fetch_llm``; None for a recommender.
-        dtype: of the language model's weights, as ``llm.dtype``; None: as at export.
+        folder: folder written by ``pipeline.export``.
+        llm: folder of the language model that the system requires, from ``pipeline.fetch_llm``; None for a recommender.
+        dtype: dtype of the language model's weights, as ``llm.dtype``; None: as at export.
         batch_size: histories per pass of the language model.
 
     Raises:
-        DataError: the folder is no export, incomplete or damaged.
-        ModelError: ``llm`` is another language model, or none where one is needed.
-        ConfigError: no dtype is called so, or the batch size is below 1.
+        DataError: the folder is not an export, is incomplete or damaged.
+        ModelError: ``llm`` is another language model, or is missing where one is required.
+        ConfigError: the dtype is unknown, or the batch size is below 1.
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}; it has to be at least 1")

@@ -1,4 +1,4 @@
-"""Items that a system was not trained with: read, cleaned, labelled and encoded as those of its training were."""
+"""New items, read, cleaned, labelled and encoded as those of training were."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from llara_core.serving.titles import ItemFinder
 logger = logging.getLogger(__name__)
 
 YEAR, ATTRIBUTES = "year", "attributes"
-MAX_CHARS = 500  # of an id or a title, as given
-_N_COMPARED = 4  # known items whose vectors tell whether an encoder is the one of the training
-_TOLERANCE = 1e-2  # of a vector's length; rounding changes far less, another encoder far more
+MAX_CHARS = 500  # of an id or a title before cleaning
+_N_COMPARED = 4  # known items whose vectors verify the encoder
+_TOLERANCE = 1e-2  # relative to a vector's length: above rounding errors, below differences between encoders
 
-Value = str | float | int | None
+AttributeValue = str | float | int | None
 
 
 class TakenIdError(DataError):
-    """Another item has the id of a new one."""
+    """The id of a new item is already in use."""
 
 
 class NewItem(BaseModel):
-    """An item that the system was not trained with."""
+    """An item that was not part of training."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -56,12 +56,12 @@ class NewItem(BaseModel):
     )
 
     item_id: Annotated[str, BeforeValidator(lambda raw: str(raw) if type(raw) is int else raw)] = Field(
-        min_length=1, description="raw id, which no other item has"
+        min_length=1, description="raw id, unique in the catalogue"
     )
     title: str = Field(min_length=1)
-    year: int | None = Field(default=None, description="of release; for films it may also stand at the end of the title")
-    attributes: list[Value] | dict[str, Value | list[Value]] = Field(
-        default_factory=list, description="what else is known, such as genres or brand: values, or values by name"
+    year: int | None = Field(default=None, description="year of release; for films it may also be at the end of the title")
+    attributes: list[AttributeValue] | dict[str, AttributeValue | list[AttributeValue]] = Field(
+        default_factory=list, description="further properties such as genres or brand: values, or values by name"
     )
 
     def attribute_texts(self) -> list[str]:
@@ -73,20 +73,17 @@ _NEW_ITEMS = TypeAdapter(list[NewItem])
 
 
 class ItemReading(Section):
-    """How a data set's items are read, so that new ones are read in the same way.
+    """Rules by which a data set's items are read, also applied to new ones."""
 
-    Attributes:
-        titles, titles_are_movies: as of the data set's section.
-        item_id, title, year, attributes: columns of a file; of an own log those of its section.
-        layout, missing: of a file, likewise.
-    """
-
+    # as in the data set's section
     titles: TitlesConfig
     titles_are_movies: bool
+    # columns of a file; for an own log those of its section
     item_id: str
     title: str
     year: str | None
     attributes: list[str]
+    # format of a file and its missing values, from the same source
     layout: TextLayout
     missing: list[str]
 
@@ -109,10 +106,10 @@ class ItemReading(Section):
 
 
 def check_items(items: Sequence[NewItem | Mapping[str, Any]]) -> list[NewItem]:
-    """The items, once each is found to be one.
+    """Validates items or the fields of items.
 
     Raises:
-        DataError: with the number of the item, from 0, and the field.
+        DataError: an item is malformed; the message gives its number, from 0, and the field.
     """
     try:
         return _NEW_ITEMS.validate_python(list(items))
@@ -123,11 +120,11 @@ def check_items(items: Sequence[NewItem | Mapping[str, Any]]) -> list[NewItem]:
 
 
 def read_new_items(path: Path, reading: ItemReading) -> tuple[list[NewItem], list[str]]:
-    """The items of a CSV file, JSON lines or Parquet, and the place of each in the file.
+    """Reads the items of a CSV, JSON lines or Parquet file, and the place of each in the file.
 
     Raises:
-        DataError: the file is missing or malformed, lacks the column of ids or titles, or a row has no id, no title or a year
-            that is no whole number; the message names the line.
+        DataError: the file is missing or malformed, lacks the column of ids or titles, or a row lacks an id or title or has a
+            year that is not a whole number; the message names the line.
     """
     if not path.exists():
         raise DataError(f"{path}: not found")
@@ -135,7 +132,7 @@ def read_new_items(path: Path, reading: ItemReading) -> tuple[list[NewItem], lis
     found = table.names()
     wanted = [reading.item_id, reading.title, *filter(None, [reading.year]), *reading.attributes]
     if absent := [name for name in wanted[2:] if name not in found]:
-        logger.warning("%s: has no column %s; the items are read without", path, listed(absent))
+        logger.warning("%s: has no column %s; the items are read without it", path, listed(absent))
     names = [name for name in dict.fromkeys(wanted) if name not in absent]
     items, places = list[NewItem](), list[str]()
     for place, row in _rows(table, names, reading):
@@ -146,7 +143,7 @@ def read_new_items(path: Path, reading: ItemReading) -> tuple[list[NewItem], lis
         year = number.removesuffix(".0")
         if year and not (year.isascii() and year.isdecimal()):
             raise DataError(
-                f"{place}: column {reading.year!r}: {short(number)} is no year; write a whole number or leave it out"
+                f"{place}: column {reading.year!r}: {short(number)} is not a year; write a whole number or leave it empty"
             )
         attributes = {name: row[f"{ATTRIBUTES}:{name}"] for name in reading.attributes if name not in absent}
         items.append(
@@ -162,7 +159,7 @@ def read_new_items(path: Path, reading: ItemReading) -> tuple[list[NewItem], lis
 
 
 def _rows(table: Table, names: list[str], reading: ItemReading) -> Iterator[tuple[str, dict[str, str]]]:
-    """The place of each row and its texts by column, those of attributes as ``attributes:<column>``."""
+    """Yields the place of each row and its texts by column, with attributes as ``attributes:<column>``."""
     for batch in columns(table, names, reading.missing):
         texts = {column.name: column.titles().to_pylist() for column in batch if column.name not in reading.attributes}
         texts |= {f"{ATTRIBUTES}:{column.name}": column.attributes() for column in batch if column.name in reading.attributes}
@@ -177,24 +174,22 @@ def with_new_items(
     reading: ItemReading,
     places: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """The items with new ones behind them, prepared as :func:`llara_core.data.preparation.prepare` does; the others stay.
+    """Appends new items, prepared as :func:`llara_core.data.preparation.prepare` does, without changing the others.
 
     Args:
         items: rows of :data:`tables.ITEMS`.
-        finder: of these.
-        new: to be added.
-        reading: how the others were read.
-        places: of the new ones, for messages; None: their numbers.
+        reading: rules by which the others were read.
+        places: places of the new items for messages; None: their numbers.
 
     Raises:
-        TakenIdError: another item has the id.
-        DataError: an id comes twice, a title is empty once cleaned, or one of them is too long.
+        TakenIdError: an id is already in use.
+        DataError: an id occurs twice, a title is empty after cleaning, or one of them is too long.
     """
     places = [f"items[{number}]" for number in range(len(new))] if places is None else places
     for item, place in zip(new, places, strict=True):
         for what, text in (("id", item.item_id), ("title", item.title)):
             if len(text) > MAX_CHARS:
-                raise DataError(f"{place}: the {what} has {len(text):,} characters; {MAX_CHARS} are the most")
+                raise DataError(f"{place}: the {what} has {len(text):,} characters; at most {MAX_CHARS} are allowed")
     raw_ids = [unicodedata.normalize("NFC", item.item_id.strip()) for item in new]
     seen: dict[str, str] = {}
     for raw_id, place in zip(raw_ids, places, strict=True):
@@ -204,7 +199,7 @@ def with_new_items(
                 "another id, or leave it out"
             )
         if (first := seen.setdefault(as_seen(raw_id), place)) != place:
-            raise DataError(f"{place}: the id {raw_id!r} stands already in {first}; give every item an id of its own")
+            raise DataError(f"{place}: the id {raw_id!r} is already used by {first}; give every item an id of its own")
     cleaned = clean_titles([item.title for item in new], reading.titles, reading.titles_are_movies)
     for title, raw_id, place in zip(cleaned.titles, raw_ids, places, strict=True):
         if not title or not as_seen(raw_id):
@@ -224,16 +219,17 @@ def with_new_items(
 
 
 def encode_new(items: pd.DataFrame, n_new: int, known: Tensor, source: checkpoints.TextSource, encoder: Path | None) -> Tensor:
-    """The vectors ``(n_new, text_dim)`` of the last items.
+    """Encodes the texts of the last items into vectors ``(n_new, text_dim)``.
 
     Args:
         items: rows of :data:`tables.ITEMS`.
+        n_new: number of new items, which come last.
         known: text vectors of the model, ``(n, text_dim)``, of the first items.
-        source: of these vectors.
+        source: source of these vectors.
         encoder: folder of the encoder; None: it is found or fetched as for training.
 
     Raises:
-        ModelError: the encoder cannot be had, or is not the one that read the known items.
+        ModelError: the encoder is not available, or is not the one that encoded the known items.
     """
     from llara_core.recommenders.text_encoder import TextEncoder
 
@@ -251,9 +247,9 @@ def encode_new(items: pd.DataFrame, n_new: int, known: Tensor, source: checkpoin
     is_other = vectors.shape[1] != expected.shape[1]
     if is_other or ((vectors[:compared] - expected).norm(dim=1) > _TOLERANCE * expected.norm(dim=1)).any():
         raise ModelError(
-            f"{encoder}: not the text encoder that read the known items: it gives other vectors for them; name the folder of "
+            f"{encoder}: not the text encoder of the known items, since it gives other vectors for them; name the folder of "
             f"{source.encoder}{'' if source.revision is None else f', revision {source.revision}'}"
         )
     if not torch.isfinite(vectors).all():
-        raise ModelError(f"{encoder}: gives vectors that are not finite; fetch the encoder again")
+        raise ModelError(f"{encoder}: returns vectors that are not finite; fetch the encoder again")
     return vectors[compared:]

@@ -1,4 +1,4 @@
-"""What a system that recommends is made of, and where these parts lie: in the folders of a run, or in an exported one."""
+"""Parts of a system, wherever they are stored: in the folders of a run or in an exported folder."""
 
 from __future__ import annotations
 
@@ -22,74 +22,54 @@ from llara_core.serving.ranking import Ranker
 
 @dataclass(frozen=True)
 class Retriever:
-    """A recommender or a baseline.
+    """A recommender or baseline that retrieves items."""
 
-    Attributes:
-        name: of it.
-        load: gives the scorer.
-        checkpoint: folder of a trained recommender; None: a baseline, which is fitted where it is loaded.
-    """
-
-    name: str
-    load: Callable[[], CatalogueScorer]
-    checkpoint: Path | None
+    name: str  # name of the recommender or baseline
+    load: Callable[[], CatalogueScorer]  # returns the scorer
+    checkpoint: Path | None  # folder of a trained recommender; None for a baseline, which is fitted when it is loaded
 
     @classmethod
     def trained(cls, name: str, checkpoint: Path, data_hash: str) -> Retriever:
-        """A trained recommender; ``data_hash`` as of :func:`checkpoints.load`."""
+        """Returns a trained recommender; ``data_hash`` as in :func:`checkpoints.load`."""
         return cls(name, lambda: checkpoints.load(checkpoint, name, data_hash), checkpoint)
 
 
 @dataclass(frozen=True)
-class Parts:
-    """One system that recommends.
+class SystemParts:
+    """Parts of one system."""
 
-    Attributes:
-        dataset: key in ``params.yaml``.
-        system: name of the LLM system, recommender or baseline.
-        seed: training seed; None for a baseline.
-        wording: the data set's words for items.
-        max_history_len: most recent items that are read.
-        n_candidates: items that are retrieved for prompts with candidates.
-        items: file of :data:`tables.ITEMS`.
-        item_reading: how these were read, and new ones are.
-        llm: adapter folder of a tuned LLM system, the prompt of an untuned one; None: no language model.
-        item_embeddings: file that the adapter is bound to, where it is.
-        retriever: None where nothing retrieves.
-    """
-
-    dataset: str
-    system: str
-    seed: int | None
-    wording: ItemWording
-    max_history_len: int
-    n_candidates: int
-    items: Path
-    item_reading: ItemReading
+    dataset: str  # key in ``params.yaml``
+    system: str  # name of the LLM system, recommender or baseline
+    seed: int | None  # training seed; None for a baseline
+    wording: ItemWording  # wording of the data set for its items
+    max_history_len: int  # most recent items that are read
+    n_candidates: int  # items that are retrieved for prompts with candidates
+    items: Path  # file of :data:`tables.ITEMS`
+    item_reading: ItemReading  # rules by which items, including new ones, are read
+    # adapter folder of a tuned LLM system, prompt of an untuned one; None without a language model
     llm: Path | PromptConfig | None
-    item_embeddings: Path | None
-    retriever: Retriever | None
+    item_embeddings: Path | None  # file of the embeddings that the adapter requires, if any
+    retriever: Retriever | None  # recommender or baseline that retrieves or ranks; None if nothing does
 
     def read_items(self) -> pd.DataFrame:
         return tables.read_table(self.items, tables.ITEMS)
 
     def load(self, llm_folder: Path | None, llm: LlmConfig | None, batch_size: int, *, retrieve_only: bool = False) -> Ranker:
-        """Everything in memory, ready to rank.
+        """Loads the parts into memory.
 
         Args:
-            llm_folder: made by ``fetch_llm``; None where there is no language model.
-            llm: how the language model is loaded, likewise.
-            batch_size: histories per pass of it.
-            retrieve_only: leave the language model out.
+            llm_folder: folder written by ``fetch_llm``; None without a language model.
+            llm: settings for loading the language model; None without one.
+            batch_size: histories per pass of the language model.
 
         Raises:
-            ModelError: a part is missing or damaged, or does not belong to the others.
+            ModelError: a part is missing or damaged, or does not match the others.
         """
         labels = self.read_items()[c.LABEL].to_list()
         system = None
         if self.llm is not None and not retrieve_only:
             if llm_folder is None or llm is None:
-                raise ModelError(f"{self.system} needs the language model that it was made for: name its folder")
+                raise ModelError(f"{self.system} requires its language model: name the folder")
             limits = AnswerLimits(batch_size)
             system = load_system(self.llm, llm_folder, llm, limits, self.wording, len(labels), embeddings=self.item_embeddings)
         retriever = None if self.retriever is None else self.retriever.load()

@@ -1,4 +1,4 @@
-"""The parts of a system of a finished run, by its name."""
+"""Parts of a system of a finished run."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ from llara_core.predictions import CatalogueScorer
 from llara_core.prompts.rendering import ItemWording
 from llara_core.recommenders import checkpoints
 from llara_core.serving.new_items import ItemReading
-from llara_core.serving.parts import Parts, Retriever
+from llara_core.serving.parts import Retriever, SystemParts
 
 logger = logging.getLogger(__name__)
 
 
-def parts_of_run(params: Params, dataset: str, system: str, seed: int, retriever: str | None = None) -> Parts:
-    """The parts of one system, where the stages of a run left them.
+def parts_of_run(params: Params, dataset: str, system: str, seed: int, retriever: str | None = None) -> SystemParts:
+    """Finds the parts of one system in the folders of a run.
 
     Args:
-        params: of the run.
-        dataset: on ``run.datasets``.
-        system: on ``run.systems``, ``run.recommenders`` or ``run.baselines``.
-        seed: on ``run.seeds``.
-        retriever: a recommender or baseline of the run, which retrieves items for an LLM system; None: the system's own
+        dataset: one of ``run.datasets``.
+        system: one of ``run.systems``, ``run.recommenders`` or ``run.baselines``.
+        seed: one of ``run.seeds``.
+        retriever: recommender or baseline of the run that retrieves items for an LLM system; None: the system's own
             recommender, or else the first of ``run.recommenders``.
 
     Raises:
@@ -39,10 +38,10 @@ def parts_of_run(params: Params, dataset: str, system: str, seed: int, retriever
     """
     config, run = params.dataset(dataset), params.run
     if dataset not in run.datasets:
-        raise ConfigError(f"{dataset} is not on run.datasets {run.datasets}: add it and run `dvc repro`")
+        raise ConfigError(f"{dataset} is not in run.datasets {run.datasets}: add it and run `dvc repro`")
     if seed not in run.seeds:
-        raise ConfigError(f"seed {seed} is not on run.seeds {run.seeds}: add it and run `dvc repro`")
-    parts = Parts(
+        raise ConfigError(f"seed {seed} is not in run.seeds {run.seeds}: add it and run `dvc repro`")
+    parts = SystemParts(
         dataset=dataset,
         system=system,
         seed=None if system in run.baselines else seed,
@@ -57,13 +56,13 @@ def parts_of_run(params: Params, dataset: str, system: str, seed: int, retriever
     )
     if system in (*run.recommenders, *run.baselines):
         if retriever not in (None, system):
-            raise ConfigError(f"{system} ranks all items itself, so {retriever} has nothing to retrieve for it; leave it out")
+            raise ConfigError(f"{system} ranks all items itself and needs no retriever; leave {retriever} out")
         return replace(parts, retriever=_retriever(params, dataset, system, seed))
     if system not in run.systems:
         _refuse(params, system)
-    cell = paths.cell(system, seed)
-    inputs = read_inputs(dataset, cell)
-    adapter = adapter_of(dataset, cell, inputs.system) if isinstance(inputs.system, SystemConfig) else None
+    run_name = paths.cell(system, seed)
+    inputs = read_inputs(dataset, run_name)
+    adapter = adapter_of(dataset, run_name, inputs.system) if isinstance(inputs.system, SystemConfig) else None
     if adapter is not None and not (adapter / METADATA_FILE).is_file():
         raise ModelError(f"{adapter}: {system} is not tuned yet on {dataset} with seed {seed}; run `dvc repro`")
     name = _retriever_name(params, system, inputs.system.recommender, inputs.system.prompt.recommender_scores, retriever)
@@ -77,7 +76,7 @@ def parts_of_run(params: Params, dataset: str, system: str, seed: int, retriever
 
 def _retriever_name(params: Params, system: str, own: str | None, shows_scores: bool, wanted: str | None) -> str | None:
     if wanted is not None and shows_scores and wanted != own:
-        raise ConfigError(f"the prompts of {system} show the scores of {own}, which therefore retrieves; leave {wanted} out")
+        raise ConfigError(f"the prompts of {system} show the scores of {own}, so only {own} can retrieve; leave {wanted} out")
     if wanted is not None or own is not None:
         return wanted or own
     if not params.run.recommenders:
@@ -97,7 +96,7 @@ def _retriever(params: Params, dataset: str, name: str, seed: int) -> Retriever:
     if name in run.baselines:
         return Retriever(name, lambda: _fitted(dataset, name), None)
     raise ConfigError(
-        f"{name} is neither on run.recommenders {run.recommenders} nor on run.baselines {run.baselines}: name one of these, or "
+        f"{name} is neither in run.recommenders {run.recommenders} nor in run.baselines {run.baselines}: name one of these, or "
         "add it and run `dvc repro`"
     )
 
@@ -119,7 +118,7 @@ def _refuse(params: Params, system: str) -> NoReturn:
     if system in run.chat_models:
         raise ConfigError(f"{system} is a chat model, which only answers candidate sets; name an LLM system or a recommender")
     if system in params.systems:
-        raise ConfigError(f"{system} is not on run.systems {run.systems}: add it and run `dvc repro`")
+        raise ConfigError(f"{system} is not in run.systems {run.systems}: add it and run `dvc repro`")
     raise ConfigError(
         f"unknown system {system!r}; the run has the LLM systems {run.systems}, the recommenders {run.recommenders} and the "
         f"baselines {run.baselines}"

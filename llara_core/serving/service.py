@@ -1,4 +1,4 @@
-"""An exported system as a web service: recommendations, search, health, and a page for people."""
+"""Web service of an exported system: recommendations, audiences, new items, search, health, and a page for people."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from llara_core import columns as c
 from llara_core.errors import ConfigError, DataError, LlaraError
 from llara_core.runtime import compute
-from llara_core.serving.audience import Reached
+from llara_core.serving.audience import AudienceMember
 from llara_core.serving.batching import Batcher, QueueFullError
 from llara_core.serving.bundle import BundleMetadata
-from llara_core.serving.explanation import Explained, Explainer, Item, Rankings
+from llara_core.serving.explanation import Explainer, Explanation, Item, Rankings
 from llara_core.serving.model import Model
 from llara_core.serving.new_items import NewItem, TakenIdError
 from llara_core.serving.titles import BY_ID, ItemFinder
@@ -36,17 +36,18 @@ Answer = TypeVar("Answer")
 logger = logging.getLogger(__name__)
 
 PAGE = Path(__file__).parent / "page"
-MAX_BODY, MAX_THROWN_AWAY = 1 << 18, 1 << 26  # bytes that are read, and read beyond them for the client to get its answer
+MAX_BODY = 1 << 18  # bytes that are accepted
+MAX_DISCARDED = 1 << 26  # bytes of a larger body that are read, so that the client gets the answer
 MAX_HISTORY, MAX_TOP, MAX_ABOUT, MAX_NAME = 1000, 100, 20, 500
-MAX_POSTED, MAX_ADDED = 100, 10_000  # new items of one request, and of all
-MAX_USERS = 100  # whose histories one request names; the others wait meanwhile
-_MAX_REASONS = 5  # unknown names that are explained; looking for what is spelt alike takes time
-_HUNG_UP = 499  # as nginx calls it; nobody receives it, the log alone shows it
+MAX_POSTED, MAX_ADDED = 100, 10_000  # new items per request, and in total
+MAX_USERS = 100  # histories per audience request, during which other requests wait
+_MAX_ERRORS = 5  # unknown names that are explained; the search for similar names takes time
+_DISCONNECTED = 499  # as in nginx; only the log shows it, since nobody receives the answer
 _PAGE_ONLY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'"
 )
 
-Name = Annotated[
+ItemName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=MAX_NAME),
     BeforeValidator(lambda name: f"{BY_ID}{name}" if type(name) is int else name),
@@ -54,99 +55,99 @@ Name = Annotated[
 ]
 
 
-History = Annotated[
-    list[Name],
+NamedHistory = Annotated[
+    list[ItemName],
     Field(min_length=1, max_length=MAX_HISTORY, description="labels, titles or raw ids, oldest first; a number is an id"),
 ]
 
 
-class Asked(BaseModel):
-    """A history, and how much is wanted."""
+class RecommendRequest(BaseModel):
+    """Request for recommendations after a history."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"history": ["Toy Story", "Fargo"], "top": 10, "about": ["Heat"]}]}
     )
 
-    history: History
-    top: int = Field(10, ge=1, le=MAX_TOP, description="items wanted; fewer come back where fewer are left")
-    about: list[Name] = Field(
-        default_factory=list, max_length=MAX_ABOUT, description="items whose absence is to be explained, named likewise"
+    history: NamedHistory
+    top: int = Field(10, ge=1, le=MAX_TOP, description="number of items; fewer are returned if fewer are left")
+    about: list[ItemName] = Field(
+        default_factory=list, max_length=MAX_ABOUT, description="items whose absence is explained, named as in the history"
     )
 
 
-class AskedAudience(BaseModel):
-    """Items, and the histories of those to whom they might be recommended."""
+class AudienceRequest(BaseModel):
+    """Request for the users to whom items should be recommended."""
 
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={"examples": [{"items": ["Heat"], "histories": {"ann": ["Fargo"], "bob": ["Toy Story"]}, "top": 10}]},
     )
 
-    items: list[Name] = Field(min_length=1, max_length=MAX_ABOUT, description="labels, titles or raw ids")
-    histories: dict[str, History] = Field(min_length=1, max_length=MAX_USERS, description="by user")
-    top: int = Field(10, ge=1, le=MAX_TOP, description="users wanted for each item")
+    items: list[ItemName] = Field(min_length=1, max_length=MAX_ABOUT, description="labels, titles or raw ids")
+    histories: dict[str, NamedHistory] = Field(min_length=1, max_length=MAX_USERS, description="history of each user")
+    top: int = Field(10, ge=1, le=MAX_TOP, description="number of users for each item")
 
 
 class Audience(Item):
-    """For whom an item ranks highest."""
+    """An item with the users for whom it ranks highest."""
 
-    users: list[Reached] = Field(description="best first; those who have the item already are left out")
+    users: list[AudienceMember] = Field(description="best first, without users who have the item already")
 
 
 class Health(BaseModel):
-    """Whether the service answers, and what with."""
+    """Status of the service and the system that it serves."""
 
     ready: bool
     system: str
     dataset: str
     model: str | None = Field(description="the language model; null for a recommender")
-    waiting: int = Field(description="requests without an answer yet")
-    new_items: int = Field(description="items that training never saw")
+    waiting: int = Field(description="requests that wait for an answer")
+    new_items: int = Field(description="items that were not part of training")
 
 
-class Reason(BaseModel):
-    """One thing that is wrong with a request."""
+class FieldError(BaseModel):
+    """An error in a request."""
 
-    loc: list[str | int] = Field(description="where, e.g. body, history, 2")
+    loc: list[str | int] = Field(description="location, such as body, history, 2")
     msg: str
     type: str
 
 
-class Refused(BaseModel):
-    """All that is wrong with a request."""
+class ValidationFailure(BaseModel):
+    """The errors in a request."""
 
-    detail: list[Reason]
+    detail: list[FieldError]
 
 
-class Failed(BaseModel):
-    """Why there is no answer."""
+class ErrorMessage(BaseModel):
+    """Reason for a missing answer."""
 
     detail: str
 
 
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Documents the error responses of an operation."""
+    return {422: {"model": ValidationFailure}, **{status: {"model": ErrorMessage} for status in statuses}}
+
+
+def _field_error(error: Exception, kind: str, *loc: str | int) -> dict[str, Any]:
+    return FieldError(loc=["body", *loc], msg=str(error), type=kind).model_dump()
+
+
 @dataclass(frozen=True)
 class Settings:
-    """How a service works.
+    """Settings of a service."""
 
-    Attributes:
-        batch_size: most histories per pass of the model.
-        queue_size: most requests that wait.
-        max_wait_s: how long a pass waits for more requests.
-        timeout_s: how long a request waits for its answer.
-        candidates: items that are retrieved for a language model; None: as :meth:`Model.recommend`.
-        threads: that compute.
-    """
-
-    batch_size: int
-    queue_size: int
-    max_wait_s: float
-    timeout_s: float
-    candidates: int | None
-    threads: int
+    batch_size: int  # maximum number of histories per pass of the model
+    queue_size: int  # maximum number of queued requests
+    max_wait_s: float  # seconds that a pass waits for more requests
+    timeout_s: float  # seconds after which a request without an answer fails
+    candidates: int | None  # items that are retrieved for a language model; None: as in :meth:`Model.recommend`
+    threads: int  # number of computing threads
 
 
 def rank_longest_titles(model: Model, settings: Settings) -> None:
-    """Answer once, so that what cannot work fails before anyone asks: such as more candidates than fit into a prompt."""
+    """Ranks once before the first request, so that errors such as too many candidates for the prompt appear at once."""
     labels = model.items[c.LABEL].str.len().to_numpy()
     n = min(model.ranker.max_history_len, len(labels) - 1)
     _rank(model, settings.candidates, [np.argsort(labels, kind="stable")[-n:].tolist()])
@@ -154,7 +155,7 @@ def rank_longest_titles(model: Model, settings: Settings) -> None:
 
 @dataclass(frozen=True)
 class _Catalogue:
-    """The items as they are at one time; when some are added, another one takes its place."""
+    """Snapshot of the items, replaced when items are added."""
 
     finder: ItemFinder
     explainer: Explainer
@@ -162,7 +163,7 @@ class _Catalogue:
 
     @classmethod
     def of(cls, model: Model, metadata: BundleMetadata) -> Self:
-        retriever = metadata.retriever if model.ranker.system is not None else None
+        retriever = metadata.retriever if model.ranker.llm is not None else None
         return cls(
             model.finder,
             Explainer(model.items, metadata.system, retriever, model.ranker.max_history_len, model.n_known),
@@ -171,13 +172,11 @@ class _Catalogue:
 
 
 def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encoder: Path | None = None) -> FastAPI:
-    """The service.
+    """Creates the web service.
 
     Args:
-        model: loaded with the batch size of ``settings``.
-        metadata: of the folder that it was loaded from.
-        settings: of the service.
-        encoder: folder of the text encoder that reads new items; None: that of the training, fetched when it is needed.
+        metadata: metadata of the exported folder.
+        encoder: folder of the text encoder of new items; None: that of training, fetched when it is needed.
     """
     catalogue = _Catalogue.of(model, metadata)
     batcher: Batcher[list[int], Rankings] = Batcher(
@@ -200,18 +199,18 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.add_middleware(Guard)
-    app.add_exception_handler(RequestValidationError, _refuse)
+    app.add_middleware(RequestGuard)
+    app.add_exception_handler(RequestValidationError, _validation_failure)
 
     @app.post(
         "/recommend",
-        dependencies=[Depends(_says_json)],
-        responses={422: {"model": Refused}, **{status: {"model": Failed} for status in (400, 413, 415, 500, 503, 504)}},
+        dependencies=[Depends(_require_json)],
+        responses=_errors(400, 413, 415, 500, 503, 504),
     )
-    async def recommend(asked: Asked, request: Request, response: Response) -> Explained:
-        """The items that should follow a history, best first, beside what the recommender alone would have said."""
+    async def recommend(request_body: RecommendRequest, request: Request, response: Response) -> Explanation:
+        """Recommends items after a history, best first, and shows what the recommender alone would recommend."""
         (history,), about = await asyncio.to_thread(
-            _find, catalogue.finder, {("history",): asked.history}, "about", asked.about
+            _find_items, catalogue.finder, {("history",): request_body.history}, "about", request_body.about
         )
         with _failures():
             try:
@@ -222,25 +221,25 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
         response.headers["Server-Timing"] = (
             f'queue;dur={1000 * answered.waited_s:.1f}, model;dur={1000 * answered.took_s:.1f};desc="{answered.batch}"'
         )
-        # By now the catalogue may have grown; it has all that was ranked.
-        return catalogue.explainer.explain(history, answered.answer, asked.top, about)
+        # Items may have been added since, but all ranked ones are in the current catalogue.
+        return catalogue.explainer.explain(history, answered.answer, request_body.top, about)
 
     @app.post(
         "/items",
         status_code=201,
-        dependencies=[Depends(_says_json)],
-        responses={422: {"model": Refused}, **{status: {"model": Failed} for status in (400, 409, 413, 415, 500, 501, 503)}},
+        dependencies=[Depends(_require_json)],
+        responses=_errors(400, 409, 413, 415, 500, 501, 503),
     )
     async def add(new: Annotated[list[NewItem], Body(min_length=1, max_length=MAX_POSTED)]) -> list[Item]:
-        """Add items that training never saw: from now on they are ranked with the others, by their texts; all of them or none.
+        """Adds items that were not part of training; from then on they are ranked with the others by their texts.
 
-        They live as long as the service.
+        Either all items are added or none. They exist as long as the service runs.
         """
 
-        def put() -> list[Item]:
+        def add_to_model() -> list[Item]:
             nonlocal catalogue
             if len(model.items) - model.n_known + len(new) > MAX_ADDED:
-                raise HTTPException(409, f"more than {MAX_ADDED:,} new items; train again with them")
+                raise HTTPException(409, f"more than {MAX_ADDED:,} new items in total; train again with them")
             n_before = len(model.items)
             model.add_items(new, encoder)
             catalogue = _Catalogue.of(model, metadata)
@@ -248,35 +247,37 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
 
         with _failures():
             try:
-                return await batcher.run(put)
+                return await batcher.run(add_to_model)
             except TakenIdError as error:
                 raise HTTPException(409, str(error)) from None
             except DataError as error:
-                raise RequestValidationError([Reason(loc=["body"], msg=str(error), type="item").model_dump()]) from None
+                raise RequestValidationError([_field_error(error, "item")]) from None
             except ConfigError as error:
                 raise HTTPException(501, str(error)) from None
 
     @app.post(
         "/audience",
-        dependencies=[Depends(_says_json)],
-        responses={422: {"model": Refused}, **{status: {"model": Failed} for status in (400, 413, 415, 500, 503)}},
+        dependencies=[Depends(_require_json)],
+        responses=_errors(400, 413, 415, 500, 503),
     )
-    async def audience(asked: AskedAudience) -> list[Audience]:
-        """The users for whom each item ranks highest: recommendations the other way round."""
-        wanted: dict[tuple[str, ...], list[str]] = {("histories", user): history for user, history in asked.histories.items()}
-        found, items = await asyncio.to_thread(_find, catalogue.finder, wanted, "items", asked.items)
-        histories = dict(zip(asked.histories, found, strict=True))
+    async def audience(request_body: AudienceRequest) -> list[Audience]:
+        """Returns the users for whom each item ranks highest."""
+        names: dict[tuple[str, ...], list[str]] = {
+            ("histories", user): history for user, history in request_body.histories.items()
+        }
+        found, items = await asyncio.to_thread(_find_items, catalogue.finder, names, "items", request_body.items)
+        histories = dict(zip(request_body.histories, found, strict=True))
         with _failures():
-            reached = await batcher.run(lambda: model.audience_ids(items, histories, asked.top))
-        named = map(catalogue.explainer.item, items)
-        return [Audience(**item.model_dump(), users=users) for item, users in zip(named, reached, strict=True)]
+            audiences = await batcher.run(lambda: model.audience_ids(items, histories, request_body.top))
+        described = map(catalogue.explainer.item, items)
+        return [Audience(**item.model_dump(), users=users) for item, users in zip(described, audiences, strict=True)]
 
-    @app.get("/items", responses={422: {"model": Refused}})
+    @app.get("/items", responses=_errors())
     def search(
         query: Annotated[str, Query(max_length=MAX_NAME, description="part of a title, or a raw id")] = "",
         limit: Annotated[int, Query(ge=1, le=MAX_TOP)] = 10,
     ) -> list[Item]:
-        """The items nearest to what is typed; those with most interactions where nothing is."""
+        """Finds the items nearest to a query; without one, the most popular items."""
         query, known = query.strip(), catalogue
         with_id = known.finder.with_raw_id(query)
         near = known.finder.nearest(query, limit) if query else known.popular
@@ -285,7 +286,7 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
 
     @app.get("/health", responses={503: {"model": Health}})
     async def health(response: Response) -> Health:
-        """Whether the service answers, and what with."""
+        """Status of the service and the system that it serves."""
         if not batcher.is_running:
             response.status_code = 503
         return Health(
@@ -298,8 +299,8 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
         )
 
     @app.get("/metadata")
-    async def about_the_system() -> BundleMetadata:
-        """What was exported: the system, its parts with their sha256, and the versions of the libraries."""
+    async def exported_metadata() -> BundleMetadata:
+        """Metadata of the exported system: its parts with their sha256, and the versions of the libraries."""
         return metadata
 
     @app.get("/", include_in_schema=False)
@@ -312,7 +313,7 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
 
 @contextmanager
 def _failures() -> Iterator[None]:
-    """Failures that no client can mend, as answers."""
+    """Turns failures that the client cannot fix into HTTP errors."""
     try:
         yield
     except QueueFullError as error:
@@ -323,75 +324,75 @@ def _failures() -> Iterator[None]:
 
 
 def _rank(model: Model, candidates: int | None, histories: Sequence[Sequence[int]]) -> list[Rankings]:
-    """All that the system ranks, since whoever asks why a title is not listed wants its place."""
+    """Ranks all items, since explanations need the rank of items that are not listed."""
     n_items = len(model.items)
     ranked = model.recommend_ids(histories, n_items, candidates=candidates)
-    if model.ranker.system is None or model.ranker.retriever is None:
+    if model.ranker.llm is None or model.ranker.retriever is None:
         return [Rankings(one, None) for one in ranked]
     alone = model.recommend_ids(histories, n_items, retrieve_only=True)
     return [Rankings(one, other) for one, other in zip(ranked, alone, strict=True)]
 
 
-def _find(
+def _find_items(
     finder: ItemFinder, histories: Mapping[tuple[str, ...], Sequence[str]], field: str, others: Sequence[str]
 ) -> tuple[list[list[int]], list[int]]:
-    """The items of histories by their places in the body, and those of another field."""
+    """Finds the items of the histories, which are given by their locations in the body, and of another field."""
     found: list[list[int]] = []
-    reasons: list[dict[str, Any]] = []
+    errors: list[dict[str, Any]] = []
     for where, names in {**histories, (field,): others}.items():
         found.append([])
         for place, name in enumerate(names):
             try:
                 found[-1].append(finder.find(name))
             except DataError as error:
-                reasons.append(Reason(loc=["body", *where, place], msg=str(error), type="item").model_dump())
-                if len(reasons) == _MAX_REASONS:
-                    raise RequestValidationError(reasons) from None
-    for where, names in () if reasons else histories.items():
+                errors.append(_field_error(error, "item", *where, place))
+                if len(errors) == _MAX_ERRORS:
+                    raise RequestValidationError(errors) from None
+    for where, names in () if errors else histories.items():
         try:
             finder.history(names)
         except DataError as error:
-            reasons.append(Reason(loc=["body", *where], msg=str(error), type="history").model_dump())
-    if reasons:
-        raise RequestValidationError(reasons)
+            errors.append(_field_error(error, "history", *where))
+    if errors:
+        raise RequestValidationError(errors)
     return found[:-1], found[-1]
 
 
-async def _says_json(request: Request) -> None:
+async def _require_json(request: Request) -> None:
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         raise HTTPException(415, "send the body as JSON, with the header Content-Type: application/json")
 
 
 async def _while_connected(request: Request, asking: Coroutine[Any, Any, Answer]) -> Answer:
-    """The answer, unless the client hangs up before it comes, which takes the question back."""
-    answer, hang_up = asyncio.create_task(asking), asyncio.create_task(_hang_up(request))
+    """Returns the answer, and withdraws the request if the client disconnects first."""
+    answer, disconnect = asyncio.create_task(asking), asyncio.create_task(_wait_for_disconnect(request))
     try:
-        await asyncio.wait((answer, hang_up), return_when=asyncio.FIRST_COMPLETED)
-        return (answer if answer.done() else hang_up).result()
+        await asyncio.wait((answer, disconnect), return_when=asyncio.FIRST_COMPLETED)
+        return (answer if answer.done() else disconnect).result()
     finally:
         answer.cancel()
-        hang_up.cancel()
-        await asyncio.gather(answer, hang_up, return_exceptions=True)
+        disconnect.cancel()
+        await asyncio.gather(answer, disconnect, return_exceptions=True)
 
 
-async def _hang_up(request: Request) -> NoReturn:
+async def _wait_for_disconnect(request: Request) -> NoReturn:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    raise HTTPException(_HUNG_UP, "the client has hung up")
+    raise HTTPException(_DISCONNECTED, "the client has disconnected")
 
 
-async def _refuse(_: Request, error: Exception) -> JSONResponse:
-    """The reasons alone: FastAPI's own answer also repeats what was sent."""
+async def _validation_failure(_: Request, error: Exception) -> JSONResponse:
+    """Answers with the errors only: FastAPI's default also repeats the request."""
     assert isinstance(error, RequestValidationError)
-    reasons = [Reason.model_validate({key: each[key] for key in Reason.model_fields}) for each in error.errors()]
-    return JSONResponse(Refused(detail=reasons).model_dump(), status_code=422)
+    errors = [FieldError.model_validate({key: each[key] for key in FieldError.model_fields}) for each in error.errors()]
+    return JSONResponse(ValidationFailure(detail=errors).model_dump(), status_code=422)
 
 
-class Guard:
-    """Refuses bodies that are too large, answers HEAD as GET, and logs every answer without anything that the client wrote.
+class RequestGuard:
+    """Middleware that refuses large bodies, answers HEAD like GET, and logs every answer without any text of the client.
 
-    A request whose client hangs up is logged with status 499.
+    A request whose client disconnects is logged with status 499.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -401,18 +402,18 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, received, is_complete, has_hung_up = time.perf_counter(), 0, False, False
+        start, received, is_complete, is_disconnected = time.perf_counter(), 0, False, False
         routed = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
         async def receive_part() -> Message:
-            nonlocal received, is_complete, has_hung_up
+            nonlocal received, is_complete, is_disconnected
             message = await receive()
             received += len(message.get("body", b""))
             is_complete = not message.get("more_body", False)
-            has_hung_up = message["type"] == "http.disconnect"
+            is_disconnected = message["type"] == "http.disconnect"
             return message
 
-        async def receive_little() -> Message:
+        async def receive_limited() -> Message:
             message = await receive_part()
             if received > MAX_BODY:
                 raise HTTPException(413, f"the body has more than {MAX_BODY:,} bytes")
@@ -420,19 +421,19 @@ class Guard:
 
         async def send_logged(message: Message) -> None:
             if message["type"] == "http.response.start":
-                # Where a connection is closed while the client still sends, the answer is lost.
-                while not is_complete and received <= MAX_THROWN_AWAY:
+                # The answer is lost if the connection closes while the client still sends.
+                while not is_complete and received <= MAX_DISCARDED:
                     await receive_part()
                 headers = [(b"x-content-type-options", b"nosniff")]
-                if not scope["path"].startswith("/docs"):  # whose page starts itself with a script of its own
+                if not scope["path"].startswith("/docs"):  # whose page needs its inline script
                     headers.append((b"content-security-policy", _PAGE_ONLY.encode()))
                 message = {**message, "headers": [*message["headers"], *headers]}
                 path = getattr(routed.get("route"), "path", "(page)")
                 took = 1000 * (time.perf_counter() - start)
-                status = _HUNG_UP if has_hung_up else message["status"]
+                status = _DISCONNECTED if is_disconnected else message["status"]
                 logger.info("%s %s: %d in %.0f ms", scope["method"], path, status, took)
             elif scope["method"] == "HEAD":
                 message = {**message, "body": b""}
             await send(message)
 
-        await self._app(routed, receive_little, send_logged)
+        await self._app(routed, receive_limited, send_logged)

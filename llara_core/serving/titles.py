@@ -1,4 +1,4 @@
-"""From what people call an item to the item: labels, titles as they are shown or as catalogues write them, and raw ids."""
+"""Finds items by label, by title, as displayed or in catalogue form, and by raw id."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ItemFinder:
         titles = items[c.TITLE].to_list()
         self._by_raw_id = {raw: item for item, raw in enumerate(items[c.RAW_ITEM])}
         self._by_seen_id = _index(map(as_seen, self._by_raw_id))
-        # From the strictest reading of a name to the loosest; labels are unique when folded, titles need not be.
+        # Readings of a name from the strictest to the loosest; labels are unique when folded, titles need not be.
         self._readings = (
             (folded, _index(map(folded, self._labels))),
             (folded, _index(map(folded, titles))),
@@ -41,35 +41,35 @@ class ItemFinder:
         self._by_stem = _index(map(_stem, titles))
 
     def history(self, names: Sequence[str | int]) -> list[int]:
-        """The items called ``names`` (:meth:`find`), as a history.
+        """Finds the items of a history by :meth:`find`.
 
         Raises:
-            DataError: there are none, or so many that none is left to recommend; or a name fits no item, or several.
+            DataError: ``names`` is empty or covers the whole catalogue, or a name fits no item or several.
         """
         if isinstance(names, str):
-            raise DataError(f"the history is one text, {names!r}; give a list of titles or ids")
+            raise DataError(f"the history is a single text, {names!r}; give a list of titles or ids")
         if not names:
             raise DataError("the history is empty; name at least one item")
-        found = [self.find(name) for name in names]
-        if len(set(found)) == len(self._labels):
-            raise DataError(f"the history holds all {len(self._labels)} items of the catalogue, which leaves none to recommend")
-        return found
+        items = [self.find(name) for name in names]
+        if len(set(items)) == len(self._labels):
+            raise DataError(f"the history holds all {len(self._labels)} items of the catalogue, so none is left to recommend")
+        return items
 
     def find(self, name: str | int) -> int:
-        """The item called ``name``: its label, its title where no other item shares it, or its raw id; a number is an id.
+        """Finds the item with this label, unique title or raw id; a number is an id.
 
-        Neither case nor Unicode composition counts. Where no item fits, the name is read as catalogues write titles, with an
-        article behind and a year at the end: ``Godfather, The (1972)``. ``id:`` and ``title:`` before a name say what it is; a
-        name that no item has this way, but with the prefix, is read with it.
+        Case and Unicode composition are ignored. If no item matches, the name is read in catalogue form, with a trailing
+        article and year: ``Godfather, The (1972)``. The prefixes ``id:`` and ``title:`` restrict the search; if nothing matches
+        without the prefix, it is taken as part of the name.
 
         Raises:
-            DataError: no item fits, or several; the message lists the nearest labels.
+            DataError: no item or several match; the message lists the nearest labels.
         """
         if not isinstance(name, str):
             try:
-                return self.by_raw_id(str(operator.index(name)))  # whole numbers, those of numpy, too
+                return self.by_raw_id(str(operator.index(name)))  # whole numbers, including those of numpy
             except TypeError:
-                raise DataError(f"an item is named by a text or a whole number, not by {name!r}") from None
+                raise DataError(f"an item is given by a text or a whole number, not by {name!r}") from None
         name = name.strip()
         for prefix, read in ((BY_ID, self.by_raw_id), (BY_TITLE, self.by_title)):
             if name.startswith(prefix):
@@ -78,46 +78,54 @@ class ItemFinder:
                 except DataError:
                     if not self._is_called(name):
                         raise
-        return self._find(name)
+        (item, _), with_id = self.titled(name), self.with_raw_id(name)
+        if item is not None and with_id is not None and item != with_id:
+            raise DataError(
+                f"{name!r} is the title of {self._labels[item]!r} and the id of {self._labels[with_id]!r}; "
+                f"write {BY_TITLE + name!r} or {BY_ID + name!r}"
+            )
+        return self.by_title(name) if with_id is None else with_id
 
     def split(self, names: str) -> list[str]:
-        """The names in a text that separates them by ``;``, which a title or an id may hold, too.
+        """Splits a text into names at ``;``, which titles and ids may also contain.
 
         Raises:
-            DataError: it can be read both as one title or id, and as several.
+            DataError: it can be read both as one title or id and as several.
         """
         found, parts = [], names.split(";")
         while parts:
             n = next((n for n in range(len(parts), 1, -1) if self._is_called(";".join(parts[:n]))), 1)
             name = ";".join(parts[:n]).strip()
             if n > 1 and all(map(self._is_called, parts[:n])):
-                raise DataError(f"{name!r} is one item, and its parts are {n} others; name each by its id, as in {BY_ID}5")
+                raise DataError(f"{name!r} is one item, and its parts are {n} other items; give the ids, as in {BY_ID}5")
             found.append(name)
             del parts[:n]
         return [name for name in found if name]
 
     def by_raw_id(self, raw: str) -> int:
-        """The item with this raw id.
+        """Finds the item with this raw id.
 
         Raises:
             DataError: there is none.
         """
         item = self.with_raw_id(raw)
         if item is None:
-            raise DataError(f"no item has the id {raw!r}; ids here look like {next(iter(self._by_raw_id))!r}")
+            raise DataError(f"no item has the id {raw!r}; ids look like {next(iter(self._by_raw_id))!r}")
         return item
 
     def by_title(self, name: str) -> int:
-        """As :meth:`find`, but no raw id."""
-        item, loosely = self.titled(name)
+        """Finds an item as :meth:`find` does, but not by its raw id."""
+        item, is_loose = self.titled(name)
         if item is None:
-            raise DataError(self._not_found(name))
-        if loosely:
+            near = self.suggestions(name)
+            hint = f"did you mean {', '.join(map(repr, near))}?" if near else "items.parquet lists all titles and ids"
+            raise DataError(f"no single item is called {name!r}; {hint}")
+        if is_loose:
             logger.info("%r is read as %r", name, self._labels[item])
         return item
 
     def titled(self, name: str) -> tuple[int | None, bool]:
-        """The one item with this label or title, None where there is none, and whether its article or year had to be moved."""
+        """Finds the only item with this label or title, or None, and whether the match needed the article or year moved."""
         for number, (reading, index) in enumerate(self._readings):
             found = index.get(reading(name), [])
             if len(found) == 1:
@@ -125,19 +133,19 @@ class ItemFinder:
         return None, False
 
     def with_raw_id(self, raw: str) -> int | None:
-        """The item with this raw id, None where there is none; neither composition nor invisible characters count, unless they
-        tell two ids apart."""
+        """Finds the item with this raw id, or None; composition and invisible characters count only if they distinguish two
+        ids."""
         alike = self._by_seen_id.get(as_seen(raw), [])
         return self._by_raw_id.get(raw, alike[0] if len(alike) == 1 else None)
 
     def suggestions(self, name: str) -> list[str]:
-        """The labels of those :meth:`nearest` to ``name``."""
+        """Labels of the items :meth:`nearest` to ``name``."""
         return [self._labels[item] for item in self.nearest(name, _N_SUGGESTIONS)]
 
     def nearest(self, name: str, n: int) -> list[int]:
-        """The items whose titles are nearest to ``name``, ``n`` at most, best first; articles, years and case do not count.
+        """Returns up to ``n`` items whose titles are nearest to ``name``, best first, ignoring articles, years and case.
 
-        Those with the name in them, the shortest first; where there are none, those that are spelt alike.
+        Titles that contain the name come in order of length; if there are none, similar spellings are returned.
         """
         wanted = _stem(name)
         containing = sorted((stem for stem in self._by_stem if wanted and f" {wanted}" in f" {stem}"), key=len)
@@ -149,23 +157,9 @@ class ItemFinder:
         titles, ids = {name, name.removeprefix(BY_TITLE)}, {name, name.removeprefix(BY_ID)}
         return any(self.titled(title)[0] is not None for title in titles) or not ids.isdisjoint(self._by_raw_id)
 
-    def _find(self, name: str) -> int:
-        (item, _), with_id = self.titled(name), self.with_raw_id(name)
-        if item is not None and with_id is not None and item != with_id:
-            raise DataError(
-                f"{name!r} is the title of {self._labels[item]!r} and the id of {self._labels[with_id]!r}; "
-                f"write {BY_TITLE + name!r} or {BY_ID + name!r}"
-            )
-        return self.by_title(name) if with_id is None else with_id
-
-    def _not_found(self, name: str) -> str:
-        near = self.suggestions(name)
-        hint = f"did you mean {', '.join(map(repr, near))}?" if near else "items.parquet lists all titles and ids"
-        return f"no single item is called {name!r}; {hint}"
-
 
 def _index(keys: Iterable[str]) -> dict[str, list[int]]:
-    """The items by key."""
+    """Groups the positions of equal keys."""
     index: dict[str, list[int]] = {}
     for item, key in enumerate(keys):
         index.setdefault(key, []).append(item)
@@ -173,7 +167,7 @@ def _index(keys: Iterable[str]) -> dict[str, list[int]]:
 
 
 def _plain(title: str) -> str:
-    """Folded, with articles at the front and without a year at the end.
+    """Folds a title, with the article moved to the front and the year removed.
 
     >>> _plain("Godfather, The (1972)")
     'the godfather'
@@ -182,7 +176,7 @@ def _plain(title: str) -> str:
 
 
 def _stem(title: str) -> str:
-    """:func:`_plain` without the article.
+    """Removes the article from :func:`_plain`.
 
     >>> _stem("Godfather, The"), _stem("The Godfather"), _stem("godfather"), _stem("The")
     ('godfather', 'godfather', 'godfather', 'the')

@@ -1,4 +1,4 @@
-"""What ``pipeline.compare`` says of two runs; tests/pipeline/test_tiny_world.py has it read them from Git and DVC's cache."""
+"""The comparison of two runs; tests/pipeline/test_tiny_world.py reads them from Git and DVC's cache."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ DATASET = "movielens"
 
 
 def revision(world, name: str, params: Params, *, values: dict[str, object] | None = None) -> compare.Revision:
-    """The results of the predictions that lie there now."""
+    """Evaluates the predictions of the world."""
     results = {
-        each.system.name: dict(zip(each.system.cells, each.runs, strict=True))
+        each.system.name: dict(zip(each.system.run_names, each.runs, strict=True))
         for each in world.results(params)
         if not each.is_shuffled
     }
     records = {
-        system: [{**metrics_record(run, params.evaluation), "cell": cell} for cell, run in of.items()]
+        system: [{**metrics_record(run, params.evaluation), "run_name": run_name} for run_name, run in of.items()]
         for system, of in results.items()
     }
     return compare.Revision(name, values or {}, {DATASET: records}, {DATASET: results})
@@ -58,7 +58,7 @@ def test_a_difference_has_its_interval_and_what_is_equal_is_named(world, params:
     assert max(map(len, lines)) <= compare.WIDTH
 
 
-def test_parameters_of_what_did_not_run_are_left_out() -> None:
+def test_parameters_that_affect_no_run_are_left_out() -> None:
     shared = {"run.datasets": ["shop"], "run.systems": ["guided_after"], "systems.guided_after.extends": "llara_guided"}
     before = compare.Revision("a", {**shared, "systems.llara_guided.tune.epochs": 5, "candidates.old": 1}, {}, {})
     changed = {"systems.llara_guided.tune.epochs": 3, "systems.other.tune.epochs": 1, "datasets.films.noun": "film"}
@@ -86,16 +86,16 @@ def test_other_candidate_sets_and_other_seeds_are_not_paired(world, params: Para
 
     world.put("sasrec-0", right_in(world, 5))
     after = revision(world, "workspace", params)
-    found = after.results[DATASET]
-    assert found is not None
-    for cells in ({"sasrec-0": on_other_sets(found["sasrec"]["sasrec-0"])}, {"sasrec-1": found["sasrec"]["sasrec-0"]}):
-        other = dataclasses.replace(after, results={DATASET: {**found, "sasrec": cells}})
+    results = after.results[DATASET]
+    assert results is not None
+    for runs in ({"sasrec-0": on_other_sets(results["sasrec"]["sasrec-0"])}, {"sasrec-1": results["sasrec"]["sasrec-0"]}):
+        other = dataclasses.replace(after, results={DATASET: {**results, "sasrec": runs}})
         lines = compare._of_dataset(DATASET, before, other, params.evaluation)
-        assert "No interval for sasrec: other candidate sets, or no run of the same seed." in lines
+        assert "No interval for sasrec: different candidate sets, or no common seed." in lines
 
 
 def test_systems_of_one_run_alone_are_named(world, params: Params) -> None:
     both = revision(world, "HEAD~1", params)
     fewer = revision(world, "HEAD", world.on_axes(systems=[]))
     lines = compare._of_dataset(DATASET, both, fewer, params.evaluation)
-    assert lines[1:] == ["No figure differs.", "Unchanged: popularity, sasrec.", "Only in HEAD~1: llara, llara + sasrec."]
+    assert lines[1:] == ["No metric differs.", "Unchanged: popularity, sasrec.", "Only in HEAD~1: llara, llara + sasrec."]

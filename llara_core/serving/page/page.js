@@ -2,20 +2,20 @@
 
 const $ = (id) => document.getElementById(id);
 const history_ = []; // {item, label}, oldest first
-const about = new Map(); // items that were asked about, by raw id
-let answered = 0; // number of the latest question, so that a late answer to an earlier one is dropped
+const about = new Map(); // items whose absence the user asked about, by raw id
+let latest = 0; // number of the latest request, so that a late response to an earlier one is dropped
 let maxRead = null;
-let asking = new AbortController(); // of the latest question; the service drops one that is aborted
+let pending = new AbortController(); // of the latest request; the service drops an aborted one
 
 function element(tag, text, attributes = {}) {
-  const made = document.createElement(tag);
-  if (text !== null) made.textContent = text;
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  return made;
+  const node = document.createElement(tag);
+  if (text !== null) node.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  return node;
 }
 
 const shown = (item) => (item.is_new ? `${item.label} (new)` : item.label);
-// "id:" says that it is an id: some titles, such as "187", are ids of other items.
+// The prefix "id:" is needed because some titles, such as "187", are ids of other items.
 const nameOf = (item) => `id:${item.item}`;
 
 function combobox(input, list, choose) {
@@ -23,7 +23,7 @@ function combobox(input, list, choose) {
   let at = -1;
   let asked = 0;
   let timer = 0;
-  let isCurrent = true; // whether `found` belongs to what is typed
+  let isCurrent = true; // whether `found` belongs to the current input
 
   function close() {
     asked += 1;
@@ -58,13 +58,13 @@ function combobox(input, list, choose) {
     let items;
     try {
       const answer = await fetch(`items?limit=8&query=${encodeURIComponent(input.value)}`);
-      if (!answer.ok) throw new Error(`the service answers ${answer.status}`);
+      if (!answer.ok) throw new Error(`the service responded with ${answer.status}`);
       items = await answer.json();
     } catch (error) {
       if (number === asked) showErrors([`The search failed: ${error.message}.`]);
       return;
     }
-    if (number !== asked) return; // something else was typed meanwhile
+    if (number !== asked) return; // the input has changed
     found = items;
     isCurrent = true;
     list.replaceChildren(
@@ -77,7 +77,7 @@ function combobox(input, list, choose) {
         return option;
       }),
     );
-    if (found.length === 0) list.append(element("li", "Nothing is called like that.", { "aria-disabled": "true" }));
+    if (found.length === 0) list.append(element("li", "No item found.", { "aria-disabled": "true" }));
     list.hidden = false;
     input.setAttribute("aria-expanded", "true");
     mark(found.length && input.value.trim() ? 0 : -1);
@@ -113,11 +113,11 @@ function showErrors(messages) {
   $("errors").replaceChildren(...messages.map((message) => element("li", message)));
 }
 
-function button(text, says, disabled, act) {
-  const made = element("button", text, { type: "button", class: "quiet", "aria-label": says, title: says });
-  made.disabled = disabled;
-  made.addEventListener("click", act);
-  return made;
+function button(text, label, disabled, act) {
+  const node = element("button", text, { type: "button", class: "quiet", "aria-label": label, title: label });
+  node.disabled = disabled;
+  node.addEventListener("click", act);
+  return node;
 }
 
 function showHistory(focus = null) {
@@ -136,7 +136,7 @@ function showHistory(focus = null) {
     }),
   );
   $("unread").hidden = nUnread === 0;
-  $("unread").textContent = `Only the last ${maxRead} are read; none of all is recommended.`;
+  $("unread").textContent = `Only the last ${maxRead} items are read; no item of the history is recommended.`;
   if (focus !== null) {
     const buttons = $("history").children[focus[0]]?.querySelectorAll("button");
     const wanted = buttons?.[focus[1]];
@@ -169,7 +169,7 @@ function rankedRows(items, isMarked) {
   });
 }
 
-// Marks what is rarer: the items that both lists have, or those that one of them has.
+// Marks the smaller group: the items in both lists, or those in only one of them.
 function compareLists(items, others) {
   const known = new Set(others.map((item) => item.item));
   const shared = new Set(items.map((item) => item.item).filter((item) => known.has(item)));
@@ -177,7 +177,7 @@ function compareLists(items, others) {
   if (shared.size === 0) return ["No item is in both lists.", () => false];
   if (nAlone === 0) return ["Both lists have the same items.", () => false];
   if (2 * shared.size <= nAlone) return [`● in both lists: ${shared.size}`, (item) => shared.has(item.item)];
-  return [`● in one list alone: ${nAlone}`, (item) => !shared.has(item.item)];
+  return [`● in only one list: ${nAlone}`, (item) => !shared.has(item.item)];
 }
 
 function showAnswer(answer) {
@@ -191,7 +191,7 @@ function showAnswer(answer) {
   $("ranked").replaceChildren(...rankedRows(answer.recommendations, isMarked));
   $("alone-section").hidden = alone === null;
   if (alone !== null) {
-    $("alone-title").textContent = `What ${alone.name} alone would have said`;
+    $("alone-title").textContent = `${alone.name} alone would recommend`;
     $("alone").replaceChildren(...rankedRows(alone.recommendations, isMarked));
   }
   const listed = new Map(answer.recommendations.map((item) => [item.item, item]));
@@ -218,15 +218,15 @@ async function ask(focus) {
     $("search").focus();
     return;
   }
-  const number = ++answered;
-  asking.abort();
-  asking = new AbortController();
-  $("status").textContent = "Asking …";
+  const number = ++latest;
+  pending.abort();
+  pending = new AbortController();
+  $("status").textContent = "Waiting for the answer …";
   const start = performance.now();
   try {
     const response = await fetch("recommend", {
       method: "POST",
-      signal: asking.signal,
+      signal: pending.signal,
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({
         history: history_.map(nameOf),
@@ -234,8 +234,8 @@ async function ask(focus) {
         about: [...about.values()].map(nameOf),
       }),
     });
-    const answer = await response.json().catch(() => ({ detail: `the service answers ${response.status}` }));
-    if (number !== answered) return;
+    const answer = await response.json().catch(() => ({ detail: `the service responded with ${response.status}` }));
+    if (number !== latest) return;
     if (!response.ok) {
       const detail = Array.isArray(answer.detail) ? answer.detail.map((one) => one.msg) : [answer.detail];
       throw new Error(detail.join("; "));
@@ -246,7 +246,7 @@ async function ask(focus) {
       `${answer.recommendations.length} items in ${((performance.now() - start) / 1000).toFixed(1)} s.`;
     if (focus) $("ranked-title").focus();
   } catch (error) {
-    if (number !== answered) return;
+    if (number !== latest) return;
     $("status").textContent = "";
     showErrors([error instanceof TypeError ? "The service cannot be reached." : error.message]);
   }
@@ -268,8 +268,8 @@ $("ask").addEventListener("submit", (event) => {
   ask(true);
 });
 $("clear").addEventListener("click", () => {
-  answered += 1;
-  asking.abort();
+  latest += 1;
+  pending.abort();
   history_.length = 0;
   about.clear();
   $("answer").hidden = true;
@@ -280,9 +280,9 @@ $("clear").addEventListener("click", () => {
 
 function offerExample(metadata, items) {
   if (items.length === 0) return;
-  const alone = metadata.llm !== null && metadata.retriever !== null ? `what ${metadata.retriever} alone would have said, ` : "";
+  const alone = metadata.llm !== null && metadata.retriever !== null ? `what ${metadata.retriever} alone would recommend, ` : "";
   $("example-shows").textContent =
-    `${items.map((item) => item.label).join(", ")}: what ${metadata.system} recommends after these, ${alone}and why other titles are missing.`;
+    `${items.map((item) => item.label).join(", ")}: shows what ${metadata.system} recommends next, ${alone}and why other titles are missing.`;
   $("example-section").hidden = false;
   $("example").addEventListener("click", () => {
     history_.push(...items);

@@ -1,4 +1,4 @@
-"""Scores as probabilities."""
+"""Calibration of scores as probabilities."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def drawn(scores: np.ndarray, seed: int = 0) -> np.ndarray:
     return np.array([rng.choice(len(row), p=row) for row in np.exp(log_softmax(scores, axis=1))])
 
 
-def test_the_log_likelihood_is_the_mean_log_share_of_the_targets() -> None:
+def test_the_log_likelihood_is_the_mean_log_probability_of_the_targets() -> None:
     scores = np.log([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]]) + 7.0
     assert log_likelihood(scores, np.array([1, 1])) == pytest.approx((np.log(0.25) + np.log(0.8)) / 2)
     assert log_likelihood(np.zeros((4, 20)), np.arange(4)) == pytest.approx(-np.log(20))
 
 
-def test_the_calibration_error_is_the_distance_between_shares_and_hit_ratios_in_their_bins() -> None:
+def test_the_calibration_error_is_the_distance_between_probabilities_and_hit_ratios_in_their_bins() -> None:
     # Two sets in the bin from .6 to .7, one of them right; two in that from .9, both right.
     scores = np.log([[0.62, 0.38], [0.68, 0.32], [0.95, 0.05], [0.91, 0.09]])
     expected = 2 / 4 * abs((0.62 + 0.68) / 2 - 1 / 2) + 2 / 4 * abs((0.95 + 0.91) / 2 - 1)
@@ -52,7 +52,7 @@ def test_scores_no_better_than_chance_are_not_used() -> None:
     assert inverse_temperature(np.zeros((3, 2)), np.array([0, 1, 1])) == 0.0
 
 
-def test_scores_that_are_always_right_are_sharpened_as_far_as_numbers_go() -> None:
+def test_scores_that_are_always_right_are_scaled_by_a_bounded_factor() -> None:
     scores, targets = np.array([[2.0, 0.0], [0.0, 2.0]]), np.array([0, 1])
     factor = inverse_temperature(scores, targets)
     assert np.isfinite(factor)
@@ -90,7 +90,7 @@ def test_a_system_without_scores_has_no_calibration(world) -> None:
     ]
 
 
-def test_the_section_says_whose_scores_mislead(world) -> None:
+def test_the_section_names_misleading_scores(world) -> None:
     """Always second with a lead of 8 nats: a log share of about -8, where equal shares of 5 candidates have -1.61."""
     world.put("popularity", 100 * world.target_is(2))
     world.put("sasrec-0", 8 * world.target_is(2))

@@ -8,7 +8,7 @@ from llara_core import columns as c
 from llara_core import paths
 from llara_core.errors import DataError
 from llara_core.evaluation import results
-from llara_core.evaluation.comparison import ComparedSystem, all_pairs, compare, headlines
+from llara_core.evaluation.comparison import ComparedSystem, all_pairs, compare, primary_rows
 from llara_core.evaluation.evaluate import evaluate_table, metrics_record
 from llara_core.evaluation.results import read_results, write_run
 from llara_core.evaluation.significance import crossed_mean
@@ -35,10 +35,10 @@ def measured(file: Path) -> results.RunResults:
     return evaluate_table(held_out, file, held_out.labels, is_new)
 
 
-def test_every_axis_has_its_systems_and_cells(world) -> None:
+def test_the_run_defines_its_systems_and_their_runs(world) -> None:
     axes = {"systems": ["zero_shot", "tallrec", "llara"], "chat_models": ["local"], "seeds": [0, 1]}
     found = systems_of(world.on_axes(**axes))
-    assert [(system.kind, system.name, system.recommender, system.cells) for system in found] == [
+    assert [(system.kind, system.name, system.recommender, system.run_names) for system in found] == [
         ("baseline", "popularity", None, ("popularity",)),
         ("recommender", "sasrec", None, ("sasrec-0", "sasrec-1")),
         ("untuned", "zero_shot", None, ("zero_shot-0",)),
@@ -56,7 +56,7 @@ def test_each_system_is_compared_with_the_best_recommender_on_validation(world) 
     assert [name for name, row in rows.items() if row.is_reference] == ["sasrec"]
     assert rows["sasrec"].difference is None
     llara = rows["llara"].difference
-    assert (llara.system, llara.reference, llara.low, llara.high) == (0.0, 1.0, -1.0, -1.0)
+    assert (llara.hit_ratio, llara.reference_hit_ratio, llara.low, llara.high) == (0.0, 1.0, -1.0, -1.0)
     assert (llara.n_runs, llara.p_value) == (1, None)
     assert [(row.versus, row.is_best) for row in rows.values()] == [
         ("sasrec", False),
@@ -67,7 +67,7 @@ def test_each_system_is_compared_with_the_best_recommender_on_validation(world) 
     assert rows["llara + sasrec"].note == "LLM weight 0.30"
 
 
-def test_what_reads_a_recommender_or_is_fused_with_it_is_compared_with_it(world) -> None:
+def test_a_system_that_reads_a_recommender_or_is_fused_with_it_is_compared_with_it(world) -> None:
     put_all(world)
     world.put("popularity", world.target_is(1))
     world.put("sasrec-0", world.target_is(2))
@@ -79,8 +79,8 @@ def test_what_reads_a_recommender_or_is_fused_with_it_is_compared_with_it(world)
         "llara": "sasrec",
         "llara + sasrec": "sasrec",
     }
-    assert [name for name, row in rows.items() if row.is_own] == ["llara", "llara + sasrec"]
-    assert (rows["llara + sasrec"].difference.system, rows["llara + sasrec"].difference.reference) == (1.0, 0.0)
+    assert [name for name, row in rows.items() if row.is_versus_recommender] == ["llara", "llara + sasrec"]
+    assert (rows["llara + sasrec"].difference.hit_ratio, rows["llara + sasrec"].difference.reference_hit_ratio) == (1.0, 0.0)
 
 
 def test_the_best_on_validation_leads_on_the_sets_that_it_and_the_reference_answer(world) -> None:
@@ -108,7 +108,9 @@ def test_a_fusion_that_is_not_told_apart_from_its_recommender_is_not_the_best(wo
     rows = rows_of(world, baselines=[])
     assert rows["llara + sasrec"].lead == 1 / 5
     assert [name for name, row in rows.items() if row.is_best] == ["sasrec"]
-    assert leader(list(rows.values())).endswith("llara + sasrec has more there, but cannot be told apart from its recommender.")
+    assert leader(list(rows.values())).endswith(
+        "llara + sasrec has a higher value there, but cannot be told apart from its recommender."
+    )
     world.put("sasrec-0", world.target_is(2))
     world.put("fused-llara-0", world.target_is(1), mode="fused")
     assert [name for name, row in rows_of(world, baselines=[]).items() if row.is_best] == ["llara + sasrec"]
@@ -125,12 +127,12 @@ def test_the_reference_is_not_chosen_on_test(world) -> None:
     assert rows["sasrec"].difference.mean == 1.0
 
 
-def test_a_system_is_judged_by_free_text_where_it_writes(world) -> None:
+def test_a_system_that_writes_is_compared_by_its_free_text(world) -> None:
     put_all(world)
     for mode, place in (("constrained", 1), ("generate", 3)):
         world.put("llara-0", world.target_is(place), mode=mode, draws=1, objective="generative")
     rows = [row for row in compare(world.results(world.params), world.params.evaluation) if row.name == "llara"]
-    assert [(row.mode, row.is_headline) for row in rows] == [("generate", True), ("score", False), ("constrained", False)]
+    assert [(row.mode, row.is_primary) for row in rows] == [("generate", True), ("score", False), ("constrained", False)]
     assert [row.difference is None for row in rows] == [False, True, True]
 
 
@@ -140,7 +142,7 @@ def test_any_two_systems_are_compared_with_one_correction_for_the_pairs_tested(w
         world.put(name, world.target_is(place))
     world.put("popularity", world.target_is(4))
     found = world.results(world.on_axes(baselines=["random", "popularity", "item_knn"]))
-    pairs = all_pairs(headlines(compare(found, world.params.evaluation)), world.params.evaluation)
+    pairs = all_pairs(primary_rows(compare(found, world.params.evaluation)), world.params.evaluation)
     assert len(pairs) == 6 * 5 // 2
     tested = {names: found.p_value for names, found in pairs.items() if found.p_value is not None}
     # Of the three pairs of baselines two differ for all 7 users, the most extreme there is.
@@ -175,7 +177,7 @@ def test_several_seeds_are_one_row_with_their_deviation(world) -> None:
     assert row.seed_deviation == pytest.approx(np.std([0.0, 1.0], ddof=1))
 
 
-def test_with_three_runs_the_interval_holds_the_runs_as_well(world) -> None:
+def test_with_three_runs_the_interval_covers_the_runs_too(world) -> None:
     for seed, place in enumerate([1, 1, 2]):
         world.put(f"sasrec-{seed}", world.target_is(place))
     rows = {n: rows_of(world, seeds=list(range(n)), systems=[], baselines=[])["sasrec"].test for n in (2, 3)}
@@ -209,7 +211,7 @@ def test_without_recommenders_nothing_is_tested_against_them(world) -> None:
     assert [row.is_best for row in rows.values()] == [False, True]
 
 
-def test_cells_off_the_axes_are_ignored(world) -> None:
+def test_runs_outside_the_run_section_are_ignored(world) -> None:
     put_all(world)
     world.put("gru4rec-0", world.target_is(1), candidates_hash="f" * 64)
     assert "gru4rec" not in rows_of(world)
@@ -233,18 +235,18 @@ def test_two_systems_on_different_sets_are_refused_by_name(world) -> None:
         read_results("movielens", systems_of(params))
 
 
-def test_a_cell_without_predictions_is_an_error(world) -> None:
+def test_a_run_without_predictions_is_an_error(world) -> None:
     put_all(world)
     (paths.baseline_predictions("movielens", "popularity") / "score.parquet").unlink()
     with pytest.raises(DataError, match="popularity: holds no tables"):
         rows_of(world)
 
 
-def test_a_table_that_is_not_what_its_name_says_is_an_error(world) -> None:
+def test_a_table_with_the_metadata_of_another_is_an_error(world) -> None:
     put_all(world)
     folder = paths.baseline_predictions("movielens", "popularity")
     (folder / "score.parquet").rename(folder / "generate.parquet")
-    with pytest.raises(DataError, match=r"generate\.parquet: its metadata says that it is score\.parquet of popularity"):
+    with pytest.raises(DataError, match=r"generate\.parquet: its metadata describes score\.parquet of popularity"):
         rows_of(world)
 
 
@@ -288,7 +290,7 @@ def test_results_are_read_as_they_were_measured(world) -> None:
     assert run.sets[c.TEXT].isna().all()  # a valid answer is its candidate
 
 
-def test_a_fusion_whose_llm_scores_nothing_was_never_made(world) -> None:
+def test_a_fusion_whose_llm_scores_nothing_does_not_exist(world) -> None:
     put_all(world)
     (paths.system_predictions("movielens", "llara-0") / "score.parquet").unlink()
     world.put("llara-0", world.target_is(2), mode="generate", draws=1, objective="generative")
@@ -307,6 +309,6 @@ def test_an_untuned_system_is_fused_with_every_run_of_its_recommender(world) -> 
     zero_shot = params.system("zero_shot").model_copy(update={"recommender": "sasrec"})
     params = params.model_copy(update={"systems": {**params.systems, "zero_shot": zero_shot}})
     untuned, fused = systems_of(params)[-2:]
-    assert (untuned.kind, untuned.recommender, untuned.cells) == ("untuned", None, ("zero_shot-0",))
-    assert (fused.name, fused.cells) == ("zero_shot + sasrec", ("fused-zero_shot-0", "fused-zero_shot-1"))
-    assert fused.llm_cells == ("zero_shot-0", "zero_shot-0")
+    assert (untuned.kind, untuned.recommender, untuned.run_names) == ("untuned", None, ("zero_shot-0",))
+    assert (fused.name, fused.run_names) == ("zero_shot + sasrec", ("fused-zero_shot-0", "fused-zero_shot-1"))
+    assert fused.llm_run_names == ("zero_shot-0", "zero_shot-0")

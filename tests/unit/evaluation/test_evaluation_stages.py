@@ -43,8 +43,8 @@ def test_from_predictions_to_the_report(filled, capsys: pytest.CaptureFixture[st
     shutil.rmtree("data/systems")
     shutil.rmtree("data/recommenders")
     report_stage.main()
-    assert {cell.name for cell in paths.metrics("movielens", "").iterdir()} == {
-        cell.name for cell in paths.results("movielens").iterdir()
+    assert {run_name.name for run_name in paths.metrics("movielens", "").iterdir()} == {
+        run_name.name for run_name in paths.results("movielens").iterdir()
     }
     files = sorted(
         file.relative_to("metrics/movielens/systems").as_posix() for file in Path("metrics").rglob("systems/**/*.json")
@@ -71,7 +71,7 @@ def test_from_predictions_to_the_report(filled, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize(("representation", "valid"), [("index", 1.0), ("title", 0.0)])
-def test_an_answer_is_looked_for_by_what_the_prompts_call_an_item(filled, representation: str, valid: float) -> None:
+def test_an_answer_is_matched_with_the_items_names_in_the_prompts(filled, representation: str, valid: float) -> None:
     items = filled.candidates[c.CANDIDATES]
     texts = [f"item {max(row, key=lambda item: (len(str(item)), item))}" for row in items]
     filled.put("zero_shot-0", filled.target_is(1), mode="generate", texts=texts)
@@ -91,7 +91,7 @@ def test_without_scores_to_fuse_there_is_an_empty_folder(filled) -> None:
     assert list(paths.fused_predictions("movielens", "").iterdir()) == []
 
 
-def test_fusing_a_system_that_was_not_asked_names_its_folder(filled) -> None:
+def test_fusing_a_system_without_predictions_names_its_folder(filled) -> None:
     (paths.system_predictions("movielens", "llara-0") / "score.parquet").unlink()
     with pytest.raises(DataError, match=r"predictions/llara-0: holds no tables"):
         fuse.main("movielens")

@@ -10,16 +10,16 @@ from llara_core.evaluation.results import SystemResults
 from llara_core.held_out import read_held_out
 
 
-def scored(cell: str) -> fusion.Scored:
-    folder = paths.recommender_predictions if cell.startswith("sasrec") else paths.system_predictions
-    return predictions.read_predictions(folder("movielens", cell) / "score.parquet")
+def scored(run_name: str) -> fusion.Scored:
+    folder = paths.recommender_predictions if run_name.startswith("sasrec") else paths.system_predictions
+    return predictions.read_predictions(folder("movielens", run_name) / "score.parquet")
 
 
 def noise(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(36, 5))
 
 
-def test_fused_scores_are_the_weighted_log_shares(world) -> None:
+def test_fused_scores_are_weighted_log_probabilities(world) -> None:
     llm, recommender = world.target_is(1) + noise(0), world.target_is(2) + noise(1)
     world.put("sasrec-0", recommender)
     world.put("llara-0", llm, objective="generative")
@@ -97,8 +97,8 @@ def test_a_system_without_scores_is_refused(world) -> None:
 
 def fused_results(world, *notes: str) -> SystemResults:
     for seed, note in enumerate(notes):
-        for cell in ("sasrec", "llara"):
-            world.put(f"{cell}-{seed}", world.target_is(1))
+        for run_name in ("sasrec", "llara"):
+            world.put(f"{run_name}-{seed}", world.target_is(1))
         world.put(f"fused-llara-{seed}", world.target_is(1), mode="fused", note=note)
     return world.results(world.on_axes(baselines=[], seeds=list(range(len(notes)))))[-1]
 
@@ -110,7 +110,7 @@ def test_a_fusion_whose_weights_are_all_zero_is_its_recommender(world) -> None:
     assert fusion.weights(some) == [0.0, 0.15]
 
 
-def test_a_fusion_that_does_not_say_its_weight_is_an_error(world) -> None:
+def test_a_fusion_without_a_noted_weight_is_an_error(world) -> None:
     with pytest.raises(DataError, match=r"llara \+ sasrec: each of its runs should note 'LLM weight ' and a number"):
         fusion.weights(fused_results(world, ""))
 
@@ -124,7 +124,7 @@ def test_every_seed_of_every_system_with_a_recommender_and_scores_is_fused(world
         world.put(f"llara_direct-{seed}", world.target_is(1), mode="constrained")
     world.put("zero_shot-0", world.target_is(1))
     found = {
-        pair.cell: (pair.llm.parent.name, pair.recommender.parent.parent.name) for pair in fusion.pairs("movielens", params)
+        pair.run_name: (pair.llm.parent.name, pair.recommender.parent.parent.name) for pair in fusion.pairs("movielens", params)
     }
     assert found == {
         "fused-zero_shot-0": ("zero_shot-0", "sasrec-0"),  # without tuning there is one run

@@ -1,4 +1,4 @@
-"""What is said of two systems, by the training runs that stand behind them."""
+"""Paired comparisons of two systems, by their number of training runs."""
 
 import numpy as np
 import pytest

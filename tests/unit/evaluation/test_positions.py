@@ -1,4 +1,4 @@
-"""The comparison at further positions: of its own, by users, and nothing of it in the paper's."""
+"""Comparison at further positions, with users as units and separate from the paper's questions."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def asked(world) -> HeldOut:
 
 def compared(world, asked: HeldOut) -> dict[str, ComparedSystem]:
     world.results(world.params)
-    for cell, run in evaluate(asked, world.params):
-        write_run(asked.folder(paths.results("movielens") / cell), run)
+    for run_name, run in evaluate(asked, world.params):
+        write_run(asked.folder(paths.results("movielens") / run_name), run)
     results = read_position_results("movielens", systems_of(world.params))
     return {row.name: row for row in compare_positions(results, world.params.evaluation)}
 
@@ -106,7 +106,7 @@ def test_systems_are_compared_on_the_questions_that_both_answer(world, asked: He
     n_questions = len(asked.examples)
     first = asked.limited(1)
     put(asked, POPULARITY, np.zeros(n_questions))
-    put(asked, SASREC, asked.examples[c.TURN] == 0)  # right at the first turn of each user alone
+    put(asked, SASREC, asked.examples[c.TURN] == 0)  # right only at the first position of each user
     put(first, LLARA, np.zeros(len(first.examples)))
     found = compared(world, asked)
     assert set(found) == {"popularity", "sasrec", "llara"}
@@ -116,9 +116,9 @@ def test_systems_are_compared_on_the_questions_that_both_answer(world, asked: He
     assert found["sasrec"].is_reference
     difference = found["llara"].difference
     assert difference is not None
-    assert (difference.system, difference.reference) == (0.0, 1.0)  # at the first turns sasrec is always right
+    assert (difference.hit_ratio, difference.reference_hit_ratio) == (0.0, 1.0)  # at first positions sasrec is always right
     assert found["popularity"].difference is not None
-    assert found["popularity"].difference.reference == pytest.approx(found["sasrec"].test["hit_ratio@1"])
+    assert found["popularity"].difference.reference_hit_ratio == pytest.approx(found["sasrec"].test["hit_ratio@1"])
 
 
 def test_the_lead_on_validation_counts_users_alike(world, asked: HeldOut) -> None:
@@ -131,7 +131,7 @@ def test_the_lead_on_validation_counts_users_alike(world, asked: HeldOut) -> Non
 def test_an_answer_that_is_missing_is_an_error(world, asked: HeldOut) -> None:
     put(asked, POPULARITY, np.zeros(len(asked.examples)))
     file = put(asked, SASREC, np.zeros(len(asked.examples)))
-    frame = tables.read_table(file, tables.PREDICTIONS).drop(index=7)  # a test question of the first turn
+    frame = tables.read_table(file, tables.PREDICTIONS).drop(index=7)  # a test question at a first position
     tables.write_table(file, frame, tables.PREDICTIONS, tables.table_metadata(file))
     with pytest.raises(
         DataError, match=r"sasrec-0/predictions/positions/score\.parquet: 1 of \d+ \w+ examples are not answered"
@@ -139,7 +139,7 @@ def test_an_answer_that_is_missing_is_an_error(world, asked: HeldOut) -> None:
         list(evaluate(asked, world.params))
 
 
-def test_answers_to_the_papers_questions_are_none_at_positions(world, asked: HeldOut) -> None:
+def test_answers_to_the_papers_questions_are_refused_at_positions(world, asked: HeldOut) -> None:
     asked.folder(SASREC).mkdir()
     shutil.copy(SASREC / "score.parquet", asked.folder(SASREC) / "score.parquet")
     with pytest.raises(DataError, match=r"but those in data/candidates/movielens/positions are"):

@@ -102,7 +102,7 @@ def test_answers_are_counted_by_exact_title_and_by_the_only_title_that_they_cont
     assert means["hit_ratio@1_contained"] == pytest.approx(18 / 21)
 
 
-def test_what_writes_no_text_is_counted_in_one_way(world) -> None:
+def test_a_system_without_text_has_one_validity_rule(world) -> None:
     rows = results(world, world.put("sasrec-0", world.target_is(1)))
     assert not any("contained" in name for name in metrics.aggregate(rows, no_interval))
 

@@ -46,7 +46,7 @@ def test_users_with_more_rows_weigh_more() -> None:
     assert set(draws) == {0.0, 3 / 4, 1.0}  # both users once: (3 + 0) hits of (3 + 1) rows
 
 
-def test_interval_covers_the_true_mean_about_as_often_as_it_says() -> None:
+def test_interval_covers_the_true_mean_about_as_often_as_its_confidence() -> None:
     rng = stream()
     covered = 0
     for _ in range(300):
@@ -60,7 +60,7 @@ def test_interval_covers_the_true_mean_about_as_often_as_it_says() -> None:
 def test_a_small_chunk_size_changes_nothing_but_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     values, users = stream().random(30), np.arange(30)
     whole = bootstrap_interval(values, users, 100, 0.9, stream())
-    monkeypatch.setattr("llara_core.evaluation.significance._CHUNK_CELLS", 90)
+    monkeypatch.setattr("llara_core.evaluation.significance._CHUNK_SIZE", 90)
     assert bootstrap_interval(values, users, 100, 0.9, stream()) == whole
 
 
@@ -98,7 +98,7 @@ def test_many_pairs_have_the_p_values_that_each_has_alone() -> None:
 def test_pairs_in_blocks_have_the_same_p_values(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.round(stream().normal(size=(100, 40)), 1)
     whole = sign_flip_p_values(rows, 200, stream())
-    monkeypatch.setattr("llara_core.evaluation.significance._CHUNK_CELLS", 50 * 40)  # 50 patterns and 40 pairs at a time
+    monkeypatch.setattr("llara_core.evaluation.significance._CHUNK_SIZE", 50 * 40)  # 50 patterns and 40 pairs at a time
     assert sign_flip_p_values(rows, 200, stream()).tolist() == whole.tolist()
 
 
@@ -133,7 +133,7 @@ def test_independent_sources_of_training_variance_add_up() -> None:
     assert found.variance == pytest.approx(1 / 4 / 3 + 0.09 / 3 + 0.045 / 2)
 
 
-def test_chance_of_single_users_in_single_runs_is_not_counted_twice() -> None:
+def test_noise_of_single_users_in_single_runs_is_not_counted_twice() -> None:
     """The mean of the users holds it already, so runs add only what goes beyond it, and here nothing does."""
     noise = 0.3 * np.array([[1.0, -1.0, 0.0], [0.0, 1.0, -1.0], [-1.0, 0.0, 1.0]])  # of mean zero for each user and run
     found = crossed_mean(USERS, [USERS + noise])
@@ -141,7 +141,7 @@ def test_chance_of_single_users_in_single_runs_is_not_counted_twice() -> None:
     assert found.is_truncated
 
 
-def test_where_runs_show_nothing_of_their_own_their_number_still_limits_what_is_known() -> None:
+def test_a_truncated_variance_of_runs_still_limits_the_degrees_of_freedom() -> None:
     users, noise = np.arange(60) / 60, np.tile([0.1, -0.1, 0.0], 20)
     runs = users + np.array([noise, np.roll(noise, 1), np.roll(noise, 2)])
     found = crossed_mean(users, [runs])
@@ -156,7 +156,7 @@ def test_interval_and_p_value_are_those_of_the_t_distribution() -> None:
     assert found.p_value() == pytest.approx(2 * student.sf(0.5 / error, 2))
 
 
-def test_equal_users_leave_no_variance_and_one_user_tells_nothing() -> None:
+def test_equal_users_have_no_variance_and_one_user_has_an_infinite_one() -> None:
     same = np.full((3, 4), 0.25)
     assert crossed_mean(same[0], [same]).p_value() == 0.0
     assert crossed_mean(0 * same[0], [0 * same]).p_value() == 1.0
@@ -165,9 +165,7 @@ def test_equal_users_leave_no_variance_and_one_user_tells_nothing() -> None:
 
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("n_sets", [10, 1])
-def test_equal_systems_with_three_runs_each_are_called_different_about_as_often_as_the_level_says(
-    n_sets: int, shared: bool
-) -> None:
+def test_equal_systems_with_three_runs_each_are_called_different_about_as_often_as_the_level(n_sets: int, shared: bool) -> None:
     """Or less often; ``python -m benchmarks.seed_tests`` has all settings and enough worlds for the second decimal."""
     rng = stream()
     worlds = [seed_tests.world(rng, n_sets, 3, 0.03, shared=shared) for _ in range(300)]
@@ -176,7 +174,7 @@ def test_equal_systems_with_three_runs_each_are_called_different_about_as_often_
 
 
 @pytest.mark.parametrize("n_sets", [10, 1])
-def test_runs_that_lie_together_by_luck_claim_no_more(n_sets: int) -> None:
+def test_runs_that_agree_by_chance_claim_no_more(n_sets: int) -> None:
     """With the degrees of freedom of the users about .15 of these equal systems would be called different."""
     rng = stream()
     found = [seed_tests.crossed(seed_tests.world(rng, n_sets, 3, 0.05, shared=True), shared=True) for _ in range(1500)]

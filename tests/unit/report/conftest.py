@@ -11,26 +11,26 @@ from llara_core import paths
 from llara_core.config import Params
 
 
-def log(cell: str, name: str, values: list[float]) -> None:
-    """Write a training curve of a cell."""
-    file = paths.curves("movielens", cell) / "plots" / "metrics" / f"{name}.tsv"
+def log(run_name: str, name: str, values: list[float]) -> None:
+    """Writes a training curve of a run."""
+    file = paths.curves("movielens", run_name) / "plots" / "metrics" / f"{name}.tsv"
     file.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame({"step": range(len(values)), Path(name).name: values}).to_csv(file, sep="\t", index=False)
 
 
 @pytest.fixture
 def params(world) -> Params:
-    """With one run of everything: sasrec and its fusion are always right, the LLM never in free text."""
+    """One run of everything: sasrec and its fusion are always right, the LLM never in free text."""
     world.put("popularity", world.target_is(4))
     world.put("sasrec-0", world.target_is(1), hardware="A processor, 2 cores")
     world.put("sasrec-0", world.target_is(2), shuffled=True)
-    for cell in ("tallrec-0", "llara-0"):
-        world.put(cell, world.target_is(2), mode="generate", draws=1, objective="generative")
-        world.put(cell, world.target_is(3), draws=1, objective="generative")
-        log(cell, "train/loss_generative", [4.0, 3.0])
-        log(cell, "train/lr", [0.1, 0.05])
-        log(cell, "curriculum/p_hybrid", [0.0, 1.0])
-        log(cell, "curriculum/hybrid_share", [0.1, 0.9])
+    for run_name in ("tallrec-0", "llara-0"):
+        world.put(run_name, world.target_is(2), mode="generate", draws=1, objective="generative")
+        world.put(run_name, world.target_is(3), draws=1, objective="generative")
+        log(run_name, "train/loss_generative", [4.0, 3.0])
+        log(run_name, "train/lr", [0.1, 0.05])
+        log(run_name, "curriculum/p_hybrid", [0.0, 1.0])
+        log(run_name, "curriculum/hybrid_share", [0.1, 0.9])
     world.put("fused-llara-0", world.target_is(1), mode="fused", draws=1, note="LLM weight 0.30")
     log("sasrec-0", "train/loss", [3.0, 2.0])
     log("sasrec-0", "validation/hit_ratio@1", [0.1, 0.2])
@@ -39,7 +39,7 @@ def params(world) -> Params:
 
 @pytest.fixture
 def three_runs(params: Params, world) -> Params:
-    """The same with three seeds."""
+    """Three runs of everything."""
     for seed in (1, 2):
         world.put(f"sasrec-{seed}", world.target_is(1))
         world.put(f"sasrec-{seed}", world.target_is(2), shuffled=True)

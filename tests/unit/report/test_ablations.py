@@ -10,9 +10,9 @@ def with_table(params: Params, reference: str, *systems: str) -> Params:
     return params.model_copy(update={"report": params.report.model_copy(update={"ablations": {"one": config}})})
 
 
-def tables_of(world, params: Params) -> list[Ablation]:
-    found = world.compared(params)
-    return ablations.ablations(found.headlines, params)
+def ablations_of(world, params: Params) -> list[Ablation]:
+    comparisons = world.compared(params)
+    return ablations.ablations(comparisons.primary_rows, params)
 
 
 def put_llm(world, name: str, place: int) -> None:
@@ -24,7 +24,7 @@ def test_rows_are_the_systems_of_the_run_with_their_differences_to_the_reference
     for name, place in (("llara", 1), ("llara_direct", 2), ("tallrec", 3)):
         put_llm(world, name, place)
     params = world.on_axes(baselines=[], systems=["tallrec", "llara", "llara_direct"])
-    (table,) = tables_of(world, with_table(params, "llara", "llara_direct", "llara_sqrt", "tallrec"))
+    (table,) = ablations_of(world, with_table(params, "llara", "llara_direct", "llara_sqrt", "tallrec"))
     assert table.heading == "A title, on sasrec"
     assert [(row.name, row.is_reference) for row in table.rows] == [
         ("llara", True),
@@ -55,7 +55,7 @@ def test_systems_without_a_recommender_have_none_in_the_heading(world) -> None:
     put_llm(world, "tallrec", 1)
     put_llm(world, "next_item_text", 1)
     params = world.on_axes(baselines=[], recommenders=[], systems=["tallrec", "next_item_text"])
-    (table,) = tables_of(world, with_table(params, "tallrec", "next_item_text"))
+    (table,) = ablations_of(world, with_table(params, "tallrec", "next_item_text"))
     assert table.heading == "A title"
 
 
@@ -75,11 +75,11 @@ def test_the_budgets_are_shown_where_they_differ(world) -> None:
     put_llm(world, "llara", 1)
     put_llm(world, "tallrec", 1)
     params = with_table(world.on_axes(baselines=[], systems=["tallrec", "llara"]), "llara", "tallrec")
-    found = world.compared(params)
-    (table,) = ablations.ablations(found.headlines, params)
+    comparisons = world.compared(params)
+    (table,) = ablations.ablations(comparisons.primary_rows, params)
 
     def headings(**budgets: str) -> list[str]:
-        return [column.heading for column in ablations.columns_of(table, replace(found, tuned_on=budgets))]
+        return [column.heading for column in ablations.columns_of(table, replace(comparisons, tuned_on=budgets))]
 
     assert headings(llara="256 prompts", tallrec="256 prompts")[:3] == ["System", "Answers by", "Validation HR@1"]
     assert headings(llara="256 prompts", tallrec="64 prompts")[:3] == ["System", "Answers by", "Tuned on"]

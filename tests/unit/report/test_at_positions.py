@@ -1,4 +1,4 @@
-"""The section on further positions stands by itself."""
+"""The section on further positions is independent of all others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llara_core import paths
 from llara_core.config import Params
 from llara_core.evaluation.evaluate import evaluate
 from llara_core.evaluation.results import write_run
-from llara_core.report import at_positions, main_table, pages, slices
+from llara_core.report import at_positions, pages, slices
 from llara_core.report.comparisons import Comparisons, compare_systems
 from tests.helpers.positions import ask, put
 
@@ -24,8 +24,8 @@ def compared(world, params: Params, *, with_positions: bool = True) -> Compariso
         put(asked, paths.baseline_predictions("movielens", "popularity"), np.zeros(n_questions))
         for seed in params.run.seeds:
             put(asked, paths.recommender_predictions("movielens", f"sasrec-{seed}"), asked.examples[c.TURN] == 0, seed=seed)
-        for cell, run in evaluate(asked, params):
-            write_run(asked.folder(paths.results("movielens") / cell), run)
+        for run_name, run in evaluate(asked, params):
+            write_run(asked.folder(paths.results("movielens") / run_name), run)
     return compare_systems("movielens", params)
 
 
@@ -44,10 +44,10 @@ def test_a_row_per_system_that_was_asked(world, params: Params) -> None:
     assert section.verdict.startswith("sasrec is best on the validation questions here")
 
 
-def test_the_section_says_that_nothing_else_compares_with_it(world, params: Params) -> None:
+def test_the_section_warns_against_comparisons_with_other_tables(world, params: Params) -> None:
     section = at_positions.section(compared(world, params))
     assert section is not None
-    assert section.notes[0].startswith("This is another protocol than that of all other tables")
+    assert section.notes[0].startswith(at_positions.WARNING)
 
 
 def test_without_answers_there_is_no_section(world, params: Params) -> None:
@@ -55,14 +55,14 @@ def test_without_answers_there_is_no_section(world, params: Params) -> None:
 
 
 def test_no_other_part_of_the_page_changes(world, params: Params) -> None:
-    found = [compared(world, params, with_positions=wanted) for wanted in (False, True)]
+    both = [compared(world, params, with_positions=wanted) for wanted in (False, True)]
     without, with_positions = (
         [(each.heading, each.verdict, [table.lines for table in each.tables]) for each in pages.dataset_report(one).sections]
-        for one in found
+        for one in both
     )
     assert [each for each in with_positions if each[0] != "At every position"] == without
     assert len(with_positions) == len(without) + 1
-    assert main_table.summary(found[0]) == main_table.summary(found[1])
+    assert without[0] == with_positions[0]
 
 
 def test_slices_are_of_the_questions_there(world, params: Params) -> None:
@@ -76,8 +76,8 @@ def test_slices_are_of_the_questions_there(world, params: Params) -> None:
     ((slicing, first, second),) = [(title, *rows) for title, rows in section.tables[0].groups if title == slices.RANK]
     # sasrec is right at each user's first position, llara at the second, which 5 of the seven test users have; two are later.
     assert (slicing, first.name, first.n_sets, second.n_sets) == (slices.RANK, "1", 7, 5 + 2)
-    assert (first.difference.system, first.difference.reference) == (0.0, 1.0)
-    assert (second.difference.system, second.difference.reference) == (5 / 7, 0.0)
+    assert (first.difference.hit_ratio, first.difference.reference_hit_ratio) == (0.0, 1.0)
+    assert (second.difference.hit_ratio, second.difference.reference_hit_ratio) == (5 / 7, 0.0)
     assert slices.section_at_positions(compared(world, params, with_positions=False)) is None
 
 
@@ -96,7 +96,7 @@ def test_with_three_runs_the_interval_covers_runs_too(world, three_runs: Params)
     assert section.tables[0].lines[0]["p"] not in ("", "-", "one run")
 
 
-def test_the_heading_says_how_many_positions(world, params: Params) -> None:
+def test_the_heading_names_the_number_of_positions(world, params: Params) -> None:
     evaluation = params.evaluation.model_copy(update={"positions": 3})
     section = at_positions.section(compared(world, params.model_copy(update={"evaluation": evaluation})))
     assert section is not None

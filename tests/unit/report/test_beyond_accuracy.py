@@ -1,4 +1,4 @@
-"""What systems choose, right or wrong."""
+"""Diversity, popularity and agreement of the systems' choices."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from llara_core.report.beyond_accuracy import Choices
 
 
 def choices_of(world, **axes: object) -> dict[str, Choices]:
-    found = world.compared(world.on_axes(baselines=[], **axes))
-    return {each.row.name: each for each in beyond_accuracy.choices(found)}
+    comparisons = world.compared(world.on_axes(baselines=[], **axes))
+    return {each.row.name: each for each in beyond_accuracy.choices(comparisons)}
 
 
-def test_an_item_as_popular_counts_half() -> None:
-    # Of the three others, the first item has all below it; each of the middle two one below and one as popular.
+def test_an_equally_popular_item_counts_half() -> None:
+    # Of the three others, the first item has all below it; the middle two have one below and one equally popular.
     assert beyond_accuracy.popularity_percentiles(np.array([9, 4, 4, 1])).tolist() == pytest.approx([1.0, 0.5, 0.5, 0.0])
 
 
@@ -28,7 +28,8 @@ def test_choices_are_those_of_the_first_candidate_sets(world) -> None:
     found = choices_of(world)
     tests = world.examples.loc[world.examples[c.SPLIT] == c.TEST]
     assert found["llara"].distinct == pytest.approx(tests[c.TARGET].nunique() / 7)
-    # Ten items with 4 interactions, ten with 2, ten with none: of the 29 others 20, 10 or 0 are less popular, 9 as popular.
+    # Ten items with 4 interactions, ten with 2, ten with none: of the 29 others 20, 10 or 0 are less popular, 9 equally
+    # popular.
     percentile = {0: 24.5 / 29, 1: 14.5 / 29, 2: 4.5 / 29}
     assert found["llara"].popularity == pytest.approx(np.mean([percentile[target // 10] for target in tests[c.TARGET]]))
     assert (found["sasrec"].agreement, found["llara"].agreement, found["llara + sasrec"].agreement) == (None, 1.0, 0.0)
@@ -39,11 +40,11 @@ def test_an_invalid_answer_chooses_nothing_and_agrees_with_nobody(world) -> None
     frame = world.put("llara-0", world.target_is(1), mode="generate", draws=1)
     assert len(frame) > 0
     world.put("fused-llara-0", world.target_is(1), mode="fused", note="LLM weight 0.30")
-    found = world.compared(world.on_axes(baselines=[]))
-    row = next(row for row in found.headlines if row.name == "llara")
+    comparisons = world.compared(world.on_axes(baselines=[]))
+    row = next(row for row in comparisons.primary_rows if row.name == "llara")
     sets = row.results.runs[0].sets
     sets[c.PREDICTED] = sets[c.PREDICTED].where(sets[c.EXAMPLE] != sets[c.EXAMPLE].max())
-    llara = {each.row.name: each for each in beyond_accuracy.choices(found)}["llara"]
+    llara = {each.row.name: each for each in beyond_accuracy.choices(comparisons)}["llara"]
     assert llara.agreement == pytest.approx(6 / 7)
 
 
@@ -58,10 +59,9 @@ def test_runs_are_averaged_and_not_pooled(world) -> None:
     assert found["llara"].agreement == 0.5
 
 
-def test_the_section_says_what_the_targets_are(world) -> None:
+def test_the_caption_states_the_popularity_of_the_targets(world) -> None:
     world.put("sasrec-0", world.target_is(1))
     section = beyond_accuracy.section(world.compared(world.on_axes(baselines=[], systems=[])))
-    assert section is not None
     (line,) = section.tables[0].lines
     assert line["Agreement"] == "-"
     assert line["Popularity"] in section.tables[0].caption  # a system that is always right chooses what the targets are

@@ -8,7 +8,7 @@ from llara_core.predictions import PredictionMetadata, write_predictions
 from llara_core.report import cases
 from llara_core.report.cases import BEHAVIOR_DECIDES, KINDS, WORLD_KNOWLEDGE_DECIDES, CaseStudy
 from llara_core.report.comparisons import Comparisons
-from llara_core.report.layout import Section
+from llara_core.report.layout import ReportSection
 
 
 def compared(world, n_cases: int = 1, **axes: object) -> Comparisons:
@@ -36,7 +36,7 @@ def put_all(world) -> None:
 def test_all_combinations_are_counted_over_sets_and_users(world) -> None:
     put_all(world)
     (study,) = studies_of(world)
-    assert study.names == ("sasrec (score)", "tallrec (score)", "llara (score)")
+    assert study.names == ["sasrec (score)", "tallrec (score)", "llara (score)"]
     assert study.n_sets == 7 * 2
     counts = {KINDS[count.right]: (count.n_sets, count.n_users) for count in study.counts if count.n_sets}
     assert counts == {
@@ -52,9 +52,9 @@ def test_all_combinations_are_counted_over_sets_and_users(world) -> None:
 def test_the_first_examples_are_shown_with_their_answers(world) -> None:
     put_all(world)
     (study,) = studies_of(world, n_cases=2)
-    assert [(case.user, case.example, case.draw) for case in study.shown(BEHAVIOR_DECIDES)] == [(105, 5, 0), (106, 6, 0)]
-    assert [(case.user, case.draw) for case in study.shown(WORLD_KNOWLEDGE_DECIDES)] == [(109, 0), (110, 0)]
-    case = study.cases[0]
+    assert [(case.user, case.example, case.draw) for case in study.cases[BEHAVIOR_DECIDES]] == [(105, 5, 0), (106, 6, 0)]
+    assert [(case.user, case.draw) for case in study.cases[WORLD_KNOWLEDGE_DECIDES]] == [(109, 0), (110, 0)]
+    case = study.cases[BEHAVIOR_DECIDES][0]
     assert case.history == ["Film *1*", "Film *2*"]
     assert case.answers[0] == case.answers[2] == case.target
     assert case.answers[1] != case.target
@@ -78,7 +78,7 @@ def test_an_answer_that_names_no_candidate_is_shown_as_it_was_written(world) -> 
     write_predictions(folder, frame, facts)
     (study,) = studies_of(world)
     assert study.names[1] == "tallrec (generate)"
-    assert study.cases[0].answers[1] == f"no valid answer: “I would say {(80 - 12) * 'x'}…”"
+    assert study.cases[BEHAVIOR_DECIDES][0].answers[1] == f"no valid answer: “I would say {(80 - 12) * 'x'}…”"
 
 
 def test_a_study_with_a_system_off_the_axes_is_left_out(world) -> None:
@@ -104,5 +104,5 @@ def test_the_section_has_the_counts_the_first_cases_and_what_there_is_none_of(wo
     assert shown(cases.section(compared(world, n_cases=0)).parts[0])[1].startswith("World knowledge decides: none is shown")
 
 
-def shown(part: Section) -> list[str]:
+def shown(part: ReportSection) -> list[str]:
     return list(part.points)

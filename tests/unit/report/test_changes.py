@@ -1,4 +1,4 @@
-"""Where an LLM departs from its recommender's first choice, and whether it is right to."""
+"""Comparison of the answers of LLM systems with those of their recommenders."""
 
 import numpy as np
 import pytest
@@ -6,12 +6,12 @@ import pytest
 from llara_core import columns as c
 from llara_core import paths, predictions
 from llara_core.report import changes
-from llara_core.report.changes import Change
+from llara_core.report.changes import ChangedAnswers
 
 
-def changes_of(world, **axes: object) -> dict[str, Change]:
-    found = world.compared(world.on_axes(baselines=[], **axes))
-    return {change.row.name: change for change in changes.changes(found.headlines)}
+def changes_of(world, **axes: object) -> dict[str, ChangedAnswers]:
+    comparisons = world.compared(world.on_axes(baselines=[], **axes))
+    return {change.row.name: change for change in changes.changed_answers(comparisons.primary_rows)}
 
 
 def put(world, name: str, hits: tuple[int, ...], *, draws: int = 3, seed: int = 0, **facts: object):
@@ -20,39 +20,39 @@ def put(world, name: str, hits: tuple[int, ...], *, draws: int = 3, seed: int = 
     return world.put(f"{name}-{seed}", np.where(right, world.target_is(1), world.target_is(2)), draws=draws, **facts)
 
 
-def test_departures_are_right_wrong_or_neither(world) -> None:
+def test_differing_answers_are_gains_losses_or_neither(world) -> None:
     put(world, "sasrec", (5, 6, 7))
     put(world, "llara", (7, 8), draws=2)
     put(world, "fused-llara", (5, 6, 7), draws=2, mode="fused", note="LLM weight 0.30")
     found = changes_of(world)
     llara, fused = found["llara"], found["llara + sasrec"]
-    # Examples 5 and 6 are lost, 8 is won; on 7 and on 9 to 11 both say the same.
-    assert (llara.departs, llara.right, llara.wrong) == pytest.approx((3 / 7, 1 / 7, 2 / 7))
-    assert (llara.recommender, llara.system) == pytest.approx((3 / 7, 2 / 7))
-    assert llara.system == pytest.approx(llara.recommender + llara.right - llara.wrong)
+    # Examples 5 and 6 are lost, 8 is won; on 7 and on 9 to 11 both give the same answer.
+    assert (llara.differing, llara.gained, llara.lost) == pytest.approx((3 / 7, 1 / 7, 2 / 7))
+    assert (llara.recommender_hit_ratio, llara.hit_ratio) == pytest.approx((3 / 7, 2 / 7))
+    assert llara.hit_ratio == pytest.approx(llara.recommender_hit_ratio + llara.gained - llara.lost)
     assert llara.n_draws == 2
-    assert (fused.departs, fused.right, fused.wrong) == (0, 0, 0)
+    assert (fused.differing, fused.gained, fused.lost) == (0, 0, 0)
 
 
-def test_an_answer_that_names_no_candidate_departs(world) -> None:
+def test_an_answer_that_names_no_candidate_differs(world) -> None:
     put(world, "sasrec", ())
     put(world, "llara", ())
     put(world, "fused-llara", (), mode="fused", note="LLM weight 0.30")
-    assert changes_of(world)["llara"].departs == 0
+    assert changes_of(world)["llara"].differing == 0
     folder = paths.system_predictions("movielens", "llara-0")
     frame, metadata = predictions.read_predictions(folder / "score.parquet")
     frame.loc[frame[c.EXAMPLE] == 5, c.VALID] = False
     predictions.write_predictions(folder, frame, metadata)
     found = changes_of(world)["llara"]
-    assert (found.departs, found.right, found.wrong) == pytest.approx((1 / 7, 0, 0))
+    assert (found.differing, found.gained, found.lost) == pytest.approx((1 / 7, 0, 0))
 
 
-def test_runs_of_the_same_seed_are_set_side_by_side(world) -> None:
+def test_runs_of_the_same_seed_are_paired(world) -> None:
     for seed, hits in enumerate([(5, 6, 7), (8, 9, 10)]):
         put(world, "sasrec", hits, seed=seed)
         put(world, "llara", hits, seed=seed)
         put(world, "fused-llara", hits, seed=seed, mode="fused", note="LLM weight 0.30")
-    assert changes_of(world, seeds=[0, 1])["llara"].departs == 0
+    assert changes_of(world, seeds=[0, 1])["llara"].differing == 0
 
 
 def test_systems_that_read_no_recommender_are_left_out(world) -> None:
@@ -61,14 +61,14 @@ def test_systems_that_read_no_recommender_are_left_out(world) -> None:
     assert changes_of(world, systems=["tallrec"]) == {}
 
 
-def test_the_section_tells_of_the_best_on_validation(world) -> None:
+def test_the_verdict_describes_the_best_on_validation(world) -> None:
     put(world, "sasrec", (0, 1, 5, 6, 7))
     put(world, "llara", (7, 8))
     put(world, "fused-llara", (0, 5, 6, 7), mode="fused", note="LLM weight 0.30")
     section = changes.section(world.compared(world.on_axes(baselines=[])))
     assert section.verdict == (
-        "llara + sasrec, the best on validation of the 2 systems below, departs from the first choice of sasrec on 0% of "
-        "the sets: on 0.0% it is right where sasrec is wrong, on 0.0% the other way round."
+        "llara + sasrec, the best on validation of these 2 systems, answers differently from sasrec on 0% of the sets: on 0.0% "
+        "only llara + sasrec is right, on 0.0% only sasrec is."
     )
     assert [(line["System"], line["Recommender's HR@1"], line["HR@1"]) for line in section.tables[0].lines] == [
         ("llara (on sasrec)", "0.429", "0.286"),  # 3 and 2 of 7

@@ -1,4 +1,4 @@
-"""New targets beside known ones, and what is ranked among the new candidates."""
+"""Metrics on new and known targets, and ranks among the new candidates."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_known_and_new_targets_are_told_apart(world, params: Params, few: None) 
     assert (sasrec["Known"], sasrec["New"].split()[0], sasrec["Among new"]) == ("0.000", "1.000", "1.000")
     assert sasrec["Picks new"] == f"{(first >= FIRST_NEW).mean():.3f}"
     assert (popularity["Known"], popularity["New"].split()[0]) == ("0.000", "0.000")
-    # A set's share of the other new candidates that stand behind the fourth place, where there are others.
+    # A set's share of the other new candidates ranked behind the fourth place, where there are others.
     behind: dict[int, list[float]] = {}  # by user, who has three sets
     for place in np.flatnonzero(is_test & (targets >= FIRST_NEW)):
         by_score = items[place][np.argsort(-world.target_is(4)[place])]
@@ -91,8 +91,8 @@ def test_positions_have_a_section_of_their_own(world, params: Params, few: None)
     is_new = (asked.examples[c.TARGET] >= FIRST_NEW).to_numpy()
     put(asked, paths.baseline_predictions("movielens", "popularity"), ~is_new)
     put(asked, paths.recommender_predictions("movielens", "sasrec-0"), is_new)
-    for cell, run in evaluate(asked, params):
-        write_run(asked.folder(paths.results("movielens") / cell), run)
+    for run_name, run in evaluate(asked, params):
+        write_run(asked.folder(paths.results("movielens") / run_name), run)
     section = new_items.section_at_positions(compare_systems("movielens", params))
     assert section is not None
     assert section.heading == "New items: at every position"

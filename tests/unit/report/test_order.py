@@ -7,9 +7,9 @@ from llara_core.report.order import OrderEffect
 
 
 def effects_of(world, **axes: object) -> list[OrderEffect]:
-    found = world.compared(world.on_axes(**{"systems": [], "baselines": [], **axes}))
-    assert not any(row.results.is_shuffled for row in found.rows)
-    return order.order_effects(found.headlines, found.shuffled, found.params.evaluation)
+    comparisons = world.compared(world.on_axes(**{"systems": [], "baselines": [], **axes}))
+    assert not any(row.results.is_shuffled for row in comparisons.rows)
+    return order.order_effects(comparisons.primary_rows, comparisons.shuffled, comparisons.params.evaluation)
 
 
 def test_the_effect_is_shuffled_minus_ordered_on_the_same_test_sets(world) -> None:
@@ -19,7 +19,7 @@ def test_the_effect_is_shuffled_minus_ordered_on_the_same_test_sets(world) -> No
     world.put("sasrec-0", np.where(first_draw, world.target_is(1), world.target_is(2)), shuffled=True)
     (effect,) = effects_of(world, baselines=["popularity"])  # popularity was not asked again
     assert effect.row.name == "sasrec"
-    assert (effect.change.reference, effect.change.system) == (1.0, 1 / 3)
+    assert (effect.change.reference_hit_ratio, effect.change.hit_ratio) == (1.0, 1 / 3)
     assert (effect.change.n_runs, effect.change.p_value) == (1, None)  # another run might lose nothing
 
 
@@ -45,14 +45,14 @@ def test_three_runs_that_all_lose_are_tested(world) -> None:
     assert (effect.change.n_runs, effect.change.p_value) == (3, 2 / 2**7)
 
 
-def test_a_system_that_answers_in_several_ways_is_judged_by_one(world) -> None:
+def test_a_system_that_answers_in_several_ways_is_compared_by_one(world) -> None:
     for mode in ("score", "generate", "constrained"):
         for shuffled in (False, True):
             world.put("zero_shot-0", world.target_is(1), mode=mode, draws=1, shuffled=shuffled)
     assert [effect.row.mode for effect in effects_of(world, systems=["zero_shot"], recommenders=[])] == ["generate"]
 
 
-def test_shuffled_answers_have_test_metrics_alone(world) -> None:
+def test_shuffled_answers_have_only_test_metrics(world) -> None:
     world.put("sasrec-0", world.target_is(1))
     world.put("sasrec-0", world.target_is(1), shuffled=True)
     (shuffled,) = world.compared(world.on_axes(systems=[], baselines=[])).shuffled
@@ -62,14 +62,14 @@ def test_shuffled_answers_have_test_metrics_alone(world) -> None:
     assert record["history"] == "shuffled"
 
 
-def test_the_section_says_what_was_tested_and_what_cannot_be_claimed(world) -> None:
-    for cell in ("sasrec-0", "zero_shot-0"):
+def test_the_verdict_states_what_was_tested_and_what_cannot_be_claimed(world) -> None:
+    for run_name in ("sasrec-0", "zero_shot-0"):
         for shuffled, place in ((False, 1), (True, 2)):
-            world.put(cell, world.target_is(place), shuffled=shuffled)
+            world.put(run_name, world.target_is(place), shuffled=shuffled)
     section = order.section(world.compared(world.on_axes(systems=["zero_shot"], baselines=[])))
     assert section.verdict == (
-        "Shuffling the histories changes HR@1 by -1.000 (sasrec) to -1.000 (zero_shot). 1 system tested, significantly changed "
-        "(p < 0.05 after Holm's correction): zero_shot. No claim is made that the change of a trained system is more than "
-        "chance: there is one run, and a test needs 3."
+        "Shuffling the histories changes HR@1 by -1.000 (sasrec) to -1.000 (zero_shot). 1 system tested; significant changes "
+        "(p < 0.05 after Holm's correction): zero_shot. No claim is made that the change of a trained system exceeds chance: "
+        "there is one run, and a test needs 3."
     )
     assert [line["p"] for line in section.tables[0].lines] == ["one run", "0.016"]  # 2 / 2**7

@@ -1,4 +1,4 @@
-"""The pages as text; what stands on them is tested section by section."""
+"""The rendered pages; their sections have tests of their own."""
 
 import re
 from html import unescape
@@ -47,7 +47,7 @@ def test_the_html_page_is_self_contained_names_every_system_and_is_always_the_sa
     pages.write(reports, params)
     written = {file: file.read_bytes() for file in paths.REPORT.rglob("*.*") if not file.is_relative_to(paths.CURVES)}
     assert {file.name for file in written} > {"report.md", "report.html", "pairs.tsv", "llm_loss.tsv"}
-    assert written[paths.REPORT / "summary.txt"].decode() == f"{pages.screens(reports)}\n"
+    assert written[paths.REPORT / "summary.txt"].decode() == f"{pages.terminal_text(reports)}\n"
     html = written[paths.REPORT / "report.html"].decode()
     page = Page(html)
     assert page.open == []
@@ -86,13 +86,13 @@ def test_the_markdown_page_names_every_system(reports, params: Params) -> None:
     assert "\n\n\n" not in page
 
 
-def test_the_head_says_which_systems_the_global_schedule_reaches(reports, params: Params) -> None:
+def test_the_head_names_the_systems_that_the_global_schedule_reaches(reports, params: Params) -> None:
     for page in ("report.md", "report.html"):
         head = pages.render(reports, params, page).partition("Systems</h3>" if page.endswith("html") else "### Systems")[0]
         assert "curriculum.schedule: linear; reaches llara; tallrec makes no use of it." in head
 
 
-def test_text_of_others_stays_text(params: Params, world, monkeypatch) -> None:
+def test_foreign_text_is_escaped(params: Params, world, monkeypatch) -> None:
     evil, shown = "evil|<script>\n&~`*x*[a](b)", r"evil\|\<script\> \&\~\`\*x\*[a\](b)"
     world.put("popularity", world.target_is(4), note=evil)
     world.put("llara-0", world.target_is(1), objective="generative", mode="generate", draws=1)
@@ -119,11 +119,11 @@ def test_provenance_and_plot_tables(reports, params: Params, world) -> None:
     _, *lines = pages.provenance(reports, params)
     assert lines == [
         f"movielens: held-out candidate sets sha256 {world.candidates_hash}",
-        "movielens, predictions made on: A processor, 2 cores",
+        "movielens, predictions computed on: A processor, 2 cores",
         "Seeds: 0 (training), 0 (candidate sets), 0 (intervals and tests)",
     ]
-    found = pages.plot_tables(reports)["hit_ratio"].to_numpy().tolist()
-    assert found == [
+    bars = pages.plot_tables(reports)["hit_ratio"].to_numpy().tolist()
+    assert bars == [
         ["movielens popularity (score)", 0.0],
         ["movielens sasrec (score)", 1.0],
         ["movielens tallrec (generate)", 0.0],

@@ -7,16 +7,16 @@ from llara_core.report.comparisons import Comparisons
 
 
 @pytest.fixture
-def found(params: Params, world) -> Comparisons:
-    """Three baselines, one of them better than the others, beside systems with one run."""
+def comparisons(params: Params, world) -> Comparisons:
+    """Three baselines, one of them better than the others, and systems with one run."""
     for name, place in (("random", 2), ("item_knn", 1)):
         world.put(name, world.target_is(place))
     return world.compared(world.on_axes(baselines=["random", "popularity", "item_knn"], systems=["tallrec", "llara"]))
 
 
-def test_pairs_of_untrained_systems_are_tested(found: Comparisons) -> None:
+def test_pairs_of_untrained_systems_are_tested(comparisons: Comparisons) -> None:
     # Of 21 pairs, 3 are of baselines; item_knn differs from the others for all 7 users: p = 2/2**7, times 3.
-    section = pairs.section(found)
+    section = pairs.section(comparisons)
     assert section.verdict == (
         "21 pairs. 3 are tested, and 2 of these differ significantly (p < 0.05 after Holm's correction for the pairs tested). "
         "No claim is made that the others differ: there is one run, and a test needs 3."
@@ -24,8 +24,8 @@ def test_pairs_of_untrained_systems_are_tested(found: Comparisons) -> None:
     assert section.points == ["item_knn is better than random, popularity"]
 
 
-def test_the_matrix_has_whole_points_and_marks_what_is_significant(found: Comparisons) -> None:
-    (matrix,) = pairs.section(found).tables
+def test_the_matrix_has_whole_points_and_marks_what_is_significant(comparisons: Comparisons) -> None:
+    (matrix,) = pairs.section(comparisons).tables
     random = matrix.lines[0]
     assert (random["System"], random["1"], random["2"], random["3"]) == ("1\u00a0 random", "", "+0", "-100")
     marks = [[column.mark(row) for column in matrix.columns[1:4]] for row in matrix.groups[0][1][:3]]
@@ -36,15 +36,15 @@ def test_the_matrix_has_whole_points_and_marks_what_is_significant(found: Compar
 
 def test_with_one_run_nothing_is_called_significant(params: Params, world) -> None:
     one = world.compared(params)
-    assert [found.p_value for found in one.pairs.values()] == [None] * 10
+    assert [each.p_value for each in one.pairs.values()] == [None] * 10
     section = pairs.section(one)
     assert section.verdict == ("10 pairs. No claim is made that any two systems differ: there is one run, and a test needs 3.")
     assert section.points == []
     assert "significant" not in section.tables[0].caption
 
 
-def test_all_pairs_are_written_with_six_decimals(found: Comparisons, world) -> None:
-    lines = pairs.pairs_table([found]).to_csv(sep="\t", index=False).splitlines()
+def test_all_pairs_are_written_with_six_decimals(comparisons: Comparisons, world) -> None:
+    lines = pairs.pairs_table([comparisons]).to_csv(sep="\t", index=False).splitlines()
     assert lines[0] == "dataset\tfirst\tsecond\tdifference\tlow\thigh\tadjusted p"
     assert lines[1:5] == [
         "movielens\trandom\tpopularity\t0.0\t0.0\t0.0\t1.0",
@@ -58,7 +58,7 @@ def test_all_pairs_are_written_with_six_decimals(found: Comparisons, world) -> N
     assert pairs.section(one) is None
 
 
-def test_too_few_sign_patterns_for_the_number_of_tests_are_said(params: Params) -> None:
+def test_too_few_sign_patterns_for_the_number_of_tests_cause_a_warning(params: Params) -> None:
     config = params.evaluation.model_copy(update={"permutation_samples": 199})
 
     def of(n_tested: int) -> dict[tuple[str, str], Difference]:

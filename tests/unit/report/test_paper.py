@@ -84,15 +84,15 @@ def test_every_row_of_table_2_finds_its_counterpart(world) -> None:
     (tallrec,) = [row for row in rows if row.system == "TALLRec"]
     ours = [result("tuned", "tallrec"), result("tuned", "llara", "sasrec")]
     assert (tallrec.hit_ratio, tallrec.valid_ratio) == (0.3895, 0.9263)
-    assert [found.name for found in paper.counterparts(tallrec, ours, world.params)] == ["tallrec"]
+    assert [each.name for each in paper.counterparts(tallrec, ours, world.params)] == ["tallrec"]
 
 
 def test_table_3_goes_by_the_schedule_and_only_on_sasrec(world) -> None:
-    found = {
+    hit_ratios = {
         key: paper.curriculum_hit_ratio(result("tuned", key, "sasrec"), world.params, "movielens")
         for key in ("llara_direct", "llara_two_stage", "llara", "llara_sqrt", "llara_behavior", "llara_random_vectors")
     }
-    assert found == {
+    assert hit_ratios == {
         "llara_direct": 0.4211,
         "llara_two_stage": 0.4316,
         "llara": 0.4421,

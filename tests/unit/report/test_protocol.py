@@ -9,15 +9,15 @@ from llara_core.report.protocol import budgets, protocol, tuned_on
 from tests.helpers.datasets import dataset_config
 
 
-def test_budgets_say_what_each_system_and_the_paper_tuned_on(world) -> None:
+def test_budgets_describe_each_system_and_the_paper(world) -> None:
     systems = systems_of(world.on_axes(systems=["tallrec", "llara", "llara_next_item"]))
     lens = np.repeat([1, 2, 3, 10], [50, 50, 50, 850])
-    found = tuned_on(world.params, systems, lens)
-    ours, papers = budgets(found, lens)
-    assert found == {"tallrec": "256 prompts", "llara": "256 prompts", "llara_next_item": "up to 512 chunks"}
+    descriptions = tuned_on(world.params, systems, lens)
+    ours, papers = budgets(descriptions, lens)
+    assert descriptions == {"tallrec": "256 prompts", "llara": "256 prompts", "llara_next_item": "up to 512 chunks"}
     assert ours.endswith("chunks of training sequences: tallrec, llara: 256 prompts; llara_next_item: up to 512 chunks.")
     assert "for 5 epochs" in papers
-    assert f"so on {5 * (50 + 850):,} prompts" in papers
+    assert f": {5 * (50 + 850):,} prompts" in papers
     assert budgets({}, lens) == []
 
 
@@ -40,7 +40,7 @@ def test_budgets_say_what_each_system_and_the_paper_tuned_on(world) -> None:
         ),
     ],
 )
-def test_a_budget_is_what_there_is_and_what_else_was_trained(
+def test_a_budget_counts_available_prompts_and_other_training(
     world, key: str, values: dict[str, object], n_examples: int, text: str
 ) -> None:
     params = world.on_axes(systems=[key])
@@ -69,7 +69,7 @@ def test_a_budget_is_what_there_is_and_what_else_was_trained(
         ),
     ],
 )
-def test_the_protocol_says_which_rows_count_in_five_points(dataset: str, selection: str) -> None:
+def test_the_protocol_states_which_rows_count_in_five_points(dataset: str, selection: str) -> None:
     sentences = protocol(load_params(Path(__file__).parents[3] / "params.yaml"), dataset)
     assert selection in sentences[0]
     assert len(sentences) == 5
@@ -96,7 +96,7 @@ def test_the_protocol_says_which_rows_count_in_five_points(dataset: str, selecti
         ({"strategy": "leave_one_out"}, "the one before it the validation target", "say nothing about new users"),
     ],
 )
-def test_the_protocol_says_how_it_splits_and_what_that_can_leak(split: dict[str, object], rule: str, leak: str) -> None:
+def test_the_protocol_states_how_it_splits_and_what_that_can_leak(split: dict[str, object], rule: str, leak: str) -> None:
     params = load_params(Path(__file__).parents[3] / "params.yaml")
     section = params.dataset("movielens").model_copy(update={"split": SplitConfig.model_validate(split)})
     first = protocol(params.model_copy(update={"datasets": {"movielens": section}}), "movielens")[0]
@@ -104,7 +104,7 @@ def test_the_protocol_says_how_it_splits_and_what_that_can_leak(split: dict[str,
     assert leak in first
 
 
-def test_the_protocol_says_what_an_own_log_leaves_out_and_that_its_order_is_no_time() -> None:
+def test_the_protocol_states_what_an_own_log_leaves_out_and_that_its_order_is_no_time() -> None:
     params = load_params(Path(__file__).parents[3] / "params.yaml")
     columns = {"user": "u", "item": "i", "time": None, "rating": None, "item_id": "i", "title": "t"}
     changes = {"columns": columns, "time_format": None, "keep": {"event": ["buy", "rent"]}, "repeats": "last"}

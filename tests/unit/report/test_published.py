@@ -1,4 +1,4 @@
-"""What the pages publish is what ``results/`` gives, and a run stands beside it."""
+"""Generated tables match ``results/``, and runs are compared with the published ones."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from llara_core import paths, tables
 from llara_core.config import Params
 from llara_core.errors import DataError
 from llara_core.evaluation import published
-from llara_core.evaluation.comparison import compare, headlines
+from llara_core.evaluation.comparison import compare, primary_rows
 from llara_core.evaluation.evaluate import evaluate
 from llara_core.evaluation.results import read_results, write_run
 from llara_core.evaluation.significance import further_run
 from llara_core.evaluation.systems import systems_of
 from llara_core.held_out import read_positions
 from llara_core.report import published as pages
-from llara_core.report.beside import beside_published
+from llara_core.report.beside import reproduction_summary
 from llara_core.report.comparisons import compare_systems
 from tests.helpers.positions import ask, put
 
@@ -43,7 +43,7 @@ def names(table: str) -> list[str]:
 
 
 def intervals(text: str) -> set[str]:
-    return {" ".join(found.split()) for found in INTERVAL.findall(text)}
+    return {" ".join(match.split()) for match in INTERVAL.findall(text)}
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +51,13 @@ def texts() -> dict[str, str]:
     return {page: (REPOSITORY / page).read_text(encoding="utf-8") for page in (pages.README, pages.RESULTS_PAGE)}
 
 
-def test_the_pages_are_as_the_kept_results_write_them(texts: dict[str, str]) -> None:
-    """Where they are not: ``python -m pipeline.publish write``."""
-    for path, text in pages.written(REPOSITORY).items():
+def test_the_generated_tables_are_up_to_date(texts: dict[str, str]) -> None:
+    """If this fails, run ``python -m pipeline.publish write``."""
+    for path, text in pages.updated_pages(REPOSITORY).items():
         assert text == texts[str(path.relative_to(REPOSITORY))]
 
 
-def test_what_is_not_kept_is_marked(texts: dict[str, str]) -> None:
+def test_tables_without_kept_answers_are_marked(texts: dict[str, str]) -> None:
     for each in pages.BLOCKS:
         kept = (REPOSITORY / paths.published(each.dataset)).exists()
         assert (NOT_KEPT in block(each.name, texts[each.page])) != kept
@@ -68,16 +68,16 @@ def test_what_is_not_kept_is_marked(texts: dict[str, str]) -> None:
 
 
 def test_the_sentences_quote_differences_of_the_tables(texts: dict[str, str]) -> None:
-    """Those of README.md and of sections of written tables; where one is not found, the sentence is older than the results."""
+    """Checks README.md and sections with generated tables; a difference not in a table comes from older results."""
     marked = [section for section in sections(texts[pages.RESULTS_PAGE]) if NOT_KEPT in section]
-    found = intervals("\n".join([*marked, *(block(each.name, texts[each.page]) for each in pages.BLOCKS)]))
+    in_tables = intervals("\n".join([*marked, *(block(each.name, texts[each.page]) for each in pages.BLOCKS)]))
     quoted = [texts[pages.README], *(section for section in sections(texts[pages.RESULTS_PAGE]) if section not in marked)]
-    assert intervals("\n".join(quoted)) - found == set()
+    assert intervals("\n".join(quoted)) - in_tables == set()
 
 
 @pytest.fixture
 def kept(world, three_runs: Params) -> Params:
-    """Three runs, of which the published table keeps the answers to last items and at positions."""
+    """Three runs whose results on last items and at further positions are published."""
     three_runs = world.on_axes(seeds=[0, 1, 2])
     asked = ask(world.examples, [2] * len(world.examples))
     for seed in three_runs.run.seeds:
@@ -94,41 +94,44 @@ def kept(world, three_runs: Params) -> Params:
 
 
 def finish(world, params: Params) -> None:
-    """What the stage ``evaluate`` writes."""
+    """Writes the outputs of the stage ``evaluate``."""
     world.results(params)
     asked = read_positions("movielens")
     assert asked is not None
-    for cell, run in evaluate(asked, params):
-        write_run(asked.folder(paths.results("movielens") / cell), run)
+    for run_name, run in evaluate(asked, params):
+        write_run(asked.folder(paths.results("movielens") / run_name), run)
 
 
-def test_what_is_read_back_compares_as_the_run_itself(world, kept: Params) -> None:
-    found = published.read_published("movielens")
-    assert found is not None
+def test_published_results_compare_as_the_run_itself(world, kept: Params) -> None:
+    results = published.read_published("movielens")
+    assert results is not None
     run = compare_systems("movielens", kept)
-    assert "your runs, seeds 0, 1, 2, lie within their spread for" in run.beside
-    own = {row.name: row for row in run.headlines}
-    rows = headlines(found.rows)
+    assert run.reproduction.startswith("Your runs (seeds 0, 1, 2) against the spread of the 3 published runs")
+    own = {row.name: row for row in run.primary_rows}
+    rows = primary_rows(results.rows)
     for row in rows:
         assert (row.test, row.validation) == (own[row.name].test, own[row.name].validation)
         assert row.difference == own[row.name].difference
-        assert (row.versus, row.is_own, row.is_best) == (own[row.name].versus, own[row.name].is_own, own[row.name].is_best)
+        assert (row.versus, row.is_versus_recommender, row.is_best) == (
+            own[row.name].versus,
+            own[row.name].is_versus_recommender,
+            own[row.name].is_best,
+        )
     assert [row.name for row in rows] == list(own)
-    assert [row.test["hit_ratio@1"] for row in found.rows_at_positions] == [0.5]
-    assert found.facts.sources[0].hardware == run.hardware
-    short, full = pages.main(found), pages.all_systems(found)
+    assert [row.test["hit_ratio@1"] for row in results.rows_at_positions] == [0.5]
+    assert results.provenance.sources[0].hardware == run.hardware
+    short, full = pages.results_table(results), pages.all_systems_table(results)
     assert names(short) == ["popularity", "sasrec", "llara (on sasrec)"]
     assert names(full)[:-1] == names(short)
     assert names(full)[-1].startswith("llara + sasrec (LLM weight ")
-    assert "± " in short
-    assert "3 runs (seeds 0, 1, 2); intervals cover 95% over users and runs, of what is not trained over users. ±: " in short
+    assert "3 runs (seeds 0, 1, 2); 95% intervals over users and runs, for untrained systems over users. ±: " in short
     assert "commands, commits and machines: `results/movielens.json`." in short
     assert full.startswith("**movielens.** ")
-    assert "| sasrec | 3 | 1.000, 1.000, 1.000 | 1.000 (0.000) |" in pages.by_seed(found)
-    assert "| sasrec, on 1 candidate set | 1 | 1.000, 1.000, 1.000 |" in pages.by_seed(found)
+    assert "| sasrec | 3 | 1.000, 1.000, 1.000 | 1.000 (0.000) |" in pages.runs_table(results)
+    assert "| sasrec, on 1 candidate set | 1 | 1.000, 1.000, 1.000 |" in pages.runs_table(results)
     file = paths.published("movielens").with_suffix(".json")
     tables.write_json(file, tables.read_json(file) | {"rows": "0"})
-    with pytest.raises(DataError, match="describes another table"):
+    with pytest.raises(DataError, match="describes another version"):
         published.read_published("movielens")
 
 
@@ -137,30 +140,30 @@ def test_systems_of_another_run_are_added_where_the_questions_are_the_same(world
     world.put("caser-0", world.target_is(2))
     finish(world, other)
     published.collect("movielens", other, "9876543210", "make repro", keep_others=True)
-    found = published.read_published("movielens")
-    assert found is not None
-    assert [each.name for each in found.facts.systems][:3] == ["popularity", "sasrec", "caser"]
-    assert [source.systems for source in found.facts.sources] == [
+    results = published.read_published("movielens")
+    assert results is not None
+    assert [each.name for each in results.provenance.systems][:3] == ["popularity", "sasrec", "caser"]
+    assert [source.systems for source in results.provenance.sources] == [
         ["popularity", "llara", "llara + sasrec"],
         ["caser", "sasrec"],
     ]
-    assert [len(each.runs) for each in found.last if each.system.kind == "recommender"] == [1, 1]
+    assert [len(each.runs) for each in results.last if each.system.kind == "recommender"] == [1, 1]
     slower = other.model_copy(update={"recommenders": other.recommenders.model_copy(update={"learning_rate": 0.5})})
     with pytest.raises(DataError, match=r"movielens\.parquet: .*another value of recommenders\.learning_rate"):
         published.collect("movielens", slower, "9876543210", "make repro", keep_others=True)
 
 
-def test_the_page_needs_the_marks(texts: dict[str, str]) -> None:
-    found = published.read_published("movielens_cold", REPOSITORY)
-    assert found is not None
-    block = pages.Block("docs/results.md", "runs", "movielens_cold", lambda found: f"{found.dataset} 0.50 of 10.05, +0.1")
-    with pytest.raises(DataError, match=r"docs/results\.md: needs one line <!-- runs:begin -->"):
-        block.put_into("# Results\n", found)
-    page = block.put_into("above\n<!-- runs:begin -->\nold\n<!-- runs:end -->\nbelow", found)
+def test_a_page_needs_the_markers(texts: dict[str, str]) -> None:
+    results = published.read_published("movielens_cold", REPOSITORY)
+    assert results is not None
+    block = pages.Block("docs/results.md", "runs", "movielens_cold", lambda results: f"{results.dataset} 0.50 of 10.05, +0.1")
+    with pytest.raises(DataError, match=r"docs/results\.md: needs exactly one line <!-- runs:begin -->"):
+        block.insert_into("# Results\n", results)
+    page = block.insert_into("above\n<!-- runs:begin -->\nold\n<!-- runs:end -->\nbelow", results)
     assert page == "above\n<!-- runs:begin -->\n\nmovielens_cold .50 of 10.05, +.1\n\n<!-- runs:end -->\nbelow"
 
 
-def test_a_run_stands_beside_the_published_ones(world, kept: Params) -> None:
+def test_a_run_is_compared_with_the_published_ones(world, kept: Params) -> None:
     for seed in kept.run.seeds:  # always the first of 7 users wrong, and another one in each of two runs
         wrong = world.target_is(1)
         first = world.examples.index[world.examples[c.SPLIT] == c.TEST][0]
@@ -174,39 +177,42 @@ def test_a_run_stands_beside_the_published_ones(world, kept: Params) -> None:
     low, _ = further_run(runs, 0.95)
     assert low < 6 / 7 - 0.2  # two degrees of freedom
     one = kept.model_copy(update={"run": kept.run.model_copy(update={"seeds": [0]})})
-    assert beside(one) == (
-        "Beside the 3 published runs, in HR@1 on test: your run, seed 0, lies within their spread for popularity, sasrec, "
-        "llara and llara + sasrec. Spread: where 95% of further runs are expected."
+    assert reproduction(one) == (
+        "Your run (seed 0) against the spread of the 3 published runs in HR@1 on test, where 95% of further runs are expected: "
+        "within it: popularity, sasrec, llara and llara + sasrec."
     )
     world.put("sasrec-0", world.target_is(2))
     world.put("popularity", world.target_is(1))
     world.results(one)
-    said = beside(one)
-    assert "within their spread for llara and llara + sasrec and outside it for" in said
-    assert f"sasrec (seed 0: 0.000, published {low:.3f} to 1.000)" in said
-    assert "popularity (seed 0: 1.000, published 0.000)" in said
+    sentences = reproduction(one)
+    assert "within it: llara and llara + sasrec; outside it: " in sentences
+    assert f"sasrec (seed 0: 0.000, published {low:.3f} to 1.000)" in sentences
+    assert "popularity (seed 0: 1.000, published 0.000)" in sentences
 
 
-def beside(params: Params) -> str:
+def reproduction(params: Params) -> str:
     results = read_results("movielens", systems_of(params))
     ordered = [each for each in results if not each.is_shuffled]
-    return beside_published("movielens", params, headlines(compare(ordered, params.evaluation)))
+    return reproduction_summary("movielens", params, primary_rows(compare(ordered, params.evaluation)))
 
 
 def test_other_parameters_and_other_data_are_not_compared(kept: Params) -> None:
     system = kept.systems["llara"]
     other = system.model_copy(update={"lora": system.lora.model_copy(update={"rank": 3})})
-    said = beside(kept.model_copy(update={"systems": kept.systems | {"llara": other}}))
-    assert "lie within their spread for popularity and sasrec." in said
-    assert "Not compared: llara (another systems.llara.lora.rank) and llara + sasrec (another systems.llara.lora.rank)." in said
+    sentences = reproduction(kept.model_copy(update={"systems": kept.systems | {"llara": other}}))
+    assert "within it: popularity and sasrec." in sentences
+    assert (
+        "Not compared: llara (another systems.llara.lora.rank) and llara + sasrec (another systems.llara.lora.rank)."
+        in sentences
+    )
     recommenders = kept.recommenders
     deeper = recommenders.model_copy(update={"sasrec": recommenders.sasrec.model_copy(update={"n_layers": 7})})
-    assert beside(kept.model_copy(update={"recommenders": deeper})) == ""  # llara reads it
+    assert reproduction(kept.model_copy(update={"recommenders": deeper})) == ""  # llara reads it
     threads = kept.model_copy(update={"recommenders": recommenders.model_copy(update={"threads": 2})})
-    assert "Not compared" not in beside(threads)
+    assert "Not compared" not in reproduction(threads)
     file = paths.prepared("movielens") / "interactions.parquet"
     tables.write_table(file, tables.read_table(file, tables.INTERACTIONS).iloc[:-1], tables.INTERACTIONS)
-    assert beside(kept) == ""
+    assert reproduction(kept) == ""
 
 
 def test_no_spread_is_narrower_than_the_noise_of_single_users() -> None:

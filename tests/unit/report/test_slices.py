@@ -1,4 +1,4 @@
-"""Where an LLM helps: the test sets divided by what is asked."""
+"""Differences of LLM systems to their recommenders on slices of the test sets."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from llara_core.report.slices import HISTORY, POPULARITY, RANK, TITLE, Slice
 
 
 def slices_of(world, **axes: object) -> dict[tuple[str, str], Slice]:
-    found = world.compared(world.on_axes(baselines=[], **axes))
-    rows = {row.name: row for row in found.headlines}
-    of_llara = slices.slices(rows["llara"], rows["sasrec"], slices.slice_names(found, world.examples), found)
+    comparisons = world.compared(world.on_axes(baselines=[], **axes))
+    rows = {row.name: row for row in comparisons.primary_rows}
+    of_llara = slices.slices(rows["llara"], rows["sasrec"], slices.slice_names(comparisons, world.examples), comparisons)
     return {(each.slicing, each.name): each for each in of_llara}
 
 
@@ -82,7 +82,7 @@ def test_runs_of_the_same_seed_are_compared_and_users_counted_once(world) -> Non
     found = slices_of(world, seeds=[0, 1])
     every = found[HISTORY, "1 to 5 items"]
     assert (every.n_users, every.n_sets) == (7, 7 * 3 * 2)
-    assert (every.difference.system, every.difference.reference) == (0.5, 0.5)
+    assert (every.difference.hit_ratio, every.difference.reference_hit_ratio) == (0.5, 0.5)
     assert (every.difference.low, every.difference.high) == (0.0, 0.0)
 
 
@@ -108,7 +108,7 @@ def test_the_sentence_names_the_ends_of_all_slices_that_are_large_enough(world) 
     world.put("sasrec-0", world.target_is(1))
     world.put("llara-0", world.target_is(2))
     world.put("fused-llara-0", world.target_is(1), mode="fused", note="LLM weight 0.30")
-    row = {row.name: row for row in world.compared(world.on_axes(baselines=[])).headlines}["llara"]
+    row = {row.name: row for row in world.compared(world.on_axes(baselines=[])).primary_rows}["llara"]
     rows = [
         each(TITLE, "1 word", 9, -0.4),
         each(TITLE, "2 words", 40, -0.2),
@@ -116,8 +116,8 @@ def test_the_sentence_names_the_ends_of_all_slices_that_are_large_enough(world) 
         each(RANK, "2", 10, 0.1),
     ]
     assert slices._verdict(row, rows) == (
-        "The difference of llara to sasrec in HR@1 lies between -0.300 [-0.400, -0.200] (target's rank: 1; 53 users) and "
-        "+0.100 [+0.000, +0.200] (target's rank: 2; 10 users) in the slices of at least 10 users."
+        "The difference of llara to sasrec in HR@1 ranges from -0.300 [-0.400, -0.200] (target's rank: 1; 53 users) to "
+        "+0.100 [+0.000, +0.200] (target's rank: 2; 10 users) over slices of at least 10 users."
     )
 
 
@@ -131,16 +131,18 @@ def test_targets_that_nobody_had_in_training_are_a_slice_of_their_own(world, tar
     world.put("sasrec-0", world.target_is(1))
     world.put("llara-0", world.target_is(1))
     world.put("fused-llara-0", world.target_is(1), mode="fused", note="LLM weight 0.30")
-    found = world.compared(world.on_axes(baselines=[]))
+    comparisons = world.compared(world.on_axes(baselines=[]))
     target_of_test_users(world, targets)
-    rows = {row.name: row for row in found.headlines}
+    rows = {row.name: row for row in comparisons.primary_rows}
     names = {
         each.name
         for each in slices.slices(
             rows["llara"],
             rows["sasrec"],
-            slices.slice_names(found, tables.read_table(paths.prepared("movielens") / "examples.parquet", tables.EXAMPLES)),
-            found,
+            slices.slice_names(
+                comparisons, tables.read_table(paths.prepared("movielens") / "examples.parquet", tables.EXAMPLES)
+            ),
+            comparisons,
         )
     }
     assert "no training interaction" in names

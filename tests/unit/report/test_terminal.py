@@ -10,7 +10,7 @@ from llara_core.report import pages, terminal
 
 @pytest.fixture
 def rows(params: Params, world) -> list[ComparedSystem]:
-    return world.compared(params).headlines
+    return world.compared(params).primary_rows
 
 
 def renamed(row: ComparedSystem, name: str) -> ComparedSystem:
@@ -18,7 +18,7 @@ def renamed(row: ComparedSystem, name: str) -> ComparedSystem:
 
 
 def test_the_verdict_a_line_per_system_and_the_weights(params: Params, world) -> None:
-    lines = pages.screens([pages.dataset_report(world.compared(params))]).splitlines()
+    lines = pages.terminal_text([pages.dataset_report(world.compared(params))]).splitlines()
     assert lines[2].startswith("sasrec is best on validation (HR@1 1.000) and reaches 1.000 [1.000, 1.000] on test")
     start = lines.index(next(line for line in lines if line.startswith("  system"))) + 2
     assert [line.split("  ")[0 if line[0] == "*" else 1] for line in lines[start : start + 5]] == [
@@ -34,7 +34,7 @@ def test_it_fits_a_screen(rows: list[ComparedSystem]) -> None:
     _, best, *_, fused = rows
     for length, n_words, n_rows in itertools.product([3, 60, 120], [20, 2000], [1, 60]):
         many = [renamed(fused, f"{number}{length * 'x'} + sasrec") for number in range(n_rows)]
-        lines = terminal.screen("title", n_words * "verdict ", [*many, best]).splitlines()
+        lines = terminal.summary("title", n_words * "verdict ", [*many, best]).splitlines()
         assert len(lines) <= 40
         assert max(map(len, lines)) <= 100
         assert any(line.startswith("* sasrec") for line in lines)

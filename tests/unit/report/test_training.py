@@ -7,12 +7,12 @@ from llara_core.report import training
 from llara_core.report.curve_tables import read_curves
 
 
-def test_plot_tables_join_the_cells(params: Params, world) -> None:
+def test_plot_tables_join_the_runs(params: Params, world) -> None:
     curves = training.training_curves(world.compared(params))
-    found = {name: frame.to_numpy().tolist() for name, frame in training.curve_plots([curves]).items()}
-    assert found["recommender_validation"] == [[0, "movielens sasrec-0", 0.1], [1, "movielens sasrec-0", 0.2]]
-    assert [0, "movielens tallrec-0 generative", 4.0] in found["llm_loss"]
-    assert found["llm_curriculum"] == [  # titles alone have no curriculum
+    tables = {name: frame.to_numpy().tolist() for name, frame in training.curve_plots([curves]).items()}
+    assert tables["recommender_validation"] == [[0, "movielens sasrec-0", 0.1], [1, "movielens sasrec-0", 0.2]]
+    assert [0, "movielens tallrec-0 generative", 4.0] in tables["llm_loss"]
+    assert tables["llm_curriculum"] == [  # titles alone have no curriculum
         [0, "movielens llara-0 p(hybrid)", 0.0],
         [1, "movielens llara-0 p(hybrid)", 1.0],
         [0, "movielens llara-0 realised share", 0.1],

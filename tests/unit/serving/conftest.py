@@ -125,14 +125,14 @@ def _train_recommender() -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_()
-    cell = paths.cell("sasrec", SEED)
+    run_name = paths.cell("sasrec", SEED)
     trained = [TrainedModel(model, 0.0, 1, 0.5)]
-    checkpoints.save(paths.checkpoint(DATASET, cell), trained, "sasrec", arguments, checkpoints.data_hash(DATASET))
+    checkpoints.save(paths.checkpoint(DATASET, run_name), trained, "sasrec", arguments, checkpoints.data_hash(DATASET))
     vectors = pd.DataFrame(
         {c.ITEM: range(N_ITEMS), c.LABEL: LABELS, c.VECTOR: list(model.item_embeddings()), c.TEXT_VECTOR: None}
     )
-    tables.write_table(paths.item_embeddings(DATASET, cell), vectors, tables.ITEM_EMBEDDINGS)
-    for path in (paths.training_scores(DATASET, cell), paths.recommender_predictions(DATASET, cell) / "score.parquet"):
+    tables.write_table(paths.item_embeddings(DATASET, run_name), vectors, tables.ITEM_EMBEDDINGS)
+    for path in (paths.training_scores(DATASET, run_name), paths.recommender_predictions(DATASET, run_name) / "score.parquet"):
         path.parent.mkdir(exist_ok=True)
         path.touch()  # nothing that recommends reads them
 
@@ -145,10 +145,10 @@ def _tune(params: Params) -> None:
         ).item_embeddings()
     )
     for name in params.run.systems:
-        cell, config = paths.cell(name, SEED), params.system(name)
+        run_name, config = paths.cell(name, SEED), params.system(name)
         tables.write_json(paths.resolved_system(name), inputs.resolved(config))
         resolved = inputs.read_resolved(paths.resolved_system(name))
-        inputs.write_inputs(paths.inputs(DATASET, cell), resolved, DATASET, SEED, SEED)
+        inputs.write_inputs(paths.inputs(DATASET, run_name), resolved, DATASET, SEED, SEED)
         if not config.tuned:
             continue
         compact = config.prompt.representation == "compact"
@@ -172,17 +172,17 @@ def _tune(params: Params) -> None:
                 "item_embeddings": tables.tables_hash(table) if config.shows_behavior else None,
             }
         )
-        adapters.save_adapter(paths.adapter(DATASET, cell), model, metadata)
+        adapters.save_adapter(paths.adapter(DATASET, run_name), model, metadata)
 
 
-def _measure(cell: str, hits: float) -> None:
+def _measure(run_name: str, hits: float) -> None:
     means = {"hit_ratio@1": hits, "hit_ratio@1_low": hits - 0.1, "hit_ratio@1_high": hits + 0.1, "valid_ratio": 1.0}
     record = {
         "test": {**means, "n_users": 95, "n_draws": 10},
-        "system": cell.removesuffix("-0"),
+        "system": run_name.removesuffix("-0"),
         "mode": "score",
         "history": "ordered",
         "seed": 0,
     }
-    tables.write_json(paths.metrics(DATASET, cell) / "score.json", record)
-    tables.write_json(paths.metrics(DATASET, cell) / "score-shuffled.json", {**record, "history": "shuffled"})
+    tables.write_json(paths.metrics(DATASET, run_name) / "score.json", record)
+    tables.write_json(paths.metrics(DATASET, run_name) / "score-shuffled.json", {**record, "history": "shuffled"})

@@ -1,4 +1,4 @@
-"""Questions that arrive one by one share passes; none is lost, and none feels another's failure."""
+"""Concurrent requests share passes of the model; none is lost, and failures stay separate."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def until(passes: list[list[int]], n: int) -> None:
         await asyncio.sleep(0.001)
 
 
-def test_what_arrives_during_a_pass_shares_the_next_ones() -> None:
+def test_requests_during_a_pass_share_the_next_one() -> None:
     tenfold = Tenfold(held=True)
 
     async def ask_ten() -> list[tuple[int, int]]:
@@ -73,7 +73,7 @@ def test_a_pass_waits_for_others_no_longer_than_it_may() -> None:
     assert took >= 0.05
 
 
-def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
+def test_a_full_queue_refuses_with_a_time_to_retry() -> None:
     tenfold = Tenfold(held=True)
 
     async def ask_too_much() -> list[int]:
@@ -105,7 +105,7 @@ def test_a_failure_reaches_only_the_question_that_causes_it() -> None:
     assert tenfold.passes == [[0, 1, 2, 3], [0], [1], [2], [3]]
 
 
-def test_whoever_stops_waiting_takes_the_question_back() -> None:
+def test_a_cancelled_request_is_withdrawn() -> None:
     tenfold = Tenfold(held=True)
 
     async def give_up() -> int:
@@ -125,7 +125,7 @@ def test_whoever_stops_waiting_takes_the_question_back() -> None:
     assert tenfold.passes == [[0], [2]]
 
 
-def test_whoever_stops_waiting_leaves_the_place_to_others() -> None:
+def test_a_cancelled_request_frees_its_place() -> None:
     """Both in the queue, which would else be full, and in the pass, which has room for two."""
     tenfold = Tenfold(held=True)
 
@@ -150,7 +150,7 @@ def test_whoever_stops_waiting_leaves_the_place_to_others() -> None:
     assert tenfold.passes == [[0], [5, 6]]
 
 
-def test_a_pass_that_waits_for_others_holds_them_beside_the_queue() -> None:
+def test_an_incomplete_batch_does_not_count_as_queued() -> None:
     tenfold = Tenfold()
 
     async def ask_three() -> list[int]:
@@ -161,7 +161,7 @@ def test_a_pass_that_waits_for_others_holds_them_beside_the_queue() -> None:
     assert tenfold.passes == [[0, 1, 2]]
 
 
-def test_leaving_answers_what_still_waits() -> None:
+def test_leaving_answers_queued_requests() -> None:
     tenfold = Tenfold(held=True)
 
     async def leave() -> list[int]:
@@ -176,7 +176,7 @@ def test_leaving_answers_what_still_waits() -> None:
     assert asyncio.run(leave()) == [0, 10, 20, 30, 40, 50]
 
 
-def test_a_model_that_forgets_an_answer_fails_and_the_service_goes_on() -> None:
+def test_a_missing_answer_fails_without_stopping_the_service() -> None:
     async def ask() -> int:
         async with Batcher[int, int](lambda n: [1] if n != [0] else [], batch_size=1, queue_size=9, max_wait_s=0) as batcher:
             with pytest.raises(ValueError, match="shorter"):

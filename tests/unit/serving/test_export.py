@@ -1,4 +1,4 @@
-"""An exported folder recommends what the run does that it came from, and needs nothing but its language model."""
+"""An exported folder recommends like its run, and needs only its language model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.unit.serving.conftest import DATASET, REPOSITORY, SEED, TUNED, Export
 
 
 @pytest.mark.parametrize("system", ["sasrec", "zero_shot", *TUNED])
-def test_a_loaded_system_recommends_what_the_run_does(
+def test_a_loaded_system_recommends_like_the_run(
     system: str, exported: Exported, llm: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recommend(DATASET, system, SEED, item=["Heat", "Clue"], top=5)
@@ -83,7 +83,7 @@ def test_the_adapter_loads_with_peft_on_the_base_model(exported: Exported, llm: 
     assert len(saved) == 2 * 7 * 2  # pairs of 7 linear layers in 2 blocks
     assert set(loaded) == set(saved)
     assert all(torch.equal(loaded[name], tensor) for name, tensor in saved.items())
-    ours = load(exported("llara"), llm=llm).ranker.system
+    ours = load(exported("llara"), llm=llm).ranker.llm
     assert ours is not None
     torch.testing.assert_close(adapted(ids).logits, ours.model.causal_lm(ids).logits)
     assert not torch.allclose(adapted(ids).logits, before)
@@ -115,12 +115,12 @@ def test_another_language_model_is_refused(exported: Exported, llm: Path, tmp_pa
     shutil.copytree(llm, other)
     tables.write_json(other / paths.LLM_SOURCE, {**tables.read_json(llm / paths.LLM_SOURCE), "sha256": "f" * 64})
     with pytest.raises(
-        ModelError, match=r"made for the language model source \(fingerprint \w{12}\), but .*other holds another one"
+        ModelError, match=r"requires the language model source \(fingerprint \w{12}\), but .*other holds another one"
     ):
         load(exported(system), llm=other)
     with pytest.raises(ModelError, match="no language model here"):
         load(exported(system), llm=tmp_path)
-    with pytest.raises(ModelError, match=f"{system} needs the language model that it was made for"):
+    with pytest.raises(ModelError, match=f"{system} requires its language model"):
         load(exported(system))
     with pytest.raises(ConfigError, match="dtype 'float31'"):
         load(exported(system), llm=llm, dtype="float31")
@@ -141,7 +141,7 @@ def test_a_damaged_or_incomplete_folder_is_refused(exported: Exported, tmp_path:
     with pytest.raises(ModelError, match=r"unknown recommender 'their_own'; choose from .*, or install the code that has it"):
         load(folder)
     tables.write_json(folder / "metadata.json", {"format": 2})
-    with pytest.raises(DataError, match=r"metadata.json: not what this version reads; export the system again"):
+    with pytest.raises(DataError, match=r"metadata.json: written by another version; export the system again"):
         load(folder)
     with pytest.raises(DataError, match=r"no exported system here .* `python -m pipeline.export`"):
         load(tmp_path)
@@ -150,11 +150,11 @@ def test_a_damaged_or_incomplete_folder_is_refused(exported: Exported, tmp_path:
 def test_only_a_new_folder_or_an_earlier_export_is_written(run: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
-    with pytest.raises(ConfigError, match=r"mine: exists, and is no exported system; name a new folder"):
+    with pytest.raises(ConfigError, match=r"mine: exists and is not an exported system; name a new folder"):
         main(DATASET, "sasrec", SEED, tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
     tables.write_json(tmp_path / "mine" / "metadata.json", {"format": "of something else"})
-    with pytest.raises(ConfigError, match=r"mine: exists, and is no exported system"):
+    with pytest.raises(ConfigError, match=r"mine: exists and is not an exported system"):
         main(DATASET, "sasrec", SEED, tmp_path / "mine")
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["metadata.json", "thesis.tex"]
     (tmp_path / "out").mkdir()
@@ -180,7 +180,7 @@ def test_a_baseline_stays_with_the_interactions_that_it_is_fitted_on(run: Path, 
     assert not (tmp_path / "out").exists()
 
 
-def test_the_card_says_what_was_measured_and_under_which_terms(exported: Exported) -> None:
+def test_the_card_states_metrics_and_terms(exported: Exported) -> None:
     card = (exported("llara") / "README.md").read_text(encoding="utf-8")
     assert card.startswith("# llara on movielens\n")
     assert "| llara | score | test | 0.250 [0.150, 0.350] | 1.000 | 95 x 10 | 0 |" in card
@@ -193,7 +193,9 @@ def test_the_card_says_what_was_measured_and_under_which_terms(exported: Exporte
     assert "- tuned: objective `generative`, 24 rows, float32" in card
     assert "ablation" not in card
     unmeasured = (exported("tallrec") / "README.md").read_text(encoding="utf-8")
-    assert "tallrec has no metrics in the run that it was exported from. Those of its recommender:\n\n| System" in unmeasured
+    assert (
+        "tallrec has no metrics in the run that it was exported from. The metrics of its recommender:\n\n| System" in unmeasured
+    )
     assert "| tallrec |" not in unmeasured
     assert (exported("sasrec") / "README.md").read_text(encoding="utf-8").count("| score | test |") == 1
 
@@ -208,17 +210,17 @@ def test_the_card_of_an_ablation_warns_of_it(changed_run: Path, tmp_path: Path) 
     assert "- **ablation**, not for use: `item_vectors: random`" in card
 
 
-def test_the_card_says_what_tuning_went_on_from(exported: Exported, changed_run: Path, tmp_path: Path) -> None:
+def test_the_card_names_the_adapter_that_tuning_continued_from(exported: Exported, changed_run: Path, tmp_path: Path) -> None:
     file = paths.adapter(DATASET, paths.cell("llara", SEED)) / "adapter.json"
     start = {"system": "llara_first", "sha256": "ab" * 32}
     tables.write_json(file, {**tables.read_json(file), "start": start})
     main(DATASET, "llara", SEED, tmp_path / "out")
-    line = f"- tuning went on from the adapter of `llara_first`, sha256 `{'ab' * 32}`"
+    line = f"- tuning continued from the adapter of `llara_first`, sha256 `{'ab' * 32}`"
     assert line in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    assert "tuning went on" not in (exported("llara") / "README.md").read_text(encoding="utf-8")
+    assert "tuning continued" not in (exported("llara") / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_card_of_a_system_without_metrics_says_so(changed_run: Path, tmp_path: Path) -> None:
+def test_the_card_of_a_system_without_metrics_states_that(changed_run: Path, tmp_path: Path) -> None:
     shutil.rmtree(paths.REPORT)
     main(DATASET, "sasrec", SEED, tmp_path / "out")
     assert "sasrec has no metrics in the run that it was exported from.\n\n## Limits" in (

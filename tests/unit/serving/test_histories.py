@@ -1,4 +1,4 @@
-"""Histories of many users: what a file may hold, what is left out of it, and the table that comes of them."""
+"""Histories of many users: accepted files, dropped rows, and the table of recommendations."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def test_a_title_column_serves_where_there_are_no_ids(tmp_path: Path, caplog: py
     assert _read(tmp_path, "user_id,title\nann,alien\nann,Heat [20]\nann,10\n") == {"ann": [0, 1]}
     assert len(caplog.messages) == 1  # of the third row
     assert _read(tmp_path, "user_id,title\nann,Alien (1979)\nbob,Alien (1979)\n") == {"ann": [0], "bob": [0]}
-    assert caplog.messages[1].endswith("1 titles are read without their year or with their article moved, e.g. 'Alien (1979)'")
+    assert caplog.messages[1].endswith(
+        "1 titles match only without their year or with their article moved, e.g. 'Alien (1979)'"
+    )
 
 
 @pytest.mark.parametrize("times", [("30", "4", "30"), ("2020-01-02", "2020-01-01T23:00:00-00:30", "2020-01-02")])
@@ -66,12 +68,12 @@ def test_times_sort_the_rows_and_equal_ones_keep_their_order(tmp_path: Path, tim
     assert _read(tmp_path, "user_id,item_id,timestamp\n" + rows) == {"ann": [0, 1, 2]}
 
 
-def test_what_is_left_out_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_dropped_rows_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert _read(tmp_path, "user_id,item_id\nann,10\nann,99\nbob,99\nbob,98\n,20\ncat,\n") == {"ann": [0]}
     assert [message.partition(": ")[2] for message in caplog.messages] == [
-        "rows left out, by the rules of the section: interactions_without_user 1, interactions_without_item 1",
-        "3 rows left out: their 2 items are not in the catalogue, or share a title, e.g. '98'",
-        "users without an item that counts, who get no recommendation: 1",
+        "rows dropped by the rules of the section: interactions_without_user 1, interactions_without_item 1",
+        "3 rows dropped: their 2 items are not in the catalogue or share a title, e.g. '98'",
+        "users without a usable item, who get no recommendation: 1",
     ]
 
 
@@ -132,7 +134,7 @@ def test_every_form_of_an_own_log_is_a_file_of_histories(tmp_path: Path, text: s
     ],
     ids=["date and clock", "pattern", "ratings", "repeats", "fractions", "numpy", "numbers"],
 )  # fmt: skip
-def test_a_log_gives_the_histories_that_prepare_makes_of_it(tmp_path: Path, text: str, changes: dict[str, Any]) -> None:
+def test_a_log_gives_the_histories_of_prepare(tmp_path: Path, text: str, changes: dict[str, Any]) -> None:
     """Two more users, so that the split has something for each part."""
     changes = {"items_layout": {"separator": ",", "header": True}, **changes}
     changes["split"] = {"strategy": "user_chronological", "train": 0.4, "validation": 0.3}
@@ -151,12 +153,12 @@ def test_a_log_gives_the_histories_that_prepare_makes_of_it(tmp_path: Path, text
     assert {int(user) - 1: items for user, items in histories.items()} == in_tables
 
 
-def test_rules_for_columns_that_the_file_lacks_are_said_not_to_apply(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_rules_for_columns_that_the_file_lacks_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     own = _own(rating="sterne", min_rating=3.0, keep={"was": ["kauf", "miete"]})
     assert _read(tmp_path, "kunde,ware,am\nann,10,2020-01-02\nann,20,2020-01-01\n", own) == {"ann": [1, 0]}
     assert [message.partition(": ")[2] for message in caplog.messages] == [
-        "min_rating 3 does not apply, since there is no column 'sterne'",
-        "keep does not apply to 'was', which are no columns here",
+        "min_rating 3 does not apply: there is no column 'sterne'",
+        "keep does not apply to the missing columns 'was'",
     ]
     film = dataset_config("movielens_100k", min_rating=3.0)
     assert _read(tmp_path, "user_id,item_id,rating\nann,10,5\nann,20,2\n", film) == {"ann": [0]}
@@ -207,7 +209,7 @@ def test_a_column_that_is_not_needed_may_hold_anything(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, text: str, message: str) -> None:
+def test_an_unusable_file_is_an_error_with_a_reason(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         _read(tmp_path, text)
 
@@ -229,7 +231,7 @@ def test_the_table_has_a_row_per_recommendation(tmp_path: Path, caplog: pytest.L
         Ranked(np.array([1]), np.array([-1], dtype=np.float32)),
     ]
     table = recommendations_table(["007", "ann", "bob"], ranked, ITEMS)
-    assert caplog.messages == ["1 of 3 histories hold the whole catalogue and get no recommendation"]
+    assert caplog.messages == ["1 of 3 histories contain the whole catalogue and get no recommendation"]
     write_recommendations(tmp_path / "out.csv", table)
     assert (tmp_path / "out.csv").read_text().splitlines() == [
         "user,rank,item,label,score",

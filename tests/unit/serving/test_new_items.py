@@ -1,4 +1,4 @@
-"""Items that training never saw are ranked by their texts, and what cannot be one says why."""
+"""New items are ranked by their texts, and malformed ones are refused with a reason."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from llara_core.readers.item_texts import item_text
 from llara_core.recommenders import checkpoints, models
 from llara_core.recommenders.text_encoder import TextEncoder
 from llara_core.recommenders.training import TrainedModel
-from llara_core.serving import Model, Reached, bundle, load, ranking, run_parts, service
+from llara_core.serving import AudienceMember, Model, bundle, load, ranking, run_parts, service
 from llara_core.serving.audience import audiences
 from llara_core.serving.new_items import ItemReading, read_new_items
-from llara_core.serving.parts import Parts, Retriever
+from llara_core.serving.parts import Retriever, SystemParts
 from llara_core.serving.ranking import Ranked, Ranker
 from llara_core.serving.service import Settings, create_app
 from pipeline.recommend import main as recommend
@@ -52,7 +52,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def made(root: Path, encoder: Path, *, name: str = "sasrec_text", train_encoder: bool = False) -> Model:
+def trained_model(root: Path, encoder: Path, *, name: str = "sasrec_text", train_encoder: bool = False) -> Model:
     """A system whose items score by the likeness of their texts to the last item's, as a trained one might."""
     items = pd.DataFrame({c.ITEM: range(6), c.RAW_ITEM: [str(101 + item) for item in range(6)], c.TITLE: TITLES})
     items[c.LABEL], items[c.N_INTERACTIONS] = TITLES, 1
@@ -82,7 +82,7 @@ def made(root: Path, encoder: Path, *, name: str = "sasrec_text", train_encoder:
         model.norm.weight.fill_(1)
     texts = checkpoints.TextSource(encoder=str(encoder), revision=None, item_text="full", train_encoder=train_encoder)
     checkpoints.save(root / "checkpoint", [TrainedModel(model, 0.0, 1, 0.5)], name, arguments, "d" * 64, texts)
-    parts = Parts(
+    parts = SystemParts(
         dataset="films",
         system=name,
         seed=0,
@@ -102,7 +102,7 @@ def made(root: Path, encoder: Path, *, name: str = "sasrec_text", train_encoder:
 
 @pytest.mark.parametrize("name", ["sasrec_text", "morec"])
 def test_a_new_item_is_recommended_where_its_text_belongs(name: str, tmp_path: Path, encoder: Path) -> None:
-    model = made(tmp_path, encoder, name=name)
+    model = trained_model(tmp_path, encoder, name=name)
     before = {one.item: one.score for one in model.recommend(["101"])}
     model.add_items(
         [{"item_id": 9, "title": "aaaa aaaa"}, {"item_id": "x", "title": "9999", "year": 9999, "attributes": [9999, 9998]}]
@@ -118,15 +118,15 @@ def test_a_new_item_is_recommended_where_its_text_belongs(name: str, tmp_path: P
     histories = {"letters": ["101", "102"], "digits": ["104"], "has it": ["x"]}
     assert [one.user for one in model.audience("x", histories)] == ["digits", "letters"]
     assert [one.user for one in model.audience("9", histories, top=1)] == ["letters"]
-    assert model.recommend(["x"])  # and it can stand in a history
+    assert model.recommend(["x"])  # and it can be part of a history
 
 
-def test_what_is_no_new_item_is_refused_and_nothing_is_added(tmp_path: Path, encoder: Path) -> None:
-    model = made(tmp_path, encoder)
+def test_a_malformed_item_is_refused_and_nothing_is_added(tmp_path: Path, encoder: Path) -> None:
+    model = trained_model(tmp_path, encoder)
     seven = {"item_id": "7", "title": "b"}
     for items, message in (
         ([seven, {"item_id": "103", "title": "b"}], r"items\[1\]: an item with the id '103' exists already"),
-        ([seven, {"item_id": " 7", "title": "c"}], r"items\[1\]: the id '7' stands already in items\[0\]"),
+        ([seven, {"item_id": " 7", "title": "c"}], r"items\[1\]: the id '7' is already used by items\[0\]"),
         ([{**seven, "title": " \u200b"}], r"items\[0\]: the title is empty"),
         ([{"item_id": "7"}], r"items\[0\]: title: Field required"),
         ([{**seven, "price": 3}], r"items\[0\]: price: Extra inputs"),
@@ -139,7 +139,7 @@ def test_what_is_no_new_item_is_refused_and_nothing_is_added(tmp_path: Path, enc
 
 
 def test_an_export_takes_new_items_and_answers_as_the_run_does(tmp_path: Path, encoder: Path) -> None:
-    model = made(tmp_path, encoder)
+    model = trained_model(tmp_path, encoder)
     bundle.write_parts(tmp_path / "out", model.parts, "movielens_100k", load_params().llm, tmp_path)
     loaded = load(tmp_path / "out")
     new = [{"item_id": "9", "title": "aaaa aaaa"}]
@@ -148,11 +148,11 @@ def test_an_export_takes_new_items_and_answers_as_the_run_does(tmp_path: Path, e
     assert loaded.recommend(["aaaa aaba"]) == model.recommend(["aaaa aaba"])
 
 
-def test_the_command_marks_new_items_and_says_for_whom_they_are(
+def test_the_command_marks_new_items_and_prints_their_audience(
     tmp_path: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(REPOSITORY)  # whose parameters it reads
-    monkeypatch.setattr(run_parts, "parts_of_run", lambda *_: made(tmp_path, encoder).parts)
+    monkeypatch.setattr(run_parts, "parts_of_run", lambda *_: trained_model(tmp_path, encoder).parts)
     (tmp_path / "new.csv").write_text("item_id,title\n9,aaaa aaaa\n")
     (tmp_path / "histories.csv").write_text("user_id,item_id\nann,102\nbob,104\n")
     recommend("movielens", "sasrec_text", 0, item=["aaaa aaba"], new_items=tmp_path / "new.csv")
@@ -163,7 +163,7 @@ def test_the_command_marks_new_items_and_says_for_whom_they_are(
     assert (heading, best.split()[1]) == ("aaaa aaaa [9]:", "ann")
     table = pd.read_csv(tmp_path / "out.csv")
     assert table.loc[table["is_new"], "item"].unique().tolist() == [9]
-    with pytest.raises(ConfigError, match="--audience ranks new items for many users: give --new-items"):
+    with pytest.raises(ConfigError, match="--audience needs --new-items"):
         recommend("movielens", "sasrec_text", 0, item=["aaaa aaba"], audience=1)
 
 
@@ -176,15 +176,15 @@ def test_another_encoder_and_one_that_was_tuned_are_refused(tmp_path: Path, enco
     changed = AutoModel.from_pretrained(other, add_pooling_layer=False)
     torch.nn.init.normal_(changed.embeddings.word_embeddings.weight)
     changed.save_pretrained(other)
-    with pytest.raises(ModelError, match=r"other: not the text encoder that read the known items.*tiny-bert"):
-        made(tmp_path / "a", encoder).add_items(new, encoder=other)
+    with pytest.raises(ModelError, match=r"other: not the text encoder of the known items.*tiny-bert"):
+        trained_model(tmp_path / "a", encoder).add_items(new, encoder=other)
     with pytest.raises(ModelError, match="no such folder; name the folder of the encoder"):
-        made(tmp_path / "b", encoder).add_items(new, encoder=tmp_path / "missing")
+        trained_model(tmp_path / "b", encoder).add_items(new, encoder=tmp_path / "missing")
     with pytest.raises(ModelError, match=r"sasrec_text tuned its text encoder .* train it with train_encoder: false"):
-        made(tmp_path / "c", encoder, train_encoder=True).add_items(new)
+        trained_model(tmp_path / "c", encoder, train_encoder=True).add_items(new)
 
 
-def test_a_system_on_ids_says_which_ones_take_new_items(exported: Exported, llm: Path) -> None:
+def test_a_system_on_ids_names_systems_that_take_new_items(exported: Exported, llm: Path) -> None:
     for system, why in {
         "sasrec": "it knows items by the ids",
         "zero_shot": "it knows items by the ids",
@@ -199,7 +199,7 @@ def test_a_system_on_ids_says_which_ones_take_new_items(exported: Exported, llm:
 
 def guided(root: Path, encoder: Path, llm: Path) -> Model:
     """A generative system with behaviour tokens and scores of the recommender on texts."""
-    alone = made(root, encoder)
+    alone = trained_model(root, encoder)
     vectors = alone.ranker.retriever.item_embeddings()
     frame = alone.items[[c.ITEM, c.LABEL]].assign(**{c.VECTOR: list(vectors), c.TEXT_VECTOR: list(vectors)})
     tables.write_table(root / "vectors.parquet", frame, tables.ITEM_EMBEDDINGS)
@@ -213,13 +213,11 @@ def guided(root: Path, encoder: Path, llm: Path) -> Model:
     return load(root / "guided", llm=llm)
 
 
-def test_a_generative_system_hears_of_a_new_item_what_the_recommender_makes_of_its_text(
-    tmp_path: Path, encoder: Path, llm: Path
-) -> None:
+def test_a_generative_system_reads_the_recommenders_embedding_of_a_new_item(tmp_path: Path, encoder: Path, llm: Path) -> None:
     model = guided(tmp_path, encoder, llm)
     known = model.recommend(["aaaa aaaa"], top=6)
     model.add_items([{"item_id": 9, "title": TITLES[1]}])
-    vectors = model.ranker.system.model.item_vectors
+    vectors = model.ranker.llm.model.item_vectors
     torch.testing.assert_close(vectors[6], vectors[1], rtol=1e-4, atol=1e-4)  # of the same text
     assert {one.item for one in known} == {"102", "103", "104", "105", "106"}
     with patch.object(ranking, "opinion", wraps=ranking.opinion) as shown:
@@ -233,16 +231,16 @@ def test_a_generative_system_hears_of_a_new_item_what_the_recommender_makes_of_i
 
 def test_a_system_on_titles_ranks_what_a_recommender_on_texts_retrieves(tmp_path: Path, encoder: Path, llm: Path) -> None:
     prompt = system_config().prompt.model_copy(update={"representation": "title"})
-    parts = replace(made(tmp_path, encoder).parts, system="zero_shot", llm=prompt)
+    parts = replace(trained_model(tmp_path, encoder).parts, system="zero_shot", llm=prompt)
     bundle.write_parts(tmp_path / "zero_shot", parts, "movielens_100k", LLM, llm)
     model = load(tmp_path / "zero_shot", llm=llm)
     model.add_items([{"item_id": 9, "title": TITLES[1]}])
     assert {one.item for one in model.recommend(["aaaa aaaa"], candidates=3)} == {"102", "103", "9"}
 
 
-def test_vectors_of_another_recommender_are_no_vectors_of_new_items(tmp_path: Path, encoder: Path, llm: Path) -> None:
+def test_vectors_of_another_recommender_are_refused_for_new_items(tmp_path: Path, encoder: Path, llm: Path) -> None:
     model = guided(tmp_path, encoder, llm)
-    other = made(tmp_path / "other", encoder, name="morec")
+    other = trained_model(tmp_path / "other", encoder, name="morec")
     parts = replace(model.parts, retriever=other.parts.retriever)
     model = Model(replace(model.ranker, retriever=other.ranker.retriever), model.items, parts)
     with pytest.raises(
@@ -258,11 +256,11 @@ def served(model: Model, root: Path, encoder: Path | None = None) -> Iterator[Te
         yield opened
 
 
-def test_the_service_ranks_an_item_from_when_it_was_posted(tmp_path: Path, encoder: Path) -> None:
-    expected = made(tmp_path / "a", encoder)
+def test_the_service_ranks_an_item_once_it_is_posted(tmp_path: Path, encoder: Path) -> None:
+    expected = trained_model(tmp_path / "a", encoder)
     new = [{"item_id": 9, "title": "aaaa aaaa"}, {"item_id": "x", "title": "9999", "attributes": {"kind": ["9999"]}}]
     expected.add_items(new)
-    with served(made(tmp_path / "b", encoder), tmp_path, encoder) as asked:
+    with served(trained_model(tmp_path / "b", encoder), tmp_path, encoder) as asked:
         added = asked.post("/items", json=new)
         answer = asked.post("/recommend", json={"history": ["aaaa aaba", "id:x"], "top": 7}).json()
         found = asked.get("/items", params={"query": "x"}).json()
@@ -287,16 +285,16 @@ def test_the_service_ranks_an_item_from_when_it_was_posted(tmp_path: Path, encod
     ]
 
 
-def test_of_a_list_with_a_bad_item_the_service_adds_none(
+def test_the_service_adds_no_item_of_a_list_with_a_bad_one(
     tmp_path: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seven = {"item_id": "7", "title": "b"}
-    model = made(tmp_path, encoder)
+    model = trained_model(tmp_path, encoder)
     monkeypatch.setattr(service, "MAX_ADDED", 3)
     with served(model, tmp_path) as asked:
         for items, status, message in (
             ([seven, {"item_id": 103, "title": "b"}], 409, "items[1]: an item with the id '103' exists already, 'aaaa baaa'"),
-            ([seven, {"item_id": " 7", "title": "c"}], 422, "items[1]: the id '7' stands already in items[0]"),
+            ([seven, {"item_id": " 7", "title": "c"}], 422, "items[1]: the id '7' is already used by items[0]"),
             ([seven, {"item_id": "8", "title": "\u200b"}], 422, "items[1]: the title is empty"),
             ([seven, {"item_id": "8", "title": "b" * 501}], 422, "items[1]: the title has 501 characters; 500 are the most"),
             ([seven, {"item_id": "8" * 501, "title": "b"}], 422, "items[1]: the id has 501 characters; 500 are the most"),
@@ -315,7 +313,7 @@ def test_of_a_list_with_a_bad_item_the_service_adds_none(
     assert (again.status_code, again.json()["detail"][:46]) == (409, "items[0]: an item with the id '7' exists alrea")
 
 
-def test_a_service_of_a_system_on_ids_says_which_ones_take_new_items(exported: Exported) -> None:
+def test_a_service_of_a_system_on_ids_names_which_ones_take_new_items(exported: Exported) -> None:
     app = create_app(load(exported("sasrec")), bundle.read_metadata(exported("sasrec")), Settings(8, 64, 0.0, 60.0, None, 1))
     with TestClient(app) as asked:
         answer = asked.post("/items", json=[{"item_id": "7", "title": "b"}])
@@ -336,7 +334,7 @@ class Slow(Model):
 
 def test_items_are_added_between_two_passes(tmp_path: Path, encoder: Path) -> None:
     """A question that is being answered sees the catalogue without them, and one that waits behind them sees it with them."""
-    model = made(tmp_path, encoder)
+    model = trained_model(tmp_path, encoder)
     model = Slow(model.ranker, model.items, model.parts)
     question = {"history": ["aaaa aaba"], "top": 7}
     with served(model, tmp_path, encoder) as asked, ThreadPoolExecutor(3) as pool:
@@ -392,4 +390,4 @@ def test_an_audience_is_ordered_by_rank_then_by_share() -> None:
 
     lists = [ranked([1, 2], [5.0, 4.9]), ranked([2, 1], [9.0, 0.0]), ranked([1, 2], [2.0, -2.0]), ranked([2], [1.0])]
     (found,) = audiences(lists, ["a", "b", "c", "d"], [1], 3)
-    assert found == [Reached("c", 1), Reached("a", 1), Reached("b", 2)]  # d has item 1 already
+    assert found == [AudienceMember("c", 1), AudienceMember("a", 1), AudienceMember("b", 2)]  # d has item 1 already

@@ -21,7 +21,7 @@ from llara_core.prompts.rendering import ItemWording
 from llara_core.recommenders import checkpoints, models, training
 from llara_core.serving import Model, bundle, load
 from llara_core.serving.new_items import ItemReading
-from llara_core.serving.parts import Parts, Retriever
+from llara_core.serving.parts import Retriever, SystemParts
 from llara_core.tuning.tune import tune
 from tests.helpers.datasets import dataset_config
 from tests.helpers.llm import LLM, system_config, tuning_setting
@@ -98,7 +98,7 @@ def train_recommender(root: Path, prepared: Prepared) -> None:
 def exported(root: Path, llm: Path | None = None) -> Model:
     """The recommender, or with ``llm`` a compact system on it, loaded from the folder that an export writes."""
     system = "sasrec_text" if llm is None else "compact_on_text"
-    parts = Parts(
+    parts = SystemParts(
         dataset="shop",
         system=system,
         seed=0,

@@ -1,4 +1,4 @@
-"""What is ranked, what is left out, and that neither the company of other histories nor the batch size changes an answer."""
+"""Rankings, excluded items, and independence of other histories and the batch size."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_generative_system_ranks_what_its_recommender_retrieves_by_the_titles_
     np.testing.assert_allclose(ranked.scores, [by_item[item] for item in ranked.items], atol=1e-4)
 
 
-def test_a_prompt_shows_the_recommenders_opinion_of_each_candidate(tiny_llama: Path) -> None:
+def test_a_prompt_shows_the_recommenders_scores_of_each_candidate(tiny_llama: Path) -> None:
     guided = {"slot": "before", "recommender_scores": True}
     prompt = system_config(prompt=guided).prompt
     system = llm_system(make_model(tiny_llama, prompt=guided), make_encoder(tiny_llama), prompt=prompt)
@@ -97,14 +97,14 @@ def test_the_number_of_candidates_can_be_chosen(tiny_llama: Path, objective: str
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_what_is_no_longer_read_is_not_recommended_again(
+def test_unread_items_of_a_history_are_not_recommended(
     tiny_llama: Path, objective: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="llara_core.serving")
     system = _system(tiny_llama, objective)
     ranked = _rank(system, [11, 10, 3, 2, 7], top=50, max_history_len=2)
     assert set(ranked.items) == ({0, 1, 4, 5, 6, 8, 9} if objective == "next_item" else {9, 8, 6, 5, 4})
-    assert caplog.messages == ["the last 2 of 5 items are read; none of all is recommended"]
+    assert caplog.messages == ["only the last 2 of 5 items are read; none of all is recommended"]
     # What is read is what was read of a short history: only the exclusion knows of the rest.
     short = _rank(system, [2, 7], top=50, max_history_len=2)
     if objective == "next_item":
@@ -112,11 +112,11 @@ def test_what_is_no_longer_read_is_not_recommended_again(
         np.testing.assert_allclose(ranked.scores, [by_item[item] for item in ranked.items.tolist()], rtol=1e-5)
     assert len(caplog.messages) == 1
     _ranker(system, 2).rank([[1], [1, 2, 3], [4, 5, 6]], top=1)
-    assert caplog.messages[1].startswith("of 3 histories 2 are longer than the last 2 items that are read")
+    assert caplog.messages[1].startswith("of 3 histories, 2 have more than the 2 items that are read")
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_company_and_batch_size_change_scores_by_rounding_alone(tiny_llama: Path, objective: str) -> None:
+def test_other_histories_and_batch_size_change_scores_only_by_rounding(tiny_llama: Path, objective: str) -> None:
     """In float32. Some of the histories leave fewer items than candidates are wanted."""
     rng = np.random.default_rng(0)
     histories = [rng.permutation(N_ITEMS)[:length].tolist() for length in (1, 3, 5, 9, 10, 2, 4, 11)]
@@ -132,7 +132,7 @@ def test_company_and_batch_size_change_scores_by_rounding_alone(tiny_llama: Path
 
 
 @pytest.mark.parametrize("objective", [*OBJECTIVES, None])
-def test_one_who_has_seen_everything_gets_nothing(tiny_llama: Path, objective: str | None) -> None:
+def test_a_history_of_the_whole_catalogue_gets_nothing(tiny_llama: Path, objective: str | None) -> None:
     system = None if objective is None else _system(tiny_llama, objective)
     everything, one = _ranker(system).rank([list(range(N_ITEMS)), list(range(N_ITEMS - 1))], top=3)
     assert everything.items.tolist() == []
@@ -152,7 +152,7 @@ def test_scores_that_are_not_finite_recommend_nothing(
         _rank(_system(tiny_llama, objective), [2, 7], top=3)
 
 
-def test_what_cannot_be_ranked_is_an_error(tiny_llama: Path) -> None:
+def test_an_empty_history_or_missing_retriever_is_an_error(tiny_llama: Path) -> None:
     with pytest.raises(DataError, match="1 of 2 histories are empty"):
         _ranker(None).rank([[1], []], top=3)
     with pytest.raises(ConfigError, match="no recommender to retrieve"):

@@ -1,4 +1,4 @@
-"""``python -m pipeline.recommend`` on a finished run: every system answers, and what cannot be asked says why."""
+"""``python -m pipeline.recommend`` on a finished run, for every kind of system, and its error messages."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_retriever_and_the_candidates_can_be_chosen(capsys: pytest.CaptureFi
     assert only == printed(capsys)
 
 
-def test_a_system_without_a_recommender_says_which_one_retrieves(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_retriever_of_a_system_without_a_recommender_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     main(DATASET, "zero_shot", SEED, item=["Heat"])
     assert "zero_shot reads no recommender: sasrec, the first of run.recommenders, retrieves for it" in caplog.messages
@@ -90,7 +90,7 @@ def test_histories_of_a_file(tmp_path: Path) -> None:
     assert set(table["item"]) <= {101 + item for item in range(len(LABELS))} - {110}
 
 
-def test_what_a_spreadsheet_would_compute_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+def test_texts_that_a_spreadsheet_evaluates_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     table = pd.DataFrame({"user": ["-5", "@ann"], "item": ["+1.5", "=A1"], "label": ["=1+1", "Heat - Part = 2"]})
     warn_of_formulas(Path("out.csv"), table.iloc[:0])
     assert caplog.messages == []
@@ -119,32 +119,32 @@ def test_a_title_with_a_semicolon_is_typed_at_the_prompt(
     ("system", "message"),
     [
         ("fused-llara", r"is a fusion, .* recommend with one of its parts: llara and sasrec"),
-        ("llara_direct", r"llara_direct is not on run.systems .*: add it and run `dvc repro`"),
+        ("llara_direct", r"llara_direct is not in run.systems .*: add it and run `dvc repro`"),
         ("caser", r"unknown system 'caser'; the run has .* the recommenders \['sasrec'\]"),
     ],
 )
-def test_what_the_run_cannot_answer_says_what_to_do(system: str, message: str) -> None:
+def test_an_unknown_system_is_an_error_with_a_remedy(system: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         main(DATASET, system, SEED, item=["Heat"])
 
 
 def test_a_retriever_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(ConfigError, match="show the scores of sasrec, which therefore retrieves; leave popularity out"):
+    with pytest.raises(ConfigError, match="show the scores of sasrec, so only sasrec can retrieve; leave popularity out"):
         main(DATASET, "llara_guided", SEED, item=["Heat"], retriever="popularity")
-    with pytest.raises(ConfigError, match=r"caser is neither on run\.recommenders"):
+    with pytest.raises(ConfigError, match=r"caser is neither in run\.recommenders"):
         main(DATASET, "llara", SEED, item=["Heat"], retriever="caser")
     with pytest.raises(ConfigError, match="sasrec ranks all items itself"):
         main(DATASET, "sasrec", SEED, item=["Heat"], retriever="popularity")
 
 
-def test_another_seed_or_data_set_says_what_to_do() -> None:
-    with pytest.raises(ConfigError, match=r"seed 1 is not on run.seeds \[0\]"):
+def test_an_unknown_seed_or_data_set_is_an_error_with_a_remedy() -> None:
+    with pytest.raises(ConfigError, match=r"seed 1 is not in run.seeds \[0\]"):
         main(DATASET, "llara", 1, item=["Heat"])
-    with pytest.raises(ConfigError, match=r"lastfm is not on run.datasets \['movielens'\]"):
+    with pytest.raises(ConfigError, match=r"lastfm is not in run.datasets \['movielens'\]"):
         main("lastfm", "llara", SEED, item=["Heat"])
 
 
-def test_what_is_listed_but_has_not_run_says_so(changed_run: Path) -> None:
+def test_a_listed_system_that_has_not_run_is_an_error(changed_run: Path) -> None:
     write_params(changed_run, {"run": {"seeds": [0, 1]}})
     with pytest.raises(DataError, match=r"llara-1: holds no tuning/system.json; .* run `dvc repro`"):
         main(DATASET, "llara", 1, item=["Heat"])
@@ -176,10 +176,10 @@ def test_the_command_line_passes_the_options_on_and_ends_errors_in_one_message(f
     assert answer.stdout == ""
     answer = command("--item", "Heat", "--top", "2")
     assert re.fullmatch(r" +1 .*\n +2 .*\n", answer.stdout)
-    said = answer.stderr.splitlines()
-    assert said[0] == "recommend: start movielens llara 0 item=['Heat'] top=2"
-    assert said[-1].startswith("recommend: done in")
-    assert all(line.startswith("recommend: ") for line in said)  # no bar stands between a question and its answer
+    messages = answer.stderr.splitlines()
+    assert messages[0] == "recommend: start movielens llara 0 item=['Heat'] top=2"
+    assert messages[-1].startswith("recommend: done in")
+    assert all(line.startswith("recommend: ") for line in messages)  # no progress bar for a single history
     answer = command("--item", "Heatt")
     assert answer.returncode == 1
     assert answer.stderr.splitlines()[-1] == "recommend: error: no single item is called 'Heatt'; did you mean 'Heat'?"
@@ -211,7 +211,7 @@ def test_the_options_exclude_each_other(tmp_path: Path) -> None:
         main(DATASET, "sasrec", SEED)
     with pytest.raises(ConfigError, match="give one of --item"):
         main(DATASET, "sasrec", SEED, item=["Heat"], all_users=True)
-    with pytest.raises(ConfigError, match="name a file to write with --out"):
+    with pytest.raises(ConfigError, match="an output file: name it with --out"):
         main(DATASET, "sasrec", SEED, all_users=True)
     with pytest.raises(DataError, match=r"ends in .csv or .parquet"):
         main(DATASET, "sasrec", SEED, all_users=True, out=tmp_path / "out.json")

@@ -1,4 +1,4 @@
-"""``pipeline.serve`` as a process of its own: ready, loaded, stopped."""
+"""``pipeline.serve`` as a process: start, load and shutdown."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_sixteen_clients_are_answered_as_by_the_loaded_system_and_sigterm_loses_
     assert "Traceback" not in served.log
 
 
-def test_whoever_hangs_up_is_not_answered_and_nobody_waits_for_them(serve: Callable[..., object]) -> None:
+def test_a_disconnected_client_is_not_answered_and_delays_nobody(serve: Callable[..., object]) -> None:
     """Thirty questions gather in a pass that waits for others; their clients go, and the one who stays is alone in it."""
     body = b'{"history": ["Heat"]}'
     head = f"POST /recommend HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -147,25 +147,23 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_it_is_reached_from_this_machine_alone_unless_it_is_told_otherwise(caplog: pytest.LogCaptureFixture) -> None:
+def test_it_listens_on_this_machine_only_by_default(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     with _bound("127.0.0.1", 0) as alone:
         assert alone.getsockname()[0] == "127.0.0.1"
     assert caplog.messages == []
     with _bound("0.0.0.0", 0):
-        assert caplog.messages == [
-            "0.0.0.0 is reached from other machines, without passwords or encryption: put a proxy before it"
-        ]
+        assert caplog.messages == ["0.0.0.0 is reachable from other machines without passwords or encryption: use a proxy"]
 
 
-def test_what_cannot_start_says_why(exported: Exported, llm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_start_has_a_reason(exported: Exported, llm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"127.0.0.1, port {port}: Address already in use; choose another"):
             main(exported("sasrec"), port=port)
     with pytest.raises(ConfigError, match=r"nowhere.invalid, port 0: .*; choose another --host"):
         main(exported("sasrec"), host="nowhere.invalid", port=0)
-    with pytest.raises(ConfigError, match=r"a..b, port 0: no name of a host; choose another --host"):
+    with pytest.raises(ConfigError, match=r"a..b, port 0: not a host name; choose another --host"):
         main(exported("sasrec"), host="a..b", port=0)
     with pytest.raises(DataError, match=r"no exported system here .* `python -m pipeline.export`"):
         main(tmp_path, port=0)

@@ -1,4 +1,4 @@
-"""The service says what the loaded system says, whatever it is asked meanwhile, and refuses with a reason what it cannot do."""
+"""The service answers like the loaded system under concurrent requests, and refuses bad requests with a reason."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def equal(items: Sequence[dict[str, Any]], expected: Sequence[Recommendation]) -
 
 
 @pytest.mark.parametrize("system", ["sasrec", "zero_shot", *TUNED])
-def test_it_says_what_the_loaded_system_says(system: str, client: Client, loaded: Callable[[str], Model]) -> None:
+def test_it_answers_like_the_loaded_system(system: str, client: Client, loaded: Callable[[str], Model]) -> None:
     model = loaded(system)
     with client(system) as asked:
         answer = asked.post("/recommend", json={"history": ["Heat", "id:111"], "top": 4}).json()
@@ -112,14 +112,14 @@ def test_a_missing_title_has_a_reason(client: Client, loaded: Callable[[str], Mo
     expected = {"Heat": ("in_history", "already in the history")}
     expected |= {ranked[place]: ("ranked_lower", f"llara ranks it {place + 1} of 5") for place in (2, 3, 4)}
     expected |= {
-        alone[place]: ("not_retrieved", f"sasrec ranks it {place + 1} and retrieves its first 5 for llara")
+        alone[place]: ("not_retrieved", f"sasrec ranks it {place + 1} and retrieves only its first 5 for llara")
         for place in range(5, 11)
     }
     assert why == expected
     assert len(answer["excluded"]) == 10  # each film once
 
 
-def test_without_being_asked_it_explains_the_history_and_the_choice_of_the_recommender(
+def test_it_always_explains_the_history_and_the_choice_of_the_recommender(
     client: Client, loaded: Callable[[str], Model]
 ) -> None:
     model = loaded("llara")
@@ -131,21 +131,21 @@ def test_without_being_asked_it_explains_the_history_and_the_choice_of_the_recom
     assert explained == ["Clue", "Heat", *(label for label in alone if label not in ranked)]
 
 
-def test_it_says_which_items_of_a_long_history_are_read(client: Client) -> None:
+def test_it_marks_the_read_items_of_a_long_history(client: Client) -> None:
     with client("sasrec") as asked:
         answer = asked.post("/recommend", json={"history": LABELS[:6], "top": 100}).json()
     assert [(one["label"], one["read"]) for one in answer["history"]] == [(LABELS[n], n >= 2) for n in range(6)]  # the last 4
     assert {one["label"] for one in answer["recommendations"]} == set(LABELS[6:])
 
 
-NOT_UNDERSTOOD: list[tuple[str, object, list[object], str]] = [
+MALFORMED: list[tuple[str, object, list[object], str]] = [
     ("unknown", {"history": ["Heat", "Toy Storry"]}, ["body", "history", 1], "'Toy Storry'; did you mean 'Toy Story'"),
-    ("unknown_about", {"history": ["Heat"], "about": ["id:7"]}, ["body", "about", 0], "the id '7'; ids here look like '101'"),
+    ("unknown_about", {"history": ["Heat"], "about": ["id:7"]}, ["body", "about", 0], "the id '7'; ids look like '101'"),
     ("empty", {"history": []}, ["body", "history"], "List should have at least 1 item"),
     ("everything", {"history": LABELS}, ["body", "history"], "the history holds all 12 items of the catalogue"),
     ("missing", {}, ["body", "history"], "Field required"),
     ("text", {"history": "Heat"}, ["body", "history"], "Input should be a valid list"),
-    ("number", {"history": [7]}, ["body", "history", 0], "no item has the id '7'; ids here look like '101'"),
+    ("number", {"history": [7]}, ["body", "history", 0], "no item has the id '7'; ids look like '101'"),
     ("fraction", {"history": [111.5]}, ["body", "history", 0], "Input should be a valid string"),
     ("long", {"history": ["Heat"] * 1001}, ["body", "history"], "List should have at most 1000 items"),
     ("long_name", {"history": ["H" * 501]}, ["body", "history", 0], "String should have at most 500 characters"),
@@ -155,10 +155,8 @@ NOT_UNDERSTOOD: list[tuple[str, object, list[object], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("question", "place", "message"), [case[1:] for case in NOT_UNDERSTOOD], ids=[n[0] for n in NOT_UNDERSTOOD]
-)
-def test_what_it_does_not_understand_is_refused_with_the_reason(
+@pytest.mark.parametrize(("question", "place", "message"), [case[1:] for case in MALFORMED], ids=[n[0] for n in MALFORMED])
+def test_a_malformed_request_is_refused_with_the_reason(
     question: object, place: list[object], message: str, client: Client
 ) -> None:
     with client("sasrec") as asked:
@@ -170,7 +168,7 @@ def test_what_it_does_not_understand_is_refused_with_the_reason(
     assert set(reason) == {"loc", "msg", "type"}  # and not what was sent
 
 
-def test_several_unknown_items_are_explained_at_once_but_not_without_end(client: Client) -> None:
+def test_several_unknown_items_are_explained_at_once_up_to_a_limit(client: Client) -> None:
     with client("sasrec") as asked:
         answer = asked.post("/recommend", json={"history": ["Heat", *(f"Heat {n}" for n in range(9))]})
         no_json = asked.post("/recommend", content="history=Heat", headers={"Content-Type": "application/json"})
@@ -178,7 +176,7 @@ def test_several_unknown_items_are_explained_at_once_but_not_without_end(client:
     assert (no_json.status_code, no_json.json()["detail"][0]["type"]) == (422, "json_invalid")
 
 
-def test_what_is_not_said_to_be_json_is_refused(client: Client) -> None:
+def test_a_body_without_the_json_content_type_is_refused(client: Client) -> None:
     with client("sasrec") as asked:
         body = b'{"history": ["Heat"]}'
         kinds = ["application/x-www-form-urlencoded", "", "text/json", "application/json; charset=utf-8", "application/ld+json"]
@@ -264,7 +262,7 @@ def test_a_full_queue_is_answered_with_503_and_nothing_that_waits_is_lost(
     assert [answer.json()["history"][0]["label"] for answer in answers] == ["Heat", "Clue", "Big"]
 
 
-def test_a_request_waits_no_longer_than_the_limit(client: Client, loaded: Callable[[str], Model]) -> None:
+def test_a_request_times_out(client: Client, loaded: Callable[[str], Model]) -> None:
     model = Held(loaded("sasrec"))
     with client("sasrec", model, timeout_s=0.05) as asked:
         answer = asked.post("/recommend", json={"history": ["Heat"]})
@@ -289,7 +287,7 @@ def test_a_model_that_fails_is_answered_with_500_and_the_reason(
 
 
 @pytest.mark.parametrize("system", ["sasrec", "llara_guided", "llara_compact"])
-def test_an_answer_does_not_depend_on_who_else_asks(system: str, client: Client, loaded: Callable[[str], Model]) -> None:
+def test_an_answer_does_not_depend_on_concurrent_requests(system: str, client: Client, loaded: Callable[[str], Model]) -> None:
     """Histories of different lengths, for different numbers of items, in passes of four."""
     histories = [[LABELS[(start + step) % N_ITEMS] for step in range(1 + start % 5)] for start in range(N_ITEMS)]
     model = loaded(system)
@@ -329,7 +327,7 @@ def test_items_are_found_while_they_are_typed(client: Client) -> None:
     assert (refused.status_code, refused.json()["detail"][0]["loc"]) == (422, ["query", "limit"])
 
 
-def test_it_says_what_it_serves(client: Client, exported: Exported) -> None:
+def test_it_describes_what_it_serves(client: Client, exported: Exported) -> None:
     with client("llara_guided") as asked:
         health, metadata = asked.get("/health").json(), asked.get("/metadata").json()
     assert health == {
@@ -362,19 +360,19 @@ def asked_text(parts: Sequence[httpx2.Response], path: str) -> str:
     return next(part.text for part in parts if part.url.path == path)
 
 
-def test_the_log_says_nothing_of_what_was_asked(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_holds_no_text_of_requests(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "llara_core.serving.service")
     with client("llara") as asked:
         asked.post("/recommend", json={"history": ["Fargo", "Babe"]})
         asked.post("/recommend", json={"history": ["My Secret"]}, headers={"Authorization": "Bearer hush"})
         asked.get("/items", params={"query": "Fargo"})
         asked.get("/Fargo%0Aa forged line")
-    told = [
+    messages = [
         re.sub(r"in \d+ ms", "in N ms", record.message)
         for record in caplog.records
         if record.name == "llara_core.serving.service"
     ]
-    assert told == [
+    assert messages == [
         "POST /recommend: 200 in N ms",
         "POST /recommend: 422 in N ms",
         "GET /items: 200 in N ms",
@@ -382,7 +380,7 @@ def test_the_log_says_nothing_of_what_was_asked(client: Client, caplog: pytest.L
     ]
 
 
-def test_what_cannot_be_answered_fails_before_anyone_asks(
+def test_the_longest_titles_are_ranked_before_the_first_request(
     loaded: Callable[[str], Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = loaded("llara_compact")

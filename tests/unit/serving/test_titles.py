@@ -1,4 +1,4 @@
-"""What people call an item leads to the item, or to the labels that they may have meant."""
+"""Names of items lead to the item, or to labels with similar names."""
 
 from __future__ import annotations
 
@@ -75,32 +75,32 @@ def test_invisible_characters_do_not_count() -> None:
         (np.int64(5), "Alien"),
     ],
 )
-def test_a_title_that_looks_like_an_id_takes_no_other_item_s_place(name: str | int, label: str) -> None:
+def test_a_title_that_looks_like_an_id_hides_no_other_item(name: str | int, label: str) -> None:
     labels = ["Alien", "id:5", "id:6", "id:7", "Fargo", "title:Heat"]
     raw_ids = ["5", "1", "2", "7", "id:8", "3"]
     finder = ItemFinder(pd.DataFrame({"raw_id": raw_ids, "title": labels, "label": labels}))
     assert labels[finder.find(name)] == label
 
 
-def test_what_is_no_name_is_an_error() -> None:
-    with pytest.raises(DataError, match=r"named by a text or a whole number, not by 5.0"):
+def test_a_name_that_is_no_text_or_integer_is_an_error() -> None:
+    with pytest.raises(DataError, match=r"given by a text or a whole number, not by 5.0"):
         FINDER.find(5.0)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="no item has the id '9'"):
         FINDER.find(9)
 
 
-def test_a_title_may_hold_what_separates_titles() -> None:
+def test_a_title_may_contain_the_separator() -> None:
     labels = ["Heat", "Goodbye; Lenin", "Steins;Gate", "Frost", "Nixon", "Frost; Nixon"]
     finder = ItemFinder(pd.DataFrame({"raw_id": ["1", "2", "3", "a;b", "5", "6"], "title": labels, "label": labels}))
     line = " heat;goodbye; lenin ; Steins;Gate;;title:Steins;Gate; id:a;b ; Unknown; Nixon;"
     names = ["heat", "goodbye; lenin", "Steins;Gate", "title:Steins;Gate", "id:a;b", "Unknown", "Nixon"]
     assert finder.split(line) == names
     assert finder.split(" ; ") == []
-    with pytest.raises(DataError, match=r"'Frost; Nixon' is one item, and its parts are 2 others; name each by its id"):
+    with pytest.raises(DataError, match=r"'Frost; Nixon' is one item, and its parts are 2 other items; give the ids"):
         finder.split("Heat; Frost; Nixon")
 
 
-def test_a_looser_reading_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_loose_match_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """The item table has no years, so nobody can check the one that is given."""
     caplog.set_level("INFO", logger="llara_core.serving.titles")  # which pipeline.serve makes quiet
     FINDER.find("Toy Story")
@@ -132,7 +132,7 @@ def test_suggestions_go_by_the_title_without_its_article(name: str, suggestions:
         ("Sabrina", r"no single item is called 'Sabrina'; did you mean 'Sabrina \(1954\)', 'Sabrina \(1995\)'\?"),
         ("zzzz", r"no single item is called 'zzzz'; items.parquet lists all titles and ids"),
         ("187", r"'187' is the title of '187' and the id of 'The Godfather: Part II'; write 'title:187' or 'id:187'"),
-        ("id:9", r"no item has the id '9'; ids here look like '187'"),
+        ("id:9", r"no item has the id '9'; ids look like '187'"),
         ("title:127", r"no single item is called '127'"),
         ("", r"no single item is called ''"),
     ],
@@ -146,14 +146,14 @@ def test_a_history_needs_items_and_must_leave_some() -> None:
     assert FINDER.history(["Toy Story", "7", "Toy Story"]) == [4, 2, 4]
     with pytest.raises(DataError, match="the history is empty"):
         FINDER.history([])
-    with pytest.raises(DataError, match=r"the history is one text, 'Toy Story'; give a list"):
+    with pytest.raises(DataError, match=r"the history is a single text, 'Toy Story'; give a list"):
         FINDER.history("Toy Story")
     with pytest.raises(DataError, match="holds all 9 items of the catalogue"):
         FINDER.history([f"id:{raw}" for raw in ITEMS["raw_id"]])
 
 
 def test_an_id_is_not_compared_with_all_titles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a large catalogue that takes long, and a service is asked by id."""
+    """The search takes long in a large catalogue, and the web page sends ids."""
 
     def searched(*_: object) -> None:
         raise AssertionError("titles spelt alike were looked for")
