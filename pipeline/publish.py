@@ -1,8 +1,8 @@
-"""Collects the results behind published figures and writes the generated tables of the documentation; not a stage.
+"""Collects the results behind published figures and writes the generated tables and figures of the documentation; not a stage.
 
 - ``python -m pipeline.publish collect movielens`` reads a finished run of several seeds and writes
   ``results/movielens.parquet`` and ``results/movielens.json``.
-- ``python -m pipeline.publish write`` writes the tables of README.md and docs/results.md from ``results/``.
+- ``python -m pipeline.publish write`` writes the tables and figures of README.md and docs/results.md from ``results/``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from llara_core import tables
 from llara_core.config import load_params
 from llara_core.errors import DataError
 from llara_core.evaluation.published import collect
-from llara_core.report.published import updated_pages
+from llara_core.report.published import updated_figures, updated_pages
 from pipeline.stage import run
 
 CODE = ("llara_core", "pipeline", "dvc.yaml")
@@ -29,14 +29,15 @@ def main(
     command: Annotated[str, typer.Option(help="For collect: command that made the run.")] = "make repro",
     add: Annotated[bool, typer.Option("--add", help="For collect: keep the systems collected earlier.")] = False,
 ) -> None:
-    """Collects the results of a finished run of DATASET into results/, or writes the generated tables from there."""
+    """Collects the results of a finished run of DATASET into results/, or writes what is generated from there."""
     if action == "collect" and dataset is not None:
         file = collect(dataset, load_params(), commit or head(), command, keep_others=add)
         typer.echo(f"{file}: {file.stat().st_size / 1000:.0f} KB; now `python -m pipeline.publish write`")
     elif action == "write" and dataset is None:
-        for path, text in updated_pages().items():
+        pages = {path: text.encode() for path, text in updated_pages().items()}
+        for path, content in (pages | updated_figures()).items():
             with tables.atomic_path(path) as staged:
-                staged.write_text(text, encoding="utf-8")
+                staged.write_bytes(content)
             typer.echo(f"{path}: written")
     else:
         raise DataError("use `collect DATASET` or `write`")

@@ -45,7 +45,11 @@ SCHEMA = pa.schema(
         *_SETS,
     ]
 )
-_NO_SETTINGS = {"recommenders": {"threads"}, "llm": {"threads"}, "inference": {"batch_size", "shuffled_histories"}}
+_NO_SETTINGS = {
+    "recommenders": {"threads"},
+    "llm": {"threads"},
+    "inference": {"batch_size", "shuffled_histories", "max_positions"},
+}
 
 
 class _StoredModel(BaseModel):

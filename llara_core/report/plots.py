@@ -56,7 +56,7 @@ def bars_figure(rows: Sequence[ComparedSystem], n_candidates: int, confidence: f
     axes.set_xlabel(f"HR@1 on test, with {confidence:.0%} interval")
     figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    return _png(figure)
+    return png(figure)
 
 
 def bar_labels(rows: Sequence[ComparedSystem]) -> list[str]:
@@ -86,7 +86,7 @@ def slices_figure(panels: Mapping[str, Mapping[str, Sequence[tuple[str, Differen
         axes.set_xticks(range(len(names)), names, fontsize=7, rotation=15)
         axes.set_ylabel("difference in HR@1")
     figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
-    return _png(figure)
+    return png(figure)
 
 
 def curves_figure(curves: CurveTables, unit: str) -> bytes:
@@ -125,7 +125,7 @@ def curriculum_figure(panels: Mapping[str, Mapping[str, tuple[pd.DataFrame, pd.D
 def _with_legend(figure: Figure, axes: Any, looks: Mapping[str, Mapping[str, Any]]) -> bytes:
     handles = [axes.plot([], [], label=label, **look)[0] for label, look in looks.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
-    return _png(figure)
+    return png(figure)
 
 
 def _progress(curve: pd.DataFrame) -> pd.Series:
@@ -153,7 +153,7 @@ def _looks(panels: Mapping[str, Iterable[str]]) -> dict[str, dict[str, Any]]:
     return {run_name: {"color": colour, "linestyle": style, "linewidth": 1.3} for run_name, (style, colour) in looks}
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     # The default metadata names the library's version, which would change the bytes without a change of the picture.
     figure.savefig(stream, format="png", dpi=110, metadata={"Software": None})

@@ -23,12 +23,12 @@ from llara_core.evaluation.paired import MIN_RUNS, Difference, paired_difference
 from llara_core.evaluation.published import Provenance, Published, read_published
 from llara_core.evaluation.results import SystemResults
 from llara_core.evaluation.significance import holm
-from llara_core.report import at_positions, main_table, system_columns
+from llara_core.report import at_positions, few_users, main_table, system_columns
 from llara_core.report.layout import MISSING, Column
 from llara_core.report.new_items import new_items
 from llara_core.report.wording import both_sides, count, described, difference, joined, level, measure, number
 
-README, RESULTS_PAGE = "README.md", "docs/results.md"
+README, RESULTS_PAGE, FEW_USERS_FIGURE = "README.md", "docs/results.md", "docs/figures/few_users.png"
 NOTHING_ABLATED = {
     "ablation.llm_weights": "pretrained",
     "ablation.item_vectors": "recommender",
@@ -45,10 +45,10 @@ class Block:
 
     page: str
     name: str
-    dataset: str
-    text: Callable[[Published], str]
+    datasets: tuple[str, ...]
+    text: Callable[..., str]  # from the published results of each data set
 
-    def insert_into(self, page: str, published: Published) -> str:
+    def insert_into(self, page: str, published: Sequence[Published]) -> str:
         """Returns the text of the page with this part regenerated.
 
         Raises:
@@ -57,7 +57,7 @@ class Block:
         begin, end = (f"<!-- {self.name}:{mark} -->" for mark in ("begin", "end"))
         if page.count(begin) != 1 or page.count(end) != 1:
             raise DataError(f"{self.page}: needs exactly one line {begin} and one line {end} around the generated part")
-        text = re.sub(r"(?<![\d.])0\.(?=\d)", ".", self.text(published))  # no zero before the point, as in the terminal
+        text = re.sub(r"(?<![\d.])0\.(?=\d)", ".", self.text(*published))  # no zero before the point, as in the terminal
         return re.sub(f"{begin}.*{end}", lambda _: f"{begin}\n\n{text}\n\n{end}", page, flags=re.DOTALL)
 
 
@@ -138,7 +138,9 @@ def positions_table(published: Published) -> str:
 
 def new_items_table(published: Published) -> str:
     """Builds the tables of hit ratios at further positions on known and new targets, and of differences on each."""
-    systems = [each for each in published.at_positions if each.system.kind != "fused"]
+    untuned = {each.system.key for each in published.at_positions if each.system.kind == "untuned"}
+    ranking = [each for each in published.at_positions if each.mode in ("score", "fused")]
+    systems = [each for each in ranking if each.system.kind != "fused" or each.system.key in untuned]
     config = published.provenance.evaluation
     lines = []
     for results in systems:
@@ -185,12 +187,27 @@ def _ablated(name: str, provenance: Provenance) -> str | None:
     return next((each.name for each in provenance.systems if of(each.key) == (rest, NOTHING_ABLATED)), None)
 
 
+def few_users_table(*published: Published) -> str:
+    """Builds the table of hit ratios at further positions by share of training users, and of differences to ids alone."""
+    systems = few_users.curves(published)
+    names = list(systems)
+    lines = []
+    for place, (share, results) in enumerate(zip(few_users.SHARES.values(), published, strict=True)):
+        by_name = {each.system.name: each for each in results.at_positions}
+        paired = _family([(by_name[few_users.TEXT], by_name[few_users.IDS])], None, results.provenance.evaluation)
+        figures = [number(rows[place].test["hit_ratio@1"]) for rows in systems.values()]
+        lines.append([f"{share:.0%}", *figures, _with_p(paired[0])])
+    header = " | ".join(["Training users", *names, f"{few_users.TEXT} - {few_users.IDS}"])
+    return f"{_table(header, lines)}\n\np is not adjusted. {' '.join(map(origin, published))}"
+
+
 BLOCKS = (
-    Block(README, "results", "movielens", results_table),
-    Block(RESULTS_PAGE, "all-systems", "movielens", all_systems_table),
-    Block(RESULTS_PAGE, "runs", "movielens", runs_table),
-    Block(RESULTS_PAGE, "positions", "movielens", positions_table),
-    Block(RESULTS_PAGE, "new-items", "movielens_cold", new_items_table),
+    Block(README, "results", ("movielens",), results_table),
+    Block(RESULTS_PAGE, "all-systems", ("movielens",), all_systems_table),
+    Block(RESULTS_PAGE, "runs", ("movielens",), runs_table),
+    Block(RESULTS_PAGE, "positions", ("movielens",), positions_table),
+    Block(RESULTS_PAGE, "new-items", ("movielens_cold",), new_items_table),
+    Block(RESULTS_PAGE, "few-users", tuple(few_users.SHARES), few_users_table),
 )
 
 
@@ -201,12 +218,26 @@ def updated_pages(root: Path = Path()) -> dict[Path, str]:
         DataError: a page lacks markers, or results cannot be read.
     """
     pages: dict[Path, str] = {}
-    results = {dataset: read_published(dataset, root) for dataset in dict.fromkeys(block.dataset for block in BLOCKS)}
+    names = dict.fromkeys(dataset for block in BLOCKS for dataset in block.datasets)
+    results = {dataset: each for dataset in names if (each := read_published(dataset, root)) is not None}
     for block in BLOCKS:
-        if (published := results[block.dataset]) is not None:
+        published = [results[dataset] for dataset in block.datasets if dataset in results]
+        if len(published) == len(block.datasets):
             path = root / block.page
             pages[path] = block.insert_into(pages.get(path) or path.read_text(encoding="utf-8"), published)
     return pages
+
+
+def updated_figures(root: Path = Path()) -> dict[Path, bytes]:
+    """Returns the figures of docs/results.md, as PNG files, whose published results are there; writes nothing.
+
+    Raises:
+        DataError: results cannot be read.
+    """
+    published = [each for dataset in few_users.SHARES if (each := read_published(dataset, root)) is not None]
+    if len(published) < len(few_users.SHARES):
+        return {}
+    return {root / FEW_USERS_FIGURE: few_users.figure(few_users.curves(published))}
 
 
 def origin(published: Published) -> str:

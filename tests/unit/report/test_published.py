@@ -59,7 +59,7 @@ def test_the_generated_tables_are_up_to_date(texts: dict[str, str]) -> None:
 
 def test_tables_without_kept_answers_are_marked(texts: dict[str, str]) -> None:
     for each in pages.BLOCKS:
-        kept = (REPOSITORY / paths.published(each.dataset)).exists()
+        kept = all((REPOSITORY / paths.published(dataset)).exists() for dataset in each.datasets)
         assert (NOT_KEPT in block(each.name, texts[each.page])) != kept
     for section in sections(texts[pages.RESULTS_PAGE]):
         if NOT_KEPT not in section and not section.startswith("## The answer in one minute"):
@@ -156,10 +156,12 @@ def test_systems_of_another_run_are_added_where_the_questions_are_the_same(world
 def test_a_page_needs_the_markers(texts: dict[str, str]) -> None:
     results = published.read_published("movielens_cold", REPOSITORY)
     assert results is not None
-    block = pages.Block("docs/results.md", "runs", "movielens_cold", lambda results: f"{results.dataset} 0.50 of 10.05, +0.1")
+    block = pages.Block(
+        "docs/results.md", "runs", ("movielens_cold",), lambda results: f"{results.dataset} 0.50 of 10.05, +0.1"
+    )
     with pytest.raises(DataError, match=r"docs/results\.md: needs exactly one line <!-- runs:begin -->"):
-        block.insert_into("# Results\n", results)
-    page = block.insert_into("above\n<!-- runs:begin -->\nold\n<!-- runs:end -->\nbelow", results)
+        block.insert_into("# Results\n", [results])
+    page = block.insert_into("above\n<!-- runs:begin -->\nold\n<!-- runs:end -->\nbelow", [results])
     assert page == "above\n<!-- runs:begin -->\n\nmovielens_cold .50 of 10.05, +.1\n\n<!-- runs:end -->\nbelow"
 
 
