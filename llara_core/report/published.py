@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -161,10 +160,10 @@ def new_items_table(published: Published) -> str:
     )
     tested = {each.system.name: each for each in systems if each.system.is_trained and len(each.runs) >= MIN_RUNS}
     first = next(name for name, each in tested.items() if each.system.kind == "recommender")
-    ablated = {name: whole for name in tested if (whole := _ablated(name, published.provenance)) in tested}
-    intact = {name: each.system.recommender for name, each in tested.items() if name not in ablated}
-    pairs = [(name, first) for name in intact if name != first]
-    pairs += [(name, own) for name, own in intact.items() if own in tested and own != first]
+    ablated = {name: intact for name in tested if (intact := _ablated(name, published.provenance)) in tested}
+    own_of = {name: each.system.recommender for name, each in tested.items() if name not in ablated}
+    pairs = [(name, first) for name in own_of if name != first]
+    pairs += [(name, own) for name, own in own_of.items() if own in tested and own != first]
     pairs += [(whole, name) for name, whole in ablated.items()]
     kinds = [_family([(tested[one], tested[other]) for one, other in pairs], is_new, config) for is_new in (None, False, True)]
     lines = [[f"{one} - {other}", *map(_with_p, row)] for (one, other), *row in zip(pairs, *kinds, strict=True)]
@@ -258,7 +257,7 @@ def _on_common_sets(
     tables = [side.runs[0].sets for side in (first, second)]
     if is_new is not None:
         tables = [sets[sets[c.TARGET_IS_NEW] == is_new] for sets in tables]
-    common = functools.reduce(np.intersect1d, map(keys, tables))
+    common = np.intersect1d(keys(tables[0]), keys(tables[1]))
     first, second = (
         replace(side, runs=tuple(replace(run, sets=run.sets[np.isin(keys(run.sets), common)]) for run in side.runs))
         for side in (first, second)

@@ -120,7 +120,7 @@ def slice_names(comparisons: Comparisons, examples: pd.DataFrame) -> Mapping[str
     target = examples[c.TARGET]
 
     def title_lengths(sets: pd.DataFrame) -> pd.Series:
-        return titles.loc[target.loc[sets[c.EXAMPLE]]].str.split().str.len()
+        return titles.loc[target.loc[sets[c.EXAMPLE]]].map(lambda title: len(title.split()))
 
     return {
         POPULARITY: lambda sets: target.loc[sets[c.EXAMPLE]].map(popularity.__getitem__),

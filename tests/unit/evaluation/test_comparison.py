@@ -108,9 +108,8 @@ def test_a_fusion_that_is_not_told_apart_from_its_recommender_is_not_the_best(wo
     rows = rows_of(world, baselines=[])
     assert rows["llara + sasrec"].lead == 1 / 5
     assert [name for name, row in rows.items() if row.is_best] == ["sasrec"]
-    assert leader(list(rows.values())).endswith(
-        "llara + sasrec has a higher value there, but cannot be told apart from its recommender."
-    )
+    sentence = "llara + sasrec has a higher value there, but cannot be told apart from its recommender."
+    assert leader(list(rows.values())).endswith(sentence)
     world.put("sasrec-0", world.target_is(2))
     world.put("fused-llara-0", world.target_is(1), mode="fused")
     assert [name for name, row in rows_of(world, baselines=[]).items() if row.is_best] == ["llara + sasrec"]
