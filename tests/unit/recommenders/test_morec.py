@@ -37,7 +37,7 @@ ARGUMENTS = {
     "n_heads": 1,
     "text_dim": 16,
 }
-# Everyone walks along the same ring of items, three further at each step.
+# All users follow the same ring of items, three further at each step.
 SEQUENCES = [np.arange(start, start + 36, 3) % N_ITEMS for start in range(24)]
 VALIDATION = training.ValidationSet(
     [sequence[:4] for sequence in SEQUENCES], np.array([sequence[4] for sequence in SEQUENCES]), [s[:5] for s in SEQUENCES], 5
