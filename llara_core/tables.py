@@ -177,8 +177,7 @@ def read_arrow(path: Path, schema: pa.Schema) -> pa.Table:
     Raises:
         DataError: the file is missing, unreadable, or has other columns than ``schema``.
     """
-    with _opened(path) as file:
-        _check_schema(path, file.schema_arrow, schema)
+    with _opened(path, schema) as file:
         return file.read()
 
 
@@ -188,8 +187,7 @@ def row_groups(path: Path, schema: pa.Schema, columns: Sequence[str]) -> Iterato
     Args:
         columns: columns to read, in their order in ``schema``.
     """
-    with _opened(path) as file:
-        _check_schema(path, file.schema_arrow, schema)
+    with _opened(path, schema) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group, columns=list(columns))
 
@@ -202,8 +200,7 @@ def take_rows(path: Path, schema: pa.Schema, rows: npt.NDArray[np.integer], colu
         columns: columns to read, in their order in ``schema``.
     """
     taken = [pa.schema([schema.field(name) for name in columns]).empty_table()]
-    with _opened(path) as file:
-        _check_schema(path, file.schema_arrow, schema)
+    with _opened(path, schema) as file:
         start = 0
         for group in range(file.num_row_groups):
             end = start + file.metadata.row_group(group).num_rows
@@ -293,22 +290,19 @@ def _in_parts(groups: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+def _opened(path: Path, schema: pa.Schema | None = None) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
+            if schema is not None and not file.schema_arrow.equals(schema, check_metadata=False):
+                raise DataError(
+                    f"{path}: expected the columns {_describe(schema)}, not {_describe(file.schema_arrow)}; "
+                    "delete the file and run `dvc repro` again"
+                )
             yield file
     except FileNotFoundError as error:
         raise DataError(f"{path}: not found; run `dvc repro` to create it") from error
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read as Parquet ({error}); delete it and run `dvc repro` again") from error
-
-
-def _check_schema(path: Path, schema: pa.Schema, expected: pa.Schema) -> None:
-    if not schema.equals(expected, check_metadata=False):
-        raise DataError(
-            f"{path}: expected the columns {_describe(expected)}, not {_describe(schema)}; "
-            "delete the file and run `dvc repro` again"
-        )
 
 
 def _describe(schema: pa.Schema) -> str:

@@ -132,7 +132,8 @@ def _prepared(
     interactions: pd.DataFrame, items: pd.DataFrame, examples: pa.Table, facts: dict[str, Any], ticks_per_second: int = 1
 ) -> Prepared:
     interactions = interactions[tables.INTERACTIONS.names]
-    statistics = {**_sizes(interactions, items), **facts, **_describe(interactions, items, examples)}
+    sizes = {"sequences": interactions[c.USER].nunique(), "items": len(items), "interactions": len(interactions)}
+    statistics = {**sizes, **facts, **_describe(interactions, items, examples)}
     if ticks_per_second > 1:
         interactions = interactions.assign(**{c.TIMESTAMP: interactions[c.TIMESTAMP] // ticks_per_second})
     return Prepared(interactions, items, examples, statistics)
@@ -164,11 +165,6 @@ def _items_table(
         c.N_INTERACTIONS: n_interactions,
     }
     return pd.DataFrame(table), cleaned.counts
-
-
-def _sizes(interactions: pd.DataFrame, items: pd.DataFrame) -> dict[str, int]:
-    """Returns the columns of the paper's Table 1."""
-    return {"sequences": interactions[c.USER].nunique(), "items": len(items), "interactions": len(interactions)}
 
 
 def _describe(interactions: pd.DataFrame, items: pd.DataFrame, examples: pa.Table) -> dict[str, Any]:

@@ -73,8 +73,7 @@ def split_by_time(sequences: pd.DataFrame, train: float, validation: float) -> p
         train, validation: shares of the interactions.
     """
     times = np.sort(sequences[c.TIMESTAMP].to_numpy())
-    cuts = times[np.minimum(_cuts(len(times), train, validation), len(times) - 1)]
-    return _with_split(sequences, np.searchsorted(cuts, sequences[c.TIMESTAMP].to_numpy(), side="right"))
+    return split_by_date(sequences, *times[np.minimum(_cuts(len(times), train, validation), len(times) - 1)])
 
 
 def split_by_date(sequences: pd.DataFrame, train_until: int, validation_until: int) -> pd.DataFrame:
@@ -105,14 +104,6 @@ def leave_one_out(sequences: pd.DataFrame) -> pd.DataFrame:
     from_end = length - 1 - sequences[c.POSITION].to_numpy()
     codes = np.where(length < MIN_LEFT_OUT, 0, np.maximum(2 - from_end, 0))
     return _with_split(sequences, codes)
-
-
-def split_as_given(sequences: pd.DataFrame) -> pd.DataFrame:
-    """Keeps the split of the raw data: codes into :data:`columns.SPLITS` in the column ``split``.
-
-    :func:`filtering.sort_sequences` has put a user's training before validation and validation before test.
-    """
-    return _with_split(sequences, sequences[c.SPLIT].to_numpy())
 
 
 def hold_back_items(interactions: pd.DataFrame, cold: ColdItemsConfig) -> pd.DataFrame:
@@ -265,17 +256,12 @@ def _ticks(moment: datetime, ticks_per_second: int) -> int:
     return -(-microseconds * ticks_per_second // 10**6)
 
 
-def _at_dates(sequences: pd.DataFrame, split: SplitConfig, ticks_per_second: int) -> pd.DataFrame:
-    train_until, validation_until = (_ticks(end, ticks_per_second) for end in split.dates)
-    return split_by_date(sequences, train_until, validation_until)
-
-
 STRATEGIES: dict[str, Callable[[pd.DataFrame, SplitConfig, int], pd.DataFrame]] = {
     "user_chronological": lambda sequences, split, _: split_by_user(sequences, *split.shares),
     "global_time": lambda sequences, split, _: split_by_time(sequences, *split.shares),
-    "date": _at_dates,
+    "date": lambda sequences, split, per_second: split_by_date(sequences, *(_ticks(end, per_second) for end in split.dates)),
     "leave_one_out": lambda sequences, *_: leave_one_out(sequences),
-    "files": lambda sequences, *_: split_as_given(sequences),
+    "files": lambda sequences, *_: _with_split(sequences, sequences[c.SPLIT].to_numpy()),  # codes from the raw data
 }
 """Functions of sequences, the section ``split`` and the ticks per second of timestamps; each adds the column ``split``."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-import torch.nn.functional as F
 
 from llara_core.config import PromptConfig, Representation, TuneConfig
 from llara_core.llm.encoding import PromptEncoder
@@ -144,18 +143,3 @@ class Objective(Protocol):
             batch: ``input_ids`` and ``labels`` ``(B, L)``, and the tensors of :meth:`batch_tensors`.
             tune: tuning settings, among them weights of the loss.
         """
-
-
-def summed_cross_entropy(
-    logits_of: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor, labels: torch.Tensor
-) -> torch.Tensor:
-    """Sums the cross-entropy over the positions whose label is not ``IGNORE``.
-
-    Args:
-        logits_of: maps states ``(N, D_llm)`` to logits ``(N, n_classes)``.
-        hidden: ``(B, L, D_llm)``.
-        labels: ``(B, L)`` int64.
-    """
-    predicting = labels != IGNORE
-    # Logits are computed at the predicting positions only: everywhere, they would cost about as much as the LLM itself.
-    return F.cross_entropy(logits_of(hidden[predicting]), labels[predicting], reduction="sum")

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from llara_core.config import PromptConfig, Representation, TuneConfig
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
-from llara_core.objectives.base import IGNORE, EncodedRow, Objective, Rows, TrainingData, Units, summed_cross_entropy
+from llara_core.objectives.base import IGNORE, EncodedRow, Objective, Rows, TrainingData, Units
 from llara_core.prompts.rendering import Prompt, answer_text, render_ranking
 from llara_core.prompts.templates import RANKING_TEMPLATES
 from llara_core.runtime import seeding
@@ -72,7 +72,9 @@ class Generative:
 
     def loss(self, model: HybridLM, hidden: torch.Tensor, batch: Mapping[str, torch.Tensor], tune: TuneConfig) -> torch.Tensor:
         """Cross-entropy of the answer's tokens and, with a read-out, ``tune.ranking_weight`` times that of the candidates."""
-        loss = summed_cross_entropy(model.token_logits, hidden, batch["labels"])
+        predicting = batch["labels"] != IGNORE
+        # Logits are computed at the predicting positions only: everywhere, they would cost about as much as the LLM itself.
+        loss = F.cross_entropy(model.token_logits(hidden[predicting]), batch["labels"][predicting], reduction="sum")
         if model.readout is not None and "candidate_slots" in batch:
             at_slots = hidden[model.slots.mask(batch["input_ids"])]  # (S, D_llm)
             ranked = model.readout(at_slots[batch["candidate_slots"]])  # (B, C)

@@ -114,7 +114,7 @@ def test_a_hub_model_comes_from_its_revision_as_safetensors(
     ("error", "message"),
     [
         ("GatedRepoError", "is gated; accept its licence .* log in with `hf auth login`"),
-        ("RepositoryNotFoundError", "the hub knows no such model"),
+        ("RepositoryNotFoundError", "the hub has no such model"),
     ],
 )
 def test_gated_and_unknown_models_say_what_to_do(

@@ -80,7 +80,7 @@ def test_a_system_comes_with_what_its_start_was_configured_as(params: Params) ->
     assert read.start == params.system("llara_guided")
     assert read.item_embeddings is not None
     tables.write_json(read.folder / inputs.START, inputs.resolved(params.system("zero_shot")))
-    with pytest.raises(DataError, match=r"start\.json: a system that is not tuned has no adapter"):
+    with pytest.raises(DataError, match=r"start\.json: an untuned system has no adapter"):
         _ = read.start
 
 

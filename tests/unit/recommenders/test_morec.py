@@ -121,7 +121,7 @@ def test_bce_cannot_tune_an_encoder(encoder: TextEncoder) -> None:
 def test_an_encoder_with_damaged_weights_is_named(folder: Path) -> None:
     encoder = TextEncoder(folder, TITLES)
     encoder.model.embeddings.LayerNorm.bias.data[0] = torch.nan
-    with pytest.raises(ModelError, match=r"all-minilm-l6-v2 gives text vectors that are not finite"):
+    with pytest.raises(ModelError, match=r"all-minilm-l6-v2 returns text vectors that are not finite"):
         search(encoder, tuned=False, epochs=1)
 
 
