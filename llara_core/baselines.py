@@ -47,7 +47,7 @@ class Random:
         self.n_items = len(catalogue)
 
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
-        """Scores ``(B, n_items)``: each row is a uniformly random permutation of 0 to ``n_items - 1``."""
+        """Returns scores ``(B, n_items)``: each row is a uniformly random permutation of 0 to ``n_items - 1``."""
         scores = np.empty((len(histories), self.n_items), dtype=np.float32)
         for row, history in zip(scores, histories, strict=True):
             row[:] = seeding.numpy_stream(0, "random ranking", *map(int, history)).permutation(self.n_items)
@@ -70,7 +70,7 @@ class Popularity:
         self.counts = np.bincount(items, minlength=len(catalogue)).astype(np.float32)
 
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
-        """Scores ``(B, n_items)``, the same row for every history."""
+        """Returns scores ``(B, n_items)``, the same row for every history."""
         return np.tile(self.counts, (len(histories), 1))
 
 
@@ -102,7 +102,7 @@ class ItemKNN:
         self.fallback = (counts / (counts.max() + 1) ** 2).astype(np.float32)
 
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
-        """Scores ``(B, n_items)``, at least 0."""
+        """Returns scores ``(B, n_items)``, at least 0."""
         scores = np.empty((len(histories), len(self.fallback)), dtype=np.float32)
         block = histories_at_a_time(len(self.fallback), HISTORY_BLOCK)
         for start in range(0, len(histories), block):
@@ -134,7 +134,7 @@ class ContentKNN:
         self.texts = words.fit_transform(catalogue[c.TEXT])  # (n_items, n_words), rows of length 1
 
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
-        """Scores ``(B, n_items)``, at least 0 and at most the length of the history."""
+        """Returns scores ``(B, n_items)``, at least 0 and at most the length of the history."""
         scores = np.empty((len(histories), self.texts.shape[0]), dtype=np.float32)
         for row, history in zip(scores, histories, strict=True):
             row[:] = self.texts @ np.asarray(self.texts[np.asarray(history)].sum(axis=0)).ravel()

@@ -31,7 +31,7 @@ class CatalogueScorer(Protocol):
     """Anything that scores all items for a user's history."""
 
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
-        """Scores ``(B, n_items)`` every item as the next one; higher is better."""
+        """Scores every item as the next one, ``(B, n_items)``; higher is better."""
 
 
 @dataclass(frozen=True)

@@ -168,6 +168,6 @@ def _distinct_ranks(n_eligible: Integers, k: int, rng: np.random.Generator) -> I
     for column in range(k):
         last = n_eligible - k + column
         drawn = rng.integers(0, last, endpoint=True)
-        taken = (ranks[:, :column] == drawn[:, None]).any(axis=1)
-        ranks[:, column] = np.where(taken, last, drawn)
+        is_drawn = (ranks[:, :column] == drawn[:, None]).any(axis=1)
+        ranks[:, column] = np.where(is_drawn, last, drawn)
     return ranks

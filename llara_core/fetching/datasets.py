@@ -1,22 +1,4 @@
-"""Sources of each data set's raw files.
-
-Data sets are not part of this repository and keep their own terms:
-
-- MovieLens 100K (GroupLens, University of Minnesota) may be used for research; it may not be redistributed or used commercially
-  without GroupLens' permission, and publications cite F. M. Harper and J. A. Konstan, "The MovieLens Datasets: History and
-  Context", ACM TiiS 5(4), 2015.
-- The larger MovieLens (1M to 32M) have terms of the same kind.
-- Last.fm 2K (HetRec 2011, distributed by GroupLens) is for non-commercial use in research; publications cite I. Cantador,
-  P. Brusilovsky and T. Kuflik, "2nd Workshop on Information Heterogeneity and Fusion in Recommender Systems (HetRec 2011)",
-  RecSys 2011, and name Last.fm.
-- Steam (McAuley lab, University of California San Diego) is for research; publications cite W.-C. Kang and J. McAuley,
-  "Self-Attentive Sequential Recommendation", ICDM 2018, M. Wan and J. McAuley, "Item Recommendation on Monotonic Behavior
-  Chains", RecSys 2018, and A. Pathak, K. Gupta and J. McAuley, "Generating and Personalizing Bundle Recommendations on Steam",
-  SIGIR 2017.
-- Amazon Reviews (McAuley lab) are for research; publications cite J. Ni, J. Li and J. McAuley, "Justifying Recommendations
-  using Distantly-Labeled Reviews and Fine-Grained Aspects", EMNLP 2019 (the reviews of 2018), or Y. Hou, J. Li, Z. He, A. Yan,
-  X. Chen and J. McAuley, "Bridging Language and Items for Retrieval and Recommendation", arXiv 2403.03952 (those of 2023).
-"""
+"""Sources of each data set's raw files; the data sets keep their own terms (``docs/datasets.md``)."""
 
 from __future__ import annotations
 

@@ -184,17 +184,17 @@ def generate(model: HybridLM, prefix: Prefix, eos_id: int, max_new_tokens: int) 
     """Continues every prompt greedily up to its end token; the cache cannot be used afterwards."""
     lengths = prefix.mask.sum(dim=1, keepdim=True)
     longest, mask, logits = int(lengths.max()), prefix.mask, prefix.last_logits
-    taken: list[torch.Tensor] = []
+    generated: list[torch.Tensor] = []
     ended = torch.zeros(len(mask), dtype=torch.bool, device=mask.device)
     for step in range(max_new_tokens):
         token = logits.argmax(dim=-1)
-        taken.append(token.masked_fill(ended, eos_id))
+        generated.append(token.masked_fill(ended, eos_id))
         ended = ended | (token == eos_id)
         if ended.all() or step == max_new_tokens - 1:
             break
         model.check_length(longest + step + 1)
-        mask, logits = _decode_step(model, prefix, mask, taken[-1].unsqueeze(1), lengths + step)
-    return _until_end(torch.stack(taken, dim=1), eos_id)
+        mask, logits = _decode_step(model, prefix, mask, generated[-1].unsqueeze(1), lengths + step)
+    return _until_end(torch.stack(generated, dim=1), eos_id)
 
 
 def beam_search(model: HybridLM, prefix: Prefix, eos_id: int, max_new_tokens: int, num_beams: int) -> list[list[int]]:
@@ -206,7 +206,7 @@ def beam_search(model: HybridLM, prefix: Prefix, eos_id: int, max_new_tokens: in
     n, vocabulary = prefix.last_logits.shape
     num_beams = min(num_beams, vocabulary)
     totals, tokens = torch.log_softmax(prefix.last_logits.float(), dim=-1).topk(num_beams)  # both (B, beams)
-    taken, ended = tokens.unsqueeze(2), tokens == eos_id
+    generated, ended = tokens.unsqueeze(2), tokens == eos_id
     prefix.cache.batch_repeat_interleave(num_beams)
     mask = prefix.mask.repeat_interleave(num_beams, dim=0)
     lengths = mask.sum(dim=1, keepdim=True)
@@ -214,16 +214,16 @@ def beam_search(model: HybridLM, prefix: Prefix, eos_id: int, max_new_tokens: in
     for step in range(max_new_tokens - 1):
         if ended.gather(1, totals.argmax(dim=1, keepdim=True)).all():  # a beam never gets likelier
             break
-        mask, logits = _decode_step(model, prefix, mask, taken[:, :, -1].reshape(-1, 1), lengths + step)
+        mask, logits = _decode_step(model, prefix, mask, generated[:, :, -1].reshape(-1, 1), lengths + step)
         following = torch.log_softmax(logits.float(), dim=-1)
         following = following.view(n, num_beams, vocabulary).masked_fill(ended.unsqueeze(2), -torch.inf)
         following[..., eos_id] = following[..., eos_id].masked_fill(ended, 0.0)  # an ended beam stays as it is
         totals, places = (totals.unsqueeze(2) + following).flatten(1).topk(num_beams)
         beams, tokens = places // vocabulary, places % vocabulary
-        taken = torch.cat([taken.gather(1, beams.unsqueeze(2).expand_as(taken)), tokens.unsqueeze(2)], dim=2)
+        generated = torch.cat([generated.gather(1, beams.unsqueeze(2).expand_as(generated)), tokens.unsqueeze(2)], dim=2)
         ended = ended.gather(1, beams) | (tokens == eos_id)
         prefix.cache.reorder_cache((first_beams + beams).flatten())
-    return _until_end(taken[torch.arange(n, device=mask.device), totals.argmax(dim=1)], eos_id)
+    return _until_end(generated[torch.arange(n, device=mask.device), totals.argmax(dim=1)], eos_id)
 
 
 def _decode_step(

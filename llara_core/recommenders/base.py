@@ -117,7 +117,7 @@ class SequenceRecommender(nn.Module):
         return scores
 
     def parameter_groups(self, l2: float) -> list[dict[str, Any]]:
-        """Returns the optimiser's groups, with L2 coefficients and the keys in ``params.yaml`` of their learning rates."""
+        """Returns the optimiser's groups, with L2 coefficients and the ``params.yaml`` keys of their learning rates."""
         return [{"params": list(self.parameters()), "weight_decay": l2, "rate_key": "recommenders.learning_rate"}]
 
     def mark_new(self, is_new: Tensor) -> None:
@@ -142,7 +142,7 @@ class SequenceRecommender(nn.Module):
 
     @torch.no_grad()
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
-        """Scores ``(B, n_items)`` every item as the next one, from the last ``max_history_len`` items of each history.
+        """Scores every item as the next one, ``(B, n_items)``, from the last ``max_history_len`` items of each history.
 
         Raises:
             DataError: a history is empty.

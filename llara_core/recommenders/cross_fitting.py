@@ -24,7 +24,7 @@ BLOCK_EXAMPLES = 4096  # examples scored at a time; a large catalogue takes fewe
 
 
 def user_folds(users: npt.NDArray[np.integer], n_folds: int, seed: int, dataset: str) -> npt.NDArray[np.int64]:
-    """Assigns ``N`` distinct users to folds of equal size at random: ``(N,)`` in ``[0, n_folds)``."""
+    """Assigns ``N`` distinct users at random to folds of nearly equal size: ``(N,)`` in ``[0, n_folds)``."""
     folds = np.arange(len(users)) % n_folds
     return seeding.numpy_stream(seed, "user folds", dataset).permutation(folds)
 

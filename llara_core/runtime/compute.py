@@ -46,8 +46,8 @@ def use_threads(n: int) -> None:
 def pin_kernels() -> None:
     """Fixes the instructions of torch, oneDNN and MKL on every x86 processor with AVX2; must run before torch is loaded.
 
-    By default they use the best instructions of a processor, and MKL treats Intel and AMD differently. Other processors, and
-    systems without /proc/cpuinfo, keep the default.
+    By default they use the best instructions of a processor, and MKL treats Intel and AMD differently. Other processors
+    and operating systems without /proc/cpuinfo keep the default.
     """
     if _KERNELS_NEED.issubset(cpu_info().get("flags", "").split()):
         os.environ.update(_KERNELS)
@@ -60,7 +60,7 @@ def kernels_are_pinned() -> bool:
 
 @functools.cache
 def cpu_info() -> dict[str, str]:
-    """Returns Linux's facts on the first processor, by name; empty on other systems."""
+    """Returns Linux's facts on the first processor, by name; empty on other operating systems."""
     file = Path("/proc/cpuinfo")
     if not file.is_file():
         return {}
