@@ -84,7 +84,7 @@ def read_held_out(dataset: str) -> HeldOut:
 
 
 def read_positions(dataset: str, max_positions: int | None = None) -> HeldOut | None:
-    """Reads the questions of ``dataset`` at further positions; None if there are none."""
+    """Reads the questions of ``dataset`` at further positions, at most ``max_positions`` per user; None if there are none."""
     folder = paths.positions(dataset)
     if not folder.exists() or max_positions == 0:
         return None

@@ -170,18 +170,10 @@ def answer_held_out(
     hardware: str,
     positions: HeldOut | None = None,
 ) -> None:
-    """Asks a system all held-out questions and writes its answers.
+    """Asks a system all held-out questions and writes its answers into ``folder``, one table per mode and order.
 
     If configured, the test sets are asked again with shuffled histories, and further positions too. Tables that other
-    parameters left in ``folder`` are deleted.
-
-    Args:
-        held_out: questions with histories in order.
-        folder: folder of the training run, for one table per mode and order.
-        system: name of the system without its seed, e.g. ``sasrec`` or ``llara``.
-        shuffled_histories: which systems are also asked with shuffled histories.
-        hardware: machine that computes the answers.
-        positions: questions at further positions, answered into a sub-folder; None for none.
+    parameters left in ``folder`` are deleted. ``system`` is a name without a seed, e.g. ``sasrec`` or ``llara``.
     """
     shuffled = shuffled_histories == "all" or (shuffled_histories == "catalogue" and answerer.scores_catalogue)
     written = set()
@@ -226,9 +218,6 @@ def score_candidates(
     scorer: CatalogueScorer, questions: Questions
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32] | None]:
     """Returns the candidates' scores ``(N, C)`` and, if targets are known, their ranks ``(N,)`` among the whole catalogue.
-
-    Args:
-        questions: ``N`` candidate sets.
 
     Raises:
         DataError: a score by which a target is to be ranked is not finite.

@@ -64,17 +64,11 @@ def catalogue_rank(
 
 
 def normalise_scores(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """Normalises a recommender's scores over each candidate set, so that they mean the same for all recommenders.
+    """Normalises a recommender's scores ``(..., C)`` over each candidate set, so that they mean the same for all recommenders.
 
-    The standardised score tells all candidates apart; the softmax share tells the first from the second, whose standardised
-    scores differ little.
-
-    Args:
-        scores: ``(..., C)`` logits.
-
-    Returns:
-        ``(..., C, 2)`` score features: the score with mean 0 and standard deviation 1 over the set (0 where all scores are
-        equal), and the softmax share.
+    The results are score features ``(..., C, 2)``: the score with mean 0 and standard deviation 1 over the set (0 where all
+    scores are equal), and the softmax share. The standardised score tells all candidates apart; the share tells the first from
+    the second, whose standardised scores differ little.
 
     >>> normalise_scores(np.log([[1.0, 3.0], [2.0, 2.0]])).round(2).tolist()
     [[[-1.0, 0.25], [1.0, 0.75]], [[0.0, 0.5], [0.0, 0.5]]]
@@ -110,15 +104,14 @@ def shuffled_score_features(
 def expected_hit_ratio(
     ranks: npt.NDArray[np.integer], n_eligible: npt.NDArray[np.integer], n_negatives: int
 ) -> npt.NDArray[np.float64]:
-    """Probability that a target ranks above all negatives of a random candidate set: HR@1 without sampling noise.
+    """Probability ``(N,)`` that a target ranks above all negatives of a random candidate set: HR@1 without sampling noise.
+
+    It is C(n_eligible - rank + 1, n_negatives) / C(n_eligible, n_negatives).
 
     Args:
         ranks: ``(N,)`` 1-based ranks of the targets among the eligible negatives and themselves.
         n_eligible: ``(N,)`` numbers of eligible negatives.
         n_negatives: negatives per candidate set, drawn without replacement.
-
-    Returns:
-        ``(N,)`` of C(n_eligible - rank + 1, n_negatives) / C(n_eligible, n_negatives).
 
     >>> expected_hit_ratio(np.array([1, 2, 4]), np.array([3, 3, 3]), 2).round(3)  # 2 of 3 are drawn
     array([1.   , 0.333, 0.   ])

@@ -60,13 +60,9 @@ class CandidateSampler:
             self._of_users = _Excluded.of(users, self._places(items), len(self._pool))
 
     def sample(self, examples: pa.Table, n_draws: int, rng: np.random.Generator) -> Iterator[pa.Table]:
-        """Draws ``n_draws`` candidate sets per example.
+        """Draws candidate sets for ``E`` rows of :data:`tables.EXAMPLES`, of the sampler's split.
 
-        Args:
-            examples: ``E`` rows of :data:`tables.EXAMPLES`, of the sampler's split.
-
-        Returns:
-            ``E * n_draws`` rows of :data:`tables.CANDIDATE_SETS`, by example and draw, in parts.
+        Yields ``E * n_draws`` rows of :data:`tables.CANDIDATE_SETS`, by example and draw, in parts.
 
         Raises:
             DataError: an example has fewer eligible negatives than needed.

@@ -16,7 +16,7 @@ MIN_SEQUENCE = 2  # one item of history and one target
 
 
 def filter_interactions(interactions: pd.DataFrame, config: LogSection) -> tuple[pd.DataFrame, dict[str, Counts]]:
-    """Drops interactions in the steps of the data set's section, and counts the remainder after each step.
+    """Drops interactions in the steps of the data set's section; returns the rest without ratings, and counts after each step.
 
     1. ``rating`` (with a ``min_rating``): interactions rated below ``min_rating``;
     2. ``repeats`` (``repeats: first`` or ``last``): all but a user's earliest or latest interaction with an item, ties by row
@@ -31,9 +31,6 @@ def filter_interactions(interactions: pd.DataFrame, config: LogSection) -> tuple
 
     Args:
         interactions: ``user_id`` and ``item_id`` (integers >= 0), ``timestamp`` and perhaps ``rating``; row order is kept.
-
-    Returns:
-        The remaining rows without ratings, and users, items and interactions after each step, under the step's name.
 
     Source: the order in which the released LastFM data were made (items before users, one pass each); MovieLens uses step 1
     alone; Steam steps 4 and 5 (paper, section 5.1.1).

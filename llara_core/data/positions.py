@@ -25,14 +25,12 @@ def position_questions(
 
     A history ends right before the target, as in :func:`splitting.make_examples`. The positions of a user are ranked in a
     random order (the column ``turn``); ``positions`` limits the rank, so that fewer positions are a subset of more. If the
-    questions of a split exceed :data:`MAX_QUESTIONS`, the last ranks are left out for all users alike, but never the first.
+    questions of a split exceed :data:`MAX_QUESTIONS`, the last ranks are left out for all users alike, but never the first. The
+    table (:data:`tables.POSITIONS`) is sorted by split, user and position, and may be empty.
 
     Args:
         interactions: rows of :data:`tables.INTERACTIONS`, of every split, each user's in order.
         max_history_len: longest history, in items.
-
-    Returns:
-        A table of :data:`tables.POSITIONS`, by split, user and position; empty if no held-out item has one before it.
     """
     streams = {split: seeding.numpy_stream(seed, "positions", dataset, split) for split in c.HELD_OUT}
     parts = [_of_split(interactions, split, positions, stream) for split, stream in streams.items()]

@@ -1,6 +1,7 @@
 """Splits interactions into training, validation and test, and forms examples.
 
-An example is a history (up to ``max_history_len`` items, oldest first) and the item that followed it.
+Sequences are rows with ``user_id``, ``item_id``, ``timestamp`` and ``position``, sorted by user and position; splitting adds
+the column ``split``. An example is a history (up to ``max_history_len`` items, oldest first) and the item that followed it.
 """
 
 from __future__ import annotations
@@ -47,13 +48,6 @@ def split_by_user(sequences: pd.DataFrame, train: float, validation: float) -> p
     to ``int((train + validation) * n)`` for validation, the rest for test. No user is in two splits, but training users may
     have training interactions later than held-out ones; :func:`split_by_time` excludes that.
 
-    Args:
-        sequences: ``user_id``, ``item_id``, ``timestamp``, ``position``; sorted by user and position.
-        train, validation: shares of the users.
-
-    Returns:
-        ``sequences`` with the column ``split``.
-
     Source: reproduces the released MovieLens and LastFM splits, user by user.
     """
     firsts = sequences.groupby(c.USER)[c.TIMESTAMP].min().sort_values(kind="stable")
@@ -62,28 +56,20 @@ def split_by_user(sequences: pd.DataFrame, train: float, validation: float) -> p
 
 
 def split_by_time(sequences: pd.DataFrame, train: float, validation: float) -> pd.DataFrame:
-    """Cuts all interactions at two points in time, and marks each with its period in the column ``split``.
+    """Cuts all interactions at two points in time, and marks each with its period.
 
     The cuts are the timestamps at the quantiles ``train`` and ``train + validation`` of all interactions. Interactions at
     exactly a cut belong to the later period, so every training interaction is strictly earlier than every validation one,
     and that than every test one; with many ties the earlier period is smaller than its share.
-
-    Args:
-        sequences: rows as in :func:`split_by_user`.
-        train, validation: shares of the interactions.
     """
     times = np.sort(sequences[c.TIMESTAMP].to_numpy())
     return split_by_date(sequences, *times[np.minimum(_cuts(len(times), train, validation), len(times) - 1)])
 
 
 def split_by_date(sequences: pd.DataFrame, train_until: int, validation_until: int) -> pd.DataFrame:
-    """Cuts all interactions at two given points in time, and marks each with its period.
+    """Cuts all interactions at two given points in time, in the ticks of ``timestamp``, and marks each with its period.
 
     Interactions at exactly a cut belong to the later period, as in :func:`split_by_time`.
-
-    Args:
-        sequences: rows as in :func:`split_by_user`.
-        train_until, validation_until: ends of training and validation, in the ticks of ``timestamp``.
     """
     cuts = np.array([train_until, validation_until])
     return _with_split(sequences, np.searchsorted(cuts, sequences[c.TIMESTAMP].to_numpy(), side="right"))
@@ -95,9 +81,6 @@ def leave_one_out(sequences: pd.DataFrame) -> pd.DataFrame:
     Users with fewer than three interactions are for training as a whole, since a question about them would need earlier
     training interactions. A user's training interactions precede the user's held-out ones, but not those of others.
 
-    Args:
-        sequences: rows as in :func:`split_by_user`.
-
     Source: W.-C. Kang and J. McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, section IV.
     """
     length = sequences.groupby(c.USER)[c.POSITION].transform("size").to_numpy()
@@ -107,16 +90,10 @@ def leave_one_out(sequences: pd.DataFrame) -> pd.DataFrame:
 
 
 def hold_back_items(interactions: pd.DataFrame, cold: ColdItemsConfig) -> pd.DataFrame:
-    """Leaves out the training interactions of some items, so that these are new to every model.
+    """Leaves out the training interactions of uniformly drawn items, so that these are new to every model.
 
-    Held-out interactions stay, as targets and in histories. Users without remaining interactions are dropped.
-
-    Args:
-        interactions: rows with ``split``, from one of :data:`STRATEGIES`.
-        cold: share of the items, which are drawn uniformly, and seed.
-
-    Returns:
-        The remaining rows, with users and positions renumbered from 0.
+    Held-out interactions stay, as targets and in histories. Users without remaining interactions are dropped, and users and
+    positions are renumbered from 0.
 
     Source: the strict item cold start, e.g. M. Volkovs, G. Yu and T. Poutanen, "DropoutNet", NeurIPS 2017, section 5.
     """
@@ -127,16 +104,10 @@ def hold_back_items(interactions: pd.DataFrame, cold: ColdItemsConfig) -> pd.Dat
 
 
 def keep_training_users(interactions: pd.DataFrame, share: float) -> pd.DataFrame:
-    """Leaves out training users, for learning curves over users.
+    """Keeps a uniformly drawn share of the training users, at least one, for learning curves over users; renumbers users from
+    0.
 
-    A smaller share keeps a subset of the users of a larger one.
-
-    Args:
-        interactions: rows with ``split``, each user in one split.
-        share: share of the training users, which are drawn uniformly; at least one is kept.
-
-    Returns:
-        The remaining rows, with users renumbered from 0.
+    Each user must be in one split. A smaller share keeps a subset of the users of a larger one.
     """
     users = interactions[c.USER].to_numpy()
     trained = np.unique(users[(interactions[c.SPLIT] == c.TRAIN).to_numpy()])
@@ -160,12 +131,7 @@ def make_examples(sequences: pd.DataFrame, max_history_len: int) -> pa.Table:
     each split.
 
     Args:
-        sequences: rows with ``split``, sorted by user and position, each user's positions counting from 0; a user's rows of one
-            split are consecutive, training first and test last.
-        max_history_len: longest history, in items.
-
-    Returns:
-        A table of :data:`tables.EXAMPLES`.
+        sequences: sequences with ``split``; a user's rows of one split are consecutive, training first and test last.
 
     Raises:
         DataError: a split has no example.
@@ -217,11 +183,7 @@ def examples_table(
 
 
 def lists(items: npt.NDArray[np.int32], lengths: npt.NDArray[np.integer]) -> pa.ListArray:
-    """Returns histories as one column.
-
-    Args:
-        items: items of all histories, concatenated.
-        lengths: lengths of the histories.
+    """Returns histories, given as concatenated items and lengths, as one column.
 
     Raises:
         DataError: the histories do not fit into one table.
@@ -267,13 +229,7 @@ STRATEGIES: dict[str, Callable[[pd.DataFrame, SplitConfig, int], pd.DataFrame]] 
 
 
 def divide(sequences: pd.DataFrame, split: SplitConfig, ticks_per_second: int, strategy: str | None = None) -> pd.DataFrame:
-    """Adds the column ``split`` to sequences, and drops the training interactions of cold items.
-
-    Args:
-        sequences: rows as in :func:`split_by_user`.
-        ticks_per_second: resolution of the timestamps.
-        strategy: strategy that replaces the section's.
-    """
+    """Adds the column ``split`` by ``strategy``, or the section's, and drops the training interactions of cold items."""
     interactions = STRATEGIES[strategy or split.strategy](sequences, split, ticks_per_second)
     return interactions if split.cold_items is None else hold_back_items(interactions, split.cold_items)
 

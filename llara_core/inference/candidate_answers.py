@@ -92,14 +92,13 @@ def answer_queries(
 
 
 def constrained_choice(branches: Sequence[Sequence[int]], logprobs: Sequence[Sequence[float]]) -> int:
-    """Decodes greedily in the trie of the candidates: each step takes the likeliest token that continues some candidate.
+    """Returns the candidate that greedy decoding reaches if each step takes the likeliest token that continues some candidate.
+
+    Of two candidates with the same tokens it is the first.
 
     Args:
         branches: token ids of every candidate, each ending in the end token, so that none is a prefix of another.
         logprobs: log-probability of each of these tokens given those before it.
-
-    Returns:
-        The index of the candidate reached; of two with the same tokens, the first.
 
     >>> constrained_choice([(5, 6, 0), (5, 7, 0), (8, 0)], [(-1.0, -2.0, 0.0), (-1.0, -0.5, 0.0), (-1.5, 0.0)])
     1

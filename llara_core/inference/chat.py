@@ -75,10 +75,7 @@ def cache_folder() -> Path:
 
 
 class ChatModel:
-    """A chat model and the cache of its answers.
-
-    Args:
-        cache: existing folder of cached answers, one JSON file each.
+    """A chat model and the cache of its answers, an existing folder with one JSON file each.
 
     Attributes:
         n_requests: number of requests sent, retries included.
@@ -238,8 +235,7 @@ class ChatModel:
 class ChatAnswerer:
     """A chat model that answers held-out questions, with the same prompts as the untuned LLM in its chat template.
 
-    Args:
-        max_draws: number of candidate sets per example that are asked.
+    At most ``max_draws`` candidate sets per example are asked.
     """
 
     model: ChatModel

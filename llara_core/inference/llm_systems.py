@@ -165,7 +165,6 @@ def load_system(
     Args:
         source: adapter folder of a tuned system, or prompt settings of an untuned one.
         llm_folder: folder of the stage ``fetch_llm``.
-        n_items: number of items in the prepared data.
         embeddings: item embeddings of the system's recommender; None if it has none.
         recommender_predictions: folder of that recommender's predictions, for prompts that show its scores.
         weights: whether each of several processes holds all weights of the base model, or a part.
@@ -216,8 +215,7 @@ def load_tuned_model(
 def held_out_score_features(folder: Path, source: ScoreSource, seed: int, held_out: HeldOut) -> pd.DataFrame:
     """Returns the score features of held-out candidates, in the columns example_id, draw and scores (``(C, 2)`` arrays).
 
-    Args:
-        source: source of the scores in tuning; scores that were shuffled there are shuffled here.
+    Scores that were shuffled in tuning (``source``) are shuffled here.
 
     Raises:
         DataError: the recommender scored other candidate sets.

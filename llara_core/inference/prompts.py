@@ -29,11 +29,7 @@ class Query:
 
 
 def ranking_queries(questions: Questions, wording: ItemWording, config: PromptConfig, *, tuned: bool = True) -> list[Query]:
-    """Returns one query per candidate set.
-
-    Args:
-        questions: histories, candidates and, for prompts that show them, score features.
-        tuned: whether the model was tuned on such prompts; other models get an instruction.
+    """Returns one query per candidate set; a model that was not tuned on such prompts gets an instruction.
 
     Raises:
         DataError: the prompts show scores, but the questions have none.

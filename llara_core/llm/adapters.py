@@ -28,12 +28,7 @@ METADATA_FILE = "adapter.json"
 
 
 class StartAdapter(BaseModel):
-    """The adapter from which tuning continued.
-
-    Attributes:
-        system: system of the adapter, with the same data set and seed.
-        sha256: hash of its tensors.
-    """
+    """The system whose adapter tuning continued from, of the same data set and seed, and the hash of the adapter's tensors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,17 +37,14 @@ class StartAdapter(BaseModel):
 
 
 class AdapterMetadata(BaseModel):
-    """Provenance of an adapter.
+    """Provenance of an adapter: training run, settings, libraries and machine of the tuning.
 
     Attributes:
-        dataset, system, recommender, seed: the training run; the recommender is None if the system has none.
-        prompt: prompt settings in tuning, which hold for inference too.
+        recommender: None if the system has none.
         llm: fingerprint of the base model.
         item_embeddings: hash of the recommender's embedding table; None if none was read.
         rows: number of trained plan rows.
         dtype: dtype of the frozen weights.
-        hardware: machine of the tuning.
-        versions: versions of the libraries that trained it.
         start: the adapter from which tuning continued; None if it began with the base model.
     """
 
@@ -86,15 +78,12 @@ def build_model(
     new_items: NewItems | None = None,
     seed: int = 0,
 ) -> HybridLM:
-    """Builds a trainable model around a frozen base model.
+    """Builds a trainable model around a frozen base model; the other arguments are those of :class:`HybridLM`.
 
     Args:
         base: the ``*ForCausalLM``, to whose layers LoRA is added.
         encoder: prompt encoder that defines the slot tokens.
-        item_vectors: ``(n_items, D_rec)`` float32; None for prompts without behaviour tokens.
         head_vectors: ``(n_items, D_rec)`` initial item table of the catalogue head; None for no head.
-        item_texts: ``(n_items, D_text)`` float32, encoded texts of compact items; None for other representations.
-        new_items: text-based features of compact items without interactions; None if every item has an id.
 
     Raises:
         ConfigError: the base model has no layer that ``lora.targets`` names.
@@ -190,9 +179,8 @@ def load_adapter(
 
     Args:
         folder: adapter folder written by :func:`save_adapter`.
-        base: the ``*ForCausalLM`` on which it was tuned.
         item_vectors: ``(n_items, D_rec)`` float32, the table on which it was tuned, or None.
-        llm: fingerprint of ``base``.
+        llm: fingerprint of ``base``, which must be the tuned model's.
         item_embeddings: hash of the recommender's table, or None.
         trainable: whether its LoRA is trained further.
 

@@ -65,11 +65,7 @@ class NextItemHead(nn.Module):
 
     @torch.no_grad()
     def set_prior(self, item_counts: torch.Tensor) -> None:
-        """Initialises the bias to the items' log-frequency in training, which few steps could not learn.
-
-        Args:
-            item_counts: ``(n_items,)`` training interactions per item; one is added to each.
-        """
+        """Initialises the bias to the log-frequency of training counts ``(n_items,)``, which few steps could not learn."""
         self.bias.copy_(log_popularity(item_counts))
 
     def forward(
@@ -224,8 +220,7 @@ class HybridLM(nn.Module):
     def masks(self, seen: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
         """Returns the additive attention mask, or one per layer type if some layers have a sliding window.
 
-        Args:
-            seen: ``(B, L, S)`` bool visibility from :func:`llara_core.llm.tree.visible`.
+        ``seen`` ``(B, L, S)`` bool is the visibility from :func:`llara_core.llm.tree.visible`.
         """
         config, dtype = self.causal_lm.config, self.causal_lm.dtype
         window = getattr(config, "sliding_window", None)

@@ -44,10 +44,8 @@ _RESOLVED: TypeAdapter[SystemConfig | UntunedSystem] = TypeAdapter(UntunedSystem
 class SystemInputs:
     """The input folder of one training run.
 
-    Attributes:
-        item_embeddings: the recommender's table, for prompts with behaviour tokens; else None.
-        training_scores: the recommender's scores of the training candidate sets, for prompts that show them; else None.
-        recommender_predictions: folder with its scores of the held-out candidate sets, for the same prompts; else None.
+    The paths are None if the prompts do not need the recommender's item embeddings, its scores of the training candidates, or
+    its scores of the held-out candidates.
     """
 
     folder: Path

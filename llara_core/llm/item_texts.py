@@ -72,12 +72,7 @@ def encode_texts(base: Any, encoder: PromptEncoder, texts: Sequence[str], dim: i
 
 @torch.no_grad()
 def encode_added(base: Any, encoder: PromptEncoder, texts: Sequence[str], weight: Tensor, bias: Tensor) -> Tensor:
-    """Encodes further texts like those of :func:`encode_texts`: ``(N, d_text)`` float32 on the CPU.
-
-    Args:
-        base: the same ``*ForCausalLM``, without LoRA.
-        weight, bias: affine map of :class:`EncodedTexts`.
-    """
+    """Encodes ``N`` further texts with the affine map of :func:`encode_texts`: ``(N, d_text)`` float32 on the CPU."""
     states = torch.from_numpy(_encode(base, encoder, _rows(encoder, texts)))
     return F.linear(states, weight.cpu().double(), bias.cpu().double()).float()
 

@@ -17,18 +17,15 @@ from llara_core.runtime import seeding
 def item_vectors_for(
     representation: Representation, ablation: AblationConfig, embeddings: Path | None, n_items: int, seed: int
 ) -> tuple[torch.Tensor | None, str | None]:
-    """Returns the item vectors that a system may see, and the hash of their table.
+    """Returns the item vectors that a system may see, ``(n_items, D_rec)`` float32 or None, and the hash of a trained table or
+    None.
 
     Args:
         representation: representation of items in its prompts; without behaviour tokens no embeddings are read, so that
             nothing can leak in.
         ablation: ``item_vectors`` random replaces the table by normally distributed numbers, constant by ones.
         embeddings: table written by the stage ``export_embeddings``; None for a system without a recommender.
-        n_items: number of items in the prepared data.
         seed: training seed, used for random vectors.
-
-    Returns:
-        ``(n_items, D_rec)`` float32 or None, and the hash recorded in adapters, None if no trained table is read.
 
     Raises:
         ModelError: the prompts hold behaviour tokens, but there is no recommender.
@@ -50,11 +47,8 @@ def item_vectors_for(
 def load_text_vectors(path: Path, n_items: int) -> torch.Tensor | None:
     """Returns the recommender's vectors of the items' texts alone, ``(n_items, D_rec)`` float32; None if it reads no texts.
 
-    Args:
-        path, n_items: arguments of :func:`load_item_vectors`, which checks the table.
-
     Raises:
-        DataError: the table is of another catalogue.
+        DataError: the table does not fit the data (:func:`load_item_vectors`).
     """
     load_item_vectors(path, n_items)
     column = tables.read_table(path, tables.ITEM_EMBEDDINGS)[c.TEXT_VECTOR]
@@ -62,11 +56,7 @@ def load_text_vectors(path: Path, n_items: int) -> torch.Tensor | None:
 
 
 def load_item_vectors(path: Path, n_items: int) -> tuple[torch.Tensor, str]:
-    """Returns the embedding table, ``(n_items, D_rec)`` float32, and the hash recorded in adapters.
-
-    Args:
-        path: table written by the stage ``export_embeddings``.
-        n_items: number of items in the prepared data.
+    """Returns the table of the stage ``export_embeddings``, ``(n_items, D_rec)`` float32, and the hash recorded in adapters.
 
     Raises:
         DataError: the table is of another catalogue, or holds values that are not finite.

@@ -65,12 +65,6 @@ class NewItems(nn.Module):
 
     In training a random share of the items is treated as new (:meth:`pretend`).
 
-    Args:
-        n_items: size of the catalogue.
-        d_rec: dimensions of the item vectors.
-        d_llm: width of the language model's token embeddings.
-        d_text: dimensions of encoded texts.
-
     Attributes:
         is_new: ``(n_items,)`` bool, items without training interactions.
         vectors: ``(n_items, d_rec)`` float32, predicted from the texts.

@@ -43,9 +43,7 @@ def lay_out(prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]]) -
 def visible(attention_mask: torch.Tensor, branches: torch.Tensor) -> torch.Tensor:
     """Returns ``(B, L, L)`` bool: each token sees the prompt and the earlier tokens of its own branch.
 
-    Args:
-        attention_mask: ``(B, L)``, 0 at padding.
-        branches: ``(B, L)`` int64 branch numbers of :class:`Tree`.
+    ``attention_mask`` ``(B, L)`` is 0 at padding; ``branches`` ``(B, L)`` int64 holds the branch numbers of :class:`Tree`.
     """
     length = branches.shape[1]
     earlier = torch.ones(length, length, dtype=torch.bool, device=branches.device).tril()

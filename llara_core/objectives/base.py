@@ -75,11 +75,7 @@ class TrainingData:
 
 
 class TrainingSource(Protocol):
-    """Training data of which a run may hold only the part that its plan names: :class:`TrainingData`, or tables on disk.
-
-    Attributes:
-        units: sizes of the whole data.
-    """
+    """Training data of which a run may hold only the part that its plan names: :class:`TrainingData`, or tables on disk."""
 
     @property
     def units(self) -> Units: ...

@@ -77,10 +77,8 @@ class SequenceRecommender(nn.Module):
     ) -> tuple[Callable[[], Self], dict[str, Any]]:
         """Returns a function that builds a fresh model, and the arguments that a checkpoint of it keeps.
 
-        A subclass that does not start from random weights overrides this.
-
-        Args:
-            items: rows of :data:`tables.ITEMS`.
+        A subclass that does not start from random weights overrides this, and may use the recommender's section, the name of
+        the training loss, the rows of :data:`tables.ITEMS`, and the folder of a text encoder.
         """
         return partial(cls, **arguments), arguments
 

@@ -48,7 +48,6 @@ class CheckpointFacts(BaseModel):
         arguments: keyword arguments of the model's class, ``n_items`` among them.
         data_hash: hash of the training data (:func:`data_hash`).
         l2, best_epoch, validation_score: the run of the search that was kept.
-        hardware: machine of the training, with threads and instruction set.
         texts: source of the text vectors; None if there are none.
     """
 
@@ -78,12 +77,9 @@ def save(
     data_hash: str,
     texts: TextSource | None = None,
 ) -> TrainedModel:
-    """Writes the best of ``results`` and the scores of all, and returns the best.
+    """Writes the best of ``results``, the first among equal ones, and the scores of all, and returns the best.
 
-    Args:
-        folder: destination, replaced as a whole once everything is written.
-        results: one per L2 coefficient; the highest validation score is kept, the first among equal ones.
-        texts: source of the text vectors; None if there are none.
+    ``folder`` is replaced as a whole once everything is written.
     """
     best = max(results, key=lambda result: result.validation_score)
     facts = CheckpointFacts(
@@ -99,11 +95,7 @@ def save(
 
 
 def load(folder: Path, name: str, expected_data_hash: str) -> SequenceRecommender:
-    """Loads a frozen recommender in evaluation mode, onto the GPU if there is one.
-
-    Args:
-        folder: checkpoint written by :func:`save`.
-        expected_data_hash: hash of the data that it will score.
+    """Loads a frozen recommender from the folder of :func:`save` in evaluation mode, onto the GPU if there is one.
 
     Raises:
         ModelError: the checkpoint is of another recommender or of other data, is damaged, or has weights that are not finite.

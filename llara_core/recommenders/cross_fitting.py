@@ -43,6 +43,8 @@ def cross_fit(
 ) -> Iterator[pa.Table]:
     """Scores every training candidate set twice: in sample, and by a recommender that was not trained on the user.
 
+    Yields rows of :data:`tables.TRAINING_SCORES` in the order of ``candidates``, in parts.
+
     Args:
         fit: trains a recommender on the training rows of the given interactions; the second argument is the number of the fold.
         in_sample: recommender trained on all training users.
@@ -50,9 +52,6 @@ def cross_fit(
         examples: training rows of :data:`tables.EXAMPLES`.
         candidates: rows of :data:`tables.CANDIDATE_SETS` of these examples, by example and draw.
         n_items: size of the catalogue.
-
-    Returns:
-        Rows of :data:`tables.TRAINING_SCORES` in the order of ``candidates``, in parts.
     """
     users = np.unique(interactions.loc[interactions[c.SPLIT] == c.TRAIN, c.USER].to_numpy())
     folds = user_folds(users, n_folds, seed, dataset)

@@ -18,9 +18,7 @@ def builder(
 ) -> tuple[Callable[[], SequenceRecommender], dict[str, Any]]:
     """Returns a function that builds a freshly initialised model each time it is called, and the model's arguments.
 
-    Args:
-        items: rows of :data:`tables.ITEMS`.
-        max_history_len: longest history, in items.
+    ``items`` are rows of :data:`tables.ITEMS`; only recommenders that read texts call ``fetch_encoder``.
 
     Raises:
         ConfigError: no recommender has this name.

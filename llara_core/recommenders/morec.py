@@ -85,11 +85,7 @@ class MoRec(SasRec):
 
     @classmethod
     def from_texts(cls, arguments: dict[str, Any], encoder: TextEncoder, section: MoRecConfig, loss: str) -> Self:
-        """Returns an untrained model with the text vectors of the pre-trained encoder.
-
-        Args:
-            encoder: pre-trained encoder, left unchanged; a model that trains its encoder gets a copy.
-            section: whether the encoder is trained, and its learning rate.
+        """Returns an untrained model with the pre-trained text vectors; if it trains the encoder, it has a copy of it.
 
         Raises:
             ConfigError: the encoder is to be trained with the loss ``bce``, whose negatives are not in the batch.

@@ -123,15 +123,12 @@ def search_l2(
     seed: int,
     *stream: str,
 ) -> list[TrainedModel]:
-    """Trains once per L2 coefficient, each time from the same random streams.
+    """Trains once per L2 coefficient, each time from the same random streams; returns one result per coefficient, in order.
 
     Args:
         build: returns a fresh model, initialised from torch's global generator.
         sequences: training sequences of item ids, oldest first.
         validation: positions that select the epoch and, through the returned scores, the coefficient.
-
-    Returns:
-        One result per coefficient, in the order of ``l2_grid``.
     """
     results = []
     for l2 in l2_grid:
@@ -206,15 +203,13 @@ def cut_windows(
 ) -> tuple[Tensor, Tensor]:
     """Cuts each sequence into consecutive windows from a random offset, so that an item's place differs between epochs.
 
-    Every transition of a sequence is in exactly one window.
+    Every transition of a sequence is in exactly one window. Returns inputs and targets, both ``(N, T)`` int64 with ``T <=
+    window_len`` and padded alike; a target is the item after the input.
 
     Args:
         sequences: item ids, oldest first, at least two each.
         window_len: inputs per window; the longest history seen in training.
         padding_idx: item id that fills short windows on the right.
-
-    Returns:
-        Inputs and targets, both ``(N, T)`` int64 with ``T <= window_len``; a target is the item after the input; padded alike.
     """
     windows = []
     for items in sequences:

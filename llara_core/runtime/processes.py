@@ -56,13 +56,12 @@ def count() -> int:
 
 
 def start(config: ParallelConfig) -> bool:
-    """Distributes this stage over processes.
+    """Distributes this stage over processes; returns whether they have done the work.
+
+    If not, this process has to do it, alone or with those that it has joined.
 
     Args:
         config: number of processes, unless a launcher around the stage has set it.
-
-    Returns:
-        True if other processes have done the work; False if this process has to do it, alone or with those that it has joined.
 
     Raises:
         LlaraError: a process failed, with its own message, or the machine has fewer GPUs than requested processes.
@@ -130,11 +129,7 @@ def first_goes_ahead() -> Iterator[None]:
 
 
 def report(error: BaseException) -> bool:
-    """Writes an error to the file that the launcher reads.
-
-    Returns:
-        Whether the launcher is a stage, which will show the error.
-    """
+    """Writes an error to the file that the launcher reads; returns whether the launcher is a stage, which will show it."""
     file = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if file is None or not _is_launched():
         return False

@@ -81,12 +81,7 @@ def phase(name: str, low: float, high: float) -> Iterator[None]:
 
 @contextmanager
 def bar(total: int, *, desc: str, unit: str, initial: int = 0) -> Iterator[Bar]:
-    """Shows the progress of a loop.
-
-    Args:
-        total: units of work, of which ``initial`` are done.
-        desc: description, shown outside a stage.
-    """
+    """Shows the progress of a loop over ``total`` units, of which ``initial`` are done; ``desc`` is shown outside a stage."""
     if not _open:
         with tqdm(total=total, initial=initial, desc=desc, unit=unit, delay=1.0) as own:  # quick answers show no bar
             yield own

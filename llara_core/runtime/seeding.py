@@ -8,14 +8,10 @@ import numpy as np
 
 
 def stream_seed(seed: int, *names: str | int) -> int:
-    """Returns the 63-bit seed of the random stream ``names`` under ``seed``.
+    """Returns the 63-bit seed of the random stream ``names`` (outermost first) under the user's ``seed`` (>= 0).
 
     Streams of different names are independent, so drawing more from one (say, another epoch of training candidates) never
     changes another (the test candidates).
-
-    Args:
-        seed: the user's seed, >= 0.
-        names: purpose of the stream, outermost first, e.g. ``("candidates", "movielens", "test")``.
 
     >>> stream_seed(0, "candidates", "test") == stream_seed(0, "candidates", "test")
     True
