@@ -106,7 +106,7 @@ def _time(dataset: str, system: str, seed: int, steps: int, queries: int, thread
     held_out = read_held_out(dataset).first_draws(1)
     questions = Questions.of(replace(held_out, candidates=held_out.candidates.head(queries)))
     silent = [np.zeros((len(items), 2), dtype=np.float32) for items in questions.candidates]
-    asked = ranking_queries(replace(questions, labels=data.labels, opinions=silent), wording, config.prompt)
+    asked = ranking_queries(replace(questions, labels=data.labels, score_features=silent), wording, config.prompt)
     start = time.perf_counter()
     batch_size = min(params.inference.batch_size, max(queries // 2, 1))
     answer_queries(model, encoder, asked, batch_size=batch_size, max_new_tokens=params.inference.max_new_tokens)

@@ -1,4 +1,4 @@
-"""Sanity floors that need no training: a random ranking, popularity, and the neighbours of an item by users or by text."""
+"""Baselines that need no training: a random ranking, popularity, and neighbours of an item by users or by text."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from llara_core.runtime.memory import histories_at_a_time
 if TYPE_CHECKING:
     from llara_core.predictions import CatalogueScorer
 
-# Chosen by the hit ratio@1 on validation: for 20, 50, 100 and 200 neighbours it is .42, .47, .45 and .46 on MovieLens, and .26,
-# .34, .34 and .33 on LastFM. Its standard error over the users is .04, so that finer steps would fit noise.
+# The number maximises hit ratio@1 on validation: 20, 50, 100 and 200 neighbours give .42, .47, .45 and .46 on MovieLens, and
+# .26, .34, .34 and .33 on LastFM. The standard error over the users is .04, so finer steps would fit noise.
 N_NEIGHBOURS = 50
 
-# Rows whose products are in memory at a time, fewer for a large catalogue: at worst each is as long as the catalogue.
+# Rows whose products are in memory at a time (a large catalogue takes fewer); a row may be as long as the catalogue.
 ITEM_BLOCK = 256
 HISTORY_BLOCK = 256
 
@@ -36,10 +36,10 @@ HISTORY_BLOCK = 256
 class Random:
     """Ranks the catalogue in a random order: among ``C`` candidates the target is first with probability 1/C.
 
-    The order is drawn from the history alone, so that a second run gives the same scores.
+    The order depends on the history alone, so a second run returns the same scores.
 
     Args:
-        users, items: not looked at.
+        users, items: ignored.
         catalogue: rows of :data:`tables.ITEMS`.
     """
 
@@ -47,7 +47,7 @@ class Random:
         self.n_items = len(catalogue)
 
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
-        """Scores ``(B, n_items)``: in each row 0 to ``n_items - 1``, every order equally likely."""
+        """Returns scores ``(B, n_items)``: each row is a uniformly random permutation of 0 to ``n_items - 1``."""
         scores = np.empty((len(histories), self.n_items), dtype=np.float32)
         for row, history in zip(scores, histories, strict=True):
             row[:] = seeding.numpy_stream(0, "random ranking", *map(int, history)).permutation(self.n_items)
@@ -58,7 +58,7 @@ class Popularity:
     """Scores an item by its number of training interactions, whatever the history.
 
     Args:
-        users: not looked at.
+        users: ignored.
         items: item id of every training interaction, ``(N,)``.
         catalogue: rows of :data:`tables.ITEMS`; an item without interactions scores 0.
 
@@ -70,72 +70,71 @@ class Popularity:
         self.counts = np.bincount(items, minlength=len(catalogue)).astype(np.float32)
 
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
-        """Scores ``(B, n_items)``, the same row for every history."""
+        """Returns scores ``(B, n_items)``, the same row for every history."""
         return np.tile(self.counts, (len(histories), 1))
 
 
 class ItemKNN:
-    """Scores an item by its similarity to the items of the history, summed over those among its nearest neighbours.
+    """Scores an item by the sum of its similarities to those items of the history that are among its nearest neighbours.
 
     The similarity of two items is the cosine between the sets of their training users: ``n_ij / sqrt(n_i n_j)`` with ``n_i``
-    users of item i and ``n_ij`` users of both. Each item keeps its :data:`N_NEIGHBOURS` most similar other items; between
-    equally similar ones the lower id goes first. Items without a neighbour in the history follow behind all others, by
-    popularity.
+    users of item i and ``n_ij`` users of both. Each item keeps its :data:`N_NEIGHBOURS` most similar other items, the lower id
+    first among equally similar ones. Items without a neighbour in the history rank below all others, by popularity.
 
-    The order of the history and repetitions in it do not matter: more weight for recent items lowered the hit ratio on
+    The order of the history and repetitions in it are ignored: more weight for recent items lowered the hit ratio on
     MovieLens' validation split. A term that shrinks the similarity of items with few users (Ferrari Dacrema et al., 2019)
-    lowered it on LastFM's, and changed it by less than its standard error on MovieLens'.
+    lowered it on LastFM, and changed it by less than its standard error on MovieLens.
 
     Args:
         users: user id of every training interaction, ``(N,)``.
         items: item id of every training interaction, ``(N,)``.
         catalogue: rows of :data:`tables.ITEMS`.
 
-    Source: Deshpande and Karypis (2004). Differs: there the neighbours of an item of the history are kept, here those of the
-    scored item, which does better on validation.
+    Source: Deshpande and Karypis (2004). There the neighbours of an item of the history are kept, here those of the scored
+    item, which does better on validation.
     """
 
     def __init__(self, users: npt.NDArray[np.integer], items: npt.NDArray[np.integer], catalogue: pd.DataFrame) -> None:
-        chosen = _sets(users, items, (int(users.max(initial=-1)) + 1, len(catalogue)))
-        counts = chosen.sum(axis=0)
-        self.similarity_from = _neighbours(chosen, counts).T.tocsr()  # row: item of the history, column: scored item
-        # Below 1 / max(n), the least similarity of two items that share a user.
+        by_user = _sets(users, items, (int(users.max(initial=-1)) + 1, len(catalogue)))
+        counts = by_user.sum(axis=0)
+        self.similarity_from = _neighbours(by_user, counts).T.tocsr()  # row: item of the history, column: scored item
+        # Always below 1 / max(n), the least similarity of two items that share a user.
         self.fallback = (counts / (counts.max() + 1) ** 2).astype(np.float32)
 
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
-        """Scores ``(B, n_items)``, at least 0."""
+        """Returns scores ``(B, n_items)``, at least 0."""
         scores = np.empty((len(histories), len(self.fallback)), dtype=np.float32)
         block = histories_at_a_time(len(self.fallback), HISTORY_BLOCK)
         for start in range(0, len(histories), block):
             part = histories[start : start + block]
             rows = np.repeat(np.arange(len(part)), [len(history) for history in part])
-            read = _sets(rows, np.concatenate(part), (len(part), len(self.fallback)))
-            similarity = (read @ self.similarity_from).toarray()
+            by_history = _sets(rows, np.concatenate(part), (len(part), len(self.fallback)))
+            similarity = (by_history @ self.similarity_from).toarray()
             np.maximum(similarity, self.fallback, out=scores[start : start + block])
         return scores
 
 
 class ContentKNN:
-    """Scores an item by the similarity of its text to those of the history's items, summed over the history.
+    """Scores an item by the summed similarity of its text to the texts of the history's items.
 
-    The similarity of two texts is the cosine of their TF-IDF vectors of words. No interaction counts, so that an item without
-    any is scored like every other.
+    The similarity of two texts is the cosine of their TF-IDF vectors of words. No interaction counts, so items without any are
+    scored like all others.
 
-    On the validation questions of ``movielens_cold`` the largest similarity in place of the sum, more weight for recent items,
-    and leaving out rare words all lowered the hit ratio or left it as it was.
+    On the validation questions of ``movielens_cold``, using the largest similarity instead of the sum, weighting recent items
+    and leaving out rare words all lowered the hit ratio or did not change it.
 
     Args:
-        users, items: not looked at.
-        catalogue: rows of :data:`tables.ITEMS`, of which it reads the texts.
+        users, items: ignored.
+        catalogue: rows of :data:`tables.ITEMS`, whose texts are used.
     """
 
     def __init__(self, users: npt.NDArray[np.integer], items: npt.NDArray[np.integer], catalogue: pd.DataFrame) -> None:
-        # A text without a word counts as one: a catalogue may have no others.
+        # A text without a word counts as one word, since a catalogue may have no other texts.
         words = TfidfVectorizer(token_pattern=r"\w+|^\W+$", dtype=np.float32)
         self.texts = words.fit_transform(catalogue[c.TEXT])  # (n_items, n_words), rows of length 1
 
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
-        """Scores ``(B, n_items)``, at least 0 and at most the length of the history."""
+        """Returns scores ``(B, n_items)``, at least 0 and at most the length of the history."""
         scores = np.empty((len(histories), self.texts.shape[0]), dtype=np.float32)
         for row, history in zip(scores, histories, strict=True):
             row[:] = self.texts @ np.asarray(self.texts[np.asarray(history)].sum(axis=0)).ravel()
@@ -143,11 +142,10 @@ class ContentKNN:
 
 
 def fit_baseline(name: str, interactions: pd.DataFrame, catalogue: pd.DataFrame) -> CatalogueScorer:
-    """The baseline ``name``, fitted on the training interactions.
+    """Returns the baseline ``name``, fitted on the training interactions.
 
     Args:
-        name: one of :data:`BASELINES`.
-        interactions: rows of :data:`tables.INTERACTIONS`, those of the training split alone.
+        interactions: training rows of :data:`tables.INTERACTIONS`.
         catalogue: rows of :data:`tables.ITEMS`.
 
     Raises:
@@ -160,31 +158,30 @@ def fit_baseline(name: str, interactions: pd.DataFrame, catalogue: pd.DataFrame)
 
 
 def _sets(rows: npt.NDArray[np.integer], items: npt.NDArray[np.integer], shape: tuple[int, int]) -> sparse.csr_array:
-    """Sparse ``shape`` float32 matrix with 1 where a row has an item, however often."""
+    """Returns a sparse float32 matrix of ``shape`` with 1 where a row has an item, however often."""
     matrix = sparse.coo_array((np.ones(len(rows), dtype=np.float32), (rows, items)), shape=shape).tocsr()
     matrix.sum_duplicates()
     matrix.data[:] = 1
     return matrix
 
 
-def _neighbours(chosen: sparse.csr_array, counts: npt.NDArray[np.float32]) -> sparse.csr_array:
-    """Sparse ``(n_items, n_items)`` similarities of each item (row) to its nearest neighbours."""
-    by_item, norms = chosen.T.tocsr(), np.sqrt(counts)
+def _neighbours(by_user: sparse.csr_array, counts: npt.NDArray[np.float32]) -> sparse.csr_array:
+    """Returns sparse ``(n_items, n_items)`` similarities of each item (row) to its nearest neighbours."""
+    by_item, norms = by_user.T.tocsr(), np.sqrt(counts)
     blocks = []
     n_rows = histories_at_a_time(len(counts), ITEM_BLOCK)
     for start in range(0, len(counts), n_rows):
-        shared = by_item[start : start + n_rows] @ chosen  # users of both, (n_rows, n_items)
+        shared = by_item[start : start + n_rows] @ by_user  # numbers of common users, (n_rows, n_items)
         shared.sort_indices()
         rows = start + np.repeat(np.arange(shared.shape[0]), np.diff(shared.indptr))
         shared.data /= norms[rows] * norms[shared.indices]
         shared.data[rows == shared.indices] = 0
-        # A stable sort, since partitions order ties differently on different processors.
+        # The sort is stable, since partitions order ties differently on different processors.
         nearest = [
             first + np.argsort(-shared.data[first:last], kind="stable")[:N_NEIGHBOURS]
             for first, last in pairwise(shared.indptr)
         ]
         kept = np.concatenate(nearest)
         indptr = np.cumsum([0, *map(len, nearest)])
-        block = sparse.csr_array((shared.data[kept], shared.indices[kept], indptr), shape=shared.shape)
-        blocks.append(block)
+        blocks.append(sparse.csr_array((shared.data[kept], shared.indices[kept], indptr), shape=shared.shape))
     return sparse.vstack(blocks, format="csr")

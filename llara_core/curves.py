@@ -1,4 +1,4 @@
-"""Training curves as DVCLive plots, and nothing else: no wall-clock times, no system metrics, no summary file."""
+"""Writes training curves as DVCLive plots, without wall-clock times, system metrics or a summary file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from llara_core.config import OBJECTIVES
 
-# Names of the curves; the report and `dvc plots` find them by these.
+# Names of the curves, by which the report and `dvc plots` find them.
 LOSS, LEARNING_RATE = "train/loss", "train/lr"
 OBJECTIVE_LOSS = {objective: f"train/loss_{objective}" for objective in OBJECTIVES}
 VALIDATION_HIT_RATIO = "validation/hit_ratio@1"
@@ -15,13 +15,13 @@ P_HYBRID, HYBRID_SHARE = "curriculum/p_hybrid", "curriculum/hybrid_share"
 
 
 def write_curves(folder: Path, curves: Mapping[str, Mapping[int, float]]) -> None:
-    """Write one ``plots/metrics/<name>.tsv`` per curve into ``folder``.
+    """Writes one ``plots/metrics/<name>.tsv`` per curve into ``folder``.
 
     The DVCLive session is never ended, because its end writes a summary file that ``dvc plots`` would take for a plot.
 
     Args:
-        folder: replaced where DVCLive wrote it before.
-        curves: value by step by name, e.g. ``{"train/loss": {0: 2.3}}``.
+        folder: destination; earlier DVCLive files in it are replaced.
+        curves: name to step to value, e.g. ``{"train/loss": {0: 2.3}}``.
     """
     from dvclive.live import Live
 

@@ -1,7 +1,7 @@
-"""The one exception family of the project.
+"""The exceptions of the project.
 
 Every foreseeable failure is a :class:`LlaraError` whose message gives the value, the constraint, the place (file, line or
-key) and the remedy. The stage scripts print it and exit with code 1; a traceback therefore always means a bug.
+key) and the remedy. The stage scripts print it and exit with code 1, so a traceback always means a bug.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every system is asked: held-out histories and their candidate sets, the same for all of them."""
+"""Held-out questions: histories and their candidate sets, the same for all systems."""
 
 from __future__ import annotations
 
@@ -24,14 +24,12 @@ class HeldOut:
     """The held-out questions of one data set.
 
     Attributes:
-        dataset: key in ``params.yaml``.
-        examples: rows of :data:`tables.EXAMPLES`; further ones than the candidates need are ignored.
+        examples: rows of :data:`tables.EXAMPLES`; those without candidates are ignored.
         candidates: rows of :data:`tables.CANDIDATE_SETS` of validation and test, or, with shuffled histories, of test.
-        candidates_hash: of the sets of both splits.
-        labels: of all items, by item id.
-        order: of the items in each history.
-        scope: what is asked for: each user's last item, or further ones. The two have questions, candidate sets and hashes of
-            their own, and nothing combines their answers.
+        candidates_hash: hash of the sets of both splits.
+        labels: display name of each item, indexed by item id.
+        scope: each user's last item, or further positions. The two have their own questions, candidate sets and hashes, and
+            nothing combines their answers.
     """
 
     dataset: str
@@ -42,9 +40,9 @@ class HeldOut:
     order: Order = "ordered"
     scope: Scope = "last"
 
-    def folder(self, cell: Path) -> Path:
-        """Where the answers lie in the folder of a cell."""
-        return cell if self.scope == "last" else paths.at_positions(cell)
+    def folder(self, run: Path) -> Path:
+        """Returns the folder of the answers inside a training run's folder."""
+        return run if self.scope == "last" else paths.at_positions(run)
 
     @property
     def source(self) -> Path:
@@ -52,15 +50,15 @@ class HeldOut:
         return self.folder(paths.candidates(self.dataset))
 
     def limited(self, max_positions: int) -> HeldOut:
-        """Questions at positions, at most the first so many turns of each user."""
+        """Returns the questions at the first ``max_positions`` positions of each user, in their random order."""
         examples = self.examples[self.examples[c.TURN] < max_positions].reset_index(drop=True)
         candidates = self.candidates[self.candidates[c.EXAMPLE].isin(examples[c.EXAMPLE])].reset_index(drop=True)
         return replace(self, examples=examples, candidates=candidates)
 
     def shuffled(self) -> HeldOut:
-        """The test questions alone, each history in a random order.
+        """Returns the test questions alone, each history in a random order.
 
-        The order belongs to the question, not to a training run: every system and every seed reads the same.
+        The order does not depend on the training seed, so every training run reads the same questions.
         """
         test = self.examples[self.examples[c.SPLIT] == c.TEST].reset_index(drop=True)
         histories = [
@@ -75,22 +73,18 @@ class HeldOut:
         )
 
     def first_draws(self, max_draws: int) -> HeldOut:
-        """The same questions with the candidate sets of the first ``max_draws`` draws alone."""
+        """Returns the questions with the candidate sets of the first ``max_draws`` draws."""
         return replace(self, candidates=self.candidates[self.candidates[c.DRAW] < max_draws].reset_index(drop=True))
 
 
 def read_held_out(dataset: str) -> HeldOut:
-    """Read the questions of ``dataset``, with histories in order."""
+    """Reads the questions of ``dataset``, with histories in order."""
     examples = tables.read_table(paths.prepared(dataset) / "examples.parquet", tables.EXAMPLES)
     return HeldOut(dataset, examples, *held_out_candidates(dataset), _labels(dataset))
 
 
 def read_positions(dataset: str, max_positions: int | None = None) -> HeldOut | None:
-    """Read the questions of ``dataset`` at further positions; None where none are asked.
-
-    Args:
-        max_positions: per user, at most; None for all that there are.
-    """
+    """Reads the questions of ``dataset`` at further positions, at most ``max_positions`` per user; None if there are none."""
     folder = paths.positions(dataset)
     if not folder.exists() or max_positions == 0:
         return None
@@ -100,12 +94,12 @@ def read_positions(dataset: str, max_positions: int | None = None) -> HeldOut | 
         return None
     candidates = tables.read_table(sets, tables.CANDIDATE_SETS)
     labels = _labels(dataset)
-    asked = HeldOut(dataset, examples, candidates, tables.tables_hash(questions, sets), labels, scope="positions")
-    return asked if max_positions is None else asked.limited(max_positions)
+    held_out = HeldOut(dataset, examples, candidates, tables.tables_hash(questions, sets), labels, scope="positions")
+    return held_out if max_positions is None else held_out.limited(max_positions)
 
 
 def held_out_candidates(dataset: str) -> tuple[pd.DataFrame, str]:
-    """Candidate sets of validation and test, in this order, and their hash."""
+    """Reads the candidate sets of validation and test, in this order, and their hash."""
     files = [paths.candidates(dataset) / f"{split}.parquet" for split in c.HELD_OUT]
     frames = [tables.read_table(file, tables.CANDIDATE_SETS) for file in files]
     return pd.concat(frames, ignore_index=True), tables.tables_hash(*files)

@@ -1,4 +1,4 @@
-"""The predictions table and how it is made: one schema and one walk over the questions for every system."""
+"""Asks a system held-out questions, and writes its answers as predictions tables of one schema."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from llara_core.runtime import memory, processes, progress
 
 logger = logging.getLogger(__name__)
 
-NOT_TUNED = "none"  # in the place of a tuning objective
-PREDICT_BLOCK = 4096  # examples scored at a time, fewer for a large catalogue
+NOT_TUNED = "none"  # tuning objective of systems that are not tuned
+PREDICT_BLOCK = 4096  # histories scored at a time; a large catalogue takes fewer
 
 
 class CatalogueScorer(Protocol):
-    """Whatever ranks all items for a user's history."""
+    """Anything that scores all items for a user's history."""
 
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
-        """Scores ``(B, n_items)`` of every item as the next one; higher is better."""
+        """Scores every item as the next one, ``(B, n_items)``; higher is better."""
 
 
 @dataclass(frozen=True)
 class Questions:
-    """Histories, and the sets of candidates for the item after each.
+    """Histories, and candidate sets for the item after each.
 
     Attributes:
         histories: ``H`` lists of item ids, oldest first.
         candidates: ``(N, C)`` item ids.
-        of_history: ``(N,)`` number of the history that a set belongs to.
+        of_history: ``(N,)`` index of each set's history.
         labels: display name of each item, indexed by item id.
-        targets: ``(H,)`` item ids, to be ranked among all items; None where nobody knows them.
-        opinions: ``N`` arrays ``(C, 2)`` of :func:`llara_core.ranking.opinion`, for prompts that show them.
-        ids: ``N`` examples and draws, by which the wording of a prompt is drawn; None: all have the first wording.
+        targets: ``(H,)`` item ids, to be ranked among all items; None if unknown.
+        score_features: ``N`` arrays ``(C, 2)`` of :func:`llara_core.ranking.normalise_scores`, for prompts that show them.
+        ids: ``N`` pairs of example and draw, which determine the wording of prompts; None: all have the first wording.
     """
 
     histories: Sequence[History]
@@ -53,12 +53,12 @@ class Questions:
     of_history: npt.NDArray[np.integer]
     labels: Sequence[str]
     targets: npt.NDArray[np.integer] | None = None
-    opinions: Sequence[npt.NDArray[np.float32]] | None = None
+    score_features: Sequence[npt.NDArray[np.float32]] | None = None
     ids: Sequence[tuple[int, int]] | None = None
 
     @classmethod
     def of(cls, held_out: HeldOut) -> Questions:
-        """The held-out questions, in the order of their candidate sets.
+        """Returns the held-out questions, in the order of their candidate sets.
 
         Raises:
             DataError: a candidate set belongs to no example.
@@ -68,7 +68,7 @@ class Questions:
         rows = pd.Index(asked[c.EXAMPLE]).get_indexer(candidates[c.EXAMPLE])
         if (rows < 0).any():
             orphan = candidates[c.EXAMPLE].iloc[int((rows < 0).argmax())]
-            raise DataError(f"candidate sets ask for {c.EXAMPLE} {orphan}, which the examples lack; run `dvc repro` again")
+            raise DataError(f"candidate sets name {c.EXAMPLE} {orphan}, which the examples lack; run `dvc repro` again")
         return cls(
             asked[c.HISTORY].to_list(),
             np.stack(candidates[c.CANDIDATES].to_list()),
@@ -81,11 +81,10 @@ class Questions:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a system answers.
+    """A system's answers.
 
     Attributes:
-        tables: rows of :data:`tables.PREDICTIONS` by mode, the way of answering.
-        note: what a reader of the report should know besides.
+        tables: rows of :data:`tables.PREDICTIONS` by mode.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -93,18 +92,18 @@ class Answers:
 
 
 class Answerer(Protocol):
-    """Whatever answers held-out questions: a baseline, a recommender, a language model, tuned or not, a chat model."""
+    """Anything that answers held-out questions: a baseline, a recommender, a language model, a chat model."""
 
     @property
     def objective(self) -> str:
-        """What it was tuned for, :data:`NOT_TUNED` where it was not."""
+        """Tuning objective; :data:`NOT_TUNED` if it was not tuned."""
 
     @property
     def scores_catalogue(self) -> bool:
         """Whether it scores all items, so that a further question costs little."""
 
     def answer(self, held_out: HeldOut) -> Answers:
-        """Answer every question in every way that it can."""
+        """Answers every question in every mode."""
 
 
 @dataclass(frozen=True)
@@ -120,18 +119,16 @@ class CatalogueAnswerer:
 
 
 class PredictionMetadata(BaseModel):
-    """What a predictions table answers, stored in the file itself.
+    """Provenance of a predictions table, stored in its file.
 
     Attributes:
-        dataset: key in ``params.yaml``.
-        system: its name in the report, e.g. ``sasrec``, ``llara`` or ``llara + sasrec``.
-        mode: the way of answering: ``score``, ``generate``, ``constrained`` or ``fused``.
+        system: name in the report, e.g. ``sasrec``, ``llara`` or ``llara + sasrec``.
+        mode: ``score``, ``generate``, ``constrained`` or ``fused``.
         history: ``ordered``, or ``shuffled``: the test sets alone, answered with each history in a random order.
         objective: tuning objective of an LLM system, ``none`` for the others.
-        seed: training seed.
-        candidates_hash: of the held-out candidate sets; two systems are comparable only where it is equal.
-        note: what a reader of the report should know besides, e.g. the weight of a fusion.
-        hardware: of the machine that computed the answers.
+        candidates_hash: hash of the held-out candidate sets; only systems with equal hashes are comparable.
+        note: remark for the report, e.g. the weight of a fusion.
+        hardware: machine that computed the answers.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -148,17 +145,17 @@ class PredictionMetadata(BaseModel):
 
     @property
     def file_name(self) -> str:
-        """Of the table inside the cell's folder."""
+        """File name of the table inside the training run's folder."""
         return file_name(self.mode, self.history)
 
     @property
     def as_strings(self) -> dict[str, str]:
-        """As it is stored in a table, which :func:`read_metadata` reads."""
+        """The metadata as stored in a table, for :func:`read_metadata`."""
         return {key: str(value) for key, value in self.model_dump().items()}
 
 
 def file_name(mode: str, history: Order) -> str:
-    """Of a predictions table inside its cell's folder."""
+    """Returns the file name of a predictions table."""
     return f"{mode}.parquet" if history == "ordered" else f"{mode}-{history}.parquet"
 
 
@@ -173,28 +170,19 @@ def answer_held_out(
     hardware: str,
     positions: HeldOut | None = None,
 ) -> None:
-    """Ask a system all held-out questions, the test sets again with shuffled histories where they are wanted, those at further
-    positions, and write what it answers; tables of earlier questions, which it is not asked now, are deleted.
+    """Asks a system all held-out questions and writes its answers into ``folder``, one table per mode and order.
 
-    Args:
-        answerer: the system.
-        held_out: with histories in order.
-        folder: of its cell, for one table per mode and order.
-        system: the cell without its seed, e.g. ``sasrec`` or ``llara``.
-        seed: training seed.
-        shuffled_histories: who is also asked with shuffled histories.
-        hardware: that computes the answers.
-        positions: further questions, answered into a folder inside the cell's; None for none.
+    If configured, the test sets are asked again with shuffled histories, and further positions too. Tables that other
+    parameters left in ``folder`` are deleted. ``system`` is a name without a seed, e.g. ``sasrec`` or ``llara``.
     """
     shuffled = shuffled_histories == "all" or (shuffled_histories == "catalogue" and answerer.scores_catalogue)
-    further = [] if positions is None else [positions]
     written = set()
-    scopes = [held_out, *([held_out.shuffled()] if shuffled else []), *further]
-    done, n_questions = 0, sum(asked.candidates[c.EXAMPLE].nunique() for asked in scopes)
+    scopes = [held_out, *([held_out.shuffled()] if shuffled else []), *([] if positions is None else [positions])]
+    done, n_questions = 0, max(1, sum(asked.candidates[c.EXAMPLE].nunique() for asked in scopes))
     for asked in scopes:
         before, done = done, done + asked.candidates[c.EXAMPLE].nunique()
         name = "further positions" if asked.scope == "positions" else f"{asked.order} histories"
-        with progress.phase(f"answering, {name}", before / max(n_questions, 1), done / max(n_questions, 1)):
+        with progress.phase(f"answering, {name}", before / n_questions, done / n_questions):
             answers = answerer.answer(asked)
         for mode, frame in answers.tables.items():
             metadata = PredictionMetadata(
@@ -219,7 +207,7 @@ def answer_held_out(
                 f" ({answers.note})" if answers.note else "",
             )
     if processes.is_first():
-        # DVC empties the folder before a stage; a stage that is run by hand finds what other parameters have left.
+        # DVC empties the folder before a stage, but a stage that is run by hand may find tables of other parameters.
         for other in set(folder.rglob("*.parquet")) - written:
             other.unlink()
             if not any(other.parent.iterdir()):
@@ -229,11 +217,7 @@ def answer_held_out(
 def score_candidates(
     scorer: CatalogueScorer, questions: Questions
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32] | None]:
-    """Scores of the candidates ``(N, C)`` and, where the targets are known, their ranks among the whole catalogue ``(N,)``.
-
-    Args:
-        scorer: scores each history once.
-        questions: ``N`` candidate sets.
+    """Returns the candidates' scores ``(N, C)`` and, if targets are known, their ranks ``(N,)`` among the whole catalogue.
 
     Raises:
         DataError: a score by which a target is to be ranked is not finite.
@@ -258,47 +242,32 @@ def from_scores(
     scores: npt.NDArray[np.floating],
     catalogue_rank: npt.NDArray[np.integer] | None = None,
 ) -> pd.DataFrame:
-    """Predictions of a system that scores every candidate; the best-scored one is the answer, ties go to the first.
+    """Returns the predictions of a system that scores every candidate; the highest score is the answer, the first of equal
+    ones.
 
     Args:
-        candidates: rows of :data:`tables.CANDIDATE_SETS`, ``N`` of them with ``C`` candidates each.
+        candidates: ``N`` rows of :data:`tables.CANDIDATE_SETS` with ``C`` candidates each.
         scores: ``(N, C)``, aligned with the candidates; higher is better.
         catalogue_rank: ``(N,)`` 1-based rank of the target among all items, or None.
 
     Raises:
-        DataError: a score is not finite, which would make the ranking arbitrary.
+        DataError: a score is not finite.
     """
-    # In the precision that is stored, so that the answer is always the item ranked first.
+    # The answer is chosen in the stored precision, so that it is always the item ranked first.
     scores = scores.astype(np.float32)
-    bad = ~np.isfinite(scores).all(axis=1)
-    if bad.any():
-        first = candidates.loc[bad.argmax(), c.EXAMPLE]
-        raise DataError(
-            f"{bad.sum()} candidate sets have scores that are not finite (first: {c.EXAMPLE} {first}): the model has diverged; "
-            "train it again with a lower learning rate"
-        )
-    items = np.stack(candidates[c.CANDIDATES].to_list())
-    ranks = pd.Series(pd.NA if catalogue_rank is None else catalogue_rank, index=range(len(items)))
-    return pd.DataFrame(
-        {
-            c.EXAMPLE: candidates[c.EXAMPLE].to_numpy(),
-            c.DRAW: candidates[c.DRAW].to_numpy(),
-            c.SCORES: list(scores),
-            c.TEXT: pd.Series(None, index=range(len(items)), dtype="object"),
-            c.PREDICTED: pd.array(items[np.arange(len(items)), scores.argmax(axis=1)], dtype="Int32"),
-            c.VALID: True,
-            c.CATALOGUE_RANK: ranks.astype("Int32"),
-        }
-    )
+    ranking.check_finite(scores, candidates[c.EXAMPLE].to_numpy())
+    frame = from_choices(candidates, scores.argmax(axis=1).tolist())
+    ranks = frame[c.CATALOGUE_RANK] if catalogue_rank is None else pd.array(catalogue_rank, dtype="Int32")
+    return frame.assign(**{c.SCORES: pd.Series(list(scores), dtype="object"), c.CATALOGUE_RANK: ranks})
 
 
 def from_choices(candidates: pd.DataFrame, chosen: Sequence[int | None], texts: Sequence[str] | None = None) -> pd.DataFrame:
-    """Predictions of a system that names one candidate and ranks nothing.
+    """Returns the predictions of a system that names one candidate and ranks nothing.
 
     Args:
-        candidates: rows of :data:`tables.CANDIDATE_SETS`, ``N`` of them.
+        candidates: ``N`` rows of :data:`tables.CANDIDATE_SETS`.
         chosen: ``N`` places among the candidates; None for an invalid answer.
-        texts: ``N`` answers as they were written, or None.
+        texts: ``N`` written answers, or None.
     """
     predicted = [None if place is None else row[place] for row, place in zip(candidates[c.CANDIDATES], chosen, strict=True)]
     return pd.DataFrame(
@@ -315,28 +284,28 @@ def from_choices(candidates: pd.DataFrame, chosen: Sequence[int | None], texts: 
 
 
 def write_predictions(folder: Path, frame: pd.DataFrame, metadata: PredictionMetadata) -> Path:
-    """Write a predictions table with its metadata into the folder of its cell, and return the file."""
+    """Writes a predictions table with its metadata into the folder of its training run, and returns the file."""
     path = folder / metadata.file_name
     tables.write_table(path, frame, tables.PREDICTIONS, metadata.as_strings)
     return path
 
 
 def read_predictions(path: Path) -> tuple[pd.DataFrame, PredictionMetadata]:
-    """Read a predictions table and its metadata.
+    """Reads a predictions table and its metadata.
 
     Raises:
-        DataError: the file is missing, has other columns, or does not say what it answers.
+        DataError: the file is missing, or has other columns or metadata.
     """
     return tables.read_table(path, tables.PREDICTIONS), read_metadata(path)
 
 
 def read_metadata(path: Path) -> PredictionMetadata:
-    """Read what a table answers.
+    """Reads the metadata of a predictions table.
 
     Raises:
-        DataError: the file is missing, or does not say it.
+        DataError: the file is missing, or has other metadata.
     """
     try:
         return PredictionMetadata.model_validate(tables.table_metadata(path))
     except ValidationError as error:
-        raise DataError(f"{path}: its metadata does not say what it answers; delete it and run `dvc repro` again") from error
+        raise DataError(f"{path}: holds no metadata of predictions; delete it and run `dvc repro` again") from error

@@ -1,4 +1,4 @@
-"""Parquet tables and JSON files between stages: declared schemas, checked both ways, written atomically."""
+"""Reads and writes Parquet tables and JSON files between stages, with declared schemas and atomic writes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from llara_core import columns as c
 from llara_core.errors import DataError
 
 ITEM_LIST = pa.list_(pa.int32())
-HASHED_ROWS = 1 << 20  # at a time; part of the hash of longer tables
+HASHED_ROWS = 1 << 20  # rows hashed at a time; the number affects the hash of longer tables
 
 INTERACTIONS = pa.schema(
     [
@@ -109,9 +109,15 @@ RESULTS = pa.schema(
 )
 
 
+def list_column(values: npt.NDArray[Any]) -> pa.ListArray:
+    """Returns an array ``(..., C)`` as a column of lists of length ``C``."""
+    length = values.shape[-1]
+    return pa.ListArray.from_arrays(np.arange(values.size // length + 1, dtype=np.int32) * length, values.ravel())
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` (a file or a folder) and rename it into place when the block succeeds.
+    """Yields a temporary path beside ``path`` (a file or a folder), and renames it into place when the block succeeds.
 
     A crash leaves the old ``path`` or none, never half of a new one.
     """
@@ -132,10 +138,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def write_table(
     path: Path, content: pd.DataFrame | pa.Table, schema: pa.Schema, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write a table as Parquet under ``schema``; row order is kept, the index is dropped.
+    """Writes a table as Parquet under ``schema``; row order is kept, the index is dropped.
 
     Args:
-        metadata: string facts stored in the file's schema (provenance), read back by :func:`table_metadata`.
+        metadata: provenance strings in the file's schema, which :func:`table_metadata` reads.
 
     Raises:
         DataError: a column is missing, has another type, or holds nulls where the schema forbids them.
@@ -146,7 +152,7 @@ def write_table(
 def write_parts(
     path: Path, parts: Iterable[pd.DataFrame | pa.Table], schema: pa.Schema, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """As :func:`write_table`, from the parts of a table that need not fit into memory together."""
+    """Writes a table like :func:`write_table`, in parts that need not fit into memory together."""
     facts = {key.encode(): value.encode() for key, value in (metadata or {}).items()}
     with atomic_path(path) as staged, pq.ParquetWriter(staged, schema.with_metadata(facts)) as writer:
         for part in parts:
@@ -155,49 +161,46 @@ def write_parts(
             except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
                 raise DataError(f"{path}: the table does not fit its schema: {error}") from error
             if not table.schema.equals(schema):
-                raise DataError(f"{path}: expected the columns {_describe(schema)} but found {_describe(table.schema)}")
+                raise DataError(f"{path}: expected the columns {_describe(schema)}, not {_describe(table.schema)}")
             writer.write_table(table.replace_schema_metadata(facts))
 
 
 def read_table(path: Path, schema: pa.Schema) -> pd.DataFrame:
-    """Read a Parquet table as a frame and check it against ``schema``; errors as :func:`read_arrow`."""
+    """Reads a Parquet table as a frame and checks it against ``schema``; errors are those of :func:`read_arrow`."""
     frame: pd.DataFrame = read_arrow(path, schema).to_pandas()
     return frame
 
 
 def read_arrow(path: Path, schema: pa.Schema) -> pa.Table:
-    """Read a Parquet table and check it against ``schema``; lists take a tenth of the memory that they take in a frame.
+    """Reads a Parquet table and checks it against ``schema``; lists take a tenth of their memory in a frame.
 
     Raises:
         DataError: the file is missing, unreadable, or has other columns than ``schema``.
     """
-    with _opened(path) as file:
-        _check_schema(path, file.schema_arrow, schema)
+    with _opened(path, schema) as file:
         return file.read()
 
 
 def row_groups(path: Path, schema: pa.Schema, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """The row groups of a Parquet table, one at a time, for tables that need not fit into memory; errors as :func:`read_arrow`.
+    """Reads the row groups of a Parquet table one at a time; errors are those of :func:`read_arrow`.
 
     Args:
-        columns: that are read, in their order in ``schema``.
+        columns: columns to read, in their order in ``schema``.
     """
-    with _opened(path) as file:
-        _check_schema(path, file.schema_arrow, schema)
+    with _opened(path, schema) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group, columns=list(columns))
 
 
 def take_rows(path: Path, schema: pa.Schema, rows: npt.NDArray[np.integer], columns: Sequence[str]) -> pa.Table:
-    """Some rows of a Parquet table, of which only the row groups that hold them are read; errors as :func:`read_arrow`.
+    """Reads some rows of a Parquet table, from the row groups that hold them; errors are those of :func:`read_arrow`.
 
     Args:
-        rows: ``(N,)`` their numbers, ascending.
-        columns: that are read, in their order in ``schema``.
+        rows: ``(N,)`` row numbers, ascending.
+        columns: columns to read, in their order in ``schema``.
     """
     taken = [pa.schema([schema.field(name) for name in columns]).empty_table()]
-    with _opened(path) as file:
-        _check_schema(path, file.schema_arrow, schema)
+    with _opened(path, schema) as file:
         start = 0
         for group in range(file.num_row_groups):
             end = start + file.metadata.row_group(group).num_rows
@@ -210,46 +213,46 @@ def take_rows(path: Path, schema: pa.Schema, rows: npt.NDArray[np.integer], colu
 
 
 def n_rows(path: Path) -> int:
-    """Rows of a Parquet table; errors as :func:`read_arrow`."""
+    """Returns the number of rows of a Parquet table; errors are those of :func:`read_arrow`."""
     with _opened(path) as file:
         return int(file.metadata.num_rows)
 
 
 def table_metadata(path: Path) -> dict[str, str]:
-    """The string facts stored with :func:`write_table`."""
+    """Reads the strings stored with :func:`write_table`."""
     with _opened(path) as file:
         facts = file.schema_arrow.metadata or {}
     return {key.decode(): value.decode() for key, value in facts.items()}
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` as indented JSON; NaN is refused, since JSON has none."""
+    """Writes ``content`` as indented JSON; NaN, which JSON lacks, raises a ``ValueError``."""
     with atomic_path(path) as staged:
         staged.write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Reads a JSON file.
 
     Raises:
-        DataError: the file is missing or no JSON.
+        DataError: the file is missing or not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise DataError(f"{path}: not found; run `dvc repro` to make it") from error
+        raise DataError(f"{path}: not found; run `dvc repro` to create it") from error
     except ValueError as error:
         raise DataError(f"{path}: not valid JSON ({error}); delete it and run `dvc repro` again") from error
 
 
 def file_sha256(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
+    """Returns the hex sha256 of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def tables_hash(*paths: Path) -> str:
-    """Hex sha256 over the contents of several tables (values in row order; independent of file encoding and metadata)."""
+    """Returns the hex sha256 over the contents of tables: values in row order, whatever the file encoding and metadata."""
     digest = hashlib.sha256()
     for path in paths:
         with _opened(path) as file:
@@ -258,7 +261,7 @@ def tables_hash(*paths: Path) -> str:
 
 
 def content_hash(table: pa.Table) -> str:
-    """Hex sha256 over the contents of a table in memory; written and read back it need not have the same."""
+    """Returns the hex sha256 over a table in memory, which writing and reading it may change."""
     digest = hashlib.sha256()
     _add(digest, [table])
     return digest.hexdigest()
@@ -274,12 +277,12 @@ def _add(digest: hashlib._Hash, groups: Iterable[pa.Table]) -> None:
 
 
 def _in_parts(groups: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
-    """The rows of ``groups`` in tables of ``size`` rows, wherever a group ends; the last may be shorter."""
+    """Yields the rows of ``groups`` in tables of ``size`` rows, across the ends of groups; the last may be shorter."""
     held: pa.Table | None = None
     for group in groups:
         held = group if held is None else pa.concat_tables([held, group])
         while len(held) > size:
-            # Copied: the padding behind a slice's buffers holds values of the rows that follow.
+            # The rows are copied, since the padding after a slice's buffers holds values of the rows that follow.
             yield held.take(pa.array(np.arange(size)))
             held = held.take(pa.array(np.arange(size, len(held))))
     if held is not None and len(held):
@@ -287,22 +290,19 @@ def _in_parts(groups: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+def _opened(path: Path, schema: pa.Schema | None = None) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
+            if schema is not None and not file.schema_arrow.equals(schema, check_metadata=False):
+                raise DataError(
+                    f"{path}: expected the columns {_describe(schema)}, not {_describe(file.schema_arrow)}; "
+                    "delete the file and run `dvc repro` again"
+                )
             yield file
     except FileNotFoundError as error:
-        raise DataError(f"{path}: not found; run `dvc repro` to make it") from error
+        raise DataError(f"{path}: not found; run `dvc repro` to create it") from error
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read as Parquet ({error}); delete it and run `dvc repro` again") from error
-
-
-def _check_schema(path: Path, found: pa.Schema, expected: pa.Schema) -> None:
-    if not found.equals(expected, check_metadata=False):
-        raise DataError(
-            f"{path}: expected the columns {_describe(expected)} but found {_describe(found)}; "
-            "delete the file and run `dvc repro` again"
-        )
 
 
 def _describe(schema: pa.Schema) -> str:

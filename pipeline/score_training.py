@@ -58,7 +58,7 @@ def main(
     def fit(known: pd.DataFrame, fold: int) -> SequenceRecommender:
         sequences = training.training_sequences(known)
         (result,) = training.search_l2(
-            build, sequences, validation, [l2], training.options_from(config), seed, dataset, recommender, f"fold {fold}"
+            build, sequences, validation, [l2], training.TrainingOptions.of(config), seed, dataset, recommender, f"fold {fold}"
         )
         return result.model
 

@@ -37,7 +37,7 @@ def main(
         training.training_sequences(interactions),
         training.validation_set(interactions, max_history_len, params.candidates.n_candidates, config.max_validation_positions),
         config.options_of(recommender).l2,
-        training.options_from(config),
+        training.TrainingOptions.of(config),
         seed,
         dataset,
         recommender,

@@ -1,4 +1,4 @@
-"""Candidate sets: the target of an example among sampled negatives, fixed once for all systems."""
+"""Draws candidate sets: the target of an example among sampled negatives, the same for all systems."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from llara_core.errors import DataError
 
 Integers = npt.NDArray[np.int64]
 
-# Sets drawn at a time, which bounds the memory. Part of the protocol: another number gives other sets to larger tables.
+# Number of sets drawn at a time, which bounds the memory. It is part of the protocol: another number changes larger tables.
 BLOCK_SETS = 1 << 19
 
 
 def exclusion(dataset: DatasetConfig, candidates: CandidatesConfig) -> str:
-    """Which items are never negatives: what ``candidates.exclude`` says; of data that come split, which tell nothing of a user
-    but histories, always ``last_interactions``.
+    """Returns the rule for items that are never negatives: ``candidates.exclude``, or ``last_interactions`` for data that come
+    split.
+
+    Of a user in such data, nothing is known but the histories.
     """
     return "last_interactions" if dataset.is_presplit else candidates.exclude
 
@@ -32,21 +34,20 @@ def exclusion(dataset: DatasetConfig, candidates: CandidatesConfig) -> str:
 class CandidateSampler:
     """Draws the target and uniform negatives, distinct, in random order.
 
+    In training sets an item without training interactions is no negative either: since it is never a target, a model would
+    learn that new items are wrong.
+
     Args:
         interactions: all rows of :data:`tables.INTERACTIONS`, of every split.
         n_items: size of the catalogue, whose ids are ``0 .. n_items - 1``.
-        split: that the examples are of.
-        n_candidates: target included.
-        exclude: which items are never negatives of an example. ``all_interactions``: everything the user interacted with until
-            the end of ``split``, before or after the target; ``last_interactions``: the example's history and target only.
+        n_candidates: size of a set, target included.
+        exclude: rule for items that are never negatives of an example. ``all_interactions``: all items of the user until the
+            end of ``split``, before or after the target; ``last_interactions``: the example's history and target only.
 
-    In training sets an item without training interactions is no negative either: it is never a target, so a model would learn
-    that what is new is wrong.
-
-    Source: paper, section 5.1.3 (19 non-interacted items; ``all_interactions``). The released code draws outside the last 10
-    items only, anew at every access (``last_interactions``). The end of the split matters wherever a user goes on in later
-    splits (not under ``user_chronological``): if those items were no negatives of the training sets either, their absence would
-    tell a model that reads these sets what its users do later.
+    Source: paper, section 5.1.3 (19 non-interacted items; ``all_interactions``). The released code excludes the last 10 items
+    only, and draws anew at every access (``last_interactions``). The end of the split matters if a user continues in later
+    splits (not under ``user_chronological``): without those items among the negatives of the training sets, their absence would
+    reveal the user's future to a model that reads these sets.
     """
 
     def __init__(self, interactions: pd.DataFrame, n_items: int, split: str, *, n_candidates: int, exclude: str) -> None:
@@ -59,13 +60,9 @@ class CandidateSampler:
             self._of_users = _Excluded.of(users, self._places(items), len(self._pool))
 
     def sample(self, examples: pa.Table, n_draws: int, rng: np.random.Generator) -> Iterator[pa.Table]:
-        """Draw ``n_draws`` candidate sets per example.
+        """Draws candidate sets for ``E`` rows of :data:`tables.EXAMPLES`, of the sampler's split.
 
-        Args:
-            examples: ``E`` rows of :data:`tables.EXAMPLES`, of the sampler's split.
-
-        Returns:
-            ``E * n_draws`` rows of :data:`tables.CANDIDATE_SETS`, by example and draw, in parts.
+        Yields ``E * n_draws`` rows of :data:`tables.CANDIDATE_SETS`, by example and draw, in parts.
 
         Raises:
             DataError: an example has fewer eligible negatives than needed.
@@ -88,16 +85,15 @@ class CandidateSampler:
         negatives = self._pool[excluded.nth_eligible(np.repeat(group, n_draws), ranks)]
         targets = np.repeat(examples[c.TARGET].to_numpy().astype(np.int64), n_draws)
         sets = rng.permuted(np.column_stack([targets, negatives]), axis=1).astype(np.int32)  # (E * n_draws, C)
-        offsets = np.arange(len(sets) + 1, dtype=np.int32) * self._n_candidates
         columns = {
             c.EXAMPLE: np.repeat(examples[c.EXAMPLE].to_numpy(), n_draws),
             c.DRAW: np.tile(np.arange(n_draws, dtype=np.int32), len(examples)),
-            c.CANDIDATES: pa.ListArray.from_arrays(offsets, sets.ravel()),
+            c.CANDIDATES: tables.list_column(sets),
         }
         return pa.table(columns, schema=tables.CANDIDATE_SETS)
 
     def _places(self, items: npt.NDArray[np.integer]) -> Integers:
-        """Places of items in the pool that negatives are drawn from; every one of them is there."""
+        """Returns the places of items in the pool of negatives, which contains all of them."""
         return np.searchsorted(self._pool, items)
 
 
@@ -106,7 +102,7 @@ class _Excluded:
     """Excluded items of groups of examples (a user, or a single example): ``P`` distinct pairs (group, item), sorted.
 
     Attributes:
-        starts: ``(G + 1,)`` first pair of each group.
+        starts: ``(G + 1,)`` index of each group's first pair.
         keys: ``(P,)`` ascending; group and number of eligible items below the pair's item, as one number.
         n_items: size of the catalogue.
     """
@@ -128,17 +124,17 @@ class _Excluded:
         return self.starts[group + 1] - self.starts[group]
 
     def nth_eligible(self, group: Integers, ranks: Integers) -> Integers:
-        """The item that is number ``rank`` (0-based, ascending) among those its group does not exclude, ``(N, k)``.
+        """Returns, ``(N, k)``, the items at ``ranks`` (0-based, ascending) among those that the group does not exclude.
 
-        With a group's excluded items ``e_0 < e_1 < ...``, exactly ``e_i - i`` eligible items lie below ``e_i``; so the wanted
-        item is ``rank`` plus the number of ``i`` with ``e_i - i <= rank``.
+        With a group's excluded items ``e_0 < e_1 < ...``, exactly ``e_i - i`` eligible items lie below ``e_i``, so the result
+        is ``rank`` plus the number of ``i`` with ``e_i - i <= rank``.
         """
-        wanted = group[:, None] * (self.n_items + 1) + ranks
-        return ranks + np.searchsorted(self.keys, wanted, side="right") - self.starts[group][:, None]
+        keys = group[:, None] * (self.n_items + 1) + ranks
+        return ranks + np.searchsorted(self.keys, keys, side="right") - self.starts[group][:, None]
 
 
 def _last_interactions(examples: pa.Table) -> tuple[Integers, Integers]:
-    """Row number and item of every item in the histories and of the targets."""
+    """Returns row number and item of every item in the histories and of the targets."""
     histories = examples[c.HISTORY].combine_chunks()
     rows = np.arange(len(examples))
     groups = np.repeat(rows, histories.value_lengths().to_numpy())
@@ -159,15 +155,15 @@ def _check_enough(examples: pa.Table, n_eligible: Integers, needed: int) -> None
 
 
 def _distinct_ranks(n_eligible: Integers, k: int, rng: np.random.Generator) -> Integers:
-    """For each row a uniform random subset of ``k`` of the numbers ``0 .. n_eligible - 1``, ``(N, k)``.
+    """Draws for each row a uniform random subset of ``k`` of the numbers ``0 .. n_eligible - 1``, ``(N, k)``.
 
-    Source: Floyd's algorithm (Bentley and Floyd, CACM 30(9), 1987), all rows at once: it needs no rejection, so its time does
+    Source: Floyd's algorithm (Bentley and Floyd, CACM 30(9), 1987), for all rows at once. It rejects nothing, so its time does
     not depend on how few items are eligible.
     """
     ranks = np.empty((len(n_eligible), k), dtype=np.int64)
     for column in range(k):
         last = n_eligible - k + column
         drawn = rng.integers(0, last, endpoint=True)
-        taken = (ranks[:, :column] == drawn[:, None]).any(axis=1)
-        ranks[:, column] = np.where(taken, last, drawn)
+        is_drawn = (ranks[:, :column] == drawn[:, None]).any(axis=1)
+        ranks[:, column] = np.where(is_drawn, last, drawn)
     return ranks

@@ -1,6 +1,8 @@
-"""Which interactions count, and the order of a user's sequence."""
+"""Filters interactions and orders each user's sequence."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -14,24 +16,21 @@ MIN_SEQUENCE = 2  # one item of history and one target
 
 
 def filter_interactions(interactions: pd.DataFrame, config: LogSection) -> tuple[pd.DataFrame, dict[str, Counts]]:
-    """Drop interactions in the steps that the data set's section asks for, and count what each leaves.
+    """Drops interactions in the steps of the data set's section; returns the rest without ratings, and counts after each step.
 
     1. ``rating`` (with a ``min_rating``): interactions rated below ``min_rating``;
     2. ``repeats`` (``repeats: first`` or ``last``): all but a user's earliest or latest interaction with an item, ties by row
        order;
     3. ``items``: items with fewer than ``min_item_interactions`` of the remaining interactions;
     4. ``users``: users with fewer than ``min_user_interactions`` of the remaining interactions;
-       or, with ``min_counts: k_core``, both in turn until no more goes, as the one step ``k_core``;
-    5. ``subsample`` (Steam): a random part of the remaining users and items;
-    6. ``sequences``: users with a single interaction, who have nothing to predict from.
+       or, with ``min_counts: k_core``, steps 3 and 4 in turn until nothing changes, as one step ``k_core``;
+    5. ``subsample`` (Steam): all but a random part of the remaining users and items;
+    6. ``sequences``: users with a single interaction, which leaves nothing to predict from.
 
     Every step except ``k_core`` runs once, so an item that met its minimum may fall below it when users are dropped.
 
     Args:
-        interactions: ``user_id`` and ``item_id`` (whole numbers >= 0), ``timestamp`` and perhaps ``rating``; row order is kept.
-
-    Returns:
-        The kept rows without their ratings, and users, items and interactions left after each step, under the step's name.
+        interactions: ``user_id`` and ``item_id`` (integers >= 0), ``timestamp`` and perhaps ``rating``; row order is kept.
 
     Source: the order in which the released LastFM data were made (items before users, one pass each); MovieLens uses step 1
     alone; Steam steps 4 and 5 (paper, section 5.1.1).
@@ -41,7 +40,7 @@ def filter_interactions(interactions: pd.DataFrame, config: LogSection) -> tuple
 
     minima = {c.ITEM: config.min_item_interactions, c.USER: config.min_user_interactions}
     if config.is_k_core:
-        # Users with a single interaction go in the last step anyway, which must not undo what the core promises.
+        # The last step drops users with a single interaction, which must not break the k-core.
         kept = _k_core(kept, {**minima, c.USER: max(minima[c.USER], MIN_SEQUENCE)})
         steps["k_core"] = count(kept)
     else:
@@ -56,8 +55,14 @@ def filter_interactions(interactions: pd.DataFrame, config: LogSection) -> tuple
     return kept, steps
 
 
+def users_with_one_interaction(steps: Mapping[str, Counts]) -> int:
+    """Returns the number of users that the step ``sequences`` of :func:`filter_interactions` dropped."""
+    before = next(steps[name] for name in ("subsample", "k_core", "users") if name in steps)
+    return before["users"] - steps["sequences"]["users"]
+
+
 def filter_rows(interactions: pd.DataFrame, config: LogSection) -> tuple[pd.DataFrame, dict[str, Counts]]:
-    """Steps 1 and 2 of :func:`filter_interactions`, which ask nothing of the whole log; without a column of ratings, step 2."""
+    """Applies steps 1 and 2 of :func:`filter_interactions`, which need no counts; without ratings, step 2 alone."""
     kept, steps = interactions, dict[str, Counts]()
     if config.lowest_rating is not None and c.RATING in kept:
         kept = kept[kept[c.RATING] >= config.lowest_rating]
@@ -69,15 +74,15 @@ def filter_rows(interactions: pd.DataFrame, config: LogSection) -> tuple[pd.Data
 
 
 def sort_sequences(interactions: pd.DataFrame, *, by_time: bool = True) -> pd.DataFrame:
-    """Rows by user and time, with ``position``, the 0-based place in the user's sequence.
+    """Sorts rows by user and time, and adds ``position``, the 0-based place in the user's sequence.
 
-    The sort is stable: interactions of one user with equal timestamps stay in file order. That is the tie rule; equal
-    timestamps are frequent in MovieLens, and the released frames order them otherwise for most users. Where the log itself has
-    a split (codes into :data:`columns.SPLITS`), a user's interactions of an earlier split go first, whatever their time: none
-    that is held out can then stand in the history of one that is trained on.
+    The sort is stable: interactions of one user with equal timestamps stay in file order. Equal timestamps are frequent in
+    MovieLens, and the released frames order them otherwise for most users. If the log has a split (codes into
+    :data:`columns.SPLITS`), a user's interactions of an earlier split go first, whatever their time, so that no held-out
+    interaction is in the history of a training target.
 
     Args:
-        by_time: False: a user's interactions stay in file order altogether.
+        by_time: whether to sort by time; otherwise a user's interactions stay in file order.
     """
     users, times = interactions[c.USER].to_numpy(), interactions[c.TIMESTAMP].to_numpy()
     keys = [users, *([interactions[c.SPLIT].to_numpy()] if c.SPLIT in interactions else []), *([times] if by_time else [])]
@@ -101,7 +106,7 @@ def _k_core(frame: pd.DataFrame, minima: dict[str, int]) -> pd.DataFrame:
 
 
 def _subsample(frame: pd.DataFrame, config: SubsampleConfig) -> pd.DataFrame:
-    """The rows whose user and item are both drawn; each side has its own random stream."""
+    """Keeps the rows whose user and item are both drawn; each side has its own random stream."""
     for column, share in ((c.USER, config.users), (c.ITEM, config.items)):
         drawn = numpy_stream(config.seed, "subsample", column).permutation(np.unique(frame[column]))
         frame = frame[frame[column].isin(drawn[: round(share * len(drawn))])]

@@ -1,4 +1,4 @@
-"""From raw files to the tables that everything else reads."""
+"""Prepares a data set: from raw files to the tables that all other stages read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from llara_core import columns as c
 from llara_core import tables
 from llara_core.config import DatasetConfig, LogSection
 from llara_core.config.datasets import DatasetSection
-from llara_core.data.filtering import filter_interactions, sort_sequences
+from llara_core.data.filtering import filter_interactions, sort_sequences, users_with_one_interaction
 from llara_core.data.splitting import SPLIT_DTYPE, divide, examples_table, keep_training_users, make_examples, out_of_time_order
 from llara_core.errors import DataError
 from llara_core.readers.interaction_log import Counts, RawLog
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prepared:
-    """The tables :data:`tables.INTERACTIONS`, :data:`tables.ITEMS`, :data:`tables.EXAMPLES`, and what is in them."""
+    """The tables :data:`tables.INTERACTIONS`, :data:`tables.ITEMS` and :data:`tables.EXAMPLES`, with statistics."""
 
     interactions: pd.DataFrame
     items: pd.DataFrame
@@ -41,7 +41,7 @@ class Prepared:
     statistics: dict[str, Any]
 
     def write(self, folder: Path) -> None:
-        """Write the three tables into ``folder``, all or none."""
+        """Writes the three tables into ``folder`` atomically."""
         with tables.atomic_path(folder) as staged:
             tables.write_table(staged / "interactions.parquet", self.interactions, tables.INTERACTIONS)
             tables.write_table(staged / "items.parquet", self.items, tables.ITEMS)
@@ -49,13 +49,13 @@ class Prepared:
 
 
 def prepare(folder: Path, config: DatasetConfig) -> Prepared:
-    """Read, filter, split and number one data set.
+    """Reads, filters, splits and numbers one data set.
 
     Items without a title are dropped with their interactions, and counted. User and item ids are contiguous, in ascending
-    order of the raw ids; released frames keep their item ids, and have no filter and no split of ours.
+    order of the raw ids; released frames keep their item ids, filter and split.
 
     Args:
-        folder: the raw files, under the names that the data set's reader expects.
+        folder: raw files, under the names that the data set's reader expects.
 
     Raises:
         DataError: a raw file is missing or malformed, or the filter leaves too little for the split.
@@ -89,7 +89,7 @@ def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
         **raw.dropped,
         "items_without_title": int((~titled).sum()),
         "interactions_without_title": len(raw.interactions) - len(usable),
-        "users_with_one_interaction": _users_before_sequences(steps) - steps["sequences"]["users"],
+        "users_with_one_interaction": users_with_one_interaction(steps),
     }
     if config.split.cold_items is not None:
         dropped["training_interactions_of_cold_items"] = len(sequences) - len(divided)
@@ -98,7 +98,8 @@ def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
         dropped["interactions_of_training_users"] = len(divided) - len(interactions)
     if not config.is_ordered_by_time:
         logger.warning(
-            "%s: sequences follow the order of the file, not time; they say no more about a next item than it does", folder
+            "%s: sequences follow the order of the file, not time; a next item is meaningful only if that order is",
+            folder,
         )
     facts: dict[str, Any] = {
         "order": "time" if config.is_ordered_by_time else "file",
@@ -131,25 +132,22 @@ def _prepared(
     interactions: pd.DataFrame, items: pd.DataFrame, examples: pa.Table, facts: dict[str, Any], ticks_per_second: int = 1
 ) -> Prepared:
     interactions = interactions[tables.INTERACTIONS.names]
-    statistics = {**_table_1(interactions, items), **facts, **_describe(interactions, items, examples)}
+    sizes = {"sequences": interactions[c.USER].nunique(), "items": len(items), "interactions": len(interactions)}
+    statistics = {**sizes, **facts, **_describe(interactions, items, examples)}
     if ticks_per_second > 1:
         interactions = interactions.assign(**{c.TIMESTAMP: interactions[c.TIMESTAMP] // ticks_per_second})
     return Prepared(interactions, items, examples, statistics)
 
 
-def _users_before_sequences(steps: dict[str, dict[str, int]]) -> int:
-    return list(steps.values())[-2]["users"]
-
-
 def _new_ids(kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
-    """From old to new ids, which number the kept ones."""
+    """Maps old ids to new ones, which number the kept ones."""
     return (np.cumsum(kept) - 1).astype(np.int32)
 
 
 def _items_table(
     catalogue: pd.DataFrame, n_interactions: npt.NDArray[np.integer], config: DatasetSection
 ) -> tuple[pd.DataFrame, Counts]:
-    """The items table, whose ``item_id`` is the row, and how many titles were changed as the section asks.
+    """Returns the items table, whose ``item_id`` is the row, and the counts of titles that were changed as configured.
 
     Args:
         catalogue: ``raw_id``, ``raw_title`` and perhaps ``attributes``.
@@ -167,11 +165,6 @@ def _items_table(
         c.N_INTERACTIONS: n_interactions,
     }
     return pd.DataFrame(table), cleaned.counts
-
-
-def _table_1(interactions: pd.DataFrame, items: pd.DataFrame) -> dict[str, int]:
-    """The columns of the paper's Table 1."""
-    return {"sequences": interactions[c.USER].nunique(), "items": len(items), "interactions": len(interactions)}
 
 
 def _describe(interactions: pd.DataFrame, items: pd.DataFrame, examples: pa.Table) -> dict[str, Any]:
@@ -192,13 +185,13 @@ def _describe(interactions: pd.DataFrame, items: pd.DataFrame, examples: pa.Tabl
 
 
 def _targets_in_history(examples: pa.Table) -> int:
-    """Examples whose target stands in their own history: no negative does, so these give the answer away."""
+    """Counts examples whose target is in their own history: negatives are not, so these reveal the answer."""
     targets, histories = examples[c.TARGET].to_pylist(), examples[c.HISTORY].to_pylist()
     return sum(target in history for target, history in zip(targets, histories, strict=True))
 
 
 def _tied_share(interactions: pd.DataFrame) -> float:
-    """Share of the interactions that have their timestamp in common with another one of the same user."""
+    """Returns the share of the interactions whose timestamp equals that of another interaction of the same user."""
     users, times = interactions[c.USER].to_numpy(), interactions[c.TIMESTAMP].to_numpy()
     order = np.lexsort((times, users))
     with_next = (users[order][1:] == users[order][:-1]) & (times[order][1:] == times[order][:-1])

@@ -1,6 +1,7 @@
-"""Training, validation and test: which interactions may be learnt from, and which examples are asked.
+"""Splits interactions into training, validation and test, and forms examples.
 
-An example is a history (up to ``max_history_len`` items, oldest first) and the item that followed it.
+Sequences are rows with ``user_id``, ``item_id``, ``timestamp`` and ``position``, sorted by user and position; splitting adds
+the column ``split``. An example is a history (up to ``max_history_len`` items, oldest first) and the item that followed it.
 """
 
 from __future__ import annotations
@@ -29,30 +30,23 @@ LEAKS = {
     "training, so that models may know which items become popular later. Everybody who is asked was also trained on, so the "
     "figures say nothing about new users.",
     "files": "This split was given, and can leak what its makers let it leak: the order in time is not checked between users. "
-    "Within a user, what is held out always stands behind what is trained on.",
+    "Within a user, held-out interactions always follow the training ones.",
     "released": "This split, the authors', can leak over time: training users go on after the moment at which a held-out user "
     "is asked, so that models may know which items become popular later.",
 }
-"""What a split can leak, by strategy; ``released``: that of the released frames."""
-MIN_LEFT_OUT = 3  # interactions of a user of whom two are held out
+"""Possible leaks of each split strategy; ``released`` is the split of the released frames."""
+MIN_LEFT_OUT = 3  # interactions of a user with two held-out ones
 MAX_LISTED = 2**31 - 1  # Arrow's lists have 32-bit offsets
 _USERS_SEED = 0
 SPLIT_DTYPE = pd.CategoricalDtype(list(c.SPLITS))
 
 
 def split_by_user(sequences: pd.DataFrame, train: float, validation: float) -> pd.DataFrame:
-    """Divide the users by the time of their first interaction, and mark all interactions of a user with the user's split.
+    """Divides the users by the time of their first interaction, and marks all interactions of a user with the user's split.
 
     Users are sorted by their earliest interaction, ties by user id; the first ``int(train * n)`` are for training, those up
-    to ``int((train + validation) * n)`` for validation, the rest for test. No user is in two splits; yet later events of
-    training users stay in training, so that "no later interaction is trained on" does not hold (:func:`split_by_time`).
-
-    Args:
-        sequences: ``user_id``, ``item_id``, ``timestamp``, ``position``; sorted by user and position.
-        train, validation: shares of the users.
-
-    Returns:
-        ``sequences`` with the column ``split``.
+    to ``int((train + validation) * n)`` for validation, the rest for test. No user is in two splits, but training users may
+    have training interactions later than held-out ones; :func:`split_by_time` excludes that.
 
     Source: reproduces the released MovieLens and LastFM splits, user by user.
     """
@@ -62,45 +56,30 @@ def split_by_user(sequences: pd.DataFrame, train: float, validation: float) -> p
 
 
 def split_by_time(sequences: pd.DataFrame, train: float, validation: float) -> pd.DataFrame:
-    """Cut all interactions at two points in time, and mark each with its period.
+    """Cuts all interactions at two points in time, and marks each with its period.
 
     The cuts are the timestamps at the quantiles ``train`` and ``train + validation`` of all interactions. Interactions at
     exactly a cut belong to the later period, so every training interaction is strictly earlier than every validation one,
     and that than every test one; with many ties the earlier period is smaller than its share.
-
-    Args:
-        sequences: as in :func:`split_by_user`.
-        train, validation: shares of the interactions.
-
-    Returns:
-        ``sequences`` with the column ``split``, which holds the period.
     """
     times = np.sort(sequences[c.TIMESTAMP].to_numpy())
-    cuts = times[np.minimum(_cuts(len(times), train, validation), len(times) - 1)]
-    return _with_split(sequences, np.searchsorted(cuts, sequences[c.TIMESTAMP].to_numpy(), side="right"))
+    return split_by_date(sequences, *times[np.minimum(_cuts(len(times), train, validation), len(times) - 1)])
 
 
 def split_by_date(sequences: pd.DataFrame, train_until: int, validation_until: int) -> pd.DataFrame:
-    """Cut all interactions at two given points in time, and mark each with its period.
+    """Cuts all interactions at two given points in time, in the ticks of ``timestamp``, and marks each with its period.
 
     Interactions at exactly a cut belong to the later period, as in :func:`split_by_time`.
-
-    Args:
-        sequences: as in :func:`split_by_user`.
-        train_until, validation_until: ends of training and validation, in the ticks of ``timestamp``.
     """
     cuts = np.array([train_until, validation_until])
     return _with_split(sequences, np.searchsorted(cuts, sequences[c.TIMESTAMP].to_numpy(), side="right"))
 
 
 def leave_one_out(sequences: pd.DataFrame) -> pd.DataFrame:
-    """Mark a user's last interaction for test, the one before it for validation, and the others for training.
+    """Marks a user's last interaction for test, the one before it for validation, and the others for training.
 
-    Users with fewer than three interactions are for training as a whole: nothing could be asked of them from what was trained
-    on. Everybody's training interactions are earlier than their own held-out ones, but not than those of others.
-
-    Args:
-        sequences: as in :func:`split_by_user`.
+    Users with fewer than three interactions are for training as a whole, since a question about them would need earlier
+    training interactions. A user's training interactions precede the user's held-out ones, but not those of others.
 
     Source: W.-C. Kang and J. McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, section IV.
     """
@@ -110,25 +89,11 @@ def leave_one_out(sequences: pd.DataFrame) -> pd.DataFrame:
     return _with_split(sequences, codes)
 
 
-def split_as_given(sequences: pd.DataFrame) -> pd.DataFrame:
-    """Keep the split that the reader found: codes into :data:`columns.SPLITS` in the column ``split``.
-
-    Within a user :func:`filtering.sort_sequences` has put training before validation and validation before test.
-    """
-    return _with_split(sequences, sequences[c.SPLIT].to_numpy())
-
-
 def hold_back_items(interactions: pd.DataFrame, cold: ColdItemsConfig) -> pd.DataFrame:
-    """Leave out the training interactions of some items, so that these are new to every model that is asked for them.
+    """Leaves out the training interactions of uniformly drawn items, so that these are new to every model.
 
-    Held-out interactions stay, as targets and in histories. Users whose last interaction is gone go, too.
-
-    Args:
-        interactions: with ``split``, as :data:`STRATEGIES` make them.
-        cold: how many of the items that occur, which are drawn uniformly.
-
-    Returns:
-        The remaining rows, with users and positions that count from 0 again.
+    Held-out interactions stay, as targets and in histories. Users without remaining interactions are dropped, and users and
+    positions are renumbered from 0.
 
     Source: the strict item cold start, e.g. M. Volkovs, G. Yu and T. Poutanen, "DropoutNet", NeurIPS 2017, section 5.
     """
@@ -139,16 +104,10 @@ def hold_back_items(interactions: pd.DataFrame, cold: ColdItemsConfig) -> pd.Dat
 
 
 def keep_training_users(interactions: pd.DataFrame, share: float) -> pd.DataFrame:
-    """Leave out training users, for learning curves over users.
+    """Keeps a uniformly drawn share of the training users, at least one, for learning curves over users; renumbers users from
+    0.
 
-    A smaller share keeps a part of the users that a larger one keeps.
-
-    Args:
-        interactions: with ``split``, each user in one split.
-        share: of the training users, which are drawn uniformly; at least one is kept.
-
-    Returns:
-        The remaining rows, with users that count from 0 again.
+    Each user must be in one split. A smaller share keeps a subset of the users of a larger one.
     """
     users = interactions[c.USER].to_numpy()
     trained = np.unique(users[(interactions[c.SPLIT] == c.TRAIN).to_numpy()])
@@ -157,27 +116,22 @@ def keep_training_users(interactions: pd.DataFrame, share: float) -> pd.DataFram
 
 
 def out_of_time_order(sequences: pd.DataFrame) -> int:
-    """Interactions that are earlier than the one before them in their user's sequence."""
+    """Counts interactions that are earlier than the one before them in their user's sequence."""
     users, times = sequences[c.USER].to_numpy(), sequences[c.TIMESTAMP].to_numpy()
     return int(((users[1:] == users[:-1]) & (times[1:] < times[:-1])).sum())
 
 
 def make_examples(sequences: pd.DataFrame, max_history_len: int) -> pa.Table:
-    """The examples of a split table, in the order training, validation, test, by user and position in each.
+    """Returns the examples of a split table, in the order training, validation, test, by user and position in each.
 
-    Training: every interaction of the training split that has an earlier one is a target. Validation and test: one example
-    per user, the user's last interaction of that split, if any interaction came before it. A history is what the user did
-    right before the target. With all strategies but :func:`split_by_user` it may reach into earlier splits, and for validation
-    and test also holds interactions of the same split: they are known when the question is asked, and are never trained on. A
-    user may then have an example in each split.
+    Training: every training interaction that has an earlier one is a target. Validation and test: one example per user, the
+    user's last interaction of that split, if any interaction came before it. A history ends right before the target. With all
+    strategies but :func:`split_by_user` it may reach into earlier splits, and for validation and test also holds interactions
+    of the same split: they are known when the question is asked, and are never trained on. A user may then have an example in
+    each split.
 
     Args:
-        sequences: with ``split``, sorted by user and position, each user's positions counting from 0; what a user has in one
-            split stands together, training first and test last.
-        max_history_len: longest history, in items.
-
-    Returns:
-        A table of :data:`tables.EXAMPLES`.
+        sequences: sequences with ``split``; a user's rows of one split are consecutive, training first and test last.
 
     Raises:
         DataError: a split has no example.
@@ -188,8 +142,8 @@ def make_examples(sequences: pd.DataFrame, max_history_len: int) -> pa.Table:
     users, items = sequences[c.USER].to_numpy(dtype=np.int32), sequences[c.ITEM].to_numpy(dtype=np.int32)
     position, split = sequences[c.POSITION].to_numpy(), sequences[c.SPLIT].cat.codes.to_numpy()
     last = np.append((users[1:] != users[:-1]) | (split[1:] != split[:-1]), True)
-    asked = (position > 0) & (last | (split == c.SPLITS.index(c.TRAIN)))
-    rows = np.concatenate([np.flatnonzero(asked & (split == code)) for code in range(len(c.SPLITS))])
+    is_target = (position > 0) & (last | (split == c.SPLITS.index(c.TRAIN)))
+    rows = np.concatenate([np.flatnonzero(is_target & (split == code)) for code in range(len(c.SPLITS))])
     lengths = np.minimum(position[rows], max_history_len)
     return examples_table(users[rows], split[rows], slices(items, rows - lengths, lengths), lengths, items[rows])
 
@@ -201,13 +155,13 @@ def examples_table(
     lengths: npt.NDArray[np.integer],
     targets: npt.NDArray[np.int32],
 ) -> pa.Table:
-    """``N`` examples as a table of :data:`tables.EXAMPLES`.
+    """Returns ``N`` examples as a table of :data:`tables.EXAMPLES`.
 
     Args:
         users, targets: ``(N,)``.
         split: ``(N,)`` indices into :data:`columns.SPLITS`, ascending.
-        histories: the items of all histories, one after the other.
-        lengths: ``(N,)`` of the histories.
+        histories: items of all histories, concatenated.
+        lengths: ``(N,)`` lengths of the histories.
 
     Raises:
         DataError: a split has no example, or the histories do not fit into one table.
@@ -229,14 +183,10 @@ def examples_table(
 
 
 def lists(items: npt.NDArray[np.int32], lengths: npt.NDArray[np.integer]) -> pa.ListArray:
-    """Histories as one column.
-
-    Args:
-        items: of all histories, one after the other.
-        lengths: of the histories.
+    """Returns histories, given as concatenated items and lengths, as one column.
 
     Raises:
-        DataError: they do not fit into one table.
+        DataError: the histories do not fit into one table.
     """
     if (n_listed := int(lengths.sum())) > MAX_LISTED:
         raise DataError(
@@ -248,9 +198,9 @@ def lists(items: npt.NDArray[np.int32], lengths: npt.NDArray[np.integer]) -> pa.
 def slices(
     values: npt.NDArray[np.int32], starts: npt.NDArray[np.integer], lengths: npt.NDArray[np.integer], block: int = 1 << 20
 ) -> npt.NDArray[np.int32]:
-    """``values[start : start + length]`` of all slices, one after the other.
+    """Concatenates ``values[start : start + length]`` over all slices.
 
-    Block by block, so that the indices (twice as wide as the values) never stand in memory for all slices at once.
+    It works in blocks, so that the indices (twice as wide as the values) are never in memory for all slices at once.
     """
     ends = np.cumsum(lengths)
     sliced = np.empty(ends[-1] if len(ends) else 0, dtype=values.dtype)
@@ -263,48 +213,36 @@ def slices(
 
 
 def _ticks(moment: datetime, ticks_per_second: int) -> int:
-    """Ticks since 1970 of the first tick that is not before ``moment``."""
+    """Returns the first tick since 1970 that is not before ``moment``."""
     microseconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
     return -(-microseconds * ticks_per_second // 10**6)
-
-
-def _at_dates(sequences: pd.DataFrame, split: SplitConfig, ticks_per_second: int) -> pd.DataFrame:
-    train_until, validation_until = (_ticks(end, ticks_per_second) for end in split.dates)
-    return split_by_date(sequences, train_until, validation_until)
 
 
 STRATEGIES: dict[str, Callable[[pd.DataFrame, SplitConfig, int], pd.DataFrame]] = {
     "user_chronological": lambda sequences, split, _: split_by_user(sequences, *split.shares),
     "global_time": lambda sequences, split, _: split_by_time(sequences, *split.shares),
-    "date": _at_dates,
+    "date": lambda sequences, split, per_second: split_by_date(sequences, *(_ticks(end, per_second) for end in split.dates)),
     "leave_one_out": lambda sequences, *_: leave_one_out(sequences),
-    "files": lambda sequences, *_: split_as_given(sequences),
+    "files": lambda sequences, *_: _with_split(sequences, sequences[c.SPLIT].to_numpy()),  # codes from the raw data
 }
-"""From sequences, the section ``split`` and the ticks per second of the timestamps to sequences with the column ``split``."""
+"""Functions of sequences, the section ``split`` and the ticks per second of timestamps; each adds the column ``split``."""
 
 
 def divide(sequences: pd.DataFrame, split: SplitConfig, ticks_per_second: int, strategy: str | None = None) -> pd.DataFrame:
-    """Sequences with the column ``split``, without the training interactions of cold items.
-
-    Args:
-        sequences: as in :func:`split_by_user`.
-        split: the section.
-        ticks_per_second: of the timestamps.
-        strategy: in place of the section's.
-    """
+    """Adds the column ``split`` by ``strategy``, or the section's, and drops the training interactions of cold items."""
     interactions = STRATEGIES[strategy or split.strategy](sequences, split, ticks_per_second)
     return interactions if split.cold_items is None else hold_back_items(interactions, split.cold_items)
 
 
 def _numbered(kept: pd.DataFrame) -> pd.DataFrame:
-    """Rows of a split table with users and positions that count from 0 again."""
+    """Renumbers users and positions of a split table from 0."""
     rows = kept.reset_index(drop=True)
     numbered = rows.assign(**{c.USER: np.unique(rows[c.USER].to_numpy(), return_inverse=True)[1].astype(np.int32)})
     return numbered.assign(**{c.POSITION: numbered.groupby(c.USER).cumcount().astype("int32")})
 
 
 def _cuts(n: int, train: float, validation: float) -> tuple[int, int]:
-    # Rounding first: 0.7 + 0.1 is a little less than 0.8, and int(0.7999... * 10) would be 7.
+    # Rounding is needed because 0.7 + 0.1 is slightly below 0.8, and int(0.7999... * 10) would be 7.
     return int(round(train * n, 6)), int(round((train + validation) * n, 6))
 
 

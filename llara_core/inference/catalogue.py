@@ -1,4 +1,4 @@
-"""Scores over the whole catalogue from the catalogue head: one short pass per history."""
+"""Scores the whole catalogue with the catalogue head: one short pass per history."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from llara_core.config import PromptConfig
 from llara_core.errors import ModelError
-from llara_core.inference.prompts import batches, history_prompt
+from llara_core.inference.prompts import history_prompt, own_batches
 from llara_core.llm.encoding import Batch, PromptEncoder
 from llara_core.llm.hybrid import NO_HEAD, HybridLM
 from llara_core.prompts.rendering import ItemWording
@@ -21,15 +21,11 @@ from llara_core.runtime import processes, progress
 
 @dataclass(frozen=True)
 class HeadScorer:
-    """A tuned model as a scorer of histories.
+    """A tuned model with a catalogue head, as a scorer of histories.
 
     Attributes:
-        model: with a catalogue head, in evaluation mode.
-        encoder: of its tokenizer.
-        labels: of all items.
-        wording: the dataset's words for items.
-        config: how the model was prompted in tuning.
-        batch_size: histories per pass; changes speed and memory, and the rounding of results.
+        labels: display name of each item, indexed by item id.
+        batch_size: histories per pass; it changes speed, memory and rounding.
 
     Raises:
         ModelError: the model has no head.
@@ -48,28 +44,27 @@ class HeadScorer:
 
     @torch.inference_mode()
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
-        """Logits of every item as the next one, ``(N, n_items)``, read at the last item of each history.
+        """Returns the logits ``(N, n_items)`` of every item as the next one, read at the last item of each history.
 
-        Processes that work together share the batches, and all of them know all scores.
+        Cooperating processes share the batches, and each returns all scores.
         """
         prompts = [history_prompt(history, self.labels, self.wording, self.config) for history in histories]
         ids = [self.encoder.prompt_ids(prompt) for prompt in prompts]
         device = self.model.device
         scores = np.empty((len(histories), len(self.labels)), dtype=np.float32)
-        mine = batches([len(row) for row in ids], self.batch_size)
-        mine = mine if self.model.is_sharded else processes.share(mine)
-        with progress.bar(sum(map(len, mine)), desc="score catalogue", unit="history") as bar:
-            for rows in mine:
+        own = own_batches([len(row) for row in ids], self.batch_size, is_sharded=self.model.is_sharded)
+        with progress.bar(sum(map(len, own)), desc="score catalogue", unit="history") as bar:
+            for rows in own:
                 batch = self.encoder.pad([ids[row] for row in rows], [prompts[row] for row in rows])
                 hidden = self.model.hidden_states(
                     batch.input_ids.to(device), batch.attention_mask.to(device), batch.slot_items.to(device)
                 )
                 scores[rows] = self.model.item_logits(hidden[torch.arange(len(rows)), self._last_slots(batch)]).cpu().numpy()
                 bar.update(len(rows))
-        processes.fill_in(mine, scores)
+        processes.fill_in(own, scores)
         return scores
 
     def _last_slots(self, batch: Batch) -> torch.Tensor:
-        """Position of every prompt's last item ``(B,)``; it is the last token but for what a chat template appends."""
+        """Returns the position ``(B,)`` of every prompt's last slot, which only a chat template's suffix may follow."""
         slots = self.encoder.slots.mask(batch.input_ids)
         return slots.shape[1] - 1 - slots.flip(1).int().argmax(dim=1)

@@ -1,7 +1,7 @@
-"""A chat model behind an OpenAI-compatible endpoint, asked with the text prompts (the GPT-4 row of the paper's Table 2).
+"""A chat model at an OpenAI-compatible endpoint, asked with the text prompts (the GPT-4 row of the paper's Table 2).
 
-Every answer is kept on disk under a hash of its question, so that neither a second run nor one after a crash pays for it again.
-The API key goes to the endpoint and nowhere else.
+Every answer is cached on disk under a hash of its question, so neither a second run nor one after a crash pays for it again.
+The API key is sent to the endpoint and nowhere else.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ PROMPT = PromptConfig(
     representation="title", slot="after", recommender_scores=False, text_dim=0, templates="sampled", chat_template=False
 )
 
-_MIN_SECRET_LEN = 8  # characters; what is shorter stands in for a key where none is needed
-_REFUSAL_CODES = ("content_filter", "content_policy_violation")  # of HTTP 400: the prompt was not let through to the model
+_MIN_SECRET_LEN = 8  # characters; a shorter value is a dummy for a server that needs no key
+_REFUSAL_CODES = ("content_filter", "content_policy_violation")  # error codes of HTTP 400 for prompts that a filter stops
 _LOCAL = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])([:/]|$)")
-# OpenAI's newer models refuse the old name for the limit of an answer; other servers may know no other.
+# OpenAI's newer models refuse the old name of the token limit; other servers may know no other.
 _NEW_LIMIT_NAME = re.compile(r"https://([\w-]+\.)*openai(\.azure)?\.com([:/]|$)")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a chat model said.
+    """A chat model's answer.
 
     Attributes:
-        text: as written; empty where it refused.
-        cut: whether it was ended by the limit on its tokens.
-        model: that answered, as the endpoint calls it: often a dated version of the one that was asked for.
+        text: answer as written; empty if the model refused.
+        cut: whether the token limit ended it.
+        model: name of the model in the response, often a dated version of the requested one.
     """
 
     text: str
@@ -61,30 +61,25 @@ class Answer:
 
 
 def cache_folder() -> Path:
-    """Where answers are kept: the folder that the variable LLARA_CHAT_CACHE names, or one in the scratch folder.
+    """Returns the folder of cached answers, named by the variable LLARA_CHAT_CACHE or inside the scratch folder.
 
     Raises:
-        ConfigError: it cannot be made.
+        ConfigError: the folder cannot be created.
     """
     folder = Path(os.environ.get(CACHE_VARIABLE) or paths.scratch() / "chat")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"{folder}: cannot be made for answers of chat models ({error}); set {CACHE_VARIABLE}") from error
+        raise ConfigError(f"{folder}: cannot be created for answers of chat models ({error}); set {CACHE_VARIABLE}") from error
     return folder
 
 
 class ChatModel:
-    """A chat model and the answers that are kept from it.
-
-    Args:
-        name: key of ``chat_models``.
-        config: its section.
-        cache: existing folder of kept answers, one JSON file each.
+    """A chat model and the cache of its answers, an existing folder with one JSON file each.
 
     Attributes:
-        n_requests: sent so far, retries included.
-        n_cached: questions so far whose answer was kept already.
+        n_requests: number of requests sent, retries included.
+        n_cached: number of questions answered from the cache.
 
     Raises:
         ConfigError: the environment has no usable key, or the extra ``chat`` is not installed.
@@ -103,8 +98,8 @@ class ChatModel:
         self._config = config
         self._cache = cache
         self._key = _api_key(self._place, config.api_key_variable)
-        # The client retries by itself, heeding Retry-After, so requests are counted where each of them leaves. A proxy could
-        # not find a server on this machine.
+        # The client retries by itself, heeding Retry-After, so a hook counts every request. A proxy could not reach a server on
+        # this machine.
         self._client = openai.OpenAI(
             api_key=self._key,
             base_url=config.base_url,
@@ -116,11 +111,11 @@ class ChatModel:
         )
 
     def ask(self, prompts: Sequence[str]) -> list[Answer]:
-        """One answer per prompt; equal prompts are asked once.
+        """Returns one answer per prompt; equal prompts are sent once.
 
         Raises:
-            ModelError: the endpoint cannot be reached, refuses, or keeps failing, or the cap on requests is reached. What was
-                answered until then is kept.
+            ModelError: the endpoint cannot be reached, refuses or keeps failing, or the limit on requests is reached. Earlier
+                answers stay in the cache.
         """
         files = [self._file(prompt) for prompt in prompts]
         missing = {file: prompt for file, prompt in zip(files, prompts, strict=True) if not file.is_file()}
@@ -138,7 +133,7 @@ class ChatModel:
                         future.result()
                         progress.update()
             except BaseException as error:
-                # Answers under way may be paid for, so they are waited for and kept.
+                # Pending answers may cost money, so they are awaited and cached.
                 self._stopped = True
                 pool.shutdown(cancel_futures=True)
                 if not isinstance(error, ModelError):
@@ -154,7 +149,7 @@ class ChatModel:
         return self._cache / f"{hashlib.sha256(question.encode()).hexdigest()}.json"
 
     def _request(self, prompt: str) -> dict[str, Any]:
-        """All that the endpoint is sent, and so all that an answer depends on."""
+        """Returns the request body, which determines the answer."""
         config = self._config
         limit = "max_completion_tokens" if _NEW_LIMIT_NAME.match(config.base_url) else "max_tokens"
         options = {"temperature": config.temperature, limit: config.max_answer_tokens}
@@ -173,7 +168,7 @@ class ChatModel:
         try:
             answer = self._answer(prompt)
         except BaseException:
-            self._stopped = True  # here, since this thread may take its next question before the main one hears of the failure
+            self._stopped = True  # set here, since this thread may take its next question before the main one sees the failure
             raise
         tables.write_json(file, asdict(answer))
 
@@ -189,7 +184,7 @@ class ChatModel:
         except openai.APIError as error:
             if isinstance(error, openai.BadRequestError) and error.code in _REFUSAL_CODES:
                 return Answer("", False, self._config.model)
-            raise ModelError(self._clean(self._explain(error))) from None  # without its cause, which holds the key
+            raise ModelError(self._clean(self._explain(error))) from None  # the cause would hold the key
         except (AttributeError, IndexError, TypeError, ValueError):
             raise ModelError(
                 f"{self._place}.base_url: {self._config.base_url} answers, but not with a chat completion; "
@@ -200,9 +195,9 @@ class ChatModel:
         import openai
 
         config = self._config
-        # The client's message has what the endpoint says only where it says it as OpenAI does.
-        said = error.message if isinstance(error.body, dict) and "message" in error.body else f"{error.message} - {error.body}"
-        said = textwrap.shorten(said, 300)
+        # The client's message includes the endpoint's only if that has the form of OpenAI's.
+        has_reason = isinstance(error.body, dict) and "message" in error.body
+        reason = textwrap.shorten(error.message if has_reason else f"{error.message} - {error.body}", 300)
         tried = f"in up to {config.retries + 1} attempts"
         match error:
             case openai.APITimeoutError():
@@ -215,22 +210,22 @@ class ChatModel:
                     "start the server or correct it"
                 )
             case openai.AuthenticationError() | openai.PermissionDeniedError():
-                # Without what the endpoint says, which may repeat a part of the key.
+                # The endpoint's message may repeat a part of the key, so it is left out.
                 return (
                     f"{self._place}.api_key_variable: the endpoint does not accept the key in {config.api_key_variable} for "
                     f"{config.model} (HTTP {error.status_code}); set the variable to one that it accepts"
                 )
             case openai.NotFoundError():
-                return f"{self._place}: {config.base_url} does not know {config.model!r} ({said}); correct base_url or model"
+                return f"{self._place}: {config.base_url} does not know {config.model!r} ({reason}); correct base_url or model"
             case openai.APIStatusError(status_code=status) if status in (408, 409, 429) or status >= 500:
-                return f"{self._place}.retries: no answer {tried} ({said}); run again later, raise it or lower concurrency"
+                return f"{self._place}.retries: no answer {tried} ({reason}); run again later, raise it or lower concurrency"
         return (
-            f"{self._place}: the endpoint refuses the request ({said}); correct model, temperature or max_answer_tokens "
+            f"{self._place}: the endpoint refuses the request ({reason}); correct model, temperature or max_answer_tokens "
             "(null: not sent)"
         )
 
     def _clean(self, text: str) -> str:
-        """``text`` without the key and without halves of surrogate pairs, which neither JSON nor Parquet files take."""
+        """Removes the key and lone surrogates, which neither JSON nor Parquet files can hold."""
         if len(self._key) >= _MIN_SECRET_LEN:
             text = text.replace(self._key, "***")
         return text.encode("utf-8", errors="replace").decode("utf-8")
@@ -238,12 +233,9 @@ class ChatModel:
 
 @dataclass(frozen=True)
 class ChatAnswerer:
-    """A chat model that answers held-out questions, asked word for word what the untuned LLM is asked in its chat template.
+    """A chat model that answers held-out questions, with the same prompts as the untuned LLM in its chat template.
 
-    Args:
-        model: to ask.
-        max_draws: candidate sets per example that are asked.
-        wording: the dataset's words for items.
+    At most ``max_draws`` candidate sets per example are asked.
     """
 
     model: ChatModel
@@ -253,7 +245,7 @@ class ChatAnswerer:
     scores_catalogue: bool = False
 
     def answer(self, held_out: HeldOut) -> Answers:
-        """The mode ``generate``, and a note on which model answered and how many answers are missing or cut."""
+        """Answers in the mode ``generate``, with a note on the answering model and on missing or cut answers."""
         asked = held_out.first_draws(self.max_draws)
         queries = ranking_queries(Questions.of(asked), self.wording, PROMPT, tuned=False)
         answers = self.model.ask([query.prompt.text for query in queries])
@@ -270,7 +262,7 @@ def _kept(file: Path) -> Answer:
     try:
         return Answer(**tables.read_json(file))
     except TypeError as error:
-        raise DataError(f"{file}: no answer of a chat model; delete it and run again") from error
+        raise DataError(f"{file}: holds no answer of a chat model; delete it and run again") from error
 
 
 def _api_key(place: str, variable: str) -> str:

@@ -1,4 +1,4 @@
-"""Language models that answer, tuned or not: by writing a candidate's title, or by the scores of the catalogue head."""
+"""Language models that answer by writing a candidate's title or by the scores of the catalogue head, tuned or not."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.item_vectors import item_vectors_for
 from llara_core.predictions import NOT_TUNED, Answers, Questions, from_choices, from_scores, score_candidates
 from llara_core.prompts.rendering import ItemWording
-from llara_core.ranking import opinion, shuffled_opinion
+from llara_core.ranking import normalise_scores, shuffled_score_features
 
 
 @dataclass(frozen=True)
 class AnswerLimits:
-    """What answers may cost, as in the section ``inference``.
+    """Limits on the cost of answers, from the section ``inference``.
 
     Attributes:
         batch_size: prompts per pass.
-        max_draws: candidate sets per held-out example that prompts with candidates answer.
+        max_draws: candidate sets per held-out example that are answered by prompts with candidates.
         max_new_tokens: limit of a written answer, which a ranking does not need.
-        num_beams: beams of the search for it.
+        num_beams: number of beams in generation.
     """
 
     batch_size: int
@@ -50,13 +50,13 @@ class AnswerLimits:
 
 @dataclass(frozen=True)
 class LlmAnswers:
-    """What a language model answers to ``N`` sets of ``C`` candidates.
+    """A language model's answers to ``N`` sets of ``C`` candidates.
 
     Attributes:
         scores: ``(N, C)`` float32; higher is better.
-        catalogue_rank: ``(N,)`` int32 ranks of the targets among all items; None where they are not ranked.
-        choices: by further ways of answering, the ``N`` places of the named candidates (None: an invalid answer) and the ``N``
-            answers as they were written (None: they were not).
+        catalogue_rank: ``(N,)`` int32 ranks of the targets among all items; None if they are not ranked.
+        choices: further modes, each with ``N`` places of the chosen candidates (None: an invalid answer) and ``N`` written
+            answers (None: the mode writes none).
     """
 
     scores: npt.NDArray[np.float32]
@@ -66,18 +66,14 @@ class LlmAnswers:
 
 @dataclass(frozen=True)
 class LlmSystem(ABC):
-    """A language model that is asked, tuned or not.
+    """A language model that answers questions, tuned or not.
 
     Attributes:
-        model: in evaluation mode.
-        encoder: of its tokenizer.
-        prompt: how it is prompted: as in tuning, where it was tuned.
-        wording: the dataset's words for items.
-        limits: what its answers may cost.
-        objective: the name of what it was tuned for, ``none`` where it was not; it is told how to answer then.
-        opinions_of: the recommender's opinions of held-out candidates, for prompts that show them: columns example_id, draw and
-            scores, the last with ``(C, 2)`` arrays of :func:`llara_core.ranking.opinion`.
-        scores_catalogue: whether it answers by scores of all items.
+        prompt: prompt settings, from tuning if it was tuned.
+        objective: tuning objective; ``none`` for an untuned system, whose prompts carry an instruction.
+        score_features_of: returns the score features of held-out candidates, for prompts that show them: columns example_id,
+            draw and scores, the last with ``(C, 2)`` arrays of :func:`llara_core.ranking.normalise_scores`.
+        scores_catalogue: whether it scores all items.
     """
 
     scores_catalogue: ClassVar[bool]
@@ -88,27 +84,27 @@ class LlmSystem(ABC):
     wording: ItemWording
     limits: AnswerLimits
     objective: str
-    opinions_of: Callable[[HeldOut], pd.DataFrame] | None = None
+    score_features_of: Callable[[HeldOut], pd.DataFrame] | None = None
 
     @abstractmethod
     def ask(self, questions: Questions) -> LlmAnswers:
-        """Answers candidate sets, each in every way that the system has.
+        """Answers candidate sets in every mode of the system.
 
         Raises:
-            DataError: the prompts show opinions, but the questions have none.
+            DataError: the prompts show scores, but the questions have none.
             ModelError: a prompt is longer than the language model reads.
         """
 
     def answer(self, held_out: HeldOut) -> Answers:
-        """Predictions for the held-out questions; prompts with candidates answer the first draws alone.
+        """Answers the held-out questions; prompts with candidates answer the first draws alone.
 
         Raises:
-            DataError: a candidate set that is asked has no opinions to be shown.
+            DataError: the recommender did not score a candidate set whose prompt shows its scores.
         """
         asked = held_out if self.scores_catalogue else held_out.first_draws(self.limits.max_draws)
         questions = Questions.of(asked)
-        if self.prompt.recommender_scores and self.opinions_of is not None:
-            questions = replace(questions, opinions=_opinions(asked, self.opinions_of(asked)))
+        if self.prompt.recommender_scores and self.score_features_of is not None:
+            questions = replace(questions, score_features=_aligned_score_features(asked, self.score_features_of(asked)))
         answers = self.ask(questions)
         tables = {mode: from_choices(asked.candidates, *choices) for mode, choices in answers.choices.items()}
         tables["score"] = from_scores(asked.candidates, answers.scores, answers.catalogue_rank)
@@ -116,7 +112,7 @@ class LlmSystem(ABC):
 
 
 class TitleAnswerer(LlmSystem):
-    """Answers a prompt with candidates in three ways: writes freely, writes one of the titles, and scores all of them."""
+    """Answers a prompt with candidates in three ways: by free text, by the likeliest title, and by scores of all titles."""
 
     scores_catalogue = False
 
@@ -137,7 +133,7 @@ class TitleAnswerer(LlmSystem):
 
 
 class HeadAnswerer(LlmSystem):
-    """Scores all items by the catalogue head, from a prompt that shows the history alone."""
+    """Scores all items with the catalogue head, from a prompt that shows the history alone."""
 
     scores_catalogue = True
 
@@ -148,7 +144,7 @@ class HeadAnswerer(LlmSystem):
 
 
 def answerer(objective: str) -> type[TitleAnswerer | HeadAnswerer]:
-    """The kind of system that tuning for an objective makes."""
+    """Returns the class of systems that are tuned for an objective."""
     return TitleAnswerer if OBJECTIVES[objective].writes_title else HeadAnswerer
 
 
@@ -164,17 +160,13 @@ def load_system(
     recommender_predictions: Path | None = None,
     weights: Weights = "replicated",
 ) -> LlmSystem:
-    """A system that answers, tuned or not.
+    """Loads a system that answers, tuned or not.
 
     Args:
-        source: the adapter folder of a tuned system, or the prompt of one that is not tuned.
-        llm_folder: made by ``fetch_llm``.
-        llm: how the base model is loaded.
-        limits: what its answers may cost.
-        wording: the dataset's words for items.
-        n_items: of the prepared data.
-        embeddings: item embeddings of the recommender that it was tuned on; None where it has none.
-        recommender_predictions: folder of that recommender's own answers, for prompts that show its scores.
+        source: adapter folder of a tuned system, or prompt settings of an untuned one.
+        llm_folder: folder of the stage ``fetch_llm``.
+        embeddings: item embeddings of the system's recommender; None if it has none.
+        recommender_predictions: folder of that recommender's predictions, for prompts that show its scores.
         weights: whether each of several processes holds all weights of the base model, or a part.
 
     Raises:
@@ -185,13 +177,13 @@ def load_system(
         model = adapters.untuned_model(loading.load_base_model(llm_folder, llm, weights=weights), encoder)
         return answerer(UNTUNED_OBJECTIVE)(model, encoder, source, wording, limits, NOT_TUNED)
     model, encoder, metadata = load_tuned_model(source, llm_folder, llm, embeddings, n_items, weights)
-    opinions_of = None
+    score_features_of = None
     if recommender_predictions is not None:
-        opinions_of = functools.partial(
-            held_out_opinions, recommender_predictions, metadata.ablation.recommender_scores, metadata.seed
+        score_features_of = functools.partial(
+            held_out_score_features, recommender_predictions, metadata.ablation.recommender_scores, metadata.seed
         )
     by = answerer(metadata.objective)
-    return by(model, encoder, metadata.prompt, wording, limits, metadata.objective, opinions_of)
+    return by(model, encoder, metadata.prompt, wording, limits, metadata.objective, score_features_of)
 
 
 def load_tuned_model(
@@ -202,7 +194,7 @@ def load_tuned_model(
     n_items: int,
     weights: Weights = "replicated",
 ) -> tuple[HybridLM, PromptEncoder, adapters.AdapterMetadata]:
-    """A tuned model, the encoder of its prompts, and its metadata; arguments and errors as of :func:`load_system`."""
+    """Loads a tuned model, its prompt encoder and its metadata; arguments and errors are those of :func:`load_system`."""
     metadata = adapters.read_metadata(adapter_folder)
     encoder = PromptEncoder(loading.load_tokenizer(llm_folder), chat_template=metadata.prompt.chat_template)
     item_vectors, embeddings_hash = item_vectors_for(
@@ -220,17 +212,10 @@ def load_tuned_model(
     return model, encoder, metadata
 
 
-def held_out_opinions(folder: Path, source: ScoreSource, seed: int, held_out: HeldOut) -> pd.DataFrame:
-    """What behaviour tokens carry of a recommender's scores of held-out candidates.
+def held_out_score_features(folder: Path, source: ScoreSource, seed: int, held_out: HeldOut) -> pd.DataFrame:
+    """Returns the score features of held-out candidates, in the columns example_id, draw and scores (``(C, 2)`` arrays).
 
-    Args:
-        folder: of the recommender's own predictions.
-        source: in training; scores shuffled there are shuffled here.
-        seed: training seed.
-        held_out: whose candidates are scored.
-
-    Returns:
-        Columns example_id, draw and scores, the last with ``(C, 2)`` arrays of :func:`llara_core.ranking.opinion`.
+    Scores that were shuffled in tuning (``source``) are shuffled here.
 
     Raises:
         DataError: the recommender scored other candidate sets.
@@ -239,20 +224,20 @@ def held_out_opinions(folder: Path, source: ScoreSource, seed: int, held_out: He
     frame, metadata = predictions.read_predictions(file)
     if metadata.candidates_hash != held_out.candidates_hash:
         raise DataError(f"{file}: scores other candidate sets than {held_out.source} holds; run `dvc repro`")
-    return shown_scores(frame, source, seed, held_out.order)
+    return shown_score_features(frame, source, seed, held_out.order)
 
 
-def shown_scores(frame: pd.DataFrame, source: ScoreSource, seed: int, order: Order) -> pd.DataFrame:
-    """Rows of :data:`tables.PREDICTIONS` as :func:`held_out_opinions` gives them."""
-    scores = opinion(np.stack(frame[c.SCORES].to_list()))
+def shown_score_features(frame: pd.DataFrame, source: ScoreSource, seed: int, order: Order) -> pd.DataFrame:
+    """Returns the score features of rows of :data:`tables.PREDICTIONS`, in the columns of :func:`held_out_score_features`."""
+    scores = normalise_scores(np.stack(frame[c.SCORES].to_list()))
     if source == "shuffled":
-        scores = shuffled_opinion(scores, seed, f"held out, {order}")
+        scores = shuffled_score_features(scores, seed, f"held out, {order}")
     return frame[[c.EXAMPLE, c.DRAW]].assign(**{c.SCORES: list(scores)})
 
 
-def _opinions(asked: HeldOut, opinions: pd.DataFrame) -> list[npt.NDArray[np.float32]]:
-    """The opinions of the candidate sets, in their order."""
-    rows = asked.candidates.merge(opinions, on=[c.EXAMPLE, c.DRAW], how="left", validate="one_to_one")
+def _aligned_score_features(asked: HeldOut, score_features: pd.DataFrame) -> list[npt.NDArray[np.float32]]:
+    """Returns the score features in the order of the candidate sets."""
+    rows = asked.candidates.merge(score_features, on=[c.EXAMPLE, c.DRAW], how="left", validate="one_to_one")
     if (missing := rows[c.SCORES].isna()).any():
         raise DataError(
             f"the recommender scored no candidate set of example {rows.loc[missing, c.EXAMPLE].iloc[0]}; run `dvc repro`"

@@ -1,4 +1,4 @@
-"""The prompts of held-out examples, as one table of strings and ids."""
+"""Renders the prompts of held-out examples."""
 
 from __future__ import annotations
 
@@ -14,39 +14,33 @@ from llara_core.predictions import Questions
 from llara_core.prompts.rendering import ItemWording, Prompt, answer_text, render_history, render_ranking, with_instruction
 from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
 from llara_core.ranking import History
-from llara_core.runtime import seeding
+from llara_core.runtime import processes, seeding
 
-# The wording of a held-out prompt belongs to the test, not to the training seed: all seeds answer the same questions.
+# The wording of a held-out prompt does not depend on the training seed, so all seeds answer the same questions.
 _TEMPLATE_SEED = 0
 
 
 @dataclass(frozen=True)
 class Query:
-    """A prompt with candidates and the answers that name them, in candidate order."""
+    """A prompt with candidates, and the answers that name them, in candidate order."""
 
     prompt: Prompt
     answers: tuple[str, ...]
 
 
 def ranking_queries(questions: Questions, wording: ItemWording, config: PromptConfig, *, tuned: bool = True) -> list[Query]:
-    """One query per candidate set.
-
-    Args:
-        questions: histories, candidates and, for prompts that show them, opinions.
-        wording: the dataset's words for items.
-        config: what a prompt shows, and the choice of wording.
-        tuned: whether the model that is asked was tuned on such prompts; the others are told how to answer.
+    """Returns one query per candidate set; a model that was not tuned on such prompts gets an instruction.
 
     Raises:
-        DataError: there are no opinions to be shown.
+        DataError: the prompts show scores, but the questions have none.
     """
     representation, labels, queries = config.representation, questions.labels, []
-    opinions = questions.opinions if config.recommender_scores else None
-    if config.recommender_scores and opinions is None:
+    score_features = questions.score_features if config.recommender_scores else None
+    if config.recommender_scores and score_features is None:
         raise DataError("the prompts show the recommender's scores, but none are given; name the recommender")
     for row, items in enumerate(questions.candidates.tolist()):
         template = 0 if questions.ids is None else _template(config, len(RANKING_TEMPLATES), "generative", *questions.ids[row])
-        shown: Any = None if opinions is None else opinions[row]  # an array is read like a sequence of its rows
+        shown: Any = None if score_features is None else score_features[row]  # an array is read like a sequence of its rows
         history = questions.histories[questions.of_history[row]]
         prompt = render_ranking(history, items, labels, wording, representation, template, slot=config.slot, scores=shown)
         answers = tuple(answer_text(item, labels, representation) for item in items)
@@ -55,14 +49,14 @@ def ranking_queries(questions: Questions, wording: ItemWording, config: PromptCo
 
 
 def history_prompt(history: History, labels: Sequence[str], wording: ItemWording, config: PromptConfig) -> Prompt:
-    """The prompt of the catalogue head; its wording depends on the items of the history alone, and not on their order."""
+    """Renders the prompt of the catalogue head; its wording depends on the set of items in the history, not on their order."""
     items = [int(item) for item in history]
     template = _template(config, len(HISTORY_TEMPLATES), "next_item", *sorted(items))
     return render_history(items, labels, wording, config.representation, template, slot=config.slot)
 
 
 def _template(config: PromptConfig, n_templates: int, *names: str | int) -> int:
-    """The wording of a held-out prompt, from the random stream of these names."""
+    """Returns the wording of a held-out prompt, drawn from the random stream of these names."""
     if config.templates == "first":
         return 0
     rng = seeding.numpy_stream(_TEMPLATE_SEED, "held-out template", *names)
@@ -70,6 +64,12 @@ def _template(config: PromptConfig, n_templates: int, *names: str | int) -> int:
 
 
 def batches(lengths: Sequence[int], batch_size: int) -> list[np.ndarray]:
-    """Row numbers in batches of prompts of similar length, which wastes the least on padding."""
+    """Returns row numbers in batches of prompts of similar length, which need the least padding."""
     order = np.argsort(lengths, kind="stable")
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def own_batches(lengths: Sequence[int], batch_size: int, *, is_sharded: bool) -> list[np.ndarray]:
+    """Returns this process's batches: its share, or all of them if the model is sharded."""
+    parts = batches(lengths, batch_size)
+    return parts if is_sharded else processes.share(parts)

@@ -1,4 +1,4 @@
-"""What tuning trains, as files: LoRA in peft's own format, the rest as safetensors, metadata as JSON; loading is strict."""
+"""Saves and loads what tuning trains: LoRA in peft's format, the other modules as safetensors, metadata as JSON."""
 
 from __future__ import annotations
 
@@ -28,12 +28,7 @@ METADATA_FILE = "adapter.json"
 
 
 class StartAdapter(BaseModel):
-    """The adapter that tuning went on from.
-
-    Attributes:
-        system: whose it is, of the same data set and seed.
-        sha256: of its tensors.
-    """
+    """The system whose adapter tuning continued from, of the same data set and seed, and the hash of the adapter's tensors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,21 +37,15 @@ class StartAdapter(BaseModel):
 
 
 class AdapterMetadata(BaseModel):
-    """What an adapter belongs to and how it was made.
+    """Provenance of an adapter: training run, settings, libraries and machine of the tuning.
 
     Attributes:
-        dataset, system, recommender, seed: its cell; the recommender is None where the system has none.
-        objective: what it was tuned for.
-        prompt: how it was prompted, and must be prompted again.
-        ablation: what was taken away from it.
-        has_head: whether a catalogue head was trained.
+        recommender: None if the system has none.
         llm: fingerprint of the base model.
-        item_embeddings: hash of the recommender's table whose vectors it was tuned on; None where it saw none.
-        rows: plan rows trained.
-        dtype: in which the frozen weights were computed.
-        hardware: that it was tuned on.
-        versions: of the libraries that trained it.
-        start: what it went on from; None where it started from the language model.
+        item_embeddings: hash of the recommender's embedding table; None if none was read.
+        rows: number of trained plan rows.
+        dtype: dtype of the frozen weights.
+        start: the adapter from which tuning continued; None if it began with the base model.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -75,7 +64,7 @@ class AdapterMetadata(BaseModel):
     dtype: str
     hardware: str
     versions: dict[str, str]
-    start: StartAdapter | None = None  # adapters of earlier versions, which may be exported, have none
+    start: StartAdapter | None = None  # absent from exported adapters of earlier versions
 
 
 def build_model(
@@ -89,21 +78,16 @@ def build_model(
     new_items: NewItems | None = None,
     seed: int = 0,
 ) -> HybridLM:
-    """A trainable model around a frozen base model.
+    """Builds a trainable model around a frozen base model; the other arguments are those of :class:`HybridLM`.
 
     Args:
         base: the ``*ForCausalLM``, to whose layers LoRA is added.
-        encoder: whose slot tokens the model fills.
-        config: LoRA, what the prompts show, and what is trained beside the answers.
-        item_vectors: ``(n_items, D_rec)`` float32; None for prompts without behaviour tokens.
+        encoder: prompt encoder that defines the slot tokens.
         head_vectors: ``(n_items, D_rec)`` initial item table of the catalogue head; None for no head.
-        item_texts: ``(n_items, D_text)`` float32, encoded texts of compact items; None for the others.
-        new_items: what is known of compact items without an id; None: every item has one.
-        seed: of the initial values.
 
     Raises:
         ConfigError: the base model has no layer that ``lora.targets`` names.
-        ModelError: ``base`` takes no such LoRA.
+        ModelError: peft cannot add LoRA to ``base``.
     """
     lora = config.lora
     if lora.targets != "all-linear":
@@ -134,25 +118,25 @@ def build_model(
 
 
 def untuned_model(base: Any, encoder: PromptEncoder) -> HybridLM:
-    """The base model as it is, for prompts without slots, in evaluation mode."""
+    """Wraps the base model unchanged, for prompts without slots, in evaluation mode."""
     return _assemble(base, base, encoder, None).eval()
 
 
 def trained_tensors(model: HybridLM) -> dict[str, torch.Tensor]:
-    """Every tensor that tuning changes, by name."""
+    """Returns every tensor that tuning changes, by name."""
     return {name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad}
 
 
 def module_tensors(model: HybridLM) -> dict[str, torch.Tensor]:
-    """Everything outside the language model: projector, placeholder and, where there are, scores, head and encoded titles."""
+    """Returns all tensors outside the language model by name: projector, placeholder, score directions, head, encoded texts."""
     return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("llm.")}
 
 
 def save_adapter(folder: Path, model: HybridLM, metadata: AdapterMetadata) -> None:
-    """Write an adapter folder, all of it or nothing."""
+    """Writes an adapter folder atomically."""
     with tables.atomic_path(folder) as staged:
         model.llm.save_pretrained(staged / LORA_FOLDER, save_embedding_layers=False)
-        # peft's model card is a form to fill in, not a fact about this adapter.
+        # peft's model card is an empty template.
         (staged / LORA_FOLDER / "README.md").unlink(missing_ok=True)
         # peft writes the set of target modules in hash order, which differs from run to run.
         config = staged / LORA_FOLDER / "adapter_config.json"
@@ -163,13 +147,13 @@ def save_adapter(folder: Path, model: HybridLM, metadata: AdapterMetadata) -> No
 
 
 def read_metadata(folder: Path) -> AdapterMetadata:
-    """The metadata of an adapter folder.
+    """Reads the metadata of an adapter folder.
 
     Raises:
         ModelError: the folder holds no adapter of this project.
     """
     if not (folder / METADATA_FILE).is_file():
-        raise ModelError(f"{folder}: no tuned adapter here ({METADATA_FILE} is missing); run `dvc repro`")
+        raise ModelError(f"{folder}: holds no tuned adapter ({METADATA_FILE} is missing); run `dvc repro`")
     try:
         return AdapterMetadata.model_validate(tables.read_json(folder / METADATA_FILE))
     except ValidationError as error:
@@ -177,7 +161,7 @@ def read_metadata(folder: Path) -> AdapterMetadata:
 
 
 def adapter_sha256(folder: Path) -> str:
-    """Hex sha256 over the tensors of an adapter folder, whatever its metadata say."""
+    """Returns the hex sha256 over an adapter's tensors; its metadata do not count."""
     return hashlib.sha256("".join(tables.file_sha256(folder / name) for name in (LORA_FILE, MODULES_FILE)).encode()).hexdigest()
 
 
@@ -191,16 +175,14 @@ def load_adapter(
     item_embeddings: str | None,
     trainable: bool = False,
 ) -> tuple[HybridLM, AdapterMetadata]:
-    """Load an adapter onto a frozen base model, in evaluation mode.
+    """Loads an adapter onto a frozen base model, in evaluation mode.
 
     Args:
-        folder: written by :func:`save_adapter`.
-        base: the ``*ForCausalLM`` that it was tuned on.
-        encoder: of that model's tokenizer.
-        item_vectors: ``(n_items, D_rec)`` float32, the table that it was tuned on, or None.
-        llm: fingerprint of ``base``.
+        folder: adapter folder written by :func:`save_adapter`.
+        item_vectors: ``(n_items, D_rec)`` float32, the table on which it was tuned, or None.
+        llm: fingerprint of ``base``, which must be the tuned model's.
         item_embeddings: hash of the recommender's table, or None.
-        trainable: tuning goes on with it; else its LoRA is frozen.
+        trainable: whether its LoRA is trained further.
 
     Raises:
         ModelError: it was tuned on another base model or on other embeddings, or a tensor is missing.
@@ -213,7 +195,7 @@ def load_adapter(
             f"{folder}: tuned on the item embeddings {_short(metadata.item_embeddings)} of {metadata.recommender}, but was "
             f"given {_short(item_embeddings)}; use the recommender it was tuned on, or tune again"
         )
-    # Not PeftModel.from_pretrained, which only warns of missing tensors and moves a CPU model to an accelerator.
+    # PeftModel.from_pretrained would only warn of missing tensors, and would move a CPU model to an accelerator.
     lora_config = _lora_config(folder / LORA_FOLDER)
     lora_config.inference_mode = not trainable
     peft_model = _with_lora(base, lora_config)
@@ -222,7 +204,7 @@ def load_adapter(
     set_peft_model_state_dict(peft_model, lora)
     modules = _read_tensors(folder / MODULES_FILE)
     head_items = modules.get("head.items") if metadata.has_head else None
-    # What only training needs, the listwise read-out, stays behind.
+    # The listwise read-out is needed in training alone.
     modules = {name: tensor for name, tensor in modules.items() if not name.startswith("readout.")}
     model = _assemble(
         peft_model,
@@ -240,16 +222,16 @@ def load_adapter(
 
 
 def assert_round_trip(folder: Path, model: HybridLM) -> None:
-    """Check that every trained tensor is in the saved files with its value.
+    """Checks that every trained tensor is in the saved files with its value.
 
     Raises:
-        ModelError: one is not; the adapter would not give the predictions that were trained.
+        ModelError: a tensor is missing or differs, so that the adapter would not reproduce the trained model.
     """
     saved = _read_tensors(folder / MODULES_FILE) | _read_tensors(folder / LORA_FILE)
     for name, tensor in trained_tensors(model).items():
         key = name.removeprefix("llm.").replace(".default.", ".")
         if key not in saved or not torch.equal(saved[key], tensor.detach().cpu()):
-            raise ModelError(f"{folder}: the trained tensor {name} did not survive saving")
+            raise ModelError(f"{folder}: the trained tensor {name} was not saved with its value")
 
 
 def _assemble(
@@ -258,38 +240,24 @@ def _assemble(
     encoder: PromptEncoder,
     item_vectors: torch.Tensor | None,
     *,
-    shows_scores: bool = False,
     head_vectors: torch.Tensor | None = None,
     item_texts: torch.Tensor | None = None,
-    new_items: NewItems | None = None,
-    with_readout: bool = False,
     dropout: float = 0.0,
-    plain_projector: bool = False,
     seed: int = 0,
+    **options: Any,
 ) -> HybridLM:
+    """Builds the head, if there is one, and the model; ``options`` are further arguments of :class:`HybridLM`."""
     head = None
     if head_vectors is not None:
         seed_part(seed, "head")
         d_text = 0 if item_texts is None else item_texts.shape[1]
         head = NextItemHead(head_vectors, base.config.hidden_size, d_text=d_text, dropout=dropout)
-    model = HybridLM(
-        llm,
-        item_vectors,
-        slots=encoder.slots,
-        item_texts=item_texts,
-        shows_scores=shows_scores,
-        with_readout=with_readout,
-        head=head,
-        new_items=new_items,
-        feature_dropout=dropout,
-        plain_projector=plain_projector,
-        seed=seed,
-    )
-    return model.to(base.device)
+    options |= {"item_texts": item_texts, "head": head, "feature_dropout": dropout, "seed": seed}
+    return HybridLM(llm, item_vectors, slots=encoder.slots, **options).to(base.device)
 
 
 def _new_items(modules: dict[str, torch.Tensor]) -> NewItems | None:
-    """Of the shapes that saved tensors have, to be filled with them; None where they hold none."""
+    """Returns a module with the shapes of the saved tensors, to be filled with them; None if there are none."""
     if "new_items.vectors" not in modules:
         return None
     (n_items, d_rec), d_text = modules["new_items.vectors"].shape, len(modules["new_items.bias_coefficients"])
@@ -304,7 +272,7 @@ def _with_lora(base: Any, config: LoraConfig) -> Any:
     with warnings.catch_warnings():
         # peft reads an attribute that transformers has renamed.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-        # Of patterns that peft itself adds for experts.
+        # peft warns of patterns that it adds itself for mixtures of experts.
         warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys did not match", RuntimeWarning)
         try:
             return get_peft_model(base, config)
@@ -329,6 +297,6 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _check_names(path: Path, found: Iterable[str], expected: Iterable[str]) -> None:
-    if wrong := set(found) ^ set(expected):
+def _check_names(path: Path, names: Iterable[str], expected: Iterable[str]) -> None:
+    if wrong := set(names) ^ set(expected):
         raise ModelError(f"{path}: {len(wrong)} tensors are missing or unexpected, e.g. {min(wrong)}; tune again")

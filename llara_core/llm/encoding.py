@@ -1,4 +1,4 @@
-"""From rendered prompts to token ids, with the slots that the model fills counted and checked."""
+"""Turns rendered prompts into token ids, and checks that each item keeps its slot."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from llara_core.prompts.rendering import SLOT_TOKENS, Prompt, neutralise
 
 _CHAT_MARK = "@@prompt@@"
 
-# The day that chat templates which ask for today's are told: scores must not change with the day. Llama 3's own templates fall
-# back on this one.
+# The date that chat templates get instead of today's, since scores must not change with the day. It is the default of Llama 3's
+# templates.
 CHAT_DATE = date(2024, 7, 26)
 _TODAY = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
 
 
 class SlotIds(NamedTuple):
-    """Ids of the two slot tokens: the one that a behaviour token replaces, and the trained placeholder's."""
+    """Token ids of the two slot tokens: behaviour token and trained placeholder."""
 
     behavior: int
     placeholder: int
 
     def mask(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Where items are, bool in the shape of ``input_ids``."""
+        """Returns a bool mask of the slots, in the shape of ``input_ids``."""
         return (input_ids == self.behavior) | (input_ids == self.placeholder)
 
 
@@ -41,8 +41,8 @@ class Batch:
     Attributes:
         input_ids: ``(B, L)`` int64.
         attention_mask: ``(B, L)`` int64, 0 at padding.
-        slot_items: ``(S,)`` int64, the item of every slot, row by row; ``S`` is the number of slots in the batch.
-        slot_scores: ``(S, 2)`` float32, the recommender's opinion in every slot.
+        slot_items: ``(S,)`` int64, item of every slot, row by row; ``S`` is the number of slots in the batch.
+        slot_scores: ``(S, 2)`` float32, score features of every slot's item.
     """
 
     input_ids: torch.Tensor
@@ -55,14 +55,14 @@ class PromptEncoder:
     """Tokenizes prompts and answers for one language model.
 
     Args:
-        tokenizer: of the language model; the two slot tokens are added to it here, once.
-        chat_template: wrap prompts in the tokenizer's chat template.
+        tokenizer: tokenizer of the language model, to which the two slot tokens are added.
+        chat_template: whether to wrap prompts in the tokenizer's chat template.
 
     Attributes:
-        chat_date: the day that prompts carry, because the chat template asks for today's; None where it does not.
+        chat_date: date in the prompts, if the chat template asks for one; else None.
 
     Raises:
-        ModelError: a chat template is asked for, but the tokenizer has none; or it has no end-of-sequence token.
+        ModelError: the tokenizer has no chat template although one is requested, or no end-of-sequence token.
     """
 
     chat_date: date | None = None
@@ -70,7 +70,7 @@ class PromptEncoder:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, chat_template: bool) -> None:
         if tokenizer.eos_token_id is None:
             raise ModelError("the tokenizer has no end-of-sequence token, so no answer could ever end; use another model")
-        # A space before a slot belongs to the slot: the list of items costs no token for it.
+        # The slot token includes the space before it, which would otherwise cost a token of its own.
         tokens = [AddedToken(token, lstrip=True, normalized=False, special=True) for token in SLOT_TOKENS]
         tokenizer.add_special_tokens({"additional_special_tokens": tokens})
         self.tokenizer = tokenizer
@@ -78,22 +78,22 @@ class PromptEncoder:
         self.eos_id: int = tokenizer.eos_token_id
         self._before, self._after = self._chat_frame() if chat_template else ("", "")
         self._opening = [] if chat_template else self._opening_ids()
-        # Chat answers open a turn; plain ones continue the sentence "The answer is".
+        # In a chat the answer begins a message; otherwise it continues the sentence "The answer is".
         self._answer_prefix = "" if chat_template else " "
         self._anchor = (self._after or "is").rsplit("\n", 1)[-1] or "\n"
         self.answer_ids = functools.cache(self._answer_ids)
 
     def safe_labels(self, labels: Sequence[str]) -> list[str]:
-        """Labels that cannot be taken for special tokens."""
-        # `all_special_tokens` leaves out what no role names, e.g. the turn marks of chat models.
+        """Returns the labels with special tokens broken up, so that no title is read as one."""
+        # `all_special_tokens` lacks tokens without a named role, e.g. the message delimiters of chat models.
         special = [str(token) for token in self.tokenizer.added_tokens_decoder.values() if token.special]
         return [neutralise(label, special) for label in labels]
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
-        """Token ids of a prompt.
+        """Returns the token ids of a prompt.
 
         Raises:
-            ModelError: the tokenizer did not keep every slot token whole.
+            ModelError: the tokenizer split a slot token.
         """
         text = self._before + prompt.text + self._after
         ids: list[int] = [*self._opening, *self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]]
@@ -105,24 +105,24 @@ class PromptEncoder:
         return ids
 
     def title_ids(self, label: str) -> list[int]:
-        """Token ids of a title that stands alone."""
+        """Returns the token ids of a title by itself."""
         ids: list[int] = self.tokenizer(label, add_special_tokens=False)["input_ids"]
         return ids
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Generated text without special tokens."""
+        """Decodes generated tokens, without special ones."""
         text: str = self.tokenizer.decode(token_ids, skip_special_tokens=True)
         return text.strip()
 
     def pad(self, rows: Sequence[Sequence[int]], prompts: Sequence[Prompt]) -> Batch:
-        """Left-pad rows, so that every prompt ends at the position from which its answer continues.
+        """Left-pads rows, so that every prompt ends at the position from which its answer continues.
 
         Args:
             rows: token ids of the prompts, with or without their answers.
-            prompts: which fill the rows' slots.
+            prompts: prompts of the rows, whose items fill the slots.
         """
         length = max(map(len, rows))
-        # Padding is masked, so any id will do; a tokenizer's pad token may lie beyond the model's vocabulary.
+        # Padding is masked, so any id will do; a tokenizer's padding token may be outside the model's vocabulary.
         input_ids = torch.full((len(rows), length), self.eos_id, dtype=torch.long)
         mask = torch.zeros((len(rows), length), dtype=torch.long)
         for index, row in enumerate(rows):
@@ -136,7 +136,7 @@ class PromptEncoder:
         )
 
     def _answer_ids(self, text: str) -> tuple[int, ...]:
-        # Encoded behind an anchor, since SentencePiece tokenizers put a word boundary before a text that stands alone.
+        # An anchor precedes the answer, since SentencePiece tokenizers put a word boundary before an isolated text.
         anchor = self.tokenizer(self._anchor, add_special_tokens=False)["input_ids"]
         both = self.tokenizer(self._anchor + self._answer_prefix + text, add_special_tokens=False)["input_ids"]
         if both[: len(anchor)] != anchor:
@@ -144,13 +144,13 @@ class PromptEncoder:
         return (*both[len(anchor) :], self.eos_id)
 
     def _opening_ids(self) -> list[int]:
-        """What the tokenizer puts before a text, such as a begin token. What it puts after one would end the prompt."""
-        bare, framed = (self.tokenizer("is", add_special_tokens=special)["input_ids"] for special in (False, True))
-        for start in range(len(framed) - len(bare) + 1):
-            if framed[start : start + len(bare)] == bare:
+        """Returns the tokens that the tokenizer puts before a text; those that it puts after one would end the prompt."""
+        plain, framed = (self.tokenizer("is", add_special_tokens=special)["input_ids"] for special in (False, True))
+        for start in range(len(framed) - len(plain) + 1):
+            if framed[start : start + len(plain)] == plain:
                 opening: list[int] = framed[:start]
                 return opening
-        raise ModelError("the tokenizer reads a text in another way where it adds special tokens; use another model")
+        raise ModelError("the tokenizer splits a text differently when it adds special tokens; use another model")
 
     def _chat_frame(self) -> tuple[str, str]:
         if self.tokenizer.chat_template is None:

@@ -1,4 +1,4 @@
-"""The language model with slots: titles as tokens, item embeddings projected in beside them (paper, Figure 2)."""
+"""The language model with slots: titles as tokens, with projected item embeddings beside them (paper, Figure 2)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from llara_core.llm.encoding import SlotIds
 from llara_core.llm.new_items import BIAS_GAIN, NewItems
 from llara_core.llm.projector import Projector, rms, unit_scale
 from llara_core.runtime import seeding
-from llara_core.runtime.memory import NEVER, chunked_cross_entropy, fits_in_memory
+from llara_core.runtime.memory import MASKED_LOGIT, chunked_cross_entropy, fits_in_memory
 
-# Of the vectors that a standardised score and a share begin with, against word tokens: the norm at the entrance of every layer
-# would squeeze a long vector's differences.
+# Initial scale of the vectors of the standardised score and of the share, relative to word embeddings: each layer's input norm
+# would compress the differences between longer vectors.
 SCORE_SCALES = torch.tensor([[0.5], [2.0]])
 
 
@@ -31,7 +31,7 @@ NO_HEAD = (
 
 
 def log_popularity(item_counts: torch.Tensor) -> torch.Tensor:
-    """Logarithms ``(n_items,)`` of the items' shares of all interactions; one is added to each count."""
+    """Returns the log-shares ``(n_items,)`` of the items in all interactions, with one added to each count."""
     smoothed = item_counts.float() + 1
     return (smoothed / smoothed.sum()).log()
 
@@ -40,15 +40,15 @@ class NextItemHead(nn.Module):
     """Logits over the whole catalogue from the hidden state at an item's slot, ``(..., d_llm) -> (..., n_items)``.
 
     Not part of the paper. LayerNorm and a linear map lead into the recommender's space, where the item table (initialised from
-    the recommender's, brought to unit scale) scores every item. Adam moves every weight by about the learning rate: a table in
-    the recommender's own scale, some 0.05, would be forgotten within a hundred steps. Where items have encoded titles, a linear
-    map of these, which starts at zero, adds to the table.
+    the recommender's at unit scale) scores every item. Adam changes every weight by about the learning rate per step, so a
+    table on the recommender's own scale, some 0.05, would be forgotten within a hundred steps. If items have encoded texts, a
+    linear map of these, initialised to zero, is added to the table.
 
     Args:
         item_vectors: ``(n_items, d_rec)`` float32, the table's initial values.
         d_llm: width of the hidden states.
-        d_text: dimensions of encoded titles; 0 for none.
-        dropout: on the hidden states and on the encoded titles.
+        d_text: dimensions of encoded texts; 0 for none.
+        dropout: rate on the hidden states and on the encoded texts.
     """
 
     def __init__(self, item_vectors: torch.Tensor, d_llm: int, *, d_text: int = 0, dropout: float = 0.0) -> None:
@@ -65,17 +65,13 @@ class NextItemHead(nn.Module):
 
     @torch.no_grad()
     def set_prior(self, item_counts: torch.Tensor) -> None:
-        """Let the bias start as the items' log-frequency in training, which few steps could not learn.
-
-        Args:
-            item_counts: ``(n_items,)`` training interactions per item; one is added to each.
-        """
+        """Initialises the bias to the log-frequency of training counts ``(n_items,)``, which few steps could not learn."""
         self.bias.copy_(log_popularity(item_counts))
 
     def forward(
         self, hidden: torch.Tensor, item_texts: torch.Tensor | None = None, new_items: NewItems | None = None
     ) -> torch.Tensor:
-        # In float32 throughout: a softmax over thousands of items loses its tail in bfloat16.
+        # A softmax over thousands of items loses its tail in bfloat16, so the head computes in float32.
         with torch.autocast(hidden.device.type, enabled=False):
             return F.linear(*self._output_layer(hidden, item_texts, new_items))
 
@@ -86,21 +82,21 @@ class NextItemHead(nn.Module):
         item_texts: torch.Tensor | None = None,
         new_items: NewItems | None = None,
     ) -> torch.Tensor:
-        """Cross-entropy of the targets ``(N,)`` over the whole catalogue for hidden states ``(N, d_llm)``, summed."""
+        """Returns the summed cross-entropy of targets ``(N,)`` over the whole catalogue for hidden states ``(N, d_llm)``."""
         if fits_in_memory(len(hidden), len(self.items)):
             return F.cross_entropy(self(hidden, item_texts, new_items), targets, reduction="sum")
         with torch.autocast(hidden.device.type, enabled=False):
             return chunked_cross_entropy(*self._output_layer(hidden, item_texts, new_items), targets)
 
     def append(self, n: int) -> None:
-        """Rows for ``n`` further items, of which their texts alone will speak."""
+        """Appends rows of zeros for ``n`` further items, whose scores come from their texts alone."""
         self.items = _with_zeros(self.items, n)
         self.bias = _with_zeros(self.bias, n)
 
     def _output_layer(
         self, hidden: torch.Tensor, item_texts: torch.Tensor | None, new_items: NewItems | None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Queries ``(..., d_rec)``, item table ``(n_items, d_rec)`` and biases ``(n_items,)``."""
+        """Returns queries ``(..., d_rec)``, item table ``(n_items, d_rec)`` and biases ``(n_items,)``."""
         query = self.linear(self.norm(self.dropout(hidden.float())))
         items: torch.Tensor = self.items
         bias: torch.Tensor = self.bias
@@ -109,8 +105,8 @@ class NextItemHead(nn.Module):
             items = torch.where(as_new[:, None], new_items.vectors + new_items.head_vector, items)
             bias = torch.where(as_new, new_items.biases + BIAS_GAIN * new_items.head_bias, bias)
             if self.training:
-                # As a negative at every step an item that is never a target would be pushed below all others.
-                bias = bias.masked_fill(new_items.is_new, NEVER)
+                # An item that is never a target but a negative at every step would be pushed below all others.
+                bias = bias.masked_fill(new_items.is_new, MASKED_LOGIT)
         if self.texts is not None and item_texts is not None:
             items = items + self.texts(self.dropout(item_texts))
         return query * query.shape[-1] ** -0.5, items, bias
@@ -135,21 +131,19 @@ class RankingReadout(nn.Module):
 
 
 class HybridLM(nn.Module):
-    """A causal LM, with LoRA or as it is, whose slot tokens are replaced by behaviour tokens or by the trained placeholder.
+    """A causal LM, with or without LoRA, whose slot tokens are replaced by behaviour tokens or by the trained placeholder.
 
     Args:
         llm: the ``*ForCausalLM`` of a supported family, or the peft model around it.
-        item_vectors: ``(n_items, d_rec)`` float32, the frozen embeddings of the recommender; None for prompts without behaviour
-            tokens, and then there is no projector.
-        slots: ids of the slot tokens.
-        item_texts: ``(n_items, d_text)`` float32, encoded titles that are projected with the vectors (compact items), or None.
-        shows_scores: behaviour tokens carry the recommender's score.
-        with_readout: train a read-out of the candidates' slots, for a listwise loss.
-        head: catalogue head, or None.
-        new_items: what is known of compact items without an id; None: every item has one.
-        feature_dropout: on what compact items are projected from.
-        plain_projector: the projector starts as torch initialises it, unscaled.
-        seed: of the initial values. Each part has a random stream of its own, so that systems which share a part start alike.
+        item_vectors: ``(n_items, d_rec)`` float32, the recommender's frozen embeddings; None for prompts without behaviour
+            tokens, which need no projector.
+        item_texts: ``(n_items, d_text)`` float32, encoded texts that are projected with the vectors (compact items), or None.
+        shows_scores: whether behaviour tokens carry the recommender's score.
+        with_readout: whether to add a read-out of the candidates' slots, for a listwise loss.
+        new_items: text-based features of compact items without interactions; None if every item has an id.
+        feature_dropout: dropout rate on the projector's input for compact items.
+        plain_projector: whether the projector keeps torch's initialisation unscaled.
+        seed: seed of the initial values. Each part has its own random stream, so systems that share a part initialise it alike.
     """
 
     llm: Any
@@ -176,18 +170,18 @@ class HybridLM(nn.Module):
         self.slots = slots
         with torch.no_grad():
             table = llm.get_input_embeddings()
-            # What goes into the layers, which is not always the table itself: Gemma scales what it looks up.
+            # The layers' input is not always the table itself: Gemma scales its embeddings.
             tokens = table(torch.arange(len(table.weight), device=table.weight.device))
         d_llm = tokens.shape[1]
         token_rms = rms(tokens.float()).item()
         if item_texts is not None and item_vectors is not None:
-            # Of unit scale like the encoded titles, so that neither drowns the other in the projector.
+            # Both parts have unit scale, so that neither dominates the other in the projector.
             item_vectors = torch.cat([unit_scale(item_vectors), item_texts], dim=1)
         self.register_buffer("item_vectors", item_vectors, persistent=False)
         self.register_buffer("item_texts", item_texts)
         seed_part(seed, "projector")
-        start_rms = None if plain_projector else token_rms
-        self.projector = None if item_vectors is None else Projector(item_vectors, d_llm, start_rms, dropout=feature_dropout)
+        target_rms = None if plain_projector else token_rms
+        self.projector = None if item_vectors is None else Projector(item_vectors, d_llm, target_rms, dropout=feature_dropout)
         seed_part(seed, "placeholder")
         self.placeholder = nn.Parameter(torch.randn(d_llm) * token_rms)
         seed_part(seed, "score directions")
@@ -203,16 +197,16 @@ class HybridLM(nn.Module):
 
     @property
     def is_sharded(self) -> bool:
-        """Whether each process holds a part of the layers, so that all have to go through them at the same time."""
+        """Whether each process holds a part of the layers, so that all processes must run them at the same time."""
         return any(isinstance(layer, FSDPModule) for layer in self.causal_lm.model.layers)
 
     @property
     def causal_lm(self) -> Any:
-        """The ``*ForCausalLM`` itself, its linear layers carrying LoRA."""
+        """The ``*ForCausalLM`` itself, whose linear layers carry LoRA."""
         return self.llm.get_base_model() if hasattr(self.llm, "get_base_model") else self.llm
 
     def check_length(self, length: int) -> None:
-        """Refuse more tokens than the LLM has positions: it would answer from positions that it never learned.
+        """Refuses more tokens than the LLM has positions, since it never learned the positions beyond.
 
         Raises:
             ModelError: ``length`` is too long.
@@ -224,10 +218,9 @@ class HybridLM(nn.Module):
             )
 
     def masks(self, seen: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
-        """The attention mask of the layers for what each token sees, one by kind of layer where some have a sliding window.
+        """Returns the additive attention mask, or one per layer type if some layers have a sliding window.
 
-        Args:
-            seen: ``(B, L, S)`` bool, as of :func:`llara_core.llm.tree.visible`.
+        ``seen`` ``(B, L, S)`` bool is the visibility from :func:`llara_core.llm.tree.visible`.
         """
         config, dtype = self.causal_lm.config, self.causal_lm.dtype
         window = getattr(config, "sliding_window", None)
@@ -246,23 +239,20 @@ class HybridLM(nn.Module):
         *,
         length: int | None = None,
     ) -> torch.Tensor:
-        """Token embeddings with every slot filled.
+        """Returns token embeddings ``(B, L, D_llm)`` with every slot filled, in the dtype of the LLM's embeddings.
 
         Args:
             input_ids: ``(B, L)`` int64.
             slot_items: ``(S,)`` int64, item of every slot in row-major order of ``input_ids``.
-            slot_scores: ``(S, 2)`` float32, the recommender's opinion of that item; None: 0 everywhere.
-            length: positions that the rows take, where they are trees; None: ``L``.
-
-        Returns:
-            ``(B, L, D_llm)`` in the dtype of the LLM's embeddings.
+            slot_scores: ``(S, 2)`` float32, score features of these items; None means 0 everywhere.
+            length: number of positions of the rows if they are trees; None means ``L``.
 
         Raises:
             ModelError: a prompt has more tokens than the LLM has positions.
         """
         self.check_length(input_ids.shape[1] if length is None else length)
         slots = self.slots.mask(input_ids)
-        # Slot tokens lie beyond the vocabulary of most models: look up any valid row, it is overwritten below.
+        # Slot tokens are outside the vocabulary of most models; row 0 is a stand-in that is overwritten below.
         embeddings: torch.Tensor = self.llm.get_input_embeddings()(input_ids.masked_fill(slots, 0))
         filled = self.placeholder.expand(len(slot_items), -1)  # [S, D_llm]
         if self.projector is not None and self.item_vectors is not None:
@@ -273,7 +263,7 @@ class HybridLM(nn.Module):
         return embeddings.masked_scatter(slots.unsqueeze(-1), filled.to(embeddings.dtype))
 
     def _behavior_tokens(self, items: torch.Tensor) -> torch.Tensor:
-        """Projected vectors ``(S, D_llm)`` of the items ``(S,)``, for a model that has a projector."""
+        """Returns the projected vectors ``(S, D_llm)`` of items ``(S,)``; the model must have a projector."""
         assert self.projector is not None
         assert self.item_vectors is not None
         vectors = self.item_vectors[items]
@@ -293,12 +283,12 @@ class HybridLM(nn.Module):
         slot_scores: torch.Tensor | None = None,
         branches: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Final hidden states ``(B, L, D_llm)``, before the vocabulary head; 0 at padding that was left out (on a CPU).
+        """Returns the final hidden states ``(B, L, D_llm)``; on a CPU, padding is skipped and has the value 0.
 
         Args:
             input_ids, attention_mask: ``(B, L)``.
-            slot_items, slot_scores: as in :meth:`embed`.
-            branches: ``(B, L)`` int64, as in :class:`llara_core.llm.tree.Tree`; None: every row is one sequence.
+            slot_items, slot_scores: arguments of :meth:`embed`.
+            branches: ``(B, L)`` int64 branch numbers of :class:`llara_core.llm.tree.Tree`; None if every row is one sequence.
         """
         by_row = self.causal_lm.config._attn_implementation == packing.BY_ROW and len(input_ids) > 1
         mask: torch.Tensor | dict[str, torch.Tensor] = attention_mask
@@ -318,12 +308,11 @@ class HybridLM(nn.Module):
 
     @torch.no_grad()
     def add_items(self, vectors: torch.Tensor, texts: torch.Tensor | None) -> None:
-        """Append items that the recommender knows by their texts to the catalogue of a tuned model with behaviour tokens.
+        """Appends items to the catalogue of a tuned model with behaviour tokens.
 
         Args:
-            vectors: ``(N, d_rec)``, what the recommender makes of their texts; for compact items at the unit scale of the
-                others.
-            texts: ``(N, d_text)``, encoded, for a model with ``new_items``; None for one without.
+            vectors: ``(N, d_rec)``, the recommender's vectors of the items' texts, for compact items at unit scale.
+            texts: ``(N, d_text)``, encoded texts, for a model with ``new_items``; None for others.
         """
         assert self.item_vectors is not None
         rows = vectors.to(self.item_vectors)
@@ -338,7 +327,7 @@ class HybridLM(nn.Module):
         self.item_vectors = torch.cat([self.item_vectors, rows])
 
     def item_logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """The head's logits ``(..., n_items)`` in float32.
+        """Returns the head's logits ``(..., n_items)`` in float32.
 
         Raises:
             ModelError: there is no head.
@@ -349,7 +338,7 @@ class HybridLM(nn.Module):
         return logits
 
     def item_loss(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """The head's cross-entropy of the targets ``(N,)`` for hidden states ``(N, d_llm)``, summed.
+        """Returns the head's summed cross-entropy of targets ``(N,)`` for hidden states ``(N, d_llm)``.
 
         Raises:
             ModelError: there is no head.
@@ -359,9 +348,9 @@ class HybridLM(nn.Module):
         return self.head.loss(hidden, targets, self.item_texts, self.new_items)
 
     def token_logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Vocabulary logits ``(..., V)`` in float32, for just the hidden states given.
+        """Returns vocabulary logits ``(..., V)`` in float32 for the given hidden states.
 
-        The causal LM's own way from hidden states to logits, with the scale or the soft cap that some families put on them.
+        They come from the causal LM's own ``forward``, with the scale or soft cap that some families apply.
         """
         causal_lm = self.causal_lm
         rows = hidden.reshape(1, -1, hidden.shape[-1])
@@ -370,7 +359,7 @@ class HybridLM(nn.Module):
 
 
 class _WithoutLayers:
-    """A causal LM for its own ``forward``, in which what is given for the layers' input passes for their output."""
+    """A stand-in for a causal LM in its own ``forward``, whose layers return their input unchanged."""
 
     def __init__(self, causal_lm: Any) -> None:
         self._causal_lm = causal_lm
@@ -384,18 +373,18 @@ class _WithoutLayers:
 
 
 def seed_part(seed: int, part: str) -> None:
-    """Start the random stream that initialises one part of a model, the same in every system."""
+    """Seeds the initialisation of one part of a model, which is the same in every system."""
     seeding.seed_torch_globally(seed, "tune", part)
 
 
 def _n_positions(config: Any) -> int:
-    """Positions that a model reads in one way: beyond some, longrope takes other frequencies for all tokens of a batch."""
+    """Returns the number of positions up to which longrope, if used, does not change the frequencies of a whole batch."""
     rope = getattr(config, "rope_parameters", None) or {}
-    kinds = [rope, *(kind for kind in rope.values() if isinstance(kind, dict))]  # some have one kind per kind of layer
+    kinds = [rope, *(kind for kind in rope.values() if isinstance(kind, dict))]  # some models have one per layer type
     longrope = [kind["original_max_position_embeddings"] for kind in kinds if kind.get("rope_type") == "longrope"]
     return int(min([config.max_position_embeddings, *longrope]))
 
 
 def positions(attention_mask: torch.Tensor) -> torch.Tensor:
-    """Position of every token in its own prompt, whatever the padding before it, ``(B, L)``."""
+    """Returns the position ``(B, L)`` of every token in its own prompt, padding not counted."""
     return (attention_mask.cumsum(dim=-1) - 1).clamp(min=0)

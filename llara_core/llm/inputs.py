@@ -1,6 +1,6 @@
-"""What tells one LLM cell from the others, gathered in one folder, on which its tuning and its answers depend.
+"""The inputs of one training run of an LLM system, collected in a folder on which its tuning and its answers depend.
 
-So a change of another recommender, or of a default that the system overrides, runs nothing again.
+Therefore a change of another recommender, or of a default that the system overrides, re-runs nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from llara_core.config.sections import Section
 from llara_core.config.systems import CurriculumConfig, PromptConfig, SystemConfig
 from llara_core.errors import DataError
 
-# What tuning reads, apart from the rest: other questions to the recommender tune nothing again.
+# Tuning depends on this sub-folder alone, so a change of the held-out questions re-runs no tuning.
 TUNING = "tuning"
 SYSTEM = f"{TUNING}/system.json"
 ITEM_EMBEDDINGS = f"{TUNING}/item_embeddings.parquet"
@@ -34,7 +34,7 @@ NO_CURRICULUM = CurriculumConfig(schedule="linear", two_stage_text_share=0.4)
 
 
 class UntunedSystem(Section):
-    """All that counts of a system that is not tuned."""
+    """The configuration that an untuned system depends on."""
 
     recommender: Recommender | None
     tuned: Literal[False]
@@ -50,14 +50,10 @@ _RESOLVED: TypeAdapter[SystemConfig | UntunedSystem] = TypeAdapter(UntunedSystem
 
 @dataclass(frozen=True)
 class SystemInputs:
-    """One cell's folder.
+    """The input folder of one training run.
 
-    Attributes:
-        folder: of the files.
-        system: what it is.
-        item_embeddings: its recommender's table, for prompts with behaviour tokens; else None.
-        training_scores: its recommender's scores of the training candidate sets, for prompts that show them; else None.
-        recommender_predictions: folder with the recommender's scores of the held-out candidate sets, likewise.
+    The paths are None if the prompts do not need the recommender's item embeddings, its scores of the training candidates, or
+    its scores of the held-out candidates.
     """
 
     folder: Path
@@ -77,7 +73,7 @@ class SystemInputs:
 
     @property
     def same_as(self) -> int | None:
-        """The seed under which this untuned system answers in place of this one; None where it answers itself."""
+        """The seed whose answers this untuned system shares; None if it answers itself."""
         file = self.folder / SAME_AS
         return int(tables.read_json(file)["seed"]) if file.exists() else None
 
@@ -102,9 +98,9 @@ class Start:
 
 
 def resolved(config: SystemConfig) -> dict[str, object]:
-    """The part of a system's configuration that counts, as JSON content: all of it, or what an untuned system reads.
+    """Returns the part of a system's configuration that its results depend on, as JSON content.
 
-    Where there is no curriculum, a fixed one stands in its place, so that another schedule does not tune the system again.
+    Without a curriculum, a fixed one is filled in, so that a change of the default schedule re-runs nothing.
     """
     if not config.has_curriculum:
         config = config.model_copy(update={"curriculum": NO_CURRICULUM})
@@ -112,26 +108,23 @@ def resolved(config: SystemConfig) -> dict[str, object]:
 
 
 def read_resolved(path: Path) -> SystemConfig | UntunedSystem:
-    """A file with :func:`resolved` content.
+    """Reads a file with the content of :func:`resolved`.
 
     Raises:
-        DataError: it is missing, or was written by another version.
+        DataError: the file is missing, or another version wrote it.
     """
     try:
         return _RESOLVED.validate_python(tables.read_json(path))
     except ValidationError as error:
-        raise DataError(f"{path}: not what this version writes of a system; run `dvc repro` to write it again") from error
+        raise DataError(f"{path}: another version wrote this system; run `dvc repro` to write it again") from error
 
 
 def write_inputs(folder: Path, system: SystemConfig | UntunedSystem, dataset: str, seed: int, first_seed: int) -> None:
-    """Write the folder of one cell.
+    """Writes the input folder of one training run.
 
     Args:
-        folder: to be made.
-        system: resolved.
-        dataset: key in ``params.yaml``.
-        seed: of the cell, and of the recommender that it reads.
-        first_seed: of the run; an untuned system answers under this one alone, since its answers depend on none.
+        seed: seed of the training run, and of its recommender.
+        first_seed: first seed of the pipeline run; an untuned system answers only once, under this seed.
     """
     (folder / TUNING).mkdir(parents=True)
     tables.write_json(folder / SYSTEM, system.model_dump())
@@ -141,21 +134,21 @@ def write_inputs(folder: Path, system: SystemConfig | UntunedSystem, dataset: st
         return
     if system.recommender is None:
         return
-    cell = paths.cell(system.recommender, seed)
+    recommender = paths.cell(system.recommender, seed)
     if system.shows_behavior:
-        shutil.copyfile(paths.item_embeddings(dataset, cell), folder / ITEM_EMBEDDINGS)
+        shutil.copyfile(paths.item_embeddings(dataset, recommender), folder / ITEM_EMBEDDINGS)
     if system.prompt.recommender_scores:
-        shutil.copyfile(paths.training_scores(dataset, cell), folder / TRAINING_SCORES)
-        shutil.copytree(paths.recommender_predictions(dataset, cell), folder / RECOMMENDER_PREDICTIONS)
+        shutil.copyfile(paths.training_scores(dataset, recommender), folder / TRAINING_SCORES)
+        shutil.copytree(paths.recommender_predictions(dataset, recommender), folder / RECOMMENDER_PREDICTIONS)
 
 
-def read_inputs(dataset: str, cell: str) -> SystemInputs:
-    """The folder of one cell.
+def read_inputs(dataset: str, run: str) -> SystemInputs:
+    """Reads the input folder of a training run such as ``llara-0``.
 
     Raises:
-        DataError: it was not written, or by another version.
+        DataError: the folder is missing, or another version wrote it.
     """
-    folder = paths.inputs(dataset, cell)
+    folder = paths.inputs(dataset, run)
     if not (folder / SYSTEM).exists():
         raise DataError(f"{folder}: holds no {SYSTEM}; list the system in run.systems and run `dvc repro`")
     return SystemInputs(folder, read_resolved(folder / SYSTEM))

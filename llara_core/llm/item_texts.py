@@ -1,4 +1,4 @@
-"""The language model's own encoding of every item's text, features of compact items (ours; in the line of HLLM and E4SRec)."""
+"""The language model's own encodings of item texts, features of compact items (ours; similar to HLLM and E4SRec)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.projector import rms, unit_scale
 from llara_core.runtime import progress
 
-N_LAYERS = 3  # that a text's encoding is taken from
+N_LAYERS = 3  # layers whose hidden states make up an encoding
 
-# Texts whose encodings are in memory at a time (0.7 GB for SmolLM2-135M). Of a larger catalogue at most as many texts, at
-# equal distances, give the components, and then all texts are encoded again.
+# Number of texts whose encodings are in memory at a time (0.7 GB for SmolLM2-135M). For a larger catalogue, the components are
+# fitted on at most this many texts, at equal distances, and then all texts are encoded again.
 COMPONENT_TEXTS = 1 << 15
 
 _BATCH = 64  # texts per pass
@@ -28,10 +28,10 @@ _BATCH = 64  # texts per pass
 
 @dataclass(frozen=True)
 class EncodedTexts:
-    """Encoded texts, and the affine map that gives them, for texts that are added later (:func:`encode_added`).
+    """Encoded texts, and the affine map that produces them, for texts that are added later (:func:`encode_added`).
 
     Attributes:
-        vectors: ``(n_items, d_text)`` float32 on the CPU, of unit root mean square.
+        vectors: ``(n_items, d_text)`` float32 on the CPU, with a root mean square of 1.
         weight: ``(d_text, 3 D_llm)`` float32.
         bias: ``(d_text,)`` float32.
     """
@@ -43,18 +43,16 @@ class EncodedTexts:
 
 @torch.no_grad()
 def encode_texts(base: Any, encoder: PromptEncoder, texts: Sequence[str], dim: int) -> EncodedTexts:
-    """Texts as the leading principal components of what the frozen model makes of them.
+    """Encodes texts as the leading principal components of the frozen model's hidden states.
 
     A text's encoding is the mean over its tokens of the hidden states after a third, two thirds and all of the layers, each
-    layer normalised. An end token stands before the text, outside the mean: a causal model spends its first position on
-    attention that has nowhere to go, with states a hundred times larger than all others.
+    layer normalised. An end token precedes the text and is left out of the mean: a causal model uses its first position as an
+    attention sink, with states a hundred times larger than all others.
 
     Args:
         base: the ``*ForCausalLM`` without LoRA.
-        encoder: of its tokenizer.
-        texts: of all items, by item id.
-        dim: components wanted; fewer come back, ``min(dim, n_items - 1, 3 D_llm)``, where there are not as many items or
-            dimensions.
+        texts: text of each item, indexed by item id.
+        dim: requested number of components; the result has ``min(dim, n_items - 1, 3 D_llm)``.
     """
     rows = _rows(encoder, texts)
     n_components = min(dim, len(rows) - 1, N_LAYERS * base.config.hidden_size)
@@ -65,23 +63,16 @@ def encode_texts(base: Any, encoder: PromptEncoder, texts: Sequence[str], dim: i
     n_parts = len(blocks) + 1
     with progress.phase("", 0, 1 / n_parts):
         pca.fit(_encode(base, encoder, rows[:: -(-len(rows) // COMPONENT_TEXTS)]))
-    found = []
+    vectors = []
     for part, block in enumerate(blocks, start=1):
         with progress.phase("", part / n_parts, (part + 1) / n_parts):
-            found.append(torch.from_numpy(pca.transform(_encode(base, encoder, block))).float())
-    return _scaled(torch.cat(found), pca)
+            vectors.append(torch.from_numpy(pca.transform(_encode(base, encoder, block))).float())
+    return _scaled(torch.cat(vectors), pca)
 
 
 @torch.no_grad()
 def encode_added(base: Any, encoder: PromptEncoder, texts: Sequence[str], weight: Tensor, bias: Tensor) -> Tensor:
-    """Further texts as :func:`encode_texts` encoded those before, ``(N, d_text)`` float32 on the CPU.
-
-    Args:
-        base: as it was there, without LoRA.
-        encoder: of its tokenizer.
-        texts: ``N`` of them.
-        weight, bias: of :class:`EncodedTexts`.
-    """
+    """Encodes ``N`` further texts with the affine map of :func:`encode_texts`: ``(N, d_text)`` float32 on the CPU."""
     states = torch.from_numpy(_encode(base, encoder, _rows(encoder, texts)))
     return F.linear(states, weight.cpu().double(), bias.cpu().double()).float()
 
@@ -96,11 +87,11 @@ def _scaled(vectors: Tensor, pca: PCA) -> EncodedTexts:
 
 
 def _encode(base: Any, encoder: PromptEncoder, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.float64]:
-    """The encodings ``(N, 3 D_llm)`` of texts as token ids with an end token before them."""
+    """Encodes texts, given as token ids after an end token, as ``(N, 3 D_llm)``."""
     n_layers = base.config.num_hidden_layers
     layers = [round(n_layers * share / N_LAYERS) for share in range(1, N_LAYERS + 1)]
     encoded = torch.empty(len(rows), len(layers) * base.config.hidden_size)
-    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))  # little padding in a batch
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))  # similar lengths need little padding
     with progress.bar(len(order), desc="encode texts", unit="text") as bar:
         for start in range(0, len(order), _BATCH):
             batch = order[start : start + _BATCH]
@@ -108,7 +99,7 @@ def _encode(base: Any, encoder: PromptEncoder, rows: Sequence[Sequence[int]]) ->
             ids = torch.tensor(
                 [[*rows[row]] + [encoder.eos_id] * (length - len(rows[row])) for row in batch], device=base.device
             )
-            # Padding stands on the right, where no token of the text sees it.
+            # Padding is on the right, where no token of the text sees it.
             states = base.model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states
             lengths = torch.tensor([len(rows[row]) - 1 for row in batch], device=base.device)
             in_text = torch.arange(1, length, device=base.device) <= lengths[:, None]  # (B, L - 1)

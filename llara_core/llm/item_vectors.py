@@ -1,4 +1,4 @@
-"""What the projector reads of every item: a recommender's exported embeddings, others for an ablation, or nothing."""
+"""The projector's input for every item: a recommender's exported embeddings, substitutes for an ablation, or nothing."""
 
 from __future__ import annotations
 
@@ -17,17 +17,15 @@ from llara_core.runtime import seeding
 def item_vectors_for(
     representation: Representation, ablation: AblationConfig, embeddings: Path | None, n_items: int, seed: int
 ) -> tuple[torch.Tensor | None, str | None]:
-    """The item vectors that a system may see, and the hash of the table they come from.
+    """Returns the item vectors that a system may see, ``(n_items, D_rec)`` float32 or None, and the hash of a trained table or
+    None.
 
     Args:
-        representation: of its prompts; without behaviour tokens nothing of a recommender is read, so that nothing can leak in.
-        ablation: ``item_vectors`` random gives normally distributed numbers in the table's shape, constant ones alone.
-        embeddings: written by the stage ``export_embeddings``; None for a system without a recommender.
-        n_items: of the prepared data.
-        seed: training seed, of the random vectors.
-
-    Returns:
-        ``(n_items, D_rec)`` float32 or None, and the hash that adapters are bound to, None where no trained table is read.
+        representation: representation of items in its prompts; without behaviour tokens no embeddings are read, so that
+            nothing can leak in.
+        ablation: ``item_vectors`` random replaces the table by normally distributed numbers, constant by ones.
+        embeddings: table written by the stage ``export_embeddings``; None for a system without a recommender.
+        seed: training seed, used for random vectors.
 
     Raises:
         ModelError: the prompts hold behaviour tokens, but there is no recommender.
@@ -43,20 +41,14 @@ def item_vectors_for(
     if ablation.item_vectors == "constant":
         return torch.ones_like(vectors), None
     random = seeding.numpy_stream(seed, "untrained item vectors").standard_normal(tuple(vectors.shape), dtype=np.float32)
-    return torch.from_numpy(random) * vectors.shape[1] ** -0.5, None  # as recommenders are initialised
+    return torch.from_numpy(random) * vectors.shape[1] ** -0.5, None  # the scale at which recommenders are initialised
 
 
 def load_text_vectors(path: Path, n_items: int) -> torch.Tensor | None:
-    """What the item vectors would be of items without interactions, by the recommender's reading of their texts.
-
-    Args:
-        path, n_items: as of :func:`load_item_vectors`, which also checks the table.
-
-    Returns:
-        ``(n_items, D_rec)`` float32; None where the recommender reads no texts.
+    """Returns the recommender's vectors of the items' texts alone, ``(n_items, D_rec)`` float32; None if it reads no texts.
 
     Raises:
-        DataError: the table is of another catalogue.
+        DataError: the table does not fit the data (:func:`load_item_vectors`).
     """
     load_item_vectors(path, n_items)
     column = tables.read_table(path, tables.ITEM_EMBEDDINGS)[c.TEXT_VECTOR]
@@ -64,14 +56,7 @@ def load_text_vectors(path: Path, n_items: int) -> torch.Tensor | None:
 
 
 def load_item_vectors(path: Path, n_items: int) -> tuple[torch.Tensor, str]:
-    """The embedding table and its hash.
-
-    Args:
-        path: written by the stage ``export_embeddings``.
-        n_items: of the prepared data.
-
-    Returns:
-        ``(n_items, D_rec)`` float32 and the hash that adapters are bound to.
+    """Returns the table of the stage ``export_embeddings``, ``(n_items, D_rec)`` float32, and the hash recorded in adapters.
 
     Raises:
         DataError: the table is of another catalogue, or holds values that are not finite.

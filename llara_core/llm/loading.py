@@ -1,4 +1,4 @@
-"""Loading the frozen base model and its tokenizer from the folder that ``fetch_llm`` made."""
+"""Loads the frozen base model and its tokenizer from the folder of the stage ``fetch_llm``."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ logger = logging.getLogger(__name__)
 
 
 def device() -> torch.device:
-    """This process's accelerator if there is one, else the CPU."""
+    """Returns this process's GPU if there is one, else the CPU."""
     return torch.device("cuda", torch.cuda.current_device()) if compute.device() == "cuda" else torch.device("cpu")
 
 
 def compute_dtype(dtype: str) -> torch.dtype:
-    """The dtype that ``llm.dtype`` means on this machine.
+    """Resolves ``llm.dtype`` on this machine.
 
     Raises:
-        ModelError: float16 without a GPU, which neither computes nor trains in it.
+        ModelError: float16 is set without a GPU; CPUs neither compute nor train in it.
     """
     if dtype == "float16" and not torch.cuda.is_available():
         raise ModelError("llm.dtype: float16 needs a GPU; use auto, bfloat16 or float32 on this machine")
@@ -47,10 +47,10 @@ def compute_dtype(dtype: str) -> torch.dtype:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The base model's tokenizer.
+    """Loads the base model's tokenizer.
 
     Raises:
-        ModelError: there is no model in ``folder``, or it has no tokenizer.
+        ModelError: ``folder`` holds no model, or no tokenizer.
     """
     _check_fetched(folder)
     try:
@@ -61,23 +61,22 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def load_base_model(folder: Path, config: LlmConfig, *, random_seed: int | None = None, weights: Weights = "replicated") -> Any:
-    """The frozen causal LM, on this process's accelerator if there is one.
+    """Loads the frozen causal LM, onto this process's GPU if there is one.
 
     Args:
-        folder: made by ``fetch_llm``.
-        config: dtype and quantisation.
-        random_seed: for the ablation, initialise a model of the same shape afresh with this seed; None loads the weights.
-        weights: ``sharded``: of each decoder layer this process keeps its part.
+        folder: folder of the stage ``fetch_llm``.
+        random_seed: seed of a randomly initialised model of the same shape, for the ablation; None loads the weights.
+        weights: ``sharded`` keeps only this process's part of each decoder layer.
 
     Raises:
-        ModelError: the folder holds no complete model, or one of a family that is not supported; quantisation is asked for
-            without bitsandbytes, or quantised weights are to be sharded.
+        ModelError: the folder holds no complete model of a supported family, bitsandbytes is missing for quantisation, or
+            quantised weights are to be sharded.
     """
     _check_fetched(folder)
     if reason := refusal(tables.read_json(folder / "config.json")):
         raise ModelError(f"{folder}: {reason}")
     dtype = compute_dtype(config.dtype)
-    # On a CPU torch's fused attention is slower, too.
+    # On a CPU, torch's fused attention is slower than attention by row.
     options: dict[str, Any] = {"attn_implementation": packing.BY_ROW} if device().type == "cpu" else {}
     quantized, sharded = config.quantization != "none", weights == "sharded" and processes.count() > 1
     if quantized and sharded:
@@ -88,7 +87,7 @@ def load_base_model(folder: Path, config: LlmConfig, *, random_seed: int | None 
     if quantized:
         options["quantization_config"] = _quantization(config.quantization, dtype)
     if quantized or (device().type != "cpu" and not sharded):
-        options["device_map"] = {"": device()}  # straight from the files to this process's card
+        options["device_map"] = {"": device()}  # loads straight from the files to this process's GPU
     if random_seed is not None and quantized:
         raise ModelError("ablation.llm_weights: random weights cannot be quantised; set llm.quantization to none")
     try:
@@ -114,14 +113,14 @@ def load_base_model(folder: Path, config: LlmConfig, *, random_seed: int | None 
 
 
 def fingerprint(folder: Path) -> str:
-    """What identifies the base model in provenance: the hash that ``fetch_llm`` wrote."""
+    """Returns the hash of the base model that ``fetch_llm`` wrote."""
     _check_fetched(folder)
     return str(tables.read_json(folder / paths.LLM_SOURCE)["sha256"])
 
 
 @contextmanager
 def _without_bars() -> Iterator[None]:
-    """Transformers' bar over the tensors would stand between a question at a terminal and its answer."""
+    """Hides transformers' bar over the tensors, which would come between a question at a terminal and its answer."""
     were_shown = hf_logging.is_progress_bar_enabled()
     hf_logging.disable_progress_bar()
     try:
@@ -140,10 +139,10 @@ def _random_model(folder: Path, dtype: torch.dtype, seed: int, options: dict[str
 
 
 def _shard(model: Any) -> None:
-    """Leave this process its part of every decoder layer; the others lend theirs while a layer computes.
+    """Keeps this process's part of every decoder layer; the processes gather a layer while it computes.
 
-    The layers alone: tokens, vocabulary head and last norm are small beside them, and are read outside the model's own
-    ``forward``. What is trained is added later, and is whole in every process.
+    Embeddings, vocabulary head and last norm are small and are read outside the model's ``forward``, so they are not sharded.
+    Trained modules are added later and are whole in every process.
     """
     mesh = init_device_mesh(device().type, (processes.count(),))
     for layer in model.model.layers:
@@ -152,7 +151,7 @@ def _shard(model: Any) -> None:
 
 def _check_fetched(folder: Path) -> None:
     if not (folder / paths.LLM_SOURCE).is_file():
-        raise ModelError(f"{folder}: no language model here; run `dvc repro fetch_llm`")
+        raise ModelError(f"{folder}: holds no language model; run `dvc repro fetch_llm`")
 
 
 def _quantization(kind: str, dtype: torch.dtype) -> Any:

@@ -1,4 +1,4 @@
-"""Items that nobody has interacted with: what their text says their vector and popularity would be."""
+"""Items without interactions, whose vector and popularity are predicted from their text."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from llara_core.llm.item_texts import N_LAYERS
 
 Floats = npt.NDArray[np.float64]
 
-# Adam moves a weight by about the learning rate at each step, too little for a bias to find its place in some hundred steps.
+# Adam changes a weight by about the learning rate per step, which is too little for a bias to converge in some hundred steps.
 BIAS_GAIN = 20.0
 
-ALPHAS = tuple(np.logspace(-1, 5, 13).tolist())  # of the ridge regression, chosen by its leave-one-out error
+ALPHAS = tuple(np.logspace(-1, 5, 13).tolist())  # penalties of the ridge regression; leave-one-out error selects one
 
 
 @dataclass(frozen=True)
 class TextRegression:
-    """A linear map from the features of a text to the vector and the log-popularity of an item.
+    """A linear map from text features to the vector and the log-popularity of an item.
 
     Attributes:
         coefficients: ``(k, d_text)``.
         intercepts: ``(k,)``.
-        predictions: ``(n_items, k)``; that of an item with interactions is by the regression on all others, as it would be if
-            the item were new.
+        predictions: ``(n_items, k)``; an item with interactions is predicted without itself, as if it were new.
     """
 
     coefficients: Floats
@@ -39,48 +38,42 @@ class TextRegression:
 def fit_text_regression(
     texts: npt.NDArray[np.floating], targets: npt.NDArray[np.floating], n_interactions: npt.NDArray[np.integer]
 ) -> TextRegression:
-    """Ridge regression of ``targets`` on ``texts`` over the items with interactions, weighted by the root of their number.
+    """Fits a ridge regression of ``targets`` on ``texts`` over the items with interactions, weighted by the root of their
+    number.
 
-    The root, since the error of an item's vector has a part that no number of interactions removes.
+    The weight is the root because part of the error of an item's vector does not shrink with its interactions.
 
     Args:
         texts: ``(n_items, d_text)``.
-        targets: ``(n_items, k)``; those of items without interactions are not looked at.
-        n_interactions: ``(n_items,)`` in training.
+        targets: ``(n_items, k)``; those of items without interactions are ignored.
+        n_interactions: ``(n_items,)`` training interactions.
     """
     known = n_interactions > 0
     x, y, weights = texts[known].astype(np.float64), targets[known].astype(np.float64), np.sqrt(n_interactions[known])
     model = RidgeCV(ALPHAS).fit(x, y, sample_weight=weights)
     predictions = np.asarray(model.predict(texts.astype(np.float64)))
-    # An item's share in its own prediction is known in closed form, so that the regression need not be repeated without it.
+    # The leave-one-out predictions have a closed form, from the leverage of each item.
     centred = x - np.average(x, axis=0, weights=weights)
     gram = (centred * weights[:, None]).T @ centred + model.alpha_ * np.eye(x.shape[1])
-    own = weights * (np.einsum("ij,ij->i", centred, np.linalg.solve(gram, centred.T).T) + 1 / weights.sum())
-    predictions[known] = y - (y - predictions[known]) / (1 - own)[:, None]
+    leverage = weights * (np.einsum("ij,ij->i", centred, np.linalg.solve(gram, centred.T).T) + 1 / weights.sum())
+    predictions[known] = y - (y - predictions[known]) / (1 - leverage)[:, None]
     return TextRegression(np.asarray(model.coef_), np.asarray(model.intercept_), predictions)
 
 
 class NewItems(nn.Module):
-    """What a compact model knows of items without an id: a vector and a bias from their text, and learned stand-ins.
+    """Text-based vectors and biases of items without interactions, for compact models, with learned corrections.
 
-    In training a random share of the items pretends to be new (:meth:`pretend`).
-
-    Args:
-        n_items: size of the catalogue.
-        d_rec: dimensions of the item vectors.
-        d_llm: width of the language model's token embeddings.
-        d_text: dimensions of encoded texts.
+    In training a random share of the items is treated as new (:meth:`pretend`).
 
     Attributes:
-        is_new: ``(n_items,)`` bool, without interactions in training.
-        vectors: ``(n_items, d_rec)`` float32, from the texts.
-        biases: ``(n_items,)`` float32, likewise.
-        bias_coefficients, bias_intercept: ``(d_text,)`` and ``(1,)``, of the regression that gives the biases, for items that
-            are added later.
-        text_weight, text_bias: of the map that gives the encoded text of such an item (:class:`item_texts.EncodedTexts`).
+        is_new: ``(n_items,)`` bool, items without training interactions.
+        vectors: ``(n_items, d_rec)`` float32, predicted from the texts.
+        biases: ``(n_items,)`` float32, predicted from the texts.
+        bias_coefficients, bias_intercept: ``(d_text,)`` and ``(1,)``, regression of the biases, for items that are added later.
+        text_weight, text_bias: map to the encoded text of such an item (:class:`item_texts.EncodedTexts`).
         token: ``(d_llm,)`` trained, added to the token of a new item.
         head_vector: ``(d_rec,)`` trained, added to its vector in the catalogue head.
-        head_bias: ``(1,)`` trained, times :data:`BIAS_GAIN` added to its bias there.
+        head_bias: ``(1,)`` trained, added to its bias there after multiplication by :data:`BIAS_GAIN`.
     """
 
     is_new: torch.Tensor
@@ -106,7 +99,7 @@ class NewItems(nn.Module):
         self._pretending: torch.Tensor | None = None
 
     def start_from(self, regression: TextRegression, n_interactions: npt.NDArray[np.integer]) -> None:
-        """Take over a regression whose targets were the item vectors and, in the last column, the biases."""
+        """Copies a regression whose targets were the item vectors and, in the last column, the biases."""
         self.is_new.copy_(torch.from_numpy(n_interactions == 0))
         self.vectors.copy_(torch.from_numpy(regression.predictions[:, :-1]))
         self.biases.copy_(torch.from_numpy(regression.predictions[:, -1]))
@@ -114,17 +107,17 @@ class NewItems(nn.Module):
         self.bias_intercept.fill_(regression.intercepts[-1])
 
     def append(self, vectors: torch.Tensor, texts: torch.Tensor) -> None:
-        """Add items with the vectors ``(N, d_rec)``, in the scale of the others, and the encoded texts ``(N, d_text)``."""
+        """Adds items with vectors ``(N, d_rec)``, on the scale of the others, and encoded texts ``(N, d_text)``."""
         biases = texts.to(self.bias_coefficients) @ self.bias_coefficients + self.bias_intercept
         self.vectors = torch.cat([self.vectors, vectors.to(self.vectors)])
         self.biases = torch.cat([self.biases, biases])
         self.is_new = torch.cat([self.is_new, self.is_new.new_ones(len(texts))])
 
     def pretend(self, share: float) -> None:
-        """Let this share of the items, drawn from torch's global generator, count as new until the next call."""
+        """Treats a share of the items, drawn from torch's global generator, as new until the next call."""
         self._pretending = torch.rand(len(self.is_new), device=self.is_new.device) < share
 
     @property
     def read_as_new(self) -> torch.Tensor:
-        """``(n_items,)`` bool: those that are new and, in training, those that pretend to be."""
+        """``(n_items,)`` bool: the new items and, in training, those treated as new."""
         return self.is_new | self._pretending if self.training and self._pretending is not None else self.is_new

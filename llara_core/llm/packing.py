@@ -1,7 +1,7 @@
-"""Rows without their padding: end to end in one sequence, and each attends on its own.
+"""Attention over rows without padding: the rows are concatenated into one sequence, and each attends only to itself.
 
-A registered attention of transformers, which calls the model family's own once per row. On a CPU a padding token costs as much
-as any other, and a row's attention scores fit into the cache.
+This is a registered attention of transformers that calls the model family's own function once per row. On a CPU a padding
+token costs as much as any other, and a single row's attention scores fit into the cache.
 """
 
 from __future__ import annotations
@@ -25,22 +25,20 @@ def attend_by_row(
     attention_mask: torch.Tensor | None,
     **options: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Eager attention of the module's family, in each row of a packed sequence.
+    """Applies the eager attention of the module's family to each row of a packed sequence.
 
     Args:
-        module: the attention layer.
-        query, key, value: ``(1, heads, N, D)``, the rows end to end; or an ordinary batch, whose mask has no more rows.
+        query, key, value: ``(1, heads, N, D)``, concatenated rows; or an ordinary batch, whose mask has no more rows.
         attention_mask: ``(B, 1, L, L)``, added to the scores of ``B`` rows that are padded on the left.
-        options: of the family's own function.
 
     Returns:
-        ``(1, N, heads, D)`` and no weights; for an ordinary batch, what the family's function gives.
+        ``(1, N, heads, D)`` and no weights; for an ordinary batch, the result of the family's function.
     """
     attend = sys.modules[type(module).__module__].eager_attention_forward
     if attention_mask is None or len(attention_mask) <= len(query):
         attended: tuple[torch.Tensor, torch.Tensor | None] = attend(module, query, key, value, attention_mask, **options)
         return attended
-    # Not every family hands its attention further arguments; but a token sees itself, and padding does not.
+    # Not every family passes further arguments to its attention, so lengths come from the mask: only tokens see themselves.
     lengths = (attention_mask.diagonal(dim1=-2, dim2=-1) == 0).sum(dim=-1).flatten().tolist()
     rows = zip(*(torch.split(states, lengths, dim=2) for states in (query, key, value)), attention_mask, lengths, strict=True)
     parts = [attend(module, *row, mask[None, :, -n:, -n:], **options)[0] for *row, mask, n in rows]

@@ -1,37 +1,36 @@
-"""SR2LLM: from a recommender's item embedding to a behaviour token (paper, section 4.1, equation 5)."""
+"""SR2LLM: maps a recommender's item embedding to a behaviour token (paper, section 4.1, equation 5)."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-# Items whose behaviour tokens the initial scale is measured on, at most; of a larger catalogue they are taken at equal
-# distances. The tokens of a million items would take gigabytes.
+# Largest number of items, at equal distances, on which the initial scale is measured: the tokens of a million items would take
+# gigabytes.
 SCALE_ITEMS = 1 << 14
 
 
 def rms(tensor: torch.Tensor) -> torch.Tensor:
-    """Root mean square of all values, a scalar."""
+    """Returns the root mean square of all values, a scalar."""
     return tensor.pow(2).mean().sqrt()
 
 
 def unit_scale(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor at a root mean square of 1."""
+    """Scales the tensor to a root mean square of 1."""
     return tensor / rms(tensor)
 
 
 class Projector(nn.Module):
     """A two-layer perceptron ``(..., d_rec) -> (..., d_llm)``.
 
-    The paper does not say how its perceptron is initialised; its code leaves it to torch. Here the output layer is scaled so
-    that behaviour tokens start with the root mean square of the LLM's own token embeddings: much larger ones drown the titles
-    beside them.
+    The paper does not specify the initialisation; its code leaves it to torch. Here the output layer is scaled so that initial
+    behaviour tokens have the root mean square of the LLM's token embeddings: much larger ones would drown out the titles.
 
     Args:
-        item_vectors: ``(n_items, d_rec)`` float32, all that will ever be projected.
+        item_vectors: ``(n_items, d_rec)`` float32, the vectors of the catalogue.
         d_llm: width of the LLM's token embeddings.
         token_rms: root mean square of the LLM's token embeddings; None scales neither vectors nor tokens.
-        dropout: on the input.
+        dropout: rate on the input.
     """
 
     input_scale: torch.Tensor
@@ -42,7 +41,7 @@ class Projector(nn.Module):
         hidden, output = nn.Linear(d_rec, d_llm), nn.Linear(d_llm, d_llm)
         self.layers = nn.Sequential(hidden, nn.GELU(), output)
         self.dropout = nn.Dropout(dropout)
-        # Recommenders differ in the scale of their embeddings by an order of magnitude; the projector sees unit scale.
+        # The projector's input has unit scale, since recommenders' embeddings differ in scale by an order of magnitude.
         scale = item_vectors.pow(2).mean().rsqrt()
         self.register_buffer("input_scale", torch.ones_like(scale) if token_rms is None else scale, persistent=True)
         if token_rms is None:

@@ -1,4 +1,4 @@
-"""Several continuations of one prompt in one sequence: branches of a tree that share it, each read as if it were alone."""
+"""Several continuations of one prompt in one sequence: a tree whose branches share the prompt and do not see each other."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 
 @dataclass(frozen=True)
 class Tree:
-    """A prompt and its continuations, laid end to end; three lists of equal length.
+    """A prompt and its continuations, concatenated; three lists of equal length.
 
     Attributes:
-        input_ids: the prompt without its last token, then for every branch that token and the continuation's but the last,
-            which is predicted and not read. So each branch predicts its whole continuation, the first token included.
-        branches: number of the branch that a token belongs to, from 1; 0: to the prompt, which all share.
+        input_ids: the prompt without its last token, then for every branch that token and the continuation without its last
+            token, which is predicted and not read. So each branch predicts its whole continuation, the first token included.
+        branches: number of each token's branch, from 1; 0 in the prompt, which all branches share.
         following: the token that each position predicts; None in the prompt.
     """
 
@@ -25,7 +25,7 @@ class Tree:
 
 
 def lay_out(prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]]) -> Tree:
-    """The tree of a prompt and its continuations.
+    """Lays out a prompt and its continuations as a tree.
 
     >>> lay_out([7, 8], [[1, 2, 0], [3, 0]])
     Tree(input_ids=[7, 8, 1, 2, 8, 3], branches=[0, 1, 1, 1, 2, 2], following=[None, 1, 2, 0, 3, 0])
@@ -41,11 +41,9 @@ def lay_out(prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]]) -
 
 
 def visible(attention_mask: torch.Tensor, branches: torch.Tensor) -> torch.Tensor:
-    """What each token sees: the prompt and, of its own branch, what came before it, ``(B, L, L)`` bool.
+    """Returns ``(B, L, L)`` bool: each token sees the prompt and the earlier tokens of its own branch.
 
-    Args:
-        attention_mask: ``(B, L)``, 0 at padding.
-        branches: ``(B, L)`` int64, as in :class:`Tree`.
+    ``attention_mask`` ``(B, L)`` is 0 at padding; ``branches`` ``(B, L)`` int64 holds the branch numbers of :class:`Tree`.
     """
     length = branches.shape[1]
     earlier = torch.ones(length, length, dtype=torch.bool, device=branches.device).tril()
@@ -54,15 +52,15 @@ def visible(attention_mask: torch.Tensor, branches: torch.Tensor) -> torch.Tenso
 
 
 def positions(seen: torch.Tensor) -> torch.Tensor:
-    """Position of every token in its prompt and branch, ``(B, L)``, from what it sees, itself included."""
+    """Returns the position ``(B, L)`` of every token in its prompt and branch, from the tokens it sees, itself included."""
     return (seen.sum(dim=-1) - 1).clamp(min=0)
 
 
 def nearest(seen: torch.Tensor, window: int) -> torch.Tensor:
-    """Of what each token sees, the last ``window`` tokens, itself included: what a layer with a sliding window reads."""
+    """Keeps the last ``window`` tokens that each token sees, itself included, for layers with a sliding window."""
     return seen & (seen.flip(-1).cumsum(dim=-1).flip(-1) <= window)
 
 
 def additive(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """The mask that transformers adds to attention scores, ``(B, 1, L, L)``."""
+    """Returns the mask that transformers adds to attention scores, ``(B, 1, L, L)``."""
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min).unsqueeze(1)

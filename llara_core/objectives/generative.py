@@ -1,4 +1,4 @@
-"""The paper's objective: name the next item among candidates, by its title (section 4.3, equations 7 and 8)."""
+"""The paper's objective: name the next item among candidates by its title (section 4.3, equations 7 and 8)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import torch.nn.functional as F
 from llara_core.config import PromptConfig, Representation, TuneConfig
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
-from llara_core.objectives.base import IGNORE, EncodedRow, Objective, Rows, TrainingData, Units, summed_cross_entropy
+from llara_core.objectives.base import IGNORE, EncodedRow, Objective, Rows, TrainingData, Units
 from llara_core.prompts.rendering import Prompt, answer_text, render_ranking
 from llara_core.prompts.templates import RANKING_TEMPLATES
 from llara_core.runtime import seeding
 
 
 class Generative:
-    """Next-token loss on the answer title and, where ``tune.ranking_weight`` asks for it, a softmax over the candidates."""
+    """Next-token loss on the answer title, plus a softmax over the candidates if ``tune.ranking_weight`` is positive."""
 
     n_templates = len(RANKING_TEMPLATES)
 
     def epoch_rows(self, units: Units, tune: TuneConfig, seed: int, epoch: int) -> Rows:
-        """Every training example whose history is long enough, once, with the candidate set of the epoch's turn."""
+        """Returns each training example with a long enough history once, with the epoch's candidate set."""
         long_enough = np.asarray(units.history_lens) >= tune.min_history_len
         order = seeding.numpy_stream(seed, "plan", "examples", epoch).permutation(len(long_enough))
         order = order[long_enough[order]]
@@ -35,7 +35,7 @@ class Generative:
     def encode(
         self, row: Any, representation: Representation, data: TrainingData, encoder: PromptEncoder, prompt: PromptConfig
     ) -> EncodedRow:
-        """History, candidates and the target's title, which alone is predicted."""
+        """Encodes history, candidates and the target's title; only the title is predicted."""
         candidates, target = data.candidates[row.source, row.draw], data.targets[row.source]
         rendered = self.render(row, representation, data, prompt)
         prompt_ids = encoder.prompt_ids(rendered)
@@ -44,7 +44,7 @@ class Generative:
         return EncodedRow(row.objective, [*prompt_ids, *answer], rendered, labels, list(candidates).index(target))
 
     def render(self, row: Any, representation: Representation, data: TrainingData, prompt: PromptConfig) -> Prompt:
-        """The prompt of a row, which shows its history and its candidates."""
+        """Renders the prompt of a row, which shows its history and its candidates."""
         return render_ranking(
             data.histories[row.source],
             data.candidates[row.source, row.draw],
@@ -57,8 +57,11 @@ class Generative:
         )
 
     def batch_tensors(self, rows: Sequence[EncodedRow]) -> dict[str, torch.Tensor]:
-        """``candidate_slots`` ``(B, C)`` int64, which of the batch's ``S`` slots are the candidates, and ``target_places``
-        ``(B,)`` int64, the target's place among them; nothing where candidates have no slots."""
+        """Returns the candidates' slots and the targets' places; nothing if candidates have no slots.
+
+        ``candidate_slots`` ``(B, C)`` int64 counts over the batch's ``S`` slots, ``target_places`` ``(B,)`` int64 over the
+        candidates.
+        """
         if not rows[0].prompt.candidate_slots:
             return {}
         n_slots = torch.tensor([0, *(len(row.prompt.slot_items) for row in rows[:-1])])
@@ -69,10 +72,12 @@ class Generative:
 
     def loss(self, model: HybridLM, hidden: torch.Tensor, batch: Mapping[str, torch.Tensor], tune: TuneConfig) -> torch.Tensor:
         """Cross-entropy of the answer's tokens and, with a read-out, ``tune.ranking_weight`` times that of the candidates."""
-        loss = summed_cross_entropy(model.token_logits, hidden, batch["labels"])
+        predicting = batch["labels"] != IGNORE
+        # Logits are computed at the predicting positions only: everywhere, they would cost about as much as the LLM itself.
+        loss = F.cross_entropy(model.token_logits(hidden[predicting]), batch["labels"][predicting], reduction="sum")
         if model.readout is not None and "candidate_slots" in batch:
-            at_slots = hidden[model.slots.mask(batch["input_ids"])]  # [S, D_llm]
-            ranked = model.readout(at_slots[batch["candidate_slots"]])  # [B, C]
+            at_slots = hidden[model.slots.mask(batch["input_ids"])]  # (S, D_llm)
+            ranked = model.readout(at_slots[batch["candidate_slots"]])  # (B, C)
             loss = loss + tune.ranking_weight * F.cross_entropy(ranked, batch["target_places"], reduction="sum")
         return loss
 

@@ -1,4 +1,4 @@
-"""Our objective beside the paper's: a softmax over the catalogue at every item of a history."""
+"""An objective beside the paper's: a softmax over the catalogue at every item of a history."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from llara_core.runtime import seeding
 
 
 class NextItem:
-    """Chunks of training sequences, every item of which predicts the one that follows."""
+    """Chunks of training sequences, in which every item predicts the one that follows."""
 
     n_templates = len(HISTORY_TEMPLATES)
 
     def epoch_rows(self, units: Units, tune: TuneConfig, seed: int, epoch: int) -> Rows:
-        """Chunks that overlap by one item, so that every item but a sequence's first is a target once an epoch.
+        """Returns chunks that overlap by one item, so that every item but a sequence's first is a target once per epoch.
 
-        Each sequence is cut at another random phase in every epoch; so no item is always the first of its chunk.
+        Each sequence is cut at another random phase in every epoch, so no item is always the first of its chunk.
         """
         rng = seeding.numpy_stream(seed, "plan", "chunks", epoch)
         stride = tune.chunk_len - 1
@@ -33,14 +33,14 @@ class NextItem:
         rows = [
             (sequence, max(start, 0), min(start + tune.chunk_len, length), 0)
             for sequence, (length, phase) in enumerate(zip(units.sequence_lens, phases, strict=True))
-            for start in range(-int(phase), length - 1, stride)  # so a chunk has two items at least, a target among them
+            for start in range(-int(phase), length - 1, stride)  # each chunk has at least two items, one of them a target
         ]
         return rng.permutation(np.array(rows, dtype=np.int64).reshape(-1, 4))
 
     def encode(
         self, row: Any, representation: Representation, data: TrainingData, encoder: PromptEncoder, prompt: PromptConfig
     ) -> EncodedRow:
-        """The chunk without its last item; each item's slot predicts the item after it."""
+        """Encodes the chunk without its last item; each item's slot predicts the item after it."""
         items = data.sequences[row.source][row.start : row.stop]
         rendered = render_history(items[:-1], data.labels, data.wording, representation, row.template, slot=prompt.slot)
         prompt_ids = encoder.prompt_ids(rendered)

@@ -1,12 +1,12 @@
-"""Preference tuning of a system that is already tuned: the target's title against those of other candidates.
+"""Preference tuning of a tuned system: the target's title against the titles of other candidates.
 
-With the target ``t``, other candidates ``d`` and ``r = log p(title | prompt)`` less what the start of tuning gives for it, the
-loss of S-DPO is ``-log sigmoid(-log sum_d exp(beta (r_d - r_t)))``. Since ``sigmoid(-log z) = 1 / (1 + z)``, that is the
-cross-entropy of a softmax over ``beta r`` of the target and the others. Without the start's share, ``r`` is the score by which
-the system ranks, and the loss a listwise softmax over it.
+With the target ``t``, other candidates ``d`` and ``r = log p(title | prompt)`` minus its value before tuning, the loss of
+S-DPO is ``-log sigmoid(-log sum_d exp(beta (r_d - r_t)))``. Since ``sigmoid(-log z) = 1 / (1 + z)``, this is the
+cross-entropy of a softmax over ``beta r`` of the target and the others. Without the reference, ``r`` is the score by which
+the system ranks, and the loss is a listwise softmax over it.
 
-Source: Chen et al., "On Softmax Direct Preference Optimization for Recommendation", NeurIPS 2024 (arXiv 2406.09215). They read
-every title in a pass of its own; here, a prompt and its titles are one tree.
+Source: Chen et al., "On Softmax Direct Preference Optimization for Recommendation", NeurIPS 2024 (arXiv 2406.09215). There,
+every title is read in a separate pass; here, a prompt and its titles are one tree.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from llara_core.objectives.base import IGNORE, EncodedRow, Objective, Rows, Trai
 from llara_core.objectives.generative import Generative
 from llara_core.prompts.rendering import answer_text
 
-_TARGET = 0  # its place among the answers of a row
+_TARGET = 0  # place of the target among the answers of a row
 
 
 class Preference(Generative):
-    """A softmax over the log-likelihoods of candidates' titles, with S-DPO's reference or without one."""
+    """A softmax over the log-likelihoods of candidates' titles, with or without S-DPO's reference."""
 
     def epoch_rows(self, units: Units, tune: TuneConfig, seed: int, epoch: int) -> Rows:
-        """As generative rows; each compares with the first of its negatives, which lie in random order."""
+        """Returns the generative rows, each with its first negatives, which are in random order."""
         rows = super().epoch_rows(units, tune, seed, epoch)
         rows[:, 2] = tune.preference_negatives
         return rows
@@ -41,29 +41,29 @@ class Preference(Generative):
     def encode(
         self, row: Any, representation: Representation, data: TrainingData, encoder: PromptEncoder, prompt: PromptConfig
     ) -> EncodedRow:
-        """A tree of the prompt, the target's title and the negatives' titles; its label is the target's place among these."""
+        """Encodes a tree of the prompt and the titles of target and negatives; the label is the target's place among these."""
         target = data.targets[row.source]
         negatives = [item for item in data.candidates[row.source, row.draw] if item != target][row.start : row.stop]
         rendered = self.render(row, representation, data, prompt)
         answers = [encoder.answer_ids(answer_text(item, data.labels, representation)) for item in (target, *negatives)]
         laid_out = tree.lay_out(encoder.prompt_ids(rendered), answers)
-        # One label per prompt: what a step's loss is the mean of.
+        # One label per prompt makes a step's loss the mean over prompts.
         labels = [*[IGNORE] * (len(laid_out.input_ids) - 1), _TARGET]
         reference = getattr(row, "reference", None)
         return EncodedRow(row.objective, laid_out.input_ids, rendered, labels, tree=laid_out, reference=reference)
 
     def batch_tensors(self, rows: Sequence[EncodedRow]) -> dict[str, torch.Tensor]:
-        """``branches`` and ``following`` ``(B, L)`` int64, left-padded, and ``reference`` ``(B, A)`` float32, of ``A`` answers.
+        """Returns ``branches`` and ``following`` ``(B, L)`` int64, left-padded, and ``reference`` ``(B, A)`` float32 of ``A``
+        answers.
 
-        The last is missing where the loss needs none.
+        ``reference`` is absent if the loss needs none.
         """
         trees = [row.tree for row in rows if row.tree is not None]
-        length = max(len(each.branches) for each in trees)
+        length = max(len(tree.branches) for tree in trees)
+        following = [[IGNORE if token is None else token for token in tree.following] for tree in trees]
         tensors = {
-            "branches": _padded([each.branches for each in trees], length, 0),
-            "following": _padded(
-                [[IGNORE if token is None else token for token in each.following] for each in trees], length, IGNORE
-            ),
+            "branches": _padded([tree.branches for tree in trees], length, 0),
+            "following": _padded(following, length, IGNORE),
         }
         references = [row.reference for row in rows if row.reference is not None]
         return tensors | ({"reference": torch.tensor(references)} if references else {})
@@ -77,10 +77,10 @@ class Preference(Generative):
         return F.cross_entropy(tune.preference_beta * values, targets, reduction="sum")
 
     def log_likelihoods(self, model: HybridLM, hidden: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Summed log-probabilities of each answer's tokens, ``(B, A)`` float32; arguments as of :meth:`loss`."""
+        """Sums the log-probabilities of each answer's tokens, ``(B, A)`` float32; arguments are those of :meth:`loss`."""
         branches, following = batch["branches"], batch["following"]
         predicting = following != IGNORE
-        tokens = -F.cross_entropy(model.token_logits(hidden[predicting]), following[predicting], reduction="none")  # [N]
+        tokens = -F.cross_entropy(model.token_logits(hidden[predicting]), following[predicting], reduction="none")  # (N,)
         shape = len(branches), int(branches.max())
         rows = torch.arange(shape[0], device=branches.device).unsqueeze(1).expand_as(branches)
         answer = (rows * shape[1] + branches - 1)[predicting]

@@ -1,4 +1,4 @@
-"""From the name of an objective to the objective."""
+"""Loads objectives by name."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from llara_core.objectives.base import Objective
 
 @functools.cache
 def load_objective(name: str) -> Objective:
-    """The object ``OBJECTIVE`` of the module ``llara_core/objectives/<name>.py``.
+    """Returns the object ``OBJECTIVE`` of the module ``llara_core/objectives/<name>.py``.
 
     Raises:
-        ConfigError: ``OBJECTIVES`` does not list it.
+        ConfigError: ``OBJECTIVES`` does not list the name.
     """
     if name not in OBJECTIVES:
         raise ConfigError(f"unknown objective {name!r}; choose from {list(OBJECTIVES)}")

@@ -1,4 +1,4 @@
-"""From item lists to prompt text with placeholders (paper, section 4.2 and Figure 3): pure strings, no torch."""
+"""Renders item lists as prompt text with slot tokens (paper, section 4.2 and Figure 3): pure strings, no torch."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from llara_core.config import DatasetConfig, Representation, Slot
 from llara_core.prompts.templates import HISTORY_TEMPLATES, INSTRUCTION, RANKING_TEMPLATES
 
-# Where a projected item embedding (<emb_s> in the paper) or the trained [PH] embedding of text-only prompts goes.
+# Slots of a projected item embedding (<emb_s> in the paper) and of the trained [PH] embedding of text-only prompts.
 BEHAVIOR_TOKEN = "<|behavior|>"
 PLACEHOLDER_TOKEN = "<|placeholder|>"
 SLOT_TOKENS = (BEHAVIOR_TOKEN, PLACEHOLDER_TOKEN)
 
-# A recommender's standardised score of a candidate and its share (see `llara_core.ranking.opinion`).
-Opinion = tuple[float, float]
-NO_OPINION: Opinion = (0.0, 0.0)
+# A recommender's standardised score of a candidate and its softmax share (`llara_core.ranking.normalise_scores`).
+ScoreFeatures = tuple[float, float]
+NO_SCORES: ScoreFeatures = (0.0, 0.0)
 
 SEPARATOR = ", "
 _WITHOUT_SLOT: tuple[Representation, ...] = ("title", "index")
@@ -23,7 +23,7 @@ _WITHOUT_SLOT: tuple[Representation, ...] = ("title", "index")
 
 @dataclass(frozen=True)
 class ItemWording:
-    """The dataset's words for an item and for what a user does with it, e.g. ``ItemWording("movie", "watched")``."""
+    """The dataset's words for an item and for a user's interaction with it, e.g. ``ItemWording("movie", "watched")``."""
 
     noun: str
     verb: str
@@ -40,33 +40,33 @@ class Prompt:
     Attributes:
         text: the prompt, with one slot token per item slot.
         slot_items: item id of every slot, in order of appearance; empty in ``title`` and ``index`` prompts with candidates.
-        slot_scores: the recommender's opinion of every slot's item, zeros where none is shown.
+        slot_scores: score features of every slot's item, zeros if none are shown.
         candidate_slots: places of the candidates among the slots, in candidate order; empty without candidates or slots.
     """
 
     text: str
     slot_items: tuple[int, ...]
-    slot_scores: tuple[Opinion, ...]
+    slot_scores: tuple[ScoreFeatures, ...]
     candidate_slots: tuple[int, ...]
 
 
 def answer_text(item: int, labels: Sequence[str], representation: Representation) -> str:
-    """What the model must write for ``item``: its label, or its number in ``index`` prompts."""
+    """Returns the expected answer for ``item``: its label, or its number in ``index`` prompts."""
     return str(item) if representation == "index" else labels[item]
 
 
 def answer_texts(labels: Sequence[str], representation: Representation) -> list[str]:
-    """What the model must write for each item, by id.
+    """Returns the expected answer for each item, indexed by item id.
 
-    A label that holds a special token of the LLM was shown with a space in it, and is not found in an answer.
+    A label that contains a special token of the LLM appears in prompts with a space in it, and no answer matches it.
     """
     return [answer_text(item, labels, representation) for item in range(len(labels))]
 
 
 def render_item(item: int, labels: Sequence[str], representation: Representation, slot: Slot = "after") -> str:
-    """One item as the model reads it (paper, equation 6 for ``hybrid``).
+    """Renders one item (paper, equation 6 for ``hybrid``).
 
-    Before its title, a behaviour token can be seen from every token of the title, which a causal model reads and later copies;
+    A behaviour token before the title is visible from every token of the title, which a causal model reads and later copies;
     the paper puts it after.
 
     >>> render_item(1, ["Alien", "Titanic"], "hybrid")
@@ -81,7 +81,7 @@ def render_item(item: int, labels: Sequence[str], representation: Representation
     match representation:
         case "hybrid" | "text":
             token = BEHAVIOR_TOKEN if representation == "hybrid" else PLACEHOLDER_TOKEN
-            # The space makes the title the same tokens as in the answer.
+            # With the space, the title has the same tokens as in the answer.
             return f"{token} {labels[item]}" if slot == "before" else labels[item] + token
         case "title":
             return labels[item]
@@ -100,21 +100,21 @@ def render_ranking(
     template: int,
     *,
     slot: Slot = "after",
-    scores: Sequence[Opinion] | None = None,
+    scores: Sequence[ScoreFeatures] | None = None,
 ) -> Prompt:
-    """The paper's prompt: history and candidates, to be answered with one candidate's name.
+    """Renders the paper's prompt: history and candidates, to be answered with one candidate's name.
 
     Args:
-        scores: of the candidates, for their behaviour tokens; None shows none.
+        scores: score features of the candidates, for their behaviour tokens; None shows none.
     """
     items = {"history": history, "candidates": candidates}
     return _render(RANKING_TEMPLATES[template], items, labels, wording, representation, slot, scores=scores)
 
 
 def with_instruction(prompt: Prompt) -> Prompt:
-    """The prompt behind what a model has to be told that was not tuned on such prompts.
+    """The prompt preceded by the instruction that untuned models need.
 
-    In the text and not in a system message, which some chat templates and endpoints refuse and base models do not have.
+    The instruction is no system message, which some chat templates and endpoints refuse and base models do not have.
     """
     return replace(prompt, text=f"{INSTRUCTION}\n\n{prompt.text}")
 
@@ -128,16 +128,16 @@ def render_history(
     *,
     slot: Slot = "after",
 ) -> Prompt:
-    """The prompt without candidates: the history alone, a prediction being read at every item's slot.
+    """Renders the prompt without candidates: the history alone, with a prediction at every item's slot.
 
-    Bare titles and item numbers have no slot of their own; here a placeholder, which says nothing about the item, follows each.
+    Plain titles and item numbers have no slot of their own, so a placeholder, which carries no information, follows each.
     """
     added = PLACEHOLDER_TOKEN if representation in _WITHOUT_SLOT else ""
     return _render(HISTORY_TEMPLATES[template], {"history": history}, labels, wording, representation, slot, added_slot=added)
 
 
 def neutralise(label: str, special_tokens: Sequence[str]) -> str:
-    """``label`` with every special token broken up by a space, so that no title can forge a slot or an end of turn.
+    """Breaks up every special token in ``label`` with a space, so that no title can forge a slot or the end of a message.
 
     >>> neutralise("Say <|behavior|>!", ["<|behavior|>"])
     'Say < |behavior|>!'
@@ -155,7 +155,7 @@ def _render(
     representation: Representation,
     slot: Slot,
     *,
-    scores: Sequence[Opinion] | None = None,
+    scores: Sequence[ScoreFeatures] | None = None,
     added_slot: str = "",
 ) -> Prompt:
     separator = "" if representation == "compact" else SEPARATOR
@@ -170,13 +170,13 @@ def _render(
     if representation in _WITHOUT_SLOT and not added_slot:
         return Prompt(text, (), (), ())
     slot_items: list[int] = []
-    slot_scores: list[Opinion] = []
+    slot_scores: list[ScoreFeatures] = []
     candidate_slots: tuple[int, ...] = ()
     for field in sorted(items, key=lambda field: template.index(f"{{{field}}}")):
         if field == "candidates":
             candidate_slots = tuple(range(len(slot_items), len(slot_items) + len(items[field])))
         slot_items += [int(item) for item in items[field]]
-        # Placeholders stand for what is not shown, the scores included.
+        # Text-only prompts show placeholders instead of the recommender, so they show no scores either.
         shown = scores if field == "candidates" and representation != "text" else None
-        slot_scores += [NO_OPINION] * len(items[field]) if shown is None else [(float(z), float(share)) for z, share in shown]
+        slot_scores += [NO_SCORES] * len(items[field]) if shown is None else [(float(z), float(share)) for z, share in shown]
     return Prompt(text, tuple(slot_items), tuple(slot_scores), candidate_slots)

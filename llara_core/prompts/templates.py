@@ -1,10 +1,10 @@
-"""Wordings of the prompts: plain text with fields, no item and no tokenizer in sight."""
+"""Wordings of the prompts: plain text with fields."""
 
 from __future__ import annotations
 
 # {noun} and {verb} are the dataset's words ("movie", "watched"); {history} and {candidates} are comma-separated items.
-# The paper samples the wording of every prompt from several (section 5.1.2). Item lists come last but for the question, so
-# that a long list never separates the request from its answer.
+# The paper samples the wording of every prompt from several (section 5.1.2). The question follows the item lists, so that a
+# long list never separates the request from its answer.
 RANKING_TEMPLATES = (
     "This user has {verb} {history} in the past. Predict the next {noun} for this user. The candidates are {candidates}. "
     "Choose exactly one {noun} from the candidates. The answer is",
@@ -15,11 +15,11 @@ RANKING_TEMPLATES = (
     "A user {verb} {history}. From the candidates {candidates}, recommend the one {noun} that follows. The answer is",
 )
 
-# Stands before the wording where nothing was tuned on prompts and answers: for the base LLM and for chat models alike. Only a
-# candidate's exact name is a valid answer, and who was not tuned has to be told.
+# The instruction precedes the wording for models that were not tuned on prompts and answers: the base LLM and chat models.
+# Only a candidate's exact name is a valid answer, and untuned models must be told so.
 INSTRUCTION = "Answer with the name of exactly one of the candidates, written exactly as it is listed, and with nothing else."
 
-# The next_item objective shows the history alone; the prediction is read at each item, so nothing follows the list.
+# The next_item objective shows the history alone; predictions are read at each item, so nothing follows the list.
 HISTORY_TEMPLATES = (
     "This user has {verb} {history}",
     "Here is what a user has {verb}, oldest first: {history}",

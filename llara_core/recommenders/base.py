@@ -1,7 +1,7 @@
-"""What all recommenders share: scores over the catalogue, and one pass over a sequence that predicts at every position.
+"""The base class of all recommenders, which scores the catalogue and predicts at every position of a sequence in one pass.
 
-Shapes: ``B`` sequences, ``T`` items per sequence (oldest first), ``D`` embedding dimensions. The padding id is ``n_items``; it
-stands to the *right* of a sequence, where a model that reads from left to right never sees it.
+Shapes: ``B`` sequences, ``T`` items per sequence (oldest first), ``D`` embedding dimensions. The padding id is ``n_items``.
+Padding is on the *right*, where a model that reads from left to right never sees it.
 """
 
 from __future__ import annotations
@@ -23,35 +23,34 @@ from llara_core.errors import ConfigError, DataError, ModelError
 from llara_core.ranking import History
 from llara_core.runtime.memory import chunked_cross_entropy, fits_in_memory, histories_at_a_time
 
-SCORING_BATCH = 1024  # histories, fewer for a large catalogue
+SCORING_BATCH = 1024  # histories per pass; a large catalogue takes fewer
 
-FetchEncoder = Callable[[str, str | None], Path]  # from name and revision, as of :func:`fetching.llm.fetch_encoder`
+FetchEncoder = Callable[[str, str | None], Path]  # maps name and revision to a folder, like :func:`fetching.llm.fetch_encoder`
 
 
 class ItemEmbedding(Protocol):
-    """What a model needs of its item embeddings: ``nn.Embedding`` has it."""
+    """The interface of a model's item embeddings, which ``nn.Embedding`` satisfies."""
 
     @property
     def weight(self) -> Tensor:
-        """``(n_items + 1, D)``, the last row for padding."""
+        """Returns the table ``(n_items + 1, D)``, whose last row is for padding."""
 
     def __call__(self, items: Tensor, /) -> Tensor:
-        """The embeddings ``(..., D)`` of items ``(...)``."""
+        """Returns the embeddings ``(..., D)`` of items ``(...)``."""
 
 
 class SequenceRecommender(nn.Module):
     """A model that reads a sequence once and predicts the next item at every position.
 
-    A sub-class defines :meth:`encode`. The output weights are the item embeddings themselves ("tied"), plus a bias per item,
-    which takes up popularity.
+    A subclass defines :meth:`encode`. The output weights are the item embeddings ("tied"), plus a bias per item for popularity.
 
     Args:
         n_items: size of the catalogue; items are 0 to ``n_items - 1``.
         embedding_dim: ``D``.
-        max_history_len: most recent items that a prediction may use.
+        max_history_len: number of most recent items that a prediction may use.
 
     Source: the tied output and the absent user embedding follow SASRec (Kang and McAuley, 2018, equation 6); held-out users
-    are new to the model, so that a user embedding would be untrained.
+    are new to the model, so a user embedding would be untrained.
     """
 
     item_embedding: ItemEmbedding
@@ -76,66 +75,57 @@ class SequenceRecommender(nn.Module):
         items: pd.DataFrame,
         fetch_encoder: FetchEncoder,
     ) -> tuple[Callable[[], Self], dict[str, Any]]:
-        """A function that builds a fresh model to be trained, and the arguments that a checkpoint keeps of it.
+        """Returns a function that builds a fresh model, and the arguments that a checkpoint of it keeps.
 
-        A sub-class that starts from more than random weights defines its own.
-
-        Args:
-            arguments: of this class, as the section has them.
-            section: the recommender's own.
-            loss: that it is trained with.
-            items: rows of :data:`tables.ITEMS`.
-            fetch_encoder: gives the folder of a text encoder.
+        A subclass that does not start from random weights overrides this, and may use the recommender's section, the name of
+        the training loss, the rows of :data:`tables.ITEMS`, and the folder of a text encoder.
         """
         return partial(cls, **arguments), arguments
 
     def encode(self, items: Tensor) -> Tensor:
-        """What follows each position.
+        """Returns the states ``(B, T, D)`` that predict the next item; row ``t`` depends on items ``0`` to ``t`` alone.
 
         Args:
             items: ``(B, T)`` int64, padded on the right with :attr:`padding_idx`.
-
-        Returns:
-            ``(B, T, D)``; row ``t`` depends on items ``0`` to ``t`` alone.
         """
         raise TypeError(f"{type(self).__name__} does not define encode")
 
     def logits(self, states: Tensor) -> Tensor:
-        """Scores ``(..., n_items)`` of all items for states ``(..., D)``."""
+        """Returns the scores ``(..., n_items)`` of all items for states ``(..., D)``."""
         scores: Tensor = F.linear(states, *self.output_layer())
         return scores
 
     def output_layer(self) -> tuple[Tensor, Tensor]:
-        """Weights ``(n_items, D)`` and biases ``(n_items,)`` by which a state scores the items."""
+        """Returns the weights ``(n_items, D)`` and biases ``(n_items,)`` that map a state to scores."""
         return self.item_embedding.weight[: self.n_items], self.biases()
 
     def biases(self) -> Tensor:
-        """Score of each item that no history changes, ``(n_items,)``: it takes up popularity."""
+        """Returns the part of each item's score that is independent of the history, ``(n_items,)``."""
         return self.output_bias
 
     def softmax_loss(self, states: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy of the targets ``(N,)`` over the whole catalogue for states ``(N, D)``."""
+        """Returns the mean cross-entropy of targets ``(N,)`` over the whole catalogue for states ``(N, D)``."""
         if fits_in_memory(len(states), self.n_items):
             return F.cross_entropy(self.logits(states), targets)
         return chunked_cross_entropy(states, *self.output_layer(), targets) / len(states)
 
     def pair_logits(self, states: Tensor, items: Tensor) -> Tensor:
-        """Scores ``(N,)`` of one item ``(N,)`` each for states ``(N, D)``."""
+        """Returns the scores ``(N,)`` of one item each, ``(N,)``, for states ``(N, D)``."""
         scores: Tensor = (states * self.item_embedding(items)).sum(dim=-1) + self.biases()[items]
         return scores
 
     def parameter_groups(self, l2: float) -> list[dict[str, Any]]:
-        """What the optimiser trains, with an L2 coefficient, and the key of ``params.yaml`` that sets the learning rate."""
+        """Returns the optimiser's groups, with L2 coefficients and the ``params.yaml`` keys of their learning rates."""
         return [{"params": list(self.parameters()), "weight_decay": l2, "rate_key": "recommenders.learning_rate"}]
 
     def mark_new(self, is_new: Tensor) -> None:
-        """Called before training with the items that it will never meet, ``(n_items,)`` bool."""
+        """Receives, before training, a mask ``(n_items,)`` bool of the items without training interactions."""
 
     def add_items(self, vectors: Tensor) -> None:
-        """Append items to the catalogue of a trained model, which scores them by their texts from now on.
+        """Appends items to the catalogue of a trained model, which scores them by their texts from now on.
 
         Args:
-            vectors: ``(N, text_dim)``, of their texts by the model's encoder.
+            vectors: ``(N, text_dim)``, text vectors from the model's encoder.
 
         Raises:
             ConfigError: the model reads no texts.
@@ -143,14 +133,14 @@ class SequenceRecommender(nn.Module):
         raise ConfigError(takes_no_new_items(type(self).__name__))
 
     def start_batch(self, inputs: Tensor, targets: Tensor) -> None:
-        """Called before each training batch with its items, both ``(B, T)``, padded alike."""
+        """Receives each training batch before it is encoded: inputs and targets ``(B, T)``, padded alike."""
 
     def end_epoch(self) -> None:
-        """Called after the last batch of each training epoch."""
+        """Runs after the last batch of each training epoch."""
 
     @torch.no_grad()
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
-        """Scores ``(B, n_items)`` of every item as the next one, from the last ``max_history_len`` items of each history.
+        """Scores every item as the next one, ``(B, n_items)``, from the last ``max_history_len`` items of each history.
 
         Raises:
             DataError: a history is empty.
@@ -168,7 +158,7 @@ class SequenceRecommender(nn.Module):
         return scores
 
     def item_embeddings(self) -> npt.NDArray[np.float32]:
-        """The item table ``(n_items, D)`` without the padding row.
+        """Returns the item table ``(n_items, D)`` without the padding row.
 
         Raises:
             ModelError: a value is not finite.
@@ -182,7 +172,7 @@ class SequenceRecommender(nn.Module):
         return table
 
     def text_embeddings(self) -> npt.NDArray[np.float32] | None:
-        """What :meth:`item_embeddings` would be if no item had interactions; None for a model that reads no texts."""
+        """Returns the item table for items without interactions, ``(n_items, D)``; None if the model reads no texts."""
         return None
 
     def _score(self, histories: Sequence[History]) -> Tensor:
@@ -192,7 +182,7 @@ class SequenceRecommender(nn.Module):
 
 
 def pad_right(sequences: Sequence[History], padding_idx: int) -> tuple[Tensor, Tensor]:
-    """Sequences as one ``(B, T)`` int64 tensor, filled on the right, and their lengths ``(B,)``."""
+    """Returns the sequences as one ``(B, T)`` int64 tensor, padded on the right, and their lengths ``(B,)``."""
     lengths = torch.tensor([len(sequence) for sequence in sequences])
     items = torch.full((len(sequences), int(lengths.max())), padding_idx)
     items[torch.arange(items.shape[1]) < lengths[:, None]] = torch.from_numpy(

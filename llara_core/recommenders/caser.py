@@ -12,23 +12,20 @@ from llara_core.recommenders.base import SequenceRecommender
 class Caser(SequenceRecommender):
     """Horizontal and vertical convolutions over the last ``window`` items, at all positions of a sequence in one pass.
 
-    A horizontal filter of height ``h`` looks at ``h`` items in a row; its output is the maximum over the window. Neighbouring
-    windows share all but one of these responses, so that the filters run once over the sequence; those of all heights run as
+    A horizontal filter of height ``h`` covers ``h`` consecutive items; its output is the maximum over the window. Neighbouring
+    windows share all but one of these responses, so the filters run once over the sequence. The filters of all heights run as
     one convolution, whose weights beyond a filter's height are masked. A vertical filter is a weighted sum of the items in
     the window.
 
     Args:
-        n_items: size of the catalogue.
-        embedding_dim: ``D``.
-        max_history_len: most recent items that a prediction may use.
-        dropout: on the embeddings and on the convolutions' joint output.
+        dropout: rate on the embeddings and on the concatenated output of the convolutions.
         window: items that one prediction sees (``L`` of the paper); positions before the first item are zero.
-        n_horizontal_filters: per height 1 to ``window``.
-        n_vertical_filters: over all heights.
+        n_horizontal_filters: number of filters per height 1 to ``window``.
+        n_vertical_filters: number of filters over the whole window.
 
     Source: Tang and Wang (2018), section 3, equations 4 to 9, without the user embedding (held-out users are new), with tied
-    output weights, and without the activation of equation 8 behind the fully connected layer: with tied weights, a state that
-    cannot be negative lowers the validation score (``docs/notebook/2026-11.md``, 2026-11-25).
+    output weights, and without the activation of equation 8 after the fully connected layer: with tied weights, states that
+    cannot be negative lower the validation score (``docs/notebook/2026-11.md``, 2026-11-25).
     """
 
     within_height: Tensor
@@ -49,7 +46,7 @@ class Caser(SequenceRecommender):
         self.dropout = nn.Dropout(dropout)
         heights = torch.arange(1, window + 1).repeat_interleave(n_horizontal_filters)
         self.horizontal = nn.Conv1d(embedding_dim, len(heights), window)
-        # Both (filters, window): is this weight within the filter's height, and does the filter, put here, end in the window?
+        # Both masks are (filters, window): weights within the filter's height, and offsets at which it ends in the window.
         self.register_buffer("within_height", torch.arange(window) < heights[:, None], persistent=False)
         self.register_buffer("fits_window", torch.arange(window) <= window - heights[:, None], persistent=False)
         self.vertical = nn.Linear(window, n_vertical_filters)

@@ -1,4 +1,4 @@
-"""A trained recommender on disk: ``model.safetensors``, ``config.json`` and the search that chose it; loaded strictly."""
+"""Saves and loads trained recommenders: ``model.safetensors``, ``config.json`` and the hyper-parameter search."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SEARCH = "search.json"
 
 
 class TextSource(BaseModel):
-    """Where the text vectors of a recommender come from; the keys of its section in ``params.yaml``."""
+    """The source of a recommender's text vectors, under the keys of its section in ``params.yaml``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,20 +36,19 @@ class TextSource(BaseModel):
 
     @classmethod
     def of(cls, section: RecommenderSection) -> Self | None:
-        """The source that a section names; None: its recommender reads no texts."""
+        """Returns the source that a section names; None if its recommender reads no texts."""
         return cls(**section.model_dump(include=set(cls.model_fields))) if isinstance(section, MoRecConfig) else None
 
 
 class CheckpointFacts(BaseModel):
-    """What a checkpoint is, stored in its ``config.json``.
+    """The content of a checkpoint's ``config.json``.
 
     Attributes:
         type: name of the recommender, e.g. ``sasrec``.
-        arguments: of the model's class, ``n_items`` among them.
-        data_hash: of the prepared data it was trained on (:func:`data_hash`).
-        l2, best_epoch, validation_score: which run of the search this is.
-        hardware: that it was trained on, with threads and instruction set.
-        texts: where its text vectors come from; None: it has none.
+        arguments: keyword arguments of the model's class, ``n_items`` among them.
+        data_hash: hash of the training data (:func:`data_hash`).
+        l2, best_epoch, validation_score: the run of the search that was kept.
+        texts: source of the text vectors; None if there are none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,7 +64,7 @@ class CheckpointFacts(BaseModel):
 
 
 def data_hash(dataset: str) -> str:
-    """Hash of what a recommender learns from and is asked: the prepared tables."""
+    """Hashes the prepared tables, from which recommenders learn and are evaluated."""
     folder = paths.prepared(dataset)
     return tables.tables_hash(*(folder / f"{table}.parquet" for table in ("interactions", "items", "examples")))
 
@@ -78,15 +77,9 @@ def save(
     data_hash: str,
     texts: TextSource | None = None,
 ) -> TrainedModel:
-    """Write the best of ``results`` and the scores of all, and return the best.
+    """Writes the best of ``results``, the first among equal ones, and the scores of all, and returns the best.
 
-    Args:
-        folder: replaced as a whole, when everything is written.
-        results: one per L2 coefficient; the highest validation score is kept, the first of equal ones.
-        name: the recommender.
-        arguments: of its class.
-        data_hash: of the prepared data it was trained on.
-        texts: where its text vectors come from, if it has any.
+    ``folder`` is replaced as a whole once everything is written.
     """
     best = max(results, key=lambda result: result.validation_score)
     facts = CheckpointFacts(
@@ -102,34 +95,37 @@ def save(
 
 
 def load(folder: Path, name: str, expected_data_hash: str) -> SequenceRecommender:
-    """Load a frozen recommender in evaluation mode, onto the GPU where there is one.
-
-    Args:
-        folder: written by :func:`save`.
-        name: the recommender that is wanted.
-        expected_data_hash: of the data it is to be used with.
+    """Loads a frozen recommender from the folder of :func:`save` in evaluation mode, onto the GPU if there is one.
 
     Raises:
-        ModelError: the folder holds another recommender, one of other data, weights that are not finite, or is damaged.
+        ModelError: the checkpoint is of another recommender or of other data, is damaged, or has weights that are not finite.
     """
     facts = read_facts(folder)
     if facts.type != name:
-        raise ModelError(f"{folder}: holds a {facts.type} but {name} is wanted; name the folder of a {name}")
+        raise ModelError(f"{folder}: holds a {facts.type}, but {name} is expected; name the folder of a {name}")
     if facts.data_hash != expected_data_hash:
         raise ModelError(
             f"{folder}: trained on other data (hash {facts.data_hash[:12]}, the prepared data has {expected_data_hash[:12]}); "
             "run `dvc repro train_recommender` again"
         )
-    model = models.build(name, facts.arguments)
-    _load_weights(model, folder / WEIGHTS)
+    model, path = models.build(name, facts.arguments), folder / WEIGHTS
+    try:
+        model.load_state_dict(load_file(path), strict=True)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ModelError(f"{path}: weights do not load ({error}); run `dvc repro train_recommender` again") from error
+    if bad := [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]:
+        raise ModelError(
+            f"{path}: holds values that are not finite, e.g. in {bad[0]}; "
+            "train it again with a lower recommenders.learning_rate"
+        )
     return model.to(compute.device()).eval().requires_grad_(False)
 
 
 def read_facts(folder: Path) -> CheckpointFacts:
-    """What a checkpoint folder holds.
+    """Reads a checkpoint's ``config.json``.
 
     Raises:
-        ModelError: it holds no recommender.
+        ModelError: the folder holds no recommender.
     """
     try:
         return CheckpointFacts.model_validate(tables.read_json(folder / CONFIG))
@@ -141,15 +137,3 @@ def read_facts(folder: Path) -> CheckpointFacts:
 
 def _run_facts(result: TrainedModel) -> dict[str, Any]:
     return {"l2": result.l2, "best_epoch": result.best_epoch, "validation_score": result.validation_score}
-
-
-def _load_weights(model: SequenceRecommender, path: Path) -> None:
-    try:
-        model.load_state_dict(load_file(path), strict=True)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise ModelError(f"{path}: weights do not load ({error}); run `dvc repro train_recommender` again") from error
-    if bad := [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]:
-        raise ModelError(
-            f"{path}: holds values that are not finite, e.g. in {bad[0]}; "
-            "train it again with a lower recommenders.learning_rate"
-        )

@@ -1,7 +1,7 @@
-"""Scores of training candidates by recommenders that did not see the user (cross-fitting).
+"""Scores training candidates with recommenders that were not trained on the user (cross-fitting).
 
-A recommender is over-fitted on the users that it was trained on: there its scores are better than they will be for a new user.
-A language model that learns from them how far to trust the recommender trusts it too far.
+A recommender overfits its training users: its scores are better for them than they will be for a new user. A language model
+that learns from such scores how far to trust the recommender trusts it too far.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from llara_core.ranking import check_finite
 from llara_core.runtime import seeding
 from llara_core.runtime.memory import histories_at_a_time
 
-BLOCK_EXAMPLES = 4096  # scored at a time, fewer for a large catalogue
+BLOCK_EXAMPLES = 4096  # examples scored at a time; a large catalogue takes fewer
 
 
 def user_folds(users: npt.NDArray[np.integer], n_folds: int, seed: int, dataset: str) -> npt.NDArray[np.int64]:
-    """The fold of each of ``N`` distinct users, at random, as even as can be: ``(N,)`` in ``[0, n_folds)``."""
+    """Assigns ``N`` distinct users at random to folds of nearly equal size: ``(N,)`` in ``[0, n_folds)``."""
     folds = np.arange(len(users)) % n_folds
     return seeding.numpy_stream(seed, "user folds", dataset).permutation(folds)
 
@@ -41,21 +41,17 @@ def cross_fit(
     seed: int,
     dataset: str,
 ) -> Iterator[pa.Table]:
-    """Score every training candidate set twice: by the recommender of all training users, and by one that lacked this user.
+    """Scores every training candidate set twice: in sample, and by a recommender that was not trained on the user.
+
+    Yields rows of :data:`tables.TRAINING_SCORES` in the order of ``candidates``, in parts.
 
     Args:
-        fit: trains a recommender on the training rows of the interactions given, with the number of a fold as its name.
-        in_sample: the recommender of all training users.
+        fit: trains a recommender on the training rows of the given interactions; the second argument is the number of the fold.
+        in_sample: recommender trained on all training users.
         interactions: rows of :data:`tables.INTERACTIONS`.
         examples: training rows of :data:`tables.EXAMPLES`.
         candidates: rows of :data:`tables.CANDIDATE_SETS` of these examples, by example and draw.
         n_items: size of the catalogue.
-        n_folds: parts of the training users.
-        seed: of the folds.
-        dataset: names the random stream.
-
-    Returns:
-        Rows of :data:`tables.TRAINING_SCORES` in the order of ``candidates``, in parts.
     """
     users = np.unique(interactions.loc[interactions[c.SPLIT] == c.TRAIN, c.USER].to_numpy())
     folds = user_folds(users, n_folds, seed, dataset)
@@ -63,8 +59,7 @@ def cross_fit(
     for fold in range(n_folds):
         hidden = interactions[c.USER].isin(users[folds == fold]) & (interactions[c.SPLIT] == c.TRAIN)
         others.append(fit(interactions[~hidden], fold))
-    asked = examples[c.USER].to_numpy()
-    fold_of_example = folds[np.searchsorted(users, asked)]
+    fold_of_example = folds[np.searchsorted(users, examples[c.USER].to_numpy())]
     n_draws = len(candidates) // max(len(examples), 1)
     block = histories_at_a_time(n_items, BLOCK_EXAMPLES)
     for start in range(0, len(examples), block):
@@ -81,8 +76,8 @@ def cross_fit(
         columns = {
             c.EXAMPLE: rows[c.EXAMPLE],
             c.DRAW: rows[c.DRAW],
-            c.IN_SAMPLE: _lists(by_all),
-            c.OUT_OF_FOLD: _lists(by_others),
+            c.IN_SAMPLE: tables.list_column(by_all),
+            c.OUT_OF_FOLD: tables.list_column(by_others),
         }
         yield pa.table(columns, schema=tables.TRAINING_SCORES)
 
@@ -90,13 +85,7 @@ def cross_fit(
 def _gather(
     scorer: CatalogueScorer, histories: Sequence[Sequence[int]], sets: npt.NDArray[np.integer]
 ) -> npt.NDArray[np.float32]:
-    """Scores ``(B, draws, C)`` of the candidates ``(B, draws, C)``."""
+    """Scores the candidates ``(B, draws, C)`` of ``B`` histories; the result has the same shape."""
     catalogue = scorer.score_catalogue(histories)
     check_finite(catalogue)
     return np.take_along_axis(catalogue, sets.reshape(len(sets), -1), axis=1).reshape(sets.shape)
-
-
-def _lists(scores: npt.NDArray[np.float32]) -> pa.ListArray:
-    n_candidates = scores.shape[-1]
-    offsets = np.arange(scores.size // n_candidates + 1, dtype=np.int32) * n_candidates
-    return pa.ListArray.from_arrays(offsets, scores.ravel())

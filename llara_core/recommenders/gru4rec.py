@@ -11,15 +11,10 @@ class Gru4Rec(SequenceRecommender):
     """A GRU over item embeddings; its states, projected to ``D``, score the items.
 
     Args:
-        n_items: size of the catalogue.
-        embedding_dim: ``D``.
-        max_history_len: longest input.
-        dropout: on the embeddings and the states.
-        hidden_dim: width of the GRU.
-        n_layers: GRU layers.
+        dropout: rate on the embeddings and the states.
 
-    Source: Hidasi et al. (2016), section 3.1, with the item embedding and tied output of the later GRU4Rec; whole sequences per
-    batch in place of the session-parallel mini-batches, which are a device for very long sessions.
+    Source: Hidasi et al. (2016), section 3.1, with the item embedding and tied output of the later GRU4Rec, and with whole
+    sequences per batch instead of session-parallel mini-batches, which are meant for very long sessions.
     """
 
     def __init__(

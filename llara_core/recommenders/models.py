@@ -1,4 +1,4 @@
-"""The sequence recommenders by name, built from flat arguments."""
+"""Builds sequence recommenders by name, from flat arguments."""
 
 from __future__ import annotations
 
@@ -16,14 +16,9 @@ from llara_core.recommenders.base import FetchEncoder, SequenceRecommender
 def builder(
     name: str, config: RecommendersConfig, items: pd.DataFrame, max_history_len: int, fetch_encoder: FetchEncoder
 ) -> tuple[Callable[[], SequenceRecommender], dict[str, Any]]:
-    """A function that builds a freshly initialised model, as often as a search or a cross-fit needs one, and its arguments.
+    """Returns a function that builds a freshly initialised model each time it is called, and the model's arguments.
 
-    Args:
-        name: of the recommender.
-        config: its section and the shared ones.
-        items: rows of :data:`tables.ITEMS`.
-        max_history_len: longest history, in items.
-        fetch_encoder: gives the folder of a text encoder, where the recommender reads titles.
+    ``items`` are rows of :data:`tables.ITEMS`; only recommenders that read texts call ``fetch_encoder``.
 
     Raises:
         ConfigError: no recommender has this name.
@@ -33,7 +28,7 @@ def builder(
 
 
 def model_arguments(name: str, config: RecommendersConfig, n_items: int, max_history_len: int) -> dict[str, Any]:
-    """The arguments of ``name``'s class under ``config``; JSON-serialisable, so that a checkpoint can hold them.
+    """Returns the JSON-serialisable arguments of the recommender's class, as a checkpoint keeps them.
 
     Raises:
         ConfigError: no recommender has this name.
@@ -44,14 +39,10 @@ def model_arguments(name: str, config: RecommendersConfig, n_items: int, max_his
 
 
 def build(name: str, arguments: dict[str, Any]) -> SequenceRecommender:
-    """A freshly initialised model.
-
-    Args:
-        name: one of :data:`RECOMMENDERS`.
-        arguments: of its class.
+    """Returns a freshly initialised model.
 
     Raises:
-        ModelError: ``arguments`` are not those of the class, as from a checkpoint of another version.
+        ModelError: the class does not take ``arguments``, for example those of a checkpoint of another version.
     """
     try:
         return _model(name)(**arguments)

@@ -1,4 +1,4 @@
-"""MoRec: SASRec over encoded texts in place of item ids (Yuan et al., SIGIR 2023)."""
+"""MoRec: SASRec over encoded texts instead of item ids (Yuan et al., SIGIR 2023)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from llara_core.config.recommenders import MoRecConfig, RecommenderSection
 from llara_core.errors import ConfigError, ModelError
 from llara_core.recommenders.base import FetchEncoder
 from llara_core.recommenders.sasrec import SasRec
-from llara_core.runtime.memory import NEVER, fits_in_memory
+from llara_core.runtime.memory import MASKED_LOGIT, fits_in_memory
 
-if TYPE_CHECKING:  # it imports transformers, which only training needs
+if TYPE_CHECKING:  # imports transformers, which only training needs
     from llara_core.recommenders.text_encoder import TextEncoder
 
 logger = logging.getLogger(__name__)
@@ -31,15 +31,15 @@ logger = logging.getLogger(__name__)
 class MoRec(SasRec):
     """SASRec whose item embeddings, at the input and at the output, are projected vectors of the items' texts.
 
-    A checkpoint holds the text vectors and not the encoder, so that a loaded model needs none.
+    A checkpoint holds the text vectors and not the encoder, so a loaded model needs no encoder.
 
-    While the encoder is tuned (:meth:`from_texts`), a batch encodes the texts of its own inputs and targets, and the softmax
-    is over these items in place of the catalogue: all its titles at each step would cost too much, and vectors kept from
-    earlier steps would give the targets away, which alone are as new as the encoder. Popular items stand in more batches, for
-    which their logits are corrected. After each epoch all titles are encoded, for validation and the checkpoint.
+    While the encoder is trained (:meth:`from_texts`), a batch encodes the texts of its own inputs and targets, and the softmax
+    is over these items instead of the catalogue: encoding all titles at each step would cost too much, and vectors kept from
+    earlier steps would give the targets away, since only theirs would be up to date. Popular items occur in more batches, and
+    their logits are corrected for it. After each epoch all titles are encoded, for validation and the checkpoint.
 
     Args:
-        text_dim: dimensions of a text vector. The others are those of :class:`SasRec`.
+        text_dim: dimensions of a text vector. The other arguments are those of :class:`SasRec`.
 
     Source: Yuan et al. (2023, "Where to Go Next for Recommender Systems?"): item encoder, dense layer, SASRec, trained end to
     end; with sampled negatives, and in later code with a softmax over the batch, corrected for popularity. The correction is
@@ -47,7 +47,7 @@ class MoRec(SasRec):
     """
 
     item_embedding: ProjectedTexts
-    is_new: Tensor  # (n_items,) bool, without training interactions
+    is_new: Tensor  # (n_items,) bool, items without training interactions
 
     def __init__(
         self,
@@ -60,8 +60,8 @@ class MoRec(SasRec):
         text_dim: int,
     ) -> None:
         super().__init__(n_items, embedding_dim, max_history_len, dropout, n_layers, n_heads)
-        self.item_embedding = ProjectedTexts(n_items, text_dim, embedding_dim)  # in place of the table by item id
-        self.tuning: Tuning | None = None
+        self.item_embedding = ProjectedTexts(n_items, text_dim, embedding_dim)
+        self.tuning: EncoderTuning | None = None
         self.register_buffer("is_new", torch.zeros(n_items, dtype=torch.bool))
 
     @classmethod
@@ -85,22 +85,16 @@ class MoRec(SasRec):
 
     @classmethod
     def from_texts(cls, arguments: dict[str, Any], encoder: TextEncoder, section: MoRecConfig, loss: str) -> Self:
-        """A model to be trained, its text vectors those of the pre-trained encoder.
-
-        Args:
-            arguments: of this class.
-            encoder: left as it is; where it is to be tuned, the model has a copy.
-            section: whether it is, and at which learning rate.
-            loss: that the model is trained with.
+        """Returns an untrained model with the pre-trained text vectors; if it trains the encoder, it has a copy of it.
 
         Raises:
-            ConfigError: the encoder is to be tuned with the loss ``bce``, whose negatives are not in the batch.
-            ModelError: the encoder gives text vectors that are not finite.
+            ConfigError: the encoder is to be trained with the loss ``bce``, whose negatives are not in the batch.
+            ModelError: the encoder's text vectors are not finite.
         """
         model = cls(**arguments)
         if not encoder.pretrained_vectors.isfinite().all():
             raise ModelError(
-                f"{section.encoder} gives text vectors that are not finite; its weights are damaged: fetch it again or name "
+                f"{section.encoder} returns text vectors that are not finite; its weights are damaged: fetch it again or name "
                 "another encoder"
             )
         model.item_embedding.replace(torch.arange(model.n_items), encoder.pretrained_vectors)
@@ -109,7 +103,7 @@ class MoRec(SasRec):
                 raise ConfigError(
                     f"recommenders.loss: {loss} cannot tune an encoder; set it to cross_entropy, or train_encoder to false"
                 )
-            model.tuning = Tuning(copy.deepcopy(encoder), section.encoder_learning_rate)
+            model.tuning = EncoderTuning(copy.deepcopy(encoder), section.encoder_learning_rate)
         return model
 
     def text_embeddings(self) -> npt.NDArray[np.float32]:
@@ -119,7 +113,7 @@ class MoRec(SasRec):
         groups = super().parameter_groups(l2)
         if self.tuning is not None:
             parameters = list(self.tuning.encoder.model.parameters())
-            # An L2 penalty would pull them towards zero, away from what they were pre-trained to be.
+            # An L2 penalty would pull the encoder's weights towards zero, away from their pre-trained values.
             rate = {"lr": self.tuning.learning_rate, "rate_key": "recommenders.morec.encoder_learning_rate"}
             groups.append({"params": parameters, **rate, "weight_decay": 0.0})
         return groups
@@ -138,14 +132,14 @@ class MoRec(SasRec):
         self.padding_idx = self.n_items
 
     def biases(self) -> Tensor:
-        """As of every recommender; a new item, whose text alone speaks for it, has the mean of the others."""
+        """Returns the biases ``(n_items,)``; a new item has the mean of the others, so that its text alone decides."""
         mean = (self.output_bias * ~self.is_new).sum() / (~self.is_new).sum().clamp(min=1)
         return torch.where(self.is_new, mean, self.output_bias)
 
     def output_layer(self) -> tuple[Tensor, Tensor]:
         weights, biases = super().output_layer()
-        # As a negative at every step an item that is never a target would be pushed below all others.
-        return weights, biases.masked_fill(self.is_new, NEVER) if self.training else biases
+        # An item that is never a target but a negative at every step would be pushed below all others.
+        return weights, biases.masked_fill(self.is_new, MASKED_LOGIT) if self.training else biases
 
     def start_batch(self, inputs: Tensor, targets: Tensor) -> None:
         if self.tuning is not None:
@@ -164,20 +158,18 @@ class MoRec(SasRec):
     def softmax_loss(self, states: Tensor, targets: Tensor) -> Tensor:
         if self.tuning is None or fits_in_memory(len(states), self.n_items):
             return super().softmax_loss(states, targets)
-        # The softmax is over the items of the batch: score these alone.
+        # The softmax is over the items of the batch, so only these are scored.
         log_share = self.tuning.log_share.to(states.device)
         items = log_share.isfinite().nonzero().squeeze(1)
         scores = F.linear(states, self.item_embedding(items), self.biases()[items]) - log_share[items]
         return F.cross_entropy(scores, torch.searchsorted(items, targets))
 
 
-class Tuning:
-    """The encoder in training, and how often it meets an item.
+class EncoderTuning:
+    """The text encoder in training, with the items' batch frequencies.
 
     Attributes:
-        encoder: changes while the model trains.
-        learning_rate: of the encoder.
-        log_share: ``(n_items,)`` the logarithm of an item's share in the batches so far; infinite outside the present batch.
+        log_share: ``(n_items,)`` log of the share of batches so far that hold an item; infinite outside the current batch.
     """
 
     def __init__(self, encoder: TextEncoder, learning_rate: float) -> None:
@@ -187,7 +179,7 @@ class Tuning:
         self.log_share = torch.empty(0)
 
     def encode_batch(self, items: Tensor) -> Tensor:
-        """The vectors ``(N, text_dim)`` of the distinct items ``(N,)`` of a batch, in training mode."""
+        """Encodes the distinct items ``(N,)`` of a batch in training mode: ``(N, text_dim)``."""
         self.n_batches += 1
         self.n_batches_with[items] += 1
         self.log_share = torch.full_like(self.n_batches_with, torch.inf)
@@ -199,9 +191,9 @@ class Tuning:
 class ProjectedTexts(nn.Module):
     """Item embeddings ``(n_items + 1, D)`` from text vectors ``(n_items + 1, text_dim)``; the last row is for padding.
 
-    Source: Yuan et al. (2023) project by one dense layer where the encoder is tuned, and add layers of width ``D`` where it is
-    frozen. Ours is the same for both, with a hidden layer of ``4 D`` as in a transformer's feed-forward part; the text vectors
-    are normalised first, since encoders differ in scale.
+    Source: Yuan et al. (2023) use one dense layer for a trained encoder and further layers of width ``D`` for a frozen one.
+    Here both have a hidden layer of ``4 D``, as in a transformer's feed-forward part, and the text vectors are normalised
+    first, since encoders differ in scale.
     """
 
     text_vectors: Tensor
@@ -221,26 +213,26 @@ class ProjectedTexts(nn.Module):
         return self.from_texts()
 
     def from_texts(self) -> Tensor:
-        """The embeddings of all items by their texts alone, ``(n_items + 1, D)``."""
+        """Returns the embeddings of all items from their texts alone, ``(n_items + 1, D)``."""
         return self.projection(self.text_vectors)  # type: ignore[no-any-return]
 
     def normalised(self) -> Tensor:
-        """The text vectors as the projection reads them, ``(n_items + 1, text_dim)``."""
+        """Returns the text vectors as the projection reads them, ``(n_items + 1, text_dim)``."""
         return self.projection[0](self.text_vectors)  # type: ignore[no-any-return]
 
     def forward(self, items: Tensor) -> Tensor:
         return self.projection(F.embedding(items, self.text_vectors))  # type: ignore[no-any-return]
 
     def replace(self, items: Tensor, vectors: Tensor) -> None:
-        """Make ``vectors`` ``(N, text_dim)`` those of ``items`` ``(N,)``; gradients flow through these and no others."""
+        """Replaces the text vectors of items ``(N,)`` by ``vectors`` ``(N, text_dim)``; gradients flow through these alone."""
         device = self.text_vectors.device
         self.text_vectors = self.text_vectors.detach().index_copy(0, items.to(device), vectors.to(device))
 
     def append(self, vectors: Tensor) -> None:
-        """Add the texts ``(N, text_dim)`` of further items, before the row for padding."""
+        """Adds the text vectors ``(N, text_dim)`` of further items, before the padding row."""
         self.text_vectors = before_padding(self.text_vectors, vectors.to(self.text_vectors))
 
 
 def before_padding(table: Tensor, rows: Tensor) -> Tensor:
-    """A table by item, whose last row is for padding, with the rows of further items."""
+    """Inserts rows for further items before the last row of a table, which is for padding."""
     return torch.cat([table[:-1], rows, table[-1:]])

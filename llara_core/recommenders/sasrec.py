@@ -13,15 +13,12 @@ class SasRec(SequenceRecommender):
     """Causal self-attention blocks over item plus position embeddings.
 
     Args:
-        n_items: size of the catalogue.
         embedding_dim: ``D``; also the width of the feed-forward layers.
-        max_history_len: longest input; there is one position embedding each.
-        dropout: on embeddings, attention weights and the two outputs of a block.
-        n_layers: attention blocks.
-        n_heads: attention heads; divides ``D``.
+        dropout: rate on embeddings, attention weights and the two outputs of a block.
+        n_heads: number of attention heads; divides ``D``.
 
-    Source: Kang and McAuley (2018), sections III-A to III-C. Ours normalises queries, keys and values alike (plain pre-norm;
-    the released code normalises queries alone) and pads on the right, so that positions count from the oldest item.
+    Source: Kang and McAuley (2018), sections III-A to III-C. Here queries, keys and values are all normalised (plain pre-norm;
+    the released code normalises queries alone), and padding is on the right, so that positions count from the oldest item.
     """
 
     def __init__(

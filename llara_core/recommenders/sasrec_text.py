@@ -1,4 +1,4 @@
-"""SASRec on item ids and texts, trained so that it can also recommend items that nobody has interacted with yet."""
+"""SASRec on item ids and texts, trained so that it can also recommend items without interactions."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from llara_core.recommenders.morec import MoRec, ProjectedTexts, before_padding
 class SasRecText(MoRec):
     """SASRec whose item embedding is the sum of an id embedding and the projected text of the item.
 
-    At each training step a random share of the items pretends to be new: these have no id embedding, at the input and at the
-    output, and their popularity bias is predicted from their text. An item without training interactions is read in the same
-    way, so that scores of new and known items are on one scale.
+    At each training step a random share of the items is treated as new: these have no id embedding, at the input and at the
+    output, and their popularity bias is predicted from their text. An item without training interactions is always treated this
+    way, so scores of new and known items are on one scale.
 
     Args:
-        new_share: share of the items that pretend to be new at a step. The others are those of :class:`MoRec`.
+        new_share: share of the items that are treated as new at a step. The other arguments are those of :class:`MoRec`.
 
     Source: dropping ids in training follows DropoutNet (Volkovs et al., NeurIPS 2017, section 4), here with a sequence model.
     """
@@ -46,8 +46,8 @@ class SasRecText(MoRec):
 
     def start_batch(self, inputs: Tensor, targets: Tensor) -> None:
         super().start_batch(inputs, targets)
-        pretends = torch.rand(self.n_items) < self.new_share
-        self.item_embedding.has_id[: self.n_items] = ~(self.is_new | pretends.to(self.is_new.device))
+        drawn = torch.rand(self.n_items) < self.new_share
+        self.item_embedding.has_id[: self.n_items] = ~(self.is_new | drawn.to(self.is_new.device))
 
     def end_epoch(self) -> None:
         super().end_epoch()
@@ -59,17 +59,17 @@ class SasRecText(MoRec):
 
 
 class IdsAndTexts(ProjectedTexts):
-    """Item embeddings ``(n_items + 1, D)``: id embedding where there is one, plus projected text; the last row is for padding.
+    """Item embeddings ``(n_items + 1, D)``: projected text plus, if the item has one, id embedding; the last row is padding.
 
     Attributes:
-        has_id: ``(n_items + 1,)`` bool, which items' id embeddings are used.
+        has_id: ``(n_items + 1,)`` bool, the items whose id embeddings are used.
     """
 
     has_id: Tensor
 
     def __init__(self, n_items: int, text_dim: int, embedding_dim: int, dropout: float) -> None:
         super().__init__(n_items, text_dim, embedding_dim)
-        # A text is trained on together with its item, so that it would fit items of training better than new ones.
+        # Without dropout the projection would fit the texts of training items better than those of new ones.
         self.projection.insert(1, nn.Dropout(dropout))
         self.ids = nn.Embedding(n_items + 1, embedding_dim, padding_idx=n_items)
         with torch.no_grad():

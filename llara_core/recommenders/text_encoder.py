@@ -1,4 +1,4 @@
-"""A pre-trained text encoder over the titles of a catalogue, for MoRec."""
+"""A pre-trained text encoder for the titles of a catalogue, used by MoRec."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ ENCODING_BATCH = 64
 
 
 class TextEncoder:
-    """A BERT-family model and the catalogue's titles, tokenised; on the accelerator if there is one, its answers on the CPU.
+    """A BERT-family model and the tokenised titles; it runs on the GPU if there is one, and returns vectors on the CPU.
 
     Args:
-        folder: with safetensors weights and a tokenizer (``llm.fetching.fetch_encoder``).
-        titles: one per item.
+        folder: model folder with safetensors weights and a tokenizer (:func:`fetching.llm.fetch_encoder`).
+        titles: one text per item.
 
     Raises:
         ModelError: the folder holds no complete model, or one of another family.
 
-    Source: a text's vector is the mean over its tokens' last hidden states (Reimers and Gurevych, 2019, section 3).
+    Source: a text's vector is the mean of its tokens' last hidden states (Reimers and Gurevych, 2019, section 3).
     """
 
     def __init__(self, folder: Path, titles: Sequence[str]) -> None:
@@ -40,7 +40,7 @@ class TextEncoder:
         self.dim = int(self.model.config.hidden_size)
 
     def encode(self, items: Tensor) -> Tensor:
-        """The vectors ``(N, dim)`` of items ``(N,)``, through which gradients flow."""
+        """Returns the vectors ``(N, dim)`` of items ``(N,)``; gradients flow through them."""
         titles = [self.titles[item] for item in items.tolist()]
         tokens = pad_sequence(titles, batch_first=True, padding_value=self.model.config.pad_token_id or 0)  # (N, longest)
         lengths = torch.tensor([len(title) for title in titles])
@@ -52,12 +52,12 @@ class TextEncoder:
 
     @cached_property
     def pretrained_vectors(self) -> Tensor:
-        """The vectors ``(n_items, dim)`` before any tuning."""
+        """Returns the vectors ``(n_items, dim)`` before any training."""
         return self.encode_all()
 
     @torch.no_grad()
     def encode_all(self) -> Tensor:
-        """The vectors ``(n_items, dim)`` of all items, without dropout."""
+        """Returns the vectors ``(n_items, dim)`` of all items, without dropout."""
         self.model.eval()
         vectors = torch.empty(len(self.titles), self.dim)
         by_length = torch.tensor([len(title) for title in self.titles]).argsort(stable=True)  # little padding in a batch
@@ -73,7 +73,7 @@ def _load_model(folder: Path) -> Any:
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"recommenders.morec.encoder: {folder} cannot be loaded as a text encoder: {error}") from error
-    # The pooler, which many encoders are published without, takes no part in the mean.
+    # The mean does not use the pooler, which many encoders are published without.
     missing = sorted(name for name in report["missing_keys"] if "pooler" not in name)
     if missing:
         raise ModelError(f"recommenders.morec.encoder: {folder} is incomplete, e.g. {missing[:3]} are missing")
@@ -94,7 +94,7 @@ def _tokenise(folder: Path, titles: Sequence[str], config: Any) -> list[Tensor]:
     longest = min(MAX_TITLE_TOKENS, tokenizer.model_max_length, positions)
     tokens: list[list[int]] = tokenizer(list(titles), truncation=True, max_length=longest)["input_ids"]
     known = set().union(*tokens) - set(tokenizer.all_special_ids)
-    # transformers makes an empty tokenizer where the vocabulary's file is missing.
+    # transformers creates an empty tokenizer if the vocabulary's file is missing.
     if not known or max(known) >= config.vocab_size:
         raise ModelError(
             f"recommenders.morec.encoder: the tokenizer of {folder} knows no token of the titles, or not those of the model; "

@@ -6,7 +6,8 @@ import copy
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How to train; the fields are those of ``recommenders`` in ``params.yaml``."""
+    """Training options under the keys of the section ``recommenders``."""
 
     learning_rate: float
     batch_size: int
@@ -38,21 +39,19 @@ class TrainingOptions:
     max_epochs: int
     patience: int
 
-
-def options_from(config: RecommendersConfig) -> TrainingOptions:
-    """The training options of ``params.yaml``."""
-    return TrainingOptions(config.learning_rate, config.batch_size, config.loss, config.max_epochs, config.patience)
+    @classmethod
+    def of(cls, config: RecommendersConfig) -> Self:
+        return cls(**config.model_dump(include={key.name for key in fields(cls)}))
 
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Positions of the validation split with at least one item before them.
+    """Positions of the validation split that have at least one earlier item.
 
     Attributes:
-        histories: ``N`` lists, the user's previous items.
-        targets: ``(N,)`` the next items.
-        seen: ``N`` lists, all items of the user until the end of validation: the candidate sets draw their negatives from the
-            others.
+        histories: ``N`` lists of the user's previous items.
+        targets: ``(N,)`` next items.
+        seen: ``N`` lists of all items of the user until the end of validation, from which no negative is drawn.
         n_candidates: size of a candidate set, target included.
     """
 
@@ -64,7 +63,7 @@ class ValidationSet:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """The best state of one run, and its curves as values by epoch (from 1) by name."""
+    """The best state of one training run, and its curves: name to epoch (from 1) to value."""
 
     model: SequenceRecommender
     l2: float
@@ -74,7 +73,7 @@ class TrainedModel:
 
 
 def training_sequences(interactions: pd.DataFrame) -> list[npt.NDArray[np.int64]]:
-    """The users' training interactions, oldest first, of users with at least two.
+    """Returns the training interactions of each user with at least two, oldest first.
 
     Raises:
         DataError: there is no such user.
@@ -87,13 +86,13 @@ def training_sequences(interactions: pd.DataFrame) -> list[npt.NDArray[np.int64]
 
 
 def validation_set(interactions: pd.DataFrame, max_history_len: int, n_candidates: int, max_positions: int) -> ValidationSet:
-    """All validation positions, not only the one per user that is reported on: 60 times as many, so far less noise.
+    """Returns all validation positions, not only the reported one per user: 60 times as many, so far less noise.
 
     Args:
         interactions: rows of :data:`tables.INTERACTIONS`, in their order.
-        max_history_len: items of a history.
+        max_history_len: longest history, in items.
         n_candidates: size of a candidate set, target included.
-        max_positions: of more than these, as many at equal distances are taken.
+        max_positions: limit above which positions at equal distances are taken.
 
     Raises:
         DataError: there is no such position.
@@ -124,19 +123,12 @@ def search_l2(
     seed: int,
     *stream: str,
 ) -> list[TrainedModel]:
-    """Train once per L2 coefficient, each from the same random streams.
+    """Trains once per L2 coefficient, each time from the same random streams; returns one result per coefficient, in order.
 
     Args:
-        build: a fresh model, initialised from torch's global generator.
+        build: returns a fresh model, initialised from torch's global generator.
         sequences: training sequences of item ids, oldest first.
-        validation: what selects the epoch, and by the returned scores the coefficient.
-        l2_grid: coefficients to try.
-        options: see :class:`TrainingOptions`.
-        seed: training seed.
-        stream: name of the random stream.
-
-    Returns:
-        one result per coefficient, in the order of ``l2_grid``.
+        validation: positions that select the epoch and, through the returned scores, the coefficient.
     """
     results = []
     for l2 in l2_grid:
@@ -156,18 +148,16 @@ def fit(
     options: TrainingOptions,
     generator: np.random.Generator,
 ) -> TrainedModel:
-    """Train ``model`` until the validation score has not risen for ``patience`` epochs, and go back to its best epoch.
+    """Trains ``model``, on the GPU if there is one, until its validation score stops rising, and restores its best epoch.
 
-    It trains on the GPU where there is one, and stays there.
-
-    The score is the expected HR@1 over all candidate sets that could be drawn (:func:`expected_hit_ratio`), so it carries no
-    noise from the draws.
+    The score is the expected HR@1 over all candidate sets that could be drawn (:func:`expected_hit_ratio`), so it has no
+    sampling noise. Training stops after ``patience`` epochs without a rise.
 
     Raises:
         ModelError: the loss or a validation score is not finite. NaN would otherwise win the search: no item scores higher.
 
-    Source: paper, section 5.1.2 (Adam, 1e-3, 256, L2 grid); a batch holds ``batch_size`` next-item targets, as a batch of 256
-    one-target rows does, but in windows that share their encoder pass.
+    Source: paper, section 5.1.2 (Adam, 1e-3, 256, L2 grid); a batch holds ``batch_size`` next-item targets, like a batch of 256
+    one-target rows, but in windows that share an encoder pass.
     """
     model.to(compute.device())
     is_new = torch.ones(model.n_items, dtype=torch.bool)
@@ -198,7 +188,7 @@ def fit(
 
 
 def validation_score(model: SequenceRecommender, validation: ValidationSet) -> float:
-    """Mean expected HR@1 over the validation positions."""
+    """Returns the mean expected HR@1 over the validation positions."""
     n, size = len(validation.targets), histories_at_a_time(model.n_items, SCORING_BATCH)
     ranks = [
         catalogue_rank(model.score_catalogue(validation.histories[part]), validation.targets[part], validation.seen[part])
@@ -211,18 +201,15 @@ def validation_score(model: SequenceRecommender, validation: ValidationSet) -> f
 def cut_windows(
     sequences: Sequence[npt.NDArray[np.int64]], window_len: int, padding_idx: int, generator: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Cut each sequence into consecutive windows, from a random offset, so that an item is at another place every epoch.
+    """Cuts each sequence into consecutive windows from a random offset, so that an item's place differs between epochs.
 
-    Every transition of a sequence stands in exactly one window.
+    Every transition of a sequence is in exactly one window. Returns inputs and targets, both ``(N, T)`` int64 with ``T <=
+    window_len`` and padded alike; a target is the item after the input.
 
     Args:
         sequences: item ids, oldest first, at least two each.
         window_len: inputs per window; the longest history seen in training.
-        padding_idx: fills short windows on the right.
-        generator: draws the offsets.
-
-    Returns:
-        inputs and targets, both ``(N, T)`` int64 with ``T <= window_len``; a target is the item after the input; padded alike.
+        padding_idx: item id that fills short windows on the right.
     """
     windows = []
     for items in sequences:
@@ -266,10 +253,10 @@ def _train_epoch(
 
 def _loss(model: SequenceRecommender, inputs: Tensor, targets: Tensor, kind: str) -> Tensor:
     real = targets != model.padding_idx
-    states, wanted = model.encode(inputs)[real], targets[real]
+    states, items = model.encode(inputs)[real], targets[real]
     if kind == "cross_entropy":
-        return model.softmax_loss(states, wanted)
-    # Uniform over the other items; the original excludes the user's whole sequence, which a window does not know.
-    negatives = (wanted + torch.randint(1, model.n_items, wanted.shape, device=wanted.device)) % model.n_items
-    positive, negative = model.pair_logits(states, wanted), model.pair_logits(states, negatives)
+        return model.softmax_loss(states, items)
+    # Negatives are uniform over the other items; the original excludes the user's whole sequence, which a window does not know.
+    negatives = (items + torch.randint(1, model.n_items, items.shape, device=items.device)) % model.n_items
+    positive, negative = model.pair_logits(states, items), model.pair_logits(states, negatives)
     return -(F.logsigmoid(positive) + F.logsigmoid(-negative)).mean()

@@ -1,11 +1,10 @@
-"""How many threads compute, and with which instructions: on a CPU both decide the last bits of a result.
+"""Sets the number of threads and the instruction set, which both affect the last bits of results on a CPU.
 
-A sum is split among the threads, and so rounds differently for another number of them. Therefore no stage leaves the number to
-the machine or to the environment: every stage computes with one thread, but for those that run the language model or a
-recommender, which take ``llm.threads`` and ``recommenders.threads`` of ``params.yaml``. The number is part of the result,
-whatever the number of cores.
+A sum is split among the threads, so its rounding depends on their number. No stage leaves the number to the machine or to
+the environment: every stage computes with one thread, except those that run the language model or a recommender, which use
+``llm.threads`` and ``recommenders.threads`` of ``params.yaml``, whatever the number of cores.
 
-Nor do the stages of recommenders leave the instructions to the processor (:func:`pin_kernels`).
+The stages of recommenders also fix the instruction set (:func:`pin_kernels`).
 """
 
 from __future__ import annotations
@@ -18,24 +17,20 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-STAGE_THREADS = 1  # of every stage that runs neither
+STAGE_THREADS = 1  # threads of a stage that runs neither language model nor recommender
 
-# Read by OpenMP, OpenBLAS and MKL when they are loaded, which may be after `use_threads`.
+# OpenMP, OpenBLAS and MKL read these when they are loaded, which may be after `use_threads`.
 _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
-# Read by torch, oneDNN and MKL when they are loaded. Only MKL's COMPATIBLE is the same on Intel's processors and on others.
+# torch, oneDNN and MKL read these when they are loaded. Only MKL's COMPATIBLE is the same on Intel's processors and on others.
 _KERNELS = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "COMPATIBLE"}
 _KERNELS_NEED = {"avx2", "fma"}
-# Of what decides kernels and speed, by the flags of /proc/cpuinfo.
+# Flags of /proc/cpuinfo that affect kernels and speed, with their names in results.
 _FEATURES = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "bfloat16", "amx_bf16": "AMX"}
 
 
 def use_threads(n: int) -> None:
-    """Compute with exactly ``n`` threads from here on, in libraries that are loaded and in those still to come.
-
-    Args:
-        n: threads, whatever the environment says and the machine has.
-    """
+    """Computes with exactly ``n`` threads from here on, in libraries that are loaded now or later."""
     os.environ.update(dict.fromkeys(_VARIABLES, str(n)))
     os.environ["OMP_DYNAMIC"] = os.environ["MKL_DYNAMIC"] = "FALSE"  # else they may take fewer on a busy machine
     threadpool_limits(n)
@@ -45,10 +40,10 @@ def use_threads(n: int) -> None:
 
 
 def pin_kernels() -> None:
-    """Let torch, oneDNN and MKL compute by the same instructions on every x86 processor with AVX2; before torch is loaded.
+    """Fixes the instructions of torch, oneDNN and MKL on every x86 processor with AVX2; must run before torch is loaded.
 
-    Left to themselves they take the best that a processor has, and MKL others on Intel's than on AMD's. On other processors,
-    and where Linux does not say what the processor has, nothing is changed.
+    By default they use the best instructions of a processor, and MKL treats Intel and AMD differently. Other processors
+    and operating systems without /proc/cpuinfo keep the default.
     """
     if _KERNELS_NEED.issubset(cpu_info().get("flags", "").split()):
         os.environ.update(_KERNELS)
@@ -61,7 +56,7 @@ def kernels_are_pinned() -> bool:
 
 @functools.cache
 def cpu_info() -> dict[str, str]:
-    """What Linux says of the first processor, by its names; empty elsewhere."""
+    """Returns Linux's facts on the first processor, by name; empty on other operating systems."""
     file = Path("/proc/cpuinfo")
     if not file.is_file():
         return {}
@@ -71,7 +66,7 @@ def cpu_info() -> dict[str, str]:
 
 
 def describe_processor() -> str:
-    """Name, vendor, family, model, and what it can compute with, e.g. ``AMD EPYC (AuthenticAMD 25-17: AVX2, AVX-512)``."""
+    """Returns name, vendor, family, model and features, e.g. ``AMD EPYC (AuthenticAMD 25-17: AVX2, AVX-512)``."""
     info = cpu_info()
     if "model name" not in info:
         return platform.processor() or platform.machine()
@@ -82,7 +77,7 @@ def describe_processor() -> str:
 
 
 def describe() -> str:
-    """The threads in use and, where torch computes, its kernels' instruction set, e.g. ``2 threads, AVX512 + bfloat16``."""
+    """Returns the threads in use and, if torch is loaded, its instruction set, e.g. ``2 threads, AVX512 + bfloat16``."""
     torch = sys.modules.get("torch")
     n = int(os.environ.get(_VARIABLES[0], "1")) if torch is None else torch.get_num_threads()
     threads = f"{n} thread{'' if n == 1 else 's'}"
@@ -95,14 +90,14 @@ def describe() -> str:
 
 
 def device() -> str:
-    """Where torch computes: ``cuda`` where there is a GPU, else ``cpu``."""
+    """Returns torch's device: ``cuda`` if there is a GPU, else ``cpu``."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def computes_bfloat16() -> bool:
-    """Whether the processor has instructions for bfloat16; without them it is emulated, several times slower than float32."""
+    """Whether the processor has bfloat16 instructions; emulation is several times slower than float32."""
     import torch
 
     checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))

@@ -1,4 +1,4 @@
-"""How much of a catalogue's scores is in memory at a time, and a softmax over a catalogue that is larger."""
+"""Limits how many scores of a catalogue are in memory at a time, and computes a softmax over larger catalogues."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Scores of histories times items (268 MB). A catalogue of up to 16,384 items is scored for 4,096 histories at a time, one of a
+# Scores, histories times items (268 MB): a catalogue of up to 16,384 items is scored for 4,096 histories at a time, one of a
 # million for 67.
 SCORES_AT_A_TIME = 1 << 26
 
-# The logit of an item that takes no part in a softmax: its exponential is 0, yet gradients stay finite.
-NEVER = -1.0e4
+# Logit of an item that is excluded from a softmax: its exponential is 0, but gradients stay finite.
+MASKED_LOGIT = -1.0e4
 
 
 def histories_at_a_time(n_items: int, at_most: int) -> int:
-    """Histories whose scores of all items are in memory together, so many that the scores are :data:`SCORES_AT_A_TIME`.
+    """Returns how many histories to score together, so that there are at most :data:`SCORES_AT_A_TIME` scores.
 
     >>> histories_at_a_time(1_682, 4096), histories_at_a_time(1_000_000, 4096)
     (4096, 67)
@@ -30,9 +30,9 @@ def fits_in_memory(n_states: int, n_items: int) -> bool:
 
 
 def chunked_cross_entropy(states: Tensor, items: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
-    """``F.cross_entropy(F.linear(states, items, bias), targets, reduction="sum")``, with the logits of some items at a time.
+    """Computes ``F.cross_entropy(F.linear(states, items, bias), targets, reduction="sum")`` with some items' logits at a time.
 
-    It differs from that by rounding alone: every item counts. The backward pass computes the logits again.
+    The result differs by rounding only. The backward pass recomputes the logits.
 
     Args:
         states: ``(N, D)``.

@@ -1,9 +1,9 @@
-"""One stage on several processes: torchrun starts them, torch.distributed connects them.
+"""Runs a stage on several processes: torchrun starts them, torch.distributed connects them.
 
-A stage that may be shared out calls :func:`start`. Where ``parallel.processes`` wants more than one process, the stage becomes
-the launcher of as many copies of itself and waits for them; each copy gets here again, joins the others and does its part. A
-stage that runs under a launcher already joins what it finds. Everything else here is true of a single process, too: there is
-one, it is the first, and it has all the work.
+A stage that supports this calls :func:`start`. If ``parallel.processes`` asks for more than one process, the stage becomes
+the launcher of that many copies of itself and waits for them; each copy reaches the same call, joins the others and does its
+part. A stage that already runs under a launcher joins its processes. All other functions also work in a single process,
+which is the first and does all the work.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from llara_core.errors import ConfigError, LlaraError
 
 Value = TypeVar("Value")
 
-_LAUNCHER = "LLARA_LAUNCHER"  # environment variable: id of the stage that started this process
+_LAUNCHER = "LLARA_LAUNCHER"  # environment variable with the process id of the stage that started this process
 _WATCH_S = 1.0
-_joined: set[object] = set()  # the group of all processes, while this one is part of it
-_AFTER_OTHERS = {"SIGTERM", "SIGABRT"}  # from the launcher, and from NCCL, when another process is gone
+_joined: set[object] = set()  # the group of all processes, while this one is a member
+_AFTER_OTHERS = {"SIGTERM", "SIGABRT"}  # signals of the launcher and of NCCL after another process has ended
 
 
 def rank() -> int:
-    """Number of this process, 0 for the first: the one that speaks and writes."""
+    """Returns the rank of this process; the process of rank 0, the first, logs and writes."""
     return int(os.environ["RANK"]) if _is_launched() else 0
 
 
@@ -50,23 +50,21 @@ def is_started_by_stage() -> bool:
 
 
 def count() -> int:
-    """Processes that work together."""
+    """Returns the number of cooperating processes."""
     dist = _group()
     return 1 if dist is None else int(dist.get_world_size())
 
 
 def start(config: ParallelConfig) -> bool:
-    """Share this stage out among processes.
+    """Distributes this stage over processes; returns whether they have done the work.
+
+    If not, this process has to do it, alone or with those that it has joined.
 
     Args:
-        config: how many, unless a launcher around the stage has decided.
-
-    Returns:
-        True when the work has been done, by processes of their own; False when this process has to do it, alone or together
-        with the others that it has joined.
+        config: number of processes, unless a launcher around the stage has set it.
 
     Raises:
-        LlaraError: a process failed, with its own message; or the machine cannot have as many.
+        LlaraError: a process failed, with its own message, or the machine has fewer GPUs than requested processes.
     """
     if _is_launched():
         _join()
@@ -78,7 +76,7 @@ def start(config: ParallelConfig) -> bool:
 
 
 def leave() -> None:
-    """Wait until every process is done, and part."""
+    """Waits until every process is done, and leaves the group."""
     dist = _group()
     if dist is not None:
         dist.barrier()
@@ -87,7 +85,7 @@ def leave() -> None:
 
 
 def of_first(value: Value) -> Value:
-    """The first process's value, in every process."""
+    """Broadcasts the first process's value to every process."""
     dist = _group()
     if dist is None:
         return value
@@ -97,16 +95,16 @@ def of_first(value: Value) -> Value:
 
 
 def share(batches: list[Value]) -> list[Value]:
-    """This process's part of work that is cut into batches; whole ones, so that results do not depend on who does them."""
+    """Returns this process's batches; batches stay whole, so results do not depend on the number of processes."""
     return batches[rank() :: count()]
 
 
 def fill_in(done: Sequence[npt.NDArray[np.integer]], *results: npt.NDArray[Any]) -> None:
-    """Put in what the other processes have computed.
+    """Fills in the rows that other processes have computed.
 
     Args:
         done: numbers of the rows that this process has computed, in any number of arrays.
-        results: arrays of all rows, those of other processes still to be filled; changed in place.
+        results: arrays of all rows; those of other processes are filled in place.
     """
     dist = _group()
     if dist is None:
@@ -121,7 +119,7 @@ def fill_in(done: Sequence[npt.NDArray[np.integer]], *results: npt.NDArray[Any])
 
 @contextmanager
 def first_goes_ahead() -> Iterator[None]:
-    """The first process runs the block alone, then all others do."""
+    """Runs the block in the first process alone, then in all others."""
     dist = _group()
     if dist is not None and not is_first():
         dist.barrier()
@@ -131,11 +129,7 @@ def first_goes_ahead() -> Iterator[None]:
 
 
 def report(error: BaseException) -> bool:
-    """Leave an error where the launcher looks for it.
-
-    Returns:
-        Whether the launcher is a stage, which will show the error.
-    """
+    """Writes an error to the file that the launcher reads; returns whether the launcher is a stage, which will show it."""
     file = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if file is None or not _is_launched():
         return False
@@ -143,7 +137,7 @@ def report(error: BaseException) -> bool:
     content = {
         "message": str(error) if foreseen else f"{type(error).__name__}: {error}",
         "foreseen": foreseen,
-        # In the form of torch.distributed.elastic, which counts in whole seconds.
+        # The form is that of torch.distributed.elastic, which counts in whole seconds.
         "extraInfo": {"py_callstack": "".join(traceback.format_exception(error)), "timestamp": str(int(time.time()))},
         "time": time.time(),
     }
@@ -152,7 +146,7 @@ def report(error: BaseException) -> bool:
 
 
 def _group() -> Any:
-    """``torch.distributed``, where this process has joined others; a group of somebody else's is no concern of a stage."""
+    """Returns ``torch.distributed`` if this process has joined others; groups of other code do not count."""
     if not _joined:
         return None
     import torch.distributed
@@ -178,8 +172,8 @@ def _wanted(config: ParallelConfig) -> int:
             raise ConfigError(f"parallel.processes is {n}, but {n_gpus} GPUs are visible; set it to {n_gpus} or to auto")
     if n > 1 and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
         raise ConfigError(
-            f"Slurm has started several tasks, and each would start {n} processes (parallel.processes): let each task be one "
-            "torchrun, as docs/scale.md shows"
+            f"Slurm has started several tasks, and each would start {n} processes (parallel.processes); start one torchrun per "
+            "task, as docs/scale.md shows"
         )
     return n
 
@@ -204,7 +198,7 @@ def _join() -> None:
 
 
 def _end_with(launcher: int) -> None:
-    """End this process when the stage that started it is gone: nobody would stop it, and a second run may be on its way."""
+    """Ends this process when the stage that started it is gone: nothing else would, and a second run may have started."""
     while os.getppid() == launcher:
         time.sleep(_WATCH_S)
     os._exit(1)
@@ -216,14 +210,14 @@ def _launch(n: int) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     logging.info("on %d processes", n)
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # what has failed is said below
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # failures are reported below
     os.environ |= {_LAUNCHER: str(os.getpid()), "TORCH_CPP_LOG_LEVEL": "ERROR"}
     module = sys.modules["__main__"].__spec__.name  # type: ignore[union-attr]
     with tempfile.TemporaryDirectory(prefix="llara-") as logs:
         options = ["--standalone", "--nproc-per-node", str(n), "--log-dir", logs]
         try:
             arguments = torchrun.parse_args([*options, "--module", module])  # type: ignore[no-untyped-call]
-            arguments.training_script_args = sys.argv[1:]  # unparsed: torchrun would take --n for an option of its own
+            arguments.training_script_args = sys.argv[1:]  # set unparsed, since torchrun would take --n for its own option
             torchrun.run(arguments)  # type: ignore[no-untyped-call]
         except ChildFailedError as error:
             raise _failure(error.failures, n) from None
@@ -232,8 +226,8 @@ def _launch(n: int) -> None:
 
 
 def _failure(failures: Mapping[int, Any], n: int) -> LlaraError:
-    """What to say of processes that failed: the cause alone, since the others fail for want of the one that is gone."""
-    again = "start the same command again; tuning goes on from its last checkpoint"
+    """Returns an error with the cause of failed processes; the others fail because that one is gone."""
+    again = "start the same command again; tuning continues from its last checkpoint"
     reports = [(failure.message, number) for number, failure in failures.items() if isinstance(failure.message, dict)]
     report, first = min(reports, key=lambda each: each[0]["time"], default=(None, None))
     if report is not None and report["foreseen"]:
@@ -241,10 +235,10 @@ def _failure(failures: Mapping[int, Any], n: int) -> LlaraError:
     for number, failure in failures.items():
         if failure.exitcode < 0 and failure.signal_name() not in _AFTER_OTHERS:
             return LlaraError(
-                f"process {number} of 0 to {n - 1} was ended by {failure.signal_name()}, as for want of memory; {again}"
+                f"process {number} of 0 to {n - 1} was ended by {failure.signal_name()}, perhaps for lack of memory; {again}"
             )
     if report is not None:
         print(report["extraInfo"]["py_callstack"], end="", file=sys.stderr)
         return LlaraError(f"process {first} of 0 to {n - 1} failed with the traceback above; {again}")
-    codes = ", ".join(f"process {number} with exit code {failure.exitcode}" for number, failure in failures.items())
-    return LlaraError(f"of processes 0 to {n - 1} ended {codes}; {again}")
+    codes = ", ".join(f"process {number} ended with exit code {failure.exitcode}" for number, failure in failures.items())
+    return LlaraError(f"processes 0 to {n - 1} failed: {codes}; {again}")

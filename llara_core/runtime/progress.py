@@ -1,7 +1,7 @@
-"""How far a stage is: one percentage over all of its phases, each with its name.
+"""The progress of a stage: one percentage over all of its named phases.
 
-A script opens :func:`stage`, and what it calls opens a :func:`phase` for each part of the work. A :func:`bar` inside moves the
-one bar of the stage within its phase; where no stage is open, it is a bar of its own.
+A script opens :func:`stage`, and the functions that it calls open a :func:`phase` for each part of the work. A :func:`bar`
+inside moves the stage's bar within its phase; outside a stage, it is a bar of its own.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
-# `pipeline.repro` tells the stage's percentage from those of libraries' bars by these words.
+# By these words `pipeline.repro` distinguishes the stage's percentage from those of libraries' bars.
 FORMAT = "{desc}: {percentage:3.0f}% of the stage|{bar}| {elapsed}<{remaining}{postfix}"
 
 
 class Bar(Protocol):
-    """What a loop tells of its progress."""
+    """The interface by which a loop reports its progress."""
 
     def update(self, n: int = 1) -> Any:
-        """``n`` further units are done."""
+        """Adds ``n`` finished units."""
 
     def set_postfix_str(self, s: str) -> Any:
-        """Show a text beside the bar."""
+        """Shows a text beside the bar."""
 
 
 @dataclass
 class _Stage:
-    """The bar of the stage, and the part of it, two shares, in which the present phase moves it."""
+    """The bar of the stage, and the interval in which the current phase moves it, as two shares."""
 
     shown: tqdm[Any]
     low: float = 0.0
@@ -44,7 +44,7 @@ _open: list[_Stage] = []  # at most one
 
 @contextmanager
 def stage() -> Iterator[None]:
-    """All that happens inside is one bar."""
+    """Shows one bar for everything inside the block."""
     with tqdm(total=1.0, desc="starting", bar_format=FORMAT) as shown:
         _open.append(_Stage(shown))
         try:
@@ -55,11 +55,11 @@ def stage() -> Iterator[None]:
 
 @contextmanager
 def phase(name: str, low: float, high: float) -> Iterator[None]:
-    """A part of the work of what surrounds it.
+    """Marks a part of the enclosing phase's work.
 
     Args:
-        name: shown; empty: that of what surrounds it.
-        low, high: shares of the time of what surrounds it, at its beginning and at its end.
+        name: name to show; if empty, the enclosing phase's name stays.
+        low, high: shares of the enclosing phase's time at beginning and end.
     """
     if not _open:
         yield
@@ -81,15 +81,9 @@ def phase(name: str, low: float, high: float) -> Iterator[None]:
 
 @contextmanager
 def bar(total: int, *, desc: str, unit: str, initial: int = 0) -> Iterator[Bar]:
-    """The progress of a loop.
-
-    Args:
-        total: units of work, of which ``initial`` are done.
-        desc: what is done, where no stage is open.
-        unit: of what.
-    """
+    """Shows the progress of a loop over ``total`` units, of which ``initial`` are done; ``desc`` is shown outside a stage."""
     if not _open:
-        with tqdm(total=total, initial=initial, desc=desc, unit=unit, delay=1.0) as own:  # none beside a quick answer
+        with tqdm(total=total, initial=initial, desc=desc, unit=unit, delay=1.0) as own:  # quick answers show no bar
             yield own
         return
     yield _PartBar(_open[0], total, initial)

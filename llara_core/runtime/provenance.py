@@ -1,4 +1,4 @@
-"""Which machine made a result."""
+"""Describes the machine of a result."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from llara_core.runtime import compute
 
 
 def hardware() -> str:
-    """Processor, threads and instruction set in use, and the GPU where torch is in use and sees one.
+    """Returns processor, threads and instruction set in use, and the GPU if torch is loaded and sees one.
 
-    Not the number of cores: it decides nothing (:mod:`llara_core.runtime.compute`), so results on another number are the same
-    bytes.
+    The number of cores is left out: it does not affect results (:mod:`llara_core.runtime.compute`).
     """
     machine = f"{compute.describe_processor()}, {compute.describe()}"
     torch = sys.modules.get("torch")

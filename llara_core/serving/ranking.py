@@ -13,7 +13,7 @@ from tqdm import tqdm
 from llara_core.errors import ConfigError, DataError
 from llara_core.inference.llm_systems import LlmSystem
 from llara_core.predictions import CatalogueScorer, Questions
-from llara_core.ranking import check_finite, opinion
+from llara_core.ranking import check_finite, normalise_scores
 from llara_core.runtime import seeding
 
 logger = logging.getLogger(__name__)
@@ -137,11 +137,13 @@ def _rescored(
             streams = [seeding.numpy_stream(0, "recommended candidates", *map(int, history)) for history in own_histories]
             orders = [stream.permutation(size) for stream in streams]
         candidates = np.stack([retrieved[row].items[order] for row, order in zip(rows, orders, strict=True)])
-        opinions = None
+        score_features = None
         if llm.prompt.recommender_scores:
-            opinions = [opinion(retrieved[row].scores[order]) for row, order in zip(rows, orders, strict=True)]
+            score_features = [normalise_scores(retrieved[row].scores[order]) for row, order in zip(rows, orders, strict=True)]
         # Without ids, all prompts get the first wording, so a recommendation does not depend on the number of its question.
-        scores = llm.ask(Questions(own_histories, candidates, np.arange(len(rows)), labels, opinions=opinions)).scores
+        scores = llm.ask(
+            Questions(own_histories, candidates, np.arange(len(rows)), labels, score_features=score_features)
+        ).scores
         check_finite(scores)
         for row, order, values in zip(rows, orders, scores, strict=True):
             rescored[row] = Ranked(retrieved[row].items, values[np.argsort(order)])

@@ -23,8 +23,8 @@ from llara_core import paths, tables
 from llara_core.config import OBJECTIVES, ScoreSource
 from llara_core.errors import DataError
 from llara_core.objectives.base import TrainingData, Units
-from llara_core.prompts.rendering import ItemWording, Opinion
-from llara_core.ranking import opinion, shuffled_opinion
+from llara_core.prompts.rendering import ItemWording, ScoreFeatures
+from llara_core.ranking import normalise_scores, shuffled_score_features
 
 Numbers = npt.NDArray[np.int64]
 Key = TypeVar("Key")
@@ -140,21 +140,21 @@ class StoredTrainingData:
             histories=by_example(Lists.of(examples[c.HISTORY])),
             targets=by_example(examples[c.TARGET].to_pylist()),
             candidates=by_set(Lists.of(candidates)),
-            scores=None if self.scores_file is None else by_set(self._take_opinions(self.scores_file, sets)),
+            scores=None if self.scores_file is None else by_set(self._take_score_features(self.scores_file, sets)),
             sequences=self.sequences,
             labels=self.labels,
             wording=self.wording,
             texts=self.texts,
         )
 
-    def _take_opinions(self, file: Path, sets: Numbers) -> Sequence[Sequence[Opinion]]:
+    def _take_score_features(self, file: Path, sets: Numbers) -> Sequence[Sequence[ScoreFeatures]]:
         column = c.IN_SAMPLE if self.source == "in_sample" else c.OUT_OF_FOLD
         logits = self._take_sets(file, tables.TRAINING_SCORES, sets, column)
         if not len(sets):
             return []
-        shown = opinion(pc.list_flatten(logits).to_numpy().reshape(len(sets), -1))
+        shown = normalise_scores(pc.list_flatten(logits).to_numpy().reshape(len(sets), -1))
         if self.source == "shuffled":
-            shown = shuffled_opinion(shown, self.seed, "train", sets)
+            shown = shuffled_score_features(shown, self.seed, "train", sets)
         return shown  # type: ignore[return-value]  # an array is read like a sequence of its rows
 
     def _take_sets(self, file: Path, schema: pa.Schema, sets: Numbers, column: str) -> pa.ChunkedArray:

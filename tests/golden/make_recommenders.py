@@ -40,7 +40,7 @@ def values() -> dict[str, Any]:
     histories = [items[:MAX_HISTORY_LEN] for items in sequences]
     targets = np.array([items[MAX_HISTORY_LEN] for items in sequences])
     validation = training.ValidationSet(histories, targets, histories, n_candidates=20)
-    found = {}
+    result = {}
     for name, own in OWN.items():
         arguments = {"n_items": N_ITEMS, "embedding_dim": 64, "max_history_len": MAX_HISTORY_LEN, "dropout": 0.2} | own
 
@@ -51,8 +51,8 @@ def values() -> dict[str, Any]:
         tensors = [tensor.numpy() for _, tensor in sorted(result.model.state_dict().items())]
         digest = hashlib.sha256(b"".join(array.tobytes() for array in [*tensors, result.model.score_catalogue(histories)]))
         mean_size = float(np.abs(result.model.item_embeddings()).astype(np.float64).mean())
-        found[name] = {"sha256": digest.hexdigest(), "mean_size": round(mean_size, 5)}
-    return found
+        result[name] = {"sha256": digest.hexdigest(), "mean_size": round(mean_size, 5)}
+    return result
 
 
 if __name__ == "__main__":

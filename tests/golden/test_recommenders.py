@@ -16,19 +16,19 @@ GOLDEN = json.loads((Path(__file__).parent / "recommenders.json").read_text(enco
 OTHERS = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "AUTO", "OMP_NUM_THREADS": "2"}
 
 
-def made(**environment: str) -> dict[str, Any]:
+def values(**environment: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.golden.make_recommenders"]
     answer = subprocess.run(
         command, cwd=REPOSITORY, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
     assert answer.returncode == 0, answer.stderr
-    found: dict[str, Any] = json.loads(answer.stdout)
-    return found
+    printed: dict[str, Any] = json.loads(answer.stdout)
+    return printed
 
 
 @pytest.fixture(scope="module")
 def here() -> dict[str, Any]:
-    return made()
+    return values()
 
 
 def test_what_is_learnt_is_what_was_confirmed(here: dict[str, Any]) -> None:
@@ -43,6 +43,6 @@ def test_what_is_learnt_is_what_was_confirmed(here: dict[str, Any]) -> None:
 
 def test_the_environment_does_not_choose_the_kernels(here: dict[str, Any]) -> None:
     if "pinned" in here["kernels"]:  # else the processor has nothing to pin
-        assert made(**OTHERS) == here
+        assert values(**OTHERS) == here
     else:
-        assert made() == here
+        assert values() == here

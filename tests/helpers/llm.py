@@ -160,10 +160,10 @@ def llm_system(
     tuned: bool = True,
     prompt: PromptConfig | None = None,
     wording: ItemWording = WORDING,
-    opinions_of: Callable[[HeldOut], pd.DataFrame] | None = None,
+    score_features_of: Callable[[HeldOut], pd.DataFrame] | None = None,
     **limits: Any,
 ) -> LlmSystem:
-    """The model as a system that answers as ``objective`` does; ``limits`` are laid over small ones."""
+    """Wraps the model as a system of ``objective``; ``limits`` override small ones."""
     return answerer(objective)(
         model,
         encoder,
@@ -171,12 +171,12 @@ def llm_system(
         wording,
         AnswerLimits(**{"batch_size": 2, "max_new_tokens": 4, **limits}),
         objective if tuned else NOT_TUNED,
-        opinions_of,
+        score_features_of,
     )
 
 
 def tuning_setting(llm_folder: Path, root: Path, **changes: Any) -> TuningSetting:
-    """Of the tiny data and model, with its scratch folder in ``root``; ``changes`` are laid over it."""
+    """Returns a setting with the tiny data and model and a scratch folder in ``root``; ``changes`` override it."""
     setting: dict[str, Any] = {
         "dataset": "tiny",
         "recommender": "sasrec",
@@ -207,7 +207,7 @@ def loss_of(model: HybridLM, batch: dict[str, Any], *, start: str | None = None,
 
 
 def training_data(*, with_scores: bool = False) -> TrainingData:
-    """Every user walks along the same cycle of items; every other item of the catalogue is a candidate."""
+    """Every user follows the same cycle of items; every other item of the catalogue is a candidate."""
     sequences = [[(start + step) % N_ITEMS for step in range(length)] for start, length in ((0, 7), (3, 5), (5, 2), (8, 9))]
     examples = [(sequence[:end], sequence[end]) for sequence in sequences for end in range(1, len(sequence))]
     return TrainingData(

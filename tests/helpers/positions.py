@@ -18,21 +18,21 @@ N_CANDIDATES = 5
 
 
 def ask(examples: pd.DataFrame, n_positions: Sequence[int], dataset: str = "movielens") -> HeldOut:
-    """Write so many questions for each user of ``examples``, in their order, and read them back; turns follow the positions."""
+    """Write so many questions for each user of ``examples``, in their order, and read them back; ranks follow the positions."""
     users = examples.loc[examples.index.repeat(n_positions), [c.USER, c.SPLIT]].reset_index(drop=True)
-    turns = np.concatenate([np.arange(number) for number in n_positions])
+    ranks = np.concatenate([np.arange(number) for number in n_positions])
     rng = np.random.default_rng(1)
-    items = np.array([rng.permutation(30)[:N_CANDIDATES] for _ in turns])
+    items = np.array([rng.permutation(30)[:N_CANDIDATES] for _ in ranks])
     questions = users.assign(
         **{
-            c.EXAMPLE: np.arange(len(turns)),
-            c.HISTORY: [[1, 2]] * len(turns),
+            c.EXAMPLE: np.arange(len(ranks)),
+            c.HISTORY: [[1, 2]] * len(ranks),
             c.TARGET: items[:, 2],
-            c.POSITION: turns + 1,
-            c.TURN: turns,
+            c.POSITION: ranks + 1,
+            c.TURN: ranks,
         }
     )
-    sets = pd.DataFrame({c.EXAMPLE: np.arange(len(turns)), c.DRAW: 0, c.CANDIDATES: list(items)})
+    sets = pd.DataFrame({c.EXAMPLE: np.arange(len(ranks)), c.DRAW: 0, c.CANDIDATES: list(items)})
     folder = paths.positions(dataset)
     tables.write_table(folder / "questions.parquet", questions[tables.POSITIONS.names], tables.POSITIONS)
     tables.write_table(folder / "candidates.parquet", sets, tables.CANDIDATE_SETS)
@@ -42,7 +42,7 @@ def ask(examples: pd.DataFrame, n_positions: Sequence[int], dataset: str = "movi
 
 
 def put(asked: HeldOut, folder: Path, right: npt.ArrayLike, *, mode: str = "score", **facts: object) -> Path:
-    """Write answers to ``asked`` into the folder of a cell: the target comes first where ``right``, else second."""
+    """Write answers to ``asked`` into the folder of a training run: the target comes first where ``right``, else second."""
     scores = np.tile([5.0, 4.0, 0.0, 2.0, 1.0], (len(asked.candidates), 1))
     scores[:, 2] = np.where(right, 6.0, 4.5)
     stated = {"system": folder.name, "objective": "none", "seed": 0, "candidates_hash": asked.candidates_hash} | facts

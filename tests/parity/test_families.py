@@ -209,10 +209,10 @@ def test_another_family_is_refused_by_name_when_it_is_fetched_and_when_it_is_loa
     folder = tmp_path / "model"
     shutil.copytree(tiny_llama, folder)
     CONFIG_MAPPING[family]().save_pretrained(folder)
-    said = rf"\(model_type '{family}'\) cannot be used: {reason}. Use a model of one of these: .*llama, "
-    with pytest.raises(ModelError, match=rf"^llm\.model: {folder}: the model {said}"):
+    reason_given = rf"\(model_type '{family}'\) cannot be used: {reason}. Use a model of one of these: .*llama, "
+    with pytest.raises(ModelError, match=rf"^llm\.model: {folder}: the model {reason_given}"):
         fetch_llm(str(folder), None, tmp_path / "llm")
-    with pytest.raises(ModelError, match=rf"^{folder}: the model {said}"):
+    with pytest.raises(ModelError, match=rf"^{folder}: the model {reason_given}"):
         load_base_model(folder, LLM)
     assert not (tmp_path / "llm").exists()
 

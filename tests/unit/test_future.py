@@ -75,12 +75,12 @@ def test_later_items_are_training_negatives_as_often_as_chance_has_it(prepared: 
     trained = prepared.interactions[prepared.interactions[c.SPLIT] == c.TRAIN].groupby(c.USER)[c.ITEM].agg(set)
     touched = prepared.interactions.groupby(c.USER)[c.ITEM].agg(set)
     later = touched.loc[trained.index] - trained
-    found = sum(len(later[row.user_id] & set(row.candidates)) for row in sets.itertuples())
+    n_leaked = sum(len(later[row.user_id] & set(row.candidates)) for row in sets.itertuples())
     # Of the items outside what the user did in training, each is as likely as any other to be one of the negatives.
     share = later.map(len) / (len(prepared.items) - trained.map(len))
     expected = (N_CANDIDATES - 1) * share[sets[c.USER]].sum()
     assert expected > 3_000
-    assert abs(found - expected) < 4 * np.sqrt(expected)
+    assert abs(n_leaked - expected) < 4 * np.sqrt(expected)
 
 
 @pytest.mark.parametrize(("split", "after"), [(c.TRAIN, (c.VALIDATION, c.TEST)), (c.VALIDATION, (c.TEST,))])
@@ -108,18 +108,18 @@ def test_training_and_selection_do_not_know_the_test_period(prepared: Prepared) 
         world.write(paths.prepared("planted"))
         sample_candidates.main("planted")
         train_recommender.main("planted", "gru4rec", 0)
-        cell, words = "gru4rec-0", ItemWording("movie", "watched")
+        run, words = "gru4rec-0", ItemWording("movie", "watched")
         stored, _ = load_training_data("planted", words, None, "out_of_fold", 0)
         config = system_config(tune={"epochs": N_DRAWS, "max_examples": None, "batch_size": 1, "micro_batch_size": 1})
         plan = make_plan(stored.units, config.tune, config.curriculum, sample_templates=False, seed=0)
         data = stored.planned(plan)
-        curves = sorted(paths.curves("planted", cell).rglob("*.tsv"))
+        curves = sorted(paths.curves("planted", run).rglob("*.tsv"))
         assert curves
         learnt.append(
             (
                 replace(data, sequences=list(data.sequences)),
-                (paths.checkpoint("planted", cell) / "model.safetensors").read_bytes(),
-                tables.read_json(paths.checkpoint("planted", cell) / "search.json"),
+                (paths.checkpoint("planted", run) / "model.safetensors").read_bytes(),
+                tables.read_json(paths.checkpoint("planted", run) / "search.json"),
                 [file.read_text() for file in curves],
             )
         )

@@ -74,7 +74,7 @@ def test_examples_are_scored_in_blocks(monkeypatch: pytest.MonkeyPatch, module: 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_score_that_is_not_finite_is_refused(bad: float) -> None:
-    with pytest.raises(DataError, match=r"1 candidate sets have scores that are not finite \(first: example_id 11\)"):
+    with pytest.raises(DataError, match=r"1 of 2 rows of scores are not finite \(first: example_id 11\)"):
         from_scores(candidate_sets(), np.array([[0.1, 0.3, 0.2], [0.0, bad, 0.0]]))
 
 
@@ -99,7 +99,7 @@ def test_a_candidates_subset_with_its_own_index_is_fine(tmp_path: Path) -> None:
 def test_a_table_without_metadata_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "score.parquet"
     tables.write_table(path, from_scores(candidate_sets(), np.eye(3)[:2]), tables.PREDICTIONS)
-    with pytest.raises(DataError, match=r"score\.parquet: its metadata does not say what it answers"):
+    with pytest.raises(DataError, match=r"score\.parquet: holds no metadata of predictions"):
         read_predictions(path)
 
 

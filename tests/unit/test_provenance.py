@@ -1,4 +1,4 @@
-"""Which machine made a result."""
+"""The description of a result's machine."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from llara_core.runtime import compute, provenance
 def test_the_hardware_names_threads_and_instructions() -> None:
     import torch
 
-    found = re.fullmatch(r".+\), ([1-9]\d*) threads?, (.+)", provenance.hardware())
-    assert found
-    assert int(found[1]) == torch.get_num_threads()
-    assert found[2].startswith(torch.backends.cpu.get_cpu_capability())
+    match = re.fullmatch(r".+\), ([1-9]\d*) threads?, (.+)", provenance.hardware())
+    assert match
+    assert int(match[1]) == torch.get_num_threads()
+    assert match[2].startswith(torch.backends.cpu.get_cpu_capability())
 
 
 def test_processors_that_compute_otherwise_have_other_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ def test_a_score_that_is_not_finite_ranks_nothing(bad: float) -> None:
 
 @pytest.mark.parametrize("rank", [1, 2, 3, 4, 5, 6])
 def test_expected_hit_ratio_counts_all_candidate_sets(rank: int) -> None:
-    negatives = range(5)  # the first rank - 1 of them stand before the target
+    negatives = range(5)  # the first rank - 1 of them rank before the target
     draws = list(combinations(negatives, 3))
     hits = sum(all(negative >= rank - 1 for negative in draw) for draw in draws)
     expected = expected_hit_ratio(np.array([rank]), np.array([5]), 3)

@@ -76,7 +76,7 @@ def test_a_table_that_may_hold_nulls_is_refused_on_read(tmp_path: Path) -> None:
     path = tmp_path / "sets.parquet"
     nullable = pa.schema([field.with_nullable(True) for field in tables.CANDIDATE_SETS])
     pq.write_table(pa.table({c.EXAMPLE: [4, 2], c.DRAW: [0, None], c.CANDIDATES: [[7], [5]]}, schema=nullable), path)
-    with pytest.raises(DataError, match=r"expected .* draw: int32 not null, .* but found .* draw: int32, "):
+    with pytest.raises(DataError, match=r"expected .* draw: int32 not null, .*, not .* draw: int32, "):
         tables.read_table(path, tables.CANDIDATE_SETS)
 
 
@@ -87,7 +87,7 @@ def test_another_table_is_refused_on_read(tmp_path: Path) -> None:
         tables.read_table(path, tables.ITEMS)
     message = str(caught.value)
     assert message.startswith(f"{path}: expected the columns item_id: int32 not null, raw_id: string not null, ")
-    assert "but found example_id: int32 not null, draw: int32 not null, candidates: list<" in message
+    assert "not example_id: int32 not null, draw: int32 not null, candidates: list<" in message
     assert message.endswith("delete the file and run `dvc repro` again")
 
 
@@ -109,7 +109,7 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
 
 def test_a_missing_file_says_how_to_make_it(tmp_path: Path) -> None:
     for read in (lambda path: tables.read_table(path, tables.ITEMS), tables.table_metadata, tables.read_json):
-        with pytest.raises(DataError, match="not found; run `dvc repro` to make it"):
+        with pytest.raises(DataError, match="not found; run `dvc repro` to create it"):
             read(tmp_path / "gone")
 
 
@@ -169,8 +169,8 @@ def test_damaged_json_is_named(tmp_path: Path) -> None:
 
 def test_the_hash_sees_values_only(tmp_path: Path) -> None:
     frame = candidate_sets()
-    tables.write_table(tmp_path / "a", frame, tables.CANDIDATE_SETS, {"made": "monday"})
-    tables.write_table(tmp_path / "b", frame, tables.CANDIDATE_SETS, {"made": "tuesday"})
+    tables.write_table(tmp_path / "a", frame, tables.CANDIDATE_SETS, {"created": "monday"})
+    tables.write_table(tmp_path / "b", frame, tables.CANDIDATE_SETS, {"created": "tuesday"})
     arrow = pa.Table.from_pandas(frame, schema=tables.CANDIDATE_SETS, preserve_index=False)
     pq.write_table(arrow, tmp_path / "c", compression="none", use_dictionary=False, row_group_size=1)
     assert tables.tables_hash(tmp_path / "a") == tables.tables_hash(tmp_path / "b") == tables.tables_hash(tmp_path / "c")

@@ -14,17 +14,17 @@ from llara_core.errors import DataError
 from llara_core.runtime.seeding import numpy_stream
 
 
-def world(walks: dict[int, list[int]], max_len: int = 2) -> tuple[pa.Table, pd.DataFrame]:
-    """Interactions, and one example per user: the last item of the walk given up to ``max_len`` before it."""
+def world(sequences: dict[int, list[int]], max_len: int = 2) -> tuple[pa.Table, pd.DataFrame]:
+    """Interactions, and one example per user: the last item of the sequence, given up to ``max_len`` before it."""
     interactions = pd.DataFrame(
-        [(user, item) for user, walk in walks.items() for item in walk], columns=["user_id", "item_id"], dtype=int
+        [(user, item) for user, items in sequences.items() for item in items], columns=["user_id", "item_id"], dtype=int
     ).assign(split="test")
     columns = {
-        "example_id": range(100, 100 + len(walks)),
-        "user_id": list(walks),
-        "split": ["test"] * len(walks),
-        "history": [walk[-1 - max_len : -1] for walk in walks.values()],
-        "target": [walk[-1] for walk in walks.values()],
+        "example_id": range(100, 100 + len(sequences)),
+        "user_id": list(sequences),
+        "split": ["test"] * len(sequences),
+        "history": [items[-1 - max_len : -1] for items in sequences.values()],
+        "target": [items[-1] for items in sequences.values()],
     }
     return pa.table(columns, schema=tables.EXAMPLES), interactions
 
@@ -35,13 +35,13 @@ def draw(examples, interactions, n_items, n_candidates=3, n_draws=2, exclude="al
 
 
 WALKS = st.dictionaries(st.integers(0, 9), st.lists(st.integers(0, 11), min_size=2, max_size=8), min_size=1).map(
-    lambda walks: dict(sorted(walks.items()))
+    lambda sequences: dict(sorted(sequences.items()))
 )
 
 
 @given(WALKS, st.sampled_from(["all_interactions", "last_interactions"]), st.integers(2, 5), st.integers(0, 3))
-def test_sets_keep_their_promises(walks: dict[int, list[int]], exclude: str, n_candidates: int, seed: int) -> None:
-    examples, interactions = world(walks)
+def test_sets_keep_their_promises(sequences: dict[int, list[int]], exclude: str, n_candidates: int, seed: int) -> None:
+    examples, interactions = world(sequences)
     sets = draw(examples, interactions, 12, n_candidates, n_draws=3, exclude=exclude, seed=seed)
     assert sets["example_id"].to_list() == [example for example in examples["example_id"].to_pylist() for _ in range(3)]
     assert sets["draw"].to_list() == [0, 1, 2] * len(examples)
@@ -51,7 +51,7 @@ def test_sets_keep_their_promises(walks: dict[int, list[int]], exclude: str, n_c
         assert candidates.count(row.target) == 1
         assert len(set(candidates)) == len(candidates) == n_candidates
         assert all(0 <= item < 12 for item in candidates)
-        seen = set(walks[row.user_id]) if exclude == "all_interactions" else {*row.history, row.target}
+        seen = set(sequences[row.user_id]) if exclude == "all_interactions" else {*row.history, row.target}
         assert seen & set(candidates) == {row.target}
     again = draw(examples, interactions, 12, n_candidates, n_draws=3, exclude=exclude, seed=seed)
     pd.testing.assert_frame_equal(sets, again)

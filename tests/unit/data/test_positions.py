@@ -32,20 +32,24 @@ def asked(interactions: pd.DataFrame, wanted: object, max_history_len: int = 10)
 
 
 def test_every_held_out_item_with_one_before_it_is_a_question() -> None:
-    found = asked(log(3, 2, 1, 4), "all", max_history_len=2)  # items 0-2 | 3-4 | 5 | 6-9
-    assert found[c.TARGET].to_list() == [4, 7, 8, 9]
-    assert [list(history) for history in found[c.HISTORY]] == [[3], [6], [6, 7], [7, 8]]
-    assert found[c.POSITION].to_list() == [1, 1, 2, 3]
-    assert found[c.USER].to_list() == [1, 3, 3, 3]
-    assert found[c.SPLIT].to_list() == [c.VALIDATION, *[c.TEST] * 3]
-    assert found[c.EXAMPLE].to_list() == [0, 1, 2, 3]
+    questions = asked(log(3, 2, 1, 4), "all", max_history_len=2)  # items 0-2 | 3-4 | 5 | 6-9
+    assert questions[c.TARGET].to_list() == [4, 7, 8, 9]
+    assert [list(history) for history in questions[c.HISTORY]] == [[3], [6], [6, 7], [7, 8]]
+    assert questions[c.POSITION].to_list() == [1, 1, 2, 3]
+    assert questions[c.USER].to_list() == [1, 3, 3, 3]
+    assert questions[c.SPLIT].to_list() == [c.VALIDATION, *[c.TEST] * 3]
+    assert questions[c.EXAMPLE].to_list() == [0, 1, 2, 3]
 
 
 def test_a_period_asks_for_its_own_items_with_histories_from_earlier_ones() -> None:
     interactions = log(5, splits=[c.TRAIN, c.TRAIN, c.VALIDATION, c.VALIDATION, c.TEST])
-    found = asked(interactions, "all")
-    assert list(zip(found[c.SPLIT], found[c.TARGET], strict=True)) == [(c.VALIDATION, 2), (c.VALIDATION, 3), (c.TEST, 4)]
-    assert [list(history) for history in found[c.HISTORY]] == [[0, 1], [0, 1, 2], [0, 1, 2, 3]]
+    questions = asked(interactions, "all")
+    assert list(zip(questions[c.SPLIT], questions[c.TARGET], strict=True)) == [
+        (c.VALIDATION, 2),
+        (c.VALIDATION, 3),
+        (c.TEST, 4),
+    ]
+    assert [list(history) for history in questions[c.HISTORY]] == [[0, 1], [0, 1, 2], [0, 1, 2, 3]]
 
 
 def test_the_papers_questions_are_among_them() -> None:
@@ -59,11 +63,11 @@ def test_the_papers_questions_are_among_them() -> None:
 
 
 def test_turns_number_the_positions_of_each_user_and_split_in_a_random_order() -> None:
-    found = asked(log(2, 9, 31, 31), "all")
-    for _, rows in found.groupby([c.SPLIT, c.USER]):
+    questions = asked(log(2, 9, 31, 31), "all")
+    for _, rows in questions.groupby([c.SPLIT, c.USER]):
         assert sorted(rows[c.TURN]) == list(range(len(rows)))
-    turns = [rows[c.TURN].to_list() for _, rows in found[found[c.SPLIT] == c.TEST].groupby(c.USER)]
-    assert turns[0] != turns[1] != sorted(turns[1])
+    ranks = [rows[c.TURN].to_list() for _, rows in questions[questions[c.SPLIT] == c.TEST].groupby(c.USER)]
+    assert ranks[0] != ranks[1] != sorted(ranks[1])
 
 
 def test_a_number_takes_so_many_of_each_user_and_fewer_are_a_part_of_more() -> None:
@@ -81,7 +85,7 @@ def test_a_number_takes_so_many_of_each_user_and_fewer_are_a_part_of_more() -> N
 def test_a_large_log_is_asked_for_fewer_positions_of_every_user(
     monkeypatch: pytest.MonkeyPatch, limit: int, n_turns: int
 ) -> None:
-    """Test users with 2, 3 and 8 questions: the first three turns of each are 2 + 3 + 3 = 8, every further one is one more."""
+    """Test users with 2, 3 and 8 questions: the first three of each are 2 + 3 + 3 = 8, every further one is one more."""
     monkeypatch.setattr(positions, "MAX_QUESTIONS", limit)
     test = asked(log(2, 2, 3, 4, 9), "all").query("split == 'test'")
     assert test[c.TURN].max() + 1 == n_turns
@@ -94,5 +98,5 @@ def test_a_log_without_further_positions_gives_an_empty_table() -> None:
 
 def test_the_test_period_changes_no_validation_question() -> None:
     short, long = (asked(log(3, 20, length), 4) for length in (2, 30))
-    ours, other = (found[found[c.SPLIT] == c.VALIDATION] for found in (short, long))
+    ours, other = (questions[questions[c.SPLIT] == c.VALIDATION] for questions in (short, long))
     assert ours[[c.TARGET, c.TURN]].to_numpy().tolist() == other[[c.TARGET, c.TURN]].to_numpy().tolist()

@@ -1,4 +1,4 @@
-"""The whole way from raw files to tables, on the planted world and on small hand-made files."""
+"""Preparation from raw files to tables, on the planted world and on small hand-made files."""
 
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,8 @@ def test_planted_structure_can_be_learnt_but_not_by_popularity(world: Path) -> N
     interactions, n_items = prepared.interactions, len(prepared.items)
     trained = interactions[interactions["split"] == "train"]
     moves = np.zeros((n_items, n_items))
-    for _, walk in trained.groupby("user_id")["item_id"]:
-        np.add.at(moves, (walk.to_numpy()[:-1], walk.to_numpy()[1:]), 1)
+    for _, items in trained.groupby("user_id")["item_id"]:
+        np.add.at(moves, (items.to_numpy()[:-1], items.to_numpy()[1:]), 1)
     popularity = np.bincount(trained["item_id"], minlength=n_items)
     held_out = prepared.examples.filter(pc.field("split") != "train")
     sampler = CandidateSampler(interactions, n_items, "test", n_candidates=20, exclude="all_interactions")

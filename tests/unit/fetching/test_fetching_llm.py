@@ -83,7 +83,7 @@ def test_a_folder_with_an_adapter_is_to_be_merged_first(tiny_llama: Path, tmp_pa
         # One slash: a folder that does not exist and a hub id look alike. No network in tests, so the hub is out of reach.
         (
             "models/llama",
-            "there is no folder models/llama here, and it cannot be fetched from the hub .*bring the model's folder",
+            "there is no folder models/llama, and it cannot be fetched from the hub .*copy the model's folder",
         ),
     ],
 )
@@ -114,7 +114,7 @@ def test_a_hub_model_comes_from_its_revision_as_safetensors(
     ("error", "message"),
     [
         ("GatedRepoError", "is gated; accept its licence .* log in with `hf auth login`"),
-        ("RepositoryNotFoundError", "the hub knows no such model"),
+        ("RepositoryNotFoundError", "the hub has no such model"),
     ],
 )
 def test_gated_and_unknown_models_say_what_to_do(

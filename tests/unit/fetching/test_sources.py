@@ -291,12 +291,12 @@ def _pip_that_brings(members: dict[str, bytes], monkeypatch: pytest.MonkeyPatch)
     """Replace pip by one that puts a wheel with ``members`` where it is told to; returns the wheel's sha256."""
     wheel = zipped(members)  # once: a zip file holds the time
 
-    def brings(command: list[str], **_: object) -> _Result:
+    def writes_wheel(command: list[str], **_: object) -> _Result:
         folder = Path(command[command.index("--dest") + 1])
         (folder / "some_package-1.0-py3-none-any.whl").write_bytes(wheel)
         return _Result(0)
 
-    monkeypatch.setattr(sources.subprocess, "run", brings)
+    monkeypatch.setattr(sources.subprocess, "run", writes_wheel)
     return sha256(wheel)
 
 

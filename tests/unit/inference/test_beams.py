@@ -30,12 +30,12 @@ def encoder(tiny_llama: Path) -> PromptEncoder:
 @pytest.fixture
 def queries() -> list[Query]:
     rng = np.random.default_rng(0)
-    found = []
+    queries = []
     for length in (1, 4, 2, 5, 3, 2):  # of different lengths, so that batches are padded
         items = rng.permutation(N_ITEMS)[: length + 4].tolist()
         prompt = render_ranking(items[:-4], items[-4:], LABELS, WORDING, "hybrid", 0)
-        found.append(Query(prompt, tuple(LABELS[item] for item in items[-4:])))
-    return found
+        queries.append(Query(prompt, tuple(LABELS[item] for item in items[-4:])))
+    return queries
 
 
 def read(model: HybridLM, encoder: PromptEncoder, queries: Sequence[Query]) -> Prefix:
@@ -57,9 +57,9 @@ def test_as_many_beams_as_tokens_find_the_likeliest_pair(model: HybridLM, encode
     n_tokens = model.causal_lm.config.vocab_size
     greedy = generate_with(model, encoder, queries)
     with torch.inference_mode():
-        found = beam_search(model, read(model, encoder, queries), encoder.eos_id, 2, n_tokens)
+        answers = beam_search(model, read(model, encoder, queries), encoder.eos_id, 2, n_tokens)
     n_other = 0
-    for query, answer, taken in zip(queries, found, greedy, strict=True):
+    for query, answer, taken in zip(queries, answers, greedy, strict=True):
         first = following(model, encoder, query, [[]])[0]  # [V]
         pairs = first.unsqueeze(1) + following(model, encoder, query, [[token] for token in range(n_tokens)])  # [V, V]
         pairs[encoder.eos_id] = -torch.inf
@@ -78,8 +78,8 @@ def generate_with(model: HybridLM, encoder: PromptEncoder, queries: list[Query],
 
 def test_one_beam_is_greedy(model: HybridLM, encoder: PromptEncoder, queries: list[Query]) -> None:
     with torch.inference_mode():
-        found = beam_search(model, read(model, encoder, queries), encoder.eos_id, 6, 1)
-    assert found == generate_with(model, encoder, queries, 6)
+        answers = beam_search(model, read(model, encoder, queries), encoder.eos_id, 6, 1)
+    assert answers == generate_with(model, encoder, queries, 6)
 
 
 def test_a_beam_that_has_ended_keeps_its_place(model: HybridLM, encoder: PromptEncoder, queries: list[Query]) -> None:

@@ -58,8 +58,8 @@ def test_a_model_without_head_is_an_error(tiny_llama: Path) -> None:
 
 
 def test_batches_cover_every_row_once_shortest_first() -> None:
-    found = batches([5, 1, 4, 1, 3], batch_size=2)
-    assert [rows.tolist() for rows in found] == [[1, 3], [4, 2], [0]]
+    parts = batches([5, 1, 4, 1, 3], batch_size=2)
+    assert [rows.tolist() for rows in parts] == [[1, 3], [4, 2], [0]]
 
 
 def _held_out() -> HeldOut:

@@ -249,7 +249,7 @@ def test_a_kept_answer_that_is_none_is_named(tmp_path: Path) -> None:
         chat_model(server, tmp_path).ask(["a"])
         (file,) = tmp_path.iterdir()
         file.write_text('{"answer": 1}')
-        with pytest.raises(DataError, match=rf"{file.name}: no answer of a chat model; delete it"):
+        with pytest.raises(DataError, match=rf"{file.name}: holds no answer of a chat model; delete it"):
             chat_model(server, tmp_path).ask(["a"])
 
 

@@ -1,4 +1,4 @@
-"""Systems that are asked: untuned ones as they are, tuned ones with the recommender's opinions of the very candidates."""
+"""Systems that are asked: untuned ones as they are, tuned ones with the recommender's scores of these candidates."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from llara_core import columns as c
 from llara_core.errors import DataError
 from llara_core.held_out import HeldOut
-from llara_core.inference.llm_systems import AnswerLimits, held_out_opinions, load_system
+from llara_core.inference.llm_systems import AnswerLimits, held_out_score_features, load_system
 from llara_core.predictions import PredictionMetadata, from_scores, write_predictions
-from llara_core.ranking import opinion
+from llara_core.ranking import normalise_scores
 from tests.helpers.llm import LABELS, LLM, N_ITEMS, WORDING, llm_system, make_encoder, make_model, system_config
 
 LOGITS = np.array([[0.0, 2.0, 1.0]], dtype=np.float32)
@@ -40,31 +40,31 @@ def test_an_untuned_system_answers_in_the_ways_of_a_generative_one(tiny_llama: P
     assert sorted(system.answer(_held_out()).tables) == ["constrained", "generate", "score"]
 
 
-def test_opinions_are_those_of_the_recommenders_scores(tmp_path: Path) -> None:
-    shown = held_out_opinions(_recommender(tmp_path, "abc"), "out_of_fold", 0, _held_out())
+def test_score_features_are_those_of_the_recommenders_scores(tmp_path: Path) -> None:
+    shown = held_out_score_features(_recommender(tmp_path, "abc"), "out_of_fold", 0, _held_out())
     assert shown[[c.EXAMPLE, c.DRAW]].to_numpy().tolist() == [[4, 0]]
-    np.testing.assert_array_equal(shown[c.SCORES][0], opinion(LOGITS)[0])
+    np.testing.assert_array_equal(shown[c.SCORES][0], normalise_scores(LOGITS)[0])
 
 
-def test_opinions_of_other_candidates_are_refused(tmp_path: Path) -> None:
+def test_score_features_of_other_candidates_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"score\.parquet: scores other candidate sets than .*tiny holds"):
-        held_out_opinions(_recommender(tmp_path, "of other sets"), "out_of_fold", 0, _held_out())
+        held_out_score_features(_recommender(tmp_path, "of other sets"), "out_of_fold", 0, _held_out())
 
 
-def test_opinions_change_what_a_system_that_shows_them_answers(tiny_llama: Path) -> None:
+def test_score_features_change_what_a_system_that_shows_them_answers(tiny_llama: Path) -> None:
     """And without any it does not answer."""
     model, encoder = make_model(tiny_llama, prompt=GUIDED), make_encoder(tiny_llama)
     prompt = system_config(prompt=GUIDED).prompt
 
     def scores(*shown: float) -> list[float]:
-        opinions = pd.DataFrame({c.EXAMPLE: [4], c.DRAW: [0], c.SCORES: [opinion(np.array(shown))]})
-        system = llm_system(model, encoder, prompt=prompt, opinions_of=lambda _: opinions)
+        score_features = pd.DataFrame({c.EXAMPLE: [4], c.DRAW: [0], c.SCORES: [normalise_scores(np.array(shown))]})
+        system = llm_system(model, encoder, prompt=prompt, score_features_of=lambda _: score_features)
         return list(system.answer(_held_out()).tables["score"][c.SCORES][0])
 
     assert scores(0, 2, 1) == scores(0, 2, 1)
     assert scores(0, 2, 1) != scores(2, 0, 1)
     with pytest.raises(DataError, match="none are given; name the recommender"):
         llm_system(model, encoder, prompt=prompt).answer(_held_out())
-    of_others = pd.DataFrame({c.EXAMPLE: [5], c.DRAW: [0], c.SCORES: [opinion(LOGITS[0])]})
+    of_others = pd.DataFrame({c.EXAMPLE: [5], c.DRAW: [0], c.SCORES: [normalise_scores(LOGITS[0])]})
     with pytest.raises(DataError, match="scored no candidate set of example 4"):
-        llm_system(model, encoder, prompt=prompt, opinions_of=lambda _: of_others).answer(_held_out())
+        llm_system(model, encoder, prompt=prompt, score_features_of=lambda _: of_others).answer(_held_out())

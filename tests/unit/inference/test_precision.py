@@ -41,7 +41,7 @@ def test_the_same_batches_give_the_same_bytes(tiny_llama: Path, dtype: torch.dty
 def test_other_batches_change_scores_by_rounding_alone(tiny_llama: Path, dtype: torch.dtype) -> None:
     alone, together = (_answers(tiny_llama, dtype, batch_size=size) for size in (1, 8))
     assert np.abs(alone.scores - together.scores).max() < BOUND[dtype]
-    # The choice can turn only between candidates that the rounding can bring level.
+    # The choice can change only between candidates that rounding can make equal.
     best, chosen = alone.scores.max(axis=1), together.scores.argmax(axis=1)
     lead = best - alone.scores[np.arange(N_QUERIES), chosen]
     assert (lead < 2 * BOUND[dtype]).all()

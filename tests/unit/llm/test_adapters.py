@@ -14,7 +14,7 @@ from llara_core.llm import adapters
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.projector import rms
 from llara_core.objectives.base import EncodedRow
-from llara_core.prompts.rendering import NO_OPINION, Prompt
+from llara_core.prompts.rendering import NO_SCORES, Prompt
 from llara_core.tuning.rows import collate
 from tests.helpers.llm import (
     adapter_metadata,
@@ -29,7 +29,7 @@ from tests.helpers.llm import (
 
 @pytest.fixture(scope="module")
 def saved(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, HybridLM]:
-    folder = tmp_path_factory.mktemp("adapter") / "cell"
+    folder = tmp_path_factory.mktemp("adapter") / "run"
     model = make_model(tiny_llama, with_head=True)
     adapters.save_adapter(folder, model, adapter_metadata(model))
     return folder, model
@@ -84,8 +84,8 @@ def test_a_plain_projector_scales_nothing_and_is_loaded_as_it_is(tiny_llama: Pat
     assert rms(projector(vectors)) > 2 * rms(tokens)
     scaled = make_model(tiny_llama, vectors=10 * item_vectors()).projector
     assert rms(scaled(vectors)).item() == pytest.approx(rms(tokens).item(), rel=1e-3)
-    adapters.save_adapter(tmp_path / "cell", model, adapter_metadata(model))
-    loaded = _load(tiny_llama, tmp_path / "cell").projector
+    adapters.save_adapter(tmp_path / "run", model, adapter_metadata(model))
+    loaded = _load(tiny_llama, tmp_path / "run").projector
     torch.testing.assert_close(loaded(vectors), projector(vectors), rtol=0, atol=0)
 
 
@@ -97,7 +97,7 @@ def test_loading_restores_every_trained_tensor_and_the_predictions(tiny_llama: P
     for name, tensor in before.items():
         assert torch.equal(tensor, after[name]), name
     encoder = make_encoder(tiny_llama)
-    rows = [EncodedRow("next_item", [9, *encoder.slots], Prompt("", (3, 4), (NO_OPINION, NO_OPINION), ()), [-100, 4, 5])]
+    rows = [EncodedRow("next_item", [9, *encoder.slots], Prompt("", (3, 4), (NO_SCORES, NO_SCORES), ()), [-100, 4, 5])]
     torch.testing.assert_close(loss_of(loaded, collate(rows, encoder)), loss_of(model, collate(rows, encoder)), rtol=0, atol=0)
 
 
@@ -124,7 +124,7 @@ def test_adapter_files_have_the_same_bytes_whatever_the_hash_seed(saved: tuple[P
         (adapters.LORA_FILE, None, "its tensors cannot be read"),
         (adapters.MODULES_FILE, None, "its tensors cannot be read"),
         (f"{adapters.LORA_FOLDER}/adapter_config.json", None, "its LoRA configuration cannot be read"),
-        (adapters.METADATA_FILE, None, "no tuned adapter here"),
+        (adapters.METADATA_FILE, None, "holds no tuned adapter"),
     ],
 )
 def test_an_incomplete_adapter_is_an_error(
@@ -152,16 +152,16 @@ def test_a_tensor_that_did_not_survive_saving_is_an_error(
     tiny_llama: Path, saved: tuple[Path, HybridLM], tmp_path: Path
 ) -> None:
     model = make_model(tiny_llama, with_head=True)
-    adapters.save_adapter(tmp_path / "cell", model, adapter_metadata(model))
-    adapters.assert_round_trip(tmp_path / "cell", model)
+    adapters.save_adapter(tmp_path / "run", model, adapter_metadata(model))
+    adapters.assert_round_trip(tmp_path / "run", model)
     with torch.no_grad():
         model.placeholder[0] += 1
-    with pytest.raises(ModelError, match="placeholder did not survive"):
-        adapters.assert_round_trip(tmp_path / "cell", model)
+    with pytest.raises(ModelError, match="placeholder was not saved"):
+        adapters.assert_round_trip(tmp_path / "run", model)
 
 
 def test_hybrid_prompts_do_depend_on_the_recommender(tiny_llama: Path) -> None:
     encoder = make_encoder(tiny_llama)
-    rows = [EncodedRow("generative", [9, encoder.slots.behavior, 8], Prompt("", (3,), (NO_OPINION,), ()), [-100, 7, -100])]
+    rows = [EncodedRow("generative", [9, encoder.slots.behavior, 8], Prompt("", (3,), (NO_SCORES,), ()), [-100, 7, -100])]
     losses = {loss_of(make_model(tiny_llama, vectors=item_vectors(seed)), collate(rows, encoder)).item() for seed in (0, 1)}
     assert len(losses) == 2

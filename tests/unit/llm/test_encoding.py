@@ -12,7 +12,7 @@ from llara_core.errors import ModelError
 from llara_core.llm.encoding import CHAT_DATE, PromptEncoder
 from llara_core.llm.loading import load_tokenizer
 from llara_core.prompts.rendering import (
-    NO_OPINION,
+    NO_SCORES,
     SLOT_TOKENS,
     Prompt,
     render_history,
@@ -54,7 +54,7 @@ def test_tokens_without_a_role_are_neutralised_too(tiny_llama: Path) -> None:
 
 def test_slots_that_do_not_match_the_items_are_an_error(tiny_llama: Path) -> None:
     with pytest.raises(ModelError, match="1 items but 2 slots"):
-        make_encoder(tiny_llama).prompt_ids(Prompt(SLOT_TOKENS[0] * 2, (0,), (NO_OPINION,), ()))
+        make_encoder(tiny_llama).prompt_ids(Prompt(SLOT_TOKENS[0] * 2, (0,), (NO_SCORES,), ()))
 
 
 def test_padding_is_on_the_left_and_masked(tiny_llama: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_slot_takes_the_space_before_it_and_leaves_the_title_the_tokens_of_the
     prompt = Prompt(
         f"{render_item(2, LABELS, 'hybrid', 'before')}, {render_item(2, LABELS, 'hybrid', 'before')}",
         (2, 2),
-        (NO_OPINION,) * 2,
+        (NO_SCORES,) * 2,
         (),
     )
     slot = encoder.slots.behavior

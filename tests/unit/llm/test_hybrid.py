@@ -13,7 +13,7 @@ from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM, NextItemHead, positions
 from llara_core.llm.projector import Projector
 from llara_core.objectives.base import EncodedRow
-from llara_core.prompts.rendering import NO_OPINION, Prompt
+from llara_core.prompts.rendering import NO_SCORES, Prompt
 from llara_core.tuning.rows import collate
 from tests.helpers.llm import D_REC, N_ITEMS, item_vectors, loss_of, make_encoder, make_model
 
@@ -44,7 +44,7 @@ def _rows(encoder: PromptEncoder, objective: str) -> list[EncodedRow]:
 
 
 def _prompt(*items: int) -> Prompt:
-    return Prompt("", items, (NO_OPINION,) * len(items), ())
+    return Prompt("", items, (NO_SCORES,) * len(items), ())
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
@@ -150,7 +150,7 @@ def test_a_prompt_with_more_tokens_than_positions_is_refused(model: HybridLM) ->
 
 
 def test_a_tree_may_have_more_tokens_than_positions(model: HybridLM) -> None:
-    """Branches stand side by side: what counts is the longest of them, behind the prompt."""
+    """Branches are parallel, so the prompt and the longest branch determine the length."""
     n_positions = model.causal_lm.config.max_position_embeddings
     none, shared = torch.empty(0, dtype=torch.long), n_positions - 2
     branches = torch.tensor([[0] * shared + [1, 1, 2, 2]])

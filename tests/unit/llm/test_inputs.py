@@ -1,4 +1,4 @@
-"""What one LLM cell depends on: its resolved configuration and what it reads of its recommender."""
+"""The inputs of an LLM training run: its resolved configuration and the outputs of its recommender."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ def params() -> Params:
 
 @pytest.fixture
 def recommender_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a recommender gives, as files whose content says what they are; in an empty working folder."""
+    """Writes a recommender's outputs, as files whose content names them, in an empty working folder."""
     monkeypatch.chdir(tmp_path)
-    cell = paths.cell("sasrec", 1)
-    predictions = paths.recommender_predictions(DATASET, cell)
+    run = paths.cell("sasrec", 1)
+    predictions = paths.recommender_predictions(DATASET, run)
     predictions.mkdir(parents=True)
     (predictions / "score.parquet").write_text("held-out scores")
-    paths.item_embeddings(DATASET, cell).write_text("vectors")
-    paths.training_scores(DATASET, cell).write_text("training scores")
+    paths.item_embeddings(DATASET, run).write_text("vectors")
+    paths.training_scores(DATASET, run).write_text("training scores")
 
 
 def write(params: Params, system: str, *, seed: int = 1, first_seed: int = 1) -> inputs.SystemInputs:
-    cell = paths.cell(system, seed)
+    run = paths.cell(system, seed)
     paths.all_inputs(DATASET).mkdir(parents=True, exist_ok=True)
     tables.write_json(paths.resolved_system(system), inputs.resolved(params.system(system)))
     inputs.write_inputs(
-        paths.inputs(DATASET, cell), inputs.read_resolved(paths.resolved_system(system)), DATASET, seed, first_seed
+        paths.inputs(DATASET, run), inputs.read_resolved(paths.resolved_system(system)), DATASET, seed, first_seed
     )
-    return inputs.read_inputs(DATASET, cell)
+    return inputs.read_inputs(DATASET, run)
 
 
 @pytest.mark.usefixtures("recommender_files")
@@ -125,7 +125,7 @@ def test_a_file_of_another_version_is_refused(params: Params) -> None:
     content = tables.read_json(folder / inputs.SYSTEM)
     del content["lora"]
     tables.write_json(folder / inputs.SYSTEM, content)
-    with pytest.raises(DataError, match=r"system\.json: not what this version writes of a system; run `dvc repro`"):
+    with pytest.raises(DataError, match=r"system\.json: another version wrote this system; run `dvc repro`"):
         inputs.read_inputs(DATASET, "llara-1")
 
 

@@ -1,4 +1,4 @@
-"""What is ours beyond the paper: where the behaviour token stands, what it knows of the user, the read-out, compact items."""
+"""Our additions to the paper: the place of the behaviour token, its scores, the read-out, compact items."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.item_texts import encode_added, encode_texts
 from llara_core.objectives.base import EncodedRow
-from llara_core.prompts.rendering import NO_OPINION, render_history, render_ranking
+from llara_core.prompts.rendering import NO_SCORES, render_history, render_ranking
 from llara_core.runtime import memory
 from llara_core.tuning.rows import PlanDataset, collate
 from tests.helpers.llm import (
@@ -82,16 +82,16 @@ def test_scores_move_the_candidates_behaviour_tokens_and_nothing_else(tiny_llama
     model = make_model(tiny_llama, prompt=GUIDED)
     plain, _ = _embed(model, encoder, slot="before")
     scored, _ = _embed(model, encoder, slot="before", scores=SCORES)
-    expected = torch.tensor([NO_OPINION, NO_OPINION, *SCORES]) @ model.score_directions
+    expected = torch.tensor([NO_SCORES, NO_SCORES, *SCORES]) @ model.score_directions
     torch.testing.assert_close(scored - plain, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_text_only_prompts_show_no_scores() -> None:
-    """The curriculum's easy task shows nothing of the recommender, its opinion included."""
+    """The curriculum's easy task shows nothing of the recommender, its scores included."""
     prompt = render_ranking(HISTORY, CANDIDATES, LABELS, WORDING, "text", 0, slot="before", scores=SCORES)
-    assert prompt.slot_scores == (NO_OPINION,) * 5
+    assert prompt.slot_scores == (NO_SCORES,) * 5
     hybrid = render_ranking(HISTORY, CANDIDATES, LABELS, WORDING, "hybrid", 0, slot="before", scores=SCORES)
-    assert hybrid.slot_scores == (NO_OPINION, NO_OPINION, *SCORES)
+    assert hybrid.slot_scores == (NO_SCORES, NO_SCORES, *SCORES)
     assert [hybrid.slot_items[place] for place in hybrid.candidate_slots] == CANDIDATES
 
 
@@ -129,9 +129,9 @@ def test_the_read_out_is_trained_and_left_behind(tiny_llama: Path, encoder: Prom
     loss_of(model, collate(_ranking_rows(encoder, **GUIDED), encoder), ranking_weight=0.5).backward()
     assert model.readout.linear.weight.grad.any()
     assert model.score_directions.grad.any()
-    adapters.save_adapter(tmp_path / "cell", model, adapter_metadata(model, **GUIDED))
-    adapters.assert_round_trip(tmp_path / "cell", model)
-    loaded, _ = _load(tiny_llama, tmp_path / "cell", encoder)
+    adapters.save_adapter(tmp_path / "run", model, adapter_metadata(model, **GUIDED))
+    adapters.assert_round_trip(tmp_path / "run", model)
+    loaded, _ = _load(tiny_llama, tmp_path / "run", encoder)
     assert loaded.readout is None
     assert torch.equal(loaded.score_directions, model.score_directions)
     plain, _ = _embed(model, encoder, slot="before", scores=SCORES)
@@ -224,9 +224,9 @@ def test_the_head_of_a_large_catalogue_has_the_loss_and_gradients_of_a_small_one
 
 def test_a_compact_adapter_brings_its_encoded_titles(tiny_llama: Path, encoder: PromptEncoder, tmp_path: Path) -> None:
     model = _compact(tiny_llama)
-    adapters.save_adapter(tmp_path / "cell", model, adapter_metadata(model, "compact"))
-    adapters.assert_round_trip(tmp_path / "cell", model)
-    loaded, _ = _load(tiny_llama, tmp_path / "cell", encoder)
+    adapters.save_adapter(tmp_path / "run", model, adapter_metadata(model, "compact"))
+    adapters.assert_round_trip(tmp_path / "run", model)
+    loaded, _ = _load(tiny_llama, tmp_path / "run", encoder)
     ids, items = torch.tensor([[9, model.slots.behavior]]), torch.tensor([4])
     states = [m.hidden_states(ids, torch.ones(1, 2), items) for m in (model, loaded)]
     assert torch.equal(*states)

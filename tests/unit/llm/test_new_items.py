@@ -24,9 +24,9 @@ def texts() -> torch.Tensor:
 
 def new_items(d_llm: int) -> NewItems:
     targets = torch.cat([item_vectors(), log_popularity(torch.from_numpy(COUNTS))[:, None]], dim=1)
-    found = NewItems(N_ITEMS, D_REC, d_llm, D_TEXT)
-    found.start_from(fit_text_regression(texts().numpy(), targets.numpy(), COUNTS), COUNTS)
-    return found
+    new_items = NewItems(N_ITEMS, D_REC, d_llm, D_TEXT)
+    new_items.start_from(fit_text_regression(texts().numpy(), targets.numpy(), COUNTS), COUNTS)
+    return new_items
 
 
 @pytest.fixture
@@ -42,15 +42,15 @@ def test_an_items_own_vector_takes_no_part_in_its_prediction() -> None:
     x, y, counts = rng.normal(size=(30, 3)), rng.normal(size=(30, 2)), rng.integers(1, 50, size=30)
     y += x @ rng.normal(size=(3, 2))
     counts[:4] = 0
-    found = fit_text_regression(x, y, counts)
+    regression = fit_text_regression(x, y, counts)
     known, weights = counts > 0, np.sqrt(counts)
     whole = [Ridge(alpha).fit(x[known], y[known], sample_weight=weights[known]) for alpha in np.logspace(-1, 5, 13)]
-    (fitted,) = (each for each in whole if np.allclose(each.coef_, found.coefficients))
-    np.testing.assert_allclose(found.predictions[:4], fitted.predict(x[:4]))
+    (fitted,) = (each for each in whole if np.allclose(each.coef_, regression.coefficients))
+    np.testing.assert_allclose(regression.predictions[:4], fitted.predict(x[:4]))
     for item in (4, 17, 29):
         others = known & (np.arange(30) != item)
         again = Ridge(fitted.alpha).fit(x[others], y[others], sample_weight=weights[others])
-        np.testing.assert_allclose(found.predictions[item], again.predict(x[[item]])[0])
+        np.testing.assert_allclose(regression.predictions[item], again.predict(x[[item]])[0])
 
 
 def test_a_new_item_is_read_by_its_text(model: HybridLM) -> None:
@@ -121,10 +121,10 @@ def test_an_adapter_brings_what_it_knows_of_new_items(tiny_llama: Path, model: H
     with torch.no_grad():
         for name in ("token", "head_vector", "head_bias"):
             getattr(model.new_items, name).normal_()
-    adapters.save_adapter(tmp_path / "cell", model, adapter_metadata(model, "compact"))
-    adapters.assert_round_trip(tmp_path / "cell", model)
+    adapters.save_adapter(tmp_path / "run", model, adapter_metadata(model, "compact"))
+    adapters.assert_round_trip(tmp_path / "run", model)
     loaded, _ = adapters.load_adapter(
-        tmp_path / "cell", make_base(tiny_llama), encoder, item_vectors(), llm="llm-hash", item_embeddings="vectors-hash"
+        tmp_path / "run", make_base(tiny_llama), encoder, item_vectors(), llm="llm-hash", item_embeddings="vectors-hash"
     )
     ids, items = torch.tensor([[9, model.slots.behavior]]), torch.tensor([NEW[1]])
     states = [each.hidden_states(ids, torch.ones(1, 2), items) for each in (model, loaded)]

@@ -67,16 +67,16 @@ def _queries(plan: pd.DataFrame, rows: PlanDataset) -> list[Query]:
 def test_log_likelihoods_equal_the_scores_of_answering(model: HybridLM, encoder: PromptEncoder) -> None:
     plan, rows = _rows(encoder)
     with torch.no_grad():
-        found = torch.cat([_log_likelihoods(model, collate([rows[row] for row in part], encoder)) for part in _parts(plan, 4)])
+        values = torch.cat([_log_likelihoods(model, collate([rows[row] for row in part], encoder)) for part in _parts(plan, 4)])
     scores = answer_queries(model, encoder, _queries(plan, rows), batch_size=3, max_new_tokens=1).scores
-    torch.testing.assert_close(found, torch.from_numpy(scores), rtol=1e-5, atol=1e-4)
-    assert found.shape == (16, 1 + N_NEGATIVES)
+    torch.testing.assert_close(values, torch.from_numpy(scores), rtol=1e-5, atol=1e-4)
+    assert values.shape == (16, 1 + N_NEGATIVES)
 
 
 def test_log_likelihoods_equal_one_forward_pass_per_answer(model: HybridLM, encoder: PromptEncoder) -> None:
     plan, rows = _rows(encoder)
     with torch.no_grad():
-        found = _log_likelihoods(model, collate([rows[row] for row in range(len(plan))], encoder))
+        values = _log_likelihoods(model, collate([rows[row] for row in range(len(plan))], encoder))
         for row, query in enumerate(_queries(plan, rows)):
             prompt = encoder.prompt_ids(query.prompt)
             for column, answer in enumerate(query.answers):
@@ -85,7 +85,7 @@ def test_log_likelihoods_equal_one_forward_pass_per_answer(model: HybridLM, enco
                 inputs = model.embed(ids, torch.tensor(query.prompt.slot_items, dtype=torch.long))
                 logits = model.causal_lm(inputs_embeds=inputs).logits[0, len(prompt) - 1 : -1]
                 expected = torch.log_softmax(logits, dim=-1).gather(1, torch.tensor(tokens)[:, None]).sum()
-                assert found[row, column].item() == pytest.approx(expected.item(), rel=1e-5, abs=1e-4)
+                assert values[row, column].item() == pytest.approx(expected.item(), rel=1e-5, abs=1e-4)
 
 
 def _parts(plan: pd.DataFrame, size: int) -> list[range]:
@@ -93,7 +93,7 @@ def _parts(plan: pd.DataFrame, size: int) -> list[range]:
 
 
 def _expected(values: Sequence[float], reference: Sequence[float], beta: float) -> float:
-    """The formula as it stands in the paper, the target first."""
+    """The formula of the paper, with the target first."""
     target, *others = (value - known for value, known in zip(values, reference, strict=True))
     inner = math.log(sum(math.exp(beta * (other - target)) for other in others))
     return -math.log(1 / (1 + math.exp(inner)))

@@ -1,4 +1,4 @@
-"""Scores of training candidates come from recommenders that did not see the user, and say whose they are."""
+"""Training candidates are scored by recommenders that were not trained on the user, and the scores name their source."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from llara_core import columns as c
 from llara_core import tables
 from llara_core.data.splitting import make_examples
 from llara_core.errors import DataError
-from llara_core.inference.llm_systems import shown_scores
-from llara_core.ranking import opinion, shuffled_opinion
+from llara_core.inference.llm_systems import shown_score_features
+from llara_core.ranking import normalise_scores, shuffled_score_features
 from llara_core.recommenders import cross_fitting
 from llara_core.recommenders.cross_fitting import cross_fit, user_folds
 
@@ -103,10 +103,10 @@ def test_held_out_prompts_show_the_recommenders_predictions_or_deal_them_out_at_
     logits = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
     frame = pd.DataFrame({c.EXAMPLE: range(50), c.DRAW: 0, c.SCORES: list(logits)})
     for source in ("out_of_fold", "in_sample"):
-        shown = np.stack(shown_scores(frame, source, 0, "ordered")[c.SCORES].to_list())  # type: ignore[arg-type]
-        np.testing.assert_array_equal(shown, opinion(logits))
-    dealt = np.stack(shown_scores(frame, "shuffled", 0, "ordered")[c.SCORES].to_list())
-    assert not np.array_equal(dealt, opinion(logits))
-    for before, after in zip(opinion(logits), dealt, strict=True):  # score and share stay together
+        shown = np.stack(shown_score_features(frame, source, 0, "ordered")[c.SCORES].to_list())  # type: ignore[arg-type]
+        np.testing.assert_array_equal(shown, normalise_scores(logits))
+    dealt = np.stack(shown_score_features(frame, "shuffled", 0, "ordered")[c.SCORES].to_list())
+    assert not np.array_equal(dealt, normalise_scores(logits))
+    for before, after in zip(normalise_scores(logits), dealt, strict=True):  # score and share stay together
         assert sorted(map(tuple, before.tolist())) == sorted(map(tuple, after.tolist()))
-    np.testing.assert_array_equal(dealt, shuffled_opinion(opinion(logits), 0, "held out, ordered"))
+    np.testing.assert_array_equal(dealt, shuffled_score_features(normalise_scores(logits), 0, "held out, ordered"))

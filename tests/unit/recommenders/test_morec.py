@@ -37,7 +37,7 @@ ARGUMENTS = {
     "n_heads": 1,
     "text_dim": 16,
 }
-# Everyone walks along the same ring of items, three further at each step.
+# All users follow the same ring of items, three further at each step.
 SEQUENCES = [np.arange(start, start + 36, 3) % N_ITEMS for start in range(24)]
 VALIDATION = training.ValidationSet(
     [sequence[:4] for sequence in SEQUENCES], np.array([sequence[4] for sequence in SEQUENCES]), [s[:5] for s in SEQUENCES], 5
@@ -121,7 +121,7 @@ def test_bce_cannot_tune_an_encoder(encoder: TextEncoder) -> None:
 def test_an_encoder_with_damaged_weights_is_named(folder: Path) -> None:
     encoder = TextEncoder(folder, TITLES)
     encoder.model.embeddings.LayerNorm.bias.data[0] = torch.nan
-    with pytest.raises(ModelError, match=r"all-minilm-l6-v2 gives text vectors that are not finite"):
+    with pytest.raises(ModelError, match=r"all-minilm-l6-v2 returns text vectors that are not finite"):
         search(encoder, tuned=False, epochs=1)
 
 

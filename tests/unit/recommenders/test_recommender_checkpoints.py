@@ -43,7 +43,7 @@ def test_the_search_is_kept_beside_the_model(folder: Path) -> None:
 
 
 def test_another_type_is_refused(folder: Path) -> None:
-    with pytest.raises(ModelError, match="holds a sasrec but caser is wanted"):
+    with pytest.raises(ModelError, match="holds a sasrec, but caser is expected"):
         checkpoints.load(folder, "caser", "d" * 64)
 
 

@@ -13,7 +13,7 @@ from llara_core.recommenders.morec import MoRec
 from llara_core.runtime import memory
 
 N_ITEMS, T = 12, 6
-# Of a recommender that is not named here, what params.yaml says.
+# A recommender that is not named here has the options of params.yaml.
 OWN = {
     "gru4rec": {"hidden_dim": 10, "n_layers": 2},
     "caser": {"window": 4, "n_horizontal_filters": 3, "n_vertical_filters": 2},

@@ -30,7 +30,7 @@ def test_predictions_follow_the_candidates() -> None:
     assert frame[c.EXAMPLE].tolist() == [9, 7, 9]
     assert [row.tolist() for row in frame[c.SCORES]] == [[0, 1], [0, 2], [2, 0]]
     assert frame[c.PREDICTED].tolist() == [0, 2, 2]
-    # Example 9: without its history {3}, items 1, 2, 0 stand before target 4. Example 7: without {1}, nothing before item 2.
+    # Example 9: without its history {3}, items 1, 2, 0 rank before target 4. Example 7: without {1}, nothing before item 2.
     assert frame[c.CATALOGUE_RANK].tolist() == [4, 1, 4]
 
 

@@ -30,7 +30,7 @@ def build(name: str) -> SequenceRecommender:
 
 
 def planted_chain(n_users: int, length: int) -> pd.DataFrame:
-    """Users walk around a ring of items: four times in five the next item is the one three further on."""
+    """Users follow a ring of items: four times in five the next item is the one three further on."""
     rng = np.random.default_rng(0)
     rows = []
     for user in range(n_users):

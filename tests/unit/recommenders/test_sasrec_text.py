@@ -20,7 +20,7 @@ SHAPE = {"n_items": N_ITEMS, "embedding_dim": 16, "max_history_len": 5, "dropout
 
 
 def sequences(n: int, seed: int) -> list[np.ndarray]:
-    """A walk from group to group; which item of a group comes next is chance. The last one of each is never met."""
+    """Sequences that move from group to group, with a random item of each; the last item of a group never occurs."""
     rng = np.random.default_rng(seed)
     starts = rng.integers(N_GROUPS, size=n)
     groups = (starts[:, None] + np.arange(12)) % N_GROUPS
@@ -28,8 +28,10 @@ def sequences(n: int, seed: int) -> list[np.ndarray]:
 
 
 def validation() -> training.ValidationSet:
-    walks = sequences(30, seed=1)
-    return training.ValidationSet([walk[:5] for walk in walks], np.array([walk[5] for walk in walks]), walks, 5)
+    validation = sequences(30, seed=1)
+    return training.ValidationSet(
+        [items[:5] for items in validation], np.array([items[5] for items in validation]), validation, 5
+    )
 
 
 def text_model(new_share: float = 0.2) -> SasRecText:
@@ -48,7 +50,7 @@ def trained(build):  # type: ignore[no-untyped-def]
 
 def auc_of_the_right_new_item(model) -> float:  # type: ignore[no-untyped-def]
     """How often the new item of the group that follows is scored above the other new ones."""
-    histories = [walk[:5] for walk in sequences(100, seed=3)]
+    histories = [items[:5] for items in sequences(100, seed=3)]
     scores = model.score_catalogue(histories)[:, NEW]
     right = (GROUP[[history[-1] for history in histories]] + 1) % N_GROUPS
     others = scores < scores[np.arange(len(right)), right][:, None]
@@ -62,7 +64,7 @@ def test_a_new_item_is_recommended_by_its_text() -> None:
 
 def test_new_items_are_picked_about_as_often_as_known_ones() -> None:
     """One in six of the items that may follow is new, and so is about one in six of the best six."""
-    scores = trained(text_model).score_catalogue([walk[:5] for walk in sequences(100, seed=3)])
+    scores = trained(text_model).score_catalogue([items[:5] for items in sequences(100, seed=3)])
     best = np.argsort(-scores, axis=1)[:, :PER_GROUP]
     assert 0.1 < np.isin(best, NEW).mean() < 0.25
 

@@ -118,7 +118,7 @@ def test_another_language_model_is_refused(exported: Exported, llm: Path, tmp_pa
         ModelError, match=r"requires the language model source \(fingerprint \w{12}\), but .*other holds another one"
     ):
         load(exported(system), llm=other)
-    with pytest.raises(ModelError, match="no language model here"):
+    with pytest.raises(ModelError, match="holds no language model"):
         load(exported(system), llm=tmp_path)
     with pytest.raises(ModelError, match=f"{system} requires its language model"):
         load(exported(system))

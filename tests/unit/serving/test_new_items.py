@@ -220,7 +220,7 @@ def test_a_generative_system_reads_the_recommenders_embedding_of_a_new_item(tmp_
     vectors = model.ranker.llm.model.item_vectors
     torch.testing.assert_close(vectors[6], vectors[1], rtol=1e-4, atol=1e-4)  # of the same text
     assert {one.item for one in known} == {"102", "103", "104", "105", "106"}
-    with patch.object(ranking, "opinion", wraps=ranking.opinion) as shown:
+    with patch.object(ranking, "normalise_scores", wraps=ranking.normalise_scores) as shown:
         found = model.recommend(["aaaa aaaa"], top=6)
     assert {one.item for one in found if one.is_new} == {"9"}  # among the five that are retrieved
     (scores,) = (call.args[0] for call in shown.call_args_list)

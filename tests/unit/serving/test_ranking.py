@@ -16,7 +16,7 @@ from llara_core.inference.catalogue import HeadScorer
 from llara_core.inference.llm_systems import LlmSystem
 from llara_core.inference.prompts import Query
 from llara_core.prompts.rendering import render_ranking
-from llara_core.ranking import opinion
+from llara_core.ranking import normalise_scores
 from llara_core.runtime import seeding
 from llara_core.serving.ranking import Ranked, Ranker
 from tests.helpers.llm import LABELS, N_ITEMS, WORDING, llm_system, make_encoder, make_model, system_config
@@ -74,14 +74,14 @@ def test_a_generative_system_ranks_what_its_recommender_retrieves_by_the_titles_
     np.testing.assert_allclose(ranked.scores, [by_item[item] for item in ranked.items], atol=1e-4)
 
 
-def test_a_prompt_shows_the_recommenders_scores_of_each_candidate(tiny_llama: Path) -> None:
+def test_a_prompt_shows_the_recommenders_score_of_each_candidate(tiny_llama: Path) -> None:
     guided = {"slot": "before", "recommender_scores": True}
     prompt = system_config(prompt=guided).prompt
     system = llm_system(make_model(tiny_llama, prompt=guided), make_encoder(tiny_llama), prompt=prompt)
     ranked = _rank(system, [11], top=2, n_candidates=2)
     shown = np.array([10, 9])[seeding.numpy_stream(0, "recommended candidates", 11).permutation(2)]
-    opinions = opinion(shown.astype(np.float32))
-    rendered = render_ranking([11], shown.tolist(), LABELS, WORDING, "hybrid", 0, slot="before", scores=opinions)
+    score_features = normalise_scores(shown.astype(np.float32))
+    rendered = render_ranking([11], shown.tolist(), LABELS, WORDING, "hybrid", 0, slot="before", scores=score_features)
     query = Query(rendered, tuple(LABELS[item] for item in shown))
     direct = answer_queries(system.model, system.encoder, [query], batch_size=1, max_new_tokens=1).scores[0]
     np.testing.assert_allclose(np.sort(ranked.scores), np.sort(direct), atol=1e-4)

@@ -14,7 +14,7 @@ from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.config import ScoreSource
 from llara_core.errors import DataError
-from llara_core.ranking import opinion, shuffled_opinion
+from llara_core.ranking import normalise_scores, shuffled_score_features
 from llara_core.tuning.data import Lists, StoredTrainingData, load_training_data
 from tests.helpers.llm import LABELS, WORDING, plan_of
 
@@ -92,7 +92,7 @@ def test_scores_are_bound_to_their_candidates() -> None:
     assert data.candidates == {(0, 0): SETS[0], (0, 1): SETS[1]}
     assert data.scores is not None
     for draw in (0, 1):
-        np.testing.assert_array_equal(data.scores[0, draw], opinion(np.array(LOGITS, dtype=np.float32))[draw])
+        np.testing.assert_array_equal(data.scores[0, draw], normalise_scores(np.array(LOGITS, dtype=np.float32))[draw])
 
 
 def test_what_a_plan_names_is_read_from_any_row_group_and_nothing_else() -> None:
@@ -148,10 +148,10 @@ def test_lists_in_one_array_are_read_like_lists() -> None:
 
 
 def test_shuffled_scores_of_some_rows_are_those_of_the_whole_table() -> None:
-    opinions = np.random.default_rng(0).random((50, 4, 2)).astype(np.float32)
-    whole, rows = shuffled_opinion(opinions, 3, "train"), np.array([0, 1, 17, 49])
-    np.testing.assert_array_equal(shuffled_opinion(opinions[rows], 3, "train", rows), whole[rows])
-    assert not np.array_equal(whole, opinions)
+    score_features = np.random.default_rng(0).random((50, 4, 2)).astype(np.float32)
+    whole, rows = shuffled_score_features(score_features, 3, "train"), np.array([0, 1, 17, 49])
+    np.testing.assert_array_equal(shuffled_score_features(score_features[rows], 3, "train", rows), whole[rows])
+    assert not np.array_equal(whole, score_features)
 
 
 def test_scores_of_other_candidates_of_the_same_examples_and_draws_are_refused() -> None:

@@ -1,6 +1,6 @@
 """A planted world in which each of our systems learns in seconds, and the paper's form, as it must, does not.
 
-The recommender knows the target, and nothing else gives it away: so a system has to hear the recommender's opinion of a
+The recommender knows the target, and nothing else gives it away: so a system has to read the recommender's score of a
 candidate and write that candidate's title. That the paper's form stays at chance says that nothing else leaks the target.
 """
 

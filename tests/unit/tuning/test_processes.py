@@ -210,7 +210,10 @@ if __name__ == "__main__":
     ("what", "end"),
     [
         ("error", ["trial: error: u.data: line 3 has 2 fields"]),
-        ("kill", ["trial: error: process 1 of 0 to 1 was ended by SIGKILL, as for want of memory; start the same command"]),
+        (
+            "kill",
+            ["trial: error: process 1 of 0 to 1 was ended by SIGKILL, perhaps for lack of memory; start the same command"],
+        ),
         ("bug", ["ZeroDivisionError: a bug", "trial: error: process 1 of 0 to 1 failed with the traceback above"]),
     ],
 )
