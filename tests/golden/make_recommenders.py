@@ -34,13 +34,13 @@ OPTIONS = training.TrainingOptions(learning_rate=1e-3, batch_size=256, loss="cro
 
 
 def values() -> dict[str, Any]:
-    """By recommender the sha256 of its trained weights with its scores, and the mean size of its embeddings."""
+    """Returns by recommender the sha256 of its trained weights with its scores, and the mean size of its embeddings."""
     rng = np.random.default_rng(0)
     sequences = [rng.permutation(N_ITEMS)[:30] for _ in range(N_USERS)]
     histories = [items[:MAX_HISTORY_LEN] for items in sequences]
     targets = np.array([items[MAX_HISTORY_LEN] for items in sequences])
     validation = training.ValidationSet(histories, targets, histories, n_candidates=20)
-    result = {}
+    by_name = {}
     for name, own in OWN.items():
         arguments = {"n_items": N_ITEMS, "embedding_dim": 64, "max_history_len": MAX_HISTORY_LEN, "dropout": 0.2} | own
 
@@ -51,8 +51,8 @@ def values() -> dict[str, Any]:
         tensors = [tensor.numpy() for _, tensor in sorted(result.model.state_dict().items())]
         digest = hashlib.sha256(b"".join(array.tobytes() for array in [*tensors, result.model.score_catalogue(histories)]))
         mean_size = float(np.abs(result.model.item_embeddings()).astype(np.float64).mean())
-        result[name] = {"sha256": digest.hexdigest(), "mean_size": round(mean_size, 5)}
-    return result
+        by_name[name] = {"sha256": digest.hexdigest(), "mean_size": round(mean_size, 5)}
+    return by_name
 
 
 if __name__ == "__main__":
