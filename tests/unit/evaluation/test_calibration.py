@@ -64,17 +64,16 @@ def test_the_report_fits_on_validation_and_measures_on_test(world) -> None:
     # Scaled by 8: on validation the target is always second, on test always first.
     scores = 8 * np.where(validation, world.target_is(2), world.target_is(1)) / 5
     world.put("sasrec-0", scores)
-    found = world.compared(world.on_axes(baselines=[], systems=[]))
-    (row,) = beyond_accuracy.shares(found)
-    (temperature,) = row.temperatures
-    assert temperature is not None
+    comparisons = world.compared(world.on_axes(baselines=[], systems=[]))
+    (row,) = beyond_accuracy.calibrations(comparisons)
+    (run,) = row.runs
     shares = np.exp(log_softmax(8 * np.arange(5, 0, -1.0) / 5))
-    assert row.log_likelihood == pytest.approx(np.log(shares[0]), abs=1e-5)
-    scaled = log_softmax(8 * np.arange(5, 0, -1.0) / 5 / temperature)
-    assert row.calibrated_log_likelihood == pytest.approx(scaled[0], abs=1e-5)
+    assert row.mean("log_likelihood") == pytest.approx(np.log(shares[0]), abs=1e-5)
+    scaled = log_softmax(8 * np.arange(5, 0, -1.0) / 5 * run.inverse_temperature)
+    assert run.calibrated_log_likelihood == pytest.approx(scaled[0], abs=1e-5)
     # The likelihood of a second place peaks where the mean score under the shares is the second score.
     assert np.exp(scaled) @ np.arange(5, 0, -1.0) == pytest.approx(4.0, abs=1e-4)
-    assert row.calibration_error == pytest.approx(1 - shares[0], abs=1e-5)
+    assert run.calibration_error == pytest.approx(1 - shares[0], abs=1e-5)
 
 
 def test_a_system_without_scores_has_no_calibration(world) -> None:
@@ -82,8 +81,8 @@ def test_a_system_without_scores_has_no_calibration(world) -> None:
     world.put("llara-0", world.target_is(1), mode="generate", texts=["?"] * 36)
     world.put("llara-0", world.target_is(1), mode="score", draws=1)
     world.put("fused-llara-0", world.target_is(1), mode="fused", note="LLM weight 0.30")
-    found = world.compared(world.on_axes(baselines=[]))
-    assert [(each.row.name, each.row.mode) for each in beyond_accuracy.shares(found)] == [
+    comparisons = world.compared(world.on_axes(baselines=[]))
+    assert [(each.row.name, each.row.mode) for each in beyond_accuracy.calibrations(comparisons)] == [
         ("sasrec", "score"),
         ("llara", "score"),
         ("llara + sasrec", "fused"),
@@ -91,11 +90,11 @@ def test_a_system_without_scores_has_no_calibration(world) -> None:
 
 
 def test_the_section_names_misleading_scores(world) -> None:
-    """Always second with a lead of 8 nats: a log share of about -8, where equal shares of 5 candidates have -1.61."""
+    """Always second, 8 nats behind: a log-probability of about -8; uniform probabilities have -1.61."""
     world.put("popularity", 100 * world.target_is(2))
     world.put("sasrec-0", 8 * world.target_is(2))
     section = beyond_accuracy.section(world.compared(world.on_axes(systems=[])))
     assert section is not None
     (part,) = section.parts
-    assert "Taken as probabilities, the scores of sasrec (score) are worse than equal shares." in part.verdict
+    assert "Read as probabilities, the scores of sasrec (score) are worse than uniform ones." in part.verdict
     assert [line["Log-likelihood"] for line in part.tables[0].lines] == ["-100.000", "-8.000"]

@@ -65,7 +65,7 @@ def test_from_predictions_to_the_report(filled, capsys: pytest.CaptureFixture[st
     assert fused["test"]["hit_ratio@1"] == 1.0
     assert fused["note"] == "LLM weight 0.00"  # the recommender is always right
     shown = " ".join(capsys.readouterr().out.split())
-    assert "llara + sasrec gave the LLM weight 0, so it is the recommender alone and is not shown." in shown
+    assert "llara + sasrec gave the LLM weight 0, so it equals the recommender and is not shown." in shown
     assert Path("metrics/report.html").stat().st_size > 10_000
     assert "sasrec is best on validation" in Path("metrics/summary.txt").read_text()
 

@@ -194,7 +194,7 @@ def test_a_column_that_is_not_needed_may_hold_anything(tmp_path: Path) -> None:
     [
         ("user,item_id\nann,10\n", r"histories.csv: has no column 'user_id'; .* found \['user', 'item_id'\]"),
         ("user_id,film\nann,10\n", r"has no column 'title'; expected 'user_id' with 'item_id' \(raw ids\) or 'title'"),
-        ("user_id,item_id\nann,99\n", r"no row has a user and an item of the catalogue; ids there look like '10'"),
+        ("user_id,item_id\nann,99\n", r"no row has a user and an item of the catalogue; ids of the catalogue look like '10'"),
         ("user_id,item_id\n", "holds a header but no rows"),
         ("", "histories.csv: is empty"),
         ("user_id,title\nann,Alien\nann,Paris, Texas\n", "histories.csv:3: 3 fields separated by ',', but the header has 2"),
