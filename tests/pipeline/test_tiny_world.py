@@ -290,9 +290,9 @@ def test_a_system_that_goes_on_from_another(world: World, tmp_path: Path) -> Non
         )
 
     # The system itself changes: its start stays as it is. The start changes: both are tuned again, and nobody else.
-    own = would_tune(f"systems.{GOES_ON}.tune.learning_rate=1e-5")
+    own = would_tune(f"systems.yaml:systems.{GOES_ON}.tune.learning_rate=1e-5")
     assert own == {f"{stage} tiny {GOES_ON} 0" for stage in ("tune", "tune_further", "predict_llm")}
-    both = would_tune("systems.llara_guided.tune.max_examples=24")
+    both = would_tune("systems.yaml:systems.llara_guided.tune.max_examples=24")
     assert both == {
         *(f"{stage} tiny llara_guided 0" for stage in ("tune", "predict_llm")),
         *(f"{stage} tiny {GOES_ON} 0" for stage in ("tune_further", "predict_llm")),
