@@ -261,7 +261,7 @@ def _stages() -> Iterator[tuple[str, ...]]:
         yield ("fuse", dataset)
         yield ("evaluate", dataset)
         for name, seed in itertools.product(axes.recommend, seeds):
-            ranked = paths.recommendations(dataset, paths.cell(name, int(seed)))
+            ranked = paths.recommendations(dataset, paths.run_name(name, int(seed)))
             yield ("recommend", dataset, name, seed, "--all-users", "--out", str(ranked))
     yield ("report",)
 

@@ -170,7 +170,7 @@ def load_bench(dataset: str, recommender: str, seed: int) -> Bench:
     compute.use_threads(params.llm.threads)
     wording = ItemWording.of(params.dataset(dataset))
     data, _ = load_training_data(dataset, wording, None, "out_of_fold", seed)
-    vectors, _ = load_item_vectors(paths.item_embeddings(dataset, paths.cell(recommender, seed)), len(data.labels))
+    vectors, _ = load_item_vectors(paths.item_embeddings(dataset, paths.run_name(recommender, seed)), len(data.labels))
     encoder = PromptEncoder(loading.load_tokenizer(paths.LLM), chat_template=params.prompt.chat_template)
     base = loading.load_base_model(paths.LLM, params.llm)
     sections = {name: getattr(params, name) for name in SystemConfig.model_fields if hasattr(params, name)}

@@ -73,7 +73,7 @@ def _time(dataset: str, system: str, seed: int, steps: int, queries: int, thread
 
     compute.use_threads(threads)
     params = load_params()
-    inputs = read_inputs(dataset, paths.cell(system, seed))
+    inputs = read_inputs(dataset, paths.run_name(system, seed))
     config = params.system(system)
     assert isinstance(config, SystemConfig)
     size = config.tune.batch_size

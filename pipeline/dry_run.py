@@ -81,7 +81,7 @@ def _reads_other_inputs(command: str, params: Params, would_run: Collection[str]
             return False
         if f"tune@{dataset}-{config.start}-{seed}" in would_run:
             return True
-    gathered, resolved = paths.inputs(dataset, paths.cell(system, int(seed))) / SYSTEM, paths.resolved_system(system)
+    gathered, resolved = paths.inputs(dataset, paths.run_name(system, int(seed))) / SYSTEM, paths.resolved_system(system)
     if not gathered.is_file() or tables.read_json(gathered) != tables.read_json(resolved):
         return True
     cell = f"{dataset}-{config.recommender}-{seed}"

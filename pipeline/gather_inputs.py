@@ -21,7 +21,7 @@ def main(dataset: Dataset) -> None:
         staged.mkdir()
         for name, system in systems.items():
             for seed in params.run.seeds:
-                write_inputs(staged / paths.cell(name, seed), system, dataset, seed, params.run.seeds[0])
+                write_inputs(staged / paths.run_name(name, seed), system, dataset, seed, params.run.seeds[0])
     logging.info("%d systems, %d seeds", len(params.run.systems), len(params.run.seeds))
 
 

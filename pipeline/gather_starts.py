@@ -20,7 +20,7 @@ def main(dataset: Dataset) -> None:
         staged.mkdir()
         for system, start in starts.items():
             for seed in params.run.seeds:
-                write_start(staged / paths.cell(system, seed), dataset, system, start, seed)
+                write_start(staged / paths.run_name(system, seed), dataset, system, start, seed)
     logging.info("%d of %d systems go on from another", sum(start is not None for start in starts.values()), len(starts))
 
 

@@ -21,12 +21,12 @@ def main(
 
     params = load_params()
     compute.use_threads(params.recommenders.threads)
-    cell = paths.cell(recommender, seed)
-    model = checkpoints.load(paths.checkpoint(dataset, cell), recommender, checkpoints.data_hash(dataset))
+    run_name = paths.run_name(recommender, seed)
+    model = checkpoints.load(paths.checkpoint(dataset, run_name), recommender, checkpoints.data_hash(dataset))
     answer_held_out(
         CatalogueAnswerer(model),
         read_held_out(dataset),
-        paths.recommender_predictions(dataset, cell),
+        paths.recommender_predictions(dataset, run_name),
         system=recommender,
         seed=seed,
         shuffled_histories=params.inference.shuffled_histories,

@@ -20,9 +20,9 @@ def main(
     from llara_core.llm.inputs import read_inputs
 
     params = load_params()
-    cell = paths.cell(system, seed)
-    folder, curves = paths.adapter(dataset, cell), paths.curves(dataset, cell)
-    inputs = read_inputs(dataset, cell)
+    run_name = paths.run_name(system, seed)
+    folder, curves = paths.adapter(dataset, run_name), paths.curves(dataset, run_name)
+    inputs = read_inputs(dataset, run_name)
     config = inputs.system
     if not isinstance(config, SystemConfig) or config.start is not None:
         name, content = ("untuned", {"tuned": False}) if config.start is None else ("further", {"start": config.start})

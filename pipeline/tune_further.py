@@ -20,11 +20,11 @@ def main(
     from llara_core.llm.inputs import NO_START, read_start
 
     params = load_params()
-    cell = paths.cell(system, seed)
-    found = read_start(dataset, cell)
+    run_name = paths.run_name(system, seed)
+    found = read_start(dataset, run_name)
     if found is None:
         if processes.is_first():
-            tables.write_json(paths.further(dataset, cell) / NO_START, {"start": None})
+            tables.write_json(paths.further(dataset, run_name) / NO_START, {"start": None})
         return
 
     from llara_core.tuning.setting import read_setting
@@ -44,7 +44,7 @@ def main(
         head_dim=params.recommenders.embedding_dim,
         weights=params.parallel.weights,
     )
-    folder, curves = paths.further_adapter(dataset, cell), paths.further_curves(dataset, cell)
+    folder, curves = paths.further_adapter(dataset, run_name), paths.further_curves(dataset, run_name)
     with progress.stage():
         tune(system, config, setting, start=start, adapter_folder=folder, curves_folder=curves)
     logging.info("adapter in %s, from that of %s", folder, start.name)

@@ -180,7 +180,7 @@ def test_dvc_yaml_and_paths_agree() -> None:
     for stage in STAGES.values():
         for path in paths_in(stage.get("outs", []) + stage.get("metrics", []) + stage.get("plots", [])):
             written.add(Path(re.sub(r"\$\{item\.(\w+)\}", lambda match: coordinates[match[1]], path)))
-    recommender, system = paths.cell("r", 0), paths.cell("s", 0)
+    recommender, system = paths.run_name("r", 0), paths.run_name("s", 0)
     expected = {paths.raw("d"), paths.prepared("d"), paths.statistics("d"), paths.candidates("d"), paths.RESOLVED, paths.LLM}
     expected |= {paths.checkpoint("d", recommender), paths.item_embeddings("d", recommender)}
     expected |= {paths.training_scores("d", recommender), paths.recommender_predictions("d", recommender)}
@@ -191,7 +191,7 @@ def test_dvc_yaml_and_paths_agree() -> None:
     expected |= {
         paths.results("d"),
         paths.metrics("d", system).parent,
-        paths.deciding("d", system).parent,
+        paths.main_metrics("d", system).parent,
         paths.recommendations("d", system),
     }
     expected |= {paths.curves("d", cell) for cell in (recommender, system)}

@@ -24,7 +24,7 @@ def params() -> Params:
 def recommender_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writes a recommender's outputs, as files whose content names them, in an empty working folder."""
     monkeypatch.chdir(tmp_path)
-    run = paths.cell("sasrec", 1)
+    run = paths.run_name("sasrec", 1)
     predictions = paths.recommender_predictions(DATASET, run)
     predictions.mkdir(parents=True)
     (predictions / "score.parquet").write_text("held-out scores")
@@ -33,7 +33,7 @@ def recommender_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(params: Params, system: str, *, seed: int = 1, first_seed: int = 1) -> inputs.SystemInputs:
-    run = paths.cell(system, seed)
+    run = paths.run_name(system, seed)
     paths.all_inputs(DATASET).mkdir(parents=True, exist_ok=True)
     tables.write_json(paths.resolved_system(system), inputs.resolved(params.system(system)))
     inputs.write_inputs(
@@ -81,7 +81,7 @@ def test_a_system_that_goes_on_gets_its_start_and_the_others_know_that_they_have
     (adapter / "adapter.json").write_text("of llara_guided")
     for system in systems:
         start = params.system(system).start
-        inputs.write_start(paths.start(DATASET, paths.cell(system, 1)), DATASET, system, start, 1)
+        inputs.write_start(paths.start(DATASET, paths.run_name(system, 1)), DATASET, system, start, 1)
     assert inputs.read_start(DATASET, "zero_shot-1") is inputs.read_start(DATASET, "llara_guided-1") is None
 
     found = inputs.read_start(DATASET, "llara_guided_sdpo-1")
@@ -95,7 +95,7 @@ def test_a_system_that_goes_on_gets_its_start_and_the_others_know_that_they_have
     assert inputs.adapter_of(DATASET, "llara_guided_sdpo-1", config) == paths.further_adapter(DATASET, "llara_guided_sdpo-1")
 
     tables.write_json(began.adapter.parent / "system.json", inputs.resolved(params.system("zero_shot")))
-    with pytest.raises(DataError, match=r"llara_guided_sdpo-1: a system that is not tuned neither goes on nor has an adapter"):
+    with pytest.raises(DataError, match=r"llara_guided_sdpo-1: an untuned system has no adapter and continues from none"):
         inputs.read_start(DATASET, "llara_guided_sdpo-1")
     with pytest.raises(DataError, match=r"starts/tallrec-1: holds no tuning/system\.json; list the system in run\.systems"):
         inputs.read_start(DATASET, "tallrec-1")
