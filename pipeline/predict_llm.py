@@ -1,4 +1,4 @@
-"""Answers the held-out candidate sets with an LLM system, tuned or not: ``python -m pipeline.predict_llm movielens llara 0``."""
+"""Answers the held-out candidate sets with an LLM system: ``python -m pipeline.predict_llm movielens llara 0``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Score the held-out candidates with a trained recommender: ``python -m pipeline.predict_recommender movielens sasrec 0``."""
+"""Scores the held-out candidates with a trained recommender: ``python -m pipeline.predict_recommender movielens sasrec 0``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def main(
     recommender: Recommender,
     seed: Seed,
 ) -> None:
-    """Predict validation and test of DATASET with a trained RECOMMENDER."""
+    """Predicts validation and test of DATASET with a trained RECOMMENDER."""
     from llara_core.held_out import read_held_out, read_positions
     from llara_core.predictions import CatalogueAnswerer, answer_held_out
     from llara_core.recommenders import checkpoints

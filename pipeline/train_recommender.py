@@ -1,4 +1,4 @@
-"""Train one sequence recommender: ``python -m pipeline.train_recommender movielens sasrec 0``."""
+"""Trains one sequence recommender: ``python -m pipeline.train_recommender movielens sasrec 0``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def main(
     recommender: Recommender,
     seed: Seed,
 ) -> None:
-    """Train RECOMMENDER on DATASET once per L2 coefficient and keep the one best on validation in data/recommenders/."""
+    """Trains RECOMMENDER on DATASET once per L2 coefficient and writes the one best on validation to data/recommenders/."""
     from llara_core import tables
     from llara_core.curves import write_curves
     from llara_core.fetching.llm import fetch_encoder

@@ -1,4 +1,4 @@
-"""``params.yaml`` and ``systems.yaml`` as frozen, checked objects. Each section has a module of its own."""
+"""``params.yaml`` and ``systems.yaml`` as frozen, validated objects, with one module per section."""
 
 from llara_core.config.candidates import CandidatesConfig
 from llara_core.config.datasets import (

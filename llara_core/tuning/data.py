@@ -191,7 +191,7 @@ def load_training_data(
     rows, ids, history_lens = _read_examples(dataset)
     n_draws, rest = divmod(tables.n_rows(candidates_file), max(len(ids), 1))
     if rest or not n_draws:
-        raise DataError(f"{candidates_file}: the {len(ids)} training examples do not all have the same number of sets; run `dvc repro`")
+        raise DataError(f"{candidates_file}: the {len(ids)} training examples have unequal numbers of sets; run `dvc repro`")
     sequences = _read_sequences(dataset)
     items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
     data = StoredTrainingData(

@@ -128,8 +128,8 @@ def train(
         dataloader_pin_memory=on_cuda,
         disable_tqdm=True,
     )
-    # With several visible cards, the Trainer would use nn.DataParallel, which splits a batch by row; the slots of a batch are in
-    # tensors without a row dimension. Processes share whole micro-batches instead.
+    # With several visible cards, the Trainer would use nn.DataParallel, which splits a batch by row; but the slots of a batch
+    # are in tensors without a row dimension. Processes share whole micro-batches instead.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     if config.gradient_checkpointing:
         model.causal_lm.activation_checkpointing_enable({"use_reentrant": False})
@@ -211,7 +211,7 @@ class _PlanTrainer(Trainer):  # type: ignore[misc]
         return DistributedDataParallel(model, device_ids=cards, find_unused_parameters=True)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        # Every trained tensor is saved, even if the last batches did not use it; the released code loses its projector this way.
+        # Every trained tensor is saved, even if the last batches did not use it; the released code loses its projector.
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         tensors = trained_tensors(self.accelerator.unwrap_model(self.model).model)
@@ -221,7 +221,7 @@ class _PlanTrainer(Trainer):  # type: ignore[misc]
         saved = load_file(Path(resume_from_checkpoint) / _WEIGHTS)
         tensors = trained_tensors((model or self.model).model)
         if set(saved) != set(tensors):
-            raise ModelError(f"{resume_from_checkpoint}: contains other tensors than those being trained; delete it and start again")
+            raise ModelError(f"{resume_from_checkpoint}: does not have the tensors being trained; delete it and start again")
         with torch.no_grad():
             for name, tensor in tensors.items():
                 tensor.copy_(saved[name])

@@ -224,7 +224,7 @@ def test_a_failed_stage_is_shown_in_full_by_the_line_per_stage_too(world: World,
     answer = copy.run(sys.executable, "-m", "pipeline.repro", "fetch_llm")
     assert answer.returncode == 1
     assert "fetch_llm: error: " in answer.stdout
-    assert "repro: error: fetch_llm failed; above is all that was printed" in answer.stdout
+    assert "repro: error: fetch_llm failed; the output is above" in answer.stdout
     assert "Traceback" not in answer.stdout
 
 

@@ -134,7 +134,7 @@ def test_an_interrupt_waits_for_all_that_runs_and_starts_nothing(
     assert ended.value.exit_code == 130
     assert started == ["resolve", "tune@d-llara-0"]
     assert "the last words" in Path("log").read_text()
-    assert "Stopped. What was finished is kept" in capsys.readouterr().err
+    assert "Stopped. Finished stages are kept" in capsys.readouterr().err
 
 
 def stage_of(seconds: float, *, is_known: bool = False, ran_s: float = 999.0) -> repro.Running:

@@ -51,11 +51,11 @@ def both() -> bytes:
         ),
         (
             "systems.llara.recommender=caser",
-            r"-S systems\.llara\.recommender=caser: `systems` stands in systems\.yaml; write -S "
+            r"-S systems\.llara\.recommender=caser: `systems` belongs in systems\.yaml; write -S "
             r"systems\.yaml:systems\.llara\.recommender=caser$",
         ),
         ("+systems.mine={extends: llara}", r"; write -S 'systems\.yaml:\+systems\.mine=\{extends: llara\}'$"),
-        ("systems.yaml:tune.epochs=1", r"`tune` stands in params\.yaml; write -S tune\.epochs=1$"),
+        ("systems.yaml:tune.epochs=1", r"`tune` belongs in params\.yaml; write -S tune\.epochs=1$"),
         ("dvc.yaml:stages=1", r"dvc\.yaml has no parameters; they are in params\.yaml and systems\.yaml$"),
         ("qwerty=3", r"no key 'qwerty'; the sections are run, download, "),
         ("run.datasets=[movielens", r"-S run\.datasets=\[movielens: .*; write it as key=value or 'key=\[value,value\]'"),

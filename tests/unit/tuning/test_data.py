@@ -126,7 +126,7 @@ def test_candidates_out_of_order_are_refused() -> None:
 def test_examples_without_equally_many_sets_are_refused() -> None:
     _many_examples(n_users=3, n_draws=1)
     _draw([SETS[0]] * 3)
-    with pytest.raises(DataError, match="the 4 training examples do not all have the same number of sets"):
+    with pytest.raises(DataError, match="the 4 training examples have unequal numbers of sets"):
         _load(None)
 
 
