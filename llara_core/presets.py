@@ -83,11 +83,11 @@ def _overlay(base: dict[str, Any], values: dict[str, Any], place: str, changes: 
             _overlay(base[key], value, f"{place}{key}.", changes)
         elif key not in base or base[key] != value:
             before = base.get(key)
-            are_lists = isinstance(value, list) and isinstance(before, list)
-            changes.append(Change(f"{place}{key}", list(before) if are_lists else before, value))
-            if are_lists:
+            if isinstance(value, list) and isinstance(before, list):
+                changes.append(Change(f"{place}{key}", list(before), value))
                 _refill(base[key], value)
             else:
+                changes.append(Change(f"{place}{key}", before, value))
                 base[key] = value
 
 

@@ -1,4 +1,4 @@
-"""``make demo`` works in a copy and leaves the repository as it is."""
+"""``make demo`` runs in a copy and does not change the repository."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_outside_a_repository_it_says_so(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.timeout(600)
-def test_the_demo_has_a_copy_of_its_own(tmp_path: Path) -> None:
+def test_the_demo_runs_in_a_copy(tmp_path: Path) -> None:
     world = tiny_world.create(tmp_path / "world", tmp_path / "no-llm")
     shutil.copytree(REPOSITORY / "presets", world.root / "presets")
     world.commit("Presets")

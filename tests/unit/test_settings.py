@@ -1,4 +1,4 @@
-"""What ``-S`` changes is said, and refused where it is wrong, before DVC sees it."""
+"""Changes by ``-S`` are listed, and invalid ones are refused before DVC reads them."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def both() -> bytes:
         ("tune.epochs=0", r"tune\.epochs: Input should be greater than or equal to 1, got 0"),
     ],
 )
-def test_a_wrong_setting_is_refused_before_dvc_sees_it(setting: str, message: str, before: bytes) -> None:
+def test_an_invalid_setting_is_refused_before_dvc_reads_it(setting: str, message: str, before: bytes) -> None:
     with pytest.raises(ConfigError, match=f"(?s){message}") as caught:
         changes([setting])
     assert str(caught.value).startswith(("params.yaml: ", "systems.yaml: ", "-S "))
     assert both() == before
 
 
-def test_what_changes_is_said_and_whom_it_reaches(before: bytes) -> None:
+def test_changes_are_listed_with_the_systems_that_they_reach(before: bytes) -> None:
     assert changes([]) == []
     assert changes(
         ["run.datasets=[lastfm,movielens]", "inference.max_positions.catalogue=null", "curriculum.schedule=linear"]
@@ -82,5 +82,5 @@ def test_what_changes_is_said_and_whom_it_reaches(before: bytes) -> None:
     ]
     assert changes(["systems.yaml:+systems.mine={extends: llara}"]) == ["systems.mine.extends: null -> llara"]
     assert changes(["systems.yaml:systems.llara.recommender=caser"]) == ["systems.llara.recommender: sasrec -> caser"]
-    assert changes(["run.systems=[]", "tune.epochs=1"])[1:] == ["tune.epochs: 5 -> 1"]  # there is nothing to reach
+    assert changes(["run.systems=[]", "tune.epochs=1"])[1:] == ["tune.epochs: 5 -> 1"]  # no system to reach
     assert both() == before
