@@ -1,7 +1,7 @@
 """Tunes systems and predicts with them in as many processes as a launcher starts: ``-m tests.helpers.several LLM JOBS.json``.
 
-Each job in the file has a ``folder``, changes ``config`` of :func:`tests.helpers.llm.system_config`, optionally ``weights``, and
-optionally ``kill_at``, the row of the plan at which the process that reads it is killed. A job writes the adapter to
+Each job in the file has a ``folder``, changes ``config`` of :func:`tests.helpers.llm.system_config`, optionally ``weights`` and
+``kill_at``, the row of the plan at which the process that reads it is killed. A job writes the adapter to
 ``adapter``, answers to ``answers``, and the rows that each process has trained to ``rows-<rank>.json``.
 """
 
