@@ -39,7 +39,7 @@ def candidates(dataset: str) -> Path:
 
 
 def positions(dataset: str) -> Path:
-    """Folder with ``questions.parquet`` and ``candidates.parquet``; missing if only last items are asked for."""
+    """Folder with ``questions.parquet`` and ``candidates.parquet``; missing if only last items are targets."""
     return at_positions(candidates(dataset))
 
 

@@ -40,7 +40,7 @@ MODEL_FILES = paths.scratch() / "model_files.json"  # files of local models at t
 RUNS = "Running stage '"  # DVC's message
 PERCENT = re.compile(r"(\d+)%\|")
 OF_STAGE = re.compile(r"([^\r\n]*?): +(\d+)% of the stage\|")  # as runtime/progress.py writes it
-TELLING = 0.1  # progress of a stage from which its remaining time is extrapolated
+EXTRAPOLATED_FROM = 0.1  # progress of a stage from which its remaining time is extrapolated
 LATE = 1.25, 10.0  # factor and margin in seconds beyond which a stage takes longer than expected
 LOCKED = re.compile(r"Unable to acquire lock|is busy, it is being blocked by")
 RUNNING = Path(".dvc/tmp/rwlock")  # DVC's record of the running processes and the files that they read and write
@@ -226,7 +226,7 @@ class Running:
         output: lines of output.
         command: command of the stage; empty for files that ``dvc add`` tracks.
         ran: whether DVC has started the command; it first checks whether anything changed.
-        began, told: times of the start and of the last printed line (seconds of :func:`time.monotonic`).
+        started, printed: times of the start and of the last printed line (seconds of :func:`time.monotonic`).
     """
 
     def __init__(self, number: str, command: str, reproduction: Reproduction, expected_s: float, *, is_known: bool) -> None:
@@ -236,8 +236,8 @@ class Running:
             is_known: whether ``expected_s`` is recorded or in the table of costs.
         """
         self.reproduction, self.output, self.ran = reproduction, list[str](), False
-        self.command, self.began = command, time.monotonic()
-        self.told = self.began
+        self.command, self.started = command, time.monotonic()
+        self.printed = self.started
         self._number = number
         self._expected_s, self._is_known = expected_s, is_known
         self._percent, self._phase = "", ""
@@ -254,12 +254,12 @@ class Running:
 
     def rest_s(self) -> float:
         """Returns the expected remaining seconds."""
-        spent, done = time.monotonic() - self.began, int(self._percent.rstrip("%") or 0) / 100
-        return spent * (1 - done) / done if self._phase and done >= TELLING else max(self._expected_s - spent, 0)
+        spent, done = time.monotonic() - self.started, int(self._percent.rstrip("%") or 0) / 100
+        return spent * (1 - done) / done if self._phase and done >= EXTRAPOLATED_FROM else max(self._expected_s - spent, 0)
 
     def line(self, rest_s: float) -> str:
         """Returns number, stage, percent, seconds and the remaining time of the run in 80 columns, then the phase."""
-        spent, (factor, margin_s) = time.monotonic() - self.began, LATE
+        spent, (factor, margin_s) = time.monotonic() - self.started, LATE
         if self._is_known and self._expected_s and spent > max(factor * self._expected_s, self._expected_s + margin_s):
             rest = "longer than expected"
         else:
@@ -341,7 +341,7 @@ class Follower:
                 typer.echo(f"{name} failed; the other running stages are finished first.")
         elif running.ran:
             self.n_run += 1
-            self._seconds[name] = round(time.monotonic() - running.began, 1)
+            self._seconds[name] = round(time.monotonic() - running.started, 1)
             tables.write_json(SECONDS, self._seconds)
             self._clear()
             typer.echo(running.last_line(self._rest_s()))
@@ -361,8 +361,8 @@ class Follower:
             self._n_shown = len(shown)
             return
         for running in shown:
-            if time.monotonic() - running.told > HEARTBEAT_S:
-                running.told = time.monotonic()
+            if time.monotonic() - running.printed > HEARTBEAT_S:
+                running.printed = time.monotonic()
                 typer.echo(f"{running.line(rest_s)}, still running")
 
     def _clear(self) -> None:

@@ -141,7 +141,7 @@ def stage_of(seconds: float, *, is_known: bool = False, ran_s: float = 999.0) ->
     """Returns a stage that has been running for ``ran_s`` and is expected to take ``seconds``."""
     command = "python -m pipeline.train_recommender movielens gru4rec 0"
     running = repro.Running("[45/145]", command, Reproduction(-1, int), seconds, is_known=is_known)
-    running.began = time.monotonic() - ran_s
+    running.started = time.monotonic() - ran_s
     running.note("Epochs: 100%|####|")
     return running
 
