@@ -32,7 +32,7 @@ from llara_core.description.costs import estimate
 from llara_core.errors import LlaraError
 from pipeline.dry_run import plan
 from pipeline.jobs import Reproduction, Schedule, reproduce, sort_lock, stages_in_order
-from pipeline.settings import changes, checked_params, with_settings
+from pipeline.settings import overlay_params, with_settings
 from pipeline.stage import run
 
 LOG, SECONDS = paths.scratch() / "repro.log", paths.scratch() / "stage_seconds.json"
@@ -68,9 +68,9 @@ def main(
     settings, targets = set_param or [], stage or []
     if not dry:
         refuse_a_second_run()
-    for line in changes(settings):
+    params, changes = overlay_params(settings)
+    for line in changes:
         typer.echo("\n".join(textwrap.wrap(line, WIDTH, subsequent_indent="  ")))
-    params = checked_params(settings)
     n_jobs = jobs or default_jobs(params)
     if dry:
         for line in what_would_run(settings, targets, n_jobs):

@@ -25,11 +25,13 @@ from llara_core.errors import ConfigError
 FILES = (paths.PARAMS, paths.SYSTEMS)
 
 
-def changes(settings: Sequence[str]) -> list[str]:
-    """Returns one line per changed parameter; for a global value, with the LLM systems that it reaches.
+def overlay_params(settings: Sequence[str]) -> tuple[Params, list[str]]:
+    """Returns the parameters overlaid with ``settings``, and a line per changed one.
+
+    For a global value, the line has the LLM systems that it reaches.
 
     Raises:
-        ConfigError: the parameters overlaid with ``settings`` are not valid.
+        ConfigError: the result is not valid.
     """
     with tempfile.TemporaryDirectory() as folder:
         with_settings(Path(folder), settings)
@@ -43,18 +45,7 @@ def changes(settings: Sequence[str]) -> list[str]:
             line = f"{key}: {shown(new)}, as before" if old == new else f"{key}: {shown(old)} -> {shown(new)}"
             is_global = key.partition(".")[0] in SHARED and params.run.systems
             lines.append(f"{line}; {params.reach(key)}" if is_global else line)
-    return lines
-
-
-def checked_params(settings: Sequence[str]) -> Params:
-    """Returns the parameters overlaid with ``settings``.
-
-    Raises:
-        ConfigError: the parameters are not valid.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        with_settings(Path(folder), settings)
-        return load_checked(Path(folder))
+    return params, lines
 
 
 def with_settings(folder: Path, settings: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llara_core.errors import ConfigError
-from pipeline.settings import changes
+from pipeline.settings import overlay_params
 from tests.helpers.params import copy_params
 
 REPOSITORY = Path(__file__).parents[2]
@@ -18,6 +18,10 @@ def before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     copy_params(tmp_path)
     monkeypatch.chdir(tmp_path)
     return both()
+
+
+def changes(settings: list[str]) -> list[str]:
+    return overlay_params(settings)[1]
 
 
 def both() -> bytes:
