@@ -1,11 +1,11 @@
-# make demo    a few minutes: recommenders trained, an LLM tuned on a small budget, items recommended for titles that you type in
-# make repro   the whole pipeline, from raw data to the table of results; run again, it does only what changed
+# make demo    trains recommenders, tunes an LLM on a small budget and recommends items for typed titles, in a few minutes
+# make repro   the whole pipeline, from raw data to the table of results; run again, only what changed
 # make test    all tests
 # make check   lint, format and types
-# make lock    write requirements.lock anew from pyproject.toml; newest versions: make lock UPGRADE=--upgrade
+# make lock    requirements.lock from pyproject.toml; with the newest versions: make lock UPGRADE=--upgrade
 #
-# Each target makes its environment (.venv) itself. Another interpreter than python3: make repro PYTHON=python3.12
-# Tests run in two processes; another number: make test JOBS=8
+# Each target creates the environment (.venv) if necessary. With another interpreter: make repro PYTHON=python3.12
+# Tests run in two processes. With another number: make test JOBS=8
 
 PYTHON ?= python3
 VENV := .venv
@@ -19,16 +19,16 @@ JOBS ?= 2
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
 
-# Stages run as `python -m pipeline.<stage>`, so the environment comes first on PATH. The shell expands the folder's name, since
-# make has no quotes for one that holds spaces or parentheses.
+# Stages run as `python -m pipeline.<stage>`, so the environment is first on PATH. The shell expands the name of the folder, since make
+# cannot quote spaces and parentheses.
 demo: $(STAMP) repository
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m pipeline.demo
 
 repro: $(STAMP) repository
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m pipeline.repro
 
-# DVC and DVCLive need a Git repository with a commit: an unpacked archive becomes one. Git says itself what else may be wrong, such
-# as a repository of another owner.
+# DVC and DVCLive need a Git repository with a commit, which is created for an unpacked archive. Other problems, such as a repository
+# of another owner, are reported by Git.
 repository:
 	@command -v git > /dev/null || { echo "git is needed (DVC builds on it) but was not found: install it and run make again."; exit 1; }
 	@said=$$(LC_ALL=C git rev-parse --git-dir 2>&1) || case "$$said" in \
@@ -39,8 +39,7 @@ repository:
 	@git rev-parse --verify --quiet HEAD > /dev/null || { \
 		echo "This Git repository has no commit yet, which DVC needs: git add --all && git commit, then make again."; exit 1; }
 
-# One thread each: the tests' models are tiny, and threads of several processes would only wait for each other. The files stay in
-# the order that tests/conftest.py gives them.
+# One thread per process, since the models of the tests are tiny. The files keep the order of tests/conftest.py.
 test: $(STAMP)
 	PATH="$$PWD/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
@@ -49,7 +48,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The lock names PyTorch without the build ("+cpu", "+cu130"): the index that pip uses decides it.
+# The lock names PyTorch without its build ("+cpu", "+cu130"), which depends on the index that pip uses.
 lock: $(STAMP)
 	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet $(UPGRADE) --upgrade-package torch==$(TORCH) \
 		--extra dev --extra chat --extra quantization --extra serve --strip-extras \

@@ -1,6 +1,6 @@
-"""What a large catalogue costs: ``python -m benchmarks.catalogue_scale --items 1000000``.
+"""Measures time and memory for a large catalogue: ``python -m benchmarks.catalogue_scale --items 1000000``.
 
-Prints wall seconds and peak memory (``ru_maxrss``) of steps on random data, each in a process of its own: training steps of
+Prints wall seconds and peak memory (``ru_maxrss``) of steps on random data, each in its own process: training steps of
 SASRec with a softmax over the catalogue, its scores and ranks of held-out histories, and, at the width of SmolLM2-135M, the
 projector's initial scale, training steps of the catalogue head on compact items and its scores. No language model runs.
 """
@@ -15,16 +15,16 @@ from benchmarks.log_scale import report
 from pipeline.stage import run
 
 D_REC, D_TEXT, D_LLM = 64, 128, 576
-BATCH, HISTORY_LEN, CHUNK = 256, 10, 400  # targets of a recommender's step, of a history, and of a pass of the head
+BATCH, HISTORY_LEN, CHUNK = 256, 10, 400  # targets per step of the recommender, per history, and per pass of the head
 
 
 def main(
     items: Annotated[int, typer.Option(min=1000, help="Size of the catalogue.")] = 1_000_000,
-    histories: Annotated[int, typer.Option(min=1, help="Held-out histories that are ranked.")] = 500,
+    histories: Annotated[int, typer.Option(min=1, help="Number of held-out histories.")] = 500,
     steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 3,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
 ) -> None:
-    """Measure a catalogue of ITEMS items."""
+    """Measures a catalogue of ITEMS items."""
     report("libraries alone", load_libraries)
     report("train sasrec", train_recommender, items, steps, threads)
     report("rank, sasrec", rank, items, histories, threads)

@@ -1,18 +1,17 @@
-"""What to measure on a borrowed accelerator, in slices that each save what they have.
+"""Measurements on an accelerator, in slices that save every result at once.
 
-    python -m benchmarks.gpu_campaign ceiling OUT                the card's bfloat16 products
+    python -m benchmarks.gpu_campaign ceiling OUT                bfloat16 matrix products of the card
     python -m benchmarks.gpu_campaign tuning OUT                 rows per second and memory of tuning, by micro-batch
-    python -m benchmarks.gpu_campaign plain OUT                  the same prompts in a loop as transformers' users write it
+    python -m benchmarks.gpu_campaign plain OUT                  the same prompts in a plain loop of transformers
     python -m benchmarks.gpu_campaign answering OUT              queries per second by batch size
-    python -m benchmarks.gpu_campaign protocol OUT               every stage of the run in params.yaml, one after the other
+    python -m benchmarks.gpu_campaign protocol OUT               every stage of the run in params.yaml
 
-A slice stops with the measurement in which ``--minutes`` are over, and appends every measurement to ``OUT/<slice>.jsonl`` when
-it has it. ``protocol`` goes on where it was when it is started again: finished stages are skipped, and tuning resumes from its
-checkpoint. For the paper's settings, run ``python -m pipeline.preset paper movielens`` before it, and name the systems in
-``run.systems``.
+A slice stops after the measurement during which ``--minutes`` pass, and appends every measurement to ``OUT/<slice>.jsonl``.
+``protocol`` can be restarted: finished stages are skipped, and tuning resumes from its checkpoint. For the paper's settings,
+first run ``python -m pipeline.preset paper movielens`` and list the systems in ``run.systems``.
 
-The first four slices take whatever model is in ``data/llm`` (for the shape of Llama-2-7B, write one with
-``benchmarks.llama_shape``, and fetch it as ``llm.model``). They need the stages up to ``export_embeddings`` of one recommender.
+The first four slices use the model in ``data/llm`` (for the shape of Llama-2-7B, write one with ``benchmarks.llama_shape`` and
+fetch it as ``llm.model``). They need the stages up to ``export_embeddings`` of one recommender.
 """
 
 from __future__ import annotations
@@ -41,10 +40,10 @@ from pipeline.stage import run
 if TYPE_CHECKING:
     import torch
 
-    from benchmarks.llm_bench import Work
+    from benchmarks.llm_bench import Bench, Work
 
 MICRO_BATCHES = (1, 2, 4, 8, 16, 32)
-BATCHES = 5  # timed per setting, after one that is not
+BATCHES = 5  # timed batches per setting, after an untimed one
 
 
 class Slice(StrEnum):
@@ -56,14 +55,14 @@ class Slice(StrEnum):
 
 
 def main(
-    what: Annotated[Slice, typer.Argument(help="What to measure.")],
-    out: Annotated[Path, typer.Argument(help="Folder of the measurements, which are appended.")],
+    what: Annotated[Slice, typer.Argument(help="Slice to measure.")],
+    out: Annotated[Path, typer.Argument(help="Folder to which measurements are appended.")],
     dataset: Annotated[str, typer.Option(help="Key of `datasets` in params.yaml.")] = "movielens",
-    recommender: Annotated[str, typer.Option(help="Whose item embeddings are read.")] = "sasrec",
+    recommender: Annotated[str, typer.Option(help="Recommender of the item embeddings.")] = "sasrec",
     seed: Annotated[int, typer.Option(min=0, help="Training seed.")] = 0,
-    minutes: Annotated[float, typer.Option(min=0.1, help="After which the slice stops.")] = 9.0,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Minutes after which the slice stops.")] = 9.0,
 ) -> None:
-    """Measure one slice and append it to OUT."""
+    """Measures one slice and appends the results to OUT."""
     out.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + 60 * minutes
     if what is Slice.protocol:
@@ -71,16 +70,22 @@ def main(
         return
     import torch
 
+    from benchmarks.llm_bench import load_bench
+
     facts = {
         "device": torch.cuda.get_device_name(0) if torch.cuda.is_available() else platform.processor() or "CPU",
         "torch": torch.__version__,
         "llm": str(tables.read_json(paths.LLM / paths.LLM_SOURCE)["model"]),
     }
-    measure = {Slice.ceiling: _ceiling, Slice.tuning: _tuning, Slice.plain: _plain, Slice.answering: _answering}[what]
-    for measured in measure((dataset, recommender, seed)):
+    if what is Slice.ceiling:
+        measurements = _ceiling()
+    else:
+        measure = {Slice.tuning: _tuning, Slice.plain: _plain, Slice.answering: _answering}[what]
+        measurements = measure(load_bench(dataset, recommender, seed))
+    for measured in measurements:
         _append(out, what, {**facts, **measured})
         if time.monotonic() > deadline:
-            typer.echo(f"{minutes:g} minutes are over: the rest of {what} is left out")
+            typer.echo(f"{minutes:g} minutes are over: the rest of {what} is skipped")
             return
 
 
@@ -91,8 +96,8 @@ def _append(out: Path, what: Slice, measured: dict[str, Any]) -> None:
         file.write(line + "\n")
 
 
-def _ceiling(cell: tuple[str, str, int]) -> Iterator[dict[str, Any]]:
-    """Products in the shapes of the model's linear layers, as many rows as a micro-batch of 16 prompts has tokens."""
+def _ceiling() -> Iterator[dict[str, Any]]:
+    """Measures products in the shapes of the model's linear layers, with the tokens of a micro-batch of 16 prompts as rows."""
     import torch
     from transformers import AutoConfig
 
@@ -118,10 +123,7 @@ def _product(left: torch.Tensor, right: torch.Tensor, number: int) -> Work:
     return Work(lambda: left @ right, len(left))
 
 
-def _tuning(cell: tuple[str, str, int]) -> Iterator[dict[str, Any]]:
-    from benchmarks.llm_bench import load_bench
-
-    bench = load_bench(*cell)
+def _tuning(bench: Bench) -> Iterator[dict[str, Any]]:
     for checkpointing in (False, True):
         if checkpointing:
             bench.model.causal_lm.activation_checkpointing_enable({"use_reentrant": False})
@@ -132,13 +134,12 @@ def _tuning(cell: tuple[str, str, int]) -> Iterator[dict[str, Any]]:
         )
 
 
-def _plain(cell: tuple[str, str, int]) -> Iterator[dict[str, Any]]:
-    """peft and full logits over padded prompts, as a script for transformers' Trainer computes them; titles without slots."""
+def _plain(bench: Bench) -> Iterator[dict[str, Any]]:
+    """Measures peft with full logits over padded prompts without slots, like a script with transformers' Trainer."""
     import torch
 
-    from benchmarks.llm_bench import Work, load_bench
+    from benchmarks.llm_bench import Work
 
-    bench = load_bench(*cell)
     encoder, llm = bench.encoder, bench.model.llm
     device, dtype = bench.model.device, bench.model.causal_lm.dtype
 
@@ -165,19 +166,15 @@ def _plain(cell: tuple[str, str, int]) -> Iterator[dict[str, Any]]:
     yield from _by_size(training_pass, {"parameters": _n_parameters(bench.model)})
 
 
-def _answering(cell: tuple[str, str, int]) -> Iterator[dict[str, Any]]:
-    from benchmarks.llm_bench import load_bench
-
-    bench = load_bench(*cell)
+def _answering(bench: Bench) -> Iterator[dict[str, Any]]:
     bench.model.eval()
-
     for by_text in (False, True):
         modes = "score, constrained" + (", generate" if by_text else "")
         yield from _by_size(functools.partial(bench.answering_pass, by_score=True, by_text=by_text), {"modes": modes})
 
 
 def _by_size(prepare: Callable[[int, int], Work], facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Speed, and memory of a card, of the work that ``prepare(rows, number)`` gives, until a size does not fit the card."""
+    """Measures speed, and memory of a card, of the work that ``prepare(rows, number)`` returns, until a size does not fit."""
     import torch
 
     from benchmarks.llm_bench import times
@@ -207,7 +204,7 @@ def _n_parameters(model: torch.nn.Module) -> int:
 
 
 def _protocol(out: Path, deadline: float) -> None:
-    """Run the stages of ``params.yaml`` that are not in ``OUT/stages.json`` yet, until the time is over."""
+    """Runs the stages of ``params.yaml`` that are not yet in ``OUT/stages.json``, until the deadline."""
     file, params = out / "stages.json", [tables.file_sha256(each) for each in (paths.PARAMS, paths.SYSTEMS)]
     done: dict[str, Any] = tables.read_json(file) if file.exists() else {"params": params, "seconds": {}}
     if done["params"] != params:
@@ -223,7 +220,7 @@ def _protocol(out: Path, deadline: float) -> None:
         except subprocess.TimeoutExpired:
             process.terminate()
             process.wait()
-            typer.echo(f"time is over in `{name}`: start this slice again to go on")
+            typer.echo(f"the time is over in `{name}`: restart this slice to continue")
             return
         if process.returncode:
             raise ModelError(f"`{name}` failed; its message is above")
@@ -237,7 +234,7 @@ def _protocol(out: Path, deadline: float) -> None:
 
 
 def _stages() -> Iterator[tuple[str, ...]]:
-    """Commands of a whole run, in an order in which each finds what it reads."""
+    """Yields the commands of a whole run in topological order."""
     params = load_params()
     axes = params.run
     seeds = [str(seed) for seed in axes.seeds]
@@ -261,7 +258,7 @@ def _stages() -> Iterator[tuple[str, ...]]:
         yield ("fuse", dataset)
         yield ("evaluate", dataset)
         for name, seed in itertools.product(axes.recommend, seeds):
-            ranked = paths.recommendations(dataset, paths.cell(name, int(seed)))
+            ranked = paths.recommendations(dataset, paths.run_name(name, int(seed)))
             yield ("recommend", dataset, name, seed, "--all-users", "--out", str(ranked))
     yield ("report",)
 

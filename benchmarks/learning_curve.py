@@ -1,6 +1,6 @@
-"""Draw hit ratio@1 against the prompts of tuning: ``python -m benchmarks.learning_curve docs/figures/learning_curve.csv OUT``.
+"""Plots hit ratio@1 against tuning prompts: ``python -m benchmarks.learning_curve docs/figures/learning_curve.csv OUT``.
 
-The table has a row per system and budget, with the columns of :data:`COLUMNS` and any others, such as where a figure is from.
+The table has a row per system and budget, with the columns :data:`COLUMNS` and any others, such as the source of a value.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ SPLITS = {"validation": "--", "test": "-"}
 def main(
     table: Annotated[Path, typer.Argument(help="CSV file with the hit ratios.")],
     out: Annotated[Path, typer.Argument(help="PNG file to write.")],
-    users: Annotated[int, typer.Option(min=2, help="Users of a split, for the standard error.")] = 95,
+    users: Annotated[int, typer.Option(min=2, help="Number of users of a split, for the standard error.")] = 95,
     candidates: Annotated[int, typer.Option(min=2, help="Candidates per set; chance is its inverse.")] = 20,
 ) -> None:
-    """Draw the systems of TABLE, whose rows without prompts are drawn as lines across."""
+    """Plots the systems of TABLE; rows without prompts are horizontal lines."""
     try:
         points = pd.read_csv(table)
     except (OSError, ValueError) as error:

@@ -1,8 +1,8 @@
-"""Write a Llama of any shape with random weights: ``python -m benchmarks.llama_shape /scratch/llama-7b``.
+"""Writes a Llama of any shape with random weights: ``python -m benchmarks.llama_shape /scratch/llama-7b``.
 
-For measuring time and memory at sizes whose real weights are out of reach. The default is the shape of Llama-2-7B. The
-tokenizer is that of the language model in ``data/llm``, so the vocabulary is at least as large as its. Weights are drawn shard
-by shard and written at once: memory holds one shard, whatever the size of the model.
+It serves to measure time and memory without the real weights. The default is the shape of Llama-2-7B. The tokenizer is that of
+the language model in ``data/llm``, so the vocabulary has at least its size. Weights are drawn and written shard by shard, so
+that memory holds only one of them.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="Where the model goes; it must not exist yet.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for the model, which must not exist.")],
     hidden: Annotated[int, typer.Option(min=8, help="Width of the hidden states.")] = 4096,
     layers: Annotated[int, typer.Option(min=1, help="Decoder layers.")] = 32,
     heads: Annotated[int, typer.Option(min=1, help="Attention heads; divides the width.")] = 32,
     kv_heads: Annotated[int, typer.Option(min=1, help="Heads of keys and values; divides the attention heads.")] = 32,
     intermediate: Annotated[int, typer.Option(min=8, help="Width inside the feed-forward blocks.")] = 11008,
-    positions: Annotated[int, typer.Option(min=64, help="Tokens that a prompt may have.")] = 4096,
-    vocabulary: Annotated[int, typer.Option(min=1, help="Tokens, at least.")] = 32000,
+    positions: Annotated[int, typer.Option(min=64, help="Maximum number of tokens of a prompt.")] = 4096,
+    vocabulary: Annotated[int, typer.Option(min=1, help="Minimum number of tokens.")] = 32000,
     shard_mb: Annotated[int, typer.Option(min=1, help="Megabytes of weights per file, unless one tensor has more.")] = 1024,
     tokenizer: Annotated[Path, typer.Option(help="Folder of a model whose tokenizer is used.")] = paths.LLM,
 ) -> None:
-    """Write a Llama-shaped model with random bfloat16 weights to FOLDER."""
+    """Writes a Llama-shaped model with random bfloat16 weights to FOLDER."""
     import torch
     from safetensors.torch import save_file
     from transformers import AutoModelForCausalLM, LlamaConfig
@@ -79,7 +79,7 @@ def main(
 
 
 def _shards(sizes: dict[str, int], limit: int) -> list[list[str]]:
-    """Names in order, as many per shard as fit."""
+    """Groups names in order into shards of a maximum size."""
     shards: list[list[str]] = [[]]
     room = limit
     for name, size in sizes.items():
@@ -92,7 +92,7 @@ def _shards(sizes: dict[str, int], limit: int) -> list[list[str]]:
 
 
 def _weights(name: str, shape: torch.Size) -> torch.Tensor:
-    """What transformers initialises with: ones for norms, a normal distribution of deviation .02 for the rest."""
+    """Initialises like transformers: ones for norms, otherwise a normal distribution with standard deviation .02."""
     import torch
 
     if name.endswith("norm.weight"):

@@ -1,4 +1,4 @@
-"""A hybrid model with random projections, and real prompts to run through it, for the benchmarks of tuning and answering."""
+"""A hybrid model with random projections and real prompts, for the benchmarks of tuning and inference."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Example(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What is timed, with all that it reads in memory.
+    """Timed work, whose inputs are in memory.
 
     Attributes:
-        run: does it.
-        tokens: that it reads, padding not counted.
+        run: function that does the work.
+        tokens: number of tokens without padding.
     """
 
     run: Callable[[], object]
@@ -49,7 +49,7 @@ class Work(NamedTuple):
 
 
 def times(prepare: Callable[[int], Work], n: int) -> Iterator[tuple[float, int]]:
-    """Seconds and tokens of the work of ``n`` batches, after one that is not timed; preparing it is not timed, either."""
+    """Yields seconds and tokens of ``n`` batches after an untimed one; preparation is not timed."""
     for number in range(n + 1):
         work = prepare(number)
         _synchronize()
@@ -67,14 +67,13 @@ def _synchronize() -> None:
 
 @dataclass(frozen=True)
 class Bench:
-    """A model that trains and answers as the system of the given configuration would, before its first step.
+    """An untrained model with its data.
 
     Attributes:
-        params: of the working directory.
-        config: the global sections as a system's.
-        data: training data, without a recommender's scores.
-        encoder: of the model's tokenizer.
-        model: on the device, in training mode.
+        params: parameters of the working directory.
+        config: global sections as the configuration of a system.
+        data: training data without scores of a recommender.
+        model: model on the device, in training mode.
     """
 
     params: Params
@@ -84,10 +83,10 @@ class Bench:
     model: HybridLM
 
     def tuning_pass(self, objective: str, size: int, number: int, *, attention: str | None = None) -> Work:
-        """Forward and backward of micro-batch ``number`` with ``size`` rows, as the trainer computes them.
+        """Returns the forward and backward pass of micro-batch ``number`` with ``size`` rows, as in the trainer.
 
         Args:
-            attention: that is set before, and stays; None: as it is.
+            attention: attention implementation to set first; None: the current one.
         """
         if attention is not None:
             self.model.causal_lm.set_attn_implementation(attention)
@@ -98,7 +97,7 @@ class Bench:
             "micro_batch_size": size,
             "warm_start_rows": 0,
             "mixture": 0,
-            "preference_loss": "softmax",  # as fast as sdpo, which first reads every row once, without gradients
+            "preference_loss": "softmax",  # as fast as sdpo except for its reference pass
         }
         tune = self.config.tune.model_copy(update=budget)
         plan = make_plan(self.data.units, tune, self.config.curriculum, sample_templates=True, seed=0).tail(size)
@@ -119,7 +118,7 @@ class Bench:
         return Work(work, sum(len(row.input_ids) for row in rows))
 
     def examples(self, size: int, number: int) -> Iterator[Example]:
-        """Training examples ``number * size`` and the following, ``size`` of them."""
+        """Yields ``size`` training examples from ``number * size`` on."""
         numbers = range(number * size, (number + 1) * size)
         data = self.data.planned(pd.DataFrame({"objective": "generative", "source": numbers, "draw": 0}))
         for row in numbers:
@@ -129,7 +128,7 @@ class Bench:
         return render_ranking(example.history, example.candidates, self.data.labels, self.data.wording, representation, 0)
 
     def queries(self, size: int, number: int) -> list[Query]:
-        """Prompts with candidates, of :meth:`examples`."""
+        """Returns prompts with candidates for :meth:`examples`."""
         representation = self.config.prompt.representation
         return [
             Query(
@@ -140,7 +139,7 @@ class Bench:
         ]
 
     def answering_pass(self, size: int, number: int, *, by_score: bool, by_text: bool) -> Work:
-        """Batch ``number`` answered by the candidates' likelihood (``score`` and ``constrained``), by free text, or by both."""
+        """Returns the inference of batch ``number`` by likelihood (``score`` and ``constrained``), by free text, or both."""
         asked = self.queries(size, number)
         prompts = [query.prompt for query in asked]
         ids = [self.encoder.prompt_ids(prompt) for prompt in prompts]
@@ -158,22 +157,22 @@ class Bench:
         return Work(work, sum(map(len, ids)))
 
     def ranking_pass(self, size: int, number: int) -> Work:
-        """The histories of batch ``number`` as the head scores the catalogue for them."""
+        """Returns the scoring of the catalogue by the head for the histories of batch ``number``."""
         scorer = HeadScorer(self.model, self.encoder, self.data.labels, self.data.wording, self.config.prompt, size)
         histories = [example.history for example in self.examples(size, number)]
         return Work(functools.partial(scorer.score_catalogue, histories), sum(map(len, histories)))
 
 
 def load_bench(dataset: str, recommender: str, seed: int) -> Bench:
-    """The model in ``data/llm`` with LoRA, and the data of ``dataset``; needs the stages up to ``export_embeddings``."""
+    """Loads the model in ``data/llm`` with LoRA and the data; needs the stages up to ``export_embeddings``."""
     params = load_params()
     compute.use_threads(params.llm.threads)
     wording = ItemWording.of(params.dataset(dataset))
     data, _ = load_training_data(dataset, wording, None, "out_of_fold", seed)
-    vectors, _ = load_item_vectors(paths.item_embeddings(dataset, paths.cell(recommender, seed)), len(data.labels))
+    vectors, _ = load_item_vectors(paths.item_embeddings(dataset, paths.run_name(recommender, seed)), len(data.labels))
     encoder = PromptEncoder(loading.load_tokenizer(paths.LLM), chat_template=params.prompt.chat_template)
     base = loading.load_base_model(paths.LLM, params.llm)
     sections = {name: getattr(params, name) for name in SystemConfig.model_fields if hasattr(params, name)}
     config = SystemConfig(recommender=recommender, **sections)
     model = adapters.build_model(base, encoder, config, vectors, head_vectors=vectors, seed=seed)
-    return Bench(params, config, data, encoder, model.train())  # the base model comes in evaluation mode, without checkpointing
+    return Bench(params, config, data, encoder, model.train())  # the base model is in evaluation mode

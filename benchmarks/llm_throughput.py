@@ -1,9 +1,8 @@
-"""How fast this machine tunes and answers: ``python -m benchmarks.llm_throughput movielens sasrec 0``.
+"""Measures the speed of tuning and inference: ``python -m benchmarks.llm_throughput movielens sasrec 0``.
 
 Needs the stages up to ``export_embeddings`` and ``fetch_llm``. Prints rows per second of every tuning objective (forward and
-backward; on a CPU also with padding, in turn) and queries per second of every way of answering, as the median over batches with
-the slowest and the fastest. Reading and encoding the batches is not timed.
-Compare ratios of one run only: machines, and the same machine at another hour, differ.
+backward; on a CPU also with padding, alternately) and queries per second of every mode, as the median, minimum and maximum over
+batches. Reading and encoding is not timed. Compare only values of one run, since machines and their load differ.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ def main(
     dataset: str,
     recommender: str,
     seed: int,
-    batches: Annotated[int, typer.Option(min=1, help="Timed batches of each kind, after one that is not timed.")] = 5,
+    batches: Annotated[int, typer.Option(min=1, help="Timed batches of each kind, after an untimed one.")] = 5,
 ) -> None:
-    """Time tuning and inference of an untuned hybrid model on DATASET with RECOMMENDER's embeddings."""
+    """Measures tuning and inference of an untuned hybrid model on DATASET with RECOMMENDER's embeddings."""
     from benchmarks.llm_bench import load_bench, times
     from llara_core.llm.packing import BY_ROW
 

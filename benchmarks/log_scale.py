@@ -1,9 +1,9 @@
-"""How an own log of any size is read and prepared: ``python -m benchmarks.log_scale FOLDER --rows 30000000 --stages``.
+"""Measures reading and preparing of an own log: ``python -m benchmarks.log_scale FOLDER --rows 30000000 --stages``.
 
-Writes a generated log of MovieLens-32M's shape into FOLDER, then prints wall seconds and peak memory (``ru_maxrss``) of each
-engine at the same job, of the reader :mod:`llara_core.readers.own_log` and, with ``--stages``, of the stages ``prepare`` and
-``sample_candidates``. Each runs in a process of its own. The engines' job: text ids of a CSV file become int32 numbers in
-ascending order of the raw ids; times int64, ratings float64; file order. An engine that is not installed is skipped.
+Writes a generated log with the shape of MovieLens-32M into FOLDER, then prints wall seconds and peak memory (``ru_maxrss``) of
+several engines, of the reader :mod:`llara_core.readers.own_log` and, with ``--stages``, of the stages ``prepare`` and
+``sample_candidates``, each in its own process. The engines read a CSV file in order: text ids as int32 numbers in ascending
+order of the raw ids, times as int64, ratings as float64. Engines that are not installed are skipped.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ Layout = Literal["movielens", "shop"]
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="Scratch folder for the log and what is made of it.")],
+    folder: Annotated[Path, typer.Argument(help="Scratch folder for the log and the outputs.")],
     rows: Annotated[int, typer.Option(min=1, help="Interactions to generate.")] = 5_000_000,
     layout: Annotated[
         Layout, typer.Option(help="movielens: whole-number ids, by user and item; shop: text ids, by time.")
     ] = "movielens",
-    engines: Annotated[str, typer.Option(help="What to compare, comma-separated.")] = "pandas,pyarrow,polars,duckdb",
+    engines: Annotated[str, typer.Option(help="Engines to compare, comma-separated.")] = "pandas,pyarrow,polars,duckdb",
     stages: Annotated[bool, typer.Option("--stages", help="Also run prepare and sample_candidates.")] = False,
 ) -> None:
-    """Generate a log in FOLDER unless it holds one already, and measure what reads it."""
+    """Generates a log in FOLDER unless it has one, and measures reading it."""
     raw = folder / paths.raw(DATASET)
     if not raw.is_dir():
         report("generate", generate, raw, rows, layout)
@@ -64,7 +64,7 @@ def main(
     results = {}
     for name in engines.split(","):
         if name not in ENGINES:
-            raise typer.BadParameter(f"{name!r} is none of {', '.join(ENGINES)}", param_hint="--engines")
+            raise typer.BadParameter(f"{name!r} is not one of {', '.join(ENGINES)}", param_hint="--engines")
         if importlib.util.find_spec(name):
             results[name] = report(name, read_with, name, raw / INTERACTIONS)
         else:
@@ -78,7 +78,7 @@ def main(
 
 
 def generate(raw: Path, rows: int, layout: Layout) -> None:
-    """Write ``interactions.csv`` and ``items.csv`` into ``raw``: skewed popularity and activity, no pair twice."""
+    """Writes ``interactions.csv`` and ``items.csv`` into ``raw``, with skewed popularity and activity and distinct pairs."""
     import pandas as pd
     import pyarrow as pa
     from pyarrow import csv
@@ -125,7 +125,7 @@ def generate(raw: Path, rows: int, layout: Layout) -> None:
 
 
 def _draw(rng: np.random.Generator, weights: np.ndarray, n: int) -> np.ndarray:
-    """``n`` places of ``weights``, each with a probability proportional to its weight."""
+    """Draws ``n`` indices of ``weights`` with probabilities proportional to the weights."""
     bounds = np.cumsum(weights)
     places: np.ndarray = np.searchsorted(bounds, rng.random(n) * bounds[-1], side="right")
     return places
@@ -134,7 +134,7 @@ def _draw(rng: np.random.Generator, weights: np.ndarray, n: int) -> np.ndarray:
 def _ids(layout: Layout, prefix: str, n: int) -> list[str]:
     if layout == "movielens":
         return [str(number) for number in range(1, n + 1)]
-    # An odd factor permutes the 32-bit numbers: the ids are distinct and in no order.
+    # An odd factor permutes the 32-bit numbers, so that the ids are distinct and unordered.
     return [f"{prefix}{number * 0x9E3779B1 % 2**32:08x}" for number in range(1, n + 1)]
 
 
@@ -208,7 +208,7 @@ ENGINES: dict[str, Callable[[Path], Columns]] = {
 
 
 def read_with(engine: str, path: Path) -> tuple[int, ...]:
-    """Row count, largest numbers and checksums, by which the engines are checked against each other."""
+    """Returns row count, largest numbers and checksums, which must be equal for all engines."""
     columns = [np.ascontiguousarray(column) for column in ENGINES[engine](path)]
     assert [column.dtype for column in columns] == [np.int32, np.int32, np.int64, np.float64]
     users, items, *_ = columns
@@ -216,7 +216,7 @@ def read_with(engine: str, path: Path) -> tuple[int, ...]:
 
 
 def write_params(folder: Path) -> None:
-    """The project's ``params.yaml`` with a section for the log, so that stages run in ``folder``."""
+    """Writes the project's ``params.yaml`` with a section for the log, so that stages run in ``folder``."""
     yaml = YAML(typ="safe", pure=True)
     params = yaml.load(ROOT / paths.PARAMS)
     params["datasets"][DATASET] = {
@@ -258,7 +258,7 @@ def run_stage(stage: str, folder: Path) -> None:
 
 
 def report(what: str, job: Callable[..., Any], *arguments: object) -> Any:
-    """Run ``job`` in a fresh process and print its time and memory; what it returned, None where it failed."""
+    """Runs ``job`` in a new process, prints its time and memory, and returns its result; None if it failed."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
             result, seconds, peak = pool.submit(_measured, job, *arguments).result()
@@ -278,7 +278,7 @@ def _measured(job: Callable[..., Any], *arguments: object) -> tuple[Any, float, 
 
 
 def _ranks(ids: np.ndarray) -> np.ndarray:
-    """Place of each id in ascending order: numeric if all are whole numbers, else by code point."""
+    """Returns the rank of each id in ascending order: numeric if all are integers, otherwise by code point."""
     ids = ids.astype(str)
     keys = ids.astype(np.int64) if np.char.isdigit(ids).all() else ids
     ranks = np.empty(len(ids), dtype=np.int32)

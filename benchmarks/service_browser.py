@@ -1,8 +1,8 @@
-"""Drive the page of a running service with a real browser: ``python -m benchmarks.service_browser http://127.0.0.1:8000/``.
+"""Tests the page of a running service in a real browser: ``python -m benchmarks.service_browser http://127.0.0.1:8000/``.
 
-Needs Chromium with its driver and ``pip install selenium``; neither is part of the environment. It types titles, adds them from
-the keyboard, asks, compares the shown lists with the answer of ``POST /recommend``, asks why a title is missing, and checks
-that nothing was fetched from elsewhere and that the console is silent. ``--screenshots`` names a folder for what it saw.
+Needs Chromium with its driver and ``pip install selenium``; neither is part of the environment. It enters titles by keyboard,
+compares the displayed lists with the answer of ``POST /recommend``, asks why a title is missing, and checks that the page loads
+nothing from other servers and that the console has no messages. ``--screenshots`` names a folder for screenshots.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from pipeline.stage import run
 
 def main(
     url: str,
-    typed: Annotated[list[str], typer.Option(help="Part of a title, of which the first found is added; repeat it.")],
-    screenshots: Annotated[Path | None, typer.Option(help="Folder for them.")] = None,
+    typed: Annotated[list[str], typer.Option(help="Part of a title, whose first match is added; repeat the option.")],
+    screenshots: Annotated[Path | None, typer.Option(help="Folder for screenshots.")] = None,
 ) -> None:
-    """Use the page at URL as a person does who only has a keyboard."""
+    """Uses the page at URL by keyboard only."""
     from selenium import webdriver
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
@@ -71,7 +71,7 @@ def main(
         history = texts("#history li > span")
         _expect("items of the history", len(history), len(typed))
         press(Keys.ESCAPE)
-        for _ in range(3 * len(typed)):  # over the buttons of the items, to the number; those that cannot move are passed over
+        for _ in range(3 * len(typed)):  # over the buttons of the items to the number; disabled buttons are skipped
             press(Keys.TAB)
             if browser.switch_to.active_element.get_attribute("id") == "top":
                 break

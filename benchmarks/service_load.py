@@ -1,8 +1,8 @@
-"""Load on a running service: ``python -m benchmarks.service_load http://127.0.0.1:8000/ exported/llara_compact``.
+"""Tests a running service under load: ``python -m benchmarks.service_load http://127.0.0.1:8000/ exported/llara_compact``.
 
-Clients ask at the same time, each the next question once its last one is answered; who is told to come back later does. Every
-answer is compared with the one that the exported folder gives to this history alone. Prints what was lost, throughput,
-latencies and how many histories the passes of the model held. Give ``--llm`` and ``--dtype`` as to ``pipeline.serve``.
+Concurrent clients each send the next request after the previous answer, and retry after 503. Every answer is compared with that
+of the exported folder for this history alone. Prints statuses, throughput, latencies and the number of histories per pass of
+the model. ``--llm`` and ``--dtype`` must be as for ``pipeline.serve``.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ class _Answer:
 
 def main(
     url: str,
-    folder: Annotated[Path, typer.Argument(help="The export that is served.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of the served export.")],
     llm: Path = paths.LLM,
     dtype: str | None = None,
     clients: Annotated[int, typer.Option(min=1)] = 32,
     questions: Annotated[int, typer.Option(min=1)] = 1000,
     top: Annotated[int, typer.Option(min=1)] = 10,
     seed: int = 0,
-    tolerance: Annotated[float, typer.Option(help="Rounding of scores that is no difference.")] = 1e-4,
+    tolerance: Annotated[float, typer.Option(help="Maximum difference of scores by rounding.")] = 1e-4,
 ) -> None:
-    """Ask the service at URL, and compare its answers with those of FOLDER."""
-    os.environ["TQDM_DISABLE"] = "1"  # a bar per history otherwise
+    """Sends requests to the service at URL and compares its answers with those of FOLDER."""
+    os.environ["TQDM_DISABLE"] = "1"  # otherwise a bar per history
     from llara_core.serving import load
 
-    logging.getLogger("llara_core.serving.ranking").setLevel(logging.WARNING)  # a line per long history otherwise
+    logging.getLogger("llara_core.serving.ranking").setLevel(logging.WARNING)  # otherwise a line per long history
     model = load(folder, llm=llm, dtype=dtype, batch_size=1)
     histories = _histories(model.items[c.N_INTERACTIONS].to_numpy(), questions, seed)
     raw_ids = model.items[c.RAW_ITEM].to_list()
@@ -71,7 +71,7 @@ def main(
     statuses = Counter(answer.status for answer in answers)
     latencies = sorted(answer.seconds for answer in answers)
     refusals = sum(answer.refusals for answer in answers)
-    typer.echo(f"{questions} questions of {clients} clients: statuses {dict(statuses)}, {refusals} told to come back")
+    typer.echo(f"{questions} questions of {clients} clients: statuses {dict(statuses)}, {refusals} retries")
     p50, p95, p99 = (latencies[min(len(latencies) - 1, int(share * len(latencies)))] for share in (0.5, 0.95, 0.99))
     typer.echo(f"{questions / took:.1f} answers per second; latency p50 {p50:.2f} s, p95 {p95:.2f} s, p99 {p99:.2f} s")
     passes = {size: round(n / size) for size, n in sorted(Counter(answer.batch for answer in answers).items())}
@@ -101,7 +101,7 @@ def main(
 
 
 def _histories(n_interactions: Any, n: int, seed: int) -> list[list[int]]:
-    """Of 1 to 20 items, popular ones more often."""
+    """Draws histories of 1 to 20 items, popular ones more often."""
     generator = np.random.default_rng(seed)
     weights = (n_interactions + 1) / (n_interactions + 1).sum()
     most = min(20, len(weights) - 1)

@@ -1,8 +1,8 @@
-"""One process with two threads against two with one: ``python -m benchmarks.several_processes movielens llara_guided 0``.
+"""Compares one process of two threads with two of one: ``python -m benchmarks.several_processes movielens llara_guided 0``.
 
-Needs the stages up to ``score_training`` and ``fetch_llm``. Tunes a few steps of SYSTEM and asks it a few questions, in turn in
-one process and in two, and prints rows and queries per second of each round and the ratio of the two. Compare ratios of one run
-only: machines, and the same machine at another hour, differ.
+Needs the stages up to ``score_training`` and ``fetch_llm``. Tunes SYSTEM for a few steps and answers a few questions,
+alternately in one process and in two, and prints rows and queries per second and their ratio for each round. Compare only
+values of one run, since machines and their load differ.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from llara_core.prompts.rendering import ItemWording
 from llara_core.runtime import compute, processes
 from pipeline.stage import run
 
-RESULT = "LLARA_BENCHMARK_RESULT"  # environment variable: where a timed run writes its figures
+RESULT = "LLARA_BENCHMARK_RESULT"  # environment variable with the file for the results of a timed run
 
 
 def main(
     dataset: str,
     system: str,
     seed: int,
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps that are timed.")] = 4,
-    queries: Annotated[int, typer.Option(min=1, help="Held-out questions that are timed.")] = 16,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each is timed, in turn.")] = 2,
-    n: Annotated[int, typer.Option(min=0, help="Only time this number of processes (the command calls itself so).")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Timed optimiser steps.")] = 4,
+    queries: Annotated[int, typer.Option(min=1, help="Timed held-out questions.")] = 16,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of measurements of each.")] = 2,
+    n: Annotated[int, typer.Option(min=0, help="Measure only this number of processes (used internally).")] = 0,
 ) -> None:
-    """Time tuning and answering on one process and on two."""
+    """Measures tuning and inference on one process and on two."""
     if n:
         if not processes.start(ParallelConfig(processes=n, weights="replicated")):
             _time(dataset, system, seed, steps, queries, threads=2 // n)
@@ -73,7 +73,7 @@ def _time(dataset: str, system: str, seed: int, steps: int, queries: int, thread
 
     compute.use_threads(threads)
     params = load_params()
-    inputs = read_inputs(dataset, paths.cell(system, seed))
+    inputs = read_inputs(dataset, paths.run_name(system, seed))
     config = params.system(system)
     assert isinstance(config, SystemConfig)
     size = config.tune.batch_size
@@ -100,7 +100,7 @@ def _time(dataset: str, system: str, seed: int, steps: int, queries: int, thread
             scratch=scratch,
         )
         speeds["rows"] = steps * size / (time.perf_counter() - start)
-        processes.of_first(None)  # before the folder goes
+        processes.of_first(None)  # waits before the folder is deleted
 
     model.eval()
     held_out = read_held_out(dataset).first_draws(1)

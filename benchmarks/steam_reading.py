@@ -1,8 +1,8 @@
-"""How long the Steam reader takes, and how much memory: ``python -m benchmarks.steam_reading --lines 1000000``.
+"""Measures time and memory of the Steam reader: ``python -m benchmarks.steam_reading --lines 1000000``.
 
-Writes generated files in the layout of the originals into a temporary folder (the full 7,793,069 lines need 1.4 GB there),
-then times the reader in a process of its own against ``gunzip -c FILE | wc -l`` on the same file, in turns, and prints the
-medians. Compare ratios of one run only: machines, and the same machine at another hour, differ.
+Writes generated files in the layout of the originals into a temporary folder (1.4 GB for the full 7,793,069 lines), then
+measures the reader in its own process and ``gunzip -c FILE | wc -l`` on the same file, alternately, and prints medians. Compare
+only values of one run, since machines and their load differ.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from llara_core.config import SteamConfig
 from llara_core.readers import steam
 from pipeline.stage import run
 
-# About as in the original.
+# Approximately as in the original.
 USERS_PER_REVIEW = 0.4
 N_GAMES = 32_135
 N_PRODUCTS = 15_500
@@ -54,7 +54,7 @@ def main(
     repeats: Annotated[int, typer.Option(min=1, help="Measurements of each kind.")] = 3,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
-    """Time the reader on generated files and measure its peak memory."""
+    """Measures time and peak memory of the reader on generated files."""
     with tempfile.TemporaryDirectory(prefix="llara-") as scratch:
         folder = Path(scratch)
         reviews = folder / steam.REVIEWS
@@ -77,10 +77,10 @@ def main(
 
 
 def review_lines(n_lines: int, seed: int) -> Iterator[bytes]:
-    """Reviews as the original has them: one per line, in all languages, 1 in 1,000 of them broken in some way."""
+    """Yields reviews like the original: one per line, in all languages, 1 in 1,000 of them malformed."""
     rng = random.Random(seed)
     words = [_words(rng, alphabet) for alphabet in ALPHABETS]
-    # Texts repeat, which spares most of the time; they do so far outside of the 32 KiB in which gzip looks for repetitions.
+    # Texts repeat, which saves time, but not within the 32 KiB in which gzip finds repetitions.
     texts = [_python_2(_text(rng, words)) for _ in range(min(N_TEXTS, n_lines))]
     days = [(FIRST_DAY + timedelta(days=day)).isoformat() for day in range(N_DAYS)]
     n_users = max(1, int(n_lines * USERS_PER_REVIEW))
@@ -110,7 +110,7 @@ def review_lines(n_lines: int, seed: int) -> Iterator[bytes]:
 
 
 def game_lines(seed: int) -> Iterator[bytes]:
-    """Games as the original has them: some without a title or an id, entities in titles but not in ``app_name``."""
+    """Yields games like the original: some without a title or an id, entities in titles but not in ``app_name``."""
     rng = random.Random(seed)
     words = [_words(rng, alphabet) for alphabet in ALPHABETS]
     for game in range(N_GAMES):
@@ -126,13 +126,13 @@ def game_lines(seed: int) -> Iterator[bytes]:
 
 
 def write(path: Path, lines: Iterable[bytes]) -> None:
-    """Write the lines into a gzip file, packed as tightly as the command ``gzip`` does."""
+    """Writes the lines into a gzip file, with the compression level of the command ``gzip``."""
     with gzip.open(path, "wb", compresslevel=6) as packed, io.BufferedWriter(packed, 1 << 20) as file:
         file.writelines(line + b"\n" for line in lines)
 
 
 def _describe(path: Path) -> tuple[int, int]:
-    """Bytes, and lines that need no ``literal_eval``."""
+    """Returns the number of bytes, and of lines that need no ``literal_eval``."""
     n_bytes = n_fast = 0
     with gzip.open(path) as file:
         for line in file:
@@ -154,9 +154,9 @@ def _read_apart(folder: Path) -> tuple[float, int]:
 
 
 def _read(folder: Path) -> tuple[float, int]:
-    """Seconds, and the peak memory of this process in bytes."""
+    """Returns the seconds of reading and the peak memory of this process in bytes."""
     start = time.perf_counter()
-    steam.read(folder, SteamConfig.model_construct())  # type: ignore[call-arg]  # no setting matters here
+    steam.read(folder, SteamConfig.model_construct())  # type: ignore[call-arg]  # the reader uses no option
     return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -169,7 +169,7 @@ def _words(rng: random.Random, alphabet: str) -> list[str]:
 
 
 def _text(rng: random.Random, words: Sequence[Sequence[str]]) -> str:
-    """Words of one language, the frequent ones by Zipf's law, and what stands between them."""
+    """Returns words of one language, with frequencies by Zipf's law, and separators."""
     (vocabulary,) = rng.choices(words, ALPHABET_WEIGHTS)
     n_words = min(int(rng.lognormvariate(MEDIAN_WORDS_LOG, 1.2)), 1_500)
     drawn = [vocabulary[int(N_WORDS ** rng.random()) - 1] for _ in range(n_words)]
@@ -178,14 +178,14 @@ def _text(rng: random.Random, words: Sequence[Sequence[str]]) -> str:
 
 
 def _user_name(user: int, words: Sequence[Sequence[str]]) -> str:
-    """Most have letters and digits only; some have other scripts, quotes or backslashes."""
+    """Returns a user name: mostly letters and digits, sometimes other scripts, quotes or backslashes."""
     vocabulary = words[1 + user % 3] if user % 7 == 0 else words[0]
     name = f"{vocabulary[user % N_WORDS]}{user}"
     return {1: f"{name}'s", 2: f'"{name}"', 3: f"\\{name}/", 4: f"\u2665 {name} \u2665"}.get(user % 100, name)
 
 
 def _python_2(text: str) -> str:
-    """The text as Python 2 printed it: with the quotes and escapes of Python 3's ``ascii``."""
+    """Returns the text as printed by Python 2, with the quotes and escapes of Python 3's ``ascii``."""
     return "u" + ascii(text)
 
 
@@ -194,7 +194,7 @@ def _line(pairs: Sequence[str]) -> bytes:
 
 
 def _broken(rng: random.Random, pairs: Sequence[str], line: bytes) -> bytes:
-    """One of the ways in which a line is not as it should be; not all of them are errors."""
+    """Returns a line with one of several anomalies, not all of which are errors."""
     cut = rng.randrange(len(line))
     return rng.choice(
         (

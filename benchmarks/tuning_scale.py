@@ -1,7 +1,7 @@
-"""What ``tune`` holds of a large log, beside the model: ``python -m benchmarks.tuning_scale FOLDER --plan-rows 100000``.
+"""Measures the memory of ``tune`` for a large log: ``python -m benchmarks.tuning_scale FOLDER --plan-rows 100000``.
 
-FOLDER is one that ``benchmarks.log_scale --stages`` has filled. Prints wall seconds and peak memory (``ru_maxrss``) of loading
-the libraries alone, and of also reading the training data, making the plan and reading every row of it; a process each.
+FOLDER is the output of ``benchmarks.log_scale --stages``. Prints wall seconds and peak memory (``ru_maxrss``) of loading the
+libraries alone, and of also reading the training data, building the plan and reading its rows, each in its own process.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pipeline.stage import run
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="Filled by benchmarks.log_scale with --stages.")],
+    folder: Annotated[Path, typer.Argument(help="Output of benchmarks.log_scale with --stages.")],
     plan_rows: Annotated[int, typer.Option(min=64, help="tune.max_examples.")] = 100_000,
     objective: Annotated[str, typer.Option(help="tune.objective.")] = "generative",
 ) -> None:
-    """Read what a run of PLAN_ROWS prompts reads of the log in FOLDER."""
+    """Reads the data that a run of PLAN_ROWS prompts needs of the log in FOLDER."""
     write_params(folder)
     report("libraries alone", load_libraries)
     report("training data", read_training_data, folder.resolve(), plan_rows, objective)
@@ -32,7 +32,7 @@ def load_libraries() -> None:
 
 
 def read_training_data(folder: Path, plan_rows: int, objective: str) -> dict[str, int]:
-    """The sizes of what was read."""
+    """Reads the training data of a plan and returns their sizes."""
     from llara_core.config import load_params
     from llara_core.prompts.rendering import ItemWording
     from llara_core.tuning.data import load_training_data

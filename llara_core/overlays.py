@@ -1,4 +1,4 @@
-"""What an LLM system of ``systems.yaml`` is: the global sections, or another system, with its own values laid over them."""
+"""Configurations of LLM systems: the global sections, or another system, overlaid with the values of ``systems.yaml``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def overlay(base: dict[str, Any], own: Any) -> Any:
-    """``own`` laid over ``base``, section by section; what is no section replaces what was there.
+    """Overlays ``base`` with ``own``, section by section; other values are replaced.
 
     >>> overlay({"tune": {"epochs": 5, "batch_size": 16}}, {"tune": {"epochs": 1}})
     {'tune': {'epochs': 1, 'batch_size': 16}}
@@ -20,14 +20,14 @@ def overlay(base: dict[str, Any], own: Any) -> Any:
 
 
 def resolve_systems(systems: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """Every system with all of its sections.
+    """Returns every system with all of its sections.
 
     Args:
-        systems: as they stand in ``systems.yaml``, by name.
-        defaults: the global sections.
+        systems: content of ``systems.yaml`` by system name.
+        defaults: global sections.
 
     Raises:
-        ValueError: a system extends one that is not there, or itself.
+        ValueError: a system extends an unknown system, or itself.
     """
     return {name: _resolve(name, systems, defaults, ()) for name in systems}
 
@@ -41,6 +41,6 @@ def _resolve(name: str, systems: dict[str, Any], defaults: dict[str, Any], seen:
         known = sorted(map(str, systems))
         raise ValueError(f"systems.{name}.extends names {parent!r}, but `systems` defines only {known}")
     if parent in (*seen, name):
-        raise ValueError(f"systems.{name}.extends leads back to {name!r} in a circle")
+        raise ValueError(f"systems.{name}.extends leads back to {name!r}")
     base = _resolve(parent, systems, defaults, (*seen, name))
     return overlay(base, {key: value for key, value in own.items() if key != "extends"})

@@ -1,7 +1,7 @@
-"""Where every artifact lies, relative to the repository root; ``dvc.yaml`` names the same places.
+"""Locations of all artifacts, relative to the repository root; ``dvc.yaml`` names the same ones.
 
-A *cell* is one training run of what answers, ``<name>-<seed>``: ``sasrec-0`` (a recommender), ``llara-0`` (an LLM system).
-What no training seed changes goes by its plain name: a baseline (``popularity``), a chat model.
+A *training run* is one training of a recommender or an LLM system with one seed. Its name is ``<name>-<seed>``, such as
+``sasrec-0`` or ``llara-0``. Baselines and chat models, which no training seed changes, go by their plain names.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ SYSTEMS = Path("systems.yaml")  # the other sections, beside PARAMS
 PRESETS = Path("presets")
 LLM = Path("data/llm")
 RESOLVED = Path("data/resolved")
-LLM_SOURCE = "source.json"  # in a model folder: where the model came from, and its hash
+LLM_SOURCE = "source.json"  # file in a model folder with the origin and the hash of the model
 REPORT = Path("metrics")
 PLOTS = Path("metrics/plots")
-CURVES = Path("metrics/curves")  # apart from the rest of `metrics`, so that the report can depend on all of them
+CURVES = Path("metrics/curves")  # a folder of its own, so that the report can depend on all curves
 
 
 def raw(dataset: str) -> Path:
@@ -24,7 +24,7 @@ def raw(dataset: str) -> Path:
 
 
 def own(dataset: str) -> Path:
-    """Folder for a user's own files, which no stage writes."""
+    """Folder of the user's own files, which no stage writes."""
     return Path("data/own") / dataset
 
 
@@ -34,62 +34,62 @@ def prepared(dataset: str) -> Path:
 
 
 def candidates(dataset: str) -> Path:
-    """Folder with ``train.parquet``, ``validation.parquet`` and ``test.parquet``, and the folder of :func:`positions`."""
+    """Folder with ``train.parquet``, ``validation.parquet``, ``test.parquet`` and the folder of :func:`positions`."""
     return Path("data/candidates") / dataset
 
 
 def positions(dataset: str) -> Path:
-    """Folder with ``questions.parquet`` and ``candidates.parquet``; there is none where only the last items are asked for."""
+    """Folder with ``questions.parquet`` and ``candidates.parquet``; missing if only last items are targets."""
     return at_positions(candidates(dataset))
 
 
 def at_positions(folder: Path) -> Path:
-    """Where the answers to the questions at further positions lie in a cell's folder of predictions, results or metrics."""
+    """Subfolder for further positions in a folder of candidates, or in a system's predictions, results or metrics."""
     return folder / "positions"
 
 
-def cell(name: str, seed: int) -> str:
-    """Of a recommender or an LLM system."""
+def run_name(name: str, seed: int) -> str:
+    """Name of a training run of a recommender or an LLM system."""
     return f"{name}-{seed}"
 
 
 def fused(name: str) -> str:
-    """What an LLM system, or a cell of it, is called when it is fused with its recommender."""
+    """Name of an LLM system, or of one of its training runs, that is fused with its recommender."""
     return f"fused-{name}"
 
 
 def resolved_system(system: str) -> Path:
-    """What an LLM system is, once ``extends`` and the global sections are filled in."""
+    """File with an LLM system's configuration, in which ``extends`` and the global sections are filled in."""
     return RESOLVED / "systems" / f"{system}.json"
 
 
 def resolved_recommender(recommender: str) -> Path:
-    """What the LLM systems of a run need from a recommender."""
+    """File that says what the run's LLM systems need from a recommender."""
     return RESOLVED / "recommenders" / f"{recommender}.json"
 
 
 def recommenders(dataset: str) -> Path:
-    """Folder with all that the conventional recommenders and the baselines of a data set give."""
+    """Folder with the outputs of the conventional recommenders and the baselines."""
     return Path("data/recommenders") / dataset
 
 
-def checkpoint(dataset: str, cell: str) -> Path:
+def checkpoint(dataset: str, run_name: str) -> Path:
     """Folder with a trained recommender."""
-    return recommenders(dataset) / cell / "checkpoint"
+    return recommenders(dataset) / run_name / "checkpoint"
 
 
-def item_embeddings(dataset: str, cell: str) -> Path:
-    return recommenders(dataset) / cell / "item_embeddings.parquet"
+def item_embeddings(dataset: str, run_name: str) -> Path:
+    return recommenders(dataset) / run_name / "item_embeddings.parquet"
 
 
-def training_scores(dataset: str, cell: str) -> Path:
-    """A recommender's scores of the training candidate sets."""
-    return recommenders(dataset) / cell / "training_scores.parquet"
+def training_scores(dataset: str, run_name: str) -> Path:
+    """Table of a recommender's scores of the training candidate sets."""
+    return recommenders(dataset) / run_name / "training_scores.parquet"
 
 
-def recommender_predictions(dataset: str, cell: str) -> Path:
+def recommender_predictions(dataset: str, run_name: str) -> Path:
     """Folder of predictions tables, as in :func:`system_predictions`."""
-    return recommenders(dataset) / cell / "predictions"
+    return recommenders(dataset) / run_name / "predictions"
 
 
 def baseline_predictions(dataset: str, baseline: str) -> Path:
@@ -98,99 +98,99 @@ def baseline_predictions(dataset: str, baseline: str) -> Path:
 
 
 def systems(dataset: str) -> Path:
-    """Folder with all that the LLM systems of a data set read and give."""
+    """Folder with the inputs and the outputs of the LLM systems."""
     return Path("data/systems") / dataset
 
 
 def all_inputs(dataset: str) -> Path:
-    """Folder with a folder per LLM cell."""
+    """Folder with one folder per training run of an LLM system."""
     return systems(dataset) / "inputs"
 
 
-def inputs(dataset: str, cell: str) -> Path:
-    """Folder with what tells one LLM cell from the others: its configuration, and what it reads of its recommender."""
-    return all_inputs(dataset) / cell
+def inputs(dataset: str, run_name: str) -> Path:
+    """Folder with the configuration of one LLM training run and the files of its recommender that it reads."""
+    return all_inputs(dataset) / run_name
 
 
-def adapter(dataset: str, cell: str) -> Path:
-    """Folder of an adapter that was tuned from the language model."""
-    return systems(dataset) / "adapters" / cell
+def adapter(dataset: str, run_name: str) -> Path:
+    """Folder of an adapter whose tuning began at the language model."""
+    return systems(dataset) / "adapters" / run_name
 
 
 def start_of_each(dataset: str) -> Path:
-    """File with the start of every LLM system of the run, null where it has none.
+    """File with the ``start`` of every LLM system of the run.
 
-    It lies beside the adapters, so that their folder is there in a run that tunes nothing.
+    It is stored beside the adapters, so that their folder exists in a run that tunes nothing.
     """
     return systems(dataset) / "adapters" / "starts.json"
 
 
 def starts(dataset: str) -> Path:
-    """Folder with a folder per LLM cell."""
+    """Folder with one folder per training run of an LLM system."""
     return systems(dataset) / "starts"
 
 
-def start(dataset: str, cell: str) -> Path:
-    """Folder with what one LLM cell is tuned on that goes on from another's adapter, and that adapter."""
-    return starts(dataset) / cell
+def start(dataset: str, run_name: str) -> Path:
+    """Folder with the inputs of one training run that continues from another system's adapter, and that adapter."""
+    return starts(dataset) / run_name
 
 
-def further(dataset: str, cell: str) -> Path:
-    """Folder with the adapter and the curves of an LLM cell that went on from another's adapter."""
-    return systems(dataset) / "further" / cell
+def further(dataset: str, run_name: str) -> Path:
+    """Folder with the adapter and the curves of a training run that continued from another system's adapter."""
+    return systems(dataset) / "further" / run_name
 
 
-def further_adapter(dataset: str, cell: str) -> Path:
-    return further(dataset, cell) / "adapter"
+def further_adapter(dataset: str, run_name: str) -> Path:
+    return further(dataset, run_name) / "adapter"
 
 
-def further_curves(dataset: str, cell: str) -> Path:
-    """DVCLive folder, as :func:`curves`."""
-    return further(dataset, cell) / "curves"
+def further_curves(dataset: str, run_name: str) -> Path:
+    """DVCLive folder with the training curves of such a run."""
+    return further(dataset, run_name) / "curves"
 
 
-def system_predictions(dataset: str, cell: str) -> Path:
-    """Folder with one ``<mode>.parquet`` per way of answering (``score``, ``generate``, ``constrained``), and one
-    ``<mode>-shuffled.parquet`` where the histories were shuffled; of an LLM cell or a chat model."""
-    return systems(dataset) / "predictions" / cell
+def system_predictions(dataset: str, run_name: str) -> Path:
+    """Folder with the predictions of an LLM training run or a chat model: one ``<mode>.parquet`` per mode, and one
+    ``<mode>-shuffled.parquet`` where histories were shuffled."""
+    return systems(dataset) / "predictions" / run_name
 
 
-def fused_predictions(dataset: str, cell: str) -> Path:
-    """Folder with ``fused.parquet``: the scores of an LLM cell combined with those of its recommender."""
-    return Path("data/fused") / dataset / cell
+def fused_predictions(dataset: str, run_name: str) -> Path:
+    """Folder with ``fused.parquet``, the scores of an LLM training run combined with those of its recommender."""
+    return Path("data/fused") / dataset / run_name
 
 
-def recommendations(dataset: str, cell: str) -> Path:
-    """Table of what one cell recommends to all users."""
-    return Path("data/recommendations") / dataset / f"{cell}.parquet"
+def recommendations(dataset: str, run_name: str) -> Path:
+    """Table with the recommendations of one training run for all users."""
+    return Path("data/recommendations") / dataset / f"{run_name}.parquet"
 
 
 def results(dataset: str) -> Path:
-    """Folder with what became of every candidate set, by system."""
+    """Folder with the results per candidate set, by training run."""
     return Path("data/results") / dataset
 
 
 def published(dataset: str) -> Path:
-    """Table of the results that published figures rest on; a JSON file of the same name says where they come from."""
+    """Table of the results behind published figures; a JSON file of the same name records their origin."""
     return Path("results") / f"{dataset}.parquet"
 
 
-def curves(dataset: str, cell: str) -> Path:
-    """DVCLive folder with the training curves of one cell that goes on from no other's adapter."""
-    return CURVES / dataset / cell
+def curves(dataset: str, run_name: str) -> Path:
+    """DVCLive folder with the curves of one training run that does not continue from another system's adapter."""
+    return CURVES / dataset / run_name
 
 
 def statistics(dataset: str) -> Path:
     return Path("metrics") / dataset / "statistics.json"
 
 
-def metrics(dataset: str, cell: str) -> Path:
-    """Folder with one JSON file per predictions table of a cell."""
-    return Path("metrics") / dataset / "systems" / cell
+def metrics(dataset: str, run_name: str) -> Path:
+    """Folder with one JSON file per predictions table of a training run."""
+    return Path("metrics") / dataset / "systems" / run_name
 
 
-def deciding(dataset: str, name: str) -> Path:
-    """The few figures of one system, or of its fusion, that decide: DVC's metrics."""
+def main_metrics(dataset: str, name: str) -> Path:
+    """File with the main metrics of one system or fusion, which ``dvc metrics show`` prints."""
     return Path("metrics") / dataset / "main" / f"{name}.json"
 
 

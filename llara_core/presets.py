@@ -21,7 +21,7 @@ SHARED = "all_datasets"
 
 @dataclass(frozen=True)
 class Change:
-    """A key, dotted, with its value before and after."""
+    """A dotted key with its value before and after."""
 
     key: str
     before: Any
@@ -29,21 +29,22 @@ class Change:
 
 
 def apply_preset(folder: Path, preset: str, dataset: str, params: Path) -> list[Change]:
-    """Lay a preset over ``params.yaml`` and ``systems.yaml`` for one data set, which becomes the only one on ``run.datasets``.
+    """Overlays ``params.yaml`` and ``systems.yaml`` with a preset for one data set, the only one of the run from then on.
 
-    Comments and the order of the keys stay. The files are replaced only when the result is valid.
+    Comments and the order of keys are preserved. The files are replaced only if the result is valid.
 
     Args:
-        folder: of presets, a YAML file each: values for all data sets under :data:`SHARED`, others under a data set's name.
-        preset: name of a file in it, without its ending.
+        folder: folder of presets, one YAML file each, with values for all data sets under :data:`SHARED` and values for one
+            data set under its name.
+        preset: name of a file in the folder, without its extension.
         dataset: key of ``datasets``.
-        params: ``params.yaml``, beside which ``systems.yaml`` lies.
+        params: path of ``params.yaml``; ``systems.yaml`` is in the same folder.
 
     Returns:
-        What is other than before, in the order of the preset.
+        The changed values, in the order of the preset.
 
     Raises:
-        ConfigError: there is no such preset, or nothing in it for this data set; or the result is not valid.
+        ConfigError: the preset does not exist or has no values for this data set, or the result is not valid.
     """
     load_params(params).dataset(dataset)
     sections = _read_preset(folder, preset)
@@ -91,17 +92,17 @@ def _overlay(base: dict[str, Any], values: dict[str, Any], place: str, changes: 
 
 
 def _refill(listed: CommentedSeq, values: list[Any]) -> None:
-    """New values in place; what follows the last one (a blank line, a comment) follows the new last one."""
-    behind = listed.ca.items.pop(len(listed) - 1, None)
+    """Replaces the values in place; a blank line or comment after the last value follows the new last value."""
+    comment = listed.ca.items.pop(len(listed) - 1, None)
     listed[:] = values
-    if behind is not None:
-        listed.ca.items[len(listed) - 1] = behind
+    if comment is not None:
+        listed.ca.items[len(listed) - 1] = comment
 
 
 def _round_trip() -> YAML:
-    """A reader and writer of the form in which DVC writes parameters, so that ``-S`` changes the lines of its keys alone.
+    """Returns a reader and writer with the settings of ``dvc.utils.serialize.modify_yaml``, which a test compares.
 
-    The same settings as DVC's own, ``dvc.utils.serialize.modify_yaml``: a test holds the two equal.
+    Files keep the form in which DVC writes them, so that ``-S`` changes only the lines of its keys.
     """
     yaml = YAML()
     yaml.default_flow_style = False

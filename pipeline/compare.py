@@ -79,13 +79,13 @@ def read(name: str) -> Revision:
     except (DvcException, SCMError, RevError, FileNotFoundError) as error:
         raise DataError(f"{name}: {error}; `git log --oneline` and `dvc exp list` name revisions") from error
     records: dict[str, dict[str, Records]] = {}
-    found: dict[tuple[str, str, str], Records] = {}
+    by_mode: dict[tuple[str, str, str], Records] = {}
     for file in sorted(files.glob(f"{paths.metrics('*', '*')}/*.json")):
         record = json.loads(files.read_text(file))
         if record.get("history", "ordered") == "ordered":
             *_, dataset, _, run_name, _ = file.split("/")
-            found.setdefault((dataset, record["system"], record["mode"]), []).append({**record, "run_name": run_name})
-    for (dataset, system, _), of_mode in sorted(found.items(), key=lambda entry: MODES.index(entry[0][2])):
+            by_mode.setdefault((dataset, record["system"], record["mode"]), []).append({**record, "run_name": run_name})
+    for (dataset, system, _), of_mode in sorted(by_mode.items(), key=lambda entry: MODES.index(entry[0][2])):
         records.setdefault(dataset, {}).setdefault(system, of_mode)
     if not records:
         raise DataError(f"{name}: has no {paths.metrics('<dataset>', '')}; no finished run was committed there")

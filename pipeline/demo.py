@@ -1,7 +1,7 @@
-"""See the pipeline at work on a small budget, then be recommended to; no stage, but for users: ``python -m pipeline.demo``.
+"""Runs the pipeline on a small budget and recommends items; not a stage: ``python -m pipeline.demo``.
 
-It runs the stages of this repository with the preset ``demo``, in a copy of the repository's files below ``.scratch/``, so that
-the parameters, results and outputs here stay as they are.
+The stages run with the preset ``demo`` in a copy of the repository under ``.scratch/``, so that the parameters, results and
+outputs of the repository do not change.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from pipeline.stage import run
 
 FOLDER = paths.scratch() / "demo"
 DATASET, SYSTEM, READS_TEXTS, SEED = "movielens", "llara_compact", "sasrec_text", "0"
-GIVEN = {"dvc.yaml", "statistics.json"}  # of `metrics`: what plots show, and the sizes from which the expected rest follows
+GIVEN = {
+    "dvc.yaml",
+    "statistics.json",
+}  # files in `metrics` to copy: the definition of the plots, and the sizes behind the expected time
 EXAMPLE = ["Star Wars", "The Empire Strikes Back", "Raiders of the Lost Ark"]
 NEW_ITEM = "item_id,title,year,attributes\nnew,Beyond the Last Star,1998,Action|Adventure|Sci-Fi\n"
 NEXT = f"""
 What next?
-  The folder {FOLDER} holds all of it: metrics/report.html compares the systems; delete it when you are done.
+  The folder {FOLDER} has all outputs: metrics/report.html compares the systems; delete it when you are done.
   make repro          the same on the full budget, as in README.md, in some 40 minutes
   docs/use.md         your own log, recommendations for all users, another language model, a GPU, ...
 """
@@ -33,58 +36,63 @@ What next?
 
 def main(
     item: Annotated[
-        list[str] | None, typer.Option(help="Title of one history, oldest first; repeat the option. Default: you are asked.")
+        list[str] | None,
+        typer.Option(help="Title of one history, oldest first; repeat the option. Default: prompt for titles."),
     ] = None,
 ) -> None:
-    """Train two recommenders, tune a compact LLM system, recommend for a history that you type in, and recommend a new item."""
-    copy_of_the_repository(FOLDER)
-    here("-m", "pipeline.repro")
+    """Trains two recommenders, tunes a compact LLM system, recommends items for a typed history, and recommends a new item."""
+    copy_repository(FOLDER)
+    run_in_copy("-m", "pipeline.repro")
     titles = item or ([] if sys.stdin.isatty() else EXAMPLE)
     if titles:
         typer.echo(f"After {'; '.join(titles)}:")
     else:
         typer.echo(f"\nWhich movies has your user watched? For example: {'; '.join(EXAMPLE)}")
-    here("-m", "pipeline.recommend", DATASET, SYSTEM, SEED, *(word for title in titles for word in ("--item", title)))
+    run_in_copy("-m", "pipeline.recommend", DATASET, SYSTEM, SEED, *(word for title in titles for word in ("--item", title)))
     typer.echo("\nBeyond the Last Star (1998: Action, Adventure, Sci-Fi) is new; it ranks highest for these users:")
     (FOLDER / "new.csv").write_text(NEW_ITEM, encoding="utf-8")
     audience = ("--new-items", "new.csv", "--all-users", "--audience", "3")
-    here("-m", "pipeline.recommend", DATASET, READS_TEXTS, SEED, *audience)
+    run_in_copy("-m", "pipeline.recommend", DATASET, READS_TEXTS, SEED, *audience)
     typer.echo(NEXT)
 
 
-def copy_of_the_repository(folder: Path) -> None:
-    """Bring the copy's files up to date, with the demo's parameters; what an earlier demo made stays, and is not made again."""
+def copy_repository(folder: Path) -> None:
+    """Updates the files of the copy and applies the preset; outputs of an earlier demo are kept."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         listed = subprocess.run(command, capture_output=True, text=True, check=True)
     except OSError as error:
         raise LlaraError("git was not found: install it") from error
     except subprocess.CalledProcessError as error:
-        raise LlaraError(f"{error.stderr.strip()}\n`make demo` makes a Git repository where there is none") from error
+        raise LlaraError(f"{error.stderr.strip()}\n`make demo` creates a Git repository if there is none") from error
     for source in map(Path, filter(None, listed.stdout.split("\0"))):
         target = folder / source
-        is_made = source == Path("dvc.lock") or (
+        is_output = source == Path("dvc.lock") or (
             source.parts[0] == paths.REPORT.name and (source.name not in GIVEN or target.exists())
         )
-        if source.is_file() and source.parts[0] != "tests" and not is_made:
+        if source.is_file() and source.parts[0] != "tests" and not is_output:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
     if not (folder / ".git").exists():
-        # DVC needs a repository with a commit. The cache is shared, so that what one of the two fetched serves the other.
+        # DVC needs a repository with a commit. The two repositories share a cache, so that downloads serve both.
         git = ["git", "-C", str(folder), "-c", "user.name=demo", "-c", "user.email=demo@localhost"]
         subprocess.run([*git, "init", "--quiet"], check=True)
         subprocess.run([*git, "add", "--all"], check=True)
         subprocess.run([*git, "commit", "--quiet", "--message", "Demo"], check=True)
-        here("-m", "dvc", "--quiet", "config", "--local", "cache.dir", str(Path(".dvc/cache").resolve()))
-    here("-m", "pipeline.preset", "demo", DATASET, quiet=True)
+        run_in_copy("-m", "dvc", "--quiet", "config", "--local", "cache.dir", str(Path(".dvc/cache").resolve()))
+    run_in_copy("-m", "pipeline.preset", "demo", DATASET, quiet=True)
 
 
-def here(*arguments: str, quiet: bool = False) -> None:
-    """Run Python in the copy."""
+def run_in_copy(*arguments: str, quiet: bool = False) -> None:
+    """Runs Python in the copy.
+
+    Raises:
+        LlaraError: it fails.
+    """
     answer = subprocess.run([sys.executable, *arguments], cwd=FOLDER, check=False, capture_output=quiet, text=True)
     if answer.returncode:
-        said = f":\n{answer.stderr.strip()}" if quiet else "; its message is above"
-        raise LlaraError(f"`python {' '.join(arguments)}` failed in {FOLDER}{said}")
+        message = f":\n{answer.stderr.strip()}" if quiet else "; its message is above"
+        raise LlaraError(f"`python {' '.join(arguments)}` failed in {FOLDER}{message}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Look at a log before trusting it; no stage, but for users: ``python -m pipeline.describe movielens``."""
+"""Describes a log before its use; not a stage: ``python -m pipeline.describe movielens``."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def main(
     dataset: Annotated[
         str, typer.Argument(help="Key of `datasets` in params.yaml, or a folder in data/own/ without a section.")
     ],
-    json: Annotated[Path | None, typer.Option(help="Also write all facts into this file.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File to which all facts are also written.")] = None,
 ) -> None:
-    """Print what the log of DATASET looks like; for a folder without a section, also one to paste into params.yaml."""
+    """Describes the log of DATASET; for a folder without a section, also prints one to paste into params.yaml."""
     from llara_core.description.describe import describe
     from llara_core.description.page import render
 
     folder = Path(dataset)
-    name = folder.name if folder.parent == paths.own("") else dataset  # the folder's path does as well
+    name = folder.name if folder.parent == paths.own("") else dataset  # the path of the folder is also accepted
     facts = describe(name, load_params(), time.time())
     typer.echo(render(facts), nl=False)
     if json is not None:

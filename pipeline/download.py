@@ -1,4 +1,4 @@
-"""Fetch the raw files of a data set: ``python -m pipeline.download movielens``."""
+"""Downloads the raw files of a data set: ``python -m pipeline.download movielens``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.stage import Dataset, run
 
 
 def main(dataset: Dataset) -> None:
-    """Fetch and verify, make or copy the raw files of DATASET into data/raw/DATASET/."""
+    """Downloads and verifies, generates or copies the raw files of DATASET into data/raw/DATASET/."""
     from llara_core.fetching.datasets import fetch_dataset
 
     params = load_params()

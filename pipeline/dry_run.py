@@ -1,7 +1,8 @@
-"""Which stages a run would execute; no stage, but for ``pipeline.repro --dry``.
+"""Determines the stages that a run would execute, for ``pipeline.repro --dry``.
 
-``dvc repro --dry`` compares every stage with what lies there now, so it does not see what a changed parameter means for the
-stages after `resolve`. Here `resolve` runs in a copy of the repository, made of links, and the graph says what follows.
+``dvc repro --dry`` compares every stage with its current inputs, and so misses the effect of a changed parameter on the stages
+after `resolve`. Here `resolve` runs in a copy of the repository that consists of links, and the stages after it follow from the
+graph.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ from pipeline.jobs import stages_in_order
 from pipeline.settings import with_settings
 
 FOLDER = paths.scratch() / "dry"
-# What these write is known without a run of the pipeline: whom it reaches is compared, not followed.
-KNOWN = ("resolve", "gather_inputs", "gather_starts")
+# Stages whose outputs can be computed without a run, so that they are compared instead of assumed to change.
+COMPARED = ("resolve", "gather_inputs", "gather_starts")
 OF_RECOMMENDERS = ("train_recommender", "export_embeddings", "score_training", "predict_recommender")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What would run.
+    """Stages that would run.
 
     Attributes:
-        commands: of the stages that would run, by name, in their order.
-        before: of the stages that DVC would look at, those on which each depends directly.
-        folder: the copy, in which ``params.yaml`` and ``systems.yaml`` have the settings.
+        commands: commands of the stages that would run, by name, in their order.
+        before: direct dependencies of every stage that DVC would check.
+        folder: copy of the repository, in which ``params.yaml`` and ``systems.yaml`` have the settings.
     """
 
     commands: dict[str, str]
@@ -44,10 +45,10 @@ class Plan:
 
 
 def plan(settings: Sequence[str], targets: Sequence[str]) -> Plan:
-    """The stages that would run with ``settings``, at most: DVC leaves out those for which a stage before them changes nothing.
+    """Returns the stages that would run with ``settings``. DVC skips those whose inputs turn out not to change.
 
     Raises:
-        LlaraError: the settings are not valid, or this is no repository.
+        LlaraError: the settings are not valid, or this is not a repository.
     """
     from dvc.repo import Repo
 
@@ -63,29 +64,29 @@ def plan(settings: Sequence[str], targets: Sequence[str]) -> Plan:
         stages = [(stage, before) for stage, before in stages_in_order(repo, targets) if stage.cmd]
         would_run: dict[str, str] = {}
         for stage, before in stages:
-            follows = {name for name in before & would_run.keys() if _family(name) not in KNOWN}
+            follows = {name for name in before & would_run.keys() if _family(name) not in COMPARED}
             if follows or _reads_other_inputs(stage.cmd, params, would_run) or stage.changed():
                 would_run[stage.addressing] = stage.cmd
         return Plan(would_run, {stage.addressing: before for stage, before in stages}, FOLDER)
 
 
 def _reads_other_inputs(command: str, params: Params, would_run: Collection[str]) -> bool:
-    """Whether `gather_inputs` or `gather_starts` would give an LLM cell something else than it has."""
-    script, *coordinates = command.removeprefix("python -m pipeline.").split()
+    """Whether `gather_inputs` or `gather_starts` would write other inputs for the training run of a stage."""
+    script, *arguments = command.removeprefix("python -m pipeline.").split()
     if script not in ("tune", "tune_further", "predict_llm"):
         return False
-    dataset, system, seed = coordinates
+    dataset, system, seed = arguments
     config = params.system(system)
     if script == "tune_further":
         if config.start is None:
             return False
         if f"tune@{dataset}-{config.start}-{seed}" in would_run:
             return True
-    gathered, resolved = paths.inputs(dataset, paths.cell(system, int(seed))) / SYSTEM, paths.resolved_system(system)
+    gathered, resolved = paths.inputs(dataset, paths.run_name(system, int(seed))) / SYSTEM, paths.resolved_system(system)
     if not gathered.is_file() or tables.read_json(gathered) != tables.read_json(resolved):
         return True
-    cell = f"{dataset}-{config.recommender}-{seed}"
-    return config.shows_behavior and any(f"{family}@{cell}" in would_run for family in OF_RECOMMENDERS)
+    trained = f"{dataset}-{config.recommender}-{seed}"
+    return config.shows_behavior and any(f"{family}@{trained}" in would_run for family in OF_RECOMMENDERS)
 
 
 def _family(name: str) -> str:
@@ -93,14 +94,14 @@ def _family(name: str) -> str:
 
 
 def _link(folder: Path, cache: str) -> None:
-    """The repository's files and data as links in ``folder``, with a DVC of its own that uses the same cache.
+    """Links the files and data of the repository in ``folder``, which gets its own DVC configuration with the same cache.
 
-    Links are safe: stages write a new file and rename it into place.
+    Links are safe because stages write a new file and rename it.
     """
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, capture_output=True, text=True, check=False)
     if listed.returncode:
-        raise LlaraError("this is no Git repository, or Git is missing, without which DVC does not work")
+        raise LlaraError("this is not a Git repository, or Git is not installed; DVC needs both")
     if folder.exists():
         shutil.rmtree(folder)
     files = {Path(name) for name in listed.stdout.split("\0") if name}

@@ -39,12 +39,12 @@ def main(dataset: Dataset) -> None:
                 if questions is held_out and results_of_run.metadata.history == "ordered":
                     by_run.setdefault(run_name, {})[results_of_run.metadata.mode] = main_metrics(results_of_run)
                 logger.info("%s: test hit_ratio@1 %s", file.relative_to(metrics), record[c.TEST]["hit_ratio@1"])
-    with tables.atomic_path(paths.deciding(dataset, "").parent) as deciding:
+    with tables.atomic_path(paths.main_metrics(dataset, "").parent) as folder:
         for system in systems_of(params):
             if system.run_names[0] in by_run:
                 name = paths.fused(system.key) if system.kind == "fused" else system.key
                 runs = [by_run[run_name] for run_name in system.run_names]
-                tables.write_json(deciding / paths.deciding(dataset, name).name, system_main_metrics(runs))
+                tables.write_json(folder / paths.main_metrics(dataset, name).name, system_main_metrics(runs))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def main(
     from llara_core.recommenders import checkpoints
     from llara_core.runtime import provenance
 
-    run_name = paths.cell(recommender, seed)
+    run_name = paths.run_name(recommender, seed)
     folder = paths.checkpoint(dataset, run_name)
     data_hash = checkpoints.data_hash(dataset)
     model = checkpoints.load(folder, recommender, data_hash)

@@ -1,4 +1,4 @@
-"""Bring the base language model into ``data/llm``: ``python -m pipeline.fetch_llm``."""
+"""Downloads or copies the base language model to ``data/llm``: ``python -m pipeline.fetch_llm``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.stage import run
 
 
 def main() -> None:
-    """Fetch the model that ``llm.model`` names and store it as safetensors."""
+    """Downloads or copies the model ``llm.model`` and stores it as safetensors."""
     from llara_core.fetching.llm import fetch_llm
 
     config = load_params().llm

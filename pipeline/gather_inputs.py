@@ -1,4 +1,4 @@
-"""Gather what each LLM system reads of its recommender: ``python -m pipeline.gather_inputs movielens``."""
+"""Gathers the inputs of each LLM training run: ``python -m pipeline.gather_inputs movielens``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.stage import Dataset, run
 
 
 def main(dataset: Dataset) -> None:
-    """Write one folder per system and seed of DATASET, on which its tuning and its answers depend, and who starts from whom."""
+    """Writes one folder per system and seed of DATASET, on which tuning and answers depend, and the `start` of each system."""
     from llara_core.llm.inputs import read_resolved, write_inputs
 
     params = load_params()
@@ -21,7 +21,7 @@ def main(dataset: Dataset) -> None:
         staged.mkdir()
         for name, system in systems.items():
             for seed in params.run.seeds:
-                write_inputs(staged / paths.cell(name, seed), system, dataset, seed, params.run.seeds[0])
+                write_inputs(staged / paths.run_name(name, seed), system, dataset, seed, params.run.seeds[0])
     logging.info("%d systems, %d seeds", len(params.run.systems), len(params.run.seeds))
 
 

@@ -1,4 +1,4 @@
-"""Gather what each LLM system reads that goes on from another's adapter: ``python -m pipeline.gather_starts movielens``."""
+"""Gathers the inputs of LLM systems that continue from another's adapter: ``python -m pipeline.gather_starts movielens``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.stage import Dataset, run
 
 
 def main(dataset: Dataset) -> None:
-    """Write one folder per system and seed of DATASET, on which tuning from another's adapter depends."""
+    """Writes one folder per system and seed of DATASET, on which tuning from another system's adapter depends."""
     from llara_core.llm.inputs import write_start
 
     params = load_params()
@@ -20,8 +20,8 @@ def main(dataset: Dataset) -> None:
         staged.mkdir()
         for system, start in starts.items():
             for seed in params.run.seeds:
-                write_start(staged / paths.cell(system, seed), dataset, system, start, seed)
-    logging.info("%d of %d systems go on from another", sum(start is not None for start in starts.values()), len(starts))
+                write_start(staged / paths.run_name(system, seed), dataset, system, start, seed)
+    logging.info("%d of %d systems continue from another", sum(start is not None for start in starts.values()), len(starts))
 
 
 if __name__ == "__main__":

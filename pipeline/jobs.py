@@ -1,8 +1,7 @@
-"""Stages side by side: which starts next, and DVC in a process of its own for each; no stage, but behind ``pipeline.repro``.
+"""Concurrent stages for ``pipeline.repro``: their schedule, and a DVC process for each.
 
-DVC holds its lock on the repository only while it looks at files, not while a stage's command runs, and refuses a stage that
-reads what another one is writing. So ``dvc repro --single-item`` may run for several stages at once, of which none depends on
-another.
+DVC locks the repository only while it checks files, not while a command runs, and refuses a stage that reads the outputs of a
+running one. ``dvc repro --single-item`` can therefore run for several independent stages at once.
 """
 
 from __future__ import annotations
@@ -26,23 +25,22 @@ PARTS = re.compile(r"(?<=[\r\n])")
 
 
 class Schedule:
-    """Which of the stages that have to run starts next.
+    """Selects the stage to start next.
 
-    A stage may start when all that it depends on have finished, a job is free, and the memory suffices for all that run; one
-    stage may always run, whatever it needs. Of these, the one comes first from which the longest chain leads to the end.
+    A stage can start if its dependencies have finished, a job is free, and the memory suffices for all running stages; a single
+    stage can always run. Among these, the stage with the longest chain of dependent stages starts first.
 
     Attributes:
-        running: stages that were started and not finished.
-        seconds: that each is expected to take.
+        running: running stages.
+        seconds: expected seconds of each stage.
     """
 
     def __init__(self, before: Mapping[str, Collection[str]], jobs: int, memory_gb: float) -> None:
         """
         Args:
-            before: the stages in an order in which they could run one by one, each with those that it depends on; of these, any
-                that is not among the stages counts as finished.
-            jobs: how many may run at a time.
-            memory_gb: for all that run.
+            before: dependencies of each stage, in topological order; a dependency that is not a key counts as finished.
+            jobs: maximum number of running stages.
+            memory_gb: memory for all running stages.
         """
         self.running: set[str] = set()
         self._jobs, self._memory_gb = jobs, memory_gb
@@ -51,14 +49,14 @@ class Schedule:
         self.expect(dict.fromkeys(before, 0.0), dict.fromkeys(before, 0.0))
 
     def expect(self, seconds: Mapping[str, float], gigabytes: Mapping[str, float]) -> None:
-        """Set what each stage will take."""
+        """Sets the expected cost of each stage."""
         self.seconds, self._gigabytes = seconds, gigabytes
         self._chain: dict[str, float] = {}
         for name in reversed(self._after):
             self._chain[name] = seconds[name] + max((self._chain[other] for other in self._after[name]), default=0.0)
 
     def start(self) -> str | None:
-        """The stage that starts now; none where all have started, or one of those that run has to finish first."""
+        """Starts a stage and returns its name; None if all have started or a running one must finish first."""
         if len(self.running) == self._jobs:
             return None
         free_gb = self._memory_gb - sum(self._gigabytes[name] for name in self.running)
@@ -75,16 +73,16 @@ class Schedule:
         return name
 
     def finish(self, name: str) -> None:
-        """Let those start that waited for ``name``."""
+        """Marks a stage as finished, so that its dependents can start."""
         self.running.remove(name)
         for missing in self._missing.values():
             missing.discard(name)
 
     def rest_s(self, running: Mapping[str, float]) -> float:
-        """Seconds to the end of the last stage, if each takes what is expected.
+        """Returns the expected seconds until all stages have finished.
 
         Args:
-            running: expected rest of each stage that runs.
+            running: expected remaining seconds of each running stage.
         """
         ahead, now = copy.copy(self), 0.0
         ahead.running, ahead._missing = set(self.running), {name: set(missing) for name, missing in self._missing.items()}
@@ -99,13 +97,13 @@ class Schedule:
 
 
 class Reproduction:
-    """What runs a stage, and all that it prints."""
+    """A process that runs a stage, and its output."""
 
     def __init__(self, output: int, wait: Callable[[], int]) -> None:
         """
         Args:
-            output: file descriptor of the end of a pipe to read from; it is closed at the end.
-            wait: gives the exit status.
+            output: file descriptor of the readable end of a pipe, which is closed at the end.
+            wait: waits for the process and returns its exit status.
         """
         self._output, self._wait = output, wait
         self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
@@ -116,7 +114,7 @@ class Reproduction:
         return self._output
 
     def read(self) -> tuple[list[str], int | None]:
-        """What was printed since, by line or state of a progress bar, once there is something; at the end, the exit status."""
+        """Waits for output and returns it by line or state of a progress bar; at the end, also the exit status."""
         read = os.read(self._output, 1 << 16)
         *ended, self._pending = PARTS.split(self._pending + self._decode(read, final=not read))
         if read:
@@ -126,9 +124,9 @@ class Reproduction:
 
 
 def reproduce(stage: str, options: Sequence[str] = ()) -> Reproduction:
-    """Start ``dvc repro --single-item`` of a stage.
+    """Starts ``dvc repro --single-item`` of a stage.
 
-    Its process is forked from this one, which has loaded DVC: to load it costs a core more than a second, for each stage.
+    The process is forked from this one, because loading DVC takes more than a second.
     """
     output, to_write = os.pipe()
     process = multiprocessing.get_context("fork").Process(target=_reproduce, args=(stage, options, to_write))
@@ -151,13 +149,13 @@ def _reproduce(stage: str, options: Sequence[str], output: int) -> None:
         os.dup2(output, stream)
     for name in (None, "dvc", "dvc_objects", "dvc_data"):
         logging.getLogger(name).handlers.clear()
-    logger.setup()  # anew, since DVC's messages have colours on a terminal
-    # Another stage's DVC holds the lock for as long as it takes to look at that stage's files.
+    logger.setup()  # again, because DVC has configured colours for a terminal
+    # The DVC process of another stage holds the lock while it checks files.
     sys.exit(main(["--wait-for-lock", "repro", "--single-item", *options, stage]))
 
 
 def stages_in_order(repo: Repo, targets: Sequence[str]) -> list[tuple[Stage, set[str]]]:
-    """What ``dvc repro`` would look at, in its order, each with the names of those on which it depends directly."""
+    """Returns the stages that ``dvc repro`` would check, in its order, with the names of their direct dependencies."""
     from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 
     graph = get_active_graph(repo.index.graph)
@@ -167,11 +165,10 @@ def stages_in_order(repo: Repo, targets: Sequence[str]) -> list[tuple[Stage, set
 
 
 def sort_lock() -> None:
-    """Bring the stages in ``dvc.lock`` into the order of ``dvc.yaml``, whichever ended first, as ``dvc repro`` notes them."""
+    """Sorts the stages in ``dvc.lock`` in the order of ``dvc.yaml``, as ``dvc repro`` would."""
     from dvc.repo import Repo
     from dvc.utils.serialize import modify_yaml
 
     with Repo() as repo, repo.lock, modify_yaml("dvc.lock") as lock:
-        place = {stage.name: number for number, stage in enumerate(repo.index.stages) if stage.cmd}
-        of_old_ones = len(repo.index.stages)
-        lock["stages"] = dict(sorted(lock["stages"].items(), key=lambda item: place.get(item[0], of_old_ones)))
+        position = {stage.name: number for number, stage in enumerate(repo.index.stages) if stage.cmd}
+        lock["stages"] = dict(sorted(lock["stages"].items(), key=lambda item: position.get(item[0], float("inf"))))

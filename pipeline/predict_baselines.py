@@ -1,4 +1,4 @@
-"""Score the held-out candidates with the baselines: ``python -m pipeline.predict_baselines movielens``."""
+"""Scores the held-out candidates with the baselines: ``python -m pipeline.predict_baselines movielens``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.stage import Dataset, run
 
 
 def main(dataset: Dataset) -> None:
-    """Fit the baselines of run.baselines on the training interactions of DATASET and predict validation and test."""
+    """Fits the baselines of run.baselines on the training interactions of DATASET and predicts validation and test."""
     from llara_core import columns as c
     from llara_core import tables
     from llara_core.baselines import fit_baseline
@@ -20,7 +20,7 @@ def main(dataset: Dataset) -> None:
     catalogue = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
     held_out, positions = read_held_out(dataset), read_positions(dataset)
     training = interactions[interactions[c.SPLIT] == c.TRAIN]
-    paths.baseline_predictions(dataset, "").mkdir(parents=True, exist_ok=True)  # also where there are none
+    paths.baseline_predictions(dataset, "").mkdir(parents=True, exist_ok=True)  # also without baselines
     for baseline in load_params().run.baselines:
         answer_held_out(
             CatalogueAnswerer(fit_baseline(baseline, training, catalogue)),
@@ -28,7 +28,7 @@ def main(dataset: Dataset) -> None:
             paths.baseline_predictions(dataset, baseline),
             system=baseline,
             seed=0,
-            shuffled_histories="none",  # no baseline heeds the order
+            shuffled_histories="none",  # no baseline uses the order
             hardware=provenance.hardware(),
             positions=positions,
         )

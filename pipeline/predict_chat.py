@@ -1,4 +1,4 @@
-"""Answer the held-out candidate sets with a remote chat model: ``python -m pipeline.predict_chat movielens local``."""
+"""Answers the held-out candidate sets with a remote chat model: ``python -m pipeline.predict_chat movielens local``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def main(
     dataset: Dataset,
     chat_model: Annotated[str, typer.Argument(help="Key of `chat_models` in systems.yaml.")],
 ) -> None:
-    """Predict validation and test of DATASET with CHAT_MODEL, asked with titles alone. Its answers are kept on disk."""
+    """Predicts validation and test of DATASET with CHAT_MODEL from titles alone. Answers are cached on disk."""
     from llara_core.held_out import read_held_out, read_positions
     from llara_core.inference.chat import ChatAnswerer, ChatModel, cache_folder
     from llara_core.predictions import answer_held_out
@@ -32,10 +32,10 @@ def main(
         system=chat_model,
         seed=0,
         shuffled_histories=params.inference.shuffled_histories,
-        hardware="",  # the endpoint's, which it does not tell
+        hardware="",  # unknown: that of the endpoint
         positions=read_positions(dataset, params.inference.max_positions.prompts),
     )
-    logging.info("%d requests; %d answers were kept from earlier runs", model.n_requests, model.n_cached)
+    logging.info("%d requests; %d cached answers of earlier runs", model.n_requests, model.n_cached)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Answer the held-out candidate sets with an LLM system, tuned or not: ``python -m pipeline.predict_llm movielens llara 0``."""
+"""Answers the held-out candidate sets with an LLM system: ``python -m pipeline.predict_llm movielens llara 0``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llara_core.prompts.rendering import ItemWording
 from llara_core.runtime import compute, processes, progress, provenance
 from pipeline.stage import Dataset, Seed, System, run
 
-LOADED = 0.05  # share of the stage's time
+LOADED = 0.05  # share of the stage's time that loading takes
 
 
 def main(
@@ -18,7 +18,7 @@ def main(
     system: System,
     seed: Seed,
 ) -> None:
-    """Predict validation and test of DATASET with SYSTEM, in every way of answering that it has."""
+    """Predicts validation and test of DATASET with SYSTEM, in each of its modes."""
     from llara_core.held_out import read_held_out, read_positions
     from llara_core.inference.llm_systems import AnswerLimits, load_system
     from llara_core.llm.inputs import SAME_AS, adapter_of, read_inputs
@@ -26,21 +26,21 @@ def main(
 
     params = load_params()
     compute.use_threads(params.llm.threads)
-    cell = paths.cell(system, seed)
-    folder, inputs = paths.system_predictions(dataset, cell), read_inputs(dataset, cell)
+    run_name = paths.run_name(system, seed)
+    folder, inputs = paths.system_predictions(dataset, run_name), read_inputs(dataset, run_name)
     if inputs.same_as is not None:
         if processes.is_first():
             tables.write_json(folder / SAME_AS, {"seed": inputs.same_as})
-        logging.info("%s is not tuned: it answers as under seed %d", system, inputs.same_as)
+        logging.info("%s is not tuned: its answers under seed %d apply", system, inputs.same_as)
         return
     if processes.start(params.parallel):
         return
-    held_out = read_held_out(dataset)
+    held_out, config = read_held_out(dataset), inputs.system
     inference, positions = params.inference, params.inference.max_positions
     with progress.stage():
         with progress.phase("loading", 0, LOADED):
             loaded = load_system(
-                adapter_of(dataset, cell, inputs.system) if isinstance(inputs.system, SystemConfig) else inputs.system.prompt,
+                adapter_of(dataset, run_name, config) if isinstance(config, SystemConfig) else config.prompt,
                 paths.LLM,
                 params.llm,
                 AnswerLimits(inference.batch_size, inference.max_draws, inference.max_new_tokens, inference.num_beams),

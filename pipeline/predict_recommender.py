@@ -1,4 +1,4 @@
-"""Score the held-out candidates with a trained recommender: ``python -m pipeline.predict_recommender movielens sasrec 0``."""
+"""Scores the held-out candidates with a trained recommender: ``python -m pipeline.predict_recommender movielens sasrec 0``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def main(
     recommender: Recommender,
     seed: Seed,
 ) -> None:
-    """Predict validation and test of DATASET with a trained RECOMMENDER."""
+    """Predicts validation and test of DATASET with a trained RECOMMENDER."""
     from llara_core.held_out import read_held_out, read_positions
     from llara_core.predictions import CatalogueAnswerer, answer_held_out
     from llara_core.recommenders import checkpoints
@@ -21,12 +21,12 @@ def main(
 
     params = load_params()
     compute.use_threads(params.recommenders.threads)
-    cell = paths.cell(recommender, seed)
-    model = checkpoints.load(paths.checkpoint(dataset, cell), recommender, checkpoints.data_hash(dataset))
+    run_name = paths.run_name(recommender, seed)
+    model = checkpoints.load(paths.checkpoint(dataset, run_name), recommender, checkpoints.data_hash(dataset))
     answer_held_out(
         CatalogueAnswerer(model),
         read_held_out(dataset),
-        paths.recommender_predictions(dataset, cell),
+        paths.recommender_predictions(dataset, run_name),
         system=recommender,
         seed=seed,
         shuffled_histories=params.inference.shuffled_histories,

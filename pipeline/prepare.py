@@ -1,4 +1,4 @@
-"""Filter and split a data set into Parquet tables: ``python -m pipeline.prepare movielens``."""
+"""Filters and splits a data set into Parquet tables: ``python -m pipeline.prepare movielens``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def main(dataset: Dataset) -> None:
-    """Filter and split DATASET into data/prepared/DATASET/, and describe it in metrics/DATASET/statistics.json."""
+    """Filters and splits DATASET into data/prepared/DATASET/, and writes metrics/DATASET/statistics.json."""
     from llara_core import tables
     from llara_core.data.preparation import prepare
 

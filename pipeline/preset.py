@@ -1,4 +1,4 @@
-"""Lay a preset over params.yaml and systems.yaml; no stage, but for users: ``python -m pipeline.preset paper movielens``."""
+"""Overlays params.yaml and systems.yaml with a preset; not a stage: ``python -m pipeline.preset paper movielens``."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from pipeline.stage import run
 
 
 def main(
-    preset: Annotated[str, typer.Argument(help="A file in presets/, without its ending.")],
-    dataset: Annotated[str, typer.Argument(help="Key of `datasets` in params.yaml, then the only one of run.datasets.")],
+    preset: Annotated[str, typer.Argument(help="A file in presets/, without its extension.")],
+    dataset: Annotated[
+        str, typer.Argument(help="Key of `datasets` in params.yaml, which becomes the only one in run.datasets.")
+    ],
 ) -> None:
-    """Write the values of PRESET for DATASET; `git checkout params.yaml systems.yaml` takes them back."""
+    """Writes the values of PRESET for DATASET; `git checkout params.yaml systems.yaml` restores the previous ones."""
     changes = apply_preset(paths.PRESETS, preset, dataset, paths.PARAMS)
     for change in changes:
         typer.echo(f"{change.key}: {change.before} -> {change.after}")

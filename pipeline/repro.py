@@ -1,8 +1,8 @@
-"""Run what changed, with one line per stage; no stage, but for users: ``python -m pipeline.repro`` (``make repro``).
+"""Runs the stages that changed, with one line per stage; not a stage: ``python -m pipeline.repro`` (``make repro``).
 
-The engine is ``dvc repro`` of single stages, of which several run at a time. Where parameters are set, ``dvc exp run`` then
-finds all of them up to date, and makes an experiment of what there is. All that DVC and the stages print goes into
-``.scratch/repro.log``; a failed stage's part of it is shown in full.
+Each stage runs by ``dvc repro --single-item``, several of them at a time. If parameters are set, ``dvc exp run`` then finds all
+stages up to date and saves an experiment. The output of DVC and the stages goes to ``.scratch/repro.log``; that of a failed
+stage is also printed.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from llara_core.description.costs import estimate
 from llara_core.errors import LlaraError
 from pipeline.dry_run import plan
 from pipeline.jobs import Reproduction, Schedule, reproduce, sort_lock, stages_in_order
-from pipeline.settings import changes, checked_params, with_settings
+from pipeline.settings import overlay_params, with_settings
 from pipeline.stage import run
 
 LOG, SECONDS = paths.scratch() / "repro.log", paths.scratch() / "stage_seconds.json"
-MODEL_FILES = paths.scratch() / "model_files.json"  # of local models, by path, when a run last ended well
-RUNS = "Running stage '"  # as DVC says it
+MODEL_FILES = paths.scratch() / "model_files.json"  # files of local models at the end of the last successful run, by path
+RUNS = "Running stage '"  # DVC's message
 PERCENT = re.compile(r"(\d+)%\|")
 OF_STAGE = re.compile(r"([^\r\n]*?): +(\d+)% of the stage\|")  # as runtime/progress.py writes it
-TELLING = 0.1  # share of a stage from which the rest follows from the time that it took
-LATE = 1.25, 10.0  # a stage takes longer than expected from so many times its seconds, and so many of them
+EXTRAPOLATED_FROM = 0.1  # progress of a stage from which its remaining time is extrapolated
+LATE = 1.25, 10.0  # factor and margin in seconds beyond which a stage takes longer than expected
 LOCKED = re.compile(r"Unable to acquire lock|is busy, it is being blocked by")
-RUNNING = Path(".dvc/tmp/rwlock")  # in which DVC notes what the stage that runs reads and writes, and its process
+RUNNING = Path(".dvc/tmp/rwlock")  # DVC's record of the running processes and the files that they read and write
 WIDTH = 100
-SMALL_S, SMALL_GB = 8.0, 1.0  # of a stage without a record that the table of costs leaves out
-HEARTBEAT_S = 60.0  # between the lines about a running stage where there is no terminal
+SMALL_S, SMALL_GB = 8.0, 1.0  # assumed cost of a stage that is neither recorded nor in the table of costs
+HEARTBEAT_S = 60.0  # interval between lines about a running stage without a terminal
 
 
 def main(
     stage: Annotated[
         list[str] | None,
-        typer.Argument(help="Stages of `dvc stage list`, with all before them; default: all stages."),
+        typer.Argument(help="Stages of `dvc stage list`, run with the stages before them; default: all stages."),
     ] = None,
     set_param: Annotated[
         list[str] | None,
@@ -60,19 +60,17 @@ def main(
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", "-j", help="Stages at a time; default: 2 on two cores or more, 1 with a GPU.", min=1),
+        typer.Option("--jobs", "-j", help="Number of concurrent stages; default: 2 on two cores or more, 1 with a GPU.", min=1),
     ] = None,
-    dry: Annotated[
-        bool, typer.Option("--dry", help="List the stages that would run, with the time they may take; run none.")
-    ] = False,
+    dry: Annotated[bool, typer.Option("--dry", help="Only list the stages that would run, with their likely time.")] = False,
 ) -> None:
-    """Run the stages that changed, with a line for each and the expected rest, and show the table of results."""
+    """Runs the stages that changed, with a line and the remaining time for each, and prints the table of results."""
     settings, targets = set_param or [], stage or []
     if not dry:
         refuse_a_second_run()
-    for line in changes(settings):
+    params, changes = overlay_params(settings)
+    for line in changes:
         typer.echo("\n".join(textwrap.wrap(line, WIDTH, subsequent_indent="  ")))
-    params = checked_params(settings)
     n_jobs = jobs or default_jobs(params)
     if dry:
         for line in what_would_run(settings, targets, n_jobs):
@@ -88,7 +86,7 @@ def main(
                 (Path(folder) / file).replace(file)
     with LOG.open("w", encoding="utf-8") as log:
         if known.setdefault(model, files) != files:
-            typer.echo(f"The files in {model} have changed, which DVC does not see: they are fetched again.")
+            typer.echo(f"The files in {model} have changed, which DVC does not notice: they are fetched again.")
             run_stages(FETCH, 1, log, partial(reproduce, options=["--force"]))
             known[model] = files
         follower = run_stages(find_todo(targets), n_jobs, log)
@@ -105,7 +103,7 @@ def main(
 
 
 def default_jobs(params: Params) -> int:
-    """Two stages at a time, where the language model's threads leave a core for the second, and there is no GPU to share."""
+    """Returns 2 if the language model's threads leave a core for a second stage and there is no GPU to share, else 1."""
     processes = params.parallel.processes
     n_threads = params.llm.threads * (1 if processes == "auto" else processes)
     has_gpu = shutil.which("nvidia-smi") is not None or Path("/dev/kfd").exists()
@@ -114,10 +112,10 @@ def default_jobs(params: Params) -> int:
 
 
 def run_stages(todo: Todo, jobs: int, log: TextIO, start: Callable[[str], Reproduction] = reproduce) -> Follower:
-    """Run stages, and show a line for each.
+    """Runs stages and prints a line for each.
 
     Raises:
-        LlaraError: one of them failed; what it printed is shown before.
+        LlaraError: a stage failed; its output is printed before.
     """
     follower = Follower(todo, jobs, log, start)
     follower.follow()
@@ -128,16 +126,16 @@ def run_stages(todo: Todo, jobs: int, log: TextIO, start: Callable[[str], Reprod
             raise LlaraError(ANOTHER_RUN)
         typer.echo(f"\n{output.strip()}\n", err=True)
     raise LlaraError(
-        f"{' and '.join(follower.failed)} failed; above is all that was printed, and {LOG} has what the stages before printed. "
-        "These are kept: the same command goes on from there"
+        f"{' and '.join(follower.failed)} failed; the output is above, that of earlier stages in {LOG}. Finished stages "
+        "are kept: the same command continues with the others"
     )
 
 
 def save_experiment(targets: Sequence[str], log: TextIO) -> None:
-    """What was run becomes an experiment of DVC.
+    """Saves the run as an experiment of DVC.
 
     Raises:
-        LlaraError: DVC refuses.
+        LlaraError: DVC fails.
     """
     command = [sys.executable, "-m", "dvc", "exp", "run", *targets]
     answer = subprocess.run(
@@ -146,25 +144,25 @@ def save_experiment(targets: Sequence[str], log: TextIO) -> None:
     log.write(answer.stdout)
     if answer.returncode:
         typer.echo(f"\n{answer.stdout.strip()}\n", err=True)
-        raise LlaraError("all stages ran, but `dvc exp run` failed to make an experiment of them; above is all that it printed")
+        raise LlaraError("all stages ran, but `dvc exp run` failed to save an experiment; its output is above")
 
 
 ANOTHER_RUN = (
-    "another run is active in this repository: wait for its end, or stop it; beside it, `dvc exp run --temp` works in a copy"
+    "another run is active in this repository: wait for it or stop it, or use `dvc exp run --temp`, which runs in a copy"
 )
 
 
 def refuse_a_second_run() -> None:
-    """Before values are written into ``params.yaml`` and ``systems.yaml``, which the first run reads.
+    """Checks that no other run reads the parameter files, before values are written into them.
 
     Raises:
-        LlaraError: a stage is running, by this command or by DVC's own.
+        LlaraError: a stage is running, started by this command or by DVC.
     """
     try:
-        noted = json.loads(RUNNING.read_text(encoding="utf-8"))
+        record = json.loads(RUNNING.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
-    owners = [*noted.get("write", {}).values(), *(owner for owners in noted.get("read", {}).values() for owner in owners)]
+    owners = [*record.get("write", {}).values(), *(owner for owners in record.get("read", {}).values() for owner in owners)]
     active = next((owner for owner in owners if runs_dvc(int(owner["pid"]))), None)
     if active is not None:
         command = re.sub(r"^\S*/dvc/__main__\.py", "dvc", active["cmd"])
@@ -173,44 +171,44 @@ def refuse_a_second_run() -> None:
 
 
 def runs_dvc(pid: int) -> bool:
-    """Whether a process is there and is one of DVC; a killed run leaves its number behind, which another may have by now."""
+    """Whether a process exists and runs DVC; the recorded number of a killed run may by now belong to another process."""
     import psutil  # type: ignore[import-untyped]  # a dependency of DVC
 
     try:
         return any("dvc" in word or "pipeline.repro" in word for word in psutil.Process(pid).cmdline())
     except psutil.NoSuchProcess:
         return False
-    except psutil.AccessDenied:  # somebody else's
+    except psutil.AccessDenied:  # another user's process
         return True
 
 
 def what_would_run(settings: Sequence[str], targets: Sequence[str], jobs: int) -> Iterator[str]:
-    """A line per stage, with its likely time, and that of all of them."""
-    found = plan(settings, targets)
+    """Returns a line per stage with its likely time, and a line with the time of all of them."""
+    planned = plan(settings, targets)
     recorded = tables.read_json(SECONDS) if SECONDS.is_file() else {}
-    with contextlib.chdir(found.folder):
-        seconds, gigabytes = expected(found.commands, recorded, load_params())
-    shutil.rmtree(found.folder)  # whose links would keep data on the disk that nothing else needs any more
-    for name, command in found.commands.items():
+    with contextlib.chdir(planned.folder):
+        seconds, gigabytes = expected(planned.commands, recorded, load_params())
+    shutil.rmtree(planned.folder)  # its links would keep deleted data on the disk
+    for name, command in planned.commands.items():
         yield f"  {short(command):40} {duration(seconds[name]):>10}"
-    if not found.commands:
-        yield f"Nothing would run: {len(found.before)} stages are up to date."
+    if not planned.commands:
+        yield f"Nothing would run: {len(planned.before)} stages are up to date."
         return
-    schedule = Schedule({name: found.before[name] for name in found.commands}, jobs, available_gb())
+    schedule = Schedule({name: planned.before[name] for name in planned.commands}, jobs, available_gb())
     schedule.expect(seconds, gigabytes)
-    yield f"{len(found.commands)} of {len(found.before)} stages would run, in about {duration(schedule.rest_s({}))}."
-    yield "A stage whose inputs turn out as they were is left out in the end."
+    yield f"{len(planned.commands)} of {len(planned.before)} stages would run, in about {duration(schedule.rest_s({}))}."
+    yield "A stage whose inputs turn out not to change will be skipped."
 
 
 def available_gb() -> float:
-    """Memory that programs may take now."""
+    """Returns the available memory."""
     import psutil
 
     return float(psutil.virtual_memory().available / 1e9)
 
 
 def short(command: str) -> str:
-    """A stage's command without what all have in common, and without options."""
+    """Returns a stage's command without the common prefix and without options."""
     return command.removeprefix("python -m pipeline.").partition(" --")[0]
 
 
@@ -222,30 +220,30 @@ def model_files(model: str) -> dict[str, list[int]]:
 
 
 class Running:
-    """A stage that runs, and what its output says of it.
+    """A running stage and its progress.
 
     Attributes:
-        output: all that it printed.
-        command: empty for files that ``dvc add`` tracks.
-        ran: whether DVC ran the command, so far; it looks first whether anything changed.
-        began, told: when it started, and when a line last said so (seconds of :func:`time.monotonic`).
+        output: lines of output.
+        command: command of the stage; empty for files that ``dvc add`` tracks.
+        ran: whether DVC has started the command; it first checks whether anything changed.
+        started, printed: times of the start and of the last printed line (seconds of :func:`time.monotonic`).
     """
 
     def __init__(self, number: str, command: str, reproduction: Reproduction, expected_s: float, *, is_known: bool) -> None:
         """
         Args:
-            number: its place among all stages.
-            is_known: whether ``expected_s`` is more than a guess.
+            number: position among all stages, as printed.
+            is_known: whether ``expected_s`` is recorded or in the table of costs.
         """
         self.reproduction, self.output, self.ran = reproduction, list[str](), False
-        self.command, self.began = command, time.monotonic()
-        self.told = self.began
+        self.command, self.started = command, time.monotonic()
+        self.printed = self.started
         self._number = number
         self._expected_s, self._is_known = expected_s, is_known
         self._percent, self._phase = "", ""
 
     def note(self, line: str) -> None:
-        """The percentage of the stage where it tells one, else that of whatever bar it shows."""
+        """Updates the progress: the percentage of the stage if it prints one, otherwise that of any progress bar."""
         if line.endswith("\n"):
             self.output.append(line)
             self.ran = self.ran or line.startswith(RUNS)
@@ -255,13 +253,13 @@ class Running:
             self._percent = f"{percent[1]}%"
 
     def rest_s(self) -> float:
-        """Seconds that it may still take."""
-        spent, done = time.monotonic() - self.began, int(self._percent.rstrip("%") or 0) / 100
-        return spent * (1 - done) / done if self._phase and done >= TELLING else max(self._expected_s - spent, 0)
+        """Returns the expected remaining seconds."""
+        spent, done = time.monotonic() - self.started, int(self._percent.rstrip("%") or 0) / 100
+        return spent * (1 - done) / done if self._phase and done >= EXTRAPOLATED_FROM else max(self._expected_s - spent, 0)
 
     def line(self, rest_s: float) -> str:
-        """Number, stage, percent, seconds and the expected rest of the run, in 80 columns; then the phase of the stage."""
-        spent, (factor, margin_s) = time.monotonic() - self.began, LATE
+        """Returns number, stage, percent, seconds and the remaining time of the run in 80 columns, then the phase."""
+        spent, (factor, margin_s) = time.monotonic() - self.started, LATE
         if self._is_known and self._expected_s and spent > max(factor * self._expected_s, self._expected_s + margin_s):
             rest = "longer than expected"
         else:
@@ -270,17 +268,17 @@ class Running:
         return f"{self._number:>7} {short(self.command):37} {self._percent:>4} {spent:4.0f} s  {rest:20}{phase}".rstrip()
 
     def last_line(self, rest_s: float) -> str:
-        """As :meth:`line`, once it has finished."""
+        """Returns the line of the finished stage."""
         self._percent, self._phase, self._expected_s = "", "", 0.0
         return self.line(rest_s)
 
 
 class Follower:
-    """Runs stages, as many at a time as there are jobs, and turns what they print into a line for each.
+    """Runs as many stages at a time as there are jobs, and prints a line for each.
 
     Attributes:
-        n_run, n_unchanged: stages so far.
-        failed: what each of the stages that failed printed, by name.
+        n_run, n_unchanged: numbers of stages so far.
+        failed: output of each failed stage, by name.
     """
 
     def __init__(self, todo: Todo, jobs: int, log: TextIO, start: Callable[[str], Reproduction]) -> None:
@@ -294,7 +292,7 @@ class Follower:
         self._is_terminal, self._n_shown, self._is_interrupted = sys.stdout.isatty(), 0, False
 
     def follow(self) -> None:
-        """Run the stages; where one fails, those that run beside it are finished, and no other starts."""
+        """Runs the stages; if one fails, running ones are finished and no other is started."""
         try:
             self._start()
             while self._running:
@@ -303,16 +301,16 @@ class Follower:
                 if any(has_ended):
                     self._start()
                 self._show()
-        except KeyboardInterrupt:  # the terminal sent it to DVC and the stages, too
+        except KeyboardInterrupt:  # the terminal also interrupts DVC and the stages
             self._is_interrupted = True
             for name in [*self._running]:
                 while not self._read(name):
                     pass
-            typer.echo("\nStopped. What was finished is kept: the same command goes on from there.", err=True)
+            typer.echo("\nStopped. Finished stages are kept: the same command continues with the others.", err=True)
             raise typer.Exit(130) from None
 
     def _start(self) -> None:
-        # What is expected changes with every stage: the table of costs needs sizes that some of them write.
+        # Estimated again after every stage, because the table of costs needs sizes that some of them write.
         self._schedule.expect(*expected(self._commands, self._seconds, self._params))
         while not self.failed and (name := self._schedule.start()) is not None:
             command, seconds = self._commands[name], self._schedule.seconds[name]
@@ -321,7 +319,7 @@ class Follower:
             self._running[name] = Running(number, command, self._launch(name), seconds, is_known=is_known)
 
     def _read(self, name: str) -> bool:
-        """Take in what a stage printed, and whether it has ended."""
+        """Reads the output of a stage and returns whether it has ended."""
         running = self._running[name]
         printed, code = running.reproduction.read()
         for line in printed:
@@ -340,10 +338,10 @@ class Follower:
             self.failed[name] = "".join(running.output)
             if self._running and not self._is_interrupted:
                 self._clear()
-                typer.echo(f"{name} failed; what runs beside it is finished first.")
+                typer.echo(f"{name} failed; the other running stages are finished first.")
         elif running.ran:
             self.n_run += 1
-            self._seconds[name] = round(time.monotonic() - running.began, 1)
+            self._seconds[name] = round(time.monotonic() - running.started, 1)
             tables.write_json(SECONDS, self._seconds)
             self._clear()
             typer.echo(running.last_line(self._rest_s()))
@@ -354,7 +352,7 @@ class Follower:
         return self._schedule.rest_s({name: running.rest_s() for name, running in self._running.items()})
 
     def _show(self) -> None:
-        """The running stages: always on a terminal, each minute elsewhere."""
+        """Prints the running stages: continuously on a terminal, otherwise every minute."""
         rest_s, shown = self._rest_s(), [running for running in self._running.values() if running.ran]
         if self._is_terminal:
             self._clear()
@@ -363,8 +361,8 @@ class Follower:
             self._n_shown = len(shown)
             return
         for running in shown:
-            if time.monotonic() - running.told > HEARTBEAT_S:
-                running.told = time.monotonic()
+            if time.monotonic() - running.printed > HEARTBEAT_S:
+                running.printed = time.monotonic()
                 typer.echo(f"{running.line(rest_s)}, still running")
 
     def _clear(self) -> None:
@@ -376,12 +374,12 @@ class Follower:
 
 @dataclass(frozen=True)
 class Todo:
-    """The stages that have to run, or may have to, once those before them have run.
+    """The stages that have changed, or depend on one that has.
 
     Attributes:
-        commands: by name, in an order in which they could run one by one; empty for files that ``dvc add`` tracks.
-        before: those that each depends on directly.
-        n_stages: with those that are up to date.
+        commands: commands by name, in topological order; empty for files that ``dvc add`` tracks.
+        before: direct dependencies of each stage.
+        n_stages: number of stages, including those that are up to date.
     """
 
     commands: dict[str, str]
@@ -393,10 +391,10 @@ FETCH = Todo({"fetch_llm": "python -m pipeline.fetch_llm"}, {"fetch_llm": set()}
 
 
 def find_todo(targets: Sequence[str]) -> Todo:
-    """What to do for ``targets``, or for all stages.
+    """Returns what to do for ``targets``, or for all stages.
 
     Raises:
-        LlaraError: DVC is at work here, or finds a fault in ``dvc.yaml`` or in ``targets``.
+        LlaraError: another DVC process is active, or ``dvc.yaml`` or ``targets`` are invalid.
     """
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
@@ -419,11 +417,11 @@ def find_todo(targets: Sequence[str]) -> Todo:
 def expected(
     commands: Mapping[str, str], recorded: Mapping[str, float], params: Params
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """The seconds that each stage took the last time, or else those of the table of costs; and the gigabytes of that table.
+    """Returns the expected seconds (of the last run, otherwise of the table of costs) and gigabytes of each stage.
 
     Args:
-        commands: of the stages, by name.
-        recorded: seconds by name.
+        commands: commands of the stages, by name.
+        recorded: seconds of the last run, by name.
     """
     costs = dict[str, dict[str, tuple[float, float]]]()
     for dataset in params.run.datasets:
@@ -432,17 +430,17 @@ def expected(
     llm_gb = sum(file.stat().st_size for file in paths.LLM.glob("*") if file.is_file()) / 1e9
     seconds, gigabytes = dict[str, float](), dict[str, float]()
     for name, command in commands.items():
-        script, dataset, answers, *_ = [*command.removeprefix("python -m pipeline.").split(), "", "", ""]
+        script, dataset, system, *_ = [*command.removeprefix("python -m pipeline.").split(), "", "", ""]
         of_dataset = costs.get(dataset, {})
-        likely_s, gigabytes[name] = of_dataset.get(f"{script} {answers}", of_dataset.get(script, (SMALL_S, SMALL_GB)))
+        likely_s, gigabytes[name] = of_dataset.get(f"{script} {system}", of_dataset.get(script, (SMALL_S, SMALL_GB)))
         seconds[name] = recorded.get(name, likely_s)
-        if answers in params.systems:
+        if system in params.systems:
             gigabytes[name] += llm_gb
     return seconds, gigabytes
 
 
 def costs_of(statistics: Mapping[str, Any], params: Params) -> dict[str, tuple[float, float]]:
-    """Likely seconds and gigabytes of one run of each stage that takes much, by script and what answers."""
+    """Returns likely seconds and gigabytes of one run of each expensive stage, by script and system."""
     split = {"chosen": "", "by_strategy": {"": {"examples": statistics["examples_per_split"]}}}
     facts = {"splits": {**split, "items": statistics["items"], "interactions": statistics["interactions"]}}
     costs = estimate(facts, params, statistics["interactions"])
@@ -450,7 +448,7 @@ def costs_of(statistics: Mapping[str, Any], params: Params) -> dict[str, tuple[f
 
 
 def duration(seconds: float) -> str:
-    """In words, as precisely as it can be known.
+    """Returns a duration in words, rounded.
 
     >>> duration(8.2), duration(95), duration(4000)
     ('8 s', '2 min', '1 h 7 min')

@@ -1,7 +1,7 @@
-"""Write what every LLM system is, and what is needed of the recommenders: ``python -m pipeline.resolve``.
+"""Writes the configuration of every LLM system, and what systems need from recommenders: ``python -m pipeline.resolve``.
 
-Later stages depend on these files, not on the sections they come from, so a default that a system overrides can change
-without tuning that system again.
+Later stages depend on these files instead of the sections of the parameter files, so that a changed default does not tune
+systems again that override it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pipeline.stage import run
 
 
 def main() -> None:
-    """Fill in ``extends`` and the global sections for the systems of run.systems, and write them to data/resolved/."""
+    """Fills in ``extends`` and the global sections for the systems of run.systems, and writes them to data/resolved/."""
     from llara_core.llm.inputs import resolved
 
     params = load_params()

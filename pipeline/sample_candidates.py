@@ -1,4 +1,4 @@
-"""Draw the candidate sets of every example: ``python -m pipeline.sample_candidates movielens``."""
+"""Draws the candidate sets of every example: ``python -m pipeline.sample_candidates movielens``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def main(dataset: Dataset) -> None:
-    """Draw the candidate sets of DATASET into data/candidates/DATASET/, one table per split, and those at further positions."""
+    """Draws the candidate sets of DATASET, one table per split, and those at further positions."""
     import pyarrow.compute as pc
 
     from llara_core import columns as c
@@ -26,7 +26,7 @@ def main(dataset: Dataset) -> None:
     exclude, facts = exclusion(section, config), None
     if section.is_presplit:
         facts = {"exclude": exclude}
-        logger.warning("%s tells nothing of a user but histories: negatives come from outside these alone", dataset)
+        logger.warning("%s has only the histories of its users: no other interactions are excluded from the negatives", dataset)
     prepared = paths.prepared(dataset)
     examples = tables.read_arrow(prepared / "examples.parquet", tables.EXAMPLES)
     interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)

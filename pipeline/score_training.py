@@ -1,4 +1,4 @@
-"""Score training candidates as for users new to the recommender: ``python -m pipeline.score_training movielens sasrec 0``."""
+"""Scores training candidates as for users new to the recommender: ``python -m pipeline.score_training movielens sasrec 0``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def main(
     recommender: Recommender,
     seed: Seed,
 ) -> None:
-    """Score the training candidate sets of DATASET with RECOMMENDER, and with others like it that did not see the user."""
+    """Scores the training candidate sets of DATASET with RECOMMENDER, and with copies of it not trained on the user."""
     from llara_core import columns as c
     from llara_core import tables
     from llara_core.fetching.llm import fetch_encoder
@@ -34,19 +34,19 @@ def main(
 
     params = load_params()
     compute.use_threads(params.recommenders.threads)
-    target = paths.training_scores(dataset, paths.cell(recommender, seed))
+    target = paths.training_scores(dataset, paths.run_name(recommender, seed))
     if not tables.read_json(paths.resolved_recommender(recommender))["training_scores"]:
         tables.write_table(target, tables.TRAINING_SCORES.empty_table(), tables.TRAINING_SCORES)
-        logger.info("no system of run.systems shows scores of %s: none are computed", recommender)
+        logger.info("no system of run.systems shows scores of %s: nothing to do", recommender)
         return
     config, max_history_len = params.recommenders, params.dataset(dataset).max_history_len
-    prepared, cell = paths.prepared(dataset), paths.cell(recommender, seed)
+    prepared, run_name = paths.prepared(dataset), paths.run_name(recommender, seed)
     interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
     items = tables.read_table(prepared / "items.parquet", tables.ITEMS)
     examples = tables.read_arrow(prepared / "examples.parquet", tables.EXAMPLES)
     candidates_file = paths.candidates(dataset) / "train.parquet"
     candidates = tables.read_arrow(candidates_file, tables.CANDIDATE_SETS)
-    folder, data_hash = paths.checkpoint(dataset, cell), checkpoints.data_hash(dataset)
+    folder, data_hash = paths.checkpoint(dataset, run_name), checkpoints.data_hash(dataset)
     in_sample = checkpoints.load(folder, recommender, data_hash)
     l2 = checkpoints.read_facts(folder).l2
     fetch = partial(fetch_encoder, scratch=paths.scratch() / "encoders")
@@ -81,7 +81,7 @@ def main(
         "hardware": provenance.hardware(),
     }
     tables.write_parts(target, scores, tables.TRAINING_SCORES, metadata)
-    logger.info("%d candidate sets scored by %s and by %d of other users", len(candidates), cell, config.folds)
+    logger.info("%d candidate sets scored by %s and by %d recommenders of other users", len(candidates), run_name, config.folds)
 
 
 if __name__ == "__main__":

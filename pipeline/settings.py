@@ -1,7 +1,7 @@
-"""What ``-S`` of an experiment changes; no stage, but for the commands of users.
+"""Effect of the option ``-S`` of an experiment, for the commands of users.
 
-DVC lays the values over ``params.yaml``, or over ``systems.yaml`` where a key has that prefix; this does the same in a copy,
-before, since DVC's own messages name neither key nor remedy.
+DVC overlays ``params.yaml``, or ``systems.yaml`` for keys with that prefix, with the values. This module first does the same in
+a copy, because messages of DVC name neither key nor remedy.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ from llara_core.errors import ConfigError
 FILES = (paths.PARAMS, paths.SYSTEMS)
 
 
-def changes(settings: Sequence[str]) -> list[str]:
-    """What the settings of an experiment change, and which LLM systems global values reach; a line per parameter.
+def overlay_params(settings: Sequence[str]) -> tuple[Params, list[str]]:
+    """Returns the parameters overlaid with ``settings``, and a line per changed one.
+
+    For a global value, the line has the LLM systems that it reaches.
 
     Raises:
-        ConfigError: the parameters with ``settings`` laid over them are not valid.
+        ConfigError: the result is not valid.
     """
     with tempfile.TemporaryDirectory() as folder:
         with_settings(Path(folder), settings)
@@ -43,25 +45,14 @@ def changes(settings: Sequence[str]) -> list[str]:
             line = f"{key}: {shown(new)}, as before" if old == new else f"{key}: {shown(old)} -> {shown(new)}"
             is_global = key.partition(".")[0] in SHARED and params.run.systems
             lines.append(f"{line}; {params.reach(key)}" if is_global else line)
-    return lines
-
-
-def checked_params(settings: Sequence[str]) -> Params:
-    """The parameters with ``settings`` laid over them.
-
-    Raises:
-        ConfigError: they are not valid.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        with_settings(Path(folder), settings)
-        return load_checked(Path(folder))
+    return params, lines
 
 
 def with_settings(folder: Path, settings: Sequence[str]) -> None:
-    """Copy ``params.yaml`` and ``systems.yaml`` to ``folder``, and lay ``settings`` over them as DVC does.
+    """Copies ``params.yaml`` and ``systems.yaml`` to ``folder`` and overlays them with ``settings`` as DVC does.
 
     Raises:
-        ConfigError: there are no such files, or a setting cannot be laid over them.
+        ConfigError: a file is missing, or a setting is malformed.
     """
     from dvc.exceptions import DvcException
     from dvc.utils.hydra import apply_overrides
@@ -85,10 +76,10 @@ def with_settings(folder: Path, settings: Sequence[str]) -> None:
 
 
 def split(setting: str) -> tuple[Path, str]:
-    """The file over which DVC lays a setting, and what it lays over it.
+    """Returns the file that a setting changes, and the setting without the name of the file.
 
     Raises:
-        ConfigError: the key stands in the other file, or the file is none of these.
+        ConfigError: the key belongs in the other file, or the file is not a parameter file.
     """
     prefix, colon, override = setting.partition(":")
     if not colon or "=" in prefix:
@@ -97,33 +88,33 @@ def split(setting: str) -> tuple[Path, str]:
     if file not in FILES:
         raise ConfigError(f"-S {setting}: {file} has no parameters; they are in {paths.PARAMS} and {paths.SYSTEMS}")
     if section in Params.model_fields and file != file_of(section):
-        raise ConfigError(f"-S {setting}: `{section}` stands in {file_of(section)}; write -S {quoted(prefixed(override))}")
+        raise ConfigError(f"-S {setting}: `{section}` belongs in {file_of(section)}; write -S {quoted(prefixed(override))}")
     return file, override
 
 
 def key_of(setting: str) -> str:
-    """The dotted key that a setting changes, adds or takes away."""
+    """Returns the dotted key that a setting changes, adds or removes."""
     key = setting.partition("=")[0]
     return key.rpartition(":")[2].lstrip("+~")
 
 
 def prefixed(override: str) -> str:
-    """A setting for the file in which its key stands."""
+    """Returns a setting with the prefix that its file needs."""
     return f"{paths.SYSTEMS}:{override}" if file_of(key_of(override)) == paths.SYSTEMS else override
 
 
 def quoted(setting: str) -> str:
-    """A setting as a shell takes it."""
+    """Returns a setting with the quotes that a shell needs."""
     return setting if re.fullmatch(r"[\w.:=-]+", setting) else f"'{setting}'"
 
 
 def remedy_of_key(key: str, setting: str, folder: Path) -> str:
-    """What to write in place of a key that the files in ``folder`` do not have; empty where they have it.
+    """Returns what to write instead of a key that is not in the files in ``folder``; an empty text if it is.
 
-    A key that may stand there, but does not, such as a system's own value of a global one, has to be added.
+    A valid key that is not there, such as a system's own value of a global key, has to be added.
 
     Raises:
-        ConfigError: it may stand there, but not with this value.
+        ConfigError: the key is valid, but not with this value.
     """
     from dvc.exceptions import DvcException
     from dvc.utils.hydra import apply_overrides
@@ -150,20 +141,20 @@ def remedy_of_key(key: str, setting: str, folder: Path) -> str:
 
 
 def values(folder: Path) -> dict[str, Any]:
-    """What stands in the parameter files of a folder, by dotted key."""
+    """Returns the values in the parameter files of a folder, by dotted key."""
     sections = read_sections(folder / paths.PARAMS)
     return {key: value for of_file in sections.values() for key, value in flat(of_file).items()}
 
 
 def shown(value: Any) -> str:
-    """A value as it stands in YAML."""
+    """Returns a value as written in YAML."""
     if isinstance(value, list):
         return f"[{', '.join(map(shown, value))}]"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def load_checked(folder: Path) -> Params:
-    """Copies of the parameter files, of which messages speak as of the files themselves."""
+    """Loads copies of the parameter files; error messages name the original files."""
     try:
         return load_params(folder / paths.PARAMS)
     except ConfigError as error:

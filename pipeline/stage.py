@@ -1,4 +1,4 @@
-"""What every stage script shares: a command line, logging, and errors as one clear message."""
+"""The command line of all stage scripts: arguments, logging, and errors as one clear message."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ import typer
 from llara_core.errors import LlaraError
 from llara_core.runtime import compute, processes
 
-# The coordinates of a cell, in this order in every script.
+# Arguments of a stage, in this order in every script.
 Dataset = Annotated[str, typer.Argument(help="Key of `datasets` in params.yaml, e.g. movielens.")]
 Recommender = Annotated[str, typer.Argument(help="One of run.recommenders, e.g. sasrec.")]
 System = Annotated[str, typer.Argument(help="One of run.systems, e.g. llara.")]
-Answers = Annotated[str, typer.Argument(help="What answers: one of run.systems, run.recommenders or run.baselines.")]
-Seed = Annotated[int, typer.Argument(help="Training seed, one of run.seeds; name and seed make the cell, e.g. llara-0.", min=0)]
+Answers = Annotated[str, typer.Argument(help="One of run.systems, run.recommenders or run.baselines.")]
+Seed = Annotated[int, typer.Argument(help="Training seed, one of run.seeds.", min=0)]
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of a foreseeable error.")]
 
 
 def run(main: Callable[..., None], *, pin_kernels: bool = False) -> None:
-    """Run ``main`` as a Typer command, on one thread; a :class:`LlaraError` ends it with its message and exit code 1.
+    """Runs ``main`` as a Typer command on one thread; a :class:`LlaraError` ends it with its message and exit code 1.
 
     Args:
-        main: the command.
-        pin_kernels: compute by the same instructions on every processor, as the stages of recommenders do.
+        main: function with Typer annotations.
+        pin_kernels: whether to use the same instructions on every processor, as the stages of recommenders do.
     """
     spec = sys.modules[main.__module__].__spec__
     if spec is None:
         script = Path(inspect.getfile(main)).stem
         sys.exit(f"error: run it from the repository root as a module: python -m pipeline.{script}")
     name = spec.name.rpartition(".")[2]
-    if not processes.is_first():  # of processes that work together, one speaks
+    if not processes.is_first():  # only the first of several processes prints
         os.environ["TQDM_DISABLE"] = "1"
     level = logging.INFO if processes.is_first() else logging.WARNING
     logging.basicConfig(level=level, format=f"{name}: %(message)s", stream=sys.stderr)
     for chatty in ("httpx", "httpx2", "openai", "urllib3", "filelock", "datasets", "fsspec"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    # peft imports it wherever it is installed, and on a CPU it asks for a faster kernel that nothing here needs.
+    # peft imports it if it is installed, and on a CPU it warns about a faster kernel that is not needed here.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
-    for stream in (sys.stdin, sys.stdout):  # titles have letters that an encoding other than UTF-8 lacks
+    for stream in (sys.stdin, sys.stdout):  # titles can have characters that the encoding lacks
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     compute.use_threads(compute.STAGE_THREADS)
@@ -58,7 +58,7 @@ def run(main: Callable[..., None], *, pin_kernels: bool = False) -> None:
 
     @functools.wraps(main)
     def command(*args: object, debug: bool = False, **kwargs: object) -> None:
-        level = logging.DEBUG if processes.is_started_by_stage() else logging.INFO  # which has said it
+        level = logging.DEBUG if processes.is_started_by_stage() else logging.INFO  # the stage has logged it
         logging.log(level, "start %s", _called_with(signature, kwargs))
         start = time.perf_counter()
         try:
@@ -83,12 +83,8 @@ def run(main: Callable[..., None], *, pin_kernels: bool = False) -> None:
 
 
 def _called_with(signature: inspect.Signature, values: dict[str, object]) -> str:
-    """Arguments as they are, and options that are not at their default with their names."""
-    required = {name for name, each in signature.parameters.items() if each.default is inspect.Parameter.empty}
-    said = [str(value) for name, value in values.items() if name in required]
-    said += [
-        f"{name}={value}"
-        for name, value in values.items()
-        if name not in required and value != signature.parameters[name].default
-    ]
-    return " ".join(said)
+    """Returns the values of arguments, followed by ``name=value`` of options that differ from their default."""
+    defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
+    arguments = [str(value) for name, value in values.items() if defaults[name] is inspect.Parameter.empty]
+    options = [f"{name}={value}" for name, value in values.items() if defaults[name] not in (inspect.Parameter.empty, value)]
+    return " ".join([*arguments, *options])

@@ -1,4 +1,4 @@
-"""Train one sequence recommender: ``python -m pipeline.train_recommender movielens sasrec 0``."""
+"""Trains one sequence recommender: ``python -m pipeline.train_recommender movielens sasrec 0``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def main(
     recommender: Recommender,
     seed: Seed,
 ) -> None:
-    """Train RECOMMENDER on DATASET once per L2 coefficient and keep the one best on validation in data/recommenders/."""
+    """Trains RECOMMENDER on DATASET once per L2 coefficient and writes the one best on validation to data/recommenders/."""
     from llara_core import tables
     from llara_core.curves import write_curves
     from llara_core.fetching.llm import fetch_encoder
@@ -42,12 +42,12 @@ def main(
         dataset,
         recommender,
     )
-    cell = paths.cell(recommender, seed)
-    folder = paths.checkpoint(dataset, cell)
+    run_name = paths.run_name(recommender, seed)
+    folder = paths.checkpoint(dataset, run_name)
     texts = checkpoints.TextSource.of(config.options_of(recommender))
     best = checkpoints.save(folder, results, recommender, arguments, checkpoints.data_hash(dataset), texts)
-    write_curves(paths.curves(dataset, cell), best.curves)
-    logger.info("%s: l2 %g, epoch %d, validation %.4f", cell, best.l2, best.best_epoch, best.validation_score)
+    write_curves(paths.curves(dataset, run_name), best.curves)
+    logger.info("%s: l2 %g, epoch %d, validation %.4f", run_name, best.l2, best.best_epoch, best.validation_score)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tune one LLM system from the language model: ``python -m pipeline.tune movielens llara 0``."""
+"""Tunes one LLM system from the language model: ``python -m pipeline.tune movielens llara 0``."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def main(
     system: System,
     seed: Seed,
 ) -> None:
-    """Tune SYSTEM on DATASET with SEED; of a system that is not tuned, or goes on from another's adapter, only say so."""
+    """Tunes SYSTEM on DATASET with SEED; for a system that is untuned or continues from another's adapter, only notes this."""
     from llara_core.llm.inputs import read_inputs
 
     params = load_params()
-    cell = paths.cell(system, seed)
-    folder, curves = paths.adapter(dataset, cell), paths.curves(dataset, cell)
-    inputs = read_inputs(dataset, cell)
+    run_name = paths.run_name(system, seed)
+    folder, curves = paths.adapter(dataset, run_name), paths.curves(dataset, run_name)
+    inputs = read_inputs(dataset, run_name)
     config = inputs.system
     if not isinstance(config, SystemConfig) or config.start is not None:
         name, content = ("untuned", {"tuned": False}) if config.start is None else ("further", {"start": config.start})

@@ -1,4 +1,4 @@
-"""Tune one LLM system from another's adapter: ``python -m pipeline.tune_further movielens llara_guided_sdpo 0``."""
+"""Tunes one LLM system from another's adapter: ``python -m pipeline.tune_further movielens llara_guided_sdpo 0``."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def main(
     system: System,
     seed: Seed,
 ) -> None:
-    """Tune SYSTEM on DATASET with SEED from the adapter of its `start`; of a system without one, only say so."""
+    """Tunes SYSTEM on DATASET with SEED from the adapter of its `start`; for a system without one, only notes this."""
     from llara_core.llm.inputs import NO_START, read_start
 
     params = load_params()
-    cell = paths.cell(system, seed)
-    found = read_start(dataset, cell)
-    if found is None:
+    run_name = paths.run_name(system, seed)
+    start_inputs = read_start(dataset, run_name)
+    if start_inputs is None:
         if processes.is_first():
-            tables.write_json(paths.further(dataset, cell) / NO_START, {"start": None})
+            tables.write_json(paths.further(dataset, run_name) / NO_START, {"start": None})
         return
 
     from llara_core.tuning.setting import read_setting
@@ -33,7 +33,7 @@ def main(
     compute.use_threads(params.llm.threads)
     if processes.start(params.parallel):
         return
-    inputs, config, start = found
+    inputs, config, start = start_inputs
     setting = read_setting(
         dataset,
         config,
@@ -44,7 +44,7 @@ def main(
         head_dim=params.recommenders.embedding_dim,
         weights=params.parallel.weights,
     )
-    folder, curves = paths.further_adapter(dataset, cell), paths.further_curves(dataset, cell)
+    folder, curves = paths.further_adapter(dataset, run_name), paths.further_curves(dataset, run_name)
     with progress.stage():
         tune(system, config, setting, start=start, adapter_folder=folder, curves_folder=curves)
     logging.info("adapter in %s, from that of %s", folder, start.name)

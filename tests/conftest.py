@@ -1,4 +1,4 @@
-"""What holds for all tests: no model hub, one tokenizer thread (forks of a parallel tokenizer warn), and their order."""
+"""Settings of all tests: no model hub, one tokenizer thread (forks of a parallel tokenizer warn), and the order of files."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+settings.register_profile("untimed", deadline=None)  # a busy machine must not fail tests
 settings.load_profile("untimed")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The file that takes longest comes first, and so does not keep one of two processes busy alone at the end."""
+    """Runs the longest file first, so that it does not keep one of two processes busy alone at the end."""
     items.sort(key=lambda item: item.path.name != "test_tiny_world.py")
 
 
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a tiny random Llama, as the stage ``fetch_llm`` leaves it."""
+    """Folder of a tiny random Llama, as the stage ``fetch_llm`` writes it."""
     from llara_core.fetching.llm import fetch_llm
     from tests.pipeline.tiny_world import write_tiny_llama
 

@@ -1,4 +1,4 @@
-"""``params.yaml`` and ``systems.yaml`` as frozen, checked objects. Each section has a module of its own."""
+"""``params.yaml`` and ``systems.yaml`` as frozen, validated objects, with one module per section."""
 
 from llara_core.config.candidates import CandidatesConfig
 from llara_core.config.datasets import (
@@ -13,7 +13,6 @@ from llara_core.config.datasets import (
     MovieLensConfig,
     OwnLogConfig,
     Quoting,
-    RatedSection,
     ReleasedFramesConfig,
     SplitConfig,
     SteamConfig,
@@ -34,9 +33,7 @@ from llara_core.config.systems import (
     AblationConfig,
     ChatModelConfig,
     CurriculumConfig,
-    InferenceConfig,
     LlmConfig,
-    MaxPositionsConfig,
     PromptConfig,
     Representation,
     Schedule,
@@ -65,12 +62,10 @@ __all__ = [
     "DatasetConfig",
     "DownloadConfig",
     "EvaluationConfig",
-    "InferenceConfig",
     "LargerMovieLensConfig",
     "LastFmConfig",
     "LlmConfig",
     "LogSection",
-    "MaxPositionsConfig",
     "MovieLensConfig",
     "ObjectiveName",
     "OwnLogConfig",
@@ -78,7 +73,6 @@ __all__ = [
     "Params",
     "PromptConfig",
     "Quoting",
-    "RatedSection",
     "RecommenderSection",
     "RecommendersConfig",
     "ReleasedFramesConfig",

@@ -1,4 +1,4 @@
-"""Data sets: where they come from, what is kept of them, how they are split."""
+"""Sections ``download`` and ``datasets``: sources, filters and splits of data sets."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from llara_core.config.sections import PositiveFloat, Section, Seed
 
-MOVIELENS_ITEMS = "u.item"  # a file of names with this name is in the layout of MovieLens
+MOVIELENS_ITEMS = "u.item"  # a file with this name has the layout of MovieLens
 
 
 class DownloadConfig(Section):
     mirror: str | None = Field(
-        min_length=1, description="folder or URL prefix tried first; the variable LLARA_MIRROR overrides it"
+        min_length=1, description="folder or URL prefix to try first; the variable LLARA_MIRROR overrides it"
     )
     timeout_s: PositiveFloat = Field(description="seconds without data until a connection counts as failed")
     retries: Annotated[int, Field(ge=0, le=20)] = Field(
-        description="further attempts per address: at once, then after doubling pauses, or as the server asks"
+        description="further attempts per address: at once, then after doubling pauses or the pause that the server requests"
     )
 
 
 def _moment(text: Any) -> Any:
     if isinstance(text, date):
-        raise ValueError(f"write {text} in quotes, since DVC takes no dates")
+        raise ValueError(f"write {text} in quotes, since DVC accepts no dates")
     if isinstance(text, str) and text:
         try:
             datetime.fromisoformat(text)
         except ValueError as error:
-            raise ValueError(f"{text!r} is no date such as 1998-03-01 or 1998-03-01T12:00:00+02:00") from error
+            raise ValueError(f"{text!r} is not a date such as 1998-03-01 or 1998-03-01T12:00:00+02:00") from error
     return text
 
 
@@ -43,57 +43,56 @@ def _column(name: Any) -> Any:
 
 Moment = Annotated[str, Field(min_length=1), BeforeValidator(_moment)]
 ColumnName = Annotated[str, BeforeValidator(_column), Field(min_length=1)]
-"""A column by its name or, where a file has no header, by its number from 1."""
+"""Name of a column or, in a file without a header, its number from 1."""
 OptionalShare = Annotated[float | None, Field(gt=0, lt=1)]
 _SPLIT_KEYS = {
     "user_chronological": ("train", "validation"),
     "global_time": ("train", "validation"),
     "date": ("train_until", "validation_until"),
 }
-"""What a strategy cannot do without."""
+"""Keys that a strategy requires."""
 TIME_STRATEGIES = ("global_time", "date")
-"""They cut sequences by time, which must therefore be in its order."""
+"""Strategies that cut sequences by time, and therefore need sequences in order of time."""
 
 
 class ColdItemsConfig(Section):
-    """Items that are made new: nothing is trained on them, and they are asked for."""
+    """Items that are treated as new: they are in no training data, but are targets."""
 
     share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        description="of the items, drawn at random, whose training interactions are left out"
+        description="share of the items, drawn at random, whose training interactions are removed"
     )
     seed: Seed
 
 
 class SplitConfig(Section):
-    """How interactions are divided; a strategy reads its own keys and no others, so that an experiment may change it alone."""
+    """Split of the interactions. A strategy ignores the keys of others, so an experiment can change it alone."""
 
     strategy: Literal["user_chronological", "global_time", "leave_one_out", "date", "files"] = Field(
         description="user_chronological: users, sorted by their first interaction, are divided (the released protocol); "
-        "global_time: all interactions are cut at two points in time, found by shares; date: at two given points in time; "
-        "leave_one_out: a user's last interaction is for test, the one before for validation; files: as own files say"
+        "global_time: all interactions are divided at two points in time, determined by shares; date: at two given points in "
+        "time; leave_one_out: a user's last interaction is for test, the one before for validation; files: own files "
+        "determine the split"
     )
-    train: OptionalShare = Field(default=None, description="share of users or of interactions for training")
-    validation: OptionalShare = Field(default=None, description="share for validation; the rest is the test split")
+    train: OptionalShare = Field(default=None, description="share of users or interactions for training")
+    validation: OptionalShare = Field(default=None, description="share for validation; the rest is for test")
     train_until: Moment | None = Field(
-        default=None, description="date: training interactions are earlier; ISO 8601 in quotes, UTC without a zone"
+        default=None, description="date: end of training; ISO 8601 in quotes, UTC if it has no zone"
     )
-    validation_until: Moment | None = Field(
-        default=None, description="date: validation interactions are earlier, and test ones are not"
-    )
+    validation_until: Moment | None = Field(default=None, description="date: end of validation, in the same form")
     column: ColumnName | None = Field(
-        default=None, description="files: the column of the interactions that says train, validation or test"
+        default=None, description="files: column of the interactions with the values train, validation and test"
     )
     validation_file: str | None = Field(
-        default=None, min_length=1, description="files: the validation interactions, where `interactions` are those of training"
+        default=None, min_length=1, description="files: validation interactions, if `interactions` are those of training"
     )
-    test_file: str | None = Field(default=None, min_length=1, description="files: the test interactions, likewise")
+    test_file: str | None = Field(default=None, min_length=1, description="files: test interactions, likewise")
     cold_items: ColdItemsConfig | None = Field(
         default=None,
-        description="with any strategy: items that nothing is trained on, for questions about new ones; null for none",
+        description="any strategy: items without training interactions, for questions about new items; null for none",
     )
     train_users: Annotated[float, Field(gt=0, le=1)] = Field(
         default=1.0,
-        description="user_chronological: share of the training users, drawn at random, that is kept; held-out users stay",
+        description="user_chronological: share of the training users to keep, drawn at random; all held-out users are kept",
     )
 
     @model_validator(mode="after")
@@ -106,8 +105,8 @@ class SplitConfig(Section):
             )
         if self.train_users < 1 and self.strategy != "user_chronological":
             raise ValueError(
-                f"train_users {self.train_users:g} needs strategy user_chronological, where no training user is asked; with "
-                f"{self.strategy} leave it at 1"
+                f"train_users {self.train_users:g} needs strategy user_chronological, in which no training user is held out; "
+                f"with {self.strategy} leave it at 1"
             )
         if self.strategy == "date" and self.dates[0] >= self.dates[1]:
             raise ValueError(f"train_until {self.train_until} is not earlier than validation_until {self.validation_until}")
@@ -119,79 +118,79 @@ class SplitConfig(Section):
         return self
 
     def lacks(self, strategy: str) -> list[str]:
-        """The keys that ``strategy`` needs and that are not given."""
+        """Returns the missing keys of ``strategy``."""
         return [key for key in _SPLIT_KEYS.get(strategy, ()) if getattr(self, key) is None]
 
     @property
     def shares(self) -> tuple[float, float]:
-        """Of training and validation."""
+        """Shares of training and validation."""
         return self.train or 0.0, self.validation or 0.0
 
     @property
     def dates(self) -> tuple[datetime, datetime]:
-        """The ends of training and validation, with a time zone."""
+        """End times of training and validation, with a time zone."""
         ends = [datetime.fromisoformat(str(end)) for end in (self.train_until, self.validation_until)]
         first, second = (end if end.tzinfo else end.replace(tzinfo=UTC) for end in ends)
         return first, second
 
 
 class TitlesConfig(Section):
-    """What is done to titles beyond decoding entities and collapsing white space."""
+    """Cleaning of titles beyond decoding entities and collapsing white space."""
 
-    strip_html: bool = Field(default=False, description="whether HTML tags are taken out")
+    strip_html: bool = Field(default=False, description="whether to remove HTML tags")
     max_chars: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="longer titles are cut, at the end of a word where there is one; null keeps them whole"
+        default=None, description="maximum length; longer titles are cut at the end of a word if possible; null for no limit"
     )
     several: Literal["error", "first"] = Field(
-        default="error", description="one item with different titles. error: it is refused; first: the first title counts"
+        default="error", description="several titles of one item. error: the log is refused; first: the first is used"
     )
 
 
 class DatasetSection(Section):
-    """What every data set has, whatever its format; code asks these properties and not what format it is.
+    """Options and properties of data sets of all formats; code checks these properties instead of the format.
 
     Attributes:
-        reader: ``module:function`` that reads the raw files: from their folder and this section to a :class:`readers.RawLog`. A
-            name, so that the packages for it are loaded only where it runs.
-        source: ``module:name`` of the :class:`fetching.sources.RawDataset` that has the raw files, or of a function from this
-            section to it.
-        maker: ``module:name`` of a function that writes the raw files into a folder. With neither it nor ``source`` they are
-            the user's own (:attr:`own_files`).
+        reader: ``module:function`` that returns a :class:`readers.RawLog` for the folder of the raw files and this section; a
+            string, so that its packages are loaded only where it runs.
+        source: ``module:name`` of the :class:`fetching.sources.RawDataset` of the raw files, or of a function that returns it
+            for this section.
+        maker: ``module:name`` of a function that writes the raw files into a folder. Without ``maker`` and ``source``, the
+            files are the user's own (:attr:`own_files`).
     """
 
     reader: ClassVar[str]
     source: ClassVar[str | None] = None
     maker: ClassVar[str | None] = None
 
-    max_history_len: Annotated[int, Field(ge=1, le=100_000)] = Field(description="previous items per example")
-    noun: str = Field(min_length=1, description="what an item is called in prompts, e.g. movie")
-    verb: str = Field(min_length=1, description="what a user has done with an item, e.g. watched")
-    titles: TitlesConfig = Field(default=TitlesConfig(), description="what is done to titles")
+    max_history_len: Annotated[int, Field(ge=1, le=100_000)] = Field(description="maximum number of previous items per example")
+    noun: str = Field(min_length=1, description="word for an item in prompts, e.g. movie")
+    verb: str = Field(min_length=1, description="word for an interaction in prompts, e.g. watched")
+    titles: TitlesConfig = Field(default=TitlesConfig(), description="cleaning of titles")
 
     @property
     def own_files(self) -> Mapping[str, str]:
-        """The user's own files or folders in ``data/own/<data set>/`` by the keys that name them."""
+        """Names of the user's own files or folders in ``data/own/<data set>/``, by key of this section."""
         return {}
 
     @property
     def titles_are_movies(self) -> bool:
-        """Whether titles have MovieLens' articles and years at their ends; elsewhere these belong to the title."""
+        """Whether titles end in an article and a year as in MovieLens; elsewhere these are part of the title."""
         return False
 
     @property
     def has_titles(self) -> bool:
-        """Whether items have titles, or else their ids stand in for them."""
+        """Whether items have titles; otherwise their ids are used as titles."""
         return True
 
 
 class LogSection(DatasetSection):
-    """Data sets that come as interactions, to be filtered and split here."""
+    """Data sets of interactions, which the stage ``prepare`` filters and splits."""
 
     is_presplit: ClassVar[Literal[False]] = False
-    may_name_its_split: ClassVar[bool] = False  # split.strategy: files
+    may_name_its_split: ClassVar[bool] = False  # whether split.strategy may be files
 
-    min_user_interactions: Annotated[int, Field(ge=0)] = Field(description="users with fewer are dropped")
-    min_item_interactions: Annotated[int, Field(ge=0)] = Field(description="items with fewer are dropped")
+    min_user_interactions: Annotated[int, Field(ge=0)] = Field(description="users with fewer interactions are dropped")
+    min_item_interactions: Annotated[int, Field(ge=0)] = Field(description="items with fewer interactions are dropped")
     catalogue: Literal["interacted", "full"] = Field(
         description="interacted: items with at least one kept interaction; full: every item of the raw item file"
     )
@@ -200,47 +199,47 @@ class LogSection(DatasetSection):
     @model_validator(mode="after")
     def _files_are_own(self) -> Self:
         if self.split.strategy == "files" and not self.may_name_its_split:
-            raise ValueError("split.strategy files is for own logs (format: log), whose files say what is held out")
+            raise ValueError("split.strategy files is for own logs (format: log), whose files define the split")
         return self
 
     @property
     def lowest_rating(self) -> float | None:
-        """Interactions rated lower are dropped; None keeps all, also where nothing is rated."""
+        """Minimum rating of kept interactions; None keeps all."""
         return None
 
     @property
     def kept_values(self) -> Mapping[str, list[str]]:
-        """Columns of the raw interactions, and the values that count."""
+        """Columns of the raw interactions with the values of kept interactions."""
         return {}
 
     @property
     def kept_repeat(self) -> Literal["first", "last"] | None:
-        """Which of several interactions of a user with one item counts; None: all do."""
+        """Kept interaction if a user has several with one item; None keeps all."""
         return None
 
     @property
     def is_k_core(self) -> bool:
-        """Whether the minimum counts are repeated until both hold; else items, then users, once."""
+        """Whether the minimum counts are applied until both hold; otherwise once, first to items, then to users."""
         return False
 
     @property
     def sample(self) -> SubsampleConfig | None:
-        """The random part of users and items that is kept after the minimum counts; None keeps all."""
+        """Random sample of users and items that is kept after the minimum counts; None keeps all."""
         return None
 
     @property
     def has_times(self) -> bool:
-        """Whether timestamps are times, or else places in the file."""
+        """Whether timestamps are times; otherwise they are positions in the file."""
         return True
 
     @property
     def is_ordered_by_time(self) -> bool:
-        """Whether a user's sequence follows time, or else the file."""
+        """Whether sequences are in order of time; otherwise in order of the file."""
         return True
 
 
 class RatedSection(LogSection):
-    min_rating: float | None = Field(description="interactions rated lower are dropped; null keeps all")
+    min_rating: float | None = Field(description="interactions with a lower rating are dropped; null keeps all")
 
     @property
     def lowest_rating(self) -> float | None:
@@ -248,14 +247,14 @@ class RatedSection(LogSection):
 
 
 class RepeatingSection(RatedSection):
-    """Logs in which a user may come back to an item, and small counts are common."""
+    """Logs in which users interact with an item repeatedly and small counts are common."""
 
     min_counts: Literal["once", "k_core"] = Field(
-        description="how the minimum counts are met. once: items, then users, one pass; k_core: repeated until both hold"
+        description="application of the minimum counts. once: first to items, then to users; k_core: repeated until both hold"
     )
     repeats: Literal["keep", "first", "last"] = Field(
-        description="several interactions of a user with one item. keep: all (but for exact duplicates); first: the earliest; "
-        "last: the latest"
+        description="interactions to keep if a user has several with one item. keep: all except exact duplicates; first: the "
+        "earliest; last: the latest"
     )
 
     @property
@@ -267,8 +266,8 @@ class RepeatingSection(RatedSection):
         return self.min_counts == "k_core"
 
 
-class MovieLensLayout(RatedSection):
-    """Data sets in the layout of MovieLens 100K."""
+class MovieLensSection(RatedSection):
+    """Data sets with the titles and, unless they override ``reader``, the files of MovieLens 100K."""
 
     reader: ClassVar = "llara_core.readers.movielens:read"
 
@@ -277,24 +276,24 @@ class MovieLensLayout(RatedSection):
         return True
 
 
-class MovieLensConfig(MovieLensLayout):
-    """The GroupLens archive of 100,000 ratings."""
+class MovieLensConfig(MovieLensSection):
+    """MovieLens 100K, the GroupLens archive of 100,000 ratings."""
 
     source: ClassVar = "llara_core.fetching.datasets:MOVIELENS_100K"
 
     format: Literal["movielens_100k"]
 
 
-class SyntheticConfig(MovieLensLayout):
-    """A small planted world, made on the spot, for trials and tests."""
+class SyntheticConfig(MovieLensSection):
+    """A small generated data set with planted sequential structure, for trials and tests."""
 
     maker: ClassVar = "llara_core.readers.synthetic:write"
 
     format: Literal["synthetic"]
 
 
-class LargerMovieLensConfig(RatedSection):
-    """The GroupLens archives of 1 to 32 million ratings."""
+class LargerMovieLensConfig(MovieLensSection):
+    """MovieLens 1M to 32M, the GroupLens archives of 1 to 32 million ratings."""
 
     reader: ClassVar = "llara_core.readers.larger_movielens:read"
     source: ClassVar = "llara_core.fetching.datasets:larger_movielens"
@@ -302,18 +301,14 @@ class LargerMovieLensConfig(RatedSection):
     format: Literal["movielens_1m", "movielens_10m", "movielens_20m", "movielens_25m", "movielens_32m"]
 
     @property
-    def titles_are_movies(self) -> bool:
-        return True
-
-    @property
     def files(self) -> tuple[str, str]:
-        """The names of the ratings and of the movies."""
+        """File names of the ratings and the movies."""
         ending = "dat" if self.format in {"movielens_1m", "movielens_10m"} else "csv"
         return f"ratings.{ending}", f"movies.{ending}"
 
     @property
     def encoding(self) -> str:
-        """Of the movies."""
+        """Encoding of the movies."""
         return "latin-1" if self.format == "movielens_1m" else "utf-8"
 
 
@@ -325,11 +320,11 @@ class LastFmConfig(LogSection):
 
     format: Literal["lastfm_2k"]
     order: Literal["file", "timestamp"] = Field(
-        description="of a user's sequence. file: by artist id, as the released data have it; timestamp: by the date of the tag"
+        description="order of a user's sequence. file: by artist id, as in the released data; timestamp: by the date of the tag"
     )
 
     @model_validator(mode="after")
-    def _periods_need_time(self) -> Self:
+    def _strategy_has_times(self) -> Self:
         if self.order == "file" and self.split.strategy in TIME_STRATEGIES:
             raise ValueError(f"split.strategy {self.split.strategy} cuts sequences by time and needs order: timestamp")
         return self
@@ -340,8 +335,8 @@ class LastFmConfig(LogSection):
 
 
 class SubsampleConfig(Section):
-    users: Annotated[float, Field(gt=0, le=1)] = Field(description="share of the users that is kept; 1 keeps all")
-    items: Annotated[float, Field(gt=0, le=1)] = Field(description="share of the items that is kept; 1 keeps all")
+    users: Annotated[float, Field(gt=0, le=1)] = Field(description="share of the users to keep")
+    items: Annotated[float, Field(gt=0, le=1)] = Field(description="share of the items to keep")
     seed: Seed
 
 
@@ -352,7 +347,7 @@ class SteamConfig(LogSection):
     source: ClassVar = "llara_core.fetching.datasets:STEAM"
 
     format: Literal["steam"]
-    subsample: SubsampleConfig = Field(description="random part of users and items, drawn after the minimum counts")
+    subsample: SubsampleConfig = Field(description="random sample of users and items, drawn after the minimum counts")
 
     @property
     def sample(self) -> SubsampleConfig | None:
@@ -370,9 +365,9 @@ class AmazonSection(RepeatingSection):
     rating_field: ClassVar[str]
     ticks_per_second: ClassVar[int]
     ending: ClassVar[str]
-    attribute_fields: ClassVar[Mapping[str, Literal["text", "list", "number"]]]  # of the metadata, and what they hold
+    attribute_fields: ClassVar[Mapping[str, Literal["text", "list", "number"]]]  # fields of the metadata and their types
 
-    category: Annotated[str, Field(pattern=r"^\w+$")] = Field(description="as in the files' names, e.g. Video_Games")
+    category: Annotated[str, Field(pattern=r"^\w+$")] = Field(description="category as in the file names, e.g. Video_Games")
 
     @property
     def reviews_file(self) -> str:
@@ -395,7 +390,7 @@ class Amazon2018Config(AmazonSection):
     attribute_fields: ClassVar = {"brand": "text", "category": "list", "price": "text"}
 
     format: Literal["amazon_2018"]
-    five_core: bool = Field(description="whether to take the file in which users and products have at least 5 reviews")
+    five_core: bool = Field(description="whether to use the file in which users and products have at least 5 reviews")
 
     @property
     def reviews_file(self) -> str:
@@ -417,22 +412,20 @@ class Amazon2023Config(AmazonSection):
 
 
 class ColumnsConfig(Section):
-    """The columns of an own log: by name, or by number from 1 where `header` is false."""
+    """Columns of an own log: names, or numbers from 1 if `header` is false."""
 
-    user: ColumnName = Field(description="user id, in the interactions")
-    item: ColumnName = Field(description="item id, in the interactions; with `sequences` the items of the user")
-    time: ColumnName | None = Field(description="time of the interaction; null: none, the order of the file counts")
-    # Optional, as the keys of OwnLogConfig that have a default.
-    time_of_day: ColumnName | None = Field(
-        default=None, description="what to add to `time` where that is a date alone; null: nothing"
-    )
-    rating: ColumnName | None = Field(description="rating of the interaction, or any number; null where there is none")
-    item_id: ColumnName = Field(description="item id, in the items")
-    title: ColumnName = Field(description="item title, in the items; the column of `item_id` where items have no titles")
+    user: ColumnName = Field(description="user id in the interactions")
+    item: ColumnName = Field(description="item id in the interactions; with `sequences`, the items of the user")
+    time: ColumnName | None = Field(description="time of the interaction; null: the order of the file is used")
+    # Optional, so that sections of earlier versions stay valid.
+    time_of_day: ColumnName | None = Field(default=None, description="time of day, if `time` is only a date; null for none")
+    rating: ColumnName | None = Field(description="rating of the interaction, or any number; null for none")
+    item_id: ColumnName = Field(description="item id in the items")
+    title: ColumnName = Field(description="item title in the items; the column of `item_id` if items have no titles")
     attributes: list[ColumnName] = Field(
         default=[],
-        description="columns of the items that describe an item beside its title, e.g. category and brand; text encoders read "
-        "them, and new items are recommended by them",
+        description="columns of the items that describe an item in addition to its title, e.g. category and brand; text "
+        "encoders read them, also for new items",
     )
 
 
@@ -440,21 +433,21 @@ Quoting = Literal["checked", "trusted", "none"]
 
 
 class ItemsLayout(Section):
-    """How the text of the item file differs from that of the interactions; what is not given is alike."""
+    """Layout of the item file, where it differs from that of the interactions."""
 
-    separator: str = Field(default=",", min_length=1, max_length=20, description="as the data set's own")
-    encoding: str = Field(default="utf-8", min_length=1, description="as the data set's own")
-    quoting: Quoting = Field(default="checked", description="as the data set's own")
-    escape: str | None = Field(default=None, min_length=1, max_length=1, description="as the data set's own")
-    header: bool = Field(default=True, description="as the data set's own")
+    separator: str = Field(default=",", min_length=1, max_length=20, description="like the key of the data set")
+    encoding: str = Field(default="utf-8", min_length=1, description="like the key of the data set")
+    quoting: Quoting = Field(default="checked", description="like the key of the data set")
+    escape: str | None = Field(default=None, min_length=1, max_length=1, description="like the key of the data set")
+    header: bool = Field(default=True, description="like the key of the data set")
 
 
 @dataclass(frozen=True)
 class TextLayout:
-    """How the text of a file is cut into fields; the keys of :class:`OwnLogConfig` that say so.
+    """Layout of delimited text, under the keys of :class:`OwnLogConfig`.
 
     Attributes:
-        is_cut_once: only the first separator of a line counts, since the others separate the items of a sequence.
+        is_cut_once: whether only the first separator of a line separates fields, and the others the items of a sequence.
     """
 
     separator: str
@@ -466,7 +459,7 @@ class TextLayout:
 
 
 class OwnLogConfig(RepeatingSection):
-    """Own files, in ``data/own/<data set>/``."""
+    """The user's own files in ``data/own/<data set>/``."""
 
     reader: ClassVar = "llara_core.readers.own_log:read"
     may_name_its_split: ClassVar = True
@@ -474,59 +467,59 @@ class OwnLogConfig(RepeatingSection):
     format: Literal["log"]
     interactions: str = Field(
         min_length=1,
-        description="file of delimited text, JSON lines or Parquet, text also packed with gzip, zstd or bzip2; or a folder of "
-        "these, perhaps partitioned (user=7/...)",
+        description="file of delimited text, JSON lines or Parquet, also compressed with gzip, zstd or bzip2; or a folder of "
+        "such files, also partitioned (user=7/...)",
     )
-    items: str = Field(min_length=1, description="likewise; one row per item")
-    separator: str = Field(min_length=1, max_length=20, description="between the fields of text, e.g. a comma, or ::")
-    encoding: str = Field(min_length=1, description="of text, e.g. utf-8, cp1252")
-    # The keys with a default came later; without them, sections that users have stay valid.
+    items: str = Field(min_length=1, description="file or folder of the same kinds, with one row per item")
+    separator: str = Field(min_length=1, max_length=20, description="separator of fields in text, e.g. a comma or ::")
+    encoding: str = Field(min_length=1, description="encoding of text, e.g. utf-8 or cp1252")
+    # Keys added later have defaults, so that sections of earlier versions stay valid.
     header: bool = Field(
-        default=True, description="whether the first line of text names the columns; false: `columns` has numbers"
+        default=True, description="whether the first line of text has the column names; if false, `columns` has numbers"
     )
     quoting: Quoting = Field(
         default="checked",
-        description="of delimited text. checked: fields may stand in double quotes, doubled inside; doubt is an error; "
-        "trusted: likewise, without doubt; none: a quote is a character like any other",
+        description="quotes in delimited text. checked: fields may be in double quotes, doubled inside; ambiguous ones are an "
+        "error; trusted: the same without this check; none: quotes are ordinary characters",
     )
     escape: str | None = Field(
         default=None,
         min_length=1,
         max_length=1,
-        description="of delimited text: takes its meaning from the next character, e.g. \\",
+        description="escape character of delimited text, e.g. \\",
     )
     items_layout: ItemsLayout | None = Field(
         default=None,
-        description="separator, encoding, quoting, escape and header of the item file, where they differ; null: nowhere",
+        description="separator, encoding, quoting, escape and header of the item file, where they differ; null: no difference",
     )
     sequences: str | None = Field(
         default=None,
         min_length=1,
         max_length=20,
-        description="null: a row is an interaction. Else a row is a user with items in their order (and lists of times and "
-        "ratings), and this stands between them; `list`: they are lists of JSON, Python or Parquet",
+        description="null: a row is an interaction. Otherwise a row is a user with items in order (and lists of times and "
+        "ratings), and this text separates them; `list`: they are lists of JSON, Python or Parquet",
     )
     missing: list[str] = Field(
         default=["nan", "NaN", "NULL", "null", "\\N", "None", "NA", "N/A", "<NA>", "NaT"],
-        description="texts that stand for no value, as an empty one does; rows without one are dropped and counted",
+        description="texts that mean a missing value, like an empty text; rows with missing values are dropped and counted",
     )
     keep: dict[ColumnName, Annotated[list[str], Field(min_length=1)]] = Field(
         default={},
-        description="columns of the interactions and the texts of which each must hold one, e.g. {event: [purchase]}",
+        description="values of interactions to keep, by column, e.g. {event: [purchase]}",
     )
     keep_items: dict[ColumnName, Annotated[list[str], Field(min_length=1)]] = Field(
-        default={}, description="likewise of the items, e.g. {property: [name]} where an item has a row per property"
+        default={}, description="values of items to keep, by column, e.g. {property: [name]} for a row per property"
     )
     columns: ColumnsConfig
     time_format: str | None = Field(
         min_length=1,
         description="seconds, milliseconds, microseconds or nanoseconds (since 1970, UTC), iso8601, or a pattern such as "
-        "%d/%m/%Y %H:%M; null: there is no time",
+        "%d/%m/%Y %H:%M; null if the log has no times",
     )
     time_of_day_format: str | None = Field(
         default=None,
         min_length=1,
-        description="of columns.time_of_day: one of these units since midnight, iso8601, or a pattern such as %H:%M:%S",
+        description="format of columns.time_of_day: one of these units since midnight, iso8601, or a pattern such as %H:%M:%S",
     )
 
     @model_validator(mode="after")
@@ -534,16 +527,14 @@ class OwnLogConfig(RepeatingSection):
         names = self.columns
         of_interactions = [*self.log_columns.values(), *self.per_row]
         described = self.item_columns[1:]
-        if (
-            any(len(set(columns)) < len(columns) for columns in (of_interactions, described))
-            or names.item_id in names.attributes
-        ):
+        are_shared = any(len(set(columns)) < len(columns) for columns in (of_interactions, described))
+        if are_shared or names.item_id in names.attributes:
             raise ValueError("columns: one column cannot serve two purposes; give each its own")
         if self.min_rating is not None and names.rating is None:
             raise ValueError("min_rating needs a rating: name its column in columns.rating, or set min_rating to null")
         if (names.time is None) != (self.time_format is None):
             raise ValueError(
-                "columns.time and time_format go together: both null where a log has no time, else a column and its format"
+                "columns.time and time_format go together: both null if the log has no times, otherwise a column and its format"
             )
         if names.time is None and names.time_of_day is not None:
             raise ValueError("columns.time_of_day needs a date: name its column in columns.time, or set time_of_day to null")
@@ -555,11 +546,10 @@ class OwnLogConfig(RepeatingSection):
 
     @model_validator(mode="after")
     def _columns_have_numbers_without_a_header(self) -> Self:
-        of_files = {
-            "header": (self.log_layout.header, [*self.log_columns.values(), *self.per_row]),
-            "items_layout.header": (self.item_layout.header, [*self.item_columns, *self.keep_items]),
-        }
-        for key, (header, names) in of_files.items():
+        for key, header, names in (
+            ("header", self.header, [*self.log_columns.values(), *self.per_row]),
+            ("items_layout.header", self.item_layout.header, [*self.item_columns, *self.keep_items]),
+        ):
             if not header and (named := [name for name in names if not re.fullmatch("[1-9][0-9]{0,3}", name)]):
                 raise ValueError(
                     f"columns: {named[0]!r} is a name, but {key} is false, so columns have numbers: 1 for the first, up to 9999"
@@ -590,21 +580,20 @@ class OwnLogConfig(RepeatingSection):
 
     @property
     def log_columns(self) -> dict[str, str]:
-        """The columns of the interactions that there are, by purpose; those of ``keep`` apart."""
-        names = self.columns
-        found = {"user": names.user, "item": names.item, "time": names.time, "time_of_day": names.time_of_day}
-        return {purpose: name for purpose, name in {**found, "rating": names.rating}.items() if name is not None}
+        """Columns of the interactions by purpose, without those of ``keep``."""
+        purposes = ("user", "item", "time", "time_of_day", "rating")
+        return {purpose: name for purpose in purposes if (name := getattr(self.columns, purpose)) is not None}
 
     @property
     def item_columns(self) -> list[str]:
-        """The columns of the items that are read: id, title, attributes."""
+        """Columns of the items: id, title and attributes."""
         return [self.columns.item_id, self.columns.title, *self.columns.attributes]
 
     @property
     def per_row(self) -> list[str]:
-        """Further columns of the interactions, which also of ``sequences`` have one value a row."""
+        """Other columns of the interactions, which have one value per row even with ``sequences``."""
         column = self.split.column if self.split.strategy == "files" else None
-        return [*self.keep, *([] if column is None else [column])]
+        return [*self.keep] if column is None else [*self.keep, column]
 
     @property
     def log_layout(self) -> TextLayout:
@@ -634,17 +623,17 @@ class OwnLogConfig(RepeatingSection):
 
 
 class ReleasedFramesConfig(DatasetSection):
-    """The frames that the paper's authors publish, in ``data/own/<data set>/``: their very rows, split by them."""
+    """The frames that the paper's authors published, with their split, in ``data/own/<data set>/``."""
 
     is_presplit: ClassVar[Literal[True]] = True
     reader: ClassVar = "llara_core.readers.released_frames:read"
 
     format: Literal["released_frames"]
     train: str = Field(min_length=1, description="file name of the training frame, e.g. train_data.df")
-    validation: str = Field(min_length=1, description="of the validation frame, e.g. Val_data.df")
-    test: str = Field(min_length=1, description="of the test frame, e.g. Test_data.df")
+    validation: str = Field(min_length=1, description="file name of the validation frame, e.g. Val_data.df")
+    test: str = Field(min_length=1, description="file name of the test frame, e.g. Test_data.df")
     names: str = Field(
-        min_length=1, description="u.item (its ids minus 1 are the frames'), or an id::name file such as id2name.txt"
+        min_length=1, description="u.item (whose ids minus 1 are those of the frames) or an id::name file such as id2name.txt"
     )
 
     @model_validator(mode="after")

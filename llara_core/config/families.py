@@ -1,7 +1,7 @@
-"""The families of language models that are read as their own code reads them, and those that cannot be.
+"""Supported and unsupported families of language models.
 
-A family is the ``model_type`` in a model's ``config.json``. ``tests/parity/test_families.py`` compares each supported one with
-its own code: item slots, answers behind a prompt in the cache and in trees, free answers, the loss.
+A family is the ``model_type`` in a model's ``config.json``. ``tests/parity/test_families.py`` compares each supported family
+with its own transformers implementation: item slots, answers after a cached prompt and in trees, generated answers, the loss.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ SUPPORTED = (
     "starcoder2",
 )
 
-RECURRENT = "its layers carry a state from token to token, past the masks of trees, and a cache cannot take it back"
-NESTED = "it wraps a language model together with images or sound; take one of text alone"
-OTHER_LAYOUT = "its layers, positions or vocabulary head lie elsewhere than in Llama's family"
+RECURRENT = "its recurrent layers ignore attention masks, and their state cannot be rolled back"
+NESTED = "it combines a language model with image or audio input; use a text-only model"
+OTHER_LAYOUT = "its layers, positions or vocabulary head are organised differently from Llama's"
 
 REFUSED = {
     RECURRENT: (
@@ -74,18 +74,18 @@ REFUSED = {
     NESTED: ("gemma3", "gemma3n", "gemma4", "llama4", "mistral3", "mllama", "qwen2_5_vl", "qwen2_vl", "qwen3_5", "qwen3_vl"),
     OTHER_LAYOUT: ("bloom", "falcon", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj", "mpt", "opt"),
 }
-_UNTESTED = "nothing has tested that its candidates are scored as its own code scores them"
+_UNTESTED = "no test compares its scores of candidates with those of its own implementation"
 _ATTENTION = {"full_attention", "sliding_attention"}
 
 
 def refusal(config: Mapping[str, Any]) -> str | None:
-    """Why a model with this ``config.json`` is not read, with the remedy; None: it is."""
+    """Returns why a model with this ``config.json`` is unsupported, with the remedy; None if it is supported."""
     family = config.get("model_type")
     if family in SUPPORTED:
-        reason = _of_layers(config)
+        reason = _unsupported_option(config)
     else:
-        reason = next((reason for reason, families in REFUSED.items() if family in families), None)
-        reason = reason or (NESTED if "text_config" in config else _UNTESTED)
+        default = NESTED if "text_config" in config else _UNTESTED
+        reason = next((reason for reason, families in REFUSED.items() if family in families), default)
     if reason is None:
         return None
     architecture = next(iter(config.get("architectures") or []), "the model")
@@ -94,10 +94,10 @@ def refusal(config: Mapping[str, Any]) -> str | None:
     )
 
 
-def _of_layers(config: Mapping[str, Any]) -> str | None:
-    """What of a supported family's options is not supported."""
+def _unsupported_option(config: Mapping[str, Any]) -> str | None:
+    """Returns which option of a supported family is unsupported; None if there is none."""
     if others := sorted(set(config.get("layer_types") or []) - _ATTENTION):
-        return f"it has layers of the kind {others[0]}"
+        return f"it has layers of type {others[0]}"
     if config.get("use_bidirectional_attention") or config.get("is_causal") is False:
-        return "it reads in both directions"
+        return "its attention is bidirectional"
     return None

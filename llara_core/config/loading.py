@@ -1,4 +1,4 @@
-"""``params.yaml`` and ``systems.yaml`` read and checked at once, with every error named by its file and key."""
+"""Reads and validates ``params.yaml`` and ``systems.yaml`` together; every error names its file and key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from llara_core.config.datasets import DATASET_FORMATS
 from llara_core.config.params import Params, file_of
 from llara_core.errors import ConfigError
 
-# Keys of earlier versions, and what says the same now.
+# Keys of earlier versions and their replacements.
 REPLACED = {
     "run.llm_recommenders": "write the recommender into each system, as in `systems.llara.recommender: sasrec`",
     "run.text_systems": "list these systems in run.systems; without `recommender` they read none",
@@ -27,10 +27,10 @@ REPLACED = {
 
 
 def load_params(path: Path = paths.PARAMS) -> Params:
-    """Read and check ``params.yaml`` and, beside it, ``systems.yaml``.
+    """Reads and validates ``params.yaml`` and ``systems.yaml``, which is in the same folder.
 
     Raises:
-        ConfigError: a file is missing, no YAML, or breaks a constraint; all violations are listed at once.
+        ConfigError: a file is missing, not valid YAML, or breaks a constraint; all violations are listed.
     """
     sections = read_sections(path)
     raw = {name: value for of_file in sections.values() for name, value in of_file.items()}
@@ -41,17 +41,17 @@ def load_params(path: Path = paths.PARAMS) -> Params:
 
 
 def read_sections(path: Path = paths.PARAMS) -> dict[Path, dict[str, Any]]:
-    """The sections of ``params.yaml`` and, beside it, ``systems.yaml``, by file (YAML 1.2 rules, so that ``1e-4`` is a number).
+    """Reads the sections of ``params.yaml`` and ``systems.yaml``, by file (as YAML 1.2, so that ``1e-4`` is a number).
 
     Raises:
-        ConfigError: a file is missing, no YAML, or has a section of the other.
+        ConfigError: a file is missing, not valid YAML, or has a section of the other file.
     """
     sections = {file: _read(file) for file in (path, path.with_name(paths.SYSTEMS.name))}
     for file, of_file in sections.items():
         for name in of_file:
             if name in Params.model_fields and (right := file_of(name)).name != file.name:
                 raise ConfigError(
-                    f"{file}: the section `{name}` stands in {right}; move it there, or write -S {right}:{name}..."
+                    f"{file}: the section `{name}` belongs in {right}; move it there, or write -S {right}:{name}..."
                 )
     return sections
 
@@ -61,7 +61,7 @@ def _read(file: Path) -> dict[str, Any]:
         raw = YAML(typ="safe", pure=True).load(file)
     except FileNotFoundError as error:
         raise ConfigError(f"{file}: not found; run from the repository root") from error
-    except (YAMLError, ValueError, KeyError, RecursionError) as error:  # ruamel lets some of its own through
+    except (YAMLError, ValueError, KeyError, RecursionError) as error:  # ruamel does not wrap all errors
         raise ConfigError(f"{file}: not valid YAML: {error}") from error
     if not isinstance(raw, dict):
         example = "systems" if file.name == paths.SYSTEMS.name else "run"
@@ -70,11 +70,11 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _explain(sections: Mapping[Path, Mapping[str, Any]], error: ValidationError, parents: Mapping[str, str]) -> str:
-    """All problems, below the file in which each of them is.
+    """Lists all problems by file.
 
     Args:
-        sections: as of :func:`read_sections`.
-        parents: as of :func:`_parents`.
+        sections: content of the files, from :func:`read_sections`.
+        parents: extended systems, from :func:`_parents`.
     """
     lines = []
     for problem in error.errors():
@@ -95,18 +95,18 @@ def _explain(sections: Mapping[Path, Mapping[str, Any]], error: ValidationError,
             message = f"is empty{_remedy(problem['loc'])}"
         elif problem["type"] == "string_type" and problem["input"] is None:
             message = (
-                "is null, which YAML also makes of the words null and NULL; give it a value, in quotes if it is one of these"
+                "is null, as YAML also reads the words null and NULL; give it a value, in quotes if it is one of these words"
             )
         elif problem["type"] == "list_type" and isinstance(problem["input"], str | int | float):
             listed = f"[{problem['input']}]"
             prefix = f"{paths.SYSTEMS}:" if file_of(key) == paths.SYSTEMS else ""
             message = (
-                f"is {problem['input']!r}, which is no list; write {listed}, and on the command line '{prefix}{key}={listed}'"
+                f"is {problem['input']!r}, which is not a list; write {listed}, on the command line '{prefix}{key}={listed}'"
             )
-        elif problem["type"] not in {"value_error"}:
+        elif problem["type"] != "value_error":
             message += f", got {problem['input']!r}"
         lines.append(f"  {key}: {message}")
-    # A mistake in a global section or in a system also shows in every system that inherits it; saying it once is enough.
+    # A problem of a global section or a system also occurs in every system that inherits it, and is listed only once.
     unique = [line for line in dict.fromkeys(lines) if not _inherited(line, lines, parents)]
     by_file = {file: [line for line in unique if _is_in(line, file, sections)] for file in sections}
     return "\n".join(
@@ -115,19 +115,19 @@ def _explain(sections: Mapping[Path, Mapping[str, Any]], error: ValidationError,
 
 
 def _is_in(line: str, file: Path, sections: Mapping[Path, Mapping[str, Any]]) -> bool:
-    """Whether the section with which a line begins is one of the file: one that it has, or one that is missing there."""
+    """Whether the section at the beginning of a line is in the file, or is missing there."""
     section = re.findall(r"\w+", line.replace("(whole file): ", ""))[0]
-    found_in = next((other for other, of_file in sections.items() if section in of_file), None)
-    return file == found_in if found_in is not None else file.name == file_of(section).name
+    holder = next((other for other, of_file in sections.items() if section in of_file), None)
+    return file == holder if holder is not None else file.name == file_of(section).name
 
 
 def _location(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """The keys as they stand in the file: without the format, which pydantic adds behind the name of a data set."""
+    """Returns the keys as in the file, without the format that pydantic adds after the name of a data set."""
     return location[:2] + location[3:] if location[:1] == ("datasets",) else location
 
 
 def _parents(raw: dict[str, Any]) -> dict[str, str]:
-    """The system that each system extends, where it extends one."""
+    """Returns the system that each system extends, for those that extend one."""
     systems = raw.get("systems")
     own = systems.items() if isinstance(systems, dict) else ()
     return {name: section["extends"] for name, section in own if isinstance(section, dict) and "extends" in section}
@@ -149,7 +149,7 @@ def _suggestion(location: tuple[int | str, ...]) -> str:
 
 
 def _remedy(location: tuple[int | str, ...]) -> str:
-    """What to write in place of nothing."""
+    """Returns what to write instead of an empty value."""
     field = _fields(location).get(str(location[-1]))
     if field is None:
         return "; give it a value"
@@ -159,13 +159,13 @@ def _remedy(location: tuple[int | str, ...]) -> str:
 
 
 def _fields(location: tuple[int | str, ...]) -> dict[str, FieldInfo]:
-    """The keys that stand beside the last one of ``location``."""
+    """Returns the keys of the section that contains the last key of ``location``."""
     section: Any = Params
     for part in location[:-1]:
         field = getattr(section, "model_fields", {}).get(part)
         if field is not None:
             of_field = [part for part in get_args(field.annotation) if hasattr(part, "model_fields")]
-            section = of_field[0] if of_field else field.annotation  # of a section that may be null, the section
+            section = of_field[0] if of_field else field.annotation  # an optional section is a union with None
         elif part in DATASET_FORMATS:
             section = DATASET_FORMATS[part]
         elif get_args(section):  # a name inside `systems`

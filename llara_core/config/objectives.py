@@ -1,8 +1,8 @@
-"""The tuning objectives by name, and what the rest must know of each without loading torch."""
+"""Tuning objectives by name, with the properties that are needed without loading torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,16 +11,16 @@ from pydantic import AfterValidator, Field
 
 @dataclass(frozen=True)
 class ObjectiveTraits:
-    """What an objective needs of a system; the objective itself is the module ``llara_core/objectives/<name>.py``.
+    """Properties of an objective, which is implemented in ``llara_core/objectives/<name>.py``.
 
     Attributes:
-        partner: the objective of the rows that ``tune.warm_start_rows`` and ``tune.mixture`` add; None where nothing is added.
-        unit: what a row is called in the report.
-        shows_candidates: its prompts list candidates.
-        writes_title: its answer is a candidate's title, written out; without it, the head over the catalogue answers.
-        reads_slot_after_title: it predicts from an item's slot what depends on the item's title.
-        needs_head: it trains the head over the catalogue.
-        needs_start: it can only go on from the adapter of another system, the ``start``.
+        partner: objective of the rows that ``tune.warm_start_rows`` and ``tune.mixture`` add; None if it has none.
+        unit: name of a row in the report.
+        shows_candidates: whether its prompts list candidates.
+        writes_title: whether the model answers by writing a candidate's title; otherwise the catalogue head answers.
+        reads_slot_after_title: whether predictions from an item's slot need the item's title before the slot.
+        needs_head: whether it trains the catalogue head.
+        needs_start: whether tuning must continue from the adapter of another system.
     """
 
     partner: str | None
@@ -38,28 +38,24 @@ OBJECTIVES: dict[str, ObjectiveTraits] = {
     "preference": ObjectiveTraits(partner=None, unit="prompts", shows_candidates=True, writes_title=True, needs_start=True),
 }
 
-# The answers of a system that is not tuned: told how to answer, it is asked as this objective asks.
+# Untuned systems get the prompts of this objective, with an instruction on how to answer.
 UNTUNED_OBJECTIVE = "generative"
 
 
 def trained_objectives(main: str, *, mixed: bool) -> list[ObjectiveTraits]:
-    """The objectives that a tuning run has rows of: its main one and, where it is mixed, the partner of that."""
+    """Returns the objectives of a tuning run's rows: the main one and, if rows are mixed, its partner."""
     partner = OBJECTIVES[main].partner if mixed else None
     return [OBJECTIVES[name] for name in (main, partner) if name is not None]
 
 
 def names_where(holds: Callable[[ObjectiveTraits], bool]) -> str:
-    """The names of the objectives for which ``holds`` is true, for messages."""
-    return listed(name for name, objective in OBJECTIVES.items() if holds(objective))
-
-
-def listed(names: Iterable[str]) -> str:
-    return " or ".join(names)
+    """Lists the names of the objectives for which ``holds`` is true, for messages."""
+    return " or ".join(name for name, objective in OBJECTIVES.items() if holds(objective))
 
 
 def _known(name: str) -> str:
     if name not in OBJECTIVES:
-        raise ValueError(f"unknown objective {name!r}; choose {listed(OBJECTIVES)}")
+        raise ValueError(f"unknown objective {name!r}; choose {' or '.join(OBJECTIVES)}")
     return name
 
 

@@ -1,4 +1,4 @@
-"""On how many processes the language model is tuned and asked: a matter of the machine, which no result depends on."""
+"""Section ``parallel``: processes of the language model, on which no result depends."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ Weights = Literal["replicated", "sharded"]
 
 
 def _number(value: object) -> object:
-    """Checked here, since of a union pydantic would complain twice."""
+    """Checks the value with one error message; a union would give one per alternative."""
     if value == "auto" or (type(value) is int and 1 <= value <= 1024):
         return value
     raise PydanticCustomError("processes", "should be auto or a number from 1 to 1024")
 
 
 class ParallelConfig(Section):
-    """What no stage of ``dvc.yaml`` depends on: another value runs nothing again, and a killed run goes on under it."""
+    """Options on which no stage depends: with other values no stage runs again, and an interrupted run can be resumed."""
 
     processes: Annotated[int | Literal["auto"], PlainValidator(_number)] = Field(
-        description="that tune one system together and share its held-out questions. auto: one per visible GPU, one on a CPU. "
-        "A launcher around the stage (torchrun) decides instead of it"
+        description="processes that share the tuning of one system and its held-out questions. auto: one per visible GPU, one "
+        "on a CPU. A launcher of the stage (torchrun) takes precedence"
     )
     weights: Weights = Field(
-        description="of the language model. replicated: each process holds all of them (DDP); sharded: each holds a part of "
-        "every layer (FSDP2), for models beyond one card"
+        description="weights of the language model. replicated: each process holds all of them (DDP); sharded: each holds a "
+        "part of every layer (FSDP2), for models that do not fit one card"
     )

@@ -1,4 +1,4 @@
-"""The whole of ``params.yaml`` and ``systems.yaml``."""
+"""All sections of ``params.yaml`` and ``systems.yaml``, and the constraints between them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Params(Section):
     systems: dict[Name, SystemConfig]
     chat_models: dict[Name, ChatModelConfig]
     report: ReportConfig
-    _own_keys: dict[str, set[str]] = PrivateAttr(default_factory=dict)  # of every system: those that are not global values
+    _own_keys: dict[str, set[str]] = PrivateAttr(default_factory=dict)  # by system, the keys that override global values
 
     @model_validator(mode="wrap")
     @classmethod
@@ -67,28 +67,28 @@ class Params(Section):
     @model_validator(mode="before")
     @classmethod
     def _merge_systems(cls, raw: Any) -> Any:
-        """A system is the global sections, or the system that it `extends`, with its own values laid over them."""
+        """Overlays the global sections, or the extended system, with the own values of each system."""
         if not isinstance(raw, dict) or not isinstance(raw.get("systems"), dict):
             return raw
         defaults = {key: raw[key] for key in SystemConfig.model_fields if key in raw}
         return {**raw, "systems": resolve_systems(raw["systems"], defaults)}
 
     @model_validator(mode="after")
-    def _axes_have_sections(self) -> Self:
+    def _run_names_sections(self) -> Self:
         for axis in ("datasets", "systems", "chat_models"):
             defined = getattr(self, axis)
             if unknown := [name for name in getattr(self.run, axis) if name not in defined]:
                 raise ValueError(f"run.{axis} names {unknown}, but `{axis}` defines only {sorted(defined)}")
         if reserved := {"curves", "plots"} & set(self.datasets):
-            raise ValueError(f"`datasets` may not be called {sorted(reserved)}: metrics/ has folders of that name")
+            raise ValueError(f"`datasets` may not be called {sorted(reserved)}: metrics/ has folders with these names")
         taken = {*RECOMMENDERS, *BASELINES}
-        cells = [*self.run.systems, *self.run.chat_models]
-        if clash := {name for name in cells if name in taken or cells.count(name) > 1}:
+        names = [*self.run.systems, *self.run.chat_models]
+        if clash := {name for name in names if name in taken or names.count(name) > 1}:
             raise ValueError(f"{sorted(clash)} would name two different systems of one run; give each its own name")
         return self
 
     @model_validator(mode="after")
-    def _systems_have_what_they_read(self) -> Self:
+    def _run_has_what_systems_read(self) -> Self:
         for name in self.run.systems:
             recommender, start = self.systems[name].recommender, self.systems[name].start
             if recommender is not None and recommender not in self.run.recommenders:
@@ -98,26 +98,26 @@ class Params(Section):
         random = [name for name in self.run.systems if self.systems[name].ablation.llm_weights == "random"]
         if random and self.llm.quantization != "none":
             raise ValueError(
-                f"llm.quantization: the random weights of {random} cannot be quantised; take these from run.systems"
+                f"llm.quantization: the random weights of {random} cannot be quantised; remove these from run.systems"
             )
         return self
 
     @model_validator(mode="after")
-    def _titles_are_there(self) -> Self:
+    def _items_have_titles(self) -> Self:
         untitled = [name for name in self.run.datasets if not self.datasets[name].has_titles]
         readers = [name for name in self.run.systems if self.systems[name].reads_titles] + self.run.chat_models
         readers += [name for name in self.run.recommenders if getattr(self.recommenders, name).reads_titles]
         if untitled and readers:
             raise ValueError(
                 f"the items of {', '.join(untitled)} have no titles (columns.title is columns.item_id), which "
-                f"{', '.join(readers)} read: take these from run.systems, run.chat_models and run.recommenders, or name a "
+                f"{', '.join(readers)} read: remove these from run.systems, run.chat_models and run.recommenders, or name a "
                 "column of titles"
             )
         return self
 
     @model_validator(mode="after")
     def _starts_fit(self) -> Self:
-        """A system and its start are one model at two points of its tuning: all but how it is tuned is the same."""
+        """Checks that a system differs from the one it continues from only in how it is tuned."""
         for name, system in self.systems.items():
             if system.start is None:
                 continue
@@ -127,11 +127,11 @@ class Params(Section):
             start = self.systems[system.start]
             if start.start is not None:
                 raise ValueError(
-                    f"{place} is {system.start}, which itself starts from {start.start}: name a system that starts from the "
+                    f"{place} is {system.start}, which itself continues from {start.start}: name a system tuned from the "
                     "language model"
                 )
             if not start.tuned:
-                raise ValueError(f"{place} is {system.start}, which is not tuned, so it has no adapter to go on from")
+                raise ValueError(f"{place} is {system.start}, which is not tuned, so it has no adapter to continue from")
             if not OBJECTIVES[start.tune.objective].writes_title:
                 raise ValueError(
                     f"{place} is {system.start}, whose objective {start.tune.objective} writes no titles to compare; name a "
@@ -141,8 +141,8 @@ class Params(Section):
             for key in own:
                 if own[key] != its[key]:
                     raise ValueError(
-                        f"systems.{name}.{key} is {own[key]}, but that of its start {system.start} is {its[key]}: a system "
-                        "goes on with the model, the prompts and the recommender of its start; give both the same"
+                        f"systems.{name}.{key} is {own[key]}, but {its[key]} in {system.start}, from which it continues: "
+                        "model, prompts and recommender must be the same; give both the same value"
                     )
         return self
 
@@ -161,7 +161,7 @@ class Params(Section):
         return self
 
     def reach(self, key: str) -> Reach:
-        """Which LLM systems of the run a global value, such as that of ``curriculum.schedule``, reaches."""
+        """Returns which LLM systems of the run use the global value of a key such as ``curriculum.schedule``."""
         return reach(key, self.systems, self._own_keys, self.run.systems)
 
     def dataset(self, name: str) -> DatasetConfig:
@@ -175,15 +175,15 @@ class Params(Section):
 
 
 def flat(sections: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """From dotted key to value."""
-    found: dict[str, Any] = {}
+    """Returns the values by dotted key."""
+    by_key: dict[str, Any] = {}
     for key, value in sections.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
+        by_key |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return by_key
 
 
 def file_of(key: str) -> Path:
-    """The file in which a dotted key stands."""
+    """Returns the file of a dotted key."""
     return paths.SYSTEMS if key.partition(".")[0] in IN_SYSTEMS else paths.PARAMS
 
 

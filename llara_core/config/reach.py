@@ -1,4 +1,4 @@
-"""Which LLM systems a global value of the sections that they share reaches."""
+"""Reach of global values: which LLM systems use a value of the sections that all of them share."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ def _prefers(config: SystemConfig) -> bool:
     return OBJECTIVES[config.tune.objective].needs_start
 
 
-# Where a value counts; what is not named counts in every tuned system, and of `prompt` in untuned ones, too.
-_COUNTS_WHERE: dict[str, Callable[[SystemConfig], bool]] = {
+# Conditions under which a system uses a value. Other values are used by every tuned system, those of `prompt` also by untuned
+# ones.
+_USED_IF: dict[str, Callable[[SystemConfig], bool]] = {
     "prompt.slot": lambda config: config.prompt.representation in WITH_SLOTS,
     "prompt.text_dim": lambda config: config.prompt.representation == "compact",
     "prompt.item_text": lambda config: config.prompt.representation == "compact",
@@ -44,43 +45,41 @@ _COUNTS_WHERE: dict[str, Callable[[SystemConfig], bool]] = {
 
 @dataclass(frozen=True)
 class Reach:
-    """The systems that take a global value over, those that have their own, and those for which it does not count."""
+    """Systems that use a global value, systems with a value of their own, and systems that need no value."""
 
     reached: tuple[str, ...]
     own: tuple[str, ...]
     unused: tuple[str, ...]
 
     def __str__(self) -> str:
-        """As in ``reaches llara; llara_guided sets its own; tallrec makes no use of it``."""
-        said = [f"reaches {', '.join(self.reached) or 'no LLM system of the run'}"]
+        """Returns a text such as ``reaches llara; llara_guided sets its own; tallrec makes no use of it``."""
+        parts = [f"reaches {', '.join(self.reached) or 'no LLM system of the run'}"]
         if self.own:
-            said.append(f"{_listed(self.own)} {'sets its' if len(self.own) == 1 else 'set their'} own")
+            parts.append(f"{_listed(self.own)} {'sets its' if len(self.own) == 1 else 'set their'} own")
         if self.unused:
-            said.append(f"{_listed(self.unused)} {'makes' if len(self.unused) == 1 else 'make'} no use of it")
-        return "; ".join(said)
+            parts.append(f"{_listed(self.unused)} {'makes' if len(self.unused) == 1 else 'make'} no use of it")
+        return "; ".join(parts)
 
 
 def reach(
     key: str, systems: Mapping[str, SystemConfig], own_keys: Mapping[str, Collection[str]], names: Sequence[str]
 ) -> Reach:
-    """Where a global value goes.
+    """Returns which systems use a global value.
 
     Args:
-        key: dotted, of one of :data:`SHARED`.
-        systems: by name.
-        own_keys: what each of them, or one that it extends, sets.
-        names: the systems that are asked about.
+        key: dotted key in one of the sections :data:`SHARED`.
+        systems: configurations by name.
+        own_keys: keys that each system, or one that it extends, sets.
+        names: systems to classify.
     """
-    unused = [name for name in names if not _counts(key, systems[name])]
+    unused = [name for name in names if not _uses(key, systems[name])]
     own = [name for name in names if name not in unused and key in own_keys[name]]
     reached = [name for name in names if name not in (*unused, *own)]
     return Reach(tuple(reached), tuple(own), tuple(unused))
 
 
-def _counts(key: str, config: SystemConfig) -> bool:
-    if not (config.tuned or key.startswith("prompt.")):
-        return False
-    return key not in _COUNTS_WHERE or _COUNTS_WHERE[key](config)
+def _uses(key: str, config: SystemConfig) -> bool:
+    return (config.tuned or key.startswith("prompt.")) and (key not in _USED_IF or _USED_IF[key](config))
 
 
 def _listed(names: Sequence[str]) -> str:

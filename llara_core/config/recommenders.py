@@ -1,4 +1,4 @@
-"""Conventional recommenders, their training, and the baselines; each name stands here once."""
+"""Section ``recommenders``, and the registries of recommenders and baselines."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from llara_core.errors import ConfigError
 
 
 class RecommenderSection(Section):
-    """What each recommender has of its own.
+    """Options of one recommender.
 
     Attributes:
-        model: ``module:class`` of the :class:`recommenders.base.SequenceRecommender`; a name, so that torch is loaded where a
-            model is built and nowhere else.
-        training_keys: those keys of the section that say how to train the model; the class takes the others as arguments.
-        reads_titles: it sees items by their titles.
+        model: ``module:class`` of the :class:`recommenders.base.SequenceRecommender`, a string so that torch is loaded only
+            where a model is built.
+        training_keys: keys that concern the training; the others are arguments of the class.
+        reads_titles: whether it represents items by their titles.
     """
 
     model: ClassVar[str]
@@ -26,19 +26,19 @@ class RecommenderSection(Section):
     reads_titles: ClassVar[bool] = False
 
     l2: list[Annotated[float, Field(ge=0)]] = Field(
-        min_length=1, description="L2 coefficients tried; the best on validation is kept (paper: 1e-3 to 1e-7)"
+        min_length=1, description="L2 coefficients to try; the best on validation is kept (paper: 1e-3 to 1e-7)"
     )
     dropout: Dropout
 
     def check(self, name: str, shared: RecommendersConfig) -> None:
-        """Refuse options that contradict the shared ones.
+        """Checks the options against the shared ones.
 
         Args:
-            name: of the recommender.
-            shared: the section that this one stands in.
+            name: name of the recommender.
+            shared: section ``recommenders``.
 
         Raises:
-            ValueError: they do; the message names both keys.
+            ValueError: two options contradict each other; the message names both.
         """
 
 
@@ -52,9 +52,9 @@ class Gru4RecConfig(RecommenderSection):
 class CaserConfig(RecommenderSection):
     model: ClassVar = "llara_core.recommenders.caser:Caser"
 
-    n_horizontal_filters: PositiveInt = Field(description="per filter height")
+    n_horizontal_filters: PositiveInt = Field(description="horizontal filters per height")
     n_vertical_filters: PositiveInt
-    window: PositiveInt = Field(description="items that the convolutions see")
+    window: PositiveInt = Field(description="number of last items that the convolutions read")
 
 
 class SasRecConfig(RecommenderSection):
@@ -65,11 +65,11 @@ class SasRecConfig(RecommenderSection):
 
     def check(self, name: str, shared: RecommendersConfig) -> None:
         if shared.embedding_dim % self.n_heads:
-            raise ValueError(f"embedding_dim {shared.embedding_dim} is no multiple of {name}.n_heads {self.n_heads}")
+            raise ValueError(f"embedding_dim {shared.embedding_dim} is not a multiple of {name}.n_heads {self.n_heads}")
 
 
 class MoRecConfig(SasRecConfig):
-    """SASRec over encoded titles in place of item ids (paper, section 5.2.1)."""
+    """SASRec over encoded titles instead of item ids (paper, section 5.2.1)."""
 
     model: ClassVar = "llara_core.recommenders.morec:MoRec"
     training_keys: ClassVar = frozenset({"l2", "encoder", "revision", "item_text", "train_encoder", "encoder_learning_rate"})
@@ -80,12 +80,12 @@ class MoRecConfig(SasRecConfig):
         description="embedded:all-minilm-l6-v2, a folder with a BERT-family model, or a model hub id such as "
         "google-bert/bert-base-uncased",
     )
-    revision: str | None = Field(min_length=1, description="commit, tag or branch of a hub id; null for the others")
+    revision: str | None = Field(min_length=1, description="commit, tag or branch of a hub id; null otherwise")
     item_text: Literal["title", "full"] = Field(
-        default="title", description="what is encoded of an item: its title, or also its year and attributes"
+        default="title", description="encoded text of an item. title: its title; full: also its year and attributes"
     )
-    train_encoder: bool = Field(description="tune the encoder with the rest; false keeps it frozen and encodes titles once")
-    encoder_learning_rate: PositiveFloat = Field(description="of the encoder, where it is tuned")
+    train_encoder: bool = Field(description="whether the encoder is trained; false keeps it frozen and encodes titles once")
+    encoder_learning_rate: PositiveFloat = Field(description="learning rate of a trained encoder")
 
     def check(self, name: str, shared: RecommendersConfig) -> None:
         super().check(name, shared)
@@ -99,29 +99,29 @@ class SasRecTextConfig(MoRecConfig):
     model: ClassVar = "llara_core.recommenders.sasrec_text:SasRecText"
 
     new_share: Annotated[float, Field(ge=0, lt=1)] = Field(
-        description="share of the items that pretend to be new at each training step, so that texts learn to speak for them"
+        description="share of the items that are treated as new at each training step, so that texts learn to represent them"
     )
 
 
 class RecommendersConfig(Section):
-    """Training of the sequence recommenders (paper, section 5.1.2), and a section for each."""
+    """Training options of the sequence recommenders (paper, section 5.1.2), and a section for each of them."""
 
     threads: Annotated[int, Field(ge=1, le=1024)] = Field(
-        description="CPU threads that compute, whatever the machine has: another number gives other last bits; more than one "
-        "pays for catalogues of many thousand items"
+        description="CPU threads; another number changes the last bits of results; more than one pays off for catalogues of "
+        "many thousand items"
     )
     embedding_dim: PositiveInt
     learning_rate: PositiveFloat
-    batch_size: PositiveInt = Field(description="next-item targets per optimiser step; windows of a sequence hold several")
+    batch_size: PositiveInt = Field(description="next-item targets per optimiser step; a window of a sequence has several")
     loss: Literal["cross_entropy", "bce"] = Field(
         description="cross_entropy: softmax over the catalogue; bce: one sampled negative per position (SASRec's original)"
     )
     max_epochs: PositiveInt
-    patience: PositiveInt = Field(description="epochs without a better validation score until training stops")
+    patience: PositiveInt = Field(description="epochs without a better validation score after which training stops")
     folds: Annotated[int, Field(ge=2)] = Field(
-        description="parts of the training users; the scores of each for LLM training come from a recommender of the others"
+        description="parts of the training users; scores of each part for LLM tuning come from a recommender of the others"
     )
-    max_validation_positions: PositiveInt = Field(description="positions that the validation score is taken over, at most")
+    max_validation_positions: PositiveInt = Field(description="maximum number of positions in the validation score")
     gru4rec: Gru4RecConfig
     caser: CaserConfig
     sasrec: SasRecConfig
@@ -135,7 +135,7 @@ class RecommendersConfig(Section):
         return self
 
     def options_of(self, name: str) -> RecommenderSection:
-        """The section of one recommender.
+        """Returns the section of one recommender.
 
         Raises:
             ConfigError: no recommender has this name.
@@ -152,8 +152,8 @@ RECOMMENDERS: dict[str, type[RecommenderSection]] = {
     if isinstance(field.annotation, type) and issubclass(field.annotation, RecommenderSection)
 }
 
-# `module:name` of a class or function that takes the users (N,) and items (N,) of the training interactions and the table of
-# items, and gives something with `score_catalogue`.
+# `module:name` of a class or function of the users (N,) and items (N,) of the training interactions and the table of items; the
+# result has the method `score_catalogue`.
 BASELINES = {
     "random": "llara_core.baselines:Random",
     "popularity": "llara_core.baselines:Popularity",
@@ -167,7 +167,7 @@ Baseline = Annotated[str, Field(min_length=1), AfterValidator(lambda name: _know
 
 
 def takes_no_new_items(name: str, why: str = "it knows items by the ids that it was trained with") -> str:
-    """What to say where a system is given items that it was not trained with."""
+    """Returns the error message for new items that a system cannot recommend."""
     able = [each for each, section in RECOMMENDERS.items() if section.reads_titles]
     return (
         f"{name} cannot take new items: {why}; {' and '.join(able)} read an item's text: train one of them (run.recommenders) "
@@ -176,7 +176,7 @@ def takes_no_new_items(name: str, why: str = "it knows items by the ids that it 
 
 
 def unknown(name: str, kind: str, names: Iterable[str]) -> str:
-    """What to say of a name that is none of ``names``."""
+    """Returns the error message for a name that is not one of ``names``."""
     return f"unknown {kind} {name!r}; choose from {sorted(names)}"
 
 

@@ -1,4 +1,4 @@
-"""What every section of ``params.yaml`` is made of."""
+"""Base class and common types of all sections."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-# Names become DVC stage names and paths, so they are kept to what both take without quoting.
+# Names become DVC stage names and paths, so they contain only characters that need no quoting in either.
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$", description="lower-case letters, digits and underscores")]
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]

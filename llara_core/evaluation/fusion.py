@@ -57,7 +57,7 @@ def pairs(dataset: str, params: Params) -> list[Pair]:
     return [
         Pair(
             paths.system_predictions(dataset, llm_run_name) / SCORED,
-            paths.recommender_predictions(dataset, paths.cell(str(system.recommender), seed)) / SCORED,
+            paths.recommender_predictions(dataset, paths.run_name(str(system.recommender), seed)) / SCORED,
             run_name,
         )
         for system in systems_of(params)

@@ -311,4 +311,4 @@ def _concerns(key: str, system: System) -> bool:
 
 def _system(published: PublishedSystem, runs: Iterable[RunResults]) -> System:
     seeds = [run.metadata.seed for run in runs]
-    return System(**published.model_dump(), run_names=tuple(paths.cell(published.key, seed) for seed in seeds))
+    return System(**published.model_dump(), run_names=tuple(paths.run_name(published.key, seed) for seed in seeds))

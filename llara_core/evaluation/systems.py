@@ -45,7 +45,7 @@ def systems_of(params: Params) -> list[System]:
     run = params.run
 
     def run_names(name: str) -> tuple[str, ...]:
-        return tuple(paths.cell(name, seed) for seed in run.seeds)
+        return tuple(paths.run_name(name, seed) for seed in run.seeds)
 
     baselines = [System("baseline", name, name, None, (name,)) for name in run.baselines]
     recommenders = [System("recommender", name, name, None, run_names(name)) for name in run.recommenders]

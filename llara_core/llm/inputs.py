@@ -25,7 +25,7 @@ ITEM_EMBEDDINGS = f"{TUNING}/item_embeddings.parquet"
 TRAINING_SCORES = f"{TUNING}/training_scores.parquet"
 RECOMMENDER_PREDICTIONS = "recommender_predictions"
 SAME_AS = "same_as.json"
-# The start of a cell whose tuning goes on from another's adapter; a cell without one has NO_START instead.
+# Folder of the system that a training run continues from; a run that continues from none has the file NO_START instead.
 START = "start"
 START_SYSTEM = f"{START}/system.json"
 START_ADAPTER = f"{START}/adapter"
@@ -42,7 +42,7 @@ class UntunedSystem(Section):
 
     @property
     def start(self) -> None:
-        """It goes on from no adapter."""
+        """None: an untuned system continues from no adapter."""
 
 
 _RESOLVED: TypeAdapter[SystemConfig | UntunedSystem] = TypeAdapter(UntunedSystem | SystemConfig)
@@ -84,11 +84,10 @@ class SystemInputs:
 
 @dataclass(frozen=True)
 class Start:
-    """The system from whose adapter another one goes on.
+    """The system whose adapter another one continues from.
 
     Attributes:
         name: key of ``systems``.
-        system: what it is.
         adapter: folder of the adapter.
     """
 
@@ -134,7 +133,7 @@ def write_inputs(folder: Path, system: SystemConfig | UntunedSystem, dataset: st
         return
     if system.recommender is None:
         return
-    recommender = paths.cell(system.recommender, seed)
+    recommender = paths.run_name(system.recommender, seed)
     if system.shows_behavior:
         shutil.copyfile(paths.item_embeddings(dataset, recommender), folder / ITEM_EMBEDDINGS)
     if system.prompt.recommender_scores:
@@ -142,53 +141,53 @@ def write_inputs(folder: Path, system: SystemConfig | UntunedSystem, dataset: st
         shutil.copytree(paths.recommender_predictions(dataset, recommender), folder / RECOMMENDER_PREDICTIONS)
 
 
-def read_inputs(dataset: str, run: str) -> SystemInputs:
+def read_inputs(dataset: str, run_name: str) -> SystemInputs:
     """Reads the input folder of a training run such as ``llara-0``.
 
     Raises:
         DataError: the folder is missing, or another version wrote it.
     """
-    folder = paths.inputs(dataset, run)
+    folder = paths.inputs(dataset, run_name)
     if not (folder / SYSTEM).exists():
         raise DataError(f"{folder}: holds no {SYSTEM}; list the system in run.systems and run `dvc repro`")
     return SystemInputs(folder, read_resolved(folder / SYSTEM))
 
 
-def adapter_of(dataset: str, cell: str, system: SystemConfig) -> Path:
-    """Folder of the adapter with which a tuned system answers, which `tune` or `tune_further` wrote."""
-    return paths.adapter(dataset, cell) if system.start is None else paths.further_adapter(dataset, cell)
+def adapter_of(dataset: str, run_name: str, system: SystemConfig) -> Path:
+    """Returns the folder of the adapter with which a tuned system answers, written by `tune` or `tune_further`."""
+    return paths.adapter(dataset, run_name) if system.start is None else paths.further_adapter(dataset, run_name)
 
 
 def write_start(folder: Path, dataset: str, system: str, start: str | None, seed: int) -> None:
-    """Write what a cell is tuned on that goes on from another's adapter, and that adapter; of any other cell, that it does not.
+    """Writes the inputs of a training run that continues from another system's adapter, and that adapter.
 
     Args:
-        folder: to be made.
+        folder: folder to create.
         dataset: key in ``params.yaml``.
         system: key of ``systems``.
-        start: the system that it goes on from; None for none.
-        seed: of the cell, and of the adapter that it goes on from.
+        start: system to continue from; None: only :data:`NO_START` is written.
+        seed: seed of the training run and of the adapter that it continues from.
     """
     if start is None:
         tables.write_json(folder / NO_START, {"start": None})
         return
-    shutil.copytree(paths.inputs(dataset, paths.cell(system, seed)) / TUNING, folder / TUNING)
-    shutil.copytree(paths.adapter(dataset, paths.cell(start, seed)), folder / START_ADAPTER)
-    shutil.copyfile(paths.inputs(dataset, paths.cell(start, seed)) / SYSTEM, folder / START_SYSTEM)
+    shutil.copytree(paths.inputs(dataset, paths.run_name(system, seed)) / TUNING, folder / TUNING)
+    shutil.copytree(paths.adapter(dataset, paths.run_name(start, seed)), folder / START_ADAPTER)
+    shutil.copyfile(paths.inputs(dataset, paths.run_name(start, seed)) / SYSTEM, folder / START_SYSTEM)
 
 
-def read_start(dataset: str, cell: str) -> tuple[SystemInputs, SystemConfig, Start] | None:
-    """What :func:`write_start` wrote: what the cell is tuned on, what it is, and its start; None where it has none.
+def read_start(dataset: str, run_name: str) -> tuple[SystemInputs, SystemConfig, Start] | None:
+    """Reads the output of :func:`write_start`: inputs, configuration and the system to continue from; None if there is none.
 
     Raises:
-        DataError: it was not written, or by another version.
+        DataError: the folder is missing, or another version wrote it.
     """
-    folder = paths.start(dataset, cell)
+    folder = paths.start(dataset, run_name)
     if (folder / NO_START).exists():
         return None
     if not (folder / SYSTEM).exists():
         raise DataError(f"{folder}: holds no {SYSTEM}; list the system in run.systems and run `dvc repro`")
     system, start = read_resolved(folder / SYSTEM), read_resolved(folder / START_SYSTEM)
     if not isinstance(system, SystemConfig) or not isinstance(start, SystemConfig) or system.start is None:
-        raise DataError(f"{folder}: a system that is not tuned neither goes on nor has an adapter; run `dvc repro`")
+        raise DataError(f"{folder}: an untuned system has no adapter and continues from none; run `dvc repro`")
     return SystemInputs(folder, system), system, Start(system.start, start, folder / START_ADAPTER)

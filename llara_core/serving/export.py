@@ -48,4 +48,4 @@ def export(parts: SystemParts, params: Params, out: Path) -> None:
 def _evaluated_cell(name: str, seed: int, params: Params) -> str:
     """Name of the evaluated run; an untuned system has only one, under the first seed."""
     untuned = name in params.systems and not params.systems[name].tuned
-    return paths.cell(name, params.run.seeds[0] if untuned else seed)
+    return paths.run_name(name, params.run.seeds[0] if untuned else seed)

@@ -60,7 +60,7 @@ def parts_of_run(params: Params, dataset: str, system: str, seed: int, retriever
         return replace(parts, retriever=_retriever(params, dataset, system, seed))
     if system not in run.systems:
         _refuse(params, system)
-    run_name = paths.cell(system, seed)
+    run_name = paths.run_name(system, seed)
     inputs = read_inputs(dataset, run_name)
     adapter = adapter_of(dataset, run_name, inputs.system) if isinstance(inputs.system, SystemConfig) else None
     if adapter is not None and not (adapter / METADATA_FILE).is_file():
@@ -89,7 +89,7 @@ def _retriever_name(params: Params, system: str, own: str | None, shows_scores: 
 def _retriever(params: Params, dataset: str, name: str, seed: int) -> Retriever:
     run = params.run
     if name in run.recommenders:
-        checkpoint = paths.checkpoint(dataset, paths.cell(name, seed))
+        checkpoint = paths.checkpoint(dataset, paths.run_name(name, seed))
         if not checkpoint.is_dir():
             raise ModelError(f"{checkpoint}: {name} is not trained yet on {dataset} with seed {seed}; run `dvc repro`")
         return Retriever.trained(name, checkpoint, checkpoints.data_hash(dataset))

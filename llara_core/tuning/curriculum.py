@@ -1,4 +1,4 @@
-"""When the hybrid prompts come: schedules p(tau) of the hard task's probability (paper, section 4.3, equation 9)."""
+"""Schedules of the curriculum: the probability p(tau) of a hybrid prompt (paper, section 4.3, equation 9)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SIGMOID_STEEPNESS = 10.0
 
 
 def _sigmoid(tau: float) -> float:
-    # Rescaled, so that it starts at 0 and ends at 1 like the others.
+    # Rescaled to start at 0 and end at 1 like the other schedules.
     def raw(x: float) -> float:
         return 1 / (1 + math.exp(-_SIGMOID_STEEPNESS * (x - 0.5)))
 
@@ -19,13 +19,13 @@ def _sigmoid(tau: float) -> float:
 
 
 def schedule(config: CurriculumConfig, n_epochs: int = 1) -> Callable[[float], float]:
-    """The probability of a hybrid prompt as a function of progress.
+    """Returns the probability of a hybrid prompt as a function of progress.
 
     Args:
-        config: its ``schedule`` names one of: ``linear`` (the paper's), ``direct`` (always hybrid), ``two_stage`` (text-only,
-            then hybrid), both of the paper's Table 3, ``sqrt``, ``quadratic``, ``cosine``, ``sigmoid``, and ``released``:
-            linear, but that the step is counted anew in each epoch, while the number of steps is that of all.
-        n_epochs: equal parts of the run, for ``released``.
+        config: section whose ``schedule`` is the paper's ``linear``; ``direct`` (always hybrid) or ``two_stage`` (text-only,
+            then hybrid) of its Table 3; ``sqrt``, ``quadratic``, ``cosine`` or ``sigmoid``; or ``released``, the authors' code,
+            which divides a step counter that restarts in every epoch by the steps of all epochs.
+        n_epochs: number of epochs, for ``released``.
 
     Returns:
         ``p(tau)`` in [0, 1] for ``tau = row / rows`` in [0, 1].

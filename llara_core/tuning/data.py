@@ -1,7 +1,7 @@
-"""The stage's input tables as training data, of which a run holds what its plan names.
+"""Training data read from the stage's input tables, limited to the rows that the plan of a run needs.
 
-A large log has a hundred million candidate sets, and a plan names a hundred thousand of them. So the tables are read row group
-by row group: once for the sizes that the plan is made from and for the hash, and once for the rows of the plan.
+A large log has a hundred million candidate sets, of which a plan needs a hundred thousand. The tables are therefore read row
+group by row group: once for the sizes from which the plan is built and for the hash, and once for the rows of the plan.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ Value = TypeVar("Value")
 
 
 class Lists(Sequence[list[int]]):
-    """Many lists of whole numbers in one array: 4 bytes for a number, in place of some 40.
+    """Lists of integers stored in one array, with 4 bytes per number instead of about 40.
 
     Args:
-        values: the lists, one after the other.
-        lengths: ``(N,)`` of the lists.
+        values: concatenated lists.
+        lengths: ``(N,)`` length of each list.
     """
 
     def __init__(self, values: npt.NDArray[np.integer], lengths: npt.NDArray[np.integer]) -> None:
@@ -55,14 +55,14 @@ class Lists(Sequence[list[int]]):
         return self._values[end - int(self.lengths[index]) : end].tolist()
 
 
-class Taken(Mapping[Key, Value], Generic[Key, Value]):
-    """Values by key, of those rows of a table that were taken.
+class RowValues(Mapping[Key, Value], Generic[Key, Value]):
+    """Values of some rows of a table, by a key that identifies the row.
 
     Args:
-        rows: ``(N,)`` their numbers, ascending.
-        values: ``N`` of them.
-        row_of: the number of a key's row.
-        key_of: the key of a row.
+        rows: ``(N,)`` row numbers, ascending.
+        values: ``N`` values.
+        row_of: returns the row number of a key.
+        key_of: returns the key of a row number.
     """
 
     def __init__(
@@ -86,20 +86,20 @@ class Taken(Mapping[Key, Value], Generic[Key, Value]):
 
 @dataclass(frozen=True)
 class StoredTrainingData:
-    """The tables, and what of them a plan is made from.
+    """Training data whose examples and candidate sets are still in their tables.
 
     Attributes:
         dataset: key in ``params.yaml``.
-        example_rows: ``(E,)`` the rows of the training examples in the examples' table.
-        example_ids: ``(E,)`` their ids.
-        units: the sizes.
+        example_rows: ``(E,)`` rows of the training examples in the table of examples.
+        example_ids: ``(E,)`` ids of the training examples.
+        units: sizes from which a plan is built.
         sequences: whole training sequences, by sequence number.
         labels: display name of each item, indexed by item id.
-        texts: text of each item, likewise.
-        wording: the dataset's words for items.
-        scores_file: the recommender's scores of the candidates, for prompts that show them; None for the others.
-        source: which of these scores are shown.
-        seed: training seed, of shuffled scores.
+        texts: title and attributes of each item, indexed by item id.
+        wording: words for items and interactions.
+        scores_file: table of the recommender's scores of the candidates; None if prompts show no scores.
+        source: kind of scores that prompts show.
+        seed: training seed, used for shuffled scores.
     """
 
     dataset: str
@@ -115,26 +115,25 @@ class StoredTrainingData:
     seed: int
 
     def planned(self, plan: pd.DataFrame) -> TrainingData:
-        """What the rows of a plan need: the examples and candidate sets of rows whose objective shows candidates.
+        """Reads the data that the rows of a plan need: examples and candidate sets of objectives that show candidates.
 
         Raises:
-            DataError: the tables are not in the order of the examples and draws.
+            DataError: the tables are not sorted by example and draw.
         """
         showing = [name for name, traits in OBJECTIVES.items() if traits.shows_candidates]
         asked = plan[plan["objective"].isin(showing)]
-        n_draws = self.units.n_draws
-        numbers = np.unique(asked["source"].to_numpy(dtype=np.int64))
-        sets = np.unique(asked["source"].to_numpy(dtype=np.int64) * n_draws + asked["draw"].to_numpy(dtype=np.int64))
+        n_draws, of_example = self.units.n_draws, asked["source"].to_numpy(dtype=np.int64)
+        numbers, sets = np.unique(of_example), np.unique(of_example * n_draws + asked["draw"].to_numpy(dtype=np.int64))
         examples = tables.take_rows(
             _examples_file(self.dataset), tables.EXAMPLES, self.example_rows[numbers], [c.EXAMPLE, c.HISTORY, c.TARGET]
         )
         candidates = self._take_sets(_candidates_file(self.dataset), tables.CANDIDATE_SETS, sets, c.CANDIDATES)
 
-        def by_example(values: Sequence[Value]) -> Taken[int, Value]:
-            return Taken(numbers, values, lambda number: number, lambda number: number)
+        def by_example(values: Sequence[Value]) -> RowValues[int, Value]:
+            return RowValues(numbers, values, lambda number: number, lambda number: number)
 
-        def by_set(values: Sequence[Value]) -> Taken[tuple[int, int], Value]:
-            return Taken(sets, values, lambda key: key[0] * n_draws + key[1], lambda row: divmod(row, n_draws))
+        def by_set(values: Sequence[Value]) -> RowValues[tuple[int, int], Value]:
+            return RowValues(sets, values, lambda key: key[0] * n_draws + key[1], lambda row: divmod(row, n_draws))
 
         return TrainingData(
             histories=by_example(Lists.of(examples[c.HISTORY])),
@@ -158,32 +157,29 @@ class StoredTrainingData:
         return shown  # type: ignore[return-value]  # an array is read like a sequence of its rows
 
     def _take_sets(self, file: Path, schema: pa.Schema, sets: Numbers, column: str) -> pa.ChunkedArray:
-        """A column of rows that go by example and draw."""
-        taken = tables.take_rows(file, schema, sets, [c.EXAMPLE, c.DRAW, column])
+        """Reads a column of some rows of a table that is sorted by example and draw."""
+        rows = tables.take_rows(file, schema, sets, [c.EXAMPLE, c.DRAW, column])
         examples, draws = np.divmod(sets, self.units.n_draws)
-        wrong = (taken[c.EXAMPLE].to_numpy() != self.example_ids[examples]) | (taken[c.DRAW].to_numpy() != draws)
+        wrong = (rows[c.EXAMPLE].to_numpy() != self.example_ids[examples]) | (rows[c.DRAW].to_numpy() != draws)
         if wrong.any():
+            first = wrong.argmax()
             raise DataError(
-                f"{file}: row {sets[wrong.argmax()]} is not that of example {self.example_ids[examples[wrong.argmax()]]}, draw "
-                f"{draws[wrong.argmax()]}: rows have to go by example and draw; run `dvc repro`"
+                f"{file}: row {sets[first]} is not that of example {self.example_ids[examples[first]]}, draw {draws[first]}: "
+                "rows must be sorted by example and draw; run `dvc repro`"
             )
-        return taken[column]
+        return rows[column]
 
 
 def load_training_data(
     dataset: str, wording: ItemWording, scores_file: Path | None, source: ScoreSource, seed: int
 ) -> tuple[StoredTrainingData, str]:
-    """Training examples, their candidates and the sequences they come from, to be read by a plan, and a hash of it all.
+    """Opens the training data of a data set and returns it with a hash of all its tables.
 
     Args:
-        dataset: key in ``params.yaml``.
-        wording: the dataset's words for items.
-        scores_file: the recommender's scores of the candidates, for prompts that show them; None for the others.
-        source: which of these scores are shown.
-        seed: training seed, of shuffled scores.
+        dataset, wording, scores_file, source, seed: as in :class:`StoredTrainingData`.
 
     Raises:
-        DataError: a table is missing, the scores are of other candidates, or the examples have unequal numbers of sets.
+        DataError: a table is missing, the scores belong to other candidates, or examples differ in their number of sets.
     """
     candidates_file = _candidates_file(dataset)
     hashes = [tables.tables_hash(paths.prepared(dataset) / f"{name}.parquet") for name in ("interactions", "items", "examples")]
@@ -195,7 +191,7 @@ def load_training_data(
     rows, ids, history_lens = _read_examples(dataset)
     n_draws, rest = divmod(tables.n_rows(candidates_file), max(len(ids), 1))
     if rest or not n_draws:
-        raise DataError(f"{candidates_file}: the {len(ids)} training examples do not have equally many sets; run `dvc repro`")
+        raise DataError(f"{candidates_file}: the {len(ids)} training examples have unequal numbers of sets; run `dvc repro`")
     sequences = _read_sequences(dataset)
     items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
     data = StoredTrainingData(
@@ -215,7 +211,7 @@ def load_training_data(
 
 
 def _read_examples(dataset: str) -> tuple[Numbers, npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Of the training examples: rows in the table, ids, and lengths of the histories."""
+    """Reads row numbers, ids and history lengths of the training examples."""
     rows, ids, lengths = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.int32)]
     start = 0
     for group in tables.row_groups(_examples_file(dataset), tables.EXAMPLES, [c.EXAMPLE, c.SPLIT, c.HISTORY]):
@@ -229,7 +225,7 @@ def _read_examples(dataset: str) -> tuple[Numbers, npt.NDArray[np.int32], npt.ND
 
 
 def _read_sequences(dataset: str) -> Lists:
-    """The users' training interactions, in their order, of users with at least two."""
+    """Reads the training interactions of each user who has at least two, in order."""
     users, items = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.int32)]
     file = paths.prepared(dataset) / "interactions.parquet"
     for group in tables.row_groups(file, tables.INTERACTIONS, [c.USER, c.ITEM, c.SPLIT]):

@@ -1,7 +1,8 @@
-"""The whole tuning run as a table, made before it starts.
+"""The plan of a tuning run: a table of all its rows, built before training.
 
-Training walks the plan. So what a row shows does not depend on workers, processes or interruptions (the released code kept the
-curriculum's step counter in its data-loader workers, where it restarted with every epoch), and a resumed run goes on at row k.
+Because training follows the plan, the content of a row does not depend on workers, processes or interruptions, and a resumed
+run continues at row k. (The released code keeps the curriculum's step counter in data-loader workers, where it restarts with
+every epoch.)
 """
 
 from __future__ import annotations
@@ -21,21 +22,22 @@ from llara_core.tuning.curriculum import schedule
 def make_plan(
     units: Units, tune: TuneConfig, curriculum: CurriculumConfig, *, sample_templates: bool, seed: int, first_epoch: int = 0
 ) -> pd.DataFrame:
-    """Expand a configuration into the rows of a tuning run.
+    """Expands a configuration into the rows of a tuning run.
 
     Args:
-        units: the training data's sizes.
+        units: sizes of the training data.
         tune: objective, epochs, budget, shortest history, batch size, warm start and mixture.
-        curriculum: the schedule of hybrid prompts.
-        sample_templates: draw the wording of every row; else the first is used throughout.
-        seed: of the training run; every choice has a named stream of its own.
-        first_epoch: number of the first epoch; each has an order of its own, so a run that goes on counts those of its start.
+        curriculum: schedule of hybrid prompts.
+        sample_templates: whether the wording of each row is drawn; otherwise the first one is used.
+        seed: training seed; every choice has a named random stream.
+        first_epoch: number of the first epoch. Each epoch has its own order, so a run that continues from another system's
+            adapter also counts the epochs of that system.
 
     Returns:
         One row per prompt, in training order: ``objective``, ``source`` (example or sequence number), ``start`` and ``stop``
-        (items of a chunk, or of the negatives those that are compared; half-open), ``draw`` (candidate set), ``template``,
-        ``p_hybrid`` (p(k/T)) and ``hybrid`` (drawn with it). Every batch of ``tune.batch_size`` rows serves one objective. Last
-        batches that would be short, of the warm start and of the rest, are left out.
+        (half-open range of a chunk's items, or of the compared negatives), ``draw`` (candidate set), ``template``, ``p_hybrid``
+        (p(k/T)) and ``hybrid`` (drawn with this probability). Every batch of ``tune.batch_size`` rows has one objective.
+        Incomplete last batches of the warm start and of the rest are omitted.
 
     Raises:
         ConfigError: the data and the budget do not fill one batch.
@@ -76,13 +78,13 @@ def make_plan(
 
 
 def _take(objective: str, units: Units, tune: TuneConfig, seed: int, first_epoch: int, n_rows: int) -> Rows:
-    """The first ``n_rows`` rows of an objective, over as many epochs as they take."""
+    """Returns the first ``n_rows`` rows of an objective, over as many epochs as needed."""
     taken: list[Rows] = [np.empty((0, 4), dtype=np.int64)]
-    while (have := sum(map(len, taken))) < n_rows:
+    while (n_taken := sum(map(len, taken))) < n_rows:
         epoch = load_objective(objective).epoch_rows(units, tune, seed, first_epoch + len(taken) - 1)
         if len(epoch) == 0:
             raise ConfigError("the data has no rows for tune.warm_start_rows or tune.mixture to train on; set both to 0")
-        taken.append(epoch[: n_rows - have])
+        taken.append(epoch[: n_rows - n_taken])
     return np.concatenate(taken)
 
 

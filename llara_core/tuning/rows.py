@@ -1,4 +1,4 @@
-"""From the plan to batches and their loss."""
+"""Batches of the plan's rows, and their loss."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from llara_core.objectives.registry import load_objective
 
 
 class PlanDataset(Dataset[EncodedRow]):
-    """The plan's rows, encoded on demand; row k of the data set is row k of the plan."""
+    """Rows of the plan, encoded on demand."""
 
     def __init__(self, plan: pd.DataFrame, data: TrainingData, encoder: PromptEncoder, config: PromptConfig) -> None:
         self._plan = plan
@@ -28,8 +28,8 @@ class PlanDataset(Dataset[EncodedRow]):
         return len(self._plan)
 
     def __getitem__(self, index: int) -> EncodedRow:
-        row: Any = next(self._plan.iloc[index : index + 1].itertuples(index=False))  # one at a time: tuples take 0.5 KB each
-        # Only the hybrid representation has an easy and a hard task; the others are ablations without a curriculum.
+        row: Any = next(self._plan.iloc[index : index + 1].itertuples(index=False))  # tuples of all rows would take 0.5 KB each
+        # The other representations have no easy and hard task.
         representation: Representation = self._config.representation
         if representation == "hybrid" and not row.hybrid:
             representation = "text"
@@ -37,10 +37,10 @@ class PlanDataset(Dataset[EncodedRow]):
 
 
 def collate(rows: Sequence[EncodedRow], encoder: PromptEncoder) -> dict[str, torch.Tensor | str]:
-    """Left-padded tensors of rows that serve one objective: the arguments of :class:`TrainingStep`."""
+    """Collates rows of one objective into left-padded tensors, the arguments of :class:`TrainingStep`."""
     objectives = {row.objective for row in rows}
     if len(objectives) != 1:
-        raise ValueError("a batch must serve one objective; the plan guarantees it")
+        raise ValueError("a batch must have one objective; the plan guarantees it")
     batch = encoder.pad([row.input_ids for row in rows], [row.prompt for row in rows])
     labels = torch.full_like(batch.input_ids, IGNORE)
     for index, row in enumerate(rows):
@@ -58,14 +58,14 @@ def collate(rows: Sequence[EncodedRow], encoder: PromptEncoder) -> dict[str, tor
 
 
 class TrainingStep(nn.Module):
-    """A model and the loss of whatever objective a batch serves, as transformers' ``Trainer`` wants them: in one module.
+    """A model together with the loss of each batch's objective, in one module as transformers' ``Trainer`` expects.
 
     Args:
-        model: that is tuned.
-        tune: weights of the losses.
+        model: model to tune.
+        tune: tuning settings, among them weights of the losses.
     """
 
-    accepts_loss_kwargs = True  # tells the Trainer to count the labels of a step and to pass `num_items_in_batch`
+    accepts_loss_kwargs = True  # makes the Trainer count the labels of a step and pass `num_items_in_batch`
 
     def __init__(self, model: HybridLM, tune: TuneConfig) -> None:
         super().__init__()
@@ -75,17 +75,17 @@ class TrainingStep(nn.Module):
     def forward(
         self, *, objective: str, num_items_in_batch: torch.Tensor | int | None = None, **batch: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Training loss of one micro-batch.
+        """Returns the training loss of one micro-batch.
 
         Args:
-            objective: its name.
-            num_items_in_batch: predicting positions of the whole optimiser step, over all of its micro-batches and devices,
-                which the Trainer counts in the labels; None: those of this micro-batch.
-            batch: the other tensors of :func:`collate`.
+            objective: name of the objective.
+            num_items_in_batch: number of predicting positions of the whole optimiser step, over all micro-batches and devices;
+                None: those of this micro-batch.
+            batch: other tensors of :func:`collate`.
 
         Returns:
-            ``{"loss": scalar}``, the objective's summed loss divided by ``num_items_in_batch``. Answers differ in length; a
-            mean per micro-batch would weigh a position by the company that it happens to keep.
+            ``{"loss": scalar}``, the objective's summed loss divided by ``num_items_in_batch``. Because answers differ in
+            length, a mean per micro-batch would make the weight of a position depend on the other rows.
         """
         if self.model.new_items is not None:
             self.model.new_items.pretend(self._tune.new_share)

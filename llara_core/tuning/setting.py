@@ -1,4 +1,4 @@
-"""What a tuning run trains on and with."""
+"""The setting of a tuning run: its data, base model and item vectors."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from llara_core.tuning.data import load_training_data
 
 @dataclass(frozen=True)
 class TuningSetting:
-    """What a run trains on and with.
+    """Data, base model and item vectors of a tuning run.
 
     Attributes:
         dataset: key in ``params.yaml``.
-        recommender: whose item vectors are read; None where there are none.
+        recommender: recommender of the item vectors; None if there are none.
         seed: training seed.
-        llm_folder: the base model.
-        llm_config: how it is loaded.
-        data: training data, of which is read what the plan names.
-        item_vectors: ``(n_items, D_rec)`` float32, or None for prompts without behaviour tokens.
-        hashes: of the inputs, ``data`` and ``item_embeddings`` (None where there are none).
-        head_dim: width of the head's item table where there are no item vectors to start it from.
-        scratch: root of the checkpoint folders, of which a run's own is deleted when it ends.
-        text_vectors: ``(n_items, D_rec)`` float32, what the recommender makes of the items' texts alone, or None.
-        weights: whether each of several processes holds all weights of the base model, or a part.
+        llm_folder: folder of the base model.
+        llm_config: loading options of the base model.
+        data: training data, of which only the rows of the plan are read.
+        item_vectors: ``(n_items, D_rec)`` float32; None if prompts show no behaviour tokens.
+        hashes: hashes of the inputs ``data`` and ``item_embeddings`` (None if not read).
+        head_dim: width of the head's item table if there are no item vectors to initialise it with.
+        scratch: parent of the checkpoint folders; a run deletes its own when it ends.
+        text_vectors: ``(n_items, D_rec)`` float32, vectors that the recommender derives from the items' texts alone, or None.
+        weights: whether each process holds all weights of the base model or a shard.
     """
 
     dataset: str
@@ -60,15 +60,14 @@ def read_setting(
     head_dim: int,
     weights: Weights,
 ) -> TuningSetting:
-    """Read what one cell is tuned on.
+    """Reads the setting of one training run.
 
     Args:
-        dataset: key in ``params.yaml``.
-        config: the system's sections.
-        seed: training seed.
-        inputs: what the system reads of its recommender.
-        wording: what items and interactions are called.
-        llm, head_dim, weights: as in :class:`TuningSetting`.
+        dataset, seed, head_dim, weights: as in :class:`TuningSetting`.
+        config: configuration of the system.
+        inputs: input folder of the training run.
+        wording: words for items and interactions.
+        llm: loading options of the base model.
 
     Raises:
         DataError: a table is missing or malformed.

@@ -1,4 +1,4 @@
-"""The training loop: transformers' ``Trainer`` walking the plan, with checkpoints of just what is trained."""
+"""The training loop: transformers' ``Trainer`` over the rows of the plan, with checkpoints of only the trained tensors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Curves = dict[str, dict[int, float]]
 
 
 def learning_rate_factor(step: int, *, n_steps: int, warmup_share: float, final_share: float) -> float:
-    """Share of the peak learning rate at ``step``: from 1/100 linearly to 1, then a cosine to ``final_share``.
+    """Returns the share of the peak learning rate at ``step``: linear from 1/100 to 1, then a cosine to ``final_share``.
 
     Source: paper, section 5.1.2, which does not say where the cosine ends; the authors' scripts end at 1/100 of the peak.
 
@@ -56,12 +56,12 @@ def learning_rate_factor(step: int, *, n_steps: int, warmup_share: float, final_
 
 
 def micro_batches_per_step(config: TuneConfig) -> int:
-    """How many micro-batches each process accumulates in a step; together they train the same rows as a single one.
+    """Returns the number of micro-batches that each process accumulates in a step.
 
-    Step k trains the rows from ``k * batch_size`` on, in micro-batches that are dealt out to the processes in turn.
+    Step k trains the rows from ``k * batch_size`` on, whatever the number of processes, which take micro-batches in turn.
 
     Raises:
-        ConfigError: there are more processes than micro-batches, or some would get more than others.
+        ConfigError: the micro-batches of a step cannot be divided equally among the processes.
     """
     n, rest = divmod(config.batch_size, config.micro_batch_size * processes.count())
     if rest:
@@ -69,7 +69,7 @@ def micro_batches_per_step(config: TuneConfig) -> int:
             f"tune.batch_size {config.batch_size} is no multiple of tune.micro_batch_size {config.micro_batch_size} times "
             f"{processes.count()} processes; lower tune.micro_batch_size (which changes the result by rounding only), set "
             f"parallel.processes to a divisor of {config.batch_size // config.micro_batch_size}, or change tune.batch_size "
-            "(where the system has values of its own, these)"
+            "(or the system's own values of these keys)"
         )
     return n
 
@@ -87,17 +87,17 @@ def train(
     """Train ``model`` in place along the plan, resuming from the last complete checkpoint in ``scratch``.
 
     Args:
-        model: trainable tensors in float32, the frozen base in its compute dtype.
-        plan: made by :func:`llara_core.tuning.plan.make_plan`.
-        dataset: its rows, encoded.
-        encoder: pads the rows.
-        config: batch sizes, learning rate, checkpointing.
-        seed: of dropout.
-        scratch: folder for checkpoints, of this very configuration and these inputs only.
+        model: model with trainable tensors in float32 and the frozen base in its compute dtype.
+        plan: table from :func:`llara_core.tuning.plan.make_plan`.
+        dataset: encoded rows of the plan.
+        encoder: encoder that pads the rows.
+        config: batch sizes, learning rate and checkpointing.
+        seed: seed of dropout.
+        scratch: folder for checkpoints of exactly this configuration and these inputs.
 
     Returns:
-        Values by step by curve, of the whole run, interruptions notwithstanding: loss by objective,
-        learning rate, p(hybrid) and the realised share of hybrid rows.
+        Values by curve and step over the whole run, including steps before an interruption: loss by objective, learning rate,
+        p(hybrid) and the actual share of hybrid rows.
     """
     base_dtype = model.causal_lm.dtype
     on_cuda = model.device.type == "cuda"
@@ -128,14 +128,14 @@ def train(
         dataloader_pin_memory=on_cuda,
         disable_tqdm=True,
     )
-    # Not nn.DataParallel where one process sees several cards: it would split a batch row by row, but a batch's slots belong to
-    # all of its rows together. Between processes, whole micro-batches are dealt out.
+    # With several visible cards, the Trainer would use nn.DataParallel, which splits a batch by row; but the slots of a batch
+    # are in tensors without a row dimension. Processes share whole micro-batches instead.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     if config.gradient_checkpointing:
         model.causal_lm.activation_checkpointing_enable({"use_reentrant": False})
         model.causal_lm.enable_input_require_grads()
     step = TrainingStep(model, config)
-    # Every process has loaded the frozen weights from the same files: DDP need not send them.
+    # DDP need not broadcast the frozen weights, which every process loads from the same files.
     frozen = [name for name, tensor in step.named_parameters(remove_duplicate=False) if not tensor.requires_grad]
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(step, frozen)  # type: ignore[no-untyped-call]
     trainer = _PlanTrainer(
@@ -154,7 +154,7 @@ def train(
         checkpoint = _last_complete_checkpoint(scratch)
     if checkpoint is not None:
         logger.info("resuming from %s", checkpoint.name)
-    # Under autocast the next product casts back, to the bit, what peft casts to the float32 of the adapters.
+    # Without this, peft casts inputs to the float32 of the adapters, which autocast exactly reverts in the next product.
     with disable_input_dtype_casting(model, active=base_dtype != torch.float32):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return _curves(trainer.state.log_history, plan, config.batch_size)
@@ -163,7 +163,7 @@ def train(
 class _PlanTrainer(Trainer):  # type: ignore[misc]
     learning_rate_factor: Callable[[int], float]
     projector_l2: float
-    _step, _in_step = -1, 0  # the optimiser step, and the micro-batch of this process in it
+    _step, _in_step = -1, 0  # optimiser step, and number of this process's micro-batch within it
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)
@@ -173,7 +173,7 @@ class _PlanTrainer(Trainer):  # type: ignore[misc]
         projector = self.model.model.projector
         if self.projector_l2 and projector is not None:
 
-            def add_l2(*_: Any) -> None:  # after clipping, as torch.optim.Adam adds its own
+            def add_l2(*_: Any) -> None:  # after clipping, like the weight decay of torch.optim.Adam
                 for weight in projector.parameters():
                     if weight.grad is not None:
                         weight.grad.add_(weight.detach(), alpha=self.projector_l2)
@@ -187,7 +187,7 @@ class _PlanTrainer(Trainer):  # type: ignore[misc]
         return self.lr_scheduler
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        # Dropout of a micro-batch has a stream of its own: it depends neither on who trains it nor on an interruption.
+        # Each micro-batch has its own random stream, so that dropout depends neither on the process nor on interruptions.
         step = self.state.global_step
         self._in_step = self._in_step + 1 if step == self._step else 0
         self._step = step
@@ -197,21 +197,21 @@ class _PlanTrainer(Trainer):  # type: ignore[misc]
         return loss
 
     def _save_rng_state(self, output_dir: str) -> None:
-        """Nothing random depends on what came before."""
+        """Saves nothing, since every micro-batch has its own random stream."""
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        """None was saved."""
+        """Loads nothing, since nothing was saved."""
 
     def _wrap_model(self, model: Any, training: bool = True, **kwargs: Any) -> Any:
         if not (training and self.model.model.is_sharded):
             return super()._wrap_model(model, training, **kwargs)
-        # What is trained is whole in every process and small: DDP adds up its gradients, and has nothing to do with the shards.
+        # The trained tensors are small and complete in every process: DDP sums their gradients and ignores the shards.
         model = self.accelerator.prepare_model(model, evaluation_mode=True)
         cards = [model.model.device] if model.model.device.type == "cuda" else None
         return DistributedDataParallel(model, device_ids=cards, find_unused_parameters=True)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        # Every trained tensor, whether or not the last batches used it: the released code dropped its projector this way.
+        # Every trained tensor is saved, even if the last batches did not use it; the released code loses its projector.
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         tensors = trained_tensors(self.accelerator.unwrap_model(self.model).model)
@@ -221,22 +221,22 @@ class _PlanTrainer(Trainer):  # type: ignore[misc]
         saved = load_file(Path(resume_from_checkpoint) / _WEIGHTS)
         tensors = trained_tensors((model or self.model).model)
         if set(saved) != set(tensors):
-            raise ModelError(f"{resume_from_checkpoint}: holds other tensors than are trained; delete it and start again")
+            raise ModelError(f"{resume_from_checkpoint}: does not have the tensors being trained; delete it and start again")
         with torch.no_grad():
             for name, tensor in tensors.items():
                 tensor.copy_(saved[name])
 
 
 class _ProgressBar(TrainerCallback):  # type: ignore[misc]
-    """One bar with the latest loss; the trainer's own prints a line per step between its updates."""
+    """One bar with the latest loss; the Trainer's own bar prints a line per step."""
 
     def __init__(self, p_hybrid: npt.NDArray[np.float64]) -> None:
         self._p_hybrid = p_hybrid  # by step
-        self._until_the_end = contextlib.ExitStack()
+        self._open_bar = contextlib.ExitStack()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         bar = progress.bar(state.max_steps, desc="tune", unit="step", initial=state.global_step)
-        self._bar = self._until_the_end.enter_context(bar)
+        self._bar = self._open_bar.enter_context(bar)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._bar.update()
@@ -246,31 +246,31 @@ class _ProgressBar(TrainerCallback):  # type: ignore[misc]
             if not math.isfinite(logs["loss"]):
                 raise ModelError(
                     f"step {state.global_step} of {state.max_steps}: the tuning loss is {logs['loss']}; lower "
-                    "tune.learning_rate or tune.max_grad_norm, or compute in another llm.dtype"
+                    "tune.learning_rate or tune.max_grad_norm, or set another llm.dtype"
                 )
             p_hybrid = self._p_hybrid[state.global_step - 1]
             self._bar.set_postfix_str(f"loss {logs['loss']:.3f}, lr {logs['learning_rate']:.1e}, p(hybrid) {p_hybrid:.2f}")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._until_the_end.close()
+        self._open_bar.close()
 
 
 def _curves(log_history: list[dict[str, float]], plan: pd.DataFrame, batch_size: int) -> Curves:
-    """Loss and learning rate from the trainer's log (which checkpoints carry), the curriculum from the plan."""
+    """Returns loss and learning rate from the Trainer's log, which checkpoints contain, and the curriculum from the plan."""
     steps = plan.index // batch_size
     by_step = plan.groupby(steps)
     p_hybrid = by_step["p_hybrid"].mean()
     curves: Curves = {
         LEARNING_RATE: {},
         P_HYBRID: _by_step(p_hybrid),
-        # Over a tenth of the run around each step: a single step has too few rows to compare its own share with p.
+        # Averaged over a tenth of the run, because a single step has too few rows to compare their share with p.
         HYBRID_SHARE: _by_step(
             by_step["hybrid"].mean().rolling(max(len(p_hybrid) // 10, 1), center=True, min_periods=1).mean()
         ),
     }
     objectives = by_step["objective"].first()
     for entry in log_history:
-        if "loss" in entry:  # the last entry sums the run up
+        if "loss" in entry:  # the last entry is a summary without it
             step = int(entry["step"]) - 1
             curves[LEARNING_RATE][step] = entry["learning_rate"]
             curves.setdefault(OBJECTIVE_LOSS[objectives[step]], {})[step] = entry["loss"]
@@ -282,9 +282,9 @@ def _by_step(values: pd.Series[float]) -> dict[int, float]:
 
 
 def _last_complete_checkpoint(scratch: Path) -> Path | None:
-    """The newest checkpoint whose last file is whole; anything newer was cut off while it was written, and is deleted."""
-    found = sorted(scratch.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
-    for folder in found:
+    """Returns the newest complete checkpoint, recognised by its last file, and deletes newer incomplete ones."""
+    checkpoints = sorted(scratch.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    for folder in checkpoints:
         try:
             json.loads((folder / _STATE).read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""One tuning run, from training data to a finished adapter (paper, section 4.3, equation 11)."""
+"""A tuning run, from training data to a finished adapter (paper, section 4.3, equation 11)."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ from llara_core.tuning.trainer import Curves, micro_batches_per_step, train
 
 logger = logging.getLogger(__name__)
 
-# Shares of a run's time when its titles are encoded, and when what its answers are compared with is known.
-_PREPARED, _REFERENCE = 0.1, 0.4
+# Progress of a run after encoding texts and after computing reference log-likelihoods.
+_ENCODED, _REFERENCE = 0.1, 0.4
 _LIBRARIES = ("torch", "transformers", "peft", "accelerate")
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A tuning run that is ready to begin, or to go on."""
+    """A prepared tuning run."""
 
     config: SystemConfig
     model: HybridLM
@@ -67,25 +67,25 @@ def tune(
     adapter_folder: Path,
     curves_folder: Path,
 ) -> Curves:
-    """Tune one system and write its adapter; killed and started again, it goes on where it was.
+    """Tunes one system and writes its adapter. An interrupted run resumes from its last checkpoint.
 
-    Processes that work together train the rows of the same plan, and the first of them writes.
+    Several processes share the rows of one plan, and the first of them writes.
 
     Args:
-        system: its name.
-        config: its sections.
-        setting: what it is tuned on and with.
-        start: the system ``config.start`` and its adapter, from which this one goes on; None: from the language model.
-        adapter_folder: where the finished adapter goes.
-        curves_folder: where its curves go.
+        system: key of ``systems``.
+        config: configuration of the system.
+        setting: data, base model and item vectors.
+        start: system ``config.start`` and its adapter, from which tuning continues; None: tuning begins at the language model.
+        adapter_folder: folder for the finished adapter.
+        curves_folder: folder for the training curves.
 
     Returns:
-        The curves as written, see :func:`llara_core.tuning.trainer.train`.
+        Training curves, see :func:`llara_core.tuning.trainer.train`.
 
     Raises:
-        ConfigError: the rows of a step cannot be dealt out to the processes.
+        ConfigError: the micro-batches of a step cannot be divided equally among the processes.
     """
-    micro_batches_per_step(config.tune)  # before anything is loaded
+    micro_batches_per_step(config.tune)  # raises before anything is loaded
     run = _prepare_run(system, config, setting, start)
     curves = _train_along_plan(run, setting)
     if not processes.is_first():
@@ -93,13 +93,13 @@ def tune(
     adapters.save_adapter(adapter_folder, run.model, run.metadata)
     adapters.assert_round_trip(adapter_folder, run.model)
     write_curves(curves_folder, curves)
-    # Last of all: a run that is killed before this line can still be resumed.
+    # Last, so that a run killed before this line can still be resumed.
     shutil.rmtree(run.checkpoints, ignore_errors=True)
     return curves
 
 
 def _prepare_run(system: str, config: SystemConfig, setting: TuningSetting, start: Start | None) -> _Run:
-    """The plan, the model and the names of one run."""
+    """Builds the plan and the model of one run."""
     seed, hashes = setting.seed, setting.hashes
     sample_templates = config.prompt.templates == "sampled"
     plan = make_plan(
@@ -111,10 +111,10 @@ def _prepare_run(system: str, config: SystemConfig, setting: TuningSetting, star
         first_epoch=0 if start is None else start.system.tune.epochs,
     )
     if config.prompt.representation != "hybrid":
-        plan = plan.assign(p_hybrid=0.0, hybrid=False)  # an ablation without a hard task has no curriculum to walk
+        plan = plan.assign(p_hybrid=0.0, hybrid=False)  # without a hard task there is no curriculum
     by_objective = plan["objective"].value_counts()
-    rows_of = ", ".join(f"{n} {objective}" for objective, n in by_objective.items())
-    logger.info("%d rows (%s), %d of them hybrid", len(plan), rows_of, plan["hybrid"].sum())
+    counts = ", ".join(f"{n} {objective}" for objective, n in by_objective.items())
+    logger.info("%d rows (%s), %d of them hybrid", len(plan), counts, plan["hybrid"].sum())
 
     encoder = PromptEncoder(loading.load_tokenizer(setting.llm_folder), chat_template=config.prompt.chat_template)
     data = setting.data.planned(plan)
@@ -146,7 +146,7 @@ def _prepare_run(system: str, config: SystemConfig, setting: TuningSetting, star
     encoded = None
     if config.prompt.representation == "compact" and config.prompt.text_dim:
         texts = data.labels if config.prompt.item_text == "title" else encoder.safe_labels(data.texts)
-        with progress.phase("encoding texts", 0, _PREPARED):
+        with progress.phase("encoding texts", 0, _ENCODED):
             encoded = encode_texts(base, encoder, texts, config.prompt.text_dim)
     if start is None:
         model = _new_model(base, encoder, config, setting, data, has_head=has_head, encoded=encoded)
@@ -161,9 +161,9 @@ def _prepare_run(system: str, config: SystemConfig, setting: TuningSetting, star
             trainable=True,
         )
     n_trained = sum(tensor.numel() for tensor in adapters.trained_tensors(model).values())
-    logger.info("%s of %s parameters are trained", f"{n_trained:,}", f"{sum(p.numel() for p in model.parameters()):,}")
+    logger.info("training %s of %s parameters", f"{n_trained:,}", f"{sum(p.numel() for p in model.parameters()):,}")
 
-    # Encoded titles are computed anew by a run that is resumed: on a machine that rounds otherwise it has to start afresh.
+    # A resumed run encodes texts again; on a machine that rounds them differently it must not use the old checkpoints.
     texts_hash = None if encoded is None else hashlib.sha256(encoded.vectors.numpy().tobytes()).hexdigest()
     inputs = [hashes["data"], setting.head_dim, texts_hash]
     key = processes.of_first(_run_key(config, setting.llm_config, metadata, data.wording, inputs, plan))
@@ -180,7 +180,7 @@ def _new_model(
     has_head: bool,
     encoded: EncodedTexts | None,
 ) -> HybridLM:
-    """A model that nothing has trained yet."""
+    """Builds an untrained model."""
     seed, n_items = setting.seed, len(data.labels)
     head_vectors = None
     if has_head:
@@ -213,7 +213,8 @@ def _new_items(
     n_interactions: npt.NDArray[np.integer],
     d_llm: int,
 ) -> NewItems:
-    """Vectors and popularity of items without interactions: those of a recommender that reads texts, else by a regression."""
+    """Returns vectors and popularity of items without interactions: predicted from their texts by a regression; vectors of a
+    recommender that reads texts take precedence."""
     vectors, popularity = unit_scale(item_vectors), log_popularity(torch.from_numpy(n_interactions))
     targets = torch.cat([vectors, popularity[:, None]], dim=1).numpy()
     new_items = NewItems(len(vectors), vectors.shape[1], d_llm, encoded.vectors.shape[1])
@@ -226,16 +227,16 @@ def _new_items(
 
 
 def _train_along_plan(run: _Run, setting: TuningSetting) -> Curves:
-    """Train the model along the plan."""
+    """Trains the model on the rows of the plan."""
     config, plan = run.config, run.plan
-    rows, prepared = PlanDataset(plan, run.data, run.encoder, config.prompt), _PREPARED
+    rows, done = PlanDataset(plan, run.data, run.encoder, config.prompt), _ENCODED
     if config.tune.compares_with_start:
-        # Before the first step, and again by a run that is resumed: its checkpoints hold what came after.
-        with progress.phase("reference", prepared, _REFERENCE):
-            known = reference_log_likelihoods(run.model, rows, run.encoder, config.tune.micro_batch_size)
-        prepared = _REFERENCE
-        rows = PlanDataset(plan.assign(reference=pd.Series(known, dtype=object)), run.data, run.encoder, config.prompt)
-    with progress.phase("tuning", prepared, 1):
+        # Also computed by a resumed run, before it loads the checkpoint.
+        with progress.phase("reference", done, _REFERENCE):
+            reference = reference_log_likelihoods(run.model, rows, run.encoder, config.tune.micro_batch_size)
+        done = _REFERENCE
+        rows = PlanDataset(plan.assign(reference=pd.Series(reference, dtype=object)), run.data, run.encoder, config.prompt)
+    with progress.phase("tuning", done, 1):
         return train(run.model, plan, rows, run.encoder, config.tune, seed=setting.seed, scratch=run.checkpoints)
 
 
@@ -247,9 +248,9 @@ def _run_key(
     other_inputs: list[str | int | None],
     plan: pd.DataFrame,
 ) -> str:
-    """Names the checkpoints of this very run: another parameter, input or library version starts afresh."""
+    """Returns the name of the checkpoint folder, which differs for other parameters, inputs or library versions."""
     words = [RANKING_TEMPLATES, HISTORY_TEMPLATES, asdict(wording)]
-    # A run may go on where it can: on another machine of the same library versions.
+    # Without the hardware, so that a run can be resumed on another machine.
     inputs = [config.model_dump(), llm_config.model_dump(), metadata.model_dump(exclude={"hardware"}), words, other_inputs]
     content = json.dumps(inputs, sort_keys=True)
     rows = tables.content_hash(pa.Table.from_pandas(plan, preserve_index=False))

@@ -1,4 +1,4 @@
-"""Sections of ``datasets`` with the values that tests start from."""
+"""Sections of ``datasets`` with default values for tests."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ _OF_FORMAT: dict[str, dict[str, Any]] = {
 
 
 def dataset_config(format: str = "synthetic", **changes: Any) -> Any:
-    """The section of a data set of ``format``; the keys of ``changes`` replace its own, those of ``split`` one by one."""
+    """Returns a section with the given format; ``changes`` replace its keys, and those of ``split`` one by one."""
     split = {**_LOG["split"], **changes.pop("split", {})}  # type: ignore[dict-item]
     return _ANY.validate_python({"format": format, **_LOG, **_OF_FORMAT[format], **changes, "split": split})

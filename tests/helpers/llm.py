@@ -36,7 +36,7 @@ LLM = LlmConfig(model="tiny", revision=None, dtype="float32", quantization="none
 
 
 def system_config(*, start: str | None = None, **changes: dict[str, Any]) -> SystemConfig:
-    """A small configuration; ``changes`` are laid over its sections."""
+    """Returns a small configuration, overlaid with ``changes``."""
     sections: dict[str, dict[str, Any]] = {
         "prompt": {
             "representation": "hybrid",
@@ -91,7 +91,7 @@ def make_encoder(folder: Path, *, chat_template: str | None = None) -> PromptEnc
 
 
 def make_base(folder: Path) -> Any:
-    """The tiny model with weights large enough that every token and position matters."""
+    """Returns the tiny model with weights large enough that every token and position matters."""
     base = load_base_model(folder, LLM)
     generator = torch.Generator().manual_seed(1)
     for parameter in base.parameters():
@@ -111,7 +111,7 @@ def make_model(
     seed: int = 0,
     **changes: dict[str, Any],
 ) -> HybridLM:
-    """An adapted model in evaluation mode whose LoRA does something (peft starts it at zero)."""
+    """Returns an adapted model in evaluation mode whose LoRA is not zero, as peft initialises it."""
     torch.manual_seed(seed)
     changes["prompt"] = {"representation": representation, **changes.get("prompt", {})}
     config = system_config(**changes)
@@ -193,21 +193,21 @@ def tuning_setting(llm_folder: Path, root: Path, **changes: Any) -> TuningSettin
 
 
 def tuned_start(system: SystemConfig, setting: TuningSetting, root: Path) -> Start:
-    """The system and its adapter ``root/llara``, from which another goes on; it is tuned now where there is none."""
+    """Returns the system with its adapter ``root/llara``, which is tuned if it does not exist."""
     if not (root / "llara").exists():
         tune("llara", system, setting, adapter_folder=root / "llara", curves_folder=root / "llara-curves")
-        processes.of_first(None)  # the first has written the adapter
+        processes.of_first(None)  # waits for the first process, which writes the adapter
     return Start("llara", system, root / "llara")
 
 
 def loss_of(model: HybridLM, batch: dict[str, Any], *, start: str | None = None, **tune: Any) -> torch.Tensor:
-    """Training loss of a batch, the mean over its predicting positions."""
+    """Returns the training loss of a batch, the mean over its predicting positions."""
     loss: torch.Tensor = TrainingStep(model, system_config(start=start, tune=tune).tune)(**batch)["loss"]
     return loss
 
 
 def training_data(*, with_scores: bool = False) -> TrainingData:
-    """Every user follows the same cycle of items; every other item of the catalogue is a candidate."""
+    """Returns data in which all users follow one cycle of items and all other items are candidates."""
     sequences = [[(start + step) % N_ITEMS for step in range(length)] for start, length in ((0, 7), (3, 5), (5, 2), (8, 9))]
     examples = [(sequence[:end], sequence[end]) for sequence in sequences for end in range(1, len(sequence))]
     return TrainingData(
@@ -233,7 +233,7 @@ def training_data(*, with_scores: bool = False) -> TrainingData:
 
 
 def plan_of(*rows: dict[str, Any]) -> pd.DataFrame:
-    """A plan of hybrid ranking rows with the given changes."""
+    """Returns a plan of hybrid ranking rows with the given changes."""
     row = {
         "objective": "generative",
         "source": 5,
@@ -248,11 +248,11 @@ def plan_of(*rows: dict[str, Any]) -> pd.DataFrame:
 
 
 def _rotated(values: list[Any], number: int) -> list[Any]:
-    """So that the target is in another place in each example."""
+    """Rotates the candidates, so that the place of the target differs between examples."""
     return values[number % len(values) :] + values[: number % len(values)]
 
 
 def folder_hashes(folder: Path) -> dict[str, str]:
-    """sha256 of every file by its path inside ``folder``."""
+    """Returns the sha256 of every file by its path in ``folder``."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -16,19 +16,19 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def raw_params(folder: Path = REPOSITORY) -> dict[str, Any]:
-    """The sections of both parameter files of a folder."""
+    """Reads the sections of both parameter files of a folder."""
     return {name: section for of_file in read_sections(folder / paths.PARAMS).values() for name, section in of_file.items()}
 
 
 def write_params(raw: dict[str, Any], folder: Path) -> Path:
-    """Write sections into the files where they stand; the path of ``params.yaml``."""
+    """Writes sections into their files and returns the path of ``params.yaml``."""
     for file in (paths.PARAMS, paths.SYSTEMS):
         YAML().dump({name: raw[name] for name in raw if file_of(name) == file}, folder / file)
     return folder / paths.PARAMS
 
 
 def copy_params(folder: Path) -> Path:
-    """Copy the repository's files; the path of ``params.yaml``."""
+    """Copies the repository's parameter files and returns the path of ``params.yaml``."""
     for file in (paths.PARAMS, paths.SYSTEMS):
         shutil.copy(REPOSITORY / file, folder)
     return folder / paths.PARAMS

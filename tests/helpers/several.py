@@ -1,8 +1,8 @@
-"""Systems that are tuned and asked in as many processes as a launcher starts: ``-m tests.helpers.several LLM JOBS.json``.
+"""Tunes systems and predicts with them in as many processes as a launcher starts: ``-m tests.helpers.several LLM JOBS.json``.
 
-Of each job the file has the ``folder``; ``config``, changes of :func:`tests.helpers.llm.system_config`; ``weights``; and
-``kill_at``, the row of the plan at which the process that reads it is killed. A job leaves the adapter in ``cell``, its answers
-in ``answers``, and the rows that each process has trained in ``rows-<rank>.json``.
+Each job in the file has a ``folder``, changes ``config`` of :func:`tests.helpers.llm.system_config`, optionally ``weights`` and
+``kill_at``, the row of the plan at which the process that reads it is killed. A job writes the adapter to
+``adapter``, answers to ``answers``, and the rows that each process has trained to ``rows-<rank>.json``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.helpers.llm import LABELS, LLM, item_vectors, llm_system, system_conf
 
 
 def do(job: dict[str, Any], llm: Path) -> None:
-    """Tune a system and ask it."""
+    """Tunes a system and predicts with it."""
     folder, kill_at, weights, rows = Path(job["folder"]), job.get("kill_at"), job.get("weights", "replicated"), []
     config, read = system_config(**job["config"]), PlanDataset.__getitem__
 
@@ -48,16 +48,16 @@ def do(job: dict[str, Any], llm: Path) -> None:
             config,
             setting,
             start=None if config.start is None else tuned_start(system_config(), setting, folder),
-            adapter_folder=folder / "cell",
+            adapter_folder=folder / "adapter",
             curves_folder=folder / "curves",
         )
     finally:
         PlanDataset.__getitem__ = read  # type: ignore[method-assign]
     (folder / f"rows-{processes.rank()}.json").write_text(json.dumps(rows))
-    processes.of_first(None)  # the first has written the adapter
+    processes.of_first(None)  # waits for the first process, which writes the adapter
     encoder = PromptEncoder(loading.load_tokenizer(llm), chat_template=False)
     model, metadata = adapters.load_adapter(
-        folder / "cell",
+        folder / "adapter",
         loading.load_base_model(llm, LLM, weights=weights),
         encoder,
         item_vectors(),
@@ -71,7 +71,7 @@ def do(job: dict[str, Any], llm: Path) -> None:
 
 
 def questions() -> HeldOut:
-    """Seven of them: four batches of two, so that two processes have as many, but not the same number of questions."""
+    """Returns seven questions, which are four batches, so that two processes have equally many batches but not questions."""
     data = training_data()
     numbers = range(7)
     examples = pd.DataFrame(
@@ -89,7 +89,7 @@ def questions() -> HeldOut:
 
 if __name__ == "__main__":
     alone = ParallelConfig(processes=1, weights="replicated")
-    assert not processes.start(alone)  # joins what the launcher has started
+    assert not processes.start(alone)  # joins the processes of the launcher
     for each in json.loads(Path(sys.argv[2]).read_text()):
         do(each, Path(sys.argv[1]))
     processes.leave()

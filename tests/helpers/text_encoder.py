@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_tiny_bert(folder: Path) -> None:
-    """Save a random BERT of one layer with a tokenizer whose tokens are single characters, as transformers saves any model."""
+    """Saves a random BERT of one layer with a tokenizer whose tokens are single characters, as transformers saves any model."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast

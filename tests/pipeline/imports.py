@@ -1,4 +1,4 @@
-"""Which modules of this repository a module imports, read from the source (imports inside functions too)."""
+"""Modules of this repository that a module imports, determined from the source, including imports in functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llara_core.config.datasets import DATASET_FORMATS
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("llara_core", "pipeline")
-# What a module imports by a name `module:attribute` that the sections of params.yaml give it.
+# Modules that are imported by a name `module:attribute` in the sections of params.yaml.
 BY_NAME = {
     "llara_core.baselines": list(BASELINES.values()),
     "llara_core.recommenders.models": [section.model for section in RECOMMENDERS.values()],
@@ -22,7 +22,7 @@ BY_NAME = {
 
 @cache
 def modules() -> dict[str, Path]:
-    """Every module of the repository and its file, relative to the root."""
+    """Returns every module of the repository with its file, relative to the root."""
     found = {}
     for package in PACKAGES:
         for file in sorted((REPOSITORY / package).rglob("*.py")):
@@ -34,7 +34,7 @@ def modules() -> dict[str, Path]:
 
 @cache
 def imported_names(module: str) -> frozenset[str]:
-    """Dotted names that ``module`` imports at run time, of this repository or not."""
+    """Returns the dotted names that ``module`` imports at run time, of this repository or not."""
     tree = ast.parse((REPOSITORY / modules()[module]).read_text(encoding="utf-8"))
     names: set[str] = set()
     for node in _run_time_nodes(tree):
@@ -50,14 +50,14 @@ def imported_names(module: str) -> frozenset[str]:
 
 @cache
 def direct(module: str) -> frozenset[str]:
-    """Modules of this repository that ``module`` imports itself."""
+    """Returns the modules of this repository that ``module`` imports directly."""
     by_name = {name.partition(":")[0] for name in BY_NAME.get(module, [])} - {module}
     return frozenset(name for name in {*imported_names(module), *by_name} if name in modules())
 
 
 @cache
 def transitive(module: str) -> frozenset[str]:
-    """Modules of this repository that ``module`` imports, itself or through others."""
+    """Returns the modules of this repository that ``module`` imports, directly or indirectly."""
     seen: set[str] = set()
     waiting = [module]
     while waiting:
@@ -68,7 +68,7 @@ def transitive(module: str) -> frozenset[str]:
 
 
 def _modules_by_name(name: ast.expr) -> set[str]:
-    """All that ``import_module(f"llara_core.objectives.{name}")`` may import: the package's modules."""
+    """Returns the modules that ``import_module(f"llara_core.objectives.{name}")`` may import, those of the package."""
     assert isinstance(name, ast.JoinedStr), f"{ast.unparse(name)}: write the package into the call, so that it can be read here"
     package = ast.literal_eval(name.values[0])
     return {module for module in modules() if module.startswith(package)}
@@ -79,7 +79,7 @@ def _submodule_or_parent(parent: str, name: str) -> str:
 
 
 def _run_time_nodes(tree: ast.AST) -> list[ast.AST]:
-    """All nodes but those under ``if TYPE_CHECKING:``."""
+    """Returns all nodes except those under ``if TYPE_CHECKING:``."""
     nodes: list[ast.AST] = []
     for child in ast.iter_child_nodes(tree):
         if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":

@@ -1,4 +1,4 @@
-"""``docs/datasets.md``, done as a newcomer would do it."""
+"""The examples of ``docs/datasets.md`` work."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_example_from_two_files_to_a_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_files_that_dvc_adds_come_back_and_reach_copies_of_the_repository(tmp_path: Path) -> None:
+def test_files_that_dvc_adds_are_checked_out_also_in_copies(tmp_path: Path) -> None:
     world = tiny_world.create(tmp_path / "world", tmp_path / "no-llm")
     make_files, _ = blocks(EXAMPLE, "sh")
     (section,) = blocks(EXAMPLE, "yaml")

@@ -1,4 +1,4 @@
-"""``make demo`` works in a copy and leaves the repository as it is."""
+"""``make demo`` runs in a copy and does not change the repository."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from llara_core.config import load_params
 from llara_core.errors import LlaraError
 from pipeline import demo
 
-COPY = "from pipeline import demo; demo.copy_of_the_repository(demo.FOLDER)"
+COPY = "from pipeline import demo; demo.copy_repository(demo.FOLDER)"
 
 
 def test_outside_a_repository_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    with pytest.raises(LlaraError, match=r"not a git repository .*\n`make demo` makes a Git repository"):
-        demo.copy_of_the_repository(tmp_path / "copy")
+    with pytest.raises(LlaraError, match=r"not a git repository .*\n`make demo` creates a Git repository"):
+        demo.copy_repository(tmp_path / "copy")
 
 
 @pytest.mark.timeout(600)
-def test_the_demo_has_a_copy_of_its_own(tmp_path: Path) -> None:
+def test_the_demo_runs_in_a_copy(tmp_path: Path) -> None:
     world = tiny_world.create(tmp_path / "world", tmp_path / "no-llm")
     shutil.copytree(REPOSITORY / "presets", world.root / "presets")
     world.commit("Presets")

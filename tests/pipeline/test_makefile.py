@@ -1,4 +1,4 @@
-"""``make demo`` and ``make repro`` in folders of any name, and beside repositories that Git refuses."""
+"""``make demo`` and ``make repro`` in folders of any name, and in repositories that Git refuses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PYTHON = '#!/bin/sh\necho "$* by $(command -v python)"\n'
 
 
 def unpacked(folder: Path) -> Path:
-    """An unpacked archive whose environment is up to date; its Python says what it was called with."""
+    """Returns an unpacked archive whose environment is up to date; its Python prints its arguments."""
     (folder / ".venv/bin").mkdir(parents=True)
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         shutil.copyfile(REPOSITORY / name, folder / name)
@@ -42,7 +42,7 @@ def test_a_folder_of_any_name_works(name: str, tmp_path: Path) -> None:
     assert (folder / ".git").is_dir()
 
 
-def test_a_repository_that_git_refuses_is_left_alone_and_git_says_why(tmp_path: Path) -> None:
+def test_a_repository_that_git_refuses_is_not_changed(tmp_path: Path) -> None:
     folder = unpacked(tmp_path / "shop")
     git = tmp_path / "bin/git"
     git.parent.mkdir()

@@ -30,7 +30,7 @@ def test_from_raw_data_to_predictions(tmp_path: Path, monkeypatch: pytest.Monkey
     for stage in (download, prepare, sample_candidates):
         stage.main("tiny")
     train_recommender.main("tiny", "morec", 0)
-    shutil.rmtree(tmp_path / "encoder")  # which nothing after the training may need
+    shutil.rmtree(tmp_path / "encoder")  # only training may need it
     export_embeddings.main("tiny", "morec", 0)
     predict_recommender.main("tiny", "morec", 0)
 

@@ -1,4 +1,4 @@
-"""The recipes of CONTRIBUTING.md, followed word by word in a copy of the repository that then runs to its report."""
+"""The recipes of CONTRIBUTING.md, applied literally to a copy of the repository, which then runs to its report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tiny_world import REPOSITORY, World
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for the whole pipeline
 
-# A block of code whose first line says where it belongs: a new file, or the line of a file that it goes before or after.
+# A block of code whose first line names a new file, or a line of a file before or after which it is inserted.
 BLOCK = re.compile(
     r"^```(?:python|yaml)\n# (?P<file>\S+)(?:, (?P<where>before|after): (?P<line>.+))?\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE
 )
@@ -22,7 +22,7 @@ N_ITEMS, N_STEPS = 50, 12
 
 
 def follow_recipes(root: Path) -> None:
-    """Make every edit that the recipes ask for."""
+    """Applies every edit of the recipes."""
     recipes = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
     for block in BLOCK.finditer(recipes):
         path = root / block["file"]
@@ -39,7 +39,7 @@ def follow_recipes(root: Path) -> None:
 
 
 def write_toys(folder: Path) -> None:
-    """Fifty users, each of whom plays with twelve toys in the order of one ring, from a toy of its own."""
+    """Writes a log of fifty users who play with twelve toys each in the order of one cycle, from different first toys."""
     folder.mkdir()
     rows = [
         f"{user},{(user + step) % N_ITEMS},Toy {(user + step) % N_ITEMS},{1_000_000 * user + step}"
@@ -67,7 +67,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return world
 
 
-def test_the_recipes_edit_what_they_say_and_nothing_else(world: World) -> None:
+def test_the_recipes_edit_only_the_named_files(world: World) -> None:
     changed = {
         line.split()[-1]
         for line in world.succeed("git", "status", "--porcelain", "llara_core", "pipeline", "dvc.yaml").splitlines()
@@ -90,11 +90,11 @@ def test_every_system_is_measured_by_the_new_metric(world: World) -> None:
     }
     assert set(records) == {"follower", "last_item-0", "llara-0"}
     assert all(record["test"]["mean_rank"] >= 1 for record in records.values())
-    # The ring decides, and every step of it is some training user's.
+    # The cycle determines the next toy, and training users cover all of it.
     assert records["follower"]["test"]["hit_ratio@1"] == records["follower"]["test"]["mean_rank"] == 1
 
 
-def test_the_report_shows_all_of_it(world: World) -> None:
+def test_the_report_shows_all_additions(world: World) -> None:
     report = (world.root / "metrics" / "report.md").read_text(encoding="utf-8")
     headers = [line for line in report.splitlines() if line.startswith("| System |") and "Mean rank" in line]
     assert len(headers) == 1

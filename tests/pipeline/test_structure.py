@@ -23,21 +23,20 @@ from llara_core.config.params import file_of
 
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
-# Not named in any stage's deps: pure declarations and input/output contracts. A change of theirs that alters an artifact shows
-# elsewhere: in dvc.yaml (paths), in the tables themselves (columns, tables), in the stage's params (config). Naming them would
-# re-run everything, the tuning included, for a reworded error message or a new key. `seeding`, `ranking` and `predictions` are
-# no declarations: they decide numbers.
+# In no stage's deps: declarations and input/output contracts. If a change of these alters an artifact, dvc.yaml (paths), the
+# tables (columns, tables) or the params of the stage (config) change, too. As deps, they would cause new tuning for a reworded
+# error message or a new key. `seeding`, `ranking` and `predictions` are not declarations, since results depend on them.
 DECLARATIONS = {"llara_core.errors", "llara_core.columns", "llara_core.paths", "llara_core.tables", "llara_core.config"}
 DECLARATIONS |= {"pipeline.stage"}  # command line and logging
-DECLARATIONS |= {"llara_core.overlays"}  # decides what an LLM system is, which only the stage `resolve` writes
+DECLARATIONS |= {"llara_core.overlays"}  # affects only the output of the stage `resolve`
 
 BEHIND_REPRO = {"pipeline.settings", "pipeline.dry_run", "pipeline.jobs"}
 REPRO = {"pipeline.repro", "pipeline.compare", *BEHIND_REPRO}
 NO_SCRIPTS = {"pipeline.stage", *BEHIND_REPRO}
 
-# Sections whose change cannot alter the output of a stage that reads them, and so are no params of it.
-NOT_AN_INPUT = {"download"}  # where the bytes come from; what they are is checked by their sha256, where one is known
-NOT_AN_INPUT |= {"parallel"}  # who does the work
+# Sections that do not affect the output of a stage that reads them, and so are not in its params.
+NOT_AN_INPUT = {"download"}  # the source of files, whose content is checked by sha256 if it is known
+NOT_AN_INPUT |= {"parallel"}  # the number of processes
 
 LAYERS = (
     {"errors", "columns", "paths", "tables", "config", "overlays", "presets", "runtime"}
@@ -56,14 +55,14 @@ def is_declaration(module: str) -> bool:
 
 
 def script(stage: str) -> str:
-    """Module of a stage's script."""
+    """Returns the module of a stage's script."""
     match = re.match(r"python -m (pipeline\.\w+)", STAGES[stage]["cmd"])
     assert match, f"{stage}: its cmd is not `python -m pipeline.<script>`, which a queued experiment's copy needs"
     return match[1]
 
 
 def unit(module: str) -> str:
-    """Sub-package of the core, or its single module: ``llara_core.readers.titles`` -> ``readers``."""
+    """Returns the sub-package or single module of the core: ``llara_core.readers.titles`` -> ``readers``."""
     return module.split(".")[1]
 
 
@@ -72,7 +71,7 @@ def core_modules() -> list[str]:
 
 
 def paths_in(entries: list[Any]) -> list[str]:
-    """Paths of a list of deps, outs or metrics, without their options."""
+    """Returns the paths in a list of deps, outs or metrics, without options."""
     return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
 
 
@@ -93,7 +92,7 @@ def test_deps_name_no_code_that_a_stage_does_not_run(stage: str) -> None:
     assert not unused, f"take from the deps of stage {stage} in dvc.yaml: {unused}"
 
 
-def test_what_a_system_is_depends_on_the_code_that_lays_values_over_each_other() -> None:
+def test_resolve_depends_on_overlays() -> None:
     assert "llara_core/overlays.py" in STAGES["resolve"]["deps"]
 
 
@@ -103,7 +102,7 @@ def test_dvc_yaml_can_be_read() -> None:
 
 
 def test_package_markers_are_empty() -> None:
-    """They may do nothing, but for those of ``config``, of packages that no stage runs, and of those that stages name whole.
+    """They have no code, except those of ``config``, of packages that no stage runs, and of those that stages name whole.
 
     That of ``pipeline`` only looks whether the environment is active.
     """
@@ -122,14 +121,14 @@ def test_package_markers_are_empty() -> None:
 
 
 def is_named_by_all_that_run_it(marker: Path) -> bool:
-    """Whether a change of a package's marker runs all stages again that import from the package."""
+    """Whether a change of a package's marker re-runs all stages that import from the package."""
     package = ".".join(marker.parent.parts)
     using = [stage for stage in STAGES if any(name.startswith(f"{package}.") for name in transitive(script(stage)))]
     return all(any(marker.is_relative_to(dep) for dep in paths_in(STAGES[stage]["deps"])) for stage in using)
 
 
 def read_sections(module: str) -> set[str]:
-    """Sections of parameters that a script reads: ``params.llm``, ``load_params().candidates``, ``params.dataset(name)``."""
+    """Returns the sections that a script reads: ``params.llm``, ``load_params().candidates``, ``params.dataset(name)``."""
     tree = ast.parse((REPOSITORY / modules()[module]).read_text(encoding="utf-8"))
     only_checked = {
         id(node.value.func) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
@@ -155,7 +154,7 @@ def test_params_name_all_sections_that_a_script_reads(stage: str) -> None:
     entries = [entry if isinstance(entry, dict) else {"params.yaml": [entry]} for entry in STAGES[stage].get("params", [])]
     declared = {key.split(".")[0] for entry in entries for keys in entry.values() for key in keys}
     wrong = [key for entry in entries for file, keys in entry.items() for key in keys if str(file_of(key)) != file]
-    assert not wrong, f"{stage}: these params stand in the other file: {wrong}"
+    assert not wrong, f"{stage}: these params belong in the other file: {wrong}"
     missing = read_sections(script(stage)) - declared - NOT_AN_INPUT
     assert not missing, f"add to the params of stage {stage} in dvc.yaml: {sorted(missing)}"
 
@@ -180,21 +179,21 @@ def test_dvc_yaml_and_paths_agree() -> None:
     for stage in STAGES.values():
         for path in paths_in(stage.get("outs", []) + stage.get("metrics", []) + stage.get("plots", [])):
             written.add(Path(re.sub(r"\$\{item\.(\w+)\}", lambda match: coordinates[match[1]], path)))
-    recommender, system = paths.cell("r", 0), paths.cell("s", 0)
+    recommender, system = paths.run_name("r", 0), paths.run_name("s", 0)
     expected = {paths.raw("d"), paths.prepared("d"), paths.statistics("d"), paths.candidates("d"), paths.RESOLVED, paths.LLM}
     expected |= {paths.checkpoint("d", recommender), paths.item_embeddings("d", recommender)}
     expected |= {paths.training_scores("d", recommender), paths.recommender_predictions("d", recommender)}
     expected |= {paths.baseline_predictions("d", "b").parent, paths.fused_predictions("d", system).parent}
     expected |= {paths.all_inputs("d"), paths.adapter("d", system), paths.starts("d"), paths.further("d", system)}
     expected |= {paths.start_of_each("d")}
-    expected |= {paths.system_predictions("d", cell) for cell in (system, "m")}
+    expected |= {paths.system_predictions("d", run_name) for run_name in (system, "m")}
     expected |= {
         paths.results("d"),
         paths.metrics("d", system).parent,
-        paths.deciding("d", system).parent,
+        paths.main_metrics("d", system).parent,
         paths.recommendations("d", system),
     }
-    expected |= {paths.curves("d", cell) for cell in (recommender, system)}
+    expected |= {paths.curves("d", run_name) for run_name in (recommender, system)}
     assert expected == {path for path in written if path.parent != paths.REPORT}
 
 
@@ -205,7 +204,7 @@ def test_the_core_knows_neither_the_command_line_nor_dvc() -> None:
 
 
 def test_no_pickle() -> None:
-    """But for the importer of released frames, which are pickles; it admits the classes of a frame and nothing else."""
+    """Except in the importer of released frames, which are pickles; it allows only the classes of a frame."""
     for module, path in modules().items():
         if module == "llara_core.readers.frame_pickles":
             continue
@@ -221,8 +220,8 @@ def test_imports_point_one_way() -> None:
             assert level[unit(other)] <= level[unit(module)], f"{module} imports {other} of a higher layer"
 
 
-def test_tuning_runs_nothing_that_asks_or_answers() -> None:
-    """So that a change there tunes nothing again."""
+def test_tuning_does_not_depend_on_inference() -> None:
+    """Changes there therefore cause no new tuning."""
     scripts = ("pipeline.tune", "pipeline.tune_further")
     run = {unit(module) for script in scripts for module in transitive(script) if module.startswith("llara_core.")}
     assert not run & {"inference", "evaluation", "held_out", "predictions"}
@@ -245,7 +244,7 @@ def test_stage_scripts_share_only_the_wrapper() -> None:
 
 
 def python(code: str) -> str:
-    """Output of a fresh interpreter in the repository root."""
+    """Returns the output of a new interpreter in the repository root."""
     command = [sys.executable, "-c", code]
     answer = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
@@ -279,18 +278,18 @@ def test_prompts_and_evaluation_load_no_torch() -> None:
 
 @pytest.mark.parametrize("name", ["params.yaml", "systems.yaml"])
 def test_both_yaml_versions_read_the_same_params(name: str) -> None:
-    """DVC reads them with YAML 1.1 rules, under which 1e-4 (without a dot) is a string; the code with those of 1.2."""
+    """DVC reads them as YAML 1.1, in which 1e-4 (without a dot) is a string; the code as YAML 1.2."""
     text = (REPOSITORY / name).read_text(encoding="utf-8")
     assert yaml.safe_load(text) == YAML(typ="safe", pure=True).load(text)
 
 
-def test_what_people_change_is_no_long_file() -> None:
+def test_params_are_short() -> None:
     assert len((REPOSITORY / "params.yaml").read_text(encoding="utf-8").splitlines()) <= 280
 
 
 @pytest.mark.parametrize("name", ["params.yaml", "systems.yaml"])
 def test_params_are_in_block_style(name: str) -> None:
-    """`dvc exp run -S` would reflow anything else."""
+    """`dvc exp run -S` would reformat anything else."""
     text = (REPOSITORY / name).read_text(encoding="utf-8")
     events = list(yaml.parse(text))
     for event, following in pairwise(events):
@@ -298,14 +297,14 @@ def test_params_are_in_block_style(name: str) -> None:
             assert isinstance(following, yaml.CollectionEndEvent), f"{name}, line {event.start_mark.line + 1}"
 
 
-# What the field calls by these names needs no description.
+# Common terms, which need no description.
 SELF_EXPLAINING = {"batch_size", "dropout", "embedding_dim", "epochs", "hidden_dim", "learning_rate", "max_epochs", "n_heads"}
 SELF_EXPLAINING |= {"max_grad_norm", "n_layers", "rank", "alpha", "seed", "weight_decay", "bootstrap_samples", "confidence"}
 SELF_EXPLAINING |= {"n_vertical_filters", "validation", "test", "format"}
 
 
 def models_in(annotation: object) -> Iterator[type[BaseModel]]:
-    """The sections that an annotation names, at any depth."""
+    """Yields the sections in an annotation, at any depth."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):
@@ -313,7 +312,7 @@ def models_in(annotation: object) -> Iterator[type[BaseModel]]:
 
 
 def sections(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    """``model`` and every section below it."""
+    """Yields ``model`` and every section below it."""
     yield model
     for field in model.model_fields.values():
         for section in models_in(field.annotation):

@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 import tiny_world
 from ruamel.yaml import YAML
-from tiny_world import World, cells_run, stages_run
+from tiny_world import World, runs_of, stages_run
 
 from llara_core.llm.adapters import adapter_sha256
 from tests.helpers.chat import endpoint, says
 from tests.helpers.llm import folder_hashes
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for the whole pipeline
-GOES_ON = "llara_guided_sdpo"  # from llara_guided
+CONTINUES = "llara_guided_sdpo"  # from llara_guided
 UP_TO_DATE = "Data and pipelines are up to date."
 
 
@@ -32,7 +32,7 @@ def llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory, llm: Path) -> World:
-    """A world after its first ``dvc repro``, with the results committed; tests change clones of it only."""
+    """A world after its first ``dvc repro``, with committed results; tests change only clones of it."""
     world = tiny_world.create(tmp_path_factory.mktemp("first") / "world", llm)
     world.dvc("repro")
     world.commit("Results")
@@ -48,13 +48,13 @@ def test_the_report_names_every_system(world: World) -> None:
 
 def test_all_systems_answer_the_same_candidate_sets(world: World) -> None:
     files = list((world.root / "metrics" / "tiny" / "systems").glob("*/*.json"))
-    cells = {path.parent.name for path in files}
-    assert {"popularity", "sasrec-0", *(f"{system}-0" for system in tiny_world.SYSTEMS)} <= cells
+    run_names = {path.parent.name for path in files}
+    assert {"popularity", "sasrec-0", *(f"{system}-0" for system in tiny_world.SYSTEMS)} <= run_names
     assert len({json.loads(path.read_text())["candidates"] for path in files}) == 1
 
 
 def at_positions(world: World) -> dict[str, dict[str, Any]]:
-    """What was measured at further positions, by cell and mode."""
+    """Returns the metrics at further positions, by training run and mode."""
     files = (world.root / "metrics" / "tiny" / "systems").glob("*/positions/*.json")
     return {f"{path.parent.parent.name}/{path.stem}": json.loads(path.read_text()) for path in files}
 
@@ -62,22 +62,22 @@ def at_positions(world: World) -> dict[str, dict[str, Any]]:
 def test_cheap_systems_also_answer_every_position(world: World) -> None:
     found = at_positions(world)
     assert {"popularity/score", "item_knn/score", "sasrec-0/score", "llara_compact-0/score"} <= set(found)
-    # Their prompts have candidates: they were not asked, and so not fused.
+    # Systems whose prompts have candidates are not asked, and so not fused.
     with_candidates = ("zero_shot", "tallrec", "llara-", "llara_guided", "fused-llara_guided")
-    assert [cell for cell in found if cell.startswith(with_candidates)] == []
+    assert [run_name for run_name in found if run_name.startswith(with_candidates)] == []
     (shared,) = {record["candidates"] for record in found.values()}
     last = json.loads((world.root / "metrics" / "tiny" / "systems" / "sasrec-0" / "score.json").read_text())
     assert shared != last["candidates"]
     statistics = json.loads((world.root / "metrics" / "tiny" / "statistics.json").read_text())
     for split in ("validation", "test"):
-        every = statistics["interactions_per_split"][split] - statistics["users_per_split"][split]  # all but the first items
+        every = statistics["interactions_per_split"][split] - statistics["users_per_split"][split]  # all except the first items
         assert found["sasrec-0/score"][split]["n_questions"] == every
         assert found["sasrec-0/score"][split]["n_users"] == last[split]["n_users"]
         assert last[split]["n_users"] < found["llara_compact-0/score"][split]["n_questions"] <= 10 * last[split]["n_users"]
     assert "At every position" in (world.root / "metrics" / "report.md").read_text(encoding="utf-8")
 
 
-def test_a_number_of_positions_asks_language_models_too_and_changes_nothing_of_the_papers(world: World, tmp_path: Path) -> None:
+def test_language_models_answer_positions_without_effect_on_the_papers_protocol(world: World, tmp_path: Path) -> None:
     copy = tiny_world.clone(world, tmp_path / "clone", with_cache=True)
     copy.change_params(
         {
@@ -93,8 +93,8 @@ def test_a_number_of_positions_asks_language_models_too_and_changes_nothing_of_t
     assert found["sasrec-0/score"]["test"]["n_questions"] == 2 * n_users
     for mode in ("generate", "score", "constrained"):
         assert found[f"llara_guided-0/{mode}"]["test"]["n_questions"] == n_users
-    for cell in ("popularity", "sasrec-0", "llara_guided-0"):
-        for file in (world.root / "metrics" / "tiny" / "systems" / cell).glob("*.json"):
+    for run_name in ("popularity", "sasrec-0", "llara_guided-0"):
+        for file in (world.root / "metrics" / "tiny" / "systems" / run_name).glob("*.json"):
             assert (copy.root / file.relative_to(world.root)).read_bytes() == file.read_bytes()
     assert "At 2 positions per user" in (copy.root / "metrics" / "report.md").read_text(encoding="utf-8")
 
@@ -107,15 +107,15 @@ def test_a_second_run_does_nothing(world: World) -> None:
 
 
 def test_on_two_processes_a_stage_writes_the_same_files(world: World, tmp_path: Path) -> None:
-    """All but the machine that an adapter names; and another number of processes is no reason to run anything again."""
+    """Except for the machine that an adapter names; another number of processes re-runs nothing."""
     copy = tiny_world.clone(world, tmp_path / "two", with_cache=True)
     copy.change_params({"parallel": {"processes": 2}})
     assert UP_TO_DATE in copy.dvc("status")
-    cells = copy.root / "data" / "systems" / "tiny"
-    copy.dvc("unprotect", *(str(path) for path in cells.iterdir()))
-    before = folder_hashes(cells)
+    systems = copy.root / "data" / "systems" / "tiny"
+    copy.dvc("unprotect", *(str(path) for path in systems.iterdir()))
+    before = folder_hashes(systems)
     assert "tune: on 2 processes" in copy.succeed(sys.executable, "-m", "pipeline.tune", "tiny", "llara", "0")
-    after = folder_hashes(cells)
+    after = folder_hashes(systems)
     assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == {
         "adapters/llara-0/adapter.json"
     }
@@ -154,7 +154,7 @@ def test_a_clone_without_the_cache_gives_the_same_bytes(world: World, tmp_path: 
     changes = copy.succeed("git", "diff", "--cached", "--name-status").splitlines()
     written = {path.name for path in (copy.root / "metrics" / "tiny" / "systems").iterdir()}
     assert written == {"sasrec-0", "llara-0", "fused-llara-0"}
-    missing = [change for change in changes if any(f"/{cell}/" in change for cell in written)]
+    missing = [change for change in changes if any(f"/{run_name}/" in change for run_name in written)]
     assert missing == [], "\n".join(changes)
     assert [change for change in changes if not change.startswith("D")] == []
 
@@ -171,8 +171,8 @@ def test_another_schedule_re_runs_tuning_and_what_follows(world: World, tmp_path
     assert "curriculum.schedule: linear -> direct; reaches llara; zero_shot makes no use of it" in dry
     assert (copy.root / "params.yaml").read_bytes() == before
     output = copy.dvc("exp", "run", *settings)
-    # The untuned system has no curriculum, so its file stays as it is and nothing is answered again.
-    assert cells_run(output, "tune") == cells_run(output, "predict_llm") == {"tiny-llara-0"}
+    # The untuned system has no curriculum, so its file does not change and no answers are computed again.
+    assert runs_of(output, "tune") == runs_of(output, "predict_llm") == {"tiny-llara-0"}
     assert stages_run(output) == {
         "resolve",
         "gather_inputs",
@@ -186,7 +186,7 @@ def test_another_schedule_re_runs_tuning_and_what_follows(world: World, tmp_path
     assert "schedule: direct" in (copy.root / "params.yaml").read_text()
     listed = re.findall(r"^  (\w+)( tiny)?( llara 0)? +\d+ ", dry, flags=re.MULTILINE)
     assert {stage for stage, *_ in listed} == stages_run(output)
-    assert {stage for stage, _, cell in listed if cell} == {"tune", "predict_llm"}
+    assert {stage for stage, _, run_name in listed if run_name} == {"tune", "predict_llm"}
     assert "Nothing would run: " in copy.succeed(sys.executable, "-m", "pipeline.repro", "--dry")
 
     compared = copy.succeed(sys.executable, "-m", "pipeline.compare", "HEAD").splitlines()
@@ -218,18 +218,18 @@ def test_recommendations_for_all_users_are_a_stage_and_every_stage_is_a_line(wor
     assert (copy.root / "metrics/summary.txt").read_text(encoding="utf-8") in again
 
 
-def test_a_failed_stage_is_shown_in_full_by_the_line_per_stage_too(world: World, tmp_path: Path) -> None:
+def test_the_output_of_a_failed_stage_is_printed(world: World, tmp_path: Path) -> None:
     copy = tiny_world.clone(world, tmp_path / "clone", with_cache=True)
     copy.change_params({"llm": {"model": str(tmp_path / "nowhere")}})
     answer = copy.run(sys.executable, "-m", "pipeline.repro", "fetch_llm")
     assert answer.returncode == 1
     assert "fetch_llm: error: " in answer.stdout
-    assert "repro: error: fetch_llm failed; above is all that was printed" in answer.stdout
+    assert "repro: error: fetch_llm failed; the output is above" in answer.stdout
     assert "Traceback" not in answer.stdout
 
 
 def test_an_experiment_can_be_queued(world: World, tmp_path: Path) -> None:
-    """It runs in a copy of the repository; a number that YAML 1.1 takes for text has to survive the way there."""
+    """It runs in a copy of the repository, where a number that YAML 1.1 reads as text must stay a number."""
     copy = tiny_world.clone(world, tmp_path / "clone", with_cache=True)
     copy.change_params({"run": {"systems": [], "baselines": ["popularity"]}})
     copy.commit("Fewer systems")
@@ -252,7 +252,7 @@ def test_metrics_plots_and_the_graph_can_be_shown(world: World, tmp_path: Path) 
     assert (tmp_path / "plots" / "index.html").stat().st_size > 0
 
 
-def test_an_empty_axis_yields_no_stage(world: World, tmp_path: Path) -> None:
+def test_an_empty_list_yields_no_stage(world: World, tmp_path: Path) -> None:
     copy = tiny_world.clone(world, tmp_path / "clone", with_cache=True)
     copy.change_params({"run": {"baselines": [], "recommenders": ["sasrec"], "systems": []}})
     stages = {line.split("@")[0] for line in copy.dvc("stage", "list", "--name-only").splitlines()}
@@ -262,24 +262,24 @@ def test_an_empty_axis_yields_no_stage(world: World, tmp_path: Path) -> None:
     assert {path.name for path in (copy.root / "metrics" / "tiny" / "systems").iterdir()} == {"sasrec-0"}
 
 
-def test_a_system_that_goes_on_from_another(world: World, tmp_path: Path) -> None:
-    cell = f"{GOES_ON}-0"
-    further = world.root / "data/systems/tiny/further" / cell
+def test_a_system_that_continues_from_another(world: World, tmp_path: Path) -> None:
+    run_name = f"{CONTINUES}-0"
+    further = world.root / "data/systems/tiny/further" / run_name
     metadata = json.loads((further / "adapter/adapter.json").read_text())
     assert metadata["objective"] == "preference"
     assert metadata["start"]["system"] == "llara_guided"
     assert metadata["start"]["sha256"] == adapter_sha256(world.root / "data/systems/tiny/adapters/llara_guided-0")
     for mode in ("generate", "constrained", "score"):
-        found = json.loads((world.root / f"metrics/tiny/systems/{cell}/{mode}.json").read_text())
+        found = json.loads((world.root / f"metrics/tiny/systems/{run_name}/{mode}.json").read_text())
         assert found["objective"] == "preference"
         assert found["test"]["n_examples"] > 0
     curve = further / "curves/plots/metrics/train/loss_preference.tsv"
     assert len(curve.read_text().splitlines()) == 1 + 16 // 8
     assert "16 prompts after those of llara_guided" in (world.root / "metrics/report.md").read_text()
-    assert f"tiny {cell} preference" in (world.root / "metrics/plots/llm_loss.tsv").read_text()
+    assert f"tiny {run_name} preference" in (world.root / "metrics/plots/llm_loss.tsv").read_text()
 
     copy = tiny_world.clone(world, tmp_path / "clone", with_cache=True)
-    recommend = ("pipeline.recommend", "tiny", GOES_ON, "0", "--all-users", "--top", "2", "--out", "ranked.csv")
+    recommend = ("pipeline.recommend", "tiny", CONTINUES, "0", "--all-users", "--top", "2", "--out", "ranked.csv")
     copy.succeed(sys.executable, "-m", *recommend)
     assert len((copy.root / "ranked.csv").read_text().splitlines()) > 2
 
@@ -289,21 +289,21 @@ def test_a_system_that_goes_on_from_another(world: World, tmp_path: Path) -> Non
             re.findall(r"^  ((?:tune|predict)\w* tiny llara_guided\w* 0|tune\w* tiny \w+ 0) ", listed, flags=re.MULTILINE)
         )
 
-    # The system itself changes: its start stays as it is. The start changes: both are tuned again, and nobody else.
-    own = would_tune(f"systems.yaml:systems.{GOES_ON}.tune.learning_rate=1e-5")
-    assert own == {f"{stage} tiny {GOES_ON} 0" for stage in ("tune", "tune_further", "predict_llm")}
+    # A change of the system tunes it alone again; a change of the one it continues from tunes both and no other.
+    own = would_tune(f"systems.yaml:systems.{CONTINUES}.tune.learning_rate=1e-5")
+    assert own == {f"{stage} tiny {CONTINUES} 0" for stage in ("tune", "tune_further", "predict_llm")}
     both = would_tune("systems.yaml:systems.llara_guided.tune.max_examples=24")
     assert both == {
         *(f"{stage} tiny llara_guided 0" for stage in ("tune", "predict_llm")),
-        *(f"{stage} tiny {GOES_ON} 0" for stage in ("tune_further", "predict_llm")),
+        *(f"{stage} tiny {CONTINUES} 0" for stage in ("tune_further", "predict_llm")),
     }
     copy.change_params({"systems": {"llara_guided": {"tune": {"max_examples": 24}}}})
     output = copy.dvc("repro", "tune_further")
     assert stages_run(output) == {"resolve", "gather_inputs", "tune", "gather_starts", "tune_further"}
-    assert cells_run(output, "tune") == {"tiny-llara_guided-0"}
-    assert cells_run(output, "tune_further") == {f"tiny-{cell}"}
+    assert runs_of(output, "tune") == {"tiny-llara_guided-0"}
+    assert runs_of(output, "tune_further") == {f"tiny-{run_name}"}
 
-    copy.change_params({"systems": {GOES_ON: {"prompt": {"slot": "after"}}}})
+    copy.change_params({"systems": {CONTINUES: {"prompt": {"slot": "after"}}}})
     answer = copy.run(sys.executable, "-m", "pipeline.resolve")
     assert answer.returncode == 1
     assert "systems.llara_guided_sdpo.prompt.slot is after, but that of its start llara_guided is before" in answer.stdout
@@ -324,7 +324,7 @@ def test_a_chat_model_is_asked_and_measured_like_any_system(
         assert record["test"]["valid_ratio"] == record["test"]["hit_ratio@1"] == 0
         assert n_asked == sum(record[split]["n_examples"] for split in ("validation", "test"))
         copy.dvc("repro", "--force", "--single-item", "predict_chat@tiny-local")
-        assert len(server.sent) == n_asked  # answers are kept
+        assert len(server.sent) == n_asked  # answers are cached
     assert "sk-0123456789" not in "".join(
         path.read_text(errors="replace") for path in copy.root.rglob("*") if path.is_file() and ".git" not in path.parts
     )
@@ -402,7 +402,7 @@ def test_the_measurements_for_a_borrowed_card_run(world: World, tmp_path: Path) 
     assert first["tokens_per_s"] > first["rows_per_s"] > 0  # a prompt has many tokens
 
 
-def test_measured_stages_of_other_parameters_are_not_taken_for_these(world: World, tmp_path: Path) -> None:
+def test_measurements_with_other_parameters_are_not_reused(world: World, tmp_path: Path) -> None:
     (tmp_path / "stages.json").write_text(json.dumps({"params": "others", "seconds": {}}))
     answer = world.run(sys.executable, "-m", "benchmarks.gpu_campaign", "protocol", str(tmp_path))
     assert answer.returncode == 1

@@ -37,8 +37,8 @@ TRACKED = (
 )
 SYSTEMS = ("zero_shot", "tallrec", "llara", "llara_guided", "llara_compact", "llara_guided_sdpo")
 
-# One data set, one recommender under the LLM, both objectives, one system of every other kind; everything as small as it can be
-# while every stage still does its work.
+# One data set, one recommender for LLM systems, both objectives, and one system of every other kind, all as small as possible
+# while every stage still has work.
 TINY: dict[str, Any] = {
     "run": {
         "datasets": ["tiny"],
@@ -76,7 +76,7 @@ class World:
     hash_seed: int | None = None
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in the world; standard error goes where standard output goes."""
+        """Runs a command in the world, with standard error in standard output."""
         environment = plain_environment() | {"DVC_SITE_CACHE_DIR": str(self.root.parent / "site-cache")}
         warm = warm_python(self.hash_seed)
         environment["PATH"] = f"{warm.path}{os.pathsep}{environment['PATH']}"
@@ -87,7 +87,7 @@ class World:
         )
 
     def succeed(self, *command: str) -> str:
-        """Run a command that has to succeed, and return what it printed."""
+        """Runs a command that must succeed, and returns its output."""
         answer = self.run(*command)
         assert answer.returncode == 0, f"{' '.join(command)}\n{answer.stdout[-6000:]}"
         return answer.stdout
@@ -96,7 +96,7 @@ class World:
         return self.succeed(sys.executable, "-m", "dvc", *arguments)
 
     def change_params(self, changes: dict[str, Any]) -> None:
-        """Lay ``changes`` over params.yaml and systems.yaml."""
+        """Overlays params.yaml and systems.yaml with ``changes``."""
         yaml = YAML()
         for file in {file_of(section) for section in changes}:
             content = yaml.load(self.root / file)
@@ -109,7 +109,7 @@ class World:
 
 
 def create(root: Path, llm: Path) -> World:
-    """Copy the repository's code to ``root`` and shrink its parameters; nothing is run yet.
+    """Copies the repository's code to ``root`` and shrinks its parameters, without a run.
 
     Args:
         llm: folder of the language model (:func:`write_tiny_llama`).
@@ -130,7 +130,7 @@ def create(root: Path, llm: Path) -> World:
 
 
 def clone(world: World, root: Path, *, with_cache: bool, hash_seed: int | None = None) -> World:
-    """Clone a world as a colleague would; ``with_cache`` lets it share the DVC cache and checks all outputs out."""
+    """Clones a world; ``with_cache`` shares the DVC cache and checks out all outputs."""
     world.succeed("git", "clone", "--quiet", str(world.root), str(root))
     copy = World(root, hash_seed)
     identify(copy)
@@ -146,23 +146,23 @@ def identify(world: World) -> None:
 
 
 def stages_run(output: str) -> set[str]:
-    """Names, without their cells, of the stages that a ``dvc`` command ran."""
+    """Returns the names of the stages that a ``dvc`` command ran, without their parameters."""
     return set(re.findall(r"Running stage '(\w+)", output))
 
 
-def cells_run(output: str, stage: str) -> set[str]:
-    """The cells of a stage that a ``dvc`` command ran."""
+def runs_of(output: str, stage: str) -> set[str]:
+    """Returns the parameters with which a ``dvc`` command ran a stage, such as ``tiny-llara-0``."""
     return set(re.findall(rf"Running stage '{stage}@([^']+)'", output))
 
 
 def tiny_dataset() -> dict[str, Any]:
-    """The repository's MovieLens section, made synthetic."""
+    """Returns the repository's MovieLens section with synthetic data."""
     dataset: dict[str, Any] = raw_params()["datasets"]["movielens"]
     return {**dataset, "format": "synthetic", "min_rating": 0.0}
 
 
 def write_tiny_llama(folder: Path, hidden_size: int = 32) -> None:
-    """Save a random Llama of two layers with a byte-level tokenizer of its own, as transformers saves any model."""
+    """Saves a random Llama of two layers with its own byte-level tokenizer."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast

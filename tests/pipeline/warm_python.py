@@ -1,4 +1,4 @@
-"""A ``python`` for the worlds of the tests that starts a stage in milliseconds, from a process with the libraries loaded.
+"""A ``python`` for the worlds of tests that starts a stage in milliseconds, by forking a process with loaded libraries.
 
 Half of a tiny stage's time is the import of torch, transformers and peft. :class:`WarmPython` imports them once, and the
 ``python`` that it puts on the path asks it to fork for ``python -m MODULE``. The project's own code is imported after the fork,
@@ -25,11 +25,11 @@ from pathlib import Path
 LIBRARIES = ("pandas", "pyarrow.parquet", "scipy.stats", "torch", "typer")
 LLM_LIBRARIES = ("transformers.models.llama.modeling_llama", "peft")
 MAX_MESSAGE = 1 << 20  # bytes; a command line with its environment
-PINNED = "pin_kernels=True"  # in a stage that chooses its instructions
+PINNED = "pin_kernels=True"  # marks a stage that selects processor instructions
 
 
 class WarmPython:
-    """The processes that fork, and the folder with the ``python`` that asks them to.
+    """The forking processes, and the folder of the ``python`` that requests a fork.
 
     Args:
         folder: for sockets and the executable; short, since a socket's path has at most some 100 characters.
@@ -66,7 +66,7 @@ class WarmPython:
 
 
 def pins() -> dict[str, str]:
-    """The variables by which a stage chooses instructions."""
+    """Returns the variables by which a stage selects processor instructions."""
     from llara_core.runtime import compute
 
     before = dict(os.environ)
@@ -78,7 +78,7 @@ def pins() -> dict[str, str]:
         os.environ.update(before)
 
 
-# Needs no site-packages. A closed connection without an answer is a child that was killed.
+# Needs no site-packages. A connection that is closed without an answer means that the child was killed.
 CLIENT = """
 import json, os, socket, sys
 arguments = sys.argv[1:]
@@ -101,7 +101,7 @@ sys.exit(int.from_bytes(link.recv(4) or b"\\xff", "little"))
 
 
 def plain_environment() -> dict[str, str]:
-    """This process's environment, without what would lead a world astray."""
+    """Returns this process's environment without variables that would affect a world."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "DVC_", "PYTHONPATH"))}
     return environment | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}",
@@ -115,7 +115,7 @@ def plain_environment() -> dict[str, str]:
 
 @functools.cache
 def warm_python(hash_seed: int | None = None) -> WarmPython:
-    """The one of this test process."""
+    """Returns the instance of this test process."""
     folder = Path(tempfile.mkdtemp(prefix="warm-"))
     python = WarmPython(folder, plain_environment() | ({} if hash_seed is None else {"PYTHONHASHSEED": str(hash_seed)}))
     atexit.register(shutil.rmtree, folder)
@@ -124,7 +124,7 @@ def warm_python(hash_seed: int | None = None) -> WarmPython:
 
 
 def serve(address: str, libraries: list[str]) -> None:
-    """Fork for every connection, until killed."""
+    """Forks for every connection, until killed."""
     for name in libraries:
         __import__(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped
@@ -141,7 +141,7 @@ def serve(address: str, libraries: list[str]) -> None:
 
 
 def _answer(link: socket.socket) -> None:
-    """Run one command in a further child, and send its exit status."""
+    """Runs one command in another child and sends its exit status."""
     size, files, _, _ = socket.recv_fds(link, 4, 3)
     message = b""
     (n_bytes,) = struct.unpack("<I", size)

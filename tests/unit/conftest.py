@@ -31,27 +31,27 @@ class World:
     examples: pd.DataFrame
     candidates: pd.DataFrame
     candidates_hash: str
-    put: Callable[..., pd.DataFrame]  # writes one predictions table of a cell, returns its frame
+    put: Callable[..., pd.DataFrame]  # writes one predictions table of a training run, returns its frame
     params: Params
 
     def on_axes(self, **axes: list[str] | list[int]) -> Params:
-        """The parameters with other axes."""
+        """Returns the parameters with other values of the section ``run``."""
         return self.params.model_copy(update={"run": self.params.run.model_copy(update=axes)})
 
     def results(self, params: Params) -> list[SystemResults]:
-        """What the stage ``evaluate`` makes of the predictions, read back."""
+        """Evaluates the predictions as the stage ``evaluate`` does, and reads the results."""
         shutil.rmtree(paths.results(DATASET), ignore_errors=True)
-        for cell, run in evaluate(read_held_out(DATASET), params):
-            write_run(paths.results(DATASET) / cell, run)
+        for run_name, run in evaluate(read_held_out(DATASET), params):
+            write_run(paths.results(DATASET) / run_name, run)
         return read_results(DATASET, systems_of(params))
 
     def compared(self, params: Params) -> Comparisons:
-        """What the sections of the report are made from."""
+        """Returns the input of the sections of the report."""
         self.results(params)
         return compare_systems(DATASET, params)
 
     def target_is(self, place: int) -> np.ndarray:
-        """Scores that rank the target at 1-based ``place`` in every candidate set, with no ties."""
+        """Returns scores that rank the target at 1-based ``place`` in every candidate set, with no ties."""
         items = np.stack(self.candidates[c.CANDIDATES].to_list())
         target = self.candidates[[c.EXAMPLE]].merge(self.examples, on=c.EXAMPLE)[[c.TARGET]].to_numpy()
         scores = np.tile(np.arange(N_CANDIDATES, 0, -1.0), (len(items), 1))
@@ -98,7 +98,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     candidates, candidates_hash = held_out_candidates(DATASET)
 
     def put(
-        cell: str,
+        run_name: str,
         scores: np.ndarray,
         *,
         mode: str = "score",
@@ -109,25 +109,25 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     ) -> pd.DataFrame:
         kept = ((candidates[c.DRAW] < draws) & (not shuffled or candidates[c.EXAMPLE] >= N_VALIDATION)).to_numpy()
         frame = predictions.from_scores(candidates[kept].reset_index(drop=True), scores[kept])
-        if texts is not None:  # an answer that is written; the scores only say which one is right
+        if texts is not None:  # written answers; the scores only determine which one is right
             frame[c.TEXT], frame[c.SCORES] = texts, None
         history = "shuffled" if shuffled else "ordered"
-        name, _, seed = cell.rpartition("-") if "-" in cell else (cell, "", "0")
+        name, _, seed = run_name.rpartition("-") if "-" in run_name else (run_name, "", "0")
         stated = {"objective": "none", "seed": seed, "candidates_hash": candidates_hash, "history": history} | facts
-        folder, system = folder_and_name(cell, name)
+        folder, system = folder_and_name(run_name, name)
         predictions.write_predictions(folder, frame, PredictionMetadata(dataset=DATASET, system=system, mode=mode, **stated))
         return frame
 
-    def folder_and_name(cell: str, name: str) -> tuple[Path, str]:
-        """Where a cell's predictions lie, and what its system is called."""
+    def folder_and_name(run_name: str, name: str) -> tuple[Path, str]:
+        """Returns the folder of a run's predictions and the name of its system."""
         if name in BASELINES:
-            return paths.baseline_predictions(DATASET, cell), name
+            return paths.baseline_predictions(DATASET, run_name), name
         if name in RECOMMENDERS:
-            return paths.recommender_predictions(DATASET, cell), name
+            return paths.recommender_predictions(DATASET, run_name), name
         if name.startswith(paths.fused("")):
             key = name.removeprefix(paths.fused(""))
-            return paths.fused_predictions(DATASET, cell), fused_name(key, str(defaults.systems[key].recommender))
-        return paths.system_predictions(DATASET, cell), name
+            return paths.fused_predictions(DATASET, run_name), fused_name(key, str(defaults.systems[key].recommender))
+        return paths.system_predictions(DATASET, run_name), name
 
     defaults = load_params(PARAMS)
     run = RunConfig(

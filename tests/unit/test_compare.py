@@ -44,7 +44,7 @@ def right_in(world, *examples: int) -> np.ndarray:
     return np.where(rows, world.target_is(1), world.target_is(2))
 
 
-def test_a_difference_has_its_interval_and_what_is_equal_is_named(world, params: Params) -> None:
+def test_differences_have_intervals_and_equal_systems_are_listed(world, params: Params) -> None:
     before = revision(world, "HEAD~1", params, values={"curriculum.schedule": "linear", "run.seeds": [0]})
     world.put("sasrec-0", right_in(world, 0, 5, 6))  # one of 5 on validation, two of 7 users on test
     after = revision(world, "HEAD", params, values={"curriculum.schedule": "direct", "run.seeds": [0]})
@@ -94,7 +94,7 @@ def test_other_candidate_sets_and_other_seeds_are_not_paired(world, params: Para
         assert "No interval for sasrec: different candidate sets, or no common seed." in lines
 
 
-def test_systems_of_one_run_alone_are_named(world, params: Params) -> None:
+def test_systems_of_only_one_run_are_listed(world, params: Params) -> None:
     both = revision(world, "HEAD~1", params)
     fewer = revision(world, "HEAD", world.on_axes(systems=[]))
     lines = compare._of_dataset(DATASET, both, fewer, params.evaluation)

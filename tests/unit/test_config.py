@@ -19,7 +19,7 @@ from tests.helpers.datasets import dataset_config
 from tests.helpers.params import copy_params, raw_params, write_params
 
 REPOSITORY = Path(__file__).parents[2]
-Edit = Callable[[dict[str, Any]], None]
+Edit = Callable[[dict[str, Any]], Any]
 
 
 @pytest.fixture
@@ -76,15 +76,15 @@ def test_a_misspelt_key_gets_a_suggestion(params_with: Callable[[Edit], Path], s
         load_params(params_with(lambda raw: raw[section].update({misspelt: 1})))
 
 
-def test_a_single_value_for_a_list_is_told_how_to_write_one(params_with: Callable[[Edit], Path]) -> None:
+def test_the_error_for_a_single_value_shows_how_to_write_a_list(params_with: Callable[[Edit], Path]) -> None:
     message = (
-        r"  run\.datasets: is 'lastfm', which is no list; write \[lastfm\], and on the command line 'run\.datasets=\[lastfm\]'$"
+        r"  run\.datasets: is 'lastfm', which is not a list; write \[lastfm\], on the command line 'run\.datasets=\[lastfm\]'$"
     )
     with pytest.raises(ConfigError, match=message):
         load_params(params_with(lambda raw: raw["run"].update(datasets="lastfm")))
 
 
-def test_only_what_the_run_has_recommends(params_with: Callable[[Edit], Path]) -> None:
+def test_only_systems_of_the_run_recommend(params_with: Callable[[Edit], Path]) -> None:
     with pytest.raises(ConfigError, match=r"run\.recommend names \['llara_cosine'\], but this run has only \['random', "):
         load_params(params_with(lambda raw: raw["run"].update(recommend=["sasrec", "llara_cosine"])))
 
@@ -140,15 +140,12 @@ def test_a_system_extends_another(params_with: Callable[[Edit], Path]) -> None:
     ("extends", "message"),
     [
         ("nobody", r"systems\.mine\.extends names 'nobody'"),
-        ("mine", r"systems\.mine\.extends leads back to 'mine' in a circle"),
+        ("mine", r"systems\.mine\.extends leads back to 'mine'"),
     ],
 )
-def test_a_system_extends_one_that_is_there(params_with: Callable[[Edit], Path], extends: str, message: str) -> None:
+def test_a_system_extends_a_defined_one(params_with: Callable[[Edit], Path], extends: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_params(params_with(lambda raw: raw["systems"].update(mine={"extends": extends})))
-
-
-Change = Callable[[dict[str, Any]], Any]
 
 
 @pytest.mark.parametrize(
@@ -175,11 +172,11 @@ Change = Callable[[dict[str, Any]], Any]
         ),
         (
             lambda raw: raw["recommenders"]["sasrec"].update(n_heads=3),
-            r"recommenders: embedding_dim 64 is no multiple of sasrec\.n",
+            r"recommenders: embedding_dim 64 is not a multiple of sasrec\.n",
         ),
         (
             lambda raw: raw["recommenders"]["morec"].update(n_heads=5),
-            r"recommenders: embedding_dim 64 is no multiple of morec\.n",
+            r"recommenders: embedding_dim 64 is not a multiple of morec\.n",
         ),
         (
             lambda raw: (raw["run"].update(systems=["next_item_random_llm"]), raw["llm"].update(quantization="4bit")),
@@ -187,9 +184,7 @@ Change = Callable[[dict[str, Any]], Any]
         ),
     ],
 )
-def test_contradictions_are_named_before_anything_runs(
-    params_with: Callable[[Edit], Path], change: Change, message: str
-) -> None:
+def test_contradictions_are_named_before_anything_runs(params_with: Callable[[Edit], Path], change: Edit, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_params(params_with(change))
 
@@ -201,7 +196,7 @@ def test_another_default_objective_reaches_only_the_systems_that_can_have_it(par
 
 
 def test_no_system_may_be_called_like_a_recommender(params_with: Callable[[Edit], Path]) -> None:
-    """Its cell would be the recommender's: sasrec-0."""
+    """Its training runs would be called like those of the recommender: sasrec-0."""
 
     def edit(raw: dict[str, Any]) -> None:
         raw["systems"]["sasrec"] = {"prompt": {"representation": "title"}}
@@ -234,7 +229,7 @@ def test_a_quoted_number_is_a_number_too(params_with: Callable[[Edit], Path]) ->
     assert load_params(path).recommenders.sasrec.l2 == [1e-4, 5e-5]
 
 
-def test_empty_axes_are_legal(params_with: Callable[[Edit], Path]) -> None:
+def test_lists_of_the_run_may_be_empty(params_with: Callable[[Edit], Path]) -> None:
     def edit(raw: dict[str, Any]) -> None:
         raw["run"].update(recommenders=[], systems=["tallrec", "zero_shot"])
 
@@ -246,7 +241,7 @@ def test_without_any_system_there_is_nothing_to_compare(params_with: Callable[[E
     def edit(raw: dict[str, Any]) -> None:
         raw["run"].update({axis: [] for axis in ("baselines", "recommenders", "systems")})
 
-    with pytest.raises(ConfigError, match="all axes of systems are empty: name at least one"):
+    with pytest.raises(ConfigError, match="the run has no system: name at least one"):
         load_params(params_with(edit))
 
 
@@ -258,7 +253,7 @@ def test_numbers_are_finite_and_metrics_folders_are_reserved(params_with: Callab
 
 
 @pytest.mark.parametrize("axis", ["datasets", "seeds"])
-def test_an_axis_that_everything_needs_may_not_be_empty(params_with: Callable[[Edit], Path], axis: str) -> None:
+def test_datasets_and_seeds_may_not_be_empty(params_with: Callable[[Edit], Path], axis: str) -> None:
     with pytest.raises(ConfigError, match=rf"run\.{axis}: List should have at least 1 item"):
         load_params(params_with(lambda raw: raw["run"].update({axis: []})))
 
@@ -290,7 +285,7 @@ def test_an_axis_that_everything_needs_may_not_be_empty(params_with: Callable[[E
         ({"chat_models": ["nobody"]}, r"run\.chat_models names \['nobody'\], but `chat_models` defines only \["),
     ],
 )
-def test_axes_that_contradict_each_other(params_with: Callable[[Edit], Path], run: dict[str, Any], message: str) -> None:
+def test_contradictions_in_the_run(params_with: Callable[[Edit], Path], run: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_params(params_with(lambda raw: raw["run"].update(run)))
 
@@ -299,24 +294,26 @@ def test_axes_that_contradict_each_other(params_with: Callable[[Edit], Path], ru
     ("system", "message"),
     [
         ({"prompt": {"representation": "hybrid"}}, "shows a recommender's item embeddings: name one as `recommender`"),
-        ({"tuned": False, "recommender": "sasrec"}, "tuned is false, but something in it has to be trained"),
-        ({"tuned": False, "prompt": {"representation": "text"}}, "tuned is false, but something in it has to be trained"),
+        ({"tuned": False, "recommender": "sasrec"}, "tuned is false, but a part of it must be trained"),
+        ({"tuned": False, "prompt": {"representation": "text"}}, "tuned is false, but a part of it must be trained"),
         (
             {"tuned": False, "prompt": {"representation": "title"}, "tune": {"objective": "next_item"}},
-            "tuned is false, but something in it has to be trained",
+            "tuned is false, but a part of it must be trained",
         ),
         (
             {"tuned": False, "prompt": {"representation": "title"}, "ablation": {"llm_weights": "random"}},
-            r"ablation\.llm_weights is random, but a system that is not tuned has nothing else",
+            r"ablation\.llm_weights is random, but an untuned system has nothing else",
         ),
     ],
 )
-def test_a_system_has_what_it_shows(params_with: Callable[[Edit], Path], system: dict[str, Any], message: str) -> None:
+def test_a_system_needs_what_its_prompts_show(
+    params_with: Callable[[Edit], Path], system: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigError, match=rf"systems\.own: .*{message}"):
         load_params(params_with(lambda raw: raw["systems"].update(own=system)))
 
 
-GOING_ON: dict[str, Any] = {"extends": "llara_guided", "start": "llara_guided", "tune": {"objective": "preference"}}
+CONTINUING: dict[str, Any] = {"extends": "llara_guided", "start": "llara_guided", "tune": {"objective": "preference"}}
 
 
 @pytest.mark.parametrize(
@@ -324,62 +321,62 @@ GOING_ON: dict[str, Any] = {"extends": "llara_guided", "start": "llara_guided", 
     [
         (
             {"start": None},
-            r"systems\.own: objective preference goes on from the adapter of a tuned system: name that as `start`",
+            r"systems\.own: objective preference continues from the adapter of a tuned system: name that system as `start`",
         ),
         ({"tuned": False, "prompt": {"representation": "title"}}, r"systems\.own: start is llara_guided, but tuned is false"),
         (
             {"prompt": {"slot": "after"}, "tune": {"objective": "next_item"}},
-            r"systems\.own: start is llara_guided, from whose adapter only the writing of titles goes on: set "
+            r"systems\.own: start is llara_guided, from whose adapter only objectives that write titles can continue: set "
             r"tune\.objective to generative or preference, and tune\.warm_start_rows, ",
         ),
         (
             {"prompt": {"slot": "after"}, "tune": {"objective": "generative", "mixture": 0.5}},
-            r"systems\.own: start is llara_guided, from whose adapter only the writing of titles goes on",
+            r"systems\.own: start is llara_guided, from whose adapter only objectives that write titles can continue",
         ),
         (
             {"tune": {"objective": "generative", "ranking_weight": 1.0}},
-            r"systems\.own: start is llara_guided, from whose adapter only the writing of titles goes on",
+            r"systems\.own: start is llara_guided, from whose adapter only objectives that write titles can continue",
         ),
         ({"start": "nobody"}, r"systems\.own\.start names 'nobody', but `systems` defines only \["),
         ({"start": "zero_shot"}, r"systems\.own\.start is zero_shot, which is not tuned"),
         ({"start": "llara_compact"}, r"systems\.own\.start is llara_compact, whose objective next_item writes no titles"),
-        ({"start": "llara_guided_sdpo"}, r"systems\.own\.start is llara_guided_sdpo, which itself starts from llara_guided"),
+        ({"start": "llara_guided_sdpo"}, r"systems\.own\.start is llara_guided_sdpo, which itself continues from llara_guided"),
         (
             {"prompt": {"slot": "after"}},
-            r"systems\.own\.prompt\.slot is after, but that of its start llara_guided is before: .*; give both the same",
+            r"systems\.own\.prompt\.slot is after, but before in llara_guided, from which it continues: .*; give both the same",
         ),
-        ({"lora": {"rank": 64}}, r"systems\.own\.lora\.rank is 64, but that of its start llara_guided is 16"),
-        ({"recommender": "caser"}, r"systems\.own\.recommender is caser, but that of its start llara_guided is sasrec"),
+        ({"lora": {"rank": 64}}, r"systems\.own\.lora\.rank is 64, but 16 in llara_guided"),
+        ({"recommender": "caser"}, r"systems\.own\.recommender is caser, but sasrec in llara_guided"),
         (
             {"ablation": {"item_vectors": "random"}},
-            r"systems\.own\.ablation\.item_vectors is random, but that of its start llara_guided is recommender",
+            r"systems\.own\.ablation\.item_vectors is random, but recommender in llara_guided",
         ),
         (
             {"tune": {"objective": "preference", "mixture": 0.5}},
-            r"systems\.own\.tune: warm_start_rows and mixture add rows .* preference has no use for: set both to 0",
+            r"systems\.own\.tune: warm_start_rows and mixture add rows .* objective preference has none: set both to 0",
         ),
         (
             {"tune": {"objective": "preference", "warm_start_rows": 8}},
-            r"systems\.own\.tune: warm_start_rows and mixture add rows .* which objective preference has no use for",
+            r"systems\.own\.tune: warm_start_rows and mixture add rows .* but objective preference has none",
         ),
         (
             {"tune": {"objective": "preference", "ranking_weight": 1.0}},
-            r"systems\.own: start is llara_guided, from whose adapter only the writing of titles goes on",
+            r"systems\.own: start is llara_guided, from whose adapter only objectives that write titles can continue",
         ),
     ],
 )
-def test_a_system_goes_on_from_a_start_that_fits(
+def test_a_system_continues_from_one_that_fits(
     params_with: Callable[[Edit], Path], changes: dict[str, Any], message: str
 ) -> None:
     for objective in ("preference", "generative"):
-        file = params_with(lambda raw, own=objective: raw["systems"].update(own={**GOING_ON, "tune": {"objective": own}}))
+        file = params_with(lambda raw, own=objective: raw["systems"].update(own={**CONTINUING, "tune": {"objective": own}}))
         assert load_params(file).system("own").start == "llara_guided"
     with pytest.raises(ConfigError, match=message):
-        load_params(params_with(lambda raw: raw["systems"].update(own={**GOING_ON, **changes})))
+        load_params(params_with(lambda raw: raw["systems"].update(own={**CONTINUING, **changes})))
 
 
-def test_the_start_of_a_run_s_system_is_on_the_run(params_with: Callable[[Edit], Path]) -> None:
-    """Else no stage would tune it."""
+def test_a_system_and_the_one_it_continues_from_are_in_the_run(params_with: Callable[[Edit], Path]) -> None:
+    """Otherwise no stage would tune it."""
     run = {"systems": ["llara_guided_sdpo"]}
     with pytest.raises(ConfigError, match=r"systems\.llara_guided_sdpo\.start is llara_guided: add it to run\.systems, which"):
         load_params(params_with(lambda raw: raw["run"].update(run)))
@@ -393,7 +390,7 @@ def test_the_split_leaves_a_test_set(params_with: Callable[[Edit], Path]) -> Non
 
 
 def test_the_micro_batch_divides_the_batch(params_with: Callable[[Edit], Path]) -> None:
-    with pytest.raises(ConfigError, match="batch_size 16 is no multiple of micro_batch_size 5"):
+    with pytest.raises(ConfigError, match="batch_size 16 is not a multiple of micro_batch_size 5"):
         load_params(params_with(lambda raw: raw["tune"].update(batch_size=16, micro_batch_size=5)))
 
 
@@ -405,7 +402,7 @@ def test_the_micro_batch_divides_the_batch(params_with: Callable[[Edit], Path]) 
         ("- run", r"params\.yaml: expected sections such as `run:` at the top level, found .*[Ss]eq|list"),
     ],
 )
-def test_a_file_that_is_no_params_file(tmp_path: Path, text: str, message: str) -> None:
+def test_an_invalid_params_file(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
@@ -420,7 +417,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
             load_params(tmp_path / "params.yaml")
 
 
-def test_problems_stand_below_the_file_that_has_them(params_with: Callable[[Edit], Path]) -> None:
+def test_problems_are_listed_below_their_file(params_with: Callable[[Edit], Path]) -> None:
     def edit(raw: dict[str, Any]) -> None:
         raw["tune"]["epochs"] = 0
         raw["systems"]["llara"]["tuned"] = "perhaps"
@@ -448,16 +445,16 @@ def test_problems_between_sections_name_the_file_too(params_with: Callable[[Edit
 
 
 def test_a_section_in_the_wrong_file(tmp_path: Path) -> None:
-    """As by `-S +systems.llara.tune.epochs=1`, which makes a section of the other file anew."""
+    """`-S +systems.llara.tune.epochs=1` creates a section of the other file."""
     path = copy_params(tmp_path)
     path.write_text(path.read_text() + "systems:\n  llara:\n    tune:\n      epochs: 1\n")
     with pytest.raises(
-        ConfigError, match=r"params\.yaml: the section `systems` stands in systems\.yaml; move it there, or write"
+        ConfigError, match=r"params\.yaml: the section `systems` belongs in systems\.yaml; move it there, or write"
     ):
         load_params(path)
 
 
-def test_unknown_coordinates_name_the_known_ones() -> None:
+def test_errors_for_unknown_names_list_the_known_ones() -> None:
     params = load_params(REPOSITORY / "params.yaml")
     with pytest.raises(
         ConfigError, match=r"unknown dataset 'imdb'; params\.yaml defines \['amazon_games', 'lastfm', 'movielens'"
@@ -491,7 +488,7 @@ def test_one_column_or_file_serves_one_purpose(params_with: Callable[[Edit], Pat
     assert "datasets.frames: train, validation and test name the same file twice" in str(caught.value)
 
 
-def test_what_reads_titles_is_refused_where_there_are_none(params_with: Callable[[Edit], Path]) -> None:
+def test_systems_that_read_titles_need_titles(params_with: Callable[[Edit], Path]) -> None:
     def untitled(raw: dict[str, Any], systems: list[str], recommenders: list[str]) -> None:
         shop = dataset_config("log").model_dump()
         shop["columns"]["title"] = shop["columns"]["item_id"]
@@ -520,7 +517,7 @@ def with_own_data(raw: dict[str, Any]) -> None:
 
 
 def test_an_empty_text_is_an_error_for_every_key(params_with: Callable[[Edit], Path]) -> None:
-    """It is what `dvc exp run -S key=` writes."""
+    """`dvc exp run -S key=` writes an empty text."""
     raw = raw_params()
     with_own_data(raw)
     places = leaves(raw)
@@ -551,7 +548,7 @@ def test_an_empty_text_is_an_error_for_every_key(params_with: Callable[[Edit], P
         ("datasets.shop.columns", "give it a value"),
     ],
 )
-def test_what_to_write_in_place_of_nothing(params_with: Callable[[Edit], Path], key: str, remedy: str) -> None:
+def test_the_error_for_an_empty_value_has_a_remedy(params_with: Callable[[Edit], Path], key: str, remedy: str) -> None:
     def edit(raw: dict[str, Any]) -> None:
         with_own_data(raw)
         *sections, last = key.split(".")
@@ -561,7 +558,7 @@ def test_what_to_write_in_place_of_nothing(params_with: Callable[[Edit], Path], 
         load_params(params_with(edit))
 
 
-def test_a_misspelt_key_of_a_section_that_may_be_null(params_with: Callable[[Edit], Path]) -> None:
+def test_a_misspelt_key_of_an_optional_section(params_with: Callable[[Edit], Path]) -> None:
     def edit(raw: dict[str, Any]) -> None:
         with_own_data(raw)
         raw["datasets"]["shop"]["items_layout"] = {"seperator": ";"}
@@ -576,7 +573,7 @@ def test_the_word_null_in_a_list_is_named(params_with: Callable[[Edit], Path]) -
         with_own_data(raw)
         raw["datasets"]["shop"]["missing"] = ["nan", None]
 
-    with pytest.raises(ConfigError, match=r"datasets\.shop\.missing\.1: is null, which YAML also makes of the words null and"):
+    with pytest.raises(ConfigError, match=r"datasets\.shop\.missing\.1: is null, as YAML also reads the words null and"):
         load_params(params_with(edit))
 
 
@@ -592,7 +589,7 @@ def test_sections_from_before_the_optional_keys_are_valid(params_with: Callable[
 
 
 @pytest.mark.parametrize(
-    ("dataset", "split", "complaint"),
+    ("dataset", "split", "message"),
     [
         ("movielens", {"strategy": "global_time", "train": 0.8}, "split: strategy global_time needs validation"),
         ("movielens", {"strategy": "user_chronological"}, "split: strategy user_chronological needs train and validation"),
@@ -610,7 +607,7 @@ def test_sections_from_before_the_optional_keys_are_valid(params_with: Callable[
         (
             "movielens",
             {"strategy": "date", "train_until": "soon", "validation_until": "1998-01-01"},
-            "split.train_until: 'soon' is no date such as 1998-03-01",
+            "split.train_until: 'soon' is not a date such as 1998-03-01",
         ),
         (
             "movielens",
@@ -626,12 +623,12 @@ def test_sections_from_before_the_optional_keys_are_valid(params_with: Callable[
         ("lastfm", {"strategy": "global_time", "train": 0.8, "validation": 0.1}, "needs order: timestamp"),
     ],
 )
-def test_a_split_that_cannot_be_made_is_refused(
-    params_with: Callable[[Edit], Path], dataset: str, split: dict[str, Any], complaint: str
+def test_an_impossible_split_is_refused(
+    params_with: Callable[[Edit], Path], dataset: str, split: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         load_params(params_with(lambda raw: raw["datasets"][dataset].update(split=split)))
-    assert complaint in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the sections of recommenders, baselines and data sets name is there and fits."""
+"""The names in the sections of recommenders, baselines and data sets refer to existing, fitting objects."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FRAMES = {"train": "train.df", "validation": "val.df", "test": "test.df", "max_h
 
 @pytest.mark.parametrize("name", RECOMMENDERS)
 def test_a_section_has_the_arguments_of_its_class(name: str) -> None:
-    """But for those that the class finds out itself, as MoRec the size of a text vector."""
+    """Except those that the class determines itself, such as the size of a text vector in MoRec."""
     model = pkgutil.resolve_name(RECOMMENDERS[name].model)
     assert issubclass(model, SequenceRecommender)
     arguments = models.model_arguments(name, load_params().recommenders, n_items=9, max_history_len=5)
@@ -51,7 +51,7 @@ def test_a_format_has_a_reader_and_one_origin(section: type) -> None:
     assert [section.source is not None, section.maker is not None, "own_files" in vars(section)].count(True) == 1
 
 
-def test_a_section_says_what_its_data_are() -> None:
+def test_properties_of_data_sets() -> None:
     movielens, lastfm = dataset_config("movielens_100k", min_rating=3.0), dataset_config("lastfm_2k")
     steam, own = dataset_config("steam"), dataset_config("log", min_counts="k_core", repeats="first")
     assert [data.lowest_rating for data in (movielens, lastfm, steam, own)] == [3.0, None, None, None]
@@ -71,7 +71,7 @@ def test_released_frames_are_split_and_have_movies_where_their_names_are_moviele
     assert frames.own_files == {"train": "train.df", "validation": "val.df", "test": "test.df", "names": names}
 
 
-def test_names_of_recommenders_and_baselines_make_folders_of_their_own() -> None:
+def test_recommenders_and_baselines_have_different_folders() -> None:
     names = [*RECOMMENDERS, *BASELINES]
     assert len(set(names)) == len(names)
     assert [name for name in names if not re.fullmatch("[a-z0-9_]+", name)] == []

@@ -1,4 +1,4 @@
-"""Which stage starts next, with what others and when all is done; and what is read of a stage that runs."""
+"""The schedule of concurrent stages, and the output of running ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.jobs import Reproduction, Schedule, sort_lock
 
-# Two recommenders, of which one is scored, and two language models that wait for all of it.
+# Two recommenders, one of them with scores, and two language models that depend on all of these.
 BEFORE: dict[str, set[str]] = {
     "train_a": set(),
     "train_b": set(),
@@ -50,7 +50,7 @@ def test_the_longest_chain_comes_first() -> None:
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3])
-def test_every_stage_runs_once_and_after_all_that_it_needs(jobs: int) -> None:
+def test_every_stage_runs_once_and_after_its_dependencies(jobs: int) -> None:
     stages, done = schedule(jobs), list[str]()
     while True:
         while stages.start() is not None:
@@ -65,36 +65,39 @@ def test_every_stage_runs_once_and_after_all_that_it_needs(jobs: int) -> None:
     assert sorted(done) == sorted(BEFORE)
 
 
-def test_what_is_not_to_run_holds_nothing_up() -> None:
+def test_stages_that_do_not_run_block_none() -> None:
     stages = schedule(before={"tune_a": {"gather"}, "report": {"tune_a", "tune_b"}})
     assert (stages.start(), stages.start()) == ("tune_a", None)
 
 
-def test_where_memory_is_short_one_runs_at_a_time() -> None:
+def test_without_enough_memory_one_stage_runs_at_a_time() -> None:
     before: dict[str, set[str]] = {"tune_a": set(), "tune_b": set(), "train_a": set()}
     of_each = {**dict.fromkeys(SECONDS, 1.0), "tune_a": 1.5, "tune_b": 20.0}
     stages = schedule(before=before, memory_gb=2.0, gigabytes=of_each)
-    assert (stages.start(), stages.start()) == ("tune_b", None)  # alone, whatever it needs: the estimate may be wrong
+    assert (stages.start(), stages.start()) == (
+        "tune_b",
+        None,
+    )  # a single stage may always run, since the estimate may be wrong
     stages.finish("tune_b")
     assert (stages.start(), stages.start()) == ("train_a", None)
-    # `train_a` fits beside `tune_b`, and `tune_a` does not.
+    # `train_a` fits into memory with `tune_b`, and `tune_a` does not.
     assert schedule(before=before, memory_gb=21.0, gigabytes=of_each).rest_s({}) == 9 + 2
 
 
-def test_the_rest_is_that_of_the_last_stage_to_end() -> None:
+def test_the_remaining_time_is_that_of_the_last_stage() -> None:
     assert schedule(1).rest_s({}) == sum(SECONDS.values())
     stages = schedule()
     assert stages.rest_s({}) == 4 + 6 + 1 + 9 + 1
     assert {stages.start(), stages.start()} == {"train_b", "train_a"}
     assert stages.rest_s({"train_b": 1.0, "train_a": 8.0}) == 8 + 1 + 9 + 1  # `score_b` ends after 7 s
-    assert stages.start() is None  # nothing was started by looking ahead
+    assert stages.start() is None  # the simulation has started nothing
     assert stages.running == {"train_a", "train_b"}
 
 
-def test_lines_and_states_of_a_bar_are_read_as_they_come() -> None:
+def test_lines_and_states_of_a_bar_are_read_at_once() -> None:
     output, to_write = os.pipe()
     stage = Reproduction(output, lambda: 3)
-    os.write(to_write, b"start\n 10%|\r 20%|\rcaf\xc3")  # with half of a letter
+    os.write(to_write, b"start\n 10%|\r 20%|\rcaf\xc3")  # ends within a character
     assert stage.read() == (["start\n", " 10%|\r", " 20%|\r"], None)
     os.write(to_write, b"\xa9")
     assert stage.read() == ([], None)

@@ -1,4 +1,4 @@
-"""The preset ``paper``: it applies to params.yaml, says what it changes, and trains on the rows of the released loader."""
+"""Presets: they change the parameter files; ``paper`` trains on the rows of the released loader."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_paper_s_settings_reach_its_systems(params: Path, dataset: str) -> N
         tune = system.tune
         assert (tune.objective, tune.epochs, tune.max_examples, tune.batch_size) == ("generative", 5, None, 128)
         assert (tune.learning_rate, tune.final_lr_share, tune.min_history_len) == (LEARNING_RATES[dataset], 0.01, 3)
-        assert tune.weight_decay == 0  # AdamW is Adam then
+        assert tune.weight_decay == 0  # makes AdamW equal to Adam
         assert (tune.projector_l2, tune.projector_init, tune.max_grad_norm, tune.warmup_share) == (1e-5, "plain", None, 0.05)
     for section in (after.recommenders.gru4rec, after.recommenders.caser, after.recommenders.sasrec, after.recommenders.morec):
         assert section.l2 == [1e-3, 1e-4, 1e-5, 1e-6, 1e-7]
@@ -57,14 +57,14 @@ def test_the_paper_s_settings_reach_its_systems(params: Path, dataset: str) -> N
     assert "tune.epochs" not in changes  # 5 already
 
 
-def test_only_what_it_names_changes_and_the_file_stays_as_it_should_be(params: Path) -> None:
+def test_only_named_keys_change_and_the_file_keeps_its_form(params: Path) -> None:
     before = params.read_text()
     keys = [change.key.rpartition(".")[2] for change in apply_preset(PRESETS, "paper", "movielens", params)]
     after = params.read_text()
     changed = [line for line in ndiff(before.splitlines(), after.splitlines()) if line[0] in "+-"]
     assert changed
     assert all(re.fullmatch(rf"[+-] +(- [\d.e-]+|({'|'.join(keys)}):( \S+)?)", line) for line in changed), changed
-    assert yaml.safe_load(after) == YAML(typ="safe", pure=True).load(after)  # DVC reads it as the code does
+    assert yaml.safe_load(after) == YAML(typ="safe", pure=True).load(after)  # DVC and the code read the same
     with modify_yaml(params):
         pass
     assert params.read_text() == after
@@ -83,7 +83,7 @@ def test_only_what_it_names_changes_and_the_file_stays_as_it_should_be(params: P
     ],
 )
 def test_parameters_are_in_the_form_in_which_dvc_writes_them(params: Path, setting: str) -> None:
-    """DVC drops what follows a list, a blank line too, and indents and wraps in its own way."""
+    """DVC drops comments and blank lines after a list, and indents and wraps in its own way."""
     ((name, overrides),) = to_path_overrides([setting]).items()
     file = params.with_name(name)
     before = file.read_text()
@@ -123,7 +123,7 @@ def test_the_script_prints_what_it_changed(
         ("broken", "movielens", r"broken\.yaml: not valid YAML"),
     ],
 )
-def test_what_does_not_fit_changes_nothing(params: Path, tmp_path: Path, name: str, dataset: str, message: str) -> None:
+def test_an_invalid_preset_changes_nothing(params: Path, tmp_path: Path, name: str, dataset: str, message: str) -> None:
     folder = tmp_path / "presets"
     shutil.copytree(PRESETS, folder)
     (folder / "mine.yaml").write_text("movielens:\n  tune:\n    epoch: 3\n")
@@ -136,7 +136,7 @@ def test_what_does_not_fit_changes_nothing(params: Path, tmp_path: Path, name: s
 
 @pytest.mark.parametrize(
     ("n_users", "n_positions", "n_rows"),
-    [(754, 68_389, 66_127), (976, 50_800, 47_872)],  # MovieLens and LastFM: all but the first three positions of a user
+    [(754, 68_389, 66_127), (976, 50_800, 47_872)],  # MovieLens and LastFM: all except the first three positions of a user
 )
 def test_an_epoch_has_the_rows_of_the_released_loader(params: Path, n_users: int, n_positions: int, n_rows: int) -> None:
     apply_preset(PRESETS, "paper", "movielens", params)

@@ -1,4 +1,4 @@
-"""Which LLM systems a global value reaches, and that no other system is tuned again for it."""
+"""Reach of global values; no other system is tuned again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dvc.utils.hydra import apply_overrides
 
 from llara_core.config import Params, load_params
 from llara_core.config.params import flat
-from llara_core.config.reach import _COUNTS_WHERE, SHARED
+from llara_core.config.reach import _USED_IF, SHARED
 from llara_core.llm.inputs import resolved
 from tests.helpers.params import copy_params
 
@@ -31,12 +31,12 @@ def keys(params: Params) -> list[str]:
     return list(flat({section: getattr(params, section).model_dump() for section in SHARED}))
 
 
-def test_a_value_reaches_what_neither_sets_its_own_nor_ignores_it(params_file: Path) -> None:
+def test_a_value_reaches_systems_that_neither_override_nor_ignore_it(params_file: Path) -> None:
     params = load_params(params_file)
     assert str(params.reach("curriculum.schedule")) == (
         "reaches llara; llara_guided sets its own; zero_shot, tallrec and llara_compact make no use of it"
     )
-    # llara_compact sets it as well, tallrec does not; an untuned system is tuned by nothing.
+    # llara_compact overrides it, tallrec does not, and an untuned system ignores it.
     assert str(params.reach("tune.max_examples")) == (
         "reaches tallrec, llara; llara_guided and llara_compact set their own; zero_shot makes no use of it"
     )
@@ -52,7 +52,7 @@ def test_a_value_that_a_parent_sets_is_its_own(params_file: Path) -> None:
     assert params.reach("lora.rank").reached == ("llara_guided", "guided_after", "guided_linear")
 
 
-def test_another_schedule_changes_what_is_tuned_of_the_systems_that_it_reaches_and_of_no_others(params_file: Path) -> None:
+def test_another_schedule_changes_only_the_systems_that_it_reaches(params_file: Path) -> None:
     before = load_params(params_file)
     after = with_setting(params_file, "curriculum.schedule=direct")
     changed = tuple(name for name in before.run.systems if resolved(before.system(name)) != resolved(after.system(name)))
@@ -60,11 +60,11 @@ def test_another_schedule_changes_what_is_tuned_of_the_systems_that_it_reaches_a
 
 
 def test_the_conditions_name_keys_that_exist(params_file: Path) -> None:
-    assert set(_COUNTS_WHERE) <= set(keys(load_params(params_file)))
+    assert set(_USED_IF) <= set(keys(load_params(params_file)))
 
 
 def test_the_page_has_the_table_of_the_default_run(params_file: Path) -> None:
-    """Where it has not, the expected table is in the message, to be pasted between the marks."""
+    """On failure, the message has the expected table, to be pasted between the marks."""
     params = load_params(params_file)
     rows: dict[tuple[str, ...], list[str]] = {}
     for key in keys(params):

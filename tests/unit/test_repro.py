@@ -1,4 +1,4 @@
-"""What ``make repro`` shows of a run: a line per stage, the expected rest, and all of what went wrong."""
+"""Output of ``make repro``: a line per stage, the remaining time, and the full output of failed stages."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ BEFORE: dict[str, set[str]] = {"resolve": set(), "tune@d-llara-0": {"resolve"}, 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder with parameters, in which the report took 90 seconds before."""
+    """A folder with parameters and a record of 90 seconds for the report."""
     copy_params(tmp_path)
     monkeypatch.chdir(tmp_path)
     tables.write_json(repro.SECONDS, {"report": 90.0})
 
 
 def says(**code: str) -> Callable[[str], Reproduction]:
-    """Starts a process that prints what DVC and a stage would, by a line of code each; ``<stage>.ended`` tells its end."""
+    """Starts processes that run a line of code instead of DVC and a stage; ``<stage>.ended`` marks their end."""
 
     def start(stage: str) -> Reproduction:
         lines = f"import sys, time\nsay = lambda text: print(text, flush=True)\nruns = \"Running stage '{stage}':\"\n"
@@ -64,7 +64,7 @@ def says(**code: str) -> Callable[[str], Reproduction]:
 
 
 def follow(start: Callable[[str], Reproduction], jobs: int = 1, before: dict[str, set[str]] | None = None) -> repro.Follower:
-    """Follow three stages to the end; by default, each needs the one before it."""
+    """Follows three stages to the end; by default, each depends on the previous one."""
     with Path("log").open("w", encoding="utf-8") as log:
         follower = repro.Follower(repro.Todo(COMMANDS, before or BEFORE, len(COMMANDS)), jobs, log, start)
         follower.follow()
@@ -72,12 +72,12 @@ def follow(start: Callable[[str], Reproduction], jobs: int = 1, before: dict[str
 
 
 def finished(shown: str) -> list[str]:
-    """The stages that have a line, in its order."""
+    """Returns the stages that have a line, in order."""
     return [line.split()[1] for line in shown.splitlines() if line.endswith(" s") or " s  " in line]
 
 
 @pytest.mark.usefixtures("here")
-def test_a_stage_is_a_line_with_its_number_time_and_the_expected_rest(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stage_is_a_line_with_number_time_and_remaining_time(capsys: pytest.CaptureFixture[str]) -> None:
     follower = follow(
         says(
             resolve="say(\"Stage 'resolve' didn't change, skipping\")",
@@ -107,17 +107,17 @@ WAITS_FOR_TUNE = "import pathlib\nsay(runs)\nwhile not pathlib.Path('tune.ended'
 
 
 @pytest.mark.usefixtures("here")
-def test_beside_a_stage_that_fails_the_running_one_is_finished_and_none_starts(capsys: pytest.CaptureFixture[str]) -> None:
+def test_if_a_stage_fails_the_running_one_is_finished_and_none_starts(capsys: pytest.CaptureFixture[str]) -> None:
     follower = follow(says(resolve=WAITS_FOR_TUNE, tune="say(runs); sys.exit(1)"), 2, INDEPENDENT)  # no code for `report`
     assert set(follower.failed) == {"tune@d-llara-0"}
     assert finished(capsys.readouterr().out) == ["resolve"]
 
 
 @pytest.mark.usefixtures("here")
-def test_an_interrupt_waits_for_all_that_runs_and_starts_nothing(
+def test_an_interrupt_waits_for_running_stages_and_starts_none(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A terminal sends it to the stages, too, which end by it."""
+    """A terminal also interrupts the stages, which end."""
     started: list[str] = []
 
     def interrupted(*_: object) -> None:
@@ -134,14 +134,14 @@ def test_an_interrupt_waits_for_all_that_runs_and_starts_nothing(
     assert ended.value.exit_code == 130
     assert started == ["resolve", "tune@d-llara-0"]
     assert "the last words" in Path("log").read_text()
-    assert "Stopped. What was finished is kept" in capsys.readouterr().err
+    assert "Stopped. Finished stages are kept" in capsys.readouterr().err
 
 
 def stage_of(seconds: float, *, is_known: bool = False, ran_s: float = 999.0) -> repro.Running:
-    """A stage that has been running for ``ran_s`` and is expected to take ``seconds``."""
+    """Returns a stage that has been running for ``ran_s`` and is expected to take ``seconds``."""
     command = "python -m pipeline.train_recommender movielens gru4rec 0"
     running = repro.Running("[45/145]", command, Reproduction(-1, int), seconds, is_known=is_known)
-    running.began = time.monotonic() - ran_s
+    running.started = time.monotonic() - ran_s
     running.note("Epochs: 100%|####|")
     return running
 
@@ -149,18 +149,18 @@ def stage_of(seconds: float, *, is_known: bool = False, ran_s: float = 999.0) ->
 def test_a_line_fits_the_screen() -> None:
     assert stage_of(0.0).line(12 * 60.0).endswith("100%  999 s  about 12 min left")
     assert len(stage_of(0.0).line(12 * 60.0)) <= 80
-    assert stage_of(900.0, is_known=True).line(12 * 60.0).endswith("100%  999 s  about 12 min left")  # as a machine varies
+    assert stage_of(900.0, is_known=True).line(12 * 60.0).endswith("100%  999 s  about 12 min left")  # within the margin
     late = stage_of(600.0, is_known=True)
     assert late.line(12 * 60.0).endswith("100%  999 s  longer than expected")
     assert len(late.line(12 * 60.0)) <= 80
-    unknown = stage_of(600.0)  # nobody knew how long it takes, but it tells how far it is: 999 s for 75 %
+    unknown = stage_of(600.0)  # without an estimate, the progress decides: 999 s for 75 %
     unknown.note("tuning:  75% of the stage|")
     assert unknown.rest_s() == pytest.approx(333, abs=0.1)
     assert " 75%  999 s  about 6 min left " in unknown.line(unknown.rest_s())
 
 
 def test_a_stage_has_one_percentage_and_names_its_phase() -> None:
-    """As the progress of a stage is printed, with the bars of libraries between."""
+    """Bars of libraries are printed between those of the stage."""
     printed = subprocess.run(
         [
             sys.executable,
@@ -187,7 +187,7 @@ def test_a_stage_has_one_percentage_and_names_its_phase() -> None:
         running.note(line)
         shown.append((running._phase, running._percent))
     percentages = [int(percent.rstrip("%")) for _, percent in shown if percent]
-    assert percentages == sorted(percentages)  # the bar of the weights, which goes to 100 %, counts for nothing
+    assert percentages == sorted(percentages)  # the bar of the weights, which reaches 100 %, is ignored
     assert ("loading", "0%") in shown
     assert ("answering", "40%") in shown  # 0.2 + 0.8 x 0.5 x 2/4
     assert running.line(0.0).endswith("  answering")
@@ -201,7 +201,7 @@ def test_a_second_run_is_refused_while_the_first_is_alive(tmp_path: Path, monkey
     ended.wait()
     said = r"another run is active .*\(process \d+: python -m pipeline.repro report\)"
     with subprocess.Popen([sys.executable, "-c", "input()", "pipeline.repro"], stdin=subprocess.PIPE) as active:
-        for pid, message in ((ended.pid, None), (os.getpid(), None), (active.pid, said)):  # the second is no process of DVC
+        for pid, message in ((ended.pid, None), (os.getpid(), None), (active.pid, said)):  # the second is not a DVC process
             owner = {"pid": pid, "cmd": "/here/pipeline/repro.py report"}
             repro.RUNNING.write_text(json.dumps({"write": {"/data": owner}, "read": {"/code": [owner]}}))
             with pytest.raises(LlaraError, match=message) if message else contextlib.nullcontext():
@@ -209,7 +209,7 @@ def test_a_second_run_is_refused_while_the_first_is_alive(tmp_path: Path, monkey
         active.communicate(b"\n")
 
 
-def test_what_was_not_measured_is_estimated_from_the_size_of_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unrecorded_stages_are_estimated_from_the_size_of_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy_params(tmp_path)
     monkeypatch.chdir(tmp_path)
     commands = {
@@ -227,8 +227,8 @@ def test_what_was_not_measured_is_estimated_from_the_size_of_the_log(tmp_path: P
     (paths.LLM / "model.safetensors").write_bytes(bytes(10**6))
     expected, gigabytes = repro.expected(commands, {}, params)
     assert gigabytes["tune"] == pytest.approx(1.501)  # with the model, of 1 MB
-    assert gigabytes["train"] == pytest.approx(0.71)  # as costs.py has it
-    assert expected["train"] == pytest.approx(4 + 20 * 67635 * (19e-6 + 13e-9 * 1574), abs=0.1)  # as costs.py has it
+    assert gigabytes["train"] == pytest.approx(0.71)  # the formula of costs.py
+    assert expected["train"] == pytest.approx(4 + 20 * 67635 * (19e-6 + 13e-9 * 1574), abs=0.1)  # the formula of costs.py
     assert expected["tune"] == pytest.approx(20 + 0.09 * 1024, abs=0.1)  # a budget over all epochs
     assert expected["fuse"] == repro.SMALL_S
 
@@ -260,7 +260,7 @@ def test_a_local_model_whose_files_changed_is_fetched_again(
     monkeypatch.setattr(repro, "find_todo", lambda targets: report)
     monkeypatch.setattr(repro, "save_experiment", lambda targets, log: calls.append(["exp run", *targets]))
     as_ever, fetch, experiment = [["report"]], ["fetch_llm"], ["exp run", "report"]
-    assert run() == as_ever  # embedded: nothing to look at
+    assert run() == as_ever  # embedded models have no files
     named = f"llm.model={tmp_path / 'model'}"
     assert run(named) == [*as_ever, experiment]
     assert str(tmp_path / "model") in Path("params.yaml").read_text()
@@ -268,7 +268,7 @@ def test_a_local_model_whose_files_changed_is_fetched_again(
     failures.append(LlaraError("no space left"))
     with pytest.raises(LlaraError):
         run()
-    assert calls == [fetch]  # it failed, and so is tried again
+    assert calls == [fetch]  # tried again after a failure
     assert run() == [fetch, *as_ever]
     assert f"The files in {tmp_path / 'model'} have changed" in capsys.readouterr().out
     assert run() == as_ever

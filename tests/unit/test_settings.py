@@ -1,4 +1,4 @@
-"""What ``-S`` changes is said, and refused where it is wrong, before DVC sees it."""
+"""Changes by ``-S`` are listed, and invalid ones are refused before DVC reads them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llara_core.errors import ConfigError
-from pipeline.settings import changes
+from pipeline.settings import overlay_params
 from tests.helpers.params import copy_params
 
 REPOSITORY = Path(__file__).parents[2]
@@ -18,6 +18,10 @@ def before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     copy_params(tmp_path)
     monkeypatch.chdir(tmp_path)
     return both()
+
+
+def changes(settings: list[str]) -> list[str]:
+    return overlay_params(settings)[1]
 
 
 def both() -> bytes:
@@ -51,11 +55,11 @@ def both() -> bytes:
         ),
         (
             "systems.llara.recommender=caser",
-            r"-S systems\.llara\.recommender=caser: `systems` stands in systems\.yaml; write -S "
+            r"-S systems\.llara\.recommender=caser: `systems` belongs in systems\.yaml; write -S "
             r"systems\.yaml:systems\.llara\.recommender=caser$",
         ),
         ("+systems.mine={extends: llara}", r"; write -S 'systems\.yaml:\+systems\.mine=\{extends: llara\}'$"),
-        ("systems.yaml:tune.epochs=1", r"`tune` stands in params\.yaml; write -S tune\.epochs=1$"),
+        ("systems.yaml:tune.epochs=1", r"`tune` belongs in params\.yaml; write -S tune\.epochs=1$"),
         ("dvc.yaml:stages=1", r"dvc\.yaml has no parameters; they are in params\.yaml and systems\.yaml$"),
         ("qwerty=3", r"no key 'qwerty'; the sections are run, download, "),
         ("run.datasets=[movielens", r"-S run\.datasets=\[movielens: .*; write it as key=value or 'key=\[value,value\]'"),
@@ -63,14 +67,14 @@ def both() -> bytes:
         ("tune.epochs=0", r"tune\.epochs: Input should be greater than or equal to 1, got 0"),
     ],
 )
-def test_a_wrong_setting_is_refused_before_dvc_sees_it(setting: str, message: str, before: bytes) -> None:
+def test_an_invalid_setting_is_refused_before_dvc_reads_it(setting: str, message: str, before: bytes) -> None:
     with pytest.raises(ConfigError, match=f"(?s){message}") as caught:
         changes([setting])
     assert str(caught.value).startswith(("params.yaml: ", "systems.yaml: ", "-S "))
     assert both() == before
 
 
-def test_what_changes_is_said_and_whom_it_reaches(before: bytes) -> None:
+def test_changes_are_listed_with_the_systems_that_they_reach(before: bytes) -> None:
     assert changes([]) == []
     assert changes(
         ["run.datasets=[lastfm,movielens]", "inference.max_positions.catalogue=null", "curriculum.schedule=linear"]
@@ -82,5 +86,5 @@ def test_what_changes_is_said_and_whom_it_reaches(before: bytes) -> None:
     ]
     assert changes(["systems.yaml:+systems.mine={extends: llara}"]) == ["systems.mine.extends: null -> llara"]
     assert changes(["systems.yaml:systems.llara.recommender=caser"]) == ["systems.llara.recommender: sasrec -> caser"]
-    assert changes(["run.systems=[]", "tune.epochs=1"])[1:] == ["tune.epochs: 5 -> 1"]  # there is nothing to reach
+    assert changes(["run.systems=[]", "tune.epochs=1"])[1:] == ["tune.epochs: 5 -> 1"]  # no system to reach
     assert both() == before

@@ -11,7 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = '''
-"""Do one thing.
+"""Does one thing.
 
 python -m trial DATASET SEED
 """
@@ -27,7 +27,7 @@ from pipeline.stage import run
 
 
 def main(dataset: str, seed: int) -> None:
-    """Do one thing to DATASET."""
+    """Does one thing to DATASET."""
     if dataset == "damaged":
         raise DataError("data/raw/damaged/u.data: line 3 has 2 fields, expected 4; delete it and run `dvc repro` again")
     if dataset == "bug":
@@ -86,7 +86,7 @@ def test_a_bug_keeps_its_traceback(script: Path) -> None:
     assert "ZeroDivisionError" in answer.stderr
 
 
-def test_letters_that_the_terminal_s_encoding_lacks_are_written_as_escapes(script: Path) -> None:
+def test_characters_that_the_encoding_lacks_are_escaped(script: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-m", script.stem, "titles", "0"]
     for encoding, shown in (
@@ -100,7 +100,7 @@ def test_letters_that_the_terminal_s_encoding_lacks_are_written_as_escapes(scrip
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (REPOSITORY / "pipeline").glob("[!_]*.py")))
 def test_without_the_environment_every_command_says_how_to_get_it(name: str) -> None:
-    command = [sys.executable, "-S", "-m", f"pipeline.{name}"]  # -S: without what is installed
+    command = [sys.executable, "-S", "-m", f"pipeline.{name}"]  # -S: without installed packages
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     answer = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 1
@@ -110,7 +110,7 @@ def test_without_the_environment_every_command_says_how_to_get_it(name: str) -> 
     )
 
 
-def test_a_wrong_coordinate_is_a_usage_error(script: Path) -> None:
+def test_an_invalid_argument_is_a_usage_error(script: Path) -> None:
     answer = call(script, "tiny", "four")
     assert answer.returncode == 2
     assert "Invalid value for 'seed': Input should be a valid integer" in answer.stderr

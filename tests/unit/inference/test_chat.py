@@ -422,7 +422,7 @@ def test_the_stage_writes_both_orders_and_keeps_answers_where_it_is_told(
         n_asked = len(server.sent)
         stage.main("movielens", "local")
     assert len(server.sent) == n_asked == len(list((workplace / "kept").iterdir()))
-    assert caplog.messages[-1] == f"0 requests; {n_asked} answers were kept from earlier runs"
+    assert caplog.messages[-1] == f"0 requests; {n_asked} cached answers of earlier runs"
     folder = workplace / "data/systems/movielens/predictions/local"
     for name, order, n_sets in (("generate", "ordered", 4), ("generate-shuffled", "shuffled", 2)):
         frame, metadata = predictions.read_predictions(folder / f"{name}.parquet")

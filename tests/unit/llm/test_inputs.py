@@ -24,7 +24,7 @@ def params() -> Params:
 def recommender_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writes a recommender's outputs, as files whose content names them, in an empty working folder."""
     monkeypatch.chdir(tmp_path)
-    run = paths.cell("sasrec", 1)
+    run = paths.run_name("sasrec", 1)
     predictions = paths.recommender_predictions(DATASET, run)
     predictions.mkdir(parents=True)
     (predictions / "score.parquet").write_text("held-out scores")
@@ -33,7 +33,7 @@ def recommender_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(params: Params, system: str, *, seed: int = 1, first_seed: int = 1) -> inputs.SystemInputs:
-    run = paths.cell(system, seed)
+    run = paths.run_name(system, seed)
     paths.all_inputs(DATASET).mkdir(parents=True, exist_ok=True)
     tables.write_json(paths.resolved_system(system), inputs.resolved(params.system(system)))
     inputs.write_inputs(
@@ -43,7 +43,7 @@ def write(params: Params, system: str, *, seed: int = 1, first_seed: int = 1) ->
 
 
 @pytest.mark.usefixtures("recommender_files")
-def test_a_system_gets_what_it_reads_of_its_recommender_and_no_more(params: Params) -> None:
+def test_inputs_have_only_the_recommender_files_that_a_system_reads(params: Params) -> None:
     guided, plain, text = (write(params, name) for name in ("llara_guided", "llara", "tallrec"))
     assert guided.item_embeddings is not None
     assert guided.item_embeddings.read_text() == "vectors"
@@ -57,22 +57,22 @@ def test_a_system_gets_what_it_reads_of_its_recommender_and_no_more(params: Para
 
 
 @pytest.mark.usefixtures("recommender_files")
-def test_what_tuning_reads_lies_apart_from_held_out_scores(params: Params) -> None:
-    """So questions at further positions, which add to the latter, tune nothing again."""
-    for system in ("llara_guided", "llara_guided_sdpo"):  # the second starts from the first
+def test_inputs_of_tuning_are_separate_from_held_out_scores(params: Params) -> None:
+    """Questions at further positions, which add held-out scores, therefore cause no new tuning."""
+    for system in ("llara_guided", "llara_guided_sdpo"):  # the second continues from the first
         folder = write(params, system).folder
         files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
         assert {name for name in files if not name.startswith(f"{inputs.TUNING}/")} == {"recommender_predictions/score.parquet"}
 
 
 @pytest.mark.usefixtures("recommender_files")
-def test_a_system_comes_back_as_it_was_configured(params: Params) -> None:
+def test_a_configuration_is_read_as_written(params: Params) -> None:
     for name in ("llara", "llara_guided", "llara_compact", "tallrec"):
         assert write(params, name).system == params.system(name)
 
 
 @pytest.mark.usefixtures("recommender_files")
-def test_a_system_that_goes_on_gets_its_start_and_the_others_know_that_they_have_none(params: Params) -> None:
+def test_only_a_system_that_continues_from_another_gets_its_adapter(params: Params) -> None:
     systems = ("zero_shot", "llara_guided", "llara_guided_sdpo")
     for system in systems:
         write(params, system)
@@ -81,7 +81,7 @@ def test_a_system_that_goes_on_gets_its_start_and_the_others_know_that_they_have
     (adapter / "adapter.json").write_text("of llara_guided")
     for system in systems:
         start = params.system(system).start
-        inputs.write_start(paths.start(DATASET, paths.cell(system, 1)), DATASET, system, start, 1)
+        inputs.write_start(paths.start(DATASET, paths.run_name(system, 1)), DATASET, system, start, 1)
     assert inputs.read_start(DATASET, "zero_shot-1") is inputs.read_start(DATASET, "llara_guided-1") is None
 
     found = inputs.read_start(DATASET, "llara_guided_sdpo-1")
@@ -95,15 +95,15 @@ def test_a_system_that_goes_on_gets_its_start_and_the_others_know_that_they_have
     assert inputs.adapter_of(DATASET, "llara_guided_sdpo-1", config) == paths.further_adapter(DATASET, "llara_guided_sdpo-1")
 
     tables.write_json(began.adapter.parent / "system.json", inputs.resolved(params.system("zero_shot")))
-    with pytest.raises(DataError, match=r"llara_guided_sdpo-1: a system that is not tuned neither goes on nor has an adapter"):
+    with pytest.raises(DataError, match=r"llara_guided_sdpo-1: an untuned system has no adapter and continues from none"):
         inputs.read_start(DATASET, "llara_guided_sdpo-1")
     with pytest.raises(DataError, match=r"starts/tallrec-1: holds no tuning/system\.json; list the system in run\.systems"):
         inputs.read_start(DATASET, "tallrec-1")
 
 
 @pytest.mark.usefixtures("recommender_files")
-def test_of_an_untuned_system_only_the_prompt_counts(params: Params) -> None:
-    """Its folder stays the same when tuning parameters change, so nothing is answered again."""
+def test_inputs_of_an_untuned_system_have_only_its_prompt(params: Params) -> None:
+    """Its folder does not change with tuning parameters, so that no answers are computed again."""
     file = write(params, "zero_shot").folder / inputs.SYSTEM
     before = file.read_bytes()
     other = params.system("zero_shot").model_copy(update={"lora": params.lora.model_copy(update={"rank": 64})})
@@ -113,7 +113,7 @@ def test_of_an_untuned_system_only_the_prompt_counts(params: Params) -> None:
 
 
 @pytest.mark.usefixtures("recommender_files")
-def test_an_untuned_system_answers_under_the_first_seed_alone(params: Params) -> None:
+def test_an_untuned_system_answers_only_under_the_first_seed(params: Params) -> None:
     assert write(params, "zero_shot", seed=1, first_seed=1).same_as is None
     assert write(params, "zero_shot", seed=2, first_seed=1).same_as == 1
     assert write(params, "tallrec", seed=2, first_seed=1).same_as is None
@@ -129,7 +129,7 @@ def test_a_file_of_another_version_is_refused(params: Params) -> None:
         inputs.read_inputs(DATASET, "llara-1")
 
 
-def test_a_cell_that_was_not_resolved_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_inputs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=r"llara-7: holds no tuning/system\.json; list the system in run\.systems"):
         inputs.read_inputs(DATASET, "llara-7")

@@ -125,7 +125,7 @@ def _train_recommender() -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_()
-    run_name = paths.cell("sasrec", SEED)
+    run_name = paths.run_name("sasrec", SEED)
     trained = [TrainedModel(model, 0.0, 1, 0.5)]
     checkpoints.save(paths.checkpoint(DATASET, run_name), trained, "sasrec", arguments, checkpoints.data_hash(DATASET))
     vectors = pd.DataFrame(
@@ -141,11 +141,11 @@ def _tune(params: Params) -> None:
     paths.all_inputs(DATASET).mkdir(parents=True)
     vectors = torch.from_numpy(
         checkpoints.load(
-            paths.checkpoint(DATASET, paths.cell("sasrec", SEED)), "sasrec", checkpoints.data_hash(DATASET)
+            paths.checkpoint(DATASET, paths.run_name("sasrec", SEED)), "sasrec", checkpoints.data_hash(DATASET)
         ).item_embeddings()
     )
     for name in params.run.systems:
-        run_name, config = paths.cell(name, SEED), params.system(name)
+        run_name, config = paths.run_name(name, SEED), params.system(name)
         tables.write_json(paths.resolved_system(name), inputs.resolved(config))
         resolved = inputs.read_resolved(paths.resolved_system(name))
         inputs.write_inputs(paths.inputs(DATASET, run_name), resolved, DATASET, SEED, SEED)
@@ -162,7 +162,7 @@ def _tune(params: Params) -> None:
             prompt=config.prompt.model_dump(),
             tune={"objective": config.tune.objective},
         )
-        table = paths.item_embeddings(DATASET, paths.cell("sasrec", SEED))
+        table = paths.item_embeddings(DATASET, paths.run_name("sasrec", SEED))
         metadata = adapter_metadata(model).model_copy(
             update={
                 "dataset": DATASET,

@@ -211,7 +211,7 @@ def test_the_card_of_an_ablation_warns_of_it(changed_run: Path, tmp_path: Path) 
 
 
 def test_the_card_names_the_adapter_that_tuning_continued_from(exported: Exported, changed_run: Path, tmp_path: Path) -> None:
-    file = paths.adapter(DATASET, paths.cell("llara", SEED)) / "adapter.json"
+    file = paths.adapter(DATASET, paths.run_name("llara", SEED)) / "adapter.json"
     start = {"system": "llara_first", "sha256": "ab" * 32}
     tables.write_json(file, {**tables.read_json(file), "start": start})
     main(DATASET, "llara", SEED, tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Schedules of the hybrid prompts' probability."""
+"""Schedules of the probability of hybrid prompts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_values(name: str, start: float, middle: float, end: float) -> None:
     assert [p(0.0), p(0.5), p(1.0)] == pytest.approx([start, middle, end])
 
 
-def test_the_released_one_starts_anew_in_every_epoch_and_never_gets_far() -> None:
+def test_the_released_schedule_restarts_in_every_epoch_and_stays_low() -> None:
     p = schedule(CurriculumConfig(schedule="released", two_stage_text_share=0.4), n_epochs=5)
     assert [p(0.0), p(0.1), p(0.3), p(0.5)] == pytest.approx([0, 0.5 / 5, 0.5 / 5, 0.5 / 5])  # the middle of three epochs
     assert p(0.1999) == pytest.approx(1 / 5, abs=1e-3)
@@ -49,7 +49,7 @@ def test_every_schedule_has_its_values_above() -> None:
 
 
 @given(st.sampled_from(SCHEDULES), st.floats(0, 1), st.floats(0, 1))
-def test_probabilities_that_never_fall(name: str, one: float, other: float) -> None:
+def test_probabilities_never_decrease(name: str, one: float, other: float) -> None:
     p = _schedule(name)
     earlier, later = sorted((one, other))
     assert 0 <= p(earlier) <= p(later) + 1e-12
@@ -57,5 +57,5 @@ def test_probabilities_that_never_fall(name: str, one: float, other: float) -> N
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
-def test_two_stage_turns_at_its_share(text_share: float, tau: float) -> None:
+def test_two_stage_changes_at_its_share(text_share: float, tau: float) -> None:
     assert _schedule("two_stage", text_share)(tau) == (1.0 if tau >= text_share else 0.0)

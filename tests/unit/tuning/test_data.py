@@ -1,4 +1,4 @@
-"""Training data from the stages' tables: scores belong to the very candidates that they are shown with."""
+"""Training data from the tables of earlier stages; scores belong to the candidates with which they are shown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOGITS = [[0.0, 1.0, 3.0], [2.0, 0.5, 1.0]]
 
 @pytest.fixture(autouse=True)
 def _workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One user who does 0, 1, 2, which makes one example; it has two draws."""
+    """One user with items 0, 1 and 2, who has one example with two draws."""
     monkeypatch.chdir(tmp_path)
     folder, steps = paths.prepared("tiny"), range(3)
     interactions = {c.USER: 0, c.ITEM: steps, c.TIMESTAMP: steps, c.POSITION: steps, c.SPLIT: c.TRAIN}
@@ -56,8 +56,10 @@ def _load(scores: Path | None, source: ScoreSource = "in_sample") -> StoredTrain
 
 
 def _many_examples(n_users: int, n_draws: int) -> None:
-    """User ``u`` does ``u``, ``u + 1``, ``u + 2``: two examples each, of which every third user's are held out. Row groups of
-    five rows, so that a plan names some rows of a group and none of another."""
+    """Users ``u`` with items ``u``, ``u + 1`` and ``u + 2`` and two examples each; those of every third are held out.
+
+    Row groups have five rows, so that a plan needs some rows of one group and none of another.
+    """
     users, places = np.repeat(np.arange(n_users), 3), np.tile(np.arange(3), n_users)
     split = np.where(users % 3 == 1, c.TEST, c.TRAIN)
     log = {c.USER: users, c.ITEM: users + places, c.TIMESTAMP: 0, c.POSITION: places, c.SPLIT: split}
@@ -95,8 +97,8 @@ def test_scores_are_bound_to_their_candidates() -> None:
         np.testing.assert_array_equal(data.scores[0, draw], normalise_scores(np.array(LOGITS, dtype=np.float32))[draw])
 
 
-def test_what_a_plan_names_is_read_from_any_row_group_and_nothing_else() -> None:
-    """Of users 0, 2, 3, 5, 6, ... who train, example 6 is the first of user 5, which is row 10 of the table."""
+def test_only_the_rows_of_a_plan_are_read_from_all_row_groups() -> None:
+    """The training users are 0, 2, 3, 5, 6, ...; example 6 is the first of user 5, in row 10 of the table."""
     _many_examples(n_users=30, n_draws=2)
     stored = _load(None)
     assert stored.units.n_draws == 2
@@ -123,15 +125,15 @@ def test_candidates_out_of_order_are_refused() -> None:
         _load(None).planned(plan_of({"source": 0, "draw": 0}))
 
 
-def test_examples_without_equally_many_sets_are_refused() -> None:
+def test_unequal_numbers_of_candidate_sets_are_refused() -> None:
     _many_examples(n_users=3, n_draws=1)
     _draw([SETS[0]] * 3)
-    with pytest.raises(DataError, match="the 4 training examples do not have equally many sets"):
+    with pytest.raises(DataError, match="the 4 training examples have unequal numbers of sets"):
         _load(None)
 
 
-def test_a_single_training_interaction_is_no_sequence_and_users_are_put_together() -> None:
-    """Users 5 and 3 in turns, and user 4 once."""
+def test_sequences_have_two_interactions_and_one_user() -> None:
+    """Users 5 and 3 alternate, and user 4 occurs once."""
     log = {c.USER: [5, 3, 4, 5, 3], c.ITEM: [1, 2, 3, 4, 5], c.TIMESTAMP: 0, c.POSITION: [0, 0, 0, 1, 1], c.SPLIT: c.TRAIN}
     tables.write_table(paths.prepared("tiny") / "interactions.parquet", pd.DataFrame(log), tables.INTERACTIONS)
     data = _load(None)
@@ -163,7 +165,7 @@ def test_scores_of_other_candidates_of_the_same_examples_and_draws_are_refused()
         _load(scores)
 
 
-def test_scores_that_do_not_say_of_what_are_refused() -> None:
+def test_scores_without_a_candidates_hash_are_refused() -> None:
     with pytest.raises(DataError, match="scores other candidate sets"):
         _load(_score({}))
 

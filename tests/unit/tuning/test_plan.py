@@ -64,7 +64,7 @@ def test_every_epoch_shows_every_example_once_with_its_own_candidates() -> None:
 
 
 @pytest.mark.parametrize("objective", ["generative", "next_item"])
-def test_a_run_that_goes_on_has_the_epochs_that_follow(objective: str) -> None:
+def test_a_continued_run_has_the_following_epochs(objective: str) -> None:
     tune, columns = {"objective": objective, "batch_size": 1, "micro_batch_size": 1}, ["source", "start", "draw"]
     longer, later = _plan(epochs=4, **tune)[columns], _plan(first_epoch=2, **tune)[columns]
     assert later.equals(longer.tail(len(later)).reset_index(drop=True))
@@ -79,13 +79,13 @@ def test_the_released_curriculum_trains_on_a_tenth_of_hybrid_prompts_in_five_epo
     assert plan["hybrid"].mean() == pytest.approx(0.1, abs=0.03)  # of 1,500 rows
 
 
-def test_short_histories_are_left_out_and_the_others_stay_in_order() -> None:
+def test_short_histories_are_omitted_and_the_others_keep_their_order() -> None:
     every, long = _plan(epochs=2), _plan(epochs=2, min_history_len=3)
     assert len(long) == 2 * 300 * 3 // 5  # of 1 to 5 items, three lengths of five are enough
     assert all(source % 5 + 1 >= 3 for source in long["source"])
     assert long["source"].tolist() == [source for source in every["source"] if source % 5 + 1 >= 3]
     chunks = _plan(objective="next_item")
-    assert chunks.equals(_plan(objective="next_item", min_history_len=5))  # which have no histories
+    assert chunks.equals(_plan(objective="next_item", min_history_len=5))  # chunks have no histories
     with pytest.raises(ConfigError, match=r"tuning has 0 rows.*tune\.min_history_len"):
         _plan(min_history_len=6)
 
@@ -104,7 +104,7 @@ def test_every_position_is_a_target_once_an_epoch(chunk_len: int, lens: list[int
     assert targets == Counter((source, place) for source, length in enumerate(lens) for place in range(1, length))
 
 
-def test_chunks_are_cut_elsewhere_in_every_epoch() -> None:
+def test_chunk_boundaries_differ_between_epochs() -> None:
     plan = _plan(Units([], 1, [100] * 8), objective="next_item", chunk_len=21, epochs=2)
     half = len(plan) // 2
     cuts = [set(rows[["source", "start"]].itertuples(index=False, name=None)) for rows in (plan[:half], plan[half:])]
@@ -118,7 +118,7 @@ def test_every_batch_serves_one_objective_within_the_budget(objective: str, warm
     plan = _plan(objective=objective, warm_start_rows=warm_start_rows, mixture=mixture, max_examples=43)
     per_batch = plan["objective"].to_numpy().reshape(-1, 4)
     assert (per_batch == per_batch[:, :1]).all()
-    n_warm = warm_start_rows // 4  # short batches are left out
+    n_warm = warm_start_rows // 4  # incomplete batches are omitted
     assert len(per_batch) == n_warm + 43 // 4
     assert (per_batch[:n_warm, 0] != objective).all()
     rest = per_batch[n_warm:, 0] == objective
@@ -143,7 +143,7 @@ def test_realised_hybrid_share_follows_p(schedule: str) -> None:
     assert plan["p_hybrid"].iloc[-1] > 0.99
 
 
-def test_direct_is_always_hybrid_and_two_stage_turns_after_two_of_five_epochs() -> None:
+def test_direct_is_always_hybrid_and_two_stage_after_two_of_five_epochs() -> None:
     assert _plan(schedule="direct")["hybrid"].all()
     plan = _plan(schedule="two_stage", epochs=5)
     assert plan["hybrid"].tolist() == [False] * (2 * 300) + [True] * (3 * 300)

@@ -1,4 +1,4 @@
-"""A planted world in which each of our systems learns in seconds, and the paper's form, as it must, does not.
+"""A planted world in which each of our systems learns in seconds and the paper's form cannot.
 
 The recommender knows the target, and nothing else gives it away: so a system has to read the recommender's score of a
 candidate and write that candidate's title. That the paper's form stays at chance says that nothing else leaks the target.
@@ -30,7 +30,7 @@ from tests.pipeline.tiny_world import write_tiny_llama
 
 N_CANDIDATES, N_ASKED = 4, 60
 CHANCE = 1 / N_CANDIDATES
-ERROR = (CHANCE * (1 - CHANCE) / N_ASKED) ** 0.5  # of the hit ratio by chance
+ERROR = (CHANCE * (1 - CHANCE) / N_ASKED) ** 0.5  # standard error of the hit ratio by chance
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +42,11 @@ def llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _questions(n: int, seed: int) -> TrainingData:
-    """Candidates at random; the recommender puts the target, which nothing else gives away, clearly first."""
+    """Returns questions with random candidates, whose targets only the recommender's scores reveal."""
     rng = np.random.default_rng(seed)
     drawn = np.array([rng.permutation(N_ITEMS)[: N_CANDIDATES + 1] for _ in range(n)])
     places = rng.integers(N_CANDIDATES, size=n)
-    # In units of the behaviour tokens' other half: a tiny frozen model with random weights hears nothing quieter.
+    # Relative to the rest of a behaviour token: a tiny frozen model with random weights ignores smaller values.
     shown = np.stack([rng.normal(-1.2, 0.6, size=(n, N_CANDIDATES)), np.zeros((n, N_CANDIDATES))], axis=-1)
     shown[np.arange(n), places, 0] = 3.4
     return TrainingData(
@@ -101,17 +101,17 @@ def _hit_ratio(llm: Path, scratch: Path, n_prompts: int, *, slot: Slot, shows_sc
 
 
 def test_a_guided_system_writes_what_the_recommender_puts_first(llm: Path, tmp_path: Path) -> None:
-    # It ends between .4 and .95, by the last bits of the first hundred steps; this one's neighbours have .85 and more.
+    # Depending on rounding in the first hundred steps, it ends between .4 and .95; similar runs have .85 and more.
     assert _hit_ratio(llm, tmp_path, 4800, slot="before", shows_scores=True) > CHANCE + 3 * ERROR
 
 
-def test_the_papers_form_has_nothing_to_tell_the_target_by(llm: Path, tmp_path: Path) -> None:
+def test_the_papers_form_cannot_recognise_the_target(llm: Path, tmp_path: Path) -> None:
     without = _hit_ratio(llm, tmp_path, 1200, slot="after", shows_scores=False)
     assert without < CHANCE + 3 * ERROR
 
 
-def test_a_compact_system_learns_what_follows(llm: Path, tmp_path: Path) -> None:
-    """All users walk along one cycle of items."""
+def test_a_compact_system_learns_the_next_item(llm: Path, tmp_path: Path) -> None:
+    """All users follow one cycle of items."""
     config = system_config(
         prompt={"representation": "compact", "templates": "first"},
         lora={"rank": 8, "alpha": 16.0},

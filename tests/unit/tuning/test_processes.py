@@ -25,14 +25,15 @@ from tests.helpers.llm import LLM, folder_hashes, system_config
 
 REPOSITORY = Path(__file__).parents[3]
 
-# Every step has two micro-batches of two rows: with two processes, one each. The sum of two gradients knows no order.
+# Every step has two micro-batches of two rows, one for each of two processes. The sum of two gradients does not depend on their
+# order.
 ONE_EACH = {
     "generative": {"lora": {"dropout": 0.3}},
     "mixed": {"lora": {"dropout": 0.3}, "tune": {"mixture": 0.5, "warm_start_rows": 4}},
-    "preference": {"start": "start", "tune": {"objective": "preference"}},  # of a start that is tuned before
+    "preference": {"start": "start", "tune": {"objective": "preference"}},  # continues from "start", which is tuned first
     "sharded": {"tune": {"objective": "next_item", "gradient_checkpointing": True}},
 }
-# Four micro-batches a step: floats are added in another order.
+# With four micro-batches per step, floats are added in another order.
 TWO_EACH = {"tune": {"batch_size": 8, "max_examples": 48}}
 
 
@@ -41,7 +42,7 @@ def _environment() -> dict[str, str]:
 
 
 def _start(n: int, llm: Path, root: Path, jobs: list[dict[str, Any]]) -> subprocess.CompletedProcess[str]:
-    """Do jobs on ``n`` processes."""
+    """Runs jobs on ``n`` processes."""
     for job in jobs:
         Path(job["folder"]).mkdir(parents=True, exist_ok=True)
     (root / "jobs.json").write_text(json.dumps(jobs))
@@ -60,7 +61,7 @@ def _killed(*_: int) -> None:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of the runs: ``alone/<name>`` of one process, ``two/<name>`` of two."""
+    """Folder of the runs: ``alone/<name>`` on one process, ``two/<name>`` on two."""
     return tmp_path_factory.mktemp("runs")
 
 
@@ -74,7 +75,7 @@ def alone(tiny_llama: Path, root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def two(tiny_llama: Path, root: Path) -> Path:
-    """Beside the same: one that was killed alone and goes on here, and one that is killed here and goes on alone."""
+    """The same runs, and two that change the number of processes after they are killed, in either direction."""
     resumed, killed = ({"folder": str(root / "two" / name), "config": ONE_EACH["generative"]} for name in ("resumed", "killed"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "kill", _killed)
@@ -86,7 +87,7 @@ def two(tiny_llama: Path, root: Path) -> Path:
     ]
     answer = _start(2, tiny_llama, root, [*jobs, resumed, {**killed, "kill_at": 22}])
     assert "SIGKILL" in answer.stderr, answer.stderr[-5000:]
-    assert not (root / "two" / "killed" / "cell").exists()
+    assert not (root / "two" / "killed" / "adapter").exists()
     several.do(killed, tiny_llama)
     return root / "two"
 
@@ -96,43 +97,43 @@ def _rows(folder: Path) -> list[list[int]]:
 
 
 def test_a_step_trains_the_same_rows_whoever_trains_them(alone: Path, two: Path) -> None:
-    """Micro-batches of two rows, dealt out in turn: of the first eight rows, the first of two processes has 0, 1, 4 and 5."""
+    """Processes take micro-batches in turn: of eight rows, the first of two processes has 0, 1, 4 and 5."""
     assert _rows(alone / "two_each") == [list(range(48))]
     assert _rows(two / "two_each") == [[row for row in range(48) if row // 2 % 2 == process] for process in range(2)]
 
 
 @pytest.mark.parametrize("name", list(ONE_EACH))
 def test_two_processes_give_the_bytes_of_one(alone: Path, two: Path, name: str) -> None:
-    """Adapter, curves and answers: with dropout, with rows of two objectives, with weights that neither process has whole."""
+    """Adapter, curves and answers are equal with dropout, rows of two objectives, and sharded weights."""
     for part in ("curves", "answers"):
         assert folder_hashes(two / name / part) == folder_hashes(alone / name / part)
-    files = folder_hashes(alone / name / "cell")
-    others = {file for file, digest in folder_hashes(two / name / "cell").items() if files[file] != digest}
+    files = folder_hashes(alone / name / "adapter")
+    others = {file for file, digest in folder_hashes(two / name / "adapter").items() if files[file] != digest}
     assert others == {adapters.METADATA_FILE}
-    metadata = [tables.read_json(run / name / "cell" / adapters.METADATA_FILE) for run in (alone, two)]
+    metadata = [tables.read_json(run / name / "adapter" / adapters.METADATA_FILE) for run in (alone, two)]
     assert metadata[1] == {**metadata[0], "hardware": f"{metadata[0]['hardware']}, 2 processes"}
 
 
-def test_more_micro_batches_than_two_differ_by_rounding_alone(alone: Path, two: Path) -> None:
+def test_more_than_two_micro_batches_differ_only_by_rounding(alone: Path, two: Path) -> None:
     for file in (adapters.LORA_FILE, adapters.MODULES_FILE):
-        expected, shared = (load_file(runs / "two_each" / "cell" / file) for runs in (alone, two))
+        expected, shared = (load_file(runs / "two_each" / "adapter" / file) for runs in (alone, two))
         for name, tensor in expected.items():
-            # Adam turns rounding noise of gradients near zero into steps of its own: a share of one step of 1e-2.
+            # Adam turns rounding noise of gradients near zero into steps: a share of one step of 1e-2.
             torch.testing.assert_close(shared[name], tensor, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["resumed", "killed"])
-def test_a_killed_run_goes_on_with_another_number_of_processes(alone: Path, two: Path, name: str) -> None:
-    """From one process to two, and from two, one of which was killed, to one."""
-    whole, files = (folder_hashes(run / "cell") for run in (alone / "generative", two / name))
+def test_a_killed_run_resumes_with_another_number_of_processes(alone: Path, two: Path, name: str) -> None:
+    """From one process to two, and from two to one after one of the two was killed."""
+    whole, files = (folder_hashes(run / "adapter") for run in (alone / "generative", two / name))
     for file in (adapters.LORA_FILE, adapters.MODULES_FILE):
         assert files[file] == whole[file]
     assert folder_hashes(two / name / "curves") == folder_hashes(alone / "generative" / "curves")
-    # After step 4, or after step 2 where the first process was stopped before it had written what follows step 4.
+    # From step 4, or from step 2 if the first process was stopped before it had written the checkpoint of step 4.
     assert min(row for rows in _rows(two / name) for row in rows) in (8, 16)
 
 
-def test_rows_that_cannot_be_dealt_out_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_indivisible_batches_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     tune = system_config(tune={"batch_size": 12, "micro_batch_size": 2}).tune
     for n, micro_batches in {1: 6, 2: 3, 3: 2, 6: 1}.items():
         monkeypatch.setattr(processes, "count", lambda n=n: n)
@@ -156,9 +157,7 @@ def test_quantised_weights_are_not_sharded(tiny_llama: Path, monkeypatch: pytest
     ("wanted", "gpus", "started"),
     [("auto", 0, None), (1, 0, None), (3, 0, 3), ("auto", 1, None), ("auto", 4, 4), (2, 4, 2), (1, 4, None)],
 )
-def test_how_many_processes_are_started(
-    monkeypatch: pytest.MonkeyPatch, wanted: int | str, gpus: int, started: int | None
-) -> None:
+def test_number_of_processes(monkeypatch: pytest.MonkeyPatch, wanted: int | str, gpus: int, started: int | None) -> None:
     launched: list[int] = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(processes, "_launch", launched.append)
@@ -172,7 +171,7 @@ def test_other_numbers_of_processes_are_errors(value: object) -> None:
         ParallelConfig.model_validate({"processes": value, "weights": "replicated"})
 
 
-def test_a_process_needs_a_card_and_a_task_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_process_needs_its_own_card_and_task(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(ConfigError, match=r"parallel.processes is 4, but 2 GPUs are visible"):
         processes.start(ParallelConfig(processes=4, weights="replicated"))
@@ -218,12 +217,12 @@ if __name__ == "__main__":
     ],
 )
 def test_a_stage_fails_as_its_process_does(tmp_path: Path, what: str, end: list[str]) -> None:
-    """The failing process's own message, once, and nothing of the launcher's."""
+    """Prints the message of the failing process once, and none of the launcher."""
     (tmp_path / "trial.py").write_text(STAGE)
-    command = [sys.executable, "-m", "trial", what, "--n=1"]  # an option that torchrun could take for one of its own
+    command = [sys.executable, "-m", "trial", what, "--n=1"]  # an option that torchrun also has
     answer = subprocess.run(command, cwd=tmp_path, env=_environment(), capture_output=True, text=True, check=False)
     assert answer.returncode == 1, answer.stderr
-    # The C++ runtime says so of a process that was stopped while torch's threads were at work.
+    # The C++ runtime prints this for a process that is stopped while threads of torch are running.
     lines = [line for line in answer.stderr.splitlines() if line != "terminate called without an active exception"]
     if what == "bug":
         assert lines[2] == "Traceback (most recent call last):"

@@ -1,4 +1,4 @@
-"""Tuning on quantised weights, which bitsandbytes computes on a CPU too: the path of a 7B model on a small card."""
+"""Tuning on quantised weights, as for a 7B model on a small card; bitsandbytes also supports CPUs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.pipeline.tiny_world import write_tiny_llama
 
 @pytest.fixture(scope="module")
 def wider_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Blocks of 64 weights share a scale, so a layer has to be wider than that."""
+    """A model with layers wider than 64, since blocks of 64 weights share a scale."""
     root = tmp_path_factory.mktemp("wider_llama")
     write_tiny_llama(root / "source", hidden_size=128)
     fetch_llm(str(root / "source"), None, root / "llm")
@@ -38,11 +38,11 @@ def test_a_quantised_model_is_tuned_saved_and_loaded(
     )
     hashes = {"data": "d", "item_embeddings": None}
     setting = tuning_setting(wider_llama, tmp_path, recommender=None, llm_config=llm, item_vectors=None, hashes=hashes)
-    curves = tune("tallrec", config, setting, adapter_folder=tmp_path / "cell", curves_folder=tmp_path / "curves")
+    curves = tune("tallrec", config, setting, adapter_folder=tmp_path / "llara", curves_folder=tmp_path / "curves")
     loss = list(curves[f"train/loss_{objective}"].values())
     assert len(loss) == 12
     assert sum(loss[-4:]) < sum(loss[:4])
-    model, encoder, metadata = load_tuned_model(tmp_path / "cell", wider_llama, llm, None, N_ITEMS)
+    model, encoder, metadata = load_tuned_model(tmp_path / "llara", wider_llama, llm, None, N_ITEMS)
     if objective == "next_item":
         scores = HeadScorer(model, encoder, LABELS, WORDING, metadata.prompt, batch_size=2).score_catalogue([[0, 1], [2]])
         assert np.isfinite(scores).all()

@@ -1,4 +1,4 @@
-"""Rows of the plan as tensors: what each position sees and predicts."""
+"""Rows of the plan as tensors: inputs and targets of each position."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def test_the_row_names_its_candidate_set(encoder: PromptEncoder) -> None:
         assert list(row.prompt.slot_items) == [*DATA.histories[5], *DATA.candidates[5, draw]]
 
 
-def test_a_row_knows_the_place_of_its_target(encoder: PromptEncoder) -> None:
+def test_a_row_has_the_place_of_its_target(encoder: PromptEncoder) -> None:
     rows = _dataset(encoder)
     places = [rows[index].target_place for index in range(2)]
     for example, place in zip((5, 1), places, strict=True):
         assert DATA.candidates[example, 1][place] == DATA.targets[example]
-    assert places[0] != 0  # else a constant would do
+    assert places[0] != 0  # otherwise a constant would pass
 
 
 def test_next_item_rows_predict_the_following_item_at_every_slot(encoder: PromptEncoder) -> None:

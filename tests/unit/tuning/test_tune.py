@@ -50,7 +50,7 @@ class KilledError(Exception):
 DIRECT = {"schedule": "direct"}
 
 
-def _tune(tiny_llama: Path, root: Path, config: SystemConfig, name: str = "cell", **changes: Any) -> Curves:
+def _tune(tiny_llama: Path, root: Path, config: SystemConfig, name: str = "llara", **changes: Any) -> Curves:
     vectors = {"item_vectors": item_vectors() if config.shows_behavior else None}
     setting = tuning_setting(tiny_llama, root, **vectors | changes)
     return tune.tune(
@@ -68,7 +68,7 @@ def _kill_in_step(monkeypatch: pytest.MonkeyPatch, row: int, config: SystemConfi
 
     def until_killed(self: PlanDataset, index: int) -> EncodedRow:
         of_row.extend([index] * (index == row))
-        if len(of_row) > config.tune.compares_with_start:  # for which all rows are read once before the first step
+        if len(of_row) > config.tune.compares_with_start:  # the reference reads all rows once before the first step
             raise KilledError
         return read(self, index)
 
@@ -76,14 +76,14 @@ def _kill_in_step(monkeypatch: pytest.MonkeyPatch, row: int, config: SystemConfi
 
 
 def _interrupt(tiny_llama: Path, root: Path, config: SystemConfig, row: int) -> Path:
-    """Run until ``row`` is trained; the folder of this run's checkpoints."""
+    """Runs until ``row`` is trained and returns the folder of the checkpoints."""
     if config.start is not None:
         tuned_start(system_config(lora=config.lora.model_dump()), tuning_setting(tiny_llama, root), root)
     with pytest.MonkeyPatch.context() as patch:
         _kill_in_step(patch, row, config)
         with pytest.raises(KilledError):
             _tune(tiny_llama, root, config)
-    assert not (root / "cell").exists()
+    assert not (root / "llara").exists()
     (checkpoints,) = (root / "scratch" / "tune").iterdir()
     return checkpoints
 
@@ -101,10 +101,10 @@ RESUMABLE = {
 
 @pytest.mark.parametrize("name", list(RESUMABLE))
 def test_a_resumed_run_equals_an_uninterrupted_one(tiny_llama: Path, tmp_path: Path, name: str) -> None:
-    """Six or seven steps, killed in the fifth: once cleanly, once while a newer checkpoint was half written."""
+    """Runs of six or seven steps are killed in the fifth, once with an incomplete newer checkpoint."""
     config = RESUMABLE[name]
     curves = _tune(tiny_llama, tmp_path / "whole", config)
-    whole = folder_hashes(tmp_path / "whole" / "cell")
+    whole = folder_hashes(tmp_path / "whole" / "llara")
 
     checkpoints = _interrupt(tiny_llama, tmp_path / "resumed", config, row=19)
     assert sorted(path.name for path in checkpoints.iterdir()) == ["checkpoint-2", "checkpoint-4"]
@@ -114,7 +114,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tiny_llama: Path, tmp_path: P
     (half / "trainer_state.json").write_text('{"global_step": 5, "log_his')
     resumed_curves = _tune(tiny_llama, tmp_path / "resumed", config)
 
-    assert folder_hashes(tmp_path / "resumed" / "cell") == whole
+    assert folder_hashes(tmp_path / "resumed" / "llara") == whole
     assert resumed_curves == curves
     n_steps = len(curves["curriculum/p_hybrid"])
     assert sorted(curves["train/lr"]) == list(range(n_steps))
@@ -122,22 +122,22 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tiny_llama: Path, tmp_path: P
 
 
 def test_another_seed_of_dropout_gives_another_adapter(tiny_llama: Path, tmp_path: Path) -> None:
-    """What makes the test above mean something: dropout does reach the weights."""
+    """Dropout affects the weights, so that the test above is meaningful."""
     for dropout in (0.0, 0.3):
         _tune(tiny_llama, tmp_path, system_config(lora={"dropout": dropout}), name=str(dropout))
     assert folder_hashes(tmp_path / "0.0")[adapters.LORA_FILE] != folder_hashes(tmp_path / "0.3")[adapters.LORA_FILE]
 
 
-def test_checkpoints_of_another_run_are_not_picked_up(tiny_llama: Path, tmp_path: Path) -> None:
+def test_checkpoints_of_another_run_are_ignored(tiny_llama: Path, tmp_path: Path) -> None:
     config = system_config(tune={"learning_rate": 2e-2})
     _tune(tiny_llama, tmp_path / "fresh", config)
     _interrupt(tiny_llama, tmp_path / "stale", system_config(), row=19)
     _tune(tiny_llama, tmp_path / "stale", config)
-    assert folder_hashes(tmp_path / "stale" / "cell") == folder_hashes(tmp_path / "fresh" / "cell")
+    assert folder_hashes(tmp_path / "stale" / "llara") == folder_hashes(tmp_path / "fresh" / "llara")
 
 
 @pytest.mark.parametrize("changed", ["quantization", "noun", "data", "head_dim", "item_texts", "item_embeddings", "hardware"])
-def test_the_run_key_names_everything_that_training_depends_on(changed: str) -> None:
+def test_the_run_key_depends_on_all_inputs_of_training(changed: str) -> None:
     def key(value: str | None) -> str:
         metadata = adapters.AdapterMetadata(
             dataset="d",
@@ -169,7 +169,7 @@ def test_the_run_key_names_everything_that_training_depends_on(changed: str) -> 
 
 @pytest.mark.parametrize("objective", ["generative", "next_item"])
 def test_tuning_lowers_the_loss(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: str) -> None:
-    """Users walk along a cycle of items, so the next item can be learnt; the tied embeddings must allow confident answers."""
+    """Users follow a cycle of items; the tied embeddings must allow confident answers."""
     monkeypatch.setattr(tune.loading, "load_base_model", lambda folder, config, **_: make_base(folder))
     config = system_config(tune={"objective": objective, "epochs": 40, "max_examples": 240, "checkpoint_every": 1000})
     loss = list(_tune(tiny_llama, tmp_path, config)[f"train/loss_{objective}"].values())
@@ -177,10 +177,10 @@ def test_tuning_lowers_the_loss(tiny_llama: Path, tmp_path: Path, monkeypatch: p
     assert sum(loss[-10:]) < 0.7 * sum(loss[:10])
 
 
-def test_text_only_tuning_saves_the_projector_all_the_same(tiny_llama: Path, tmp_path: Path) -> None:
+def test_text_only_tuning_also_saves_the_projector(tiny_llama: Path, tmp_path: Path) -> None:
     config = system_config(curriculum={"schedule": "two_stage", "two_stage_text_share": 1.0})
     _tune(tiny_llama, tmp_path, config)
-    saved = load_file(tmp_path / "cell" / adapters.MODULES_FILE)
+    saved = load_file(tmp_path / "llara" / adapters.MODULES_FILE)
     layers = {f"projector.layers.{layer}.{part}" for layer in (0, 2) for part in ("weight", "bias")}
     assert set(saved) == layers | {"projector.input_scale", "placeholder"}
 
@@ -192,17 +192,17 @@ def test_a_system_without_behavior_tokens_has_no_projector_and_no_recommender(
 ) -> None:
     config = system_config(prompt={"representation": representation}, tune={"objective": objective})
     _tune(tiny_llama, tmp_path, config, recommender=None, hashes={"data": "d", "item_embeddings": None})
-    saved = set(load_file(tmp_path / "cell" / adapters.MODULES_FILE))
+    saved = set(load_file(tmp_path / "llara" / adapters.MODULES_FILE))
     assert {name.split(".")[0] for name in saved} == {"placeholder"} | ({"head"} if objective == "next_item" else set())
-    model, _, metadata = load_tuned_model(tmp_path / "cell", tiny_llama, LLM, None, N_ITEMS)
+    model, _, metadata = load_tuned_model(tmp_path / "llara", tiny_llama, LLM, None, N_ITEMS)
     assert model.item_vectors is None
     assert (metadata.recommender, metadata.item_embeddings) == (None, None)
 
 
-def test_text_only_and_hybrid_systems_walk_the_same_examples_in_the_same_order(
+def test_text_only_and_hybrid_systems_train_on_the_same_examples_in_the_same_order(
     tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What makes TALLRec a fair comparison: the representation changes what a row shows, never which row it is."""
+    """TALLRec is comparable because the representation changes only the content of a row."""
     walked: list[tuple[pd.DataFrame, PlanDataset]] = []
 
     def keep(model: HybridLM, plan: pd.DataFrame, rows: PlanDataset, *_: Any, **__: Any) -> Curves:
@@ -221,7 +221,7 @@ def test_text_only_and_hybrid_systems_walk_the_same_examples_in_the_same_order(
 
 
 @pytest.mark.parametrize("ablation", [{"llm_weights": "random"}, {"item_vectors": "random"}, {"item_vectors": "constant"}])
-def test_what_an_ablation_puts_in_place_is_found_again(tiny_llama: Path, tmp_path: Path, ablation: dict[str, str]) -> None:
+def test_replacements_of_an_ablation_are_loaded_again(tiny_llama: Path, tmp_path: Path, ablation: dict[str, str]) -> None:
     table = tmp_path / "sasrec-0.parquet"
     frame = pd.DataFrame({c.ITEM: range(N_ITEMS), c.LABEL: LABELS, c.VECTOR: list(item_vectors().numpy()), c.TEXT_VECTOR: None})
     tables.write_table(table, frame, tables.ITEM_EMBEDDINGS)
@@ -232,7 +232,7 @@ def test_what_an_ablation_puts_in_place_is_found_again(tiny_llama: Path, tmp_pat
         patch.setattr(adapters, "assert_round_trip", lambda folder, model: kept.append(model))
         hashes = {"data": "d", "item_embeddings": source}
         _tune(tiny_llama, tmp_path, config, hashes=hashes, item_vectors=vectors)
-    loaded, encoder, metadata = load_tuned_model(tmp_path / "cell", tiny_llama, LLM, table, N_ITEMS)
+    loaded, encoder, metadata = load_tuned_model(tmp_path / "llara", tiny_llama, LLM, table, N_ITEMS)
     scores = [
         HeadScorer(model.eval(), encoder, LABELS, WORDING, metadata.prompt, batch_size=1).score_catalogue([[0, 1, 2]])
         for model in (kept[0], loaded)
@@ -250,7 +250,7 @@ def test_gradient_checkpointing_changes_no_result(tiny_llama: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("objective", ["generative", "next_item"])
 def test_the_micro_batch_changes_neither_loss_nor_gradient(tiny_llama: Path, tmp_path: Path, objective: str) -> None:
-    """Answers and chunks differ in length; each predicted token weighs the same, whatever it shares a pass with."""
+    """Answers and chunks differ in length, but every predicted token has the same weight."""
     sizes = (4, 2, 1)
     losses = {
         size: _tune(
@@ -265,7 +265,7 @@ def test_the_micro_batch_changes_neither_loss_nor_gradient(tiny_llama: Path, tmp
     for size in sizes[1:]:
         assert losses[size] == pytest.approx(losses[4], rel=1e-4)
         for name, tensor in tuned[4].items():
-            # Adam turns rounding noise of gradients near zero into steps of its own: a share of one step of 1e-2.
+            # Adam turns rounding noise of gradients near zero into steps: a share of one step of 1e-2.
             torch.testing.assert_close(tuned[size][name], tensor, rtol=0, atol=1e-3)
 
 
@@ -277,8 +277,8 @@ def test_without_a_limit_gradients_are_not_clipped(tiny_llama: Path, tmp_path: P
     assert tuned[None] == tuned[1e9] != tuned[1e-9]
 
 
-def test_l2_is_added_to_the_gradient_of_the_projector_alone(tiny_llama: Path, tmp_path: Path) -> None:
-    """So large that it decides the sign of every step: Adam's first one is the learning rate towards zero."""
+def test_l2_is_added_only_to_the_gradient_of_the_projector(tiny_llama: Path, tmp_path: Path) -> None:
+    """A large L2 term determines the sign of Adam's first step, whose size is the learning rate."""
     one_step = {"max_examples": 4, "epochs": 1, "warmup_share": 0.0}
     text_only = {"schedule": "two_stage", "two_stage_text_share": 1.0}
     for name, l2, curriculum in (("start", 0.0, text_only), ("without", 0.0, DIRECT), ("with", 1e9, DIRECT)):
@@ -295,7 +295,7 @@ def test_l2_is_added_to_the_gradient_of_the_projector_alone(tiny_llama: Path, tm
 
 
 def test_rows_of_a_step_have_different_lengths(tiny_llama: Path) -> None:
-    """What makes the test above mean something."""
+    """Different lengths make the test above meaningful."""
     encoder = PromptEncoder(load_tokenizer(tiny_llama), chat_template=False)
     assert len({len(encoder.answer_ids(label)) for label in LABELS}) > 2
 
@@ -303,7 +303,7 @@ def test_rows_of_a_step_have_different_lengths(tiny_llama: Path) -> None:
 def test_a_loss_that_is_not_finite_ends_tuning(tiny_llama: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"step 1 of 6: the tuning loss is nan.*tune.learning_rate"):
         _tune(tiny_llama, tmp_path, system_config(), item_vectors=item_vectors() * torch.nan)
-    assert not (tmp_path / "cell").exists()
+    assert not (tmp_path / "llara").exists()
 
 
 def test_a_loaded_system_is_the_trained_one(tiny_llama: Path, tmp_path: Path) -> None:
@@ -317,7 +317,7 @@ def test_a_loaded_system_is_the_trained_one(tiny_llama: Path, tmp_path: Path) ->
         patch.setattr(adapters, "assert_round_trip", lambda folder, model: kept.append(model))
         _tune(tiny_llama, tmp_path, config, hashes=hashes)
 
-    loaded, encoder, metadata = load_tuned_model(tmp_path / "cell", tiny_llama, LLM, table, N_ITEMS)
+    loaded, encoder, metadata = load_tuned_model(tmp_path / "llara", tiny_llama, LLM, table, N_ITEMS)
     assert (metadata.objective, metadata.has_head, metadata.rows) == ("next_item", True, 24)
     histories = [[0, 1, 2], [5]]
     scores = [
@@ -329,9 +329,9 @@ def test_a_loaded_system_is_the_trained_one(tiny_llama: Path, tmp_path: Path) ->
     frame[c.VECTOR] = list(item_vectors(1).numpy())
     tables.write_table(table, frame, tables.ITEM_EMBEDDINGS)
     with pytest.raises(ModelError, match="use the recommender it was tuned on"):
-        load_tuned_model(tmp_path / "cell", tiny_llama, LLM, table, N_ITEMS)
+        load_tuned_model(tmp_path / "llara", tiny_llama, LLM, table, N_ITEMS)
     with pytest.raises(DataError, match=f"has {N_ITEMS} items, but the prepared data has 3"):
-        load_tuned_model(tmp_path / "cell", tiny_llama, LLM, table, 3)
+        load_tuned_model(tmp_path / "llara", tiny_llama, LLM, table, 3)
 
 
 def test_curves_split_the_losses_of_a_mixed_run(tiny_llama: Path, tmp_path: Path) -> None:
@@ -376,8 +376,8 @@ def test_training_applies_the_learning_rate(tiny_llama: Path, tmp_path: Path) ->
     assert list(rates.values()) == pytest.approx(expected)
 
 
-# DVCLive leaves the Git repository open, so that its packs give a ResourceWarning whenever the collector comes by. Python shows
-# those to nobody by default.
+# DVCLive leaves the Git repository open, so that its packs cause a ResourceWarning at garbage collection. Python ignores these
+# by default.
 @pytest.mark.filterwarnings("error", "ignore::ResourceWarning")
 def test_progress_is_one_bar_without_warnings(tiny_llama: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     _tune(tiny_llama, tmp_path, system_config())
@@ -385,4 +385,4 @@ def test_progress_is_one_bar_without_warnings(tiny_llama: Path, tmp_path: Path, 
     assert out == ""
     last = err.replace("\r", "\n").strip().splitlines()[-1]
     assert last.startswith("tune: 100%")
-    assert "p(hybrid) 0.83" in last  # of the last step's first row: 20 of 24
+    assert "p(hybrid) 0.83" in last  # first row of the last step: 20 of 24
