@@ -296,8 +296,16 @@ def test_the_service_adds_no_item_of_a_list_with_a_bad_one(
             ([seven, {"item_id": 103, "title": "b"}], 409, "items[1]: an item with the id '103' exists already, 'aaaa baaa'"),
             ([seven, {"item_id": " 7", "title": "c"}], 422, "items[1]: the id '7' is already used by items[0]"),
             ([seven, {"item_id": "8", "title": "\u200b"}], 422, "items[1]: the title is empty"),
-            ([seven, {"item_id": "8", "title": "b" * 501}], 422, "items[1]: the title has 501 characters; 500 are the most"),
-            ([seven, {"item_id": "8" * 501, "title": "b"}], 422, "items[1]: the id has 501 characters; 500 are the most"),
+            (
+                [seven, {"item_id": "8", "title": "b" * 501}],
+                422,
+                "items[1]: the title has 501 characters; at most 500 are allowed",
+            ),
+            (
+                [seven, {"item_id": "8" * 501, "title": "b"}],
+                422,
+                "items[1]: the id has 501 characters; at most 500 are allowed",
+            ),
             ([seven, {"item_id": "8"}], 422, "Field required"),
             ([seven, {"item_id": "8", "title": "b", "price": 3}], 422, "Extra inputs are not permitted"),
             ([], 422, "at least 1 item"),
@@ -373,7 +381,7 @@ def test_files_are_read_by_the_section(tmp_path: Path) -> None:
     [
         ("item_id,title\n7,Heat\n,Big\n", r"new:3: no value in column 'item_id'"),
         ("item_id,title\n7,\n", r"new:2: no value in column 'title'"),
-        ("item_id,title,year\n7,Heat,soon\n", r"new:2: column 'year': 'soon' is no year"),
+        ("item_id,title,year\n7,Heat,soon\n", r"new:2: column 'year': 'soon' is not a year"),
         ("id,title\n7,Heat\n", r"no column 'item_id'"),
         ('{"item_id": 7, "title": "Heat"}\n{"item_id": 8\n', r"new:2: is no JSON"),
     ],
