@@ -43,8 +43,8 @@ def test_from_predictions_to_the_report(filled, capsys: pytest.CaptureFixture[st
     shutil.rmtree("data/systems")
     shutil.rmtree("data/recommenders")
     report_stage.main()
-    assert {run_name.name for run_name in paths.metrics("movielens", "").iterdir()} == {
-        run_name.name for run_name in paths.results("movielens").iterdir()
+    assert {folder.name for folder in paths.metrics("movielens", "").iterdir()} == {
+        folder.name for folder in paths.results("movielens").iterdir()
     }
     files = sorted(
         file.relative_to("metrics/movielens/systems").as_posix() for file in Path("metrics").rglob("systems/**/*.json")
@@ -77,7 +77,7 @@ def test_an_answer_is_matched_with_the_items_names_in_the_prompts(filled, repres
     filled.put("zero_shot-0", filled.target_is(1), mode="generate", texts=texts)
     # A number of one digit may occur in one of two; count the sets in which none does.
     single = [sum(str(item) in text for item in row) == 1 for row, text in zip(items, texts, strict=True)]
-    write_params(filled, representation, systems=["zero_shot"], recommenders=[])
+    put_params(filled, representation, systems=["zero_shot"], recommenders=[])
     evaluate.main("movielens")
     record = json.loads((paths.metrics("movielens", "zero_shot-0") / "generate.json").read_text())
     test = (filled.candidates[c.EXAMPLE] >= 5).to_numpy()

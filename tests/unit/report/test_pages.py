@@ -108,7 +108,7 @@ def test_foreign_text_is_escaped(params: Params, world, monkeypatch) -> None:
     for text in (f"popularity ({shown})", f"| {shown} |", f"no valid answer: “{shown}”"):
         assert text in markdown
     assert re.search(r"(?<!\\)<script", markdown) is None
-    monkeypatch.setattr(plots, "_png", lambda figure: b"")
+    monkeypatch.setattr(plots, "png", lambda figure: b"")
     html = pages.render(reports, params, "report.html")
     assert "popularity (evil|&lt;script&gt;" in html
     assert "no valid answer: “evil|&lt;script&gt;" in html
