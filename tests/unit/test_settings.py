@@ -31,7 +31,7 @@ def both() -> bytes:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("run.datasets=movielens", r"run\.datasets: is 'movielens', which is no list; write \[movielens\]"),
+        ("run.datasets=movielens", r"run\.datasets: is 'movielens', which is not a list; write \[movielens\]"),
         (
             "run.datasets=[movielen]",
             r"run\.datasets names \['movielen'\], but `datasets` defines only \['amazon_games', 'lastfm', 'movielens', ",
