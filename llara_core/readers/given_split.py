@@ -14,28 +14,28 @@ import pyarrow as pa
 from llara_core import columns as c
 from llara_core.config import OwnLogConfig
 from llara_core.errors import DataError
-from llara_core.readers.log_columns import BoolArray, Column
-from llara_core.readers.log_files import Table
+from llara_core.readers.log_columns import BoolArray, LogColumn
+from llara_core.readers.log_files import LogTable
 from llara_core.readers.values import short
 
 FILE_COLUMN = "(split)"  # that the rows of the three files get
 NAMES = {c.TRAIN: 0, "training": 0, c.VALIDATION: 1, "valid": 1, "val": 1, "dev": 1, c.TEST: 2}
 
 
-def interactions_of(folder: Path, config: OwnLogConfig) -> Table:
+def interactions_of(folder: Path, config: OwnLogConfig) -> LogTable:
     """The interactions as one table; of three files, its rows also have the column :data:`FILE_COLUMN`."""
     split = config.split
     if split.strategy != "files" or split.validation_file is None or split.test_file is None:
-        return Table.of_interactions(folder, config, config.interactions)
+        return LogTable.of_interactions(folder, config, config.interactions)
     return _SplitTables(folder, config, (config.interactions, split.validation_file, split.test_file))
 
 
-class _SplitTables(Table):
+class _SplitTables(LogTable):
     """The tables of training, validation and test, one after the other."""
 
     def __init__(self, folder: Path, config: OwnLogConfig, names: tuple[str, str, str]) -> None:
         self.path = folder / names[0]
-        self.tables = [Table.of_interactions(folder, config, name) for name in names]
+        self.tables = [LogTable.of_interactions(folder, config, name) for name in names]
         self.sequences = config.sequences
         self.starts: list[int] = []
         self.n_repeated_headers = 0
@@ -60,7 +60,7 @@ class _SplitTables(Table):
         return self.tables[part].place(int(row) - self.starts[part])
 
 
-def split_codes(column: Column) -> tuple[npt.NDArray[np.int8], BoolArray | None]:
+def split_codes(column: LogColumn) -> tuple[npt.NDArray[np.int8], BoolArray | None]:
     """Codes into :data:`columns.SPLITS`, and the mask of missing rows (None: none is missing).
 
     Raises:

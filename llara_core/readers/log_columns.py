@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from llara_core.errors import DataError
 from llara_core.readers.item_texts import attribute
-from llara_core.readers.log_files import Table
+from llara_core.readers.log_files import LogTable
 from llara_core.readers.values import short
 
 IntArray = npt.NDArray[np.int64]
@@ -54,15 +54,15 @@ USUAL_SECONDS = _second("1980-01-01"), _second("2100-01-01")
 USUAL_DAYS = 29_221, 73_051  # the same years in days since 1899-12-30
 
 
-def columns(table: Table, names: list[str], missing: list[str]) -> Iterator[list[Column]]:
+def columns(table: LogTable, names: list[str], missing: list[str]) -> Iterator[list[LogColumn]]:
     """The named columns of a table, batch by batch; ``missing``: the texts that mean a missing value, besides the empty one."""
     marks = pa.array(["", *missing], pa.string())
     for values, rows in table.read(names):
-        yield [Column(table, name, column, rows, marks) for name, column in zip(names, values, strict=True)]
+        yield [LogColumn(table, name, column, rows, marks) for name, column in zip(names, values, strict=True)]
 
 
 @dataclass(frozen=True)
-class Column:
+class LogColumn:
     """A batch of one column.
 
     Its methods return an array and a mask of the missing rows (None: none is missing), whose values are meaningless.
@@ -72,13 +72,13 @@ class Column:
         marks: texts that mean a missing value.
     """
 
-    table: Table
+    table: LogTable
     name: str
     values: pa.Array
     rows: Sequence[int]
     marks: pa.StringArray
 
-    def only(self, kept: BoolArray) -> Column:
+    def only(self, kept: BoolArray) -> LogColumn:
         """The rows that are kept."""
         values = self.values.filter(pa.array(kept))
         values = values.dictionary_decode() if pa.types.is_dictionary(values.type) else values  # with no unused ids
@@ -140,7 +140,7 @@ class Column:
         self._refuse(fits, missing, f"does not fit time_of_day_format {time_format!r} (a time within one day)")
         return ticks, per_second, missing
 
-    def plus(self, clock: Column, time_format: str, clock_format: str) -> tuple[IntArray, int, BoolArray | None]:
+    def plus(self, clock: LogColumn, time_format: str, clock_format: str) -> tuple[IntArray, int, BoolArray | None]:
         """As :meth:`times`, of a date in this column and a time of day in ``clock``."""
         days, per_second, no_day = self.times(time_format)
         of_day, of_day_per_second, no_time = clock.times_of_day(clock_format)

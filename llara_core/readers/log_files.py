@@ -58,7 +58,7 @@ class Part:
     partition: Mapping[str, str | None]
 
 
-class Table:
+class LogTable:
     """One file, or a folder of files, as one sequence of rows; the content of a file tells its kind, not its name.
 
     Args:

@@ -30,13 +30,13 @@ from llara_core.readers.log_columns import (
     ROUNDED,
     ROUNDED_NUMBER,
     BoolArray,
-    Column,
+    LogColumn,
     IntArray,
     check_time_format,
     columns,
     doubtful_time,
 )
-from llara_core.readers.log_files import Table
+from llara_core.readers.log_files import LogTable
 from llara_core.readers.titles import as_seen
 from llara_core.readers.values import listed
 
@@ -89,7 +89,7 @@ def read(folder: Path, config: OwnLogConfig) -> RawLog:
             quoting, or holds an unreadable value (named with its line); ids were rounded or are written in two ways, or times
             are in doubt; an item has two titles; no interaction is of a known item.
     """
-    catalogue, dropped = _read_items(Table.of_items(folder, config), config)
+    catalogue, dropped = _read_items(LogTable.of_items(folder, config), config)
     table = interactions_of(folder, config)
     split = None if config.split.strategy != "files" else config.split.column or FILE_COLUMN
     found = read_interactions(table, config, split)
@@ -112,7 +112,7 @@ def read(folder: Path, config: OwnLogConfig) -> RawLog:
     return RawLog(log, catalogue, len(found.users), {**found.steps, "known": count(log)}, dropped, found.ticks_per_second)
 
 
-def read_interactions(table: Table, config: OwnLogConfig, split: str | None = None, *, is_whole: bool = True) -> Interactions:
+def read_interactions(table: LogTable, config: OwnLogConfig, split: str | None = None, *, is_whole: bool = True) -> Interactions:
     """The interactions of a file, read by the section: the one way for ``prepare``, ``describe`` and files of histories.
 
     Users and items are numbered in ascending order of their ids. Rows are dropped, and counted, as :func:`read` says.
@@ -198,7 +198,7 @@ def numbers_of(ids: pa.StringArray, known: pd.Series[str]) -> IntArray:
     return found
 
 
-def refuse_other_spelling(table: Table, name: str, unknown: pa.StringArray, known: pd.Series[str]) -> None:
+def refuse_other_spelling(table: LogTable, name: str, unknown: pa.StringArray, known: pd.Series[str]) -> None:
     """Refuse item ids that are written otherwise than known ones which they most likely mean.
 
     Args:
@@ -244,7 +244,7 @@ class _Filter:
         self._values = [unicodedata.normalize("NFC", value.strip()) for value in values]
         self.n_others = 0
 
-    def fits(self, column: Column, before: BoolArray) -> BoolArray:
+    def fits(self, column: LogColumn, before: BoolArray) -> BoolArray:
         """Which rows hold one of the values, and are among those ``before``."""
         texts = pc.utf8_normalize(column.texts(), form="NFC")
         values, counts = pc.value_counts(texts).flatten()
@@ -260,7 +260,7 @@ class _Filter:
             raise DataError(f"{path}: {key}: column {self.name!r} never holds {listed(unseen)}; it holds {known}")
 
 
-def _only_kept(batch: dict[Key, Column], filters: list[_Filter], filtered: list[Column]) -> dict[Key, Column]:
+def _only_kept(batch: dict[Key, LogColumn], filters: list[_Filter], filtered: list[LogColumn]) -> dict[Key, LogColumn]:
     """The rows that every filter keeps; what stands in the others is not looked at."""
     if not filters:
         return batch
@@ -270,7 +270,7 @@ def _only_kept(batch: dict[Key, Column], filters: list[_Filter], filtered: list[
     return {purpose: column.only(kept) for purpose, column in batch.items()}
 
 
-def _times(batch: dict[str, Column], config: OwnLogConfig) -> tuple[IntArray, int, BoolArray | None]:
+def _times(batch: dict[str, LogColumn], config: OwnLogConfig) -> tuple[IntArray, int, BoolArray | None]:
     """Ticks, ticks per second, and which rows lack a time (None: no row)."""
     assert config.time_format is not None
     if config.time_of_day_format is None:
@@ -278,7 +278,7 @@ def _times(batch: dict[str, Column], config: OwnLogConfig) -> tuple[IntArray, in
     return batch["time"].plus(batch["time_of_day"], config.time_format, config.time_of_day_format)
 
 
-def _read_items(table: Table, config: OwnLogConfig) -> tuple[pd.DataFrame, Counts]:
+def _read_items(table: LogTable, config: OwnLogConfig) -> tuple[pd.DataFrame, Counts]:
     """The columns ``raw_id``, ``raw_title`` and ``attributes``, ascending by id, and what was dropped, by reason.
 
     Of several rows of one item the first with a title counts; their titles must be the same once cleaned.
@@ -341,7 +341,7 @@ def _kept_ids(ids: pa.DictionaryArray, kept: BoolArray) -> pa.DictionaryArray:
     return ids.filter(pa.array(kept)).dictionary_decode().dictionary_encode()
 
 
-def _join(parts: list[tuple[IntArray, int]], table: Table) -> tuple[IntArray, int]:
+def _join(parts: list[tuple[IntArray, int]], table: LogTable) -> tuple[IntArray, int]:
     """All times in the finest unit of the parts, and its ticks per second."""
     finest = max(per_second for _, per_second in parts)
     for ticks, per_second in parts:
@@ -355,7 +355,7 @@ def _join(parts: list[tuple[IntArray, int]], table: Table) -> tuple[IntArray, in
 
 
 def _refuse_doubtful_time(
-    ticks: IntArray, ticks_per_second: int, table: Table, name: str, time_format: str, missing: list[str]
+    ticks: IntArray, ticks_per_second: int, table: LogTable, name: str, time_format: str, missing: list[str]
 ) -> None:
     found = doubtful_time(ticks, ticks_per_second, time_format)
     if found is None:
@@ -363,7 +363,7 @@ def _refuse_doubtful_time(
     row, doubt = found
     value = int(ticks[row])
 
-    def is_it(time: Column) -> BoolArray:
+    def is_it(time: LogColumn) -> BoolArray:
         here, per_second, no_time = time.times(time_format)
         equal: BoolArray = here * (ticks_per_second // per_second) == value
         return equal if no_time is None else equal & ~no_time
@@ -373,7 +373,7 @@ def _refuse_doubtful_time(
     raise DataError(f"{place}: column {name!r}: time_format {time_format!r} makes {moment} of it; {doubt}")
 
 
-def _check_ids(ids: pa.StringArray, table: Table, name: str) -> None:
+def _check_ids(ids: pa.StringArray, table: LogTable, name: str) -> None:
     """Refuse ids that a spreadsheet or a decimal type has rounded, since different ones may have become equal, and such as are
     written in two ways, since equal ones have become different; name those with lost characters.
 
@@ -408,11 +408,11 @@ def _check_ids(ids: pa.StringArray, table: Table, name: str) -> None:
         )
 
 
-def _place_of(raw_id: str, table: Table, name: str) -> str:
+def _place_of(raw_id: str, table: LogTable, name: str) -> str:
     return _find(table, name, [], lambda column: column.has_id(raw_id))
 
 
-def _find(table: Table, name: str, missing: list[str], matches: Callable[[Column], BoolArray]) -> str:
+def _find(table: LogTable, name: str, missing: list[str], matches: Callable[[LogColumn], BoolArray]) -> str:
     """Place of the first row that matches: a second pass over the file, once an error is certain."""
     for (column,) in columns(table, [name], missing):
         if pa.types.is_dictionary(column.values.type):
