@@ -18,6 +18,7 @@ from llara_core.config.datasets import MOVIELENS_ITEMS
 from llara_core.errors import DataError
 from llara_core.readers import movielens
 from llara_core.readers.frame_pickles import read_frame
+from llara_core.readers.text_lines import text_lines
 from llara_core.readers.titles import plain_title
 
 SEQUENCE, LENGTH, NEXT = "seq", "len_seq", "next"
@@ -244,22 +245,13 @@ def _read_items(path: Path) -> pd.DataFrame:
 
 
 def _read_names(path: Path) -> dict[int, str]:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); copy it from where the frames are") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
     names: dict[int, str] = {}
-    # splitlines() would also break at characters that a name may hold.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        match = _ID_AND_NAME.fullmatch(line.removesuffix("\r"))
+    for place, line in text_lines(path, "utf-8-sig", "save the file as UTF-8", "copy it from where the frames are"):
+        match = _ID_AND_NAME.fullmatch(line)
         if match is None:
-            raise DataError(f"{path}:{number}: expected id::name with a whole number as id, got {line[:80]!r}")
+            raise DataError(f"{place}: expected id::name with a whole number as id, got {line[:80]!r}")
         if int(match[1]) in names:
-            raise DataError(f"{path}:{number}: item {match[1]} occurs a second time; ids must be unique")
+            raise DataError(f"{place}: item {match[1]} occurs a second time; ids must be unique")
         names[int(match[1])] = match[2].strip()
     if not names:
         raise DataError(f"{path}: holds no names; copy it again")

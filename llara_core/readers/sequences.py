@@ -62,7 +62,7 @@ def one_row_per_item(
         lists[name].flatten() if name in lists else column.take(pa.array(parents))
         for name, column in zip(names, columns, strict=True)
     ]
-    return spread, np.asarray(rows)[parents].tolist()
+    return spread, rows[parents]
 
 
 def _lists(name: str, column: pa.Array, rows: Sequence[int], separator: str, place: Callable[[int], str]) -> pa.ListArray:
