@@ -70,14 +70,14 @@ class DelimitedFile:
             raise DataError(f"{path}: encoding {layout.encoding!r} is unknown; common ones are utf-8 and cp1252") from error
         is_plain = len(self.separator) == 1 and self.separator.isascii() and not layout.is_cut_once
         self._code = self.separator if is_plain else UNIT_SEPARATOR
-        start = r"(?m)^([^\r\n]*?)" if layout.is_cut_once else "()"
-        self._uncoded = None if is_plain else re.compile(start + re.escape(self.separator))
+        # The first separator of a line, where the others separate the items of a sequence.
+        self._first_cut = re.compile(r"(?m)^([^\r\n]*?)" + re.escape(self.separator)) if layout.is_cut_once else None
         code = re.escape(self._code)
         # A missing value, of which unescaping would make N.
         self._null = re.compile(rf"(^|[{code}\r\n])\\N(?=[{code}\r\n]|$)") if self.escape == "\\" else None
 
         self._doubt, is_single = "", False
-        for number, line in enumerate(self._lines(self._blocks()), start=1):
+        for number, line in enumerate(self._lines(self._blocks(), []), start=1):
             if text := line.replace(self._code, self.separator).strip():
                 remedy, is_single = _remedy(text), self._code not in line
                 self._doubt = f"{path}:{number}: {short(text)}{remedy}" if remedy else ""
@@ -85,7 +85,7 @@ class DelimitedFile:
         if self._doubt and (is_single or not self._has_header):
             raise DataError(self._doubt)
         records = itertools.islice(self._records(self._blocks(), 1), 1 + self._has_header)
-        lines, *rows = [(number, fields) for number, fields, _ in records] or [(0, [])]
+        lines, *rows = [*records] or [(0, [])]
         if not lines[1] or len(rows) < self._has_header:
             raise DataError(f"{path}: {'holds a header but no rows' if lines[1] else 'is empty'}")
         self._first_row, self._n_fields = (rows[0][0] if rows else 1), len(lines[1])
@@ -109,14 +109,15 @@ class DelimitedFile:
             columns = self._split_by_arrow(block, places)
             if columns is None:
                 records = self._records(itertools.chain([block], blocks), line)
-                while rows := [fields for _, fields, _ in itertools.islice(records, CSV_ROWS)]:
-                    yield [pa.array([fields[place] for fields in rows], pa.string()) for place in places]
+                while rows := [fields for _, fields in itertools.islice(records, CSV_ROWS)]:
+                    columns = [*zip(*rows, strict=True)]
+                    yield [pa.array(columns[place], pa.string()) for place in places]
                 return
             yield columns
             line += block.count("\n")
 
     def place(self, row: int) -> str:
-        number, _, _ = next(itertools.islice(self._records(self._blocks(self._first_row), self._first_row), row, None))
+        number, _ = next(itertools.islice(self._records(self._blocks(self._first_row), self._first_row), row, None))
         return f"{self.path}:{number}"
 
     def _split_by_arrow(self, block: str, places: list[int]) -> list[pa.Array] | None:
@@ -155,7 +156,7 @@ class DelimitedFile:
                 while block := file.read(BATCH_BYTES):
                     block += file.readline()
                     block = block.removeprefix(BYTE_ORDER_MARK).replace(f"\n{BYTE_ORDER_MARK}", "\n")
-                    for character in {"\0", UNIT_SEPARATOR if self._uncoded else "\0"}:
+                    for character in "\0" if self._code == self.separator else f"\0{UNIT_SEPARATOR}":
                         if character in block:
                             line = number + block[: block.index(character)].count("\n")
                             what = "the byte 0" if character == "\0" else f"the character {character!r}"
@@ -163,7 +164,10 @@ class DelimitedFile:
                                 f"{self.path}:{line}: holds {what}, which text does not; the file is damaged, or correct "
                                 "`encoding`"
                             )
-                    block = self._uncoded.sub(rf"\1{self._code}", block) if self._uncoded else block
+                    if self._first_cut is not None:
+                        block = self._first_cut.sub(rf"\1{self._code}", block)
+                    elif self._code != self.separator:
+                        block = block.replace(self.separator, self._code)
                     yield self._null.sub(r"\1\\\\N", block) if self._null else block
                     number += block.count("\n")
         except UnicodeError as error:
@@ -171,10 +175,12 @@ class DelimitedFile:
         except OSError as error:
             raise DataError(f"{self.path}: cannot be read, damaged or cut short: {error}") from error
 
-    def _lines(self, blocks: Iterable[str]) -> Iterator[str]:
+    def _lines(self, blocks: Iterable[str], taken: list[str]) -> Iterator[str]:
+        """Yields the lines, which it also adds to ``taken``."""
         line = ""
         for block in blocks:
             for line in io.StringIO(block, newline=""):
+                taken.append(line)
                 yield line
         text = line.rstrip("\r\n")
         if self.escape and (len(text) - len(text.rstrip(self.escape))) % 2:
@@ -182,8 +188,8 @@ class DelimitedFile:
                 f"{self.path}: ends with {self.escape!r}, which escapes nothing; the file is cut short, or correct `escape`"
             )
 
-    def _records(self, blocks: Iterable[str], number: int) -> Iterator[tuple[int, list[str], list[str]]]:
-        """Yields the first line number, the fields and the lines of each record; blank lines are skipped.
+    def _records(self, blocks: Iterable[str], number: int) -> Iterator[tuple[int, list[str]]]:
+        """Yields the first line number and the fields of each record; blank lines are skipped.
 
         Args:
             number: of the first line of the blocks.
@@ -191,18 +197,13 @@ class DelimitedFile:
         Raises:
             DataError: a record has another number of fields, or its quotes leave in doubt where they end.
         """
-        lines = list[str]()
-
-        def take() -> Iterator[str]:
-            for line in self._lines(blocks):
-                lines.append(line)
-                yield line
-
+        lines, is_coded = list[str](), self._code != self.separator
         try:
-            for fields in self._split(take(), strict=self.quoting != "none"):
+            for fields in self._split(self._lines(blocks, lines), strict=self.quoting != "none"):
                 if fields:
-                    self._check(number, fields, lines)
-                    yield number, fields if self._uncoded is None else [self._decoded(field) for field in fields], lines
+                    if len(fields) != self._n_fields or len(lines) > 1 or DOUBTFUL_ESCAPE in lines[0]:
+                        self._check(number, fields, lines)
+                    yield number, [self._decoded(field) for field in fields] if is_coded else fields
                 number += len(lines)
                 lines.clear()
         except csv.Error as error:
@@ -247,8 +248,13 @@ class DelimitedFile:
         return all(count == n_fields for count in counts)
 
     def _split(self, lines: Iterable[str], strict: bool = False) -> Iterator[list[str]]:
-        quoting = csv.QUOTE_NONE if self.quoting == "none" else csv.QUOTE_MINIMAL
-        return csv.reader(lines, delimiter=self._code, escapechar=self.escape, quoting=quoting, strict=strict)
+        return csv.reader(
+            lines,
+            delimiter=self._code,
+            escapechar=self.escape,
+            quoting=csv.QUOTE_NONE if self.quoting == "none" else csv.QUOTE_MINIMAL,
+            strict=strict,
+        )
 
     def _refuse_escapes(self, number: int, lines: list[str]) -> None:
         if self.escape is None and self.quoting == "checked":

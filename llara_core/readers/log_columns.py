@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -78,13 +78,13 @@ class LogColumn:
     table: LogTable
     name: str
     values: pa.Array
-    rows: Sequence[int]
+    rows: IntArray
     marks: pa.StringArray
 
     def only(self, kept: BoolArray) -> LogColumn:
         """Returns the rows that are kept."""
         values = _decoded(self.values.filter(pa.array(kept)))  # a dictionary would hold unused ids
-        return replace(self, values=values, rows=np.asarray(self.rows)[kept].tolist())
+        return replace(self, values=values, rows=self.rows[kept])
 
     def ids(self) -> tuple[pa.DictionaryArray, BoolArray]:
         """Returns trimmed and composed (NFC) ids; an id may occur twice in the dictionary."""

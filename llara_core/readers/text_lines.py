@@ -27,9 +27,9 @@ def text_lines(path: Path, encoding: str, again: str = AGAIN, first: str = FIRST
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); {first}") from error
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        name = encoding.removesuffix("-sig").upper()
-        raise DataError(f"{path}:{line}: byte {error.object[error.start]:#04x} is not {name}; {again}") from error
+        n_before, name = data.count(b"\n", 0, error.start), encoding.removesuffix("-sig").upper()
+        byte = f"byte {error.object[error.start]:#04x}"
+        raise DataError(f"{path}:{n_before + 1}: {byte} is not {name}; {again}") from error
     for number, line in enumerate(lines, start=1):
         if text := line.removesuffix("\r"):
             yield f"{path}:{number}", text
