@@ -33,7 +33,7 @@ _SUFFIXES = ("id", "name", "title", "time", "date", "stamp", "key", "code", "no"
 
 
 class ColumnProfile:
-    """What the name and the values of a sampled column speak for."""
+    """A sampled column, and the evidence that its name and its values give."""
 
     def __init__(self, name: str, values: pa.ChunkedArray, missing: list[str]) -> None:
         self.name, self.values, self._missing = name, values.combine_chunks(), missing
@@ -41,7 +41,7 @@ class ColumnProfile:
 
     @cached_property
     def text(self) -> pa.StringArray:
-        """The values that are not missing, as text; none if they are neither text nor numbers."""
+        """Text of the values that are not missing; none if they are neither text nor numbers."""
         kind, values = self.values.type, self.values.drop_null()
         if pa.types.is_floating(kind):
             numbers = values.to_numpy(zero_copy_only=False)

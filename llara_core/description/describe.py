@@ -15,6 +15,7 @@ import numpy as np
 from llara_core import columns as c
 from llara_core import paths
 from llara_core.config import LogSection, OwnLogConfig, Params, ReleasedFramesConfig
+from llara_core.description.column import ColumnProfile
 from llara_core.description.costs import estimate
 from llara_core.description.doubts import about_titles, doubts
 from llara_core.description.files import ASCII, QUOTINGS, SAMPLE_ROWS, FoundFile, find_files, first_rows
@@ -23,6 +24,7 @@ from llara_core.description.marks import describe_marks
 from llara_core.description.roles import Roles, guess_roles
 from llara_core.description.section import as_yaml, section
 from llara_core.description.times import Choice, guess_times
+from llara_core.description.unused import unused, what_is_missing
 from llara_core.errors import ConfigError, DataError
 from llara_core.readers.interaction_log import RawLog
 from llara_core.readers.log_columns import ISO
@@ -80,11 +82,13 @@ def _of_folder(name: str, params: Params, now: float) -> dict[str, Any]:
     if not files:
         reasons = "".join(f"\n  {file}: {reason}" for file, reason in unusable.items())
         raise DataError(f"{folder}: holds no file that can be a log or its items{reasons or ': it is empty'}")
-    try:
-        roles = guess_roles(files, section().missing)
-    except DataError as error:
+    profiles = {
+        file.name: [ColumnProfile(name, file.sample[name], section().missing) for name in file.sample.column_names]
+        for file in files
+    }
+    if (roles := guess_roles(files, profiles)) is None:
         reasons = "".join(f"\n  {file}: cannot be read: {reason}" for file, reason in unusable.items())
-        raise DataError(f"{folder}: {error}{reasons}") from error
+        raise DataError(f"{folder}: {what_is_missing(profiles)}{reasons}")
     config, raw, refusal, tried = _read(folder, roles)
     used = (roles.interactions, roles.items)
     facts = {
@@ -97,7 +101,7 @@ def _of_folder(name: str, params: Params, now: float) -> dict[str, Any]:
             "others": [file.name for file in files if file not in used],
             "unusable": unusable,
             "choices": {key: _plain(choice) for key, choice in {**roles.choices, **tried}.items()},
-            "unused": roles.unused,
+            "unused": unused(roles, profiles),
             "section": as_yaml(name, config),
         },
     }

@@ -5,9 +5,9 @@ The evidence is names, types, distinct values and the overlap of item ids.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 from llara_core.description.column import ColumnProfile, name_words, share
 from llara_core.description.files import FoundFile
 from llara_core.description.times import Choice, Confidence
-from llara_core.errors import DataError
 from llara_core.readers.log_columns import ISO, TIME_OF_DAY
 from llara_core.readers.values import short
 
@@ -39,20 +38,22 @@ MAX_DISTINCT_USERS = 0.9  # distinct values per row: users come again
 MIN_DISTINCT_ITEMS = 0.4  # distinct values per row of the items, which may list one twice
 MANY_MISSING = 0.05  # share of cells: few users are unknown
 MAX_TITLE = 200  # characters on average
-FEW = 12  # distinct texts of a column by which rows may be chosen
 
+Profiles = dict[str, list[ColumnProfile]]
+"""The columns of the files, by the names of the files."""
 Rank = tuple[float, ...] | None
 """The higher, the better; None: the column cannot have the role."""
 
 
 @dataclass(frozen=True)
 class Roles:
-    """What the files and columns of a folder mean.
+    """The roles of the files and columns of a folder.
 
     Attributes:
         choices: by key of the section: ``interactions``, ``items``, ``columns.user``, ... and ``time_format``.
         noun, verb: for prompts.
-        unused: a sentence for each use that the other columns may have.
+        overlap: share of the item ids of the log that the items list.
+        score: the higher, the better the evidence.
     """
 
     interactions: FoundFile
@@ -60,50 +61,29 @@ class Roles:
     choices: dict[str, Choice]
     noun: str
     verb: str
-    unused: list[str]
+    overlap: float
+    score: tuple[float, int]
 
     def columns(self) -> dict[str, str | None]:
         return {key.removeprefix("columns."): found.value for key, found in self.choices.items() if key.startswith("columns.")}
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """Two files read as a log and its items; times, users and titles are ranked, ``rivals`` are other pairs of item ids."""
-
-    log: FoundFile
-    items: FoundFile
-    times: list[ColumnProfile]
-    users: list[ColumnProfile]
-    titles: list[ColumnProfile]
-    item: ColumnProfile
-    item_id: ColumnProfile
-    overlap: float
-    score: tuple[float, int]
-    rivals: list[tuple[str, str]]
-
-
-def guess_roles(files: Sequence[FoundFile], missing: list[str]) -> Roles:
+def guess_roles(files: Sequence[FoundFile], profiles: Profiles) -> Roles | None:
     """Chooses two files whose item ids match, with a time and a user in the one and a title in the other; or one file with all.
 
-    Only if there is no such pair may the time be missing.
-
-    Raises:
-        DataError: there is no such pair; the message says what each file lacks.
+    Only if there is no such pair may the time be missing. None: there is no pair at all.
     """
-    profiles = {
-        file.name: [ColumnProfile(name, file.sample[name], missing) for name in file.sample.column_names] for file in files
-    }
-    found = [pair for log in files for items in files if (pair := _pair(log, items, profiles))]
-    pairs = [pair for pair in found if pair.times] or found
-    if not pairs:
-        raise DataError(_what_is_missing(profiles))
-    return _roles(sorted(pairs, key=lambda pair: pair.score, reverse=True), profiles)
+    found = [roles for log in files for items in files if (roles := _roles(log, items, profiles))]
+    found = [roles for roles in found if roles.choices["columns.time"].value is not None] or found
+    found.sort(key=lambda roles: roles.score, reverse=True)
+    return replace(found[0], choices=_file_choices(found) | found[0].choices) if found else None
 
 
-def _pair(log: FoundFile, items: FoundFile, profiles: dict[str, list[ColumnProfile]]) -> _Pair | None:
+def _roles(log: FoundFile, items: FoundFile, profiles: Profiles) -> Roles | None:
+    """Chooses the columns of two files; None: they are no log and its items."""
     of_log, of_items, is_same = profiles[log.name], profiles[items.name], log is items
-    times = _ranked(of_log, _time_rank)
-    if not times and (is_same or _has_date_in_parts(of_log)):
+    times = ranked(of_log, time_rank)
+    if not times and (is_same or has_date_in_parts(of_log)):
         return None
     matches = []
     for item in of_log:
@@ -112,32 +92,59 @@ def _pair(log: FoundFile, items: FoundFile, profiles: dict[str, list[ColumnProfi
             continue
         for item_id in [item] if is_same else [column for column in of_items if column.share_distinct >= MIN_DISTINCT_ITEMS]:
             overlap = 1.0 if is_same else share(pc.is_in(item.distinct, item_id.distinct))
-            titles = _ranked(of_items, lambda column, item_id=item_id: _title_rank(column, item_id, is_same))  # type: ignore[misc]
+            titles = ranked(of_items, partial(_title_rank, item_id=item_id, in_log=is_same))
             if item_id.is_id and titles and overlap >= (MIN_OVERLAP if items.is_whole else MIN_OVERLAP_OF_SAMPLE):
                 named = item.says("item") - 3 * (item.says("user") >= 2) - item.says("rating")
                 by_name = 2 * named + (item.words == item_id.words) + item_id.says("item")
                 covered = len(item.distinct) * overlap / max(1, len(item_id.distinct))
                 by_values = 4 * overlap + covered + (0 if is_same else 2 * item_id.share_distinct)
                 matches.append((by_name + by_values, item, item_id, titles, overlap))
-    matches.sort(key=lambda match: match[0], reverse=True)
-    taken = [*times[:1], *(match[1] for match in matches[:1])]
-    users = _ranked([column for column in of_log if column not in taken], _user_rank)
-    if not matches or not users:
+    if not matches:
         return None
+    matches.sort(key=lambda match: match[0], reverse=True)
     score, item, item_id, titles, overlap = matches[0]
-    rivals = [(match[1].name, match[2].name) for match in matches[1:] if match[0] >= score - CLOSE_COLUMNS]
+    users = ranked([column for column in of_log if column not in (*times[:1], item)], _user_rank)
+    if not users:
+        return None
+    close = [match for match in matches[1:] if match[0] >= score - CLOSE_COLUMNS]
     # A file of its own for the items is better than titles in the log; of several logs the largest counts.
     score += (times[0].says("time") if times else 0) + 2 * users[0].says("user") + titles[0].says("title")
     score += 0.5 * any(column.says("rating") >= 2 for column in of_log) - 3 * is_same
-    return _Pair(log, items, times, users, titles, item, item_id, overlap, (score, log.n_bytes), rivals)
+    others = [column for column in of_log if column not in (*times[:1], item, users[0])]
+    users = [column for column in users if column.has_id_word or not users[0].has_id_word]
+    said = f"{overlap:.0%} of the ids of the log among them"
+    choices = {
+        "columns.user": _choice(users, "user", f"{len(users[0].distinct):,} different values in {log.sample.num_rows:,} rows"),
+        "columns.item": _choice(
+            [item, *(match[1] for match in close)],
+            "item",
+            "the titles stand in the same file" if is_same else f"{overlap:.0%} of its values are in {items.name}",
+            overlap,
+        ),
+        **(_time_choices(times, others) if times else _no_time(profiles)),
+        "columns.rating": _rating_choice(ranked(others, _rating_rank)),
+        "columns.item_id": _choice(
+            [item_id, *(match[2] for match in close if match[1] is item)],
+            "item",
+            f"{len(item_id.distinct):,} different values in {items.sample.num_rows:,} rows, {said}",
+            overlap,
+        ),
+        "columns.title": _choice(titles, "title", f"text such as {short(titles[0].distinct[0].as_py())}"),
+    }
+    if "name" in users[0].words and choices["columns.user"].confidence == "sure":
+        choices["columns.user"] = replace(choices["columns.user"], confidence="likely")  # two people may have one name
+    verbs = {noun: verb for verb, nouns in VERBS.items() for noun in nouns.split()}
+    words = [*item.words, *item_id.words, *name_words(Path(items.name).stem)]
+    noun = next((word for word in words if word in verbs), "item")
+    return Roles(log, items, choices, noun, verbs.get(noun, "chose"), overlap, (score, log.n_bytes))
 
 
-def _ranked(columns: Sequence[ColumnProfile], rank: Callable[[ColumnProfile], Rank]) -> list[ColumnProfile]:
+def ranked(columns: Sequence[ColumnProfile], rank: Callable[[ColumnProfile], Rank]) -> list[ColumnProfile]:
     ranks = [(found, column) for column in columns if (found := rank(column)) is not None]
     return [column for _, column in sorted(ranks, key=lambda each: each[0], reverse=True)]
 
 
-def _time_rank(column: ColumnProfile) -> Rank:
+def time_rank(column: ColumnProfile) -> Rank:
     """Ranks by name, then numbers before text, as these are mostly finer."""
     says, times = column.says("time"), column.times
     is_id = max(column.says("user"), column.says("item")) >= 2
@@ -171,60 +178,26 @@ def _rating_rank(column: ColumnProfile) -> Rank:
     return (not column.share_missing, says) if says and column.numbers == 1 and len(column.distinct) <= MAX_RATINGS else None
 
 
-def _roles(pairs: list[_Pair], profiles: dict[str, list[ColumnProfile]]) -> Roles:
-    best = pairs[0]
-    log, items, times, item, item_id = best.log, best.items, best.times, best.item, best.item_id
-    others = [column for column in profiles[log.name] if column not in (*times[:1], item, best.users[0])]
-    n_rows, overlap, has_id = log.sample.num_rows, f"{best.overlap:.0%}", best.users[0].has_id_word
-    found = _file_choices(pairs)
-    users = [column for column in best.users if column.has_id_word or not has_id]
-    found["columns.user"] = _choice(users, "user", f"{len(users[0].distinct):,} different values in {n_rows:,} rows")
-    if "name" in users[0].words and found["columns.user"].confidence == "sure":
-        found["columns.user"] = replace(found["columns.user"], confidence="likely")  # two people may have one name
-    said = "the titles stand in the same file" if log is items else f"{overlap} of its values are in {items.name}"
-    found["columns.item"] = _choice([item], "item", said, [name for name, _ in best.rivals], best.overlap)
-    found |= _time_choices(times, others, profiles)
-    found["columns.rating"] = _rating_choice(_ranked(others, _rating_rank))
-    said = f"{len(item_id.distinct):,} different values in {items.sample.num_rows:,} rows"
-    said += f", {overlap} of the ids of the log among them"
-    rivals = [of_items for of_log, of_items in best.rivals if of_log == item.name]
-    found["columns.item_id"] = _choice([item_id], "item", said, rivals, best.overlap)
-    found["columns.title"] = _choice(best.titles, "title", f"text such as {short(best.titles[0].distinct[0].as_py())}")
-    verbs = {noun: verb for verb, nouns in VERBS.items() for noun in nouns.split()}
-    words = [*item.words, *item_id.words, *name_words(Path(items.name).stem)]
-    noun = next((word for word in words if word in verbs), "item")
-    used = {choice.value for choice in found.values()}
-    unused = _unused(profiles[log.name], [] if log is items else profiles[items.name], used)
-    return Roles(log, items, found, noun, verbs.get(noun, "chose"), unused)
-
-
-def _choice(
-    ranked: Sequence[ColumnProfile], role: str, evidence: str, rivals: Sequence[str] = (), overlap: float | None = None
-) -> Choice:
-    """Chooses the first column; rivals are also the others whose names speak as strongly.
+def _choice(ranked: Sequence[ColumnProfile], role: str, evidence: str, overlap: float | None = None) -> Choice:
+    """Chooses the first column; the others are rivals.
 
     Args:
-        overlap: of the ids, which needs no name; None: the name decides.
+        overlap: of the ids, which needs no name; None: the name decides, and only those are rivals whose names say as much.
     """
     best, says = ranked[0], ranked[0].says(role)
-    alike = [*rivals, *(column.name for column in ranked if column.says(role) >= min(2, says))]
-    others = tuple(name for name in dict.fromkeys(alike) if name != best.name)
+    alike = [column.name for column in ranked if overlap is not None or column.says(role) >= min(2, says)]
+    rivals = tuple(name for name in dict.fromkeys(alike) if name != best.name)
     is_sure = says >= 2 if overlap is None else overlap > 0.9
-    confidence: Confidence = "guess" if others or not (says or is_sure) else "sure" if is_sure and says >= 2 else "likely"
-    return Choice(best.name, confidence, ("", "its name, perhaps, and ", "its name, and ")[min(2, says)] + evidence, others)
+    confidence: Confidence = "guess" if rivals or not (says or is_sure) else "sure" if is_sure and says >= 2 else "likely"
+    return Choice(best.name, confidence, ("", "its name, perhaps, and ", "its name, and ")[min(2, says)] + evidence, rivals)
 
 
-def _time_choices(
-    times: list[ColumnProfile], others: list[ColumnProfile], profiles: dict[str, list[ColumnProfile]]
-) -> dict[str, Choice]:
-    if not times or (guess := times[0].times) is None:
-        said = "no column holds times, so the order of the file counts: make sure that it is one"
-        if parts := [name for name, columns in profiles.items() if _has_date_in_parts(columns)]:
-            said += f". {parts[0]} has day, month and year apart; joined into one column, such as 2009-04-01, they are a time"
-        return {key: Choice(None, "guess", said) for key in ("columns.time", "time_format")}
-    best, ranked = times[0], [times[0], *(column for column in times[1:] if column.is_dated)]
+def _time_choices(times: list[ColumnProfile], others: list[ColumnProfile]) -> dict[str, Choice]:
+    best, guess = times[0], times[0].times
+    assert guess is not None
+    alike = [best, *(column for column in times[1:] if column.is_dated)]
     choices = {
-        "columns.time": _choice(ranked, "time", f"values such as {short(best.values.drop_null()[0].as_py())}"),
+        "columns.time": _choice(alike, "time", f"values such as {short(best.values.drop_null()[0].as_py())}"),
         "time_format": Choice(guess.time_format, guess.confidence, guess.why, guess.others),
     }
     clocks = [column for column in others if column.all_match(TIME_OF_DAY)]
@@ -232,6 +205,13 @@ def _time_choices(
         said = f"{best.name} has dates alone, this has such as {short(clocks[0].text[0].as_py())}"
         choices["columns.time_of_day"] = Choice(clocks[0].name, "likely", said, tuple(other.name for other in clocks[1:]))
     return choices
+
+
+def _no_time(profiles: Profiles) -> dict[str, Choice]:
+    said = "no column holds times, so the order of the file counts: make sure that it is one"
+    if parts := [name for name, columns in profiles.items() if has_date_in_parts(columns)]:
+        said += f". {parts[0]} has day, month and year apart; joined into one column, such as 2009-04-01, they are a time"
+    return {key: Choice(None, "guess", said) for key in ("columns.time", "time_format")}
 
 
 def _rating_choice(ranked: list[ColumnProfile]) -> Choice:
@@ -246,62 +226,20 @@ def _rating_choice(ranked: list[ColumnProfile]) -> Choice:
     return _choice([column for column in ranked if not column.share_missing], "rating", said)
 
 
-def _file_choices(pairs: list[_Pair]) -> dict[str, Choice]:
-    best, log = pairs[0], pairs[0].log
-    close = [pair for pair in pairs if pair.score[0] >= best.score[0] - CLOSE_FILES]
-    logs = tuple(dict.fromkeys(pair.log.name for pair in close if pair.log is not log))
-    lists = tuple(dict.fromkeys(pair.items.name for pair in close if pair.log is log and pair.items not in (best.items, log)))
-    n_rows = f"{'' if log.is_whole else 'more than '}{log.sample.num_rows:,} rows"
-    said = f"it has columns for {'user, item and time' if best.times else 'user and item'}, and {n_rows}"
+def _file_choices(found: list[Roles]) -> dict[str, Choice]:
+    best, log = found[0], found[0].interactions
+    close = [roles for roles in found if roles.score[0] >= best.score[0] - CLOSE_FILES]
+    logs = tuple(dict.fromkeys(roles.interactions.name for roles in close if roles.interactions is not log))
+    lists = tuple(roles.items.name for roles in close if roles.interactions is log and roles.items not in (best.items, log))
+    has_time = best.choices["columns.time"].value is not None
+    said = f"it has columns for {'user, item and time' if has_time else 'user and item'}, and "
+    said += f"{'' if log.is_whole else 'more than '}{log.sample.num_rows:,} rows"
     said += "; its names, its values or its size speak for it, and nothing is read of the others" if logs else ""
     choices = {"interactions": Choice(log.name, "guess" if logs else "sure", said, logs)}
     said = f"{best.overlap:.0%} of the items of the log are in it, with a text each"
     said = "no other file lists the items, but the interactions name them" if best.items is log else said
-    confidence: Confidence = "sure" if best.overlap > 0.9 and not lists else "likely"
-    return {**choices, "items": Choice(best.items.name, confidence, said, lists)}
+    return {**choices, "items": Choice(best.items.name, "sure" if best.overlap > 0.9 and not lists else "likely", said, lists)}
 
 
-def _unused(log: list[ColumnProfile], items: list[ColumnProfile], used: Collection[str | None]) -> list[str]:
-    """Returns what the other columns may serve for: to choose rows of the log, as attributes of the items, or for nothing."""
-    said, left = [], []
-    for column in (column for column in log if column.name not in used):
-        if 1 < len(column.distinct) <= min(FEW, len(column.text) // 2) and column.numbers < 1:
-            texts = [text for text, _ in Counter(column.text.to_pylist()).most_common()]
-            shown = ", ".join(map(short, texts[:3])) + (", ..." if len(texts) > 3 else "")
-            said.append(f"{column.name} ({shown}): rows can be chosen by it, as in `keep: {{{column.name}: [{texts[0]}]}}`")
-        else:
-            left.append(column.name)
-    varied = {column.name: len(column.distinct) > 1 for column in items if column.name not in used}
-    left += [name for name, is_varied in varied.items() if not is_varied]
-    if names := ", ".join(name for name, is_varied in varied.items() if is_varied):
-        said.append(f"{names}: attributes of the items, for `columns.attributes: [{names}]`")
-    return [*said, *([f"no use is seen for {', '.join(left)}"] if left else [])]
-
-
-def _has_date_in_parts(columns: list[ColumnProfile]) -> bool:
+def has_date_in_parts(columns: list[ColumnProfile]) -> bool:
     return {"day", "month", "year"} <= {word for column in columns for word in column.words}
-
-
-def _what_is_missing(profiles: dict[str, list[ColumnProfile]]) -> str:
-    """Returns why no pair of files is a log, by what each file lacks."""
-    said = (
-        "no files here are a log and its items. A log has a user, an item and a time in each row; items have an id and a title:"
-    )
-    logs = {name: times[:1] for name, found in profiles.items() if (times := _ranked(found, _time_rank))}
-    for name, found in profiles.items():
-        seen = {"a time": logs.get(name, [])}
-        seen |= {f"a {role}": [column for column in found if column.says(role) >= 2] for role in ("user", "title")}
-        has = ", ".join(f"{what} {columns[0].name!r}" for what, columns in seen.items() if columns)
-        names = ", ".join(column.name for column in found)
-        said += f"\n  {name}: columns {names}; {f'has {has}' if has else 'no time, user or title is seen'}"
-    if logs:
-        return (
-            f"{said}\n{', '.join(logs)} may be the log, but no file lists at least {MIN_OVERLAP:.0%} of the ids of one of its "
-            "columns, once each and with a text: is the file of titles missing, or are its ids written otherwise? "
-            "(Recommenders need no titles: a section may name the ids in columns.title, too.)"
-        )
-    said += "\nNo file has a column of times, without which there is no order."
-    for name, found in profiles.items():
-        if _has_date_in_parts(found):
-            said += f"\n{name} has day, month and year apart: join them into one column, such as 2009-04-01."
-    return said

@@ -53,7 +53,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class TimeGuess:
-    """How times are written.
+    """The format of a column of times.
 
     Attributes:
         time_format: as in a section of ``datasets``.

@@ -78,7 +78,8 @@ class DelimitedFile:
 
         self._doubt, is_single = "", False
         for number, line in enumerate(self._lines(self._blocks(), []), start=1):
-            if text := line.replace(self._code, self.separator).strip():
+            if line.strip("\r\n"):
+                text = self._decoded(line).strip()
                 remedy, is_single = _remedy(text), self._code not in line
                 self._doubt = f"{path}:{number}: {short(text)}{remedy}" if remedy else ""
                 break
@@ -155,6 +156,7 @@ class DelimitedFile:
                     file.readline()
                 while block := file.read(BATCH_BYTES):
                     block += file.readline()
+                    block += "" if block.endswith(("\n", "\r")) else "\n"  # csv may need it behind an escaped line end
                     block = block.removeprefix(BYTE_ORDER_MARK).replace(f"\n{BYTE_ORDER_MARK}", "\n")
                     for character in "\0" if self._code == self.separator else f"\0{UNIT_SEPARATOR}":
                         if character in block:

@@ -196,7 +196,8 @@ def refuse_other_spelling(table: LogTable, name: str, unknown: pa.StringArray, k
 
 
 def _number(raw_id: str) -> str:
-    """
+    """Returns a decimal number whose fraction is zero as a whole one, and any other id as it is.
+
     >>> _number("10.0"), _number("10"), _number("007")
     ('10', '10', '007')
     """

@@ -105,7 +105,8 @@ def _parsed(name: str, text: str, row: int, place: Callable[[int], str]) -> list
 
 
 def _value(text: str) -> str:
-    """
+    """Returns the text of a value in a list.
+
     >>> _value("1."), _value("'a b'"), _value('"caf\\\\u00e9"')
     ('1', 'a b', 'café')
     """
