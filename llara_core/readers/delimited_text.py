@@ -129,7 +129,9 @@ class DelimitedFile:
         try:
             table = pa_csv.read_csv(
                 pa.BufferReader(data),
-                pa_csv.ReadOptions(block_size=len(data) + 1, column_names=[*map(str, range(self._n_fields))]),
+                pa_csv.ReadOptions(
+                    use_threads=False, block_size=len(data) + 1, column_names=[*map(str, range(self._n_fields))]
+                ),
                 pa_csv.ParseOptions(delimiter=self._code, quote_char=False),
                 pa_csv.ConvertOptions(
                     include_columns=[*map(str, set(places))], column_types=dict.fromkeys(map(str, places), pa.string())

@@ -140,7 +140,8 @@ def read_interactions(
         values |= {"rating": batch["rating"].ratings()} if "rating" in batch else {}
         values |= {"split": split_codes(batch["split"])} if "split" in batch else {}
         kept = _count_missing({f"interactions_without_{kind}": missing for kind, (_, missing) in values.items()}, dropped)
-        for kind, (of_kind, _) in {**values, "row": (batch["user"].rows, kept)}.items():
+        values |= {"row": (batch["user"].rows, kept)} if config.sequences is not None else {}
+        for kind, (of_kind, _) in values.items():
             parts.setdefault(kind, []).append(_only(of_kind, kept))
         per_second.append(ticks_per_second)
         n_read += n_rows
@@ -158,7 +159,7 @@ def read_interactions(
     arrays |= {name: np.concatenate(parts[kind]) for kind, name in (("rating", c.RATING), ("split", c.SPLIT)) if kind in parts}
     log = pd.DataFrame(arrays, copy=False)
     refuse_rows_in_two_splits(log, table.path)
-    if config.sequences is not None and config.kept_repeat is None:
+    if "row" in parts and config.kept_repeat is None:
         _name_repeated_histories(log, np.concatenate(parts["row"]), table.path)
     steps = {"raw": count(log)}
     repeated = _repeats(log)
@@ -313,7 +314,7 @@ def _join(parts: list[IntArray], per_second: list[int], table: LogTable) -> IntA
                 f"{table.path}: some times have nanoseconds, and some are of years that nanoseconds cannot reach (1678 to 2261)"
                 "; store the times as milliseconds"
             )
-    return np.concatenate([ticks * (finest // n) for ticks, n in zip(parts, per_second, strict=True)])
+    return np.concatenate([ticks if n == finest else ticks * (finest // n) for ticks, n in zip(parts, per_second, strict=True)])
 
 
 def _refuse_doubtful_time(ticks: IntArray, ticks_per_second: int, table: LogTable, name: str, config: OwnLogConfig) -> None:
