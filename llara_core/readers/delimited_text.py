@@ -1,6 +1,6 @@
 """Delimited text, with a separator of any length and with or without a header.
 
-pyarrow splits blocks of plain lines. From the first block with quotes or escapes on, or one that pyarrow refuses, Python's
+pyarrow splits blocks of plain lines. From the first block on that has escapes, quotes that are not plain, or a fault, Python's
 ``csv`` reads the rest: pyarrow accepts stray quotes silently and does not tell lines.
 """
 
@@ -73,6 +73,7 @@ class DelimitedFile:
         # The first separator of a line, where the others separate the items of a sequence.
         self._first_cut = re.compile(r"(?m)^([^\r\n]*?)" + re.escape(self.separator)) if layout.is_cut_once else None
         code = re.escape(self._code)
+        self._quoted = re.compile(rf'(?:\A|(?<=[{code}\r\n]))"(?:[^"\r\n]++|"")*+"(?=[{code}\r\n])')
         # A missing value, of which unescaping would make N.
         self._null = re.compile(rf"(^|[{code}\r\n])\\N(?=[{code}\r\n]|$)") if self.escape == "\\" else None
 
@@ -123,7 +124,8 @@ class DelimitedFile:
 
     def _split_by_arrow(self, block: str, places: list[int]) -> list[pa.Array] | None:
         """Returns the columns at these places; None: ``csv`` has to read the block, or to name the line that is wrong."""
-        if self.escape is not None or (self.quoting != "none" and '"' in block):
+        is_quoted = self.quoting != "none" and '"' in block
+        if self.escape is not None or (is_quoted and not self._has_plain_quotes(block)):
             return None
         data = block.encode()
         try:
@@ -132,7 +134,7 @@ class DelimitedFile:
                 pa_csv.ReadOptions(
                     use_threads=False, block_size=len(data) + 1, column_names=[*map(str, range(self._n_fields))]
                 ),
-                pa_csv.ParseOptions(delimiter=self._code, quote_char=False),
+                pa_csv.ParseOptions(delimiter=self._code, quote_char='"' if is_quoted else False),
                 pa_csv.ConvertOptions(
                     include_columns=[*map(str, set(places))], column_types=dict.fromkeys(map(str, places), pa.string())
                 ),
@@ -140,6 +142,12 @@ class DelimitedFile:
         except pa.ArrowInvalid:
             return None
         return [table[str(place)].combine_chunks() for place in places]
+
+    def _has_plain_quotes(self, block: str) -> bool:
+        """Returns whether all quotes open or close a field of one line, or are doubled inside of one."""
+        if self._code != self.separator or (self.quoting == "checked" and DOUBTFUL_ESCAPE in block):
+            return False
+        return '"' not in self._quoted.sub("", block)
 
     def _hint(self, found: list[str], names: list[str]) -> str:
         others = [other for other in USUAL_SEPARATORS if other in found[0] and other != self.separator]
