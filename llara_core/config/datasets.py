@@ -295,7 +295,7 @@ class SyntheticConfig(MovieLensSection):
 class LargerMovieLensConfig(MovieLensSection):
     """MovieLens 1M to 32M, the GroupLens archives of 1 to 32 million ratings."""
 
-    reader: ClassVar = "llara_core.readers.larger_movielens:read"
+    reader: ClassVar = "llara_core.readers.movielens:read_larger"
     source: ClassVar = "llara_core.fetching.datasets:larger_movielens"
 
     format: Literal["movielens_1m", "movielens_10m", "movielens_20m", "movielens_25m", "movielens_32m"]

@@ -1,4 +1,4 @@
-"""One column of a file, and what its name and its values say about its purpose."""
+"""Evidence about one column of a file: its name, its type and its values."""
 
 from __future__ import annotations
 
@@ -26,38 +26,32 @@ WORDS: dict[str, tuple[set[str], set[str]]] = {
     "rating": ({"rating", "stars", "score", "overall"}, {"rate", "value", "weight", "vote", "preference", "grade"}),
     "title": ({"title", "name"}, {"label", "headline", "description"}),
 }
-"""Words in the name of a column that speak for a purpose: strongly, and weakly."""
-_SUFFIXES = ("id", "name", "title", "time", "date", "stamp", "key", "code", "no", "nr", "number")
+"""Words in the name of a column that speak for a role: strongly, and weakly."""
+KNOWN_WORDS = set().union(*(strong | weak for strong, weak in WORDS.values()))
 ABOUT_IDS = {"id", "key", "code", "no", "nr", "number", "idx", "index"}
+_SUFFIXES = ("id", "name", "title", "time", "date", "stamp", "key", "code", "no", "nr", "number")
 
 
-class Column:
-    """A column of a sample, and what its name and its values speak for.
+class ColumnProfile:
+    """A sampled column, and the evidence that its name and its values give."""
 
-    Attributes:
-        values: as :class:`files.FoundFile` holds them.
-        words: of its name, in lower case.
-    """
-
-    def __init__(self, name: str, values: pa.Array, missing: list[str]) -> None:
-        self.name, self.values, self._missing = name, values, missing
+    def __init__(self, name: str, values: pa.ChunkedArray, missing: list[str]) -> None:
+        self.name, self.values, self._missing = name, values.combine_chunks(), missing
         self.words = name_words(name)
 
     @cached_property
     def text(self) -> pa.StringArray:
-        """The values that are not missing, as text; none if they are neither text nor numbers."""
+        """Text of the values that are not missing; none if they are neither text nor numbers."""
         kind, values = self.values.type, self.values.drop_null()
         if pa.types.is_floating(kind):
             numbers = values.to_numpy(zero_copy_only=False)
             numbers = numbers[np.isfinite(numbers)]
-            is_whole = bool((np.floor(numbers) == numbers).all() and (np.abs(numbers) < 2**53).all())
+            is_whole = ((np.floor(numbers) == numbers) & (np.abs(numbers) < 2**53)).all()
             values = pa.array(numbers.astype(np.int64) if is_whole else numbers)
-        elif pa.types.is_decimal(kind):
-            values = values.cast(pa.string())
-            return pc.replace_substring_regex(values, r"\.0+$", "")
-        elif not (pa.types.is_integer(kind) or pa.types.is_string(kind)):
+        elif not (pa.types.is_decimal(kind) or pa.types.is_integer(kind) or pa.types.is_string(kind)):
             return pa.array([], pa.string())
         text = pc.utf8_trim_whitespace(values.cast(pa.string()))
+        text = pc.replace_substring_regex(text, r"\.0+$", "") if pa.types.is_decimal(kind) else text
         return text.filter(pc.invert(pc.is_in(text, pa.array(["", *self._missing], pa.string()))))
 
     @cached_property
@@ -65,63 +59,65 @@ class Column:
         return self.text.unique()
 
     @cached_property
-    def share_distinct(self) -> float:
-        return len(self.distinct) / max(1, len(self.text))
-
-    @cached_property
     def numbers(self) -> float:
         """Share of the values that are numbers."""
-        return float(pc.mean(pc.match_substring_regex(self.text, NUMBER).cast(pa.int8())).as_py() or 0)
+        return share(pc.match_substring_regex(self.text, NUMBER))
 
     @cached_property
-    def is_whole(self) -> bool:
-        """Whole numbers, or text that is no number: what can be an id."""
-        return bool(len(self.text)) and (
-            self.numbers < 1 or pc.all(pc.match_substring_regex(self.text, r"^-?[0-9]+(\.0+)?$")).as_py()
-        )
+    def is_id(self) -> bool:
+        """Whether the values are whole numbers, or text that is no number."""
+        return len(self.text) > 0 and (self.numbers < 1 or self.all_match(r"^-?[0-9]+(\.0+)?$"))
 
     @cached_property
     def times(self) -> TimeGuess | None:
         return guess_times(self.values, self._missing) if len(self.values) > self.values.null_count else None
 
-    @cached_property
-    def mean_length(self) -> float:
-        return float(pc.mean(pc.utf8_length(self.text)).as_py() or 0)
+    @property
+    def is_dated(self) -> bool:
+        return self.times is not None and self.times.is_dated
 
-    @cached_property
+    @property
+    def has_id_word(self) -> bool:
+        return not ABOUT_IDS.isdisjoint(self.words)
+
+    @property
+    def share_distinct(self) -> float:
+        return len(self.distinct) / max(1, len(self.text))
+
+    @property
     def share_missing(self) -> float:
         return 1 - len(self.text) / max(1, len(self.values))
 
-    def speaks_against(self, role: str) -> int:
-        """How strongly the name speaks for another purpose, if it does not speak for this one as strongly."""
-        other = max(self.speaks_for(name) for name in WORDS if name != role)
-        return other if other > self.speaks_for(role) else 0
+    def all_match(self, pattern: str) -> bool:
+        return len(self.text) > 0 and share(pc.match_substring_regex(self.distinct, pattern)) == 1
 
-    def speaks_for(self, role: str) -> int:
-        """As :func:`name_says`, of its name."""
-        return name_says(self.name, role)
+    def says(self, role: str) -> int:
+        """Returns 3: the name says nothing but the role; 2: it has a word that says so; 1: a weak word; 0: nothing."""
+        strong, weak = WORDS[role]
+        if not strong.isdisjoint(self.words):
+            return 3 if set(self.words) <= strong | ABOUT_IDS else 2
+        return int(not weak.isdisjoint(self.words))
+
+    def says_else(self, role: str) -> int:
+        """Returns how strongly the name speaks for another role, if it does not speak for this one as strongly."""
+        other = max(self.says(name) for name in WORDS)
+        return other if other > self.says(role) else 0
 
 
-def name_says(name: str, role: str) -> int:
-    """3: the name says nothing but ``role``; 2: it has a word that says so; 1: a weak word; 0: nothing."""
-    words, (strong, weak) = name_words(name), WORDS[role]
-    rest = [word for word in words if word not in strong | ABOUT_IDS]
-    if strong & set(words):
-        return 2 if rest else 3
-    return 1 if weak & set(words) else 0
+def share(fits: pa.BooleanArray) -> float:
+    return float(pc.mean(fits.cast(pa.int8())).as_py() or 0)
 
 
 def name_words(name: str) -> list[str]:
-    """The words of a column's name, in lower case.
+    """Returns the words of a column's name, in lower case.
 
     >>> name_words("unixReviewTime"), name_words("user_id"), name_words("movieid")
     (['unix', 'review', 'time'], ['user', 'id'], ['movie', 'id'])
     """
-    known = set().union(*(strong | weak for strong, weak in WORDS.values()))
     words = []
-    for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name):
-        lower = word.lower()
-        suffix = next((end for end in _SUFFIXES if lower.endswith(end) and lower.removesuffix(end).rstrip("s") in known), None)
-        parts = [lower.removesuffix(suffix), suffix] if suffix and lower not in known else [lower]
-        words += [part.removesuffix("s") if part.removesuffix("s") in known else part for part in parts]
+    for word in map(str.lower, re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)):
+        stems = {end: word.removesuffix(end) for end in _SUFFIXES if word.endswith(end) and word not in KNOWN_WORDS}
+        suffix = next((end for end, stem in stems.items() if stem.rstrip("s") in KNOWN_WORDS), None)
+        parts = [stems[suffix], suffix] if suffix else [word]
+        words += [part.removesuffix("s") if part.removesuffix("s") in KNOWN_WORDS else part for part in parts]
     return words

@@ -1,4 +1,4 @@
-"""What a reader of the facts should look at before trusting the log."""
+"""Names what a reader of the facts should look at before trusting the log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FILE_ORDER = "a user's sequence follows the order of the file, not time: if that
 
 
 def doubts(facts: Mapping[str, Any], config: LogSection, n_candidates: int) -> list[str]:
-    """One sentence per doubt, the ones about reading first."""
+    """Returns one sentence per doubt, the ones about reading first."""
     return [
         *(_about_times(facts) if config.has_times else ()),
         *(() if config.is_ordered_by_time else (FILE_ORDER,)),

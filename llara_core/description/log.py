@@ -1,10 +1,11 @@
-"""What is in a log once it is read: sizes, times, repeats, ratings, and what a split would ask of it."""
+"""Counts what is in a log: sizes, times, repeats, ratings, titles, and what each split would ask."""
 
 from __future__ import annotations
 
 import html
 import re
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ N_EXAMPLES = 3
 
 
 def describe_log(raw: RawLog, config: LogSection, now: float) -> dict[str, Any]:
-    """The facts of a log by topic, as plain values that JSON can hold; nothing is sampled.
+    """Returns the facts of a log by topic, as plain values that JSON can hold; nothing is sampled.
 
     Args:
         now: seconds since 1970; later times are of the future.
@@ -53,165 +54,136 @@ def describe_log(raw: RawLog, config: LogSection, now: float) -> dict[str, Any]:
             "no interaction is of an item with a title, which prompts are made of; check the item file and its columns"
         )
     kept, steps = filter_interactions(usable, config)
+    left, popularity = {**raw.steps, **steps}, np.bincount(log[c.ITEM])
     facts: dict[str, Any] = {
-        "sizes": {
-            **count(log),
-            "items_listed": len(raw.items),
-            "left_after": {**raw.steps, **steps},
-            "dropped": dict(raw.dropped),
-        },
+        "sizes": {**count(log), "items_listed": len(raw.items), "left_after": left, "dropped": dict(raw.dropped)},
         **({"times": _times(log, raw.ticks_per_second, now)} if config.has_times else {}),
         "repeats": _repeats(log, raw.dropped),
         "titles": describe_titles(raw.items[c.RAW_TITLE].to_list(), config.titles_are_movies),
         "histories": spread(np.bincount(log[c.USER])),
-        "popularity": {**spread(np.bincount(log[c.ITEM])), **_rare(np.bincount(log[c.ITEM]))},
+        "popularity": {**spread(popularity), **_rare(popularity)},
         "splits": _splits(kept, config, raw.ticks_per_second),
     }
-    if c.RATING in log:
-        facts["ratings"] = describe_ratings(log[c.RATING].to_numpy())
-    return facts
+    return facts | ({"ratings": describe_ratings(log[c.RATING].to_numpy())} if c.RATING in log else {})
 
 
 def _times(log: pd.DataFrame, ticks_per_second: int, now: float) -> dict[str, Any]:
-    ticks = log[c.TIMESTAMP].to_numpy()
+    ticks = log[c.TIMESTAMP]
     earliest, latest = (second * ticks_per_second for second in USUAL_SECONDS)
     values, counts = np.unique(ticks, return_counts=True)
-    most = int(counts.argmax())
-    order = np.lexsort((ticks, log[c.USER].to_numpy()))
-    users, times = log[c.USER].to_numpy()[order], ticks[order]
-    with_next = (users[1:] == users[:-1]) & (times[1:] == times[:-1])
-    tied = np.append(with_next, False) | np.append(False, with_next)
+    # Users with several interactions, all at one time, are in the order of the file.
+    per_user = ticks.groupby(log[c.USER]).agg(["min", "max", "size"])
+    first, last, most = (_moment(int(values[place]), ticks_per_second) for place in (0, -1, counts.argmax()))
+    resolutions = {name: (values % (seconds * ticks_per_second) == 0).mean() for name, seconds in RESOLUTIONS.items()}
     return {
-        "first": moment(int(values[0]), ticks_per_second),
-        "last": moment(int(values[-1]), ticks_per_second),
+        "first": first,
+        "last": last,
         "span_days": round(int(values[-1] - values[0]) / ticks_per_second / 86_400, 1),
-        "resolution": _resolution(values, ticks_per_second),
+        # The coarsest unit of which nearly all times are whole multiples.
+        "resolution": next((name for name, share in resolutions.items() if share >= 0.99), "fractions of a second"),
         "before_1970": int((ticks < 0).sum()),
         "at_1970": int((ticks == 0).sum()),
         "before_1980": int(((ticks > 0) & (ticks < earliest)).sum()),
         "in_the_future": int((ticks > min(now * ticks_per_second, latest)).sum()),
-        "most_common": moment(int(values[most]), ticks_per_second),
-        "most_common_share": round(float(counts[most] / len(ticks)), 4),
-        "tied_share": round(float(tied.mean()), 4),
-        "users_all_tied": _users_all_tied(users, times),
+        "most_common": most,
+        "most_common_share": round(float(counts.max() / len(ticks)), 4),
+        "tied_share": round(float(log.duplicated([c.USER, c.TIMESTAMP], keep=False).mean()), 4),
+        "users_all_tied": int(((per_user["min"] == per_user["max"]) & (per_user["size"] > 1)).sum()),
     }
 
 
-def _users_all_tied(users: npt.NDArray[np.integer], times: npt.NDArray[np.integer]) -> int:
-    """Users with several interactions, all at one time: their order is that of the file."""
-    grouped = pd.DataFrame({"user": users, "time": times}).groupby("user")["time"].agg(["min", "max", "size"])
-    return int(((grouped["min"] == grouped["max"]) & (grouped["size"] > 1)).sum())
-
-
-def moment(ticks: int, ticks_per_second: int) -> str:
-    """A time as text, in UTC."""
+def _moment(ticks: int, ticks_per_second: int) -> str:
+    """Returns a time as text, in UTC."""
     return str(np.datetime64(ticks // ticks_per_second, "s")).replace("T", " ")
 
 
-def _resolution(values: npt.NDArray[np.integer], ticks_per_second: int) -> str:
-    """The coarsest unit of which nearly all times are whole multiples."""
-    for name, seconds in RESOLUTIONS.items():
-        if (values % (seconds * ticks_per_second) == 0).mean() >= 0.99:
-            return name
-    return "fractions of a second"
-
-
-def _repeats(log: pd.DataFrame, dropped: Any) -> dict[str, Any]:
-    pairs = log[c.USER].to_numpy().astype(np.int64) * (int(log[c.ITEM].max()) + 1) + log[c.ITEM].to_numpy()
-    repeats = len(pairs) - len(np.unique(pairs))
+def _repeats(log: pd.DataFrame, dropped: Mapping[str, int]) -> dict[str, Any]:
+    repeats = int(log.duplicated([c.USER, c.ITEM]).sum())
     return {
         "interactions_of_a_known_pair": repeats,
         "share": round(repeats / len(log), 4),
-        "exact_duplicates": int(dropped.get("interactions_duplicated", 0)) + int(log.duplicated().sum()),
+        "exact_duplicates": dropped.get("interactions_duplicated", 0) + int(log.duplicated().sum()),
     }
 
 
 def spread(counts: npt.NDArray[np.integer]) -> dict[str, Any]:
-    """Quantiles and a histogram of how many interactions each user or item has; those without one are left out."""
+    """Returns quantiles and a histogram of how many interactions each user or item has; those without one are left out."""
     counts = counts[counts > 0]
-    ends = [*BINS[1:], np.iinfo(np.int64).max]
-    bins = {
-        f"{low} or more" if low == BINS[-1] else str(low) if end - low == 1 else f"{low} to {end - 1}": int(
-            ((counts >= low) & (counts < end)).sum()
-        )
-        for low, end in zip(BINS, ends, strict=True)
-    }
+    ends = [end - 1 for end in BINS[1:]]
+    labels = [str(low) if low == end else f"{low} to {end}" for low, end in zip(BINS, ends, strict=False)]
+    n_in_bins, _ = np.histogram(counts, [*BINS, np.inf])
     quantiles = np.quantile(counts, QUANTILES, method="lower")
     return {
         "mean": round(float(counts.mean()), 2),
         "quantiles": {f"{share:g}": int(value) for share, value in zip(QUANTILES, quantiles, strict=True)},
-        "histogram": bins,
+        "histogram": dict(zip([*labels, f"{BINS[-1]} or more"], n_in_bins.tolist(), strict=True)),
     }
 
 
 def _rare(counts: npt.NDArray[np.integer]) -> dict[str, Any]:
-    """Shares of the items with fewer than k interactions, and of the interactions on them; that of the top 1 % of the items."""
+    """Returns the share of items with fewer than k interactions, that of interactions on them, and that on the top 1 %."""
     counts = np.sort(counts[counts > 0])
-    top = max(1, len(counts) // 100)
+
+    def of_interactions(chosen: npt.NDArray[np.integer]) -> float:
+        return round(float(chosen.sum() / counts.sum()), 4)
+
+    rare = {k: counts < k for k in RARE}
     return {
         "fewer_than": {
-            str(k): {
-                "items": round(float((counts < k).mean()), 4),
-                "interactions": round(float(counts[counts < k].sum() / counts.sum()), 4),
-            }
-            for k in RARE
+            str(k): {"items": round(float(is_rare.mean()), 4), "interactions": of_interactions(counts[is_rare])}
+            for k, is_rare in rare.items()
         },
-        "top_percent_share": round(float(counts[-top:].sum() / counts.sum()), 4),
+        "top_percent_share": of_interactions(counts[-max(1, len(counts) // 100) :]),
     }
 
 
 def _splits(kept: pd.DataFrame, config: LogSection, ticks_per_second: int) -> dict[str, Any]:
-    """What each strategy for which the section says enough would train on and ask."""
-    found: dict[str, Any] = {}
-    sizes = {"sequences": kept[c.USER].nunique(), "items": kept[c.ITEM].nunique(), "interactions": len(kept)}
-    if kept.empty:
-        nothing = {"error": "the filter leaves no interaction: lower the minima of the section"}
-        return {**sizes, "chosen": config.split.strategy, "by_strategy": dict.fromkeys(_possible(config), nothing)}
-    sequences = sort_sequences(kept, by_time=config.is_ordered_by_time)
-    for name in _possible(config):
-        if name in TIME_STRATEGIES and not config.is_ordered_by_time:
-            found[name] = {"error": "it cuts sequences by time and needs order: timestamp"}
-            continue
-        try:
-            split = divide(sequences, config.split, ticks_per_second, name)
-            # The histories themselves are not needed, and are most of the memory.
-            examples = make_examples(split, 1).select([c.SPLIT, c.TARGET]).to_pandas()
-        except DataError as error:
-            found[name] = {"error": str(error)}
-            continue
-        trained = split.loc[split[c.SPLIT] == c.TRAIN, c.ITEM].unique()
-        is_cold = ~examples[c.TARGET].isin(trained)
-        found[name] = {
-            "training_interactions": int((split[c.SPLIT] == c.TRAIN).sum()),
-            "examples": {part: int((examples[c.SPLIT] == part).sum()) for part in c.SPLITS},
-            "cold_targets": {part: int((is_cold & (examples[c.SPLIT] == part)).sum()) for part in c.HELD_OUT},
-            "cold_share": {part: round(float(is_cold[examples[c.SPLIT] == part].mean()), 4) for part in c.HELD_OUT},
-        }
+    """Returns what each strategy for which the section says enough would train on and ask."""
+    chosen = config.split.strategy
+    names = [name for name in STRATEGIES if not config.split.lacks(name) and (name != "files" or chosen == name)]
+    sequences = None if kept.empty else sort_sequences(kept, by_time=config.is_ordered_by_time)
     return {
-        **sizes,
-        "chosen": config.split.strategy,
-        "by_strategy": found,
+        "sequences": kept[c.USER].nunique(),
+        "items": kept[c.ITEM].nunique(),
+        "interactions": len(kept),
+        "chosen": chosen,
+        "by_strategy": {name: _split(sequences, name, config, ticks_per_second) for name in names},
     }
 
 
-def _possible(config: LogSection) -> list[str]:
-    """The strategies for which the section says enough."""
-    return [name for name in STRATEGIES if not config.split.lacks(name) and (name != "files" or config.split.strategy == name)]
+def _split(sequences: pd.DataFrame | None, name: str, config: LogSection, ticks_per_second: int) -> dict[str, Any]:
+    if sequences is None:
+        return {"error": "the filter leaves no interaction: lower the minima of the section"}
+    if name in TIME_STRATEGIES and not config.is_ordered_by_time:
+        return {"error": "it cuts sequences by time and needs order: timestamp"}
+    try:
+        split = divide(sequences, config.split, ticks_per_second, name)
+        # The histories themselves are not needed, and are most of the memory.
+        examples = make_examples(split, 1).select([c.SPLIT, c.TARGET]).to_pandas()
+    except DataError as error:
+        return {"error": str(error)}
+    trained = split.loc[split[c.SPLIT] == c.TRAIN, c.ITEM]
+    is_cold = {part: ~examples.loc[examples[c.SPLIT] == part, c.TARGET].isin(trained) for part in c.SPLITS}
+    return {
+        "training_interactions": len(trained),
+        "examples": {part: len(cold) for part, cold in is_cold.items()},
+        "cold_targets": {part: int(is_cold[part].sum()) for part in c.HELD_OUT},
+        "cold_share": {part: round(float(is_cold[part].mean()), 4) for part in c.HELD_OUT},
+    }
 
 
 def describe_ratings(ratings: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """The scale that nearly all ratings are on, and how many are not."""
+    """Returns the scale that nearly all ratings are on, and how many are not."""
     values, counts = np.unique(ratings, return_counts=True)
-    low, high = float(values[0]), float(values[-1])
-    on_scale = {(a, b): float(counts[(values >= a) & (values <= b)].sum() / len(ratings)) for a, b in SCALES}
-    scale = next((scale for scale, share in on_scale.items() if share >= MIN_ON_SCALE), None)
+    inside = {scale: int(counts[(values >= scale[0]) & (values <= scale[1])].sum()) for scale in SCALES}
+    scale = next((scale for scale, n in inside.items() if n >= MIN_ON_SCALE * len(ratings)), None)
     order = np.argsort(-counts, kind="stable")[:11]
     facts: dict[str, Any] = {
-        "lowest": low,
-        "highest": high,
+        "lowest": float(values[0]),
+        "highest": float(values[-1]),
         "different": len(values),
         "scale": None if scale is None else list(scale),
-        "outside": 0 if scale is None else int(counts[(values < scale[0]) | (values > scale[1])].sum()),
+        "outside": 0 if scale is None else len(ratings) - inside[scale],
         "most_common": {f"{values[i]:g}": round(float(counts[i] / len(ratings)), 4) for i in sorted(order)},
     }
     others = values[values != 0]
@@ -221,7 +193,7 @@ def describe_ratings(ratings: npt.NDArray[np.float64]) -> dict[str, Any]:
 
 
 def describe_titles(raw: list[str], are_movies: bool) -> dict[str, Any]:
-    """What cleaning makes of the titles, and which of them would look alike or odd in a prompt."""
+    """Returns what cleaning makes of the titles, and which of them would look alike or odd in a prompt."""
     cleaned = [movie_title(title)[0] if are_movies else plain_title(title) for title in raw]
     times = Counter(folded(title) for title in cleaned if title)
     shared = {title: n for title, n in times.items() if n > 1}
@@ -250,6 +222,6 @@ def _some(titles: list[str], pattern: re.Pattern[str]) -> dict[str, Any]:
 
 
 def kept_titles(raw: RawLog, config: LogSection) -> list[str]:
-    """The distinct titles as prompts show them, without what tells two of a name apart."""
+    """Returns the distinct titles as prompts show them, without what tells two of a name apart."""
     cleaned = clean_titles(raw.items[c.RAW_TITLE], config.titles, config.titles_are_movies)
     return list(dict.fromkeys(title for title in cleaned.titles if title))

@@ -1,31 +1,23 @@
-"""Which file holds the interactions and which the items, and what their columns mean, told from names and values."""
+"""Chooses the files of a log and the roles of their columns; a choice that is open names its rivals.
+
+The evidence is names, types, distinct values and the overlap of item ids.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from llara_core.description.column import ABOUT_IDS, Column, name_words
+from llara_core.description.column import ColumnProfile, name_words, share
 from llara_core.description.files import FoundFile
-from llara_core.description.times import Confidence
-from llara_core.errors import DataError
+from llara_core.description.times import Choice, Confidence
 from llara_core.readers.log_columns import ISO, TIME_OF_DAY
 from llara_core.readers.values import short
-
-A_DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-MIN_OVERLAP = 0.5  # share of the item ids of the log that the items must list
-MIN_OVERLAP_OF_SAMPLE = 0.01  # where only some of the items are known
-CLOSE = 0.5, 3.0  # columns, and files, whose scores differ by less are rivals
-MAX_RATINGS = 101  # different values of a rating: 0 to 10 in tenths, or 0 to 100
-MAX_DISTINCT_USERS = 0.9  # of the rows: users come again
-MIN_DISTINCT_ITEMS = 0.4  # of the rows of the items, which may list one twice
-MANY_MISSING = 0.05  # of a column's cells: few users are unknown
-MAX_TITLE = 200  # characters on average
 
 VERBS = {
     "watched": "movie film video show",
@@ -36,27 +28,32 @@ VERBS = {
     "cooked": "recipe",
     "visited": "restaurant venue place business",
 }
-"""What people do with things, by verb: for the prompts."""
+"""Verbs for prompts, with the nouns that they go with."""
 
+A_DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+MIN_OVERLAP, MIN_OVERLAP_OF_SAMPLE = 0.5, 0.01  # share of the log's item ids that the items must list, all or sampled
+CLOSE_COLUMNS, CLOSE_FILES = 0.5, 3.0  # those whose scores differ by less are rivals
+MAX_RATINGS = 101  # different values of a rating: 0 to 10 in tenths, or 0 to 100
+MAX_DISTINCT_USERS = 0.9  # distinct values per row: users come again
+MIN_DISTINCT_ITEMS = 0.4  # distinct values per row of the items, which may list one twice
+MANY_MISSING = 0.05  # share of cells: few users are unknown
+MAX_TITLE = 200  # characters on average
 
-@dataclass(frozen=True)
-class Choice:
-    """The column or file that was chosen for a purpose; ``rivals`` would do as well."""
-
-    value: str | None
-    confidence: Confidence
-    why: str
-    rivals: tuple[str, ...] = ()
+Profiles = dict[str, list[ColumnProfile]]
+"""The columns of the files, by the names of the files."""
+Rank = tuple[float, ...] | None
+"""The higher, the better; None: the column cannot have the role."""
 
 
 @dataclass(frozen=True)
 class Roles:
-    """What the files and columns of a folder mean.
+    """The roles of the files and columns of a folder.
 
     Attributes:
-        interactions, items: the chosen files.
         choices: by key of the section: ``interactions``, ``items``, ``columns.user``, ... and ``time_format``.
         noun, verb: for prompts.
+        overlap: share of the item ids of the log that the items list.
+        score: the higher, the better the evidence.
     """
 
     interactions: FoundFile
@@ -64,311 +61,185 @@ class Roles:
     choices: dict[str, Choice]
     noun: str
     verb: str
-
-    def columns(self) -> dict[str, str | None]:
-        names = ("user", "item", "time", "time_of_day", "rating", "item_id", "title")
-        return {name: self.choices[f"columns.{name}"].value for name in names if f"columns.{name}" in self.choices}
-
-
-def guess_roles(files: Sequence[FoundFile], missing: list[str]) -> Roles:
-    """Choose files and columns: two files whose item ids match, with a time and a user in the one, a title in the other.
-
-    Only if there is no such pair may the time be missing.
-
-    Raises:
-        DataError: no pair of files (or single file) has what a log needs; the message says what is missing.
-    """
-    columns = {
-        file.name: [Column(name, file.sample[name].combine_chunks(), missing) for name in file.sample.column_names]
-        for file in files
-    }
-    pairs: list[_Pair] = []
-    for has_time in (True, False):
-        found = (_pair(log, columns[log.name], items, columns[items.name], has_time) for log in files for items in files)
-        pairs = pairs or [pair for pair in found if pair is not None]
-    if not pairs:
-        raise DataError(_what_is_missing(columns))
-    pairs.sort(key=lambda pair: pair.score, reverse=True)
-    return _roles(pairs, columns)
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """A way to read two files as a log and its items; the higher the score, the better the evidence."""
-
-    log: FoundFile
-    items: FoundFile
-    time: Column | None
-    item: Column
-    item_id: Column
-    title: Column
     overlap: float
     score: tuple[float, int]
-    item_rivals: tuple[tuple[str, str], ...]
+
+    def columns(self) -> dict[str, str | None]:
+        return {key.removeprefix("columns."): found.value for key, found in self.choices.items() if key.startswith("columns.")}
 
 
-def _pair(
-    log: FoundFile, log_columns: list[Column], items: FoundFile, item_columns: list[Column], has_time: bool
-) -> _Pair | None:
-    times = _ranked_times(log_columns)
-    is_same = log is items
-    if bool(times) != has_time or (not has_time and (is_same or _has_date_in_parts(log_columns))):
+def guess_roles(files: Sequence[FoundFile], profiles: Profiles) -> Roles | None:
+    """Chooses two files whose item ids match, with a time and a user in the one and a title in the other; or one file with all.
+
+    Only if there is no such pair may the time be missing. None: there is no pair at all.
+    """
+    found = [roles for log in files for items in files if (roles := _roles(log, items, profiles))]
+    found = [roles for roles in found if roles.choices["columns.time"].value is not None] or found
+    found.sort(key=lambda roles: roles.score, reverse=True)
+    return replace(found[0], choices=_file_choices(found) | found[0].choices) if found else None
+
+
+def _roles(log: FoundFile, items: FoundFile, profiles: Profiles) -> Roles | None:
+    """Chooses the columns of two files; None: they are no log and its items."""
+    of_log, of_items, is_same = profiles[log.name], profiles[items.name], log is items
+    times = ranked(of_log, time_rank)
+    if not times and (is_same or has_date_in_parts(of_log)):
         return None
-    time = times[0] if times else None
     matches = []
-    for item in log_columns:
-        if item is time or not item.is_whole or item.speaks_for("time") >= 2 or item.speaks_for("title") >= 2:
+    for item in of_log:
+        is_unique = not times and item.share_distinct > MAX_DISTINCT_USERS
+        if item in times[:1] or not item.is_id or max(item.says("time"), item.says("title")) >= 2 or is_unique:
             continue
-        for item_id in [item] if is_same else item_columns:
-            if not item_id.is_whole or (not is_same and item_id.share_distinct < MIN_DISTINCT_ITEMS):
-                continue
-            titles = _ranked_titles(item_columns, item_id, is_same)
-            if not titles or not len(item.distinct) or (not has_time and item.share_distinct > MAX_DISTINCT_USERS):
-                continue
-            listed = pc.is_in(item.distinct, item_id.distinct)
-            overlap = 1.0 if is_same else float(pc.mean(listed.cast(pa.int8())).as_py())
-            if overlap < (MIN_OVERLAP if items.is_whole else MIN_OVERLAP_OF_SAMPLE):
-                continue
-            named = item.speaks_for("item") - 3 * (item.speaks_for("user") >= 2) - item.speaks_for("rating")
-            named_alike = 1 if item.words == item_id.words else 0
-            covered = len(item.distinct) * overlap / max(1, len(item_id.distinct))
-            by_name = 2 * named + named_alike + item_id.speaks_for("item")
-            by_values = 4 * overlap + covered + (0 if is_same else 2 * item_id.share_distinct)
-            matches.append((by_name + by_values, item, item_id, titles[0], overlap))
+        for item_id in [item] if is_same else [column for column in of_items if column.share_distinct >= MIN_DISTINCT_ITEMS]:
+            overlap = 1.0 if is_same else share(pc.is_in(item.distinct, item_id.distinct))
+            titles = ranked(of_items, partial(_title_rank, item_id=item_id, in_log=is_same))
+            if item_id.is_id and titles and overlap >= (MIN_OVERLAP if items.is_whole else MIN_OVERLAP_OF_SAMPLE):
+                named = item.says("item") - 3 * (item.says("user") >= 2) - item.says("rating")
+                by_name = 2 * named + (item.words == item_id.words) + item_id.says("item")
+                covered = len(item.distinct) * overlap / max(1, len(item_id.distinct))
+                by_values = 4 * overlap + covered + (0 if is_same else 2 * item_id.share_distinct)
+                matches.append((by_name + by_values, item, item_id, titles, overlap))
     if not matches:
         return None
     matches.sort(key=lambda match: match[0], reverse=True)
-    score, item, item_id, title, overlap = matches[0]
-    users = _ranked_users(log_columns, {column.name for column in (time, item) if column is not None})
+    score, item, item_id, titles, overlap = matches[0]
+    users = ranked([column for column in of_log if column not in (*times[:1], item)], _user_rank)
     if not users:
         return None
-    rivals = tuple((match[1].name, match[2].name) for match in matches[1:] if match[0] >= score - CLOSE[0])
+    close = [match for match in matches[1:] if match[0] >= score - CLOSE_COLUMNS]
     # A file of its own for the items is better than titles in the log; of several logs the largest counts.
-    score += (time.speaks_for("time") if time is not None else 0) + 2 * users[0].speaks_for("user") + title.speaks_for("title")
-    score += 0.5 * any(column.speaks_for("rating") >= 2 for column in log_columns) - 3 * is_same
-    return _Pair(log, items, time, item, item_id, title, overlap, (score, log.n_bytes), rivals)
-
-
-def _ranked_times(columns: list[Column]) -> list[Column]:
-    """Columns that may be the time, best first: by name, then numbers before text, as these are mostly finer."""
-
-    def rank(column: Column) -> tuple[int, ...]:
-        assert column.times is not None
-        return (
-            min(2, column.speaks_for("time")) + 2 * column.times.is_dated - column.speaks_against("time"),
-            column.speaks_for("time"),
-            column.times.confidence == "sure",
-            column.numbers == 1,
-        )
-
-    ids = [column for column in columns if column.speaks_for("user") >= 2 or column.speaks_for("item") >= 2]
-    fitting = [
-        column
-        for column in columns
-        if column.times is not None
-        and (column.times.is_dated or column.speaks_for("time") >= 2)
-        and not (column in ids and not column.speaks_for("time"))
-        and (column.times.confidence != "guess" or column.speaks_for("time") >= 1)
-    ]
-    return sorted(fitting, key=rank, reverse=True)
-
-
-def _ranked_users(columns: list[Column], taken: set[str]) -> list[Column]:
-    def may_be(column: Column) -> bool:
-        n, n_distinct = len(column.text), len(column.distinct)
-        comes_again = n_distinct <= MAX_DISTINCT_USERS * n or column.speaks_for("user") >= 2
-        other = max(column.speaks_for("item"), column.speaks_for("rating"), column.speaks_for("time")) >= 2
-        is_other = other and column.speaks_for("user") < 2
-        return column.name not in taken and column.is_whole and n_distinct > 1 and comes_again and not is_other
-
-    def rank(column: Column) -> tuple[int, ...]:
-        dated = column.times is not None and column.times.is_dated and column.speaks_for("user") < 2
-        return (
-            column.speaks_for("user"),
-            bool(set(column.words) & ABOUT_IDS),
-            -column.speaks_against("user"),
-            -dated,
-            column.share_missing < MANY_MISSING,
-            len(column.distinct),
-        )
-
-    return sorted(filter(may_be, columns), key=rank, reverse=True)
-
-
-def _ranked_titles(columns: list[Column], item_id: Column, in_log: bool) -> list[Column]:
-    def may_be(column: Column) -> bool:
-        is_text = len(column.text) > 0 and column.numbers < 0.5 and 1 < column.mean_length <= MAX_TITLE
-        named = column.speaks_for("title") >= 2
-        is_url = bool(pc.all(pc.match_substring_regex(column.distinct.slice(0, 100), r"^https?://")).as_py())
-        dated = column.times is not None and column.times.is_dated
-        # Names of users, and words that repeat as genres do, are no titles.
-        repeats = len(column.distinct) < len(item_id.distinct) / 2
-        is_user = column.speaks_for("user") >= 2 and not column.speaks_for("item")
-        if in_log and not named:
-            return False
-        return is_text and not is_url and not dated and not is_user and (named or not repeats) and column is not item_id
-
-    def rank(column: Column) -> tuple[float, ...]:
-        about = 0.5 * (column.speaks_for("item") >= 2)
-        return (min(2, column.speaks_for("title")) + about, len(column.distinct))
-
-    return sorted(filter(may_be, columns), key=rank, reverse=True)
-
-
-def _ranked_ratings(columns: list[Column], taken: set[str], *, with_gaps: bool) -> list[Column]:
-    """Columns that may be the rating; those with gaps would cost the rows without a rating."""
-    fitting = [
-        column
-        for column in columns
-        if column.name not in taken
-        and column.numbers == 1
-        and column.speaks_for("rating")
-        and len(column.distinct) <= MAX_RATINGS
-        and (column.share_missing > 0) == with_gaps
-    ]
-    return sorted(fitting, key=lambda column: column.speaks_for("rating"), reverse=True)
-
-
-def _roles(pairs: list[_Pair], columns: dict[str, list[Column]]) -> Roles:
-    best = pairs[0]
-    log, items = columns[best.log.name], columns[best.items.name]
-    times = _ranked_times(log)
-    users = _ranked_users(log, {column.name for column in (best.time, best.item) if column is not None})
-    titles = _ranked_titles(items, best.item_id, best.log is best.items)
-    taken = {column.name for column in (best.time, best.item, users[0]) if column is not None}
-    choices = _file_choices(pairs)
-    n_rows = best.log.sample.num_rows
-    choices["columns.user"] = _choice(users, "user", f"{len(users[0].distinct):,} different values in {n_rows:,} rows")
+    score += (times[0].says("time") if times else 0) + 2 * users[0].says("user") + titles[0].says("title")
+    score += 0.5 * any(column.says("rating") >= 2 for column in of_log) - 3 * is_same
+    others = [column for column in of_log if column not in (*times[:1], item, users[0])]
+    users = [column for column in users if column.has_id_word or not users[0].has_id_word]
+    said = f"{overlap:.0%} of the ids of the log among them"
+    choices = {
+        "columns.user": _choice(users, "user", f"{len(users[0].distinct):,} different values in {log.sample.num_rows:,} rows"),
+        "columns.item": _choice(
+            [item, *(match[1] for match in close)],
+            "item",
+            "the titles stand in the same file" if is_same else f"{overlap:.0%} of its values are in {items.name}",
+            overlap,
+        ),
+        **(_time_choices(times, others) if times else _no_time(profiles)),
+        "columns.rating": _rating_choice(ranked(others, _rating_rank)),
+        "columns.item_id": _choice(
+            [item_id, *(match[2] for match in close if match[1] is item)],
+            "item",
+            f"{len(item_id.distinct):,} different values in {items.sample.num_rows:,} rows, {said}",
+            overlap,
+        ),
+        "columns.title": _choice(titles, "title", f"text such as {short(titles[0].distinct[0].as_py())}"),
+    }
     if "name" in users[0].words and choices["columns.user"].confidence == "sure":
         choices["columns.user"] = replace(choices["columns.user"], confidence="likely")  # two people may have one name
-    listed = (
-        "the titles stand in the same file"
-        if best.log is best.items
-        else f"{best.overlap:.0%} of its values are in {best.items.name}"
-    )
-    rivals = tuple(dict.fromkeys(item for item, _ in best.item_rivals if item != best.item.name))
-    choices["columns.item"] = _of_evidence(best.item, "item", listed, rivals, sure=best.overlap > 0.9)
-    choices |= _time_choices(times, log, taken) if times else _no_time_choices(columns)
-    choices["columns.rating"] = _rating_choice(log, taken)
-    rivals = tuple(
-        dict.fromkeys(other for item, other in best.item_rivals if item == best.item.name and other != best.item_id.name)
-    )
-    unique = f"{len(best.item_id.distinct):,} different values in {best.items.sample.num_rows:,} rows"
-    choices["columns.item_id"] = _of_evidence(
-        best.item_id, "item", f"{unique}, {best.overlap:.0%} of the ids of the log among them", rivals, sure=best.overlap > 0.9
-    )
-    choices["columns.title"] = _choice(titles, "title", f"text such as {short(titles[0].distinct[0].as_py())}")
     verbs = {noun: verb for verb, nouns in VERBS.items() for noun in nouns.split()}
-    words = [*best.item.words, *best.item_id.words, *name_words(Path(best.items.name).stem)]
+    words = [*item.words, *item_id.words, *name_words(Path(items.name).stem)]
     noun = next((word for word in words if word in verbs), "item")
-    return Roles(best.log, best.items, choices, noun, verbs.get(noun, "chose"))
+    return Roles(log, items, choices, noun, verbs.get(noun, "chose"), overlap, (score, log.n_bytes))
 
 
-def _time_choices(times: list[Column], log: list[Column], taken: set[str]) -> dict[str, Choice]:
-    best, found = times[0], times[0].times
-    assert found is not None
+def ranked(columns: Sequence[ColumnProfile], rank: Callable[[ColumnProfile], Rank]) -> list[ColumnProfile]:
+    ranks = [(found, column) for column in columns if (found := rank(column)) is not None]
+    return [column for _, column in sorted(ranks, key=lambda each: each[0], reverse=True)]
+
+
+def time_rank(column: ColumnProfile) -> Rank:
+    """Ranks by name, then numbers before text, as these are mostly finer."""
+    says, times = column.says("time"), column.times
+    is_id = max(column.says("user"), column.says("item")) >= 2
+    if times is None or (not says and (is_id or times.confidence == "guess")) or not (times.is_dated or says >= 2):
+        return None
+    by_name = min(2, says) + 2 * times.is_dated - column.says_else("time")
+    return by_name, says, times.confidence == "sure", column.numbers == 1
+
+
+def _user_rank(column: ColumnProfile) -> Rank:
+    says = column.says("user")
+    is_other = max(column.says("item"), column.says("rating"), column.says("time")) >= 2
+    if not column.is_id or len(column.distinct) < 2 or (says < 2 and (is_other or column.share_distinct > MAX_DISTINCT_USERS)):
+        return None
+    by_name = says, column.has_id_word, -column.says_else("user"), -(column.is_dated and says < 2)
+    return *by_name, column.share_missing < MANY_MISSING, len(column.distinct)
+
+
+def _title_rank(column: ColumnProfile, item_id: ColumnProfile, in_log: bool) -> Rank:
+    says, n, length = column.says("title"), len(column.distinct), pc.mean(pc.utf8_length(column.text)).as_py() or 0
+    is_text = column.numbers < 0.5 and 1 < length <= MAX_TITLE and not column.is_dated
+    is_other = column is item_id or (column.says("user") >= 2 and not column.says("item")) or column.all_match(r"^https?://")
+    # Words that repeat, as genres do, are no titles.
+    if not is_text or is_other or (says < 2 and (in_log or n < len(item_id.distinct) / 2)):
+        return None
+    return min(2, says) + 0.5 * (column.says("item") >= 2), n
+
+
+def _rating_rank(column: ColumnProfile) -> Rank:
+    says = column.says("rating")
+    return (not column.share_missing, says) if says and column.numbers == 1 and len(column.distinct) <= MAX_RATINGS else None
+
+
+def _choice(ranked: Sequence[ColumnProfile], role: str, evidence: str, overlap: float | None = None) -> Choice:
+    """Chooses the first column; the others are rivals.
+
+    Args:
+        overlap: of the ids, which needs no name; None: the name decides, and only those are rivals whose names say as much.
+    """
+    best, says = ranked[0], ranked[0].says(role)
+    alike = [column.name for column in ranked if overlap is not None or column.says(role) >= min(2, says)]
+    rivals = tuple(name for name in dict.fromkeys(alike) if name != best.name)
+    is_sure = says >= 2 if overlap is None else overlap > 0.9
+    confidence: Confidence = "guess" if rivals or not (says or is_sure) else "sure" if is_sure and says >= 2 else "likely"
+    return Choice(best.name, confidence, ("", "its name, perhaps, and ", "its name, and ")[min(2, says)] + evidence, rivals)
+
+
+def _time_choices(times: list[ColumnProfile], others: list[ColumnProfile]) -> dict[str, Choice]:
+    best, guess = times[0], times[0].times
+    assert guess is not None
+    alike = [best, *(column for column in times[1:] if column.is_dated)]
     choices = {
-        "columns.time": _choice(times, "time", f"values such as {short(best.values.drop_null()[0].as_py())}"),
-        "time_format": Choice(found.time_format, found.confidence, found.why, found.others),
+        "columns.time": _choice(alike, "time", f"values such as {short(best.values.drop_null()[0].as_py())}"),
+        "time_format": Choice(guess.time_format, guess.confidence, guess.why, guess.others),
     }
-    clocks = [column for column in log if column.name not in taken and _all_match(column, TIME_OF_DAY)]
-    if clocks and found.time_format == ISO and _all_match(best, A_DAY):
+    clocks = [column for column in others if column.all_match(TIME_OF_DAY)]
+    if clocks and guess.time_format == ISO and best.all_match(A_DAY):
         said = f"{best.name} has dates alone, this has such as {short(clocks[0].text[0].as_py())}"
         choices["columns.time_of_day"] = Choice(clocks[0].name, "likely", said, tuple(other.name for other in clocks[1:]))
     return choices
 
 
-def _no_time_choices(columns: dict[str, list[Column]]) -> dict[str, Choice]:
+def _no_time(profiles: Profiles) -> dict[str, Choice]:
     said = "no column holds times, so the order of the file counts: make sure that it is one"
-    if parts := [name for name, found in columns.items() if _has_date_in_parts(found)]:
+    if parts := [name for name, columns in profiles.items() if has_date_in_parts(columns)]:
         said += f". {parts[0]} has day, month and year apart; joined into one column, such as 2009-04-01, they are a time"
     return {key: Choice(None, "guess", said) for key in ("columns.time", "time_format")}
 
 
-def _all_match(column: Column, pattern: str) -> bool:
-    return len(column.text) > 0 and bool(pc.all(pc.match_substring_regex(column.text, pattern)).as_py())
-
-
-def _has_date_in_parts(columns: list[Column]) -> bool:
-    return {"day", "month", "year"} <= {word for column in columns for word in column.words}
-
-
-def _rating_choice(columns: list[Column], taken: set[str]) -> Choice:
-    if ratings := _ranked_ratings(columns, taken, with_gaps=False):
-        return _choice(ratings, "rating", f"{len(ratings[0].distinct)} different numbers, {_range(ratings[0])}")
-    if gaps := _ranked_ratings(columns, taken, with_gaps=True):
-        why = f"{gaps[0].name} lacks {gaps[0].share_missing:.1%} of its values, and rows without a rating would be dropped"
+def _rating_choice(ranked: list[ColumnProfile]) -> Choice:
+    if not ranked:
+        return Choice(None, "likely", "no column of numbers is called like a rating")
+    best = ranked[0]
+    if best.share_missing:
+        why = f"{best.name} lacks {best.share_missing:.1%} of its values, and rows without a rating would be dropped"
         return Choice(None, "likely", why)
-    return Choice(None, "likely", "no column of numbers is called like a rating")
+    numbers = best.distinct.cast(pa.float64()).to_numpy()
+    said = f"{len(numbers)} different numbers, {numbers.min():g} to {numbers.max():g}"
+    return _choice([column for column in ranked if not column.share_missing], "rating", said)
 
 
-def _file_choices(pairs: list[_Pair]) -> dict[str, Choice]:
-    best = pairs[0]
-    close = [pair for pair in pairs if pair.score[0] >= best.score[0] - CLOSE[1]]
-    other_logs = dict.fromkeys(pair.log.name for pair in close if pair.log is not best.log)
-    n_rows = f"{best.log.sample.num_rows:,} rows" if best.log.is_whole else f"more than {best.log.sample.num_rows:,} rows"
-    said = f"it has columns for {'user, item and time' if best.time is not None else 'user and item'}, and {n_rows}"
-    if other_logs:
-        said += "; its names, its values or its size speak for it, and nothing is read of the others"
-    choices = {"interactions": Choice(best.log.name, "guess" if other_logs else "sure", said, tuple(other_logs))}
-    other_items = dict.fromkeys(pair.items.name for pair in close if pair.log is best.log and pair.items is not best.items)
-    if best.log is best.items:
-        said = "no other file lists the items, but the interactions name them"
-    else:
-        said = f"{best.overlap:.0%} of the items of the log are in it, with a text each"
-    confidence: Confidence = "sure" if best.overlap > 0.9 and not other_items else "likely"
-    choices["items"] = Choice(best.items.name, confidence, said, tuple(name for name in other_items if name != best.log.name))
-    return choices
+def _file_choices(found: list[Roles]) -> dict[str, Choice]:
+    best, log = found[0], found[0].interactions
+    close = [roles for roles in found if roles.score[0] >= best.score[0] - CLOSE_FILES]
+    logs = tuple(dict.fromkeys(roles.interactions.name for roles in close if roles.interactions is not log))
+    lists = tuple(roles.items.name for roles in close if roles.interactions is log and roles.items not in (best.items, log))
+    has_time = best.choices["columns.time"].value is not None
+    said = f"it has columns for {'user, item and time' if has_time else 'user and item'}, and "
+    said += f"{'' if log.is_whole else 'more than '}{log.sample.num_rows:,} rows"
+    said += "; its names, its values or its size speak for it, and nothing is read of the others" if logs else ""
+    choices = {"interactions": Choice(log.name, "guess" if logs else "sure", said, logs)}
+    said = f"{best.overlap:.0%} of the items of the log are in it, with a text each"
+    said = "no other file lists the items, but the interactions name them" if best.items is log else said
+    return {**choices, "items": Choice(best.items.name, "sure" if best.overlap > 0.9 and not lists else "likely", said, lists)}
 
 
-def _choice(ranked: list[Column], role: str, evidence: str) -> Choice:
-    """The first of ``ranked``; others whose name speaks as strongly are its rivals."""
-    best, *others = ranked
-    level = best.speaks_for(role)
-    has_id = bool(set(best.words) & ABOUT_IDS)
-    rivals = tuple(
-        other.name
-        for other in others
-        if other.speaks_for(role) >= min(2, level)
-        and (role != "time" or (other.times is not None and other.times.is_dated))
-        and (role != "user" or not has_id or set(other.words) & ABOUT_IDS)
-    )
-    return _of_evidence(best, role, evidence, rivals, sure=level >= 2)
-
-
-def _of_evidence(column: Column, role: str, evidence: str, rivals: tuple[str, ...], *, sure: bool) -> Choice:
-    level = column.speaks_for(role)
-    named = "its name, and " if level >= 2 else "its name, perhaps, and " if level else ""
-    confidence: Confidence = "guess" if rivals or (not level and not sure) else "sure" if sure and level >= 2 else "likely"
-    return Choice(column.name, confidence, named + evidence, rivals)
-
-
-def _range(column: Column) -> str:
-    numbers: Any = column.distinct.cast(pa.float64()).to_numpy()
-    return f"{numbers.min():g} to {numbers.max():g}"
-
-
-def _what_is_missing(columns: dict[str, list[Column]]) -> str:
-    """Why no pair of files is a log, from what each lacks."""
-    lines = [
-        "no files here are a log and its items. A log has a user, an item and a time in each row; items have an id and a title:"
-    ]
-    for name, found in columns.items():
-        times, titles = _ranked_times(found), [column for column in found if column.speaks_for("title") >= 2]
-        users = [column for column in found if column.speaks_for("user") >= 2]
-        has = [f"{what} {of[0].name!r}" for what, of in (("a time", times), ("a user", users), ("a title", titles)) if of]
-        names = ", ".join(column.name for column in found)
-        lines.append(f"  {name}: columns {names}; {'has ' + ', '.join(has) if has else 'no time, user or title is seen'}")
-    logs = [name for name, found in columns.items() if _ranked_times(found)]
-    if not logs:
-        lines.append("No file has a column of times, without which there is no order.")
-        for name, found in columns.items():
-            if _has_date_in_parts(found):
-                lines.append(f"{name} has day, month and year apart: join them into one column, such as 2009-04-01.")
-    else:
-        lines.append(
-            f"{', '.join(logs)} may be the log, but no file lists at least {MIN_OVERLAP:.0%} of the ids of one of its columns, "
-            "once each and with a text: is the file of titles missing, or are its ids written otherwise? (Recommenders need no "
-            "titles: a section may name the ids in columns.title, too.)"
-        )
-    return "\n".join(lines)
+def has_date_in_parts(columns: list[ColumnProfile]) -> bool:
+    return {"day", "month", "year"} <= {word for column in columns for word in column.words}

@@ -31,13 +31,13 @@ _PLAIN: dict[str, Any] = {
     "noun": "item",
     "verb": "chose",
 }
-"""What nothing in the files can tell is as mild as it can be: every interaction is kept."""
+"""Values for what the files cannot tell, as mild as they can be: every interaction is kept."""
 
 _WORDS_OF_YAML = {"yes", "no", "on", "off", "y", "n", "true", "false", "null"}
 
 
 def section(**found: Any) -> OwnLogConfig:
-    """A section with what was found in the files, and mild values for the rest."""
+    """Returns a section with what was found in the files, and mild values for the rest."""
     return OwnLogConfig.model_validate({**_PLAIN, **found})
 
 
@@ -49,8 +49,7 @@ _WithNull.add_representer(type(None), SafeRepresenter.represent_none)
 
 
 def as_yaml(name: str, config: OwnLogConfig) -> str:
-    """The section as it stands under ``datasets:``, to be pasted into ``params.yaml``; optional keys at their defaults are left
-    out."""
+    """Returns the section as it stands under ``datasets:`` in ``params.yaml``; optional keys at their defaults are left out."""
     values = config.model_dump()
     values["split"] = config.split.model_dump(exclude_none=True)
     values["columns"] = config.columns.model_dump(exclude_defaults=True)
@@ -70,7 +69,7 @@ def as_yaml(name: str, config: OwnLogConfig) -> str:
 
 
 def _quoted(value: Any) -> Any:
-    """Text that is no plain word in quotes: DVC reads YAML 1.1, where ``no`` and ``1:30`` are no text."""
+    """Returns text that is no plain word in quotes: DVC reads YAML 1.1, where ``no`` and ``1:30`` are no text."""
     if isinstance(value, dict):
         return {key: _quoted(part) for key, part in value.items()}
     is_word = isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w./-]*", value) and value.lower() not in _WORDS_OF_YAML

@@ -23,22 +23,20 @@ import pyarrow.json as pa_json
 from llara_core import columns as c
 from llara_core.config import AmazonSection
 from llara_core.errors import DataError
-from llara_core.readers.gzip_blocks import gzip_blocks
+from llara_core.readers.gzip_blocks import AGAIN, gzip_blocks, refuse_other_files
 from llara_core.readers.interaction_log import Counts, RawLog, count, number_ids
 from llara_core.readers.item_texts import attribute
 from llara_core.readers.item_titles import first_titles
 from llara_core.readers.values import encodable, listed
 
 BLOCK_BYTES = 1 << 24  # unpacked; a longer line is unreadable
-MIN_LINES_TO_JUDGE = 10
 SCRIPT_MARK = "getTime"  # of the pages' scripts, which stand in place of some titles of 2018
 
 _KINDS = {"text": pa.string(), "list": pa.list_(pa.string()), "number": pa.float64()}
-_AGAIN = "delete it and run the download stage again"
 
 
 def read(folder: Path, config: AmazonSection) -> RawLog:
-    """The log in ``folder``, whose files ``config`` names.
+    """Reads the log in ``folder``, whose files ``config`` names.
 
     The item is the product (2018: ``asin``; 2023: ``parent_asin``, which joins the variants of one product), the time that of
     the review. Raw ids are text, ordered by code point. Steps: ``raw``, reviews with user, item, time and rating;
@@ -71,7 +69,7 @@ def read(folder: Path, config: AmazonSection) -> RawLog:
 
 
 def _read_items(path: Path, config: AmazonSection, dropped: Counts) -> pd.DataFrame:
-    """``raw_id``, ``raw_title`` (may be empty) and ``attributes``, ascending by id."""
+    """Returns ``raw_id``, ``raw_title`` (may be empty) and ``attributes``, ascending by id."""
     described = [(name, _KINDS[kind]) for name, kind in config.attribute_fields.items()]
     schema = pa.schema([(config.item_field, pa.string()), ("title", pa.string()), *described])
     dropped |= dict.fromkeys(("items_unreadable", "items_without_id", "titles_that_are_scripts"), 0)
@@ -88,7 +86,7 @@ def _read_items(path: Path, config: AmazonSection, dropped: Counts) -> pd.DataFr
             for row in table.select([*config.attribute_fields]).to_pylist()
         ]
     if not any(map(len, ids)):
-        raise DataError(f"{path}: no line has a product's {config.item_field!r}; is it of the other release? Else {_AGAIN}")
+        raise DataError(f"{path}: no line has a product's {config.item_field!r}; is it of the other release? Else {AGAIN}")
     numbers, item_ids = number_ids([part.dictionary_encode() for part in ids])
     items, counts = first_titles(numbers, pa.chunked_array(titles), attributes, item_ids, config.titles, lambda _: str(path))
     dropped |= counts
@@ -101,8 +99,7 @@ def _texts(value: str | float | list[str | None] | None) -> list[str]:
 
 
 def _read_reviews(path: Path, config: AmazonSection, dropped: Counts) -> tuple[pd.DataFrame, pa.StringArray, int]:
-    """The usable reviews in file order, with users and items numbered in the order of their ids; the items' ids; the number of
-    users."""
+    """Returns the usable reviews in file order, numbered in the order of their ids; the items' ids; the number of users."""
     fields = (config.user_field, config.item_field, config.time_field, config.rating_field)
     schema = pa.schema(list(zip(fields, (pa.string(), pa.string(), pa.int64(), pa.float64()), strict=True)))
     reasons = [f"reviews_without_{name}" for name in ("user", "item", "time", "rating")]
@@ -117,7 +114,7 @@ def _read_reviews(path: Path, config: AmazonSection, dropped: Counts) -> tuple[p
         times.append(time.to_numpy())
         ratings.append(rating.to_numpy())
     if not any(map(len, times)):
-        raise DataError(f"{path}: holds no review with {listed(fields)}; is it of the other release? Else {_AGAIN}")
+        raise DataError(f"{path}: holds no review with {listed(fields)}; is it of the other release? Else {AGAIN}")
     user_numbers, user_ids = number_ids(users)
     item_numbers, item_ids = number_ids(items)
     log = {
@@ -130,7 +127,7 @@ def _read_reviews(path: Path, config: AmazonSection, dropped: Counts) -> tuple[p
 
 
 def _tables(path: Path, schema: pa.Schema, dropped: Counts, unreadable: str) -> Iterator[pa.Table]:
-    """The fields of ``schema`` block by block, with trimmed text; what is missing, empty or of another type is null."""
+    """Yields the fields of ``schema`` block by block, with trimmed text; what is missing, empty or of another type is null."""
     n_lines, first_refused = 0, 0
     for block in gzip_blocks(path, BLOCK_BYTES):
         table = _parsed(block, schema)
@@ -146,15 +143,11 @@ def _tables(path: Path, schema: pa.Schema, dropped: Counts, unreadable: str) -> 
                 text = pc.utf8_trim_whitespace(table.column(place))
                 table = table.set_column(place, field, pc.if_else(pc.equal(text, ""), None, text))
         yield table
-    if n_lines >= MIN_LINES_TO_JUDGE and dropped[unreadable] > n_lines / 2:
-        raise DataError(
-            f"{path}:{first_refused}: not a JSON object, like {dropped[unreadable]} of {n_lines} lines; "
-            f"this is a different or a damaged file: {_AGAIN}"
-        )
+    refuse_other_files(path, "JSON object", dropped[unreadable], n_lines, first_refused)
 
 
 def _parsed(block: bytes, schema: pa.Schema) -> pa.Table | None:
-    """The fields of a block; None: a line is damaged, or a field is of another type."""
+    """Returns the fields of a block; None: a line is damaged, or a field is of another type."""
     try:
         table = pa_json.read_json(
             pa.BufferReader(block),
@@ -169,7 +162,7 @@ def _parsed(block: bytes, schema: pa.Schema) -> pa.Table | None:
 
 
 def _parsed_by_line(block: bytes, schema: pa.Schema) -> tuple[list[dict[str, object]], list[int]]:
-    """The objects of a block, and the numbers (from 1) of the lines that are none."""
+    """Returns the objects of a block, and the numbers (from 1) of the lines that are none."""
     rows, refused = [], []
     for number, line in enumerate(block[:-1].split(b"\n"), start=1):
         try:
@@ -184,7 +177,7 @@ def _parsed_by_line(block: bytes, schema: pa.Schema) -> tuple[list[dict[str, obj
 
 
 def _of_type(value: object, kind: pa.DataType) -> object:
-    """``value`` if it is of the kind, else None."""
+    """Returns ``value`` if it is of the kind, else None."""
     if pa.types.is_string(kind):
         return encodable(value) if isinstance(value, str) else None
     if pa.types.is_list(kind):
@@ -197,7 +190,7 @@ def _of_type(value: object, kind: pa.DataType) -> object:
 
 
 def _kept(table: pa.Table, names: Sequence[str], reasons: Sequence[str], dropped: Counts) -> pa.Table:
-    """The rows that have all of these fields; each other one is counted once, for the first that it lacks."""
+    """Returns the rows that have all of these fields; each other one is counted once, for the first that it lacks."""
     for name, reason in zip(names, reasons, strict=True):
         if n_missing := table[name].null_count:
             dropped[reason] += n_missing

@@ -26,7 +26,7 @@ from llara_core.errors import DataError
 
 
 def read_frame(path: Path) -> pd.DataFrame:
-    """The columns of a pickled data frame, as pandas 0.23 to 3.1 (with numpy 1 or 2, and pickle protocol 0 to 5) write it.
+    """Reads the columns of a data frame that pandas 0.23 to 3.1 (numpy 1 or 2, pickle protocol 0 to 5) has pickled.
 
     Columns may hold numbers, strings, and lists, tuples and arrays of them; numpy's numbers inside a cell become Python's. Row
     labels are dropped: rows are numbered from 0. A hostile file can waste memory or time, but cannot run code.
@@ -68,40 +68,16 @@ class _Record:
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
-
-class _Frame(_Record): ...
-
-
-class _Manager(_Record): ...
-
-
-class _Block(_Record): ...
+    @property
+    def kind(self) -> str:
+        return type(self).__name__.lstrip("_")
 
 
 class _Partial(_Record):
     """``functools.partial``, which pandas 1.3 uses for ``new_block`` alone."""
 
     def __call__(self, *args: Any) -> Any:
-        return _Block(*args)
-
-
-class _Slice(_Record): ...
-
-
-class _Index(_Record): ...
-
-
-class _Marker(_Record):
-    """A class that is only passed as an argument, such as the kind of an index."""
-
-
-class _NdArray(_Record): ...
-
-
-class _Array(_Record): ...
-
-
-class _BufferArray(_Record): ...
+        return _RECORDS["Block"](*args)
 
 
 class _DType(_Record):
@@ -137,59 +113,35 @@ class _Reconstructor(_Record):
         return _Record.__new__(kind)
 
 
-class _StringArray(_Record): ...
-
-
-class _ArrowStringArray(_Record): ...
-
-
-class _ArrowArray(_Record): ...
-
-
-class _ArrowType(_Record): ...
-
-
-class _ArrowBuffer(_Record): ...
-
-
-_ADMITTED: dict[tuple[str, str], type[_Record]] = {
-    ("pandas", "DataFrame"): _Frame,
-    ("pandas.core.frame", "DataFrame"): _Frame,
-    ("pandas.core.internals", "BlockManager"): _Manager,
-    ("pandas.core.internals.managers", "BlockManager"): _Manager,
-    ("pandas.core.internals.blocks", "new_block"): _Block,
-    ("pandas._libs.internals", "_unpickle_block"): _Block,
-    ("functools", "partial"): _Partial,
-    ("builtins", "slice"): _Slice,
-    ("__builtin__", "slice"): _Slice,
-    ("pandas.core.indexes.base", "_new_Index"): _Index,
-    ("pandas", "Index"): _Marker,
-    ("pandas", "RangeIndex"): _Marker,
-    ("pandas.core.indexes.base", "Index"): _Marker,
-    ("pandas.core.indexes.range", "RangeIndex"): _Marker,
-    ("pandas.core.indexes.numeric", "Int64Index"): _Marker,
-    ("numpy", "dtype"): _DType,
-    ("numpy", "ndarray"): _NdArray,
-    ("numpy.core.multiarray", "_reconstruct"): _Array,
-    ("numpy._core.multiarray", "_reconstruct"): _Array,
-    ("numpy.core.multiarray", "scalar"): _Scalar,
-    ("numpy._core.multiarray", "scalar"): _Scalar,
-    ("numpy.core.numeric", "_frombuffer"): _BufferArray,
-    ("numpy._core.numeric", "_frombuffer"): _BufferArray,
-    ("copy_reg", "_reconstructor"): _Reconstructor,
-    ("__builtin__", "object"): _Marker,
-    ("_codecs", "encode"): _Bytes,
-    ("builtins", "bytearray"): _Bytes,
-    ("__builtin__", "bytearray"): _Bytes,
+_PLAIN = {
+    "Frame": "pandas.DataFrame pandas.core.frame.DataFrame",
+    "Manager": "pandas.core.internals.BlockManager pandas.core.internals.managers.BlockManager",
+    "Block": "pandas.core.internals.blocks.new_block pandas._libs.internals._unpickle_block",
+    "Slice": "builtins.slice __builtin__.slice",
+    "Index": "pandas.core.indexes.base._new_Index",
+    # A class that is only passed as an argument, such as the kind of an index.
+    "Marker": "pandas.Index pandas.RangeIndex pandas.core.indexes.base.Index pandas.core.indexes.range.RangeIndex "
+    "pandas.core.indexes.numeric.Int64Index __builtin__.object pandas.StringDtype",
+    "NdArray": "numpy.ndarray",
+    "Array": "numpy.core.multiarray._reconstruct numpy._core.multiarray._reconstruct",
+    "BufferArray": "numpy.core.numeric._frombuffer numpy._core.numeric._frombuffer",
     # Columns of strings, and from pandas 3 on the names of the columns.
-    ("pandas", "StringDtype"): _Marker,
-    ("pandas.arrays", "StringArray"): _StringArray,
-    ("pandas._libs.arrays", "__pyx_unpickle_NDArrayBacked"): _StringArray,
-    ("pandas.arrays", "ArrowStringArray"): _ArrowStringArray,
-    ("pyarrow.lib", "_restore_array"): _ArrowArray,
-    ("pyarrow.lib", "type_for_alias"): _ArrowType,
-    ("pyarrow.lib", "py_buffer"): _ArrowBuffer,
+    "StringArray": "pandas.arrays.StringArray pandas._libs.arrays.__pyx_unpickle_NDArrayBacked",
+    "ArrowStringArray": "pandas.arrays.ArrowStringArray",
+    "ArrowArray": "pyarrow.lib._restore_array",
+    "ArrowType": "pyarrow.lib.type_for_alias",
+    "ArrowBuffer": "pyarrow.lib.py_buffer",
 }
+_ACTIVE: dict[type[_Record], str] = {
+    _Partial: "functools.partial",
+    _DType: "numpy.dtype",
+    _Scalar: "numpy.core.multiarray.scalar numpy._core.multiarray.scalar",
+    _Bytes: "_codecs.encode builtins.bytearray __builtin__.bytearray",
+    _Reconstructor: "copy_reg._reconstructor",
+}
+_RECORDS: dict[str, Any] = {kind: type(kind, (_Record,), {}) for kind in _PLAIN}
+_ADMITTED = {name: _RECORDS[kind] for kind, names in _PLAIN.items() for name in names.split()}
+_ADMITTED |= {name: record for record, names in _ACTIVE.items() for name in names.split()}
 
 
 class _Unpickler(pickle.Unpickler):
@@ -198,7 +150,7 @@ class _Unpickler(pickle.Unpickler):
         self._path = path
 
     def find_class(self, module: str, name: str) -> Any:
-        if record := _ADMITTED.get((module, name)):
+        if "." not in name and (record := _ADMITTED.get(f"{module}.{name}")):
             return record
         raise DataError(
             f"{self._path}: refused, since it asks for {module[:100]}.{name[:100]}, which no frame of numbers, lists and "
@@ -207,8 +159,8 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _frame(root: Any) -> pd.DataFrame:
-    if not isinstance(root, _Frame):
-        raise TypeError(f"it holds a {type(root).__name__.lstrip('_')}")
+    if not isinstance(root, _Record) or root.kind != "Frame":
+        raise TypeError(f"it holds a {_named(root)}")
     manager = root.state["_mgr" if "_mgr" in root.state else "_data"]
     if manager.args:
         blocks, axes = manager.args
@@ -227,25 +179,34 @@ def _frame(root: Any) -> pd.DataFrame:
     return pd.DataFrame({label: columns[label] for label in labels})
 
 
+def _named(value: Any) -> str:
+    return value.kind if isinstance(value, _Record) else type(value).__name__
+
+
 def _places(places: Any, n_columns: int) -> Sequence[int] | npt.NDArray[Any]:
-    """The columns that a block holds."""
-    if isinstance(places, _Slice):
+    """Returns the columns that a block holds."""
+    if isinstance(places, _Record) and places.kind == "Slice":
         return range(n_columns)[slice(*places.args)]
     return _array(places)
 
 
 def _array(value: Any) -> npt.NDArray[Any]:
     match value:
-        case _Array(args=(kind, *_), state=(_, shape, dtype, fortran, data)) if kind is _NdArray:
+        case _Record(kind="Array", args=(base, *_), state=(_, shape, dtype, fortran, data)) if base is _RECORDS["NdArray"]:
             return _filled(data, _dtype(dtype), shape, "F" if fortran else "C")
-        case _BufferArray(args=(data, dtype, shape, order)):
+        case _Record(kind="BufferArray", args=(data, dtype, shape, order)):
             return _filled(data, _dtype(dtype), shape, order)
-        case _StringArray(state=(_, values, *_)):
+        case _Record(kind="StringArray", state=(_, values, *_)):
             return _array(values)
-        case _ArrowStringArray(state={"_pa_array": _ArrowArray(args=((_ArrowType(args=("large_string",)), *layout),))}):
+        case _Record(
+            kind="ArrowStringArray",
+            state={
+                "_pa_array": _Record(kind="ArrowArray", args=((_Record(kind="ArrowType", args=("large_string",)), *layout),))
+            },
+        ):
             length, _, start, buffers, *_ = layout
             return _strings(slice(start, start + length), *(buffer and buffer.args[0] for buffer in buffers))
-    raise ValueError(f"it holds a {type(value).__name__.lstrip('_')} in place of an array")
+    raise ValueError(f"it holds a {_named(value)} in place of an array")
 
 
 def _filled(data: Any, dtype: np.dtype[Any], shape: Any, order: Any) -> npt.NDArray[Any]:
@@ -258,7 +219,7 @@ def _filled(data: Any, dtype: np.dtype[Any], shape: Any, order: Any) -> npt.NDAr
 
 
 def _strings(rows: slice, valid: bytes | None, bounds: bytes, text: bytes) -> npt.NDArray[np.object_]:
-    """The strings of an Arrow array; Arrow's own reader would crash on some malformed buffers.
+    """Returns the strings of an Arrow array; Arrow's own reader would crash on some malformed buffers.
 
     Args:
         valid: a bit per row, lowest first, 0 for a missing string; None if there is none missing.
@@ -281,7 +242,7 @@ def _dtype(record: Any) -> np.dtype[Any]:
 
 
 def _plain(cell: Any) -> Any:
-    """A cell with arrays in place of their records."""
+    """Returns a cell with arrays in place of their records."""
     if type(cell) in (list, tuple):
         return type(cell)(map(_plain, cell))
     return _array(cell) if isinstance(cell, _Record) else cell

@@ -10,10 +10,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from llara_core.errors import DataError
+from llara_core.readers.text_lines import FIRST
+
+AGAIN = "delete it and run the download stage again"
+MIN_LINES_TO_JUDGE = 10
 
 
 def gzip_blocks(path: Path, block_bytes: int) -> Iterator[bytes]:
-    """A gzip file in blocks of whole lines, each with its line feed.
+    """Yields a gzip file in blocks of whole lines, each with its line feed.
 
     Args:
         block_bytes: unpacked. A line that is longer becomes unreadable: it is given as ``\\0``.
@@ -37,11 +41,21 @@ def gzip_blocks(path: Path, block_bytes: int) -> Iterator[bytes]:
                     rest = b"\0"  # makes the line unreadable, since neither a literal nor JSON may hold it
                 bar.update(packed.tell() - bar.n)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(
-            f"{path}: not a gzip file, or truncated or corrupt after line {n_lines} ({error}); "
-            "delete it and run the download stage again"
-        ) from error
+        raise DataError(f"{path}: not a gzip file, or truncated or corrupt after line {n_lines} ({error}); {AGAIN}") from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); run the download stage first") from error
+        raise DataError(f"{path}: cannot be read ({error.strerror}); {FIRST}") from error
     if rest:
         yield rest + b"\n"
+
+
+def refuse_other_files(path: Path, kind: str, n_refused: int, n_lines: int, first: int) -> None:
+    """Refuses a file of which most lines are unreadable.
+
+    Args:
+        kind: what a line should be.
+        first: number of the first unreadable line.
+    """
+    if n_lines >= MIN_LINES_TO_JUDGE and n_refused > n_lines / 2:
+        raise DataError(
+            f"{path}:{first}: not a {kind}, like {n_refused} of {n_lines} lines; this is a different or a damaged file: {AGAIN}"
+        )

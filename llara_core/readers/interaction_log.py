@@ -1,4 +1,4 @@
-"""What every reader returns: an interaction log whose users and items are numbered."""
+"""The interaction log that every reader returns, with numbered users and items."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RawLog:
         n_users: user ids are below it, and ascend with the raw ids.
         steps: users, items and interactions left after each step of the reader, ``raw`` first.
         dropped: what the reader left out, by reason.
-        ticks_per_second: of ``timestamp``, which is as fine as the source; tables hold seconds.
+        ticks_per_second: resolution of ``timestamp``, which is as fine as the source; tables hold seconds.
     """
 
     interactions: pd.DataFrame
@@ -47,14 +47,13 @@ class RawLog:
         steps: Mapping[str, Counts] | None = None,
         ticks_per_second: int = 1,
     ) -> Self:
-        """Number users and items in ascending order of their raw ids.
+        """Numbers users and items in ascending order of their raw ids.
 
         Args:
             interactions: raw ``user_id`` and ``item_id`` (whole numbers or strings), ``timestamp``, perhaps ``rating``; every
                 item is one of ``items``.
             items: raw ``item_id``, unique, ``raw_title`` and perhaps ``attributes``.
-            steps: of the reader; None: what is given is all there was.
-            ticks_per_second: of ``timestamp``.
+            steps: as of the class; None: what is given is all there was.
         """
         items = items.sort_values(c.ITEM, ignore_index=True)
         users = np.unique(interactions[c.USER].to_numpy())
@@ -71,7 +70,7 @@ class RawLog:
 def number_ids(
     parts: list[pa.DictionaryArray], whole_numbers: str | None = None
 ) -> tuple[npt.NDArray[np.int32], pa.StringArray]:
-    """Number of each row's id, and the ids in ascending order, whose places are the numbers.
+    """Returns the number of each row's id, and the ids in ascending order, whose places are the numbers.
 
     Args:
         parts: the ids; one may occur twice in a dictionary.
@@ -89,11 +88,11 @@ def number_ids(
 
 
 def count(interactions: pd.DataFrame) -> Counts:
-    """Users, items and interactions of a log."""
+    """Returns the numbers of users, items and interactions."""
     return {"users": interactions[c.USER].nunique(), "items": interactions[c.ITEM].nunique(), "interactions": len(interactions)}
 
 
 def one_of_each_pair(interactions: pd.DataFrame, which: Literal["first", "last"]) -> pd.DataFrame:
-    """A user's earliest or latest interaction with each item, ties by row order; the index ascends, as that of the result."""
+    """Returns a user's earliest or latest interaction with each item, ties by row order; the index ascends."""
     ordered = interactions.sort_values(c.TIMESTAMP, kind="stable")
     return ordered.drop_duplicates([c.USER, c.ITEM], keep=which).sort_index()

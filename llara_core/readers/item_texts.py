@@ -15,7 +15,7 @@ _NUMBER = re.compile(r"[$€£]?\s?\d+(?:[.,]\d+)*")
 
 
 def attribute(name: str, values: Iterable[str]) -> str:
-    """One attribute as text: its first values, without repetitions; a number alone would say nothing, so its name precedes it.
+    """Returns one attribute as text: its first values, without repetitions; a number alone follows the attribute's name.
 
     >>> attribute("genres", ["Comedy", "Drama", "Comedy", " "])
     'Comedy, Drama'
@@ -28,12 +28,12 @@ def attribute(name: str, values: Iterable[str]) -> str:
 
 
 def item_text(title: str, year: int | None, attributes: Sequence[str]) -> str:
-    """The text of an item: ``title (year): attribute; attribute``, at most :data:`MAX_TEXT_CHARS` characters.
+    """Returns the text of an item: ``title (year): attribute; attribute``, at most :data:`MAX_TEXT_CHARS` characters.
 
     Args:
         title: cleaned.
-        year: of release, or None.
-        attributes: texts of :func:`attribute`; empty ones are left out.
+        year: year of release, or None.
+        attributes: texts that :func:`attribute` returned; empty ones are left out.
 
     >>> item_text("Toy Story", 1995, ["Animation, Comedy", "", "Pixar"])
     'Toy Story (1995): Animation, Comedy; Pixar'

@@ -1,4 +1,4 @@
-"""What a data set's section does to titles (``titles``), for all readers at one place, with counts of what was changed."""
+"""Cleans titles as a data set's section says (``titles``), for all readers at one place, and counts what was changed."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class CleanTitles:
 
     Attributes:
         titles: aligned with the raw ones.
-        years: of release, where the titles are movies' and end in one.
-        counts: of titles from which HTML tags were taken, which were cut, and which hold U+FFFD in place of lost characters.
+        years: years of release, where the titles are movies' and end in one.
+        counts: how many titles lost HTML tags, were cut, or hold U+FFFD in place of lost characters.
     """
 
     titles: list[str]
@@ -39,7 +39,7 @@ class CleanTitles:
 
 
 def clean_titles(raw: Iterable[str], config: TitlesConfig, are_movies: bool) -> CleanTitles:
-    """Clean titles as prompts show them.
+    """Cleans titles as prompts show them.
 
     Entities are decoded first, so that escaped tags go, too. Then, as ``config`` says, tags are taken out; then a movie's year
     and article are moved; then the title is cut.
@@ -68,7 +68,7 @@ def clean_titles(raw: Iterable[str], config: TitlesConfig, are_movies: bool) -> 
 
 
 def without_tags(title: str) -> str:
-    """The title without HTML tags, comments, scripts and styles; as it is, if nothing would be left.
+    """Returns the title without HTML tags, comments, scripts and styles; as it is, if nothing would be left.
 
     >>> without_tags('<span class="x">Heat</span> <b>4</b>K<br>1 < 2')
     'Heat 4K 1 < 2'
@@ -111,7 +111,7 @@ class _Text(HTMLParser):
 
 
 def cut(title: str, max_chars: int) -> str:
-    """The first ``max_chars`` characters, up to the end of a word where one ends in their second half.
+    """Returns the first ``max_chars`` characters, up to the end of a word where one ends in their second half.
 
     >>> cut("The Lord of the Rings", 14), cut("Supercalifragilistic", 8)
     ('The Lord of', 'Supercal')
@@ -130,15 +130,15 @@ def first_titles(
     config: TitlesConfig,
     place: Callable[[int], str],
 ) -> tuple[pd.DataFrame, Counts]:
-    """One title per item: the first of its rows that has one, with the attributes of that row; of no row, the empty one.
+    """Returns one title per item, with the attributes of its row: that of the first row that has a title, else an empty one.
 
     Args:
-        numbers: of the items of all rows, in file order.
-        titles: of these rows; may be empty.
-        attributes: of these rows, the texts of :func:`llara_core.readers.item_texts.attribute`; None: there are none.
-        raw_ids: by number.
-        config: whether an item may have different titles.
-        place: of a row, for messages.
+        numbers: number of each row's item, in file order.
+        titles: title of each row; may be empty.
+        attributes: texts of each row, as :func:`llara_core.readers.item_texts.attribute` makes them; None: there are none.
+        raw_ids: raw ids by item number.
+        config: says whether an item may have different titles.
+        place: returns the place of a row, for messages.
 
     Returns:
         ``raw_id``, ``raw_title`` and, where there are, ``attributes``, by number; and how many rows were left out

@@ -37,7 +37,7 @@ class JsonLinesFile:
     """A file of JSON lines; blank lines are skipped, a key that an object lacks is null.
 
     Args:
-        packing: as of :func:`log_kinds.packing_of_text`.
+        packing: as :func:`log_kinds.packing_of_text` returns it.
     """
 
     header: list[str] | None = None
@@ -46,19 +46,16 @@ class JsonLinesFile:
         self.path, self._encoding, self._packing = path, encoding, packing
 
     def names(self) -> list[str]:
-        """Keys of the first objects, but for those that hold objects."""
+        """Returns the keys of the first objects, but for those that hold objects."""
         first = [record for _, record in itertools.islice(self._records(), SHOWN_LINES)]
         keys = dict.fromkeys(key for record in first for key in record)
         return [key for key in keys if all(_is_flat(record.get(key)) for record in first)]
 
     def batches(self, names: list[str]) -> Iterator[list[pa.Array]]:
-        records, unseen, first = self._records(), set(names), 0
-        while part := [record for _, record in itertools.islice(records, BATCH_LINES)]:
-            unseen -= {name for name in unseen if any(name in record for record in part)}
-            yield [self._column(name, [record.get(name) for record in part], first) for name in names]
-            first += len(part)
-        if not first:
-            raise DataError(f"{self.path}: is empty")
+        records, unseen = self._records(), set(names)
+        while part := [*itertools.islice(records, BATCH_LINES)]:
+            unseen -= {name for name in unseen if any(name in record for _, record in part)}
+            yield [self._column(name, [(number, record.get(name)) for number, record in part]) for name in names]
         if unseen:
             raise DataError(f"{self.path}: no line has the key {listed(sorted(unseen))}; the keys are {listed(self.names())}")
 
@@ -72,8 +69,7 @@ class JsonLinesFile:
             # With newline="" a lone carriage return would end a line too, but not with "\n".
             with io.TextIOWrapper(open_bytes(self.path, self._packing), encoding=self._encoding, newline="\n") as file:
                 for number, line in enumerate(file, start=1):
-                    text = line.strip().removeprefix("\ufeff")
-                    if text:
+                    if text := line.strip().removeprefix("\ufeff"):
                         yield number, self._record(number, text)
         except UnicodeError as error:
             raise DataError(f"{self.path}:{number + 1}: not {self._encoding} text near here; correct `encoding`") from error
@@ -92,22 +88,23 @@ class JsonLinesFile:
             raise DataError(f"{self.path}:{number}: is {short(line)}, but each line must be one object, such as {{...}}")
         return record
 
-    def _column(self, name: str, values: list[Any], first: int) -> pa.Array:
-        kinds = set(map(type, values)) - {type(None)}
-        if bool in kinds:
-            values = [str(value).lower() if isinstance(value, bool) else value for value in values]
-            kinds -= {bool}
-        if kinds <= {str}:
+    def _column(self, name: str, found: list[tuple[int, Any]]) -> pa.Array:
+        """Returns the values of a key as text or as lists of text.
+
+        Args:
+            found: line and value of each row.
+        """
+        values = [str(value).lower() if isinstance(value, bool) else value for _, value in found]
+        usual = list if list in map(type, values) and str not in map(type, values) else str
+        for (number, _), value in zip(found, values, strict=True):
+            if not isinstance(value, usual | None) or not _is_flat(value):
+                raise DataError(
+                    f"{self.path}:{number}: key {name!r}: {short(value)} is neither text nor a number, nor, as elsewhere in "
+                    "the file, a list of these; bring it to one form"
+                )
+        if usual is str:
             return pa.array([value and encodable(value) for value in values], pa.string())
-        if kinds <= {list} and all(isinstance(part, str | None) for value in values if value for part in value):
-            lists = [value and [part and encodable(part) for part in value] for value in values]
-            return pa.array(lists, pa.list_(pa.string()))
-        usual = str if str in kinds else list
-        row = next(row for row, value in enumerate(values) if not isinstance(value, usual | None) or not _is_flat(value))
-        raise DataError(
-            f"{self.place(first + row)}: key {name!r}: {short(values[row])} is neither text nor a number, nor, as elsewhere in "
-            "the file, a list of these; bring it to one form"
-        )
+        return pa.array([value and [part and encodable(part) for part in value] for value in values], pa.list_(pa.string()))
 
 
 def _is_flat(value: Any) -> bool:

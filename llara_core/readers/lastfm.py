@@ -14,6 +14,7 @@ from llara_core.config import LastFmConfig
 from llara_core.errors import DataError
 from llara_core.readers.interaction_log import RawLog, count
 from llara_core.readers.item_texts import attribute
+from llara_core.readers.text_lines import AGAIN, text_lines
 
 ARTISTS, TAGGED, TIMED = "artists.dat", "user_taggedartists.dat", "user_taggedartists-timestamps.dat"
 TAGS = "tags.dat"
@@ -32,7 +33,7 @@ Tagging = tuple[int, int, int, int]  # raw ids of user, artist and tag; millisec
 
 
 def read(folder: Path, _: LastFmConfig) -> RawLog:
-    """The log in ``folder``, whose interactions are a user's first tags for an artist, in file order: by user and artist id.
+    """Reads the log in ``folder``: a user's first tags for an artist, in file order, which is by user and artist id.
 
     Timestamps are the date at 00:00 UTC (most are the first of a month), or those of ``user_taggedartists-timestamps.dat``
     if ``folder`` has it. An artist's attribute is the tags that most users gave it, of all users alike.
@@ -62,7 +63,7 @@ def read(folder: Path, _: LastFmConfig) -> RawLog:
 
 
 def _read_artists(path: Path) -> pd.DataFrame:
-    """``item_id`` (int64) and ``raw_title`` (may be empty), in file order."""
+    """Returns ``item_id`` (int64) and ``raw_title`` (may be empty), in file order."""
     names: dict[int, str] = {}
     for place, (artist, name) in _rows(path, "id\tname\turl\tpictureURL", _ARTIST):
         if int(artist) in names:
@@ -76,7 +77,7 @@ def _read_tags(path: Path) -> dict[int, str]:
 
 
 def _top_tags(artists: pd.Series[int], tagged: pd.DataFrame, names: dict[int, str]) -> list[list[str]]:
-    """The tags of each artist as its one attribute, the most frequent first, ties by tag id."""
+    """Returns the tags of each artist as its one attribute, the most frequent first, ties by tag id."""
     counts = tagged.groupby([c.ITEM, _TAG_ID]).size().reset_index(name="n")
     counts = counts.sort_values([c.ITEM, "n", _TAG_ID], ascending=[True, False, True])
     of_artist = counts[counts[_TAG_ID].isin(names)].groupby(c.ITEM)[_TAG_ID].agg(list).to_dict()
@@ -95,7 +96,7 @@ def _read_tagged(path: Path) -> list[Tagging]:
 
 
 def _read_timed(path: Path, dated: list[Tagging]) -> list[Tagging]:
-    """The rows ``dated`` with the times, in milliseconds since 1970, of a file that has the same rows."""
+    """Returns the rows ``dated`` with the times, in milliseconds since 1970, of a file that has the same rows."""
     remedy = f"take both files from the same archive, or remove {path.name}"
     rows: list[Tagging] = []
     for place, (user, artist, tag, milliseconds) in _rows(path, "userID\tartistID\ttagID\ttimestamp", _TIMED):
@@ -112,26 +113,17 @@ def _read_timed(path: Path, dated: list[Tagging]) -> list[Tagging]:
 
 
 def _rows(path: Path, header: str, pattern: re.Pattern[str], encoding: str = "utf-8") -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Place (for messages) and groups of ``pattern`` for each line below the header, of which there is at least one."""
-    again = "delete its folder and run the download stage again"
-    try:
-        data = path.read_bytes()
-        lines = data.decode(encoding).split("\n")  # splitlines() would break at other characters too
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); run the download stage first") from error
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}:{line}: byte {data[error.start]:#04x} is not {encoding.upper()}; {again}") from error
-    if lines[0].removesuffix("\r") != header:
-        raise DataError(f"{path}:1: expected the header {header!r}, got {lines[0][:80]!r}; {again}")
-    rows = [(number, text) for number, line in enumerate(lines[1:], start=2) if (text := line.removesuffix("\r"))]
+    """Yields place (for messages) and groups of ``pattern`` for each line below the header, of which there is at least one."""
+    (place, first), *rows = [*text_lines(path, encoding)] or [(f"{path}:1", "")]
+    if first != header:
+        raise DataError(f"{place}: expected the header {header!r}, got {first[:80]!r}; {AGAIN}")
     if not rows:
-        raise DataError(f"{path}: holds no rows; {again}")
-    for number, text in rows:
+        raise DataError(f"{path}: holds no rows; {AGAIN}")
+    for place, text in rows:
         match = pattern.fullmatch(text)
         if match is None:
             raise DataError(
-                f"{path}:{number}: expected {', '.join(header.split())} separated by tabs, ids and times as whole numbers, "
+                f"{place}: expected {', '.join(header.split())} separated by tabs, ids and times as whole numbers, "
                 f"got {text[:80]!r}"
             )
-        yield f"{path}:{number}", match.groups()
+        yield place, match.groups()

@@ -12,6 +12,7 @@ from typing import Protocol, Self
 from urllib.parse import unquote
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -29,6 +30,10 @@ BATCH_ROWS = 1 << 19
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 JSON_OBJECT, JSON_ARRAY = re.compile(r"\s*\{"), re.compile(r"\s*\[\s*\{")
 
+Rows = npt.NDArray[np.int64]
+Batch = tuple[list[pa.Array], Rows]
+"""Columns, and the numbers of their rows in the table."""
+
 
 class LogFile(Protocol):
     """A file of rows.
@@ -41,24 +46,24 @@ class LogFile(Protocol):
     header: list[str] | None
 
     def names(self) -> list[str]:
-        """Its columns."""
+        """Returns its columns."""
 
     def batches(self, names: list[str]) -> Iterator[list[pa.Array]]:
-        """The named columns, batch by batch."""
+        """Yields the named columns, batch by batch."""
 
     def place(self, row: int) -> str:
-        """The place of a row, counted from 0."""
+        """Returns the place of a row, counted from 0."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A file, and the columns that the names of its folders hold (``user=7/date=2024-01-01``)."""
+    """A file, and the values of further columns, such as its folders hold in their names (``user=7/date=2024-01-01``)."""
 
     file: LogFile
     partition: Mapping[str, str | None]
 
 
-class Table:
+class LogTable:
     """One file, or a folder of files, as one sequence of rows; the content of a file tells its kind, not its name.
 
     Args:
@@ -67,7 +72,6 @@ class Table:
         per_row: columns that have one value for a row of ``sequences``.
 
     Attributes:
-        sequences: as given.
         n_repeated_headers: rows that the last :meth:`read` left out because they repeat the header of delimited text.
 
     Raises:
@@ -78,9 +82,8 @@ class Table:
         self, folder: Path, name: str, layout: TextLayout, sequences: str | None = None, per_row: Sequence[str] = ()
     ) -> None:
         self.path = folder / name
-        self.first_rows: list[int] = []
-        self.n_repeated_headers = 0
-        self.sequences, self._per_row = sequences, per_row
+        self.sequences, self.per_row = sequences, [*per_row]
+        self.n_repeated_headers, self._first_rows = 0, list[int]()
         if not self.path.exists():
             raise DataError(f"{self.path}: not found; correct its name, or run the download stage, which copies it")
         refuse_table_formats(self.path, folder)
@@ -96,23 +99,23 @@ class Table:
         return cls(folder, config.items, config.item_layout)
 
     def names(self) -> list[str]:
-        """The columns of the first file, and those that the names of its folders hold."""
+        """Returns the columns of the first part."""
         return [*self.parts[0].file.names(), *self.parts[0].partition]
 
-    def read(self, names: list[str]) -> Iterator[tuple[list[pa.Array], Sequence[int]]]:
-        """The named columns batch by batch, with the number of each row, as :meth:`place` takes it."""
-        self.first_rows, self.n_repeated_headers = [], 0
-        row, kinds = 0, [""] * len(names)
+    def read(self, names: list[str]) -> Iterator[Batch]:
+        """Yields the named columns batch by batch, with the number of each row, as :meth:`place` takes it."""
+        self._first_rows, self.n_repeated_headers = [], 0
+        n_rows, kinds = 0, [""] * len(names)
         for part in self.parts:
-            self.first_rows.append(row)
+            self._first_rows.append(n_rows)
             for raw in self._batches(part, names):
-                n_rows = len(raw[0])
                 columns = [_plain(part.file.path, name, column) for name, column in zip(names, raw, strict=True)]
-                rows: Sequence[int] = range(row, row + n_rows)
+                rows = np.arange(n_rows, n_rows + len(raw[0]))
+                n_rows += len(rows)
                 if part.file.header is not None:
                     columns, rows = self._without_headers(part.file, names, columns, rows)
                 if self.sequences is not None:
-                    is_list = [name not in self._per_row for name in names]
+                    is_list = [name not in self.per_row for name in names]
                     columns, rows = one_row_per_item(names, columns, rows, is_list, self.sequences, self.place)
                 found = [_family(column.type) for column in columns]
                 if any(a and b and a != b for a, b in zip(kinds, found, strict=True)):
@@ -122,59 +125,48 @@ class Table:
                     )
                 kinds = [known or new for known, new in zip(kinds, found, strict=True)]
                 yield columns, rows
-                row += n_rows
-        if not row:
+        if not n_rows:
             raise DataError(f"{self.path}: holds no rows")
 
     def place(self, row: int) -> str:
-        """File and line of a row (text), or file and row number from 1 (Parquet)."""
-        part = bisect_right(self.first_rows, row) - 1
-        return self.parts[part].file.place(int(row) - self.first_rows[part])
+        """Returns file and line of a row (text), or file and row number from 1 (Parquet)."""
+        part = bisect_right(self._first_rows, row) - 1
+        return self.parts[part].file.place(int(row) - self._first_rows[part])
 
     def _batches(self, part: Part, names: list[str]) -> Iterator[list[pa.Array]]:
-        if not part.partition:
-            yield from part.file.batches(names)
-            return
-        if both := [name for name in part.partition if name in part.file.names()]:
-            raise DataError(f"{part.file.path}: the column {both[0]!r} is in the file and in the name of its folder; drop one")
+        file = part.file
+        if both := [name for name in part.partition if name in file.names()]:
+            raise DataError(f"{file.path}: the column {both[0]!r} is in the file and in the name of its folder; drop one")
         own = [name for name in names if name not in part.partition]
-        for batch in part.file.batches(own or part.file.names()[:1]):
-            values, n_rows = dict(zip(own, batch, strict=False)), len(batch[0])
-            for name in names:
-                if name in part.partition:
-                    values[name] = pa.repeat(pa.scalar(part.partition[name], pa.string()), n_rows)
+        for batch in file.batches(own or file.names()[:1]):
+            values = dict(zip(own, batch, strict=False))
+            for name, value in part.partition.items():
+                values[name] = pa.repeat(pa.scalar(value, pa.string()), len(batch[0]))
             yield [values[name] for name in names]
 
-    def _without_headers(
-        self, file: LogFile, names: list[str], columns: list[pa.Array], rows: Sequence[int]
-    ) -> tuple[list[pa.Array], Sequence[int]]:
-        """Leave out the headers of files that were appended; the first column becomes dictionary-encoded."""
-        assert file.header is not None
-        known = dict(zip(file.names(), file.header, strict=True))
-        header = [known.get(name) for name in names]
-        first = columns[0].dictionary_encode()
-        marks = pa.array(header, pa.string())
-        if not pc.any(pc.is_in(pc.utf8_trim_whitespace(first.dictionary), marks.drop_null())).as_py():
+    def _without_headers(self, file: LogFile, names: list[str], columns: list[pa.Array], rows: Rows) -> Batch:
+        """Leaves out the headers of files that were appended; the first column becomes dictionary-encoded."""
+        known = dict(zip(file.names(), file.header or [], strict=True))
+        marks, first = pa.array([known.get(name) for name in names], pa.string()).drop_null(), columns[0].dictionary_encode()
+        if not pc.any(pc.is_in(pc.utf8_trim_whitespace(first.dictionary), marks)).as_py():
             return [first, *columns[1:]], rows
-        # A column from the names of folders (null in `header`) says nothing about the row.
-        own = [
-            (pc.utf8_trim_whitespace(column), name) for column, name in zip(columns, header, strict=True) if name is not None
-        ]
-        found = [pc.is_in(column, marks.drop_null()).to_numpy(zero_copy_only=False) for column, _ in own]
+        # A column from the names of folders says nothing about the row.
+        own = {name: pc.utf8_trim_whitespace(column) for name, column in zip(names, columns, strict=True) if name in known}
+        found = [pc.is_in(column, marks).to_numpy(zero_copy_only=False) for column in own.values()]
         is_header = np.logical_and.reduce(found)
         for row in np.flatnonzero(is_header):
-            if any(column[row].as_py() != name for column, name in own):
+            if any(column[row].as_py() != known[name] for name, column in own.items()):
                 raise DataError(
-                    f"{self.place(rows[int(row)])}: a second header whose columns are in another order; give all files "
+                    f"{self.place(rows[row])}: a second header whose columns are in another order; give all files "
                     "that were joined here the same column order"
                 )
         self.n_repeated_headers += int(is_header.sum())
         kept = [column.filter(pa.array(~is_header)) for column in columns]
-        return [kept[0].dictionary_encode(), *kept[1:]], np.asarray(rows)[~is_header].tolist()
+        return [kept[0].dictionary_encode(), *kept[1:]], rows[~is_header]
 
 
 def _parts(folder: Path) -> dict[Path, dict[str, str | None]]:
-    """The files of a folder in natural order (``part-2`` before ``part-10``), each with the partition that it is of."""
+    """Returns the files of a folder in natural order (``part-2`` before ``part-10``), each with the partition that it is of."""
     found: dict[Path, dict[str, str | None]] = {}
     paths = [path for path in folder.iterdir() if path.name[0] not in "._"]
     for path in sorted(paths, key=_natural):
@@ -244,7 +236,7 @@ class _ParquetFile:
 
 
 def _plain(path: Path, name: str, column: pa.Array) -> pa.Array:
-    """``column`` with all of Arrow's types for text, dictionaries, bytes and UUIDs included, as plain strings."""
+    """Returns ``column`` with all of Arrow's types for text, dictionaries, bytes and UUIDs included, as plain strings."""
     if isinstance(column.type, pa.UuidType):
         encoded = column.storage.dictionary_encode()
         texts = pa.array([str(uuid.UUID(bytes=value)) for value in encoded.dictionary.to_pylist()], pa.string())
@@ -263,7 +255,7 @@ def _plain(path: Path, name: str, column: pa.Array) -> pa.Array:
 
 
 def _family(kind: pa.DataType) -> str:
-    """The family of a type, within which the files of a folder may differ; empty for nulls alone, which fit any."""
+    """Returns the family of a type, within which the files of a folder may differ; empty for nulls alone, which fit any."""
     types = pa.types
     if types.is_null(kind):
         return ""

@@ -1,4 +1,4 @@
-"""What kind of file something is, told by its first bytes and not by its name; and the bytes of a packed one."""
+"""Tells the kind of a file by its first bytes, not by its name, and unpacks its bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llara_core.errors import DataError
 
 PARQUET = "a Parquet file"
 PACKED = {"a gzip file": "gzip", "a zstd file": "zstd", "a bzip2 file": "bz2"}
-"""Kinds that are unpacked on the way, and what pyarrow calls them."""
+"""Kinds that are unpacked on the way, and pyarrow's names for them."""
 MAGIC = {
     b"PAR1": PARQUET,
     b"\x1f\x8b": "a gzip file",
@@ -30,7 +30,7 @@ HEAD_BYTES = 512
 
 
 def kind_of(path: Path) -> str | None:
-    """The kind that the first bytes show; None: no known one, so it may be text."""
+    """Returns the kind that the first bytes show; None: no known one, so it may be text."""
     try:
         with path.open("rb") as file:
             return _kind_of(file.read(HEAD_BYTES))
@@ -39,7 +39,7 @@ def kind_of(path: Path) -> str | None:
 
 
 def packing_of_text(path: Path) -> str | None:
-    """What pyarrow calls the packing of a text file; None: it is not packed.
+    """Returns pyarrow's name for the packing of a text file; None: it is not packed.
 
     Raises:
         DataError: the file, or what is packed in it, is of a known kind that is no text.
@@ -61,7 +61,7 @@ def packing_of_text(path: Path) -> str | None:
 
 
 def open_bytes(path: Path, packing: str | None) -> Any:
-    """The unpacked bytes, as a file."""
+    """Opens the unpacked bytes as a file."""
     return pa.input_stream(path, compression=packing)
 
 

@@ -1,75 +1,142 @@
-"""Reader of the GroupLens 100K layout (``u.data`` and ``u.item``)."""
+"""Readers of the GroupLens archives: MovieLens 100K (``u.data``, ``u.item``), 1M and 10M (``.dat``), 20M, 25M and 32M (CSV).
+
+pyarrow reads the ratings. It also parses the separator ``::``, as single colons with an empty field between them.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+import csv
+import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
 
 from llara_core import columns as c
-from llara_core.config import MovieLensConfig, SyntheticConfig
+from llara_core.config import LargerMovieLensConfig, MovieLensConfig, SyntheticConfig
 from llara_core.errors import DataError
 from llara_core.readers.interaction_log import RawLog
 from llara_core.readers.item_texts import attribute
+from llara_core.readers.text_lines import AGAIN, FIRST, text_lines
+from llara_core.readers.values import short
 
+BLOCK_BYTES = 1 << 24
+RATINGS_HEADER, MOVIES_HEADER = "userId,movieId,rating,timestamp", "movieId,title,genres"
+MAX_DIGITS = 9
+NO_GENRES = "(no genres listed)"
 N_ITEM_FIELDS = 24
-# The flags at the end of a line, in their order; the first says that no genre is known.
+# The flags at the end of a line of u.item, in their order; the first says that no genre is known.
 GENRES = (
     None, "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy", "Film-Noir",
     "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
 )  # fmt: skip
-_LARGEST = 2**63 - 1
+_KINDS = {c.USER: pa.uint32(), c.ITEM: pa.uint32(), c.RATING: pa.float64(), c.TIMESTAMP: pa.int64()}
 
 
 def read(folder: Path, _: MovieLensConfig | SyntheticConfig) -> RawLog:
-    """The log in ``folder``, which holds ``u.data`` and ``u.item``.
+    """Reads the log in ``folder``, which holds ``u.data`` and ``u.item``.
 
     Raises:
-        DataError: a file is missing or malformed, or a rated item has no line in ``u.item``.
+        DataError: a file is missing or malformed (the message gives the line), or a rated item is not listed.
     """
-    ratings, items = read_interactions(folder / "u.data"), read_items(folder / "u.item")
+    return _log(folder / "u.data", "\t", folder / "u.item", read_items)
+
+
+def read_larger(folder: Path, config: LargerMovieLensConfig) -> RawLog:
+    """Reads the log in ``folder``, which holds the ratings and the movies of the archive that ``config`` names.
+
+    Raises:
+        DataError: as of :func:`read`.
+    """
+    ratings, movies = (folder / name for name in config.files)
+    if ratings.suffix == ".csv":
+        return _log(ratings, ",", movies, lambda path: _listed(path, _csv_movies(path)))
+    return _log(ratings, "::", movies, lambda path: _listed(path, _dat_movies(path, config.encoding)))
+
+
+def _log(path: Path, separator: str, items_path: Path, read_listed: Callable[[Path], pd.DataFrame]) -> RawLog:
+    ratings, items = read_ratings(path, separator), read_listed(items_path)
     unknown = ratings.loc[~ratings[c.ITEM].isin(items[c.ITEM]), c.ITEM]
     if len(unknown):
         raise DataError(
-            f"{folder / 'u.data'}: {len(unknown)} ratings are of items that u.item does not list, such as {unknown.iloc[0]}; "
+            f"{path}: {len(unknown)} ratings are of movies that {items_path.name} does not list, such as {unknown.iloc[0]}; "
             "take both files from the same archive"
         )
     return RawLog.number(ratings, items)
 
 
-def read_interactions(path: Path) -> pd.DataFrame:
-    """The ratings in file order, with raw ids.
-
-    Args:
-        path: a ``u.data``: user, item, rating and seconds since 1970 per line, separated by tabs.
+def read_ratings(path: Path, separator: str) -> pd.DataFrame:
+    """Reads user, movie, rating and seconds since 1970 of each line; a CSV file has a header.
 
     Returns:
-        ``user_id``, ``item_id`` and ``timestamp`` (int64) and ``rating`` (float64).
+        ``user_id``, ``item_id`` (uint32), ``rating`` (float64) and ``timestamp`` (int64), in file order.
 
     Raises:
         DataError: the file is missing or empty, or a line is malformed (the message gives its number).
     """
-    rows = []
-    for place, line in _lines(path):
-        fields = line.split("\t")
-        if len(fields) != 4:
-            raise DataError(f"{place}: expected user, item, rating and timestamp separated by tabs, got {_short(line)}")
-        user, item, timestamp = (_integer(place, name, fields[i]) for name, i in (("user", 0), ("item", 1), ("timestamp", 3)))
-        rows.append((user, item, _rating(place, fields[2]), timestamp))
-    if not rows:
-        raise DataError(f"{path}: holds no ratings; delete its folder and run the download stage again")
-    frame = pd.DataFrame(rows, columns=[c.USER, c.ITEM, c.RATING, c.TIMESTAMP])
-    return frame.astype({c.USER: "int64", c.ITEM: "int64", c.RATING: "float64", c.TIMESTAMP: "int64"})
+    names, is_csv = list(_KINDS), separator == ","
+    if separator == "::":
+        names = [c.USER, "gap 1", c.ITEM, "gap 2", c.RATING, "gap 3", c.TIMESTAMP]
+    kinds = {name: _KINDS.get(name, pa.null()) for name in names}  # a gap must be empty
+    batches: list[pa.RecordBatch] = []
+    line = 1 + is_csv
+    try:
+        with path.open("rb") as file:
+            if is_csv:
+                _check_header(path, file.readline(), RATINGS_HEADER)
+            with pa_csv.open_csv(
+                file,
+                # Only a single thread numbers the rows.
+                pa_csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False, column_names=names),
+                pa_csv.ParseOptions(delimiter=separator[:1], quote_char=False, ignore_empty_lines=False),
+                pa_csv.ConvertOptions(column_types=kinds, null_values=[""]),
+            ) as reader:
+                for batch in reader:
+                    batches.append(_checked(path, line, batch.select(list(_KINDS))))
+                    line += len(batch)
+    except pa.ArrowInvalid as error:
+        if "Empty CSV" not in str(error):
+            row = re.search(r"Row #(\d+)", str(error))
+            place = f"{path}:{int(row[1]) + is_csv}" if row else str(path)
+            raise DataError(
+                f"{place}: expected user, movie, rating and timestamp, all numbers, separated by {separator!r} "
+                f"({str(error)[:200]}); {AGAIN}"
+            ) from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); {FIRST}") from error
+    if not any(map(len, batches)):
+        raise DataError(f"{path}: holds no ratings; {AGAIN}")
+    ratings: pd.DataFrame = pa.Table.from_batches(batches).to_pandas()
+    return ratings
+
+
+def _checked(path: Path, first_line: int, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Returns the batch without blank lines.
+
+    Raises:
+        DataError: a line lacks a field, or a rating is no finite number.
+    """
+    absent = np.column_stack([column.is_null().to_numpy(zero_copy_only=False) for column in batch.columns])
+    is_blank = absent.all(axis=1)
+    is_wrong = (absent.any(axis=1) & ~is_blank) | ~np.isfinite(batch.column(c.RATING).fill_null(0).to_numpy())
+    if is_wrong.any():
+        row = int(is_wrong.argmax())
+        raise DataError(
+            f"{path}:{first_line + row}: user, movie, rating and timestamp must all be finite numbers, got "
+            f"{list(batch.slice(row, 1).to_pylist()[0].values())}; {AGAIN}"
+        )
+    return batch.filter(pa.array(~is_blank)) if is_blank.any() else batch
 
 
 def read_items(path: Path) -> pd.DataFrame:
-    """The items in file order.
+    """Reads the items of a ``u.item`` in file order.
 
     Args:
-        path: a ``u.item``: 24 fields per line, separated by ``|``, in ISO-8859-1; the first two are the id and the title, the
-            last 19 are flags for :data:`GENRES`.
+        path: 24 fields per line, separated by ``|``, in ISO-8859-1; the first two are the id and the title, the last 19 are
+            flags for :data:`GENRES`.
 
     Returns:
         ``item_id`` (int64), ``raw_title`` (as in the file; may be empty) and ``attributes`` (the genres).
@@ -77,52 +144,62 @@ def read_items(path: Path) -> pd.DataFrame:
     Raises:
         DataError: the file is missing or empty, a line is malformed, or an id occurs twice.
     """
-    titles: dict[int, str] = {}
-    genres: list[list[str]] = []
-    for place, line in _lines(path):
-        fields = line.split("|")
-        if len(fields) != N_ITEM_FIELDS:
-            raise DataError(f"{place}: expected {N_ITEM_FIELDS} fields separated by '|', got {len(fields)}: {_short(line)}")
-        item = _integer(place, "item", fields[0])
-        if item in titles:
-            raise DataError(f"{place}: item {item} occurs a second time; ids must be unique")
-        titles[item] = fields[1].strip()
-        flags = zip(GENRES, fields[-len(GENRES) :], strict=True)
-        genres.append([attribute("genres", (genre for genre, flag in flags if genre is not None and flag.strip() == "1"))])
-    if not titles:
-        raise DataError(f"{path}: holds no items; delete its folder and run the download stage again")
-    ids = pd.Series(list(titles), dtype="int64")
-    return pd.DataFrame({c.ITEM: ids, c.RAW_TITLE: list(titles.values()), c.ATTRIBUTES: genres})
+
+    def rows() -> Iterator[tuple[str, str, str, Iterable[str]]]:
+        for place, line in text_lines(path, "latin-1"):
+            fields = line.split("|")
+            if len(fields) != N_ITEM_FIELDS:
+                raise DataError(f"{place}: expected {N_ITEM_FIELDS} fields separated by '|', got {len(fields)}: {short(line)}")
+            flags = zip(GENRES, fields[-len(GENRES) :], strict=True)
+            yield place, fields[0], fields[1], [genre for genre, flag in flags if genre is not None and flag.strip() == "1"]
+
+    return _listed(path, rows())
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Place (for messages) and text of each line that is not blank."""
+def _dat_movies(path: Path, encoding: str) -> Iterator[tuple[str, str, str, Iterable[str]]]:
+    """Yields place, id, title and genres of each line; a title may hold ``::`` itself."""
+    for place, line in text_lines(path, encoding):
+        movie, _, rest = line.partition("::")
+        title, separator, genres = rest.rpartition("::")
+        if not separator:
+            raise DataError(f"{place}: expected id, title and genres separated by '::', got {line[:80]!r}; {AGAIN}")
+        yield place, movie, title, genres.split("|")
+
+
+def _csv_movies(path: Path) -> Iterator[tuple[str, str, str, Iterable[str]]]:
+    """Yields place, id, title and genres of each row."""
     try:
-        text = path.read_bytes().decode("latin-1")
+        with path.open(encoding="utf-8", newline="") as file:
+            _check_header(path, file.readline().encode(), MOVIES_HEADER)
+            rows = csv.reader(file, strict=True)
+            for row in filter(None, rows):
+                place = f"{path}:{rows.line_num + 1}"
+                if len(row) != 3:
+                    raise DataError(f"{place}: expected movieId, title, genres, got {len(row)} fields; {AGAIN}")
+                yield place, row[0], row[1], () if row[2] == NO_GENRES else row[2].split("|")
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); run the download stage first") from error
-    # splitlines() would also break at 0x85, a control character in ISO-8859-1.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield f"{path}:{number}", line.removesuffix("\r")
+        raise DataError(f"{path}: cannot be read ({error.strerror}); {FIRST}") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a CSV file in UTF-8 ({error}); {AGAIN}") from error
 
 
-def _integer(place: str, name: str, text: str) -> int:
-    # int() alone would also accept "1_0", " 1" and digits of other scripts.
-    if not (text.isascii() and text.isdigit() and int(text[:20]) <= _LARGEST):
-        raise DataError(f"{place}: the {name} must be a whole number from 0 to {_LARGEST}, got {_short(text)}")
-    return int(text)
+def _check_header(path: Path, line: bytes, expected: str) -> None:
+    if line.rstrip(b"\r\n").decode(errors="replace") != expected:
+        raise DataError(f"{path}:1: expected the header {expected!r}, got {line[:80]!r}; {AGAIN}")
 
 
-def _rating(place: str, text: str) -> float:
-    try:
-        rating = float(text)
-    except ValueError:
-        rating = math.nan
-    if not math.isfinite(rating):
-        raise DataError(f"{place}: the rating must be a finite number, got {_short(text)}")
-    return rating
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 80 else text[:77] + "...")
+def _listed(path: Path, rows: Iterator[tuple[str, str, str, Iterable[str]]]) -> pd.DataFrame:
+    """Returns ``item_id`` (int64), ``raw_title`` (may be empty) and ``attributes`` (the genres), in file order."""
+    titles: dict[int, str] = {}
+    attributes: list[list[str]] = []
+    for place, movie, title, genres in rows:
+        if not (movie.isascii() and movie.isdigit() and len(movie) <= MAX_DIGITS):
+            raise DataError(f"{place}: the movie's id must be a whole number, got {short(movie)}; {AGAIN}")
+        if int(movie) in titles:
+            raise DataError(f"{place}: movie {movie} occurs a second time; ids must be unique")
+        titles[int(movie)] = title.strip()
+        attributes.append([attribute("genres", genres)])
+    if not titles:
+        raise DataError(f"{path}: holds no movies; {AGAIN}")
+    ids = pd.Series(list(titles), dtype="int64")
+    return pd.DataFrame({c.ITEM: ids, c.RAW_TITLE: list(titles.values()), c.ATTRIBUTES: attributes})

@@ -18,6 +18,7 @@ from llara_core.config.datasets import MOVIELENS_ITEMS
 from llara_core.errors import DataError
 from llara_core.readers import movielens
 from llara_core.readers.frame_pickles import read_frame
+from llara_core.readers.text_lines import text_lines
 from llara_core.readers.titles import plain_title
 
 SEQUENCE, LENGTH, NEXT = "seq", "len_seq", "next"
@@ -67,7 +68,7 @@ class _Rows:
 
 
 def read(folder: Path, config: ReleasedFramesConfig) -> ReleasedFrames:
-    """Import the frames in ``folder``.
+    """Imports the frames in ``folder``.
 
     A frame has the columns ``seq`` (a list of item ids, padded at the end with the number of items), ``len_seq`` (how many are
     not padding) and ``next`` (an item id). An (id, rating) pair may replace an id; ratings are ignored. ``len_seq`` may be 1
@@ -116,47 +117,37 @@ def _read_rows(path: Path, n_items: int) -> _Rows:
     histories, lengths, targets = (_read_numbers(path, column, frame[column].tolist()) for column in _SHAPES)
     padded = histories == n_items
     counted = (~padded).sum(axis=1)
-    _refuse(
-        path,
+    cells, last = {SEQUENCE: histories, LENGTH: lengths, "n": counted, NEXT: targets}, n_items - 1
+
+    def refuse(wrong: BoolArray, said: str) -> None:
+        _refuse(path, wrong, lambda row: said.format(**{name: values[row].tolist() for name, values in cells.items()}))
+
+    refuse(
         (histories.min(axis=1) < 0) | (histories.max(axis=1) > n_items),
-        lambda row: (
-            f"{SEQUENCE} {histories[row].tolist()} holds ids that are neither 0 to {n_items - 1}, which have a name, "
-            f"nor {n_items}, the padding; take frames and names of the same data set"
-        ),
+        f"{SEQUENCE} {{seq}} holds ids that are neither 0 to {last}, which have a name, nor {n_items}, the padding; take "
+        "frames and names of the same data set",
     )
-    _refuse(
-        path,
-        (padded[:, :-1] & ~padded[:, 1:]).any(axis=1),
-        lambda row: (
-            f"{SEQUENCE} {histories[row].tolist()} holds padding ({n_items}) before an item; padding belongs at the end"
-        ),
-    )
-    _refuse(
-        path,
+    is_early = (padded[:, :-1] & ~padded[:, 1:]).any(axis=1)
+    refuse(is_early, f"{SEQUENCE} {{seq}} holds padding ({n_items}) before an item; padding belongs at the end")
+    refuse(
         np.where(counted == 0, (lengths != 0) & (lengths != 1), lengths != counted),
-        lambda row: (
-            f"{LENGTH} is {lengths[row]}, but {SEQUENCE} {histories[row].tolist()} holds {counted[row]} items before the "
-            f"padding, which is the number of names, {n_items}"
-        ),
+        f"{LENGTH} is {{len_seq}}, but {SEQUENCE} {{seq}} holds {{n}} items before the padding, which is the number of names, "
+        f"{n_items}",
     )
-    _refuse(
-        path,
-        (targets < 0) | (targets >= n_items),
-        lambda row: f"{NEXT} is {targets[row]}, but the items with a name are 0 to {n_items - 1}",
-    )
+    refuse((targets < 0) | (targets > last), f"{NEXT} is {{next}}, but the items with a name are 0 to {last}")
     if not counted.any():
         raise DataError(f"{path}: no row has a history, so there is nothing to prompt with")
     return _Rows(histories, counted, targets)
 
 
-def _refuse(path: Path, wrong: npt.NDArray[np.bool_], describe: Callable[[int], str]) -> None:
+def _refuse(path: Path, wrong: BoolArray, describe: Callable[[int], str]) -> None:
     if wrong.any():
         row = int(wrong.argmax())
         raise DataError(f"{path}: row {row} (from 0): {describe(row)}")
 
 
 def _read_numbers(path: Path, column: str, cells: list[object]) -> IntArray:
-    """The ids or lengths of one column: shape ``(rows, T)`` for ``seq``, else ``(rows,)``."""
+    """Returns the ids or lengths of one column: shape ``(rows, T)`` for ``seq``, else ``(rows,)``."""
     n_dims = 1 if column == SEQUENCE else 0
     rows = [_numbers(cell) for cell in cells]
     shape = rows[0].shape
@@ -175,7 +166,7 @@ def _read_numbers(path: Path, column: str, cells: list[object]) -> IntArray:
 
 
 def _numbers(cell: object) -> npt.NDArray[np.float64]:
-    """A cell as an array of any dtype; empty if its parts differ in length."""
+    """Returns a cell as an array of any dtype; empty if its parts differ in length."""
     try:
         return np.asarray(cell)
     except ValueError:
@@ -183,7 +174,7 @@ def _numbers(cell: object) -> npt.NDArray[np.float64]:
 
 
 def _continues(rows: _Rows, padding: int) -> BoolArray:
-    """For each row, whether its history is that of the row before plus its target."""
+    """Returns for each row whether its history is that of the row before plus its target."""
     n_rows, width = rows.histories.shape
     following = np.column_stack([rows.histories, np.full(n_rows, padding)])
     following[np.arange(n_rows), rows.lengths] = rows.targets
@@ -192,7 +183,7 @@ def _continues(rows: _Rows, padding: int) -> BoolArray:
 
 
 def _sequences(rows: _Rows, first: BoolArray, users: npt.NDArray[np.int32]) -> pd.DataFrame:
-    """The chains: the history of each chain's first row, then all its targets."""
+    """Returns the chains: the history of each chain's first row, then all its targets."""
     kept = first[:, None] & (np.arange(rows.histories.shape[1]) < rows.lengths[:, None])
     kept = np.column_stack([kept, np.ones(len(kept), dtype=bool)])
     user = np.repeat(users, kept.sum(axis=1))
@@ -222,7 +213,7 @@ def _examples(rows: _Rows, users: npt.NDArray[np.int32], max_history_len: int) -
 
 
 def _read_items(path: Path) -> pd.DataFrame:
-    """``raw_id``, ``raw_title`` and, from ``u.item``, ``attributes``; row number = the frames' id."""
+    """Returns ``raw_id``, ``raw_title`` and, from ``u.item``, ``attributes``; row number = the frames' id."""
     attributes: dict[int, list[str]] = {}
     if path.name == MOVIELENS_ITEMS:
         table = movielens.read_items(path)
@@ -244,22 +235,13 @@ def _read_items(path: Path) -> pd.DataFrame:
 
 
 def _read_names(path: Path) -> dict[int, str]:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); copy it from where the frames are") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
     names: dict[int, str] = {}
-    # splitlines() would also break at characters that a name may hold.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        match = _ID_AND_NAME.fullmatch(line.removesuffix("\r"))
+    for place, line in text_lines(path, "utf-8-sig", "save the file as UTF-8", "copy it from where the frames are"):
+        match = _ID_AND_NAME.fullmatch(line)
         if match is None:
-            raise DataError(f"{path}:{number}: expected id::name with a whole number as id, got {line[:80]!r}")
+            raise DataError(f"{place}: expected id::name with a whole number as id, got {line[:80]!r}")
         if int(match[1]) in names:
-            raise DataError(f"{path}:{number}: item {match[1]} occurs a second time; ids must be unique")
+            raise DataError(f"{place}: item {match[1]} occurs a second time; ids must be unique")
         names[int(match[1])] = match[2].strip()
     if not names:
         raise DataError(f"{path}: holds no names; copy it again")

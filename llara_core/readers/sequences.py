@@ -1,13 +1,14 @@
-"""From rows that are a user's whole sequence to rows that are an interaction each."""
+"""Turns rows that are a user's whole sequence into rows that are an interaction each."""
 
 from __future__ import annotations
 
 import ast
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,27 +17,26 @@ from llara_core.readers.values import encodable, short
 
 LIST = "list"
 BRACKETS = r"^\[.*\]$"
-# As numpy prints an array: values between spaces and line feeds, without commas.
-_VALUE = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s,'"\[\]()]+"""
-_ARRAY = re.compile(rf"\[\s*(?:{_VALUE})(?:\s+(?:{_VALUE}))+\s*\]")
-_decode = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str).decode
+# Lists of JSON and Python, with commas, and arrays as numpy prints them, with spaces and line feeds.
+_TEXT = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+_VALUE = rf"(?:{_TEXT}|[+-]?\.?[0-9][\w.+-]*|\.\.\.|null|None|nan|NaN)"
+_PRINTED = rf"(?:{_TEXT}|[^\s,'\"\[\]()]+)"
+_LIST = re.compile(rf"[\[(]\s*(?:{_VALUE}(?:\s*,\s*{_VALUE})*\s*,?|{_PRINTED}(?:\s+{_PRINTED})+)?\s*[\])]")
+_NULLS = ("null", "None")
+
+Rows = npt.NDArray[np.int64]
 
 
 def one_row_per_item(
-    names: list[str],
-    columns: list[pa.Array],
-    rows: Sequence[int],
-    is_list: list[bool],
-    separator: str,
-    place: Callable[[int], str],
-) -> tuple[list[pa.Array], Sequence[int]]:
-    """The columns with a row per element of their lists; an empty list becomes a row without a value, so that it is counted.
+    names: list[str], columns: list[pa.Array], rows: Rows, is_list: list[bool], separator: str, place: Callable[[int], str]
+) -> tuple[list[pa.Array], Rows]:
+    """Returns the columns with a row per element of their lists; an empty list becomes a row without a value, to be counted.
 
     Args:
-        rows: their numbers.
-        is_list: which columns hold lists; the others are repeated.
+        rows: numbers of the rows.
+        is_list: whether each column holds lists; the others are repeated.
         separator: between the elements of text, or :data:`LIST`.
-        place: where a row stands, for messages.
+        place: returns where a row stands, for messages.
 
     Raises:
         DataError: a value is no list, or the lists of a row differ in length.
@@ -62,11 +62,11 @@ def one_row_per_item(
         lists[name].flatten() if name in lists else column.take(pa.array(parents))
         for name, column in zip(names, columns, strict=True)
     ]
-    return spread, np.asarray(rows)[parents].tolist()
+    return spread, rows[parents]
 
 
-def _lists(name: str, column: pa.Array, rows: Sequence[int], separator: str, place: Callable[[int], str]) -> pa.ListArray:
-    """The lists of a column, none of them null or empty."""
+def _lists(name: str, column: pa.Array, rows: Rows, separator: str, place: Callable[[int], str]) -> pa.ListArray:
+    """Returns the lists of a column, none of them null or empty."""
     column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
     kind = column.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
@@ -81,52 +81,38 @@ def _lists(name: str, column: pa.Array, rows: Sequence[int], separator: str, pla
             )
         return pc.split_pattern(text, separator)
     else:
-        column = pa.array(
-            [_parsed(name, text, rows[row], place) for row, text in enumerate(column.to_pylist())], pa.list_(pa.string())
-        )
+        texts = enumerate(column.to_pylist())
+        column = pa.array([_parsed(name, text or "", rows[row], place) for row, text in texts], pa.list_(pa.string()))
     empty = pc.fill_null(pc.equal(pc.list_value_length(column), 0), True)
-    if not pc.any(empty).as_py():
-        return column
-    one_null = pa.array([[None]], column.type)
-    return (
-        pa.chunked_array([column, one_null]).combine_chunks().take(pc.if_else(empty, len(column), pa.array(range(len(column)))))
-    )
+    with_null = pa.concat_arrays([column, pa.array([[None]], column.type)])
+    return with_null.take(pc.if_else(empty, len(column), pa.array(range(len(column)))))
 
 
-def _parsed(name: str, text: str | None, row: int, place: Callable[[int], str]) -> list[str | None]:
-    if text is None or not text.strip():
-        return []
-    for read in (_decode, _array, ast.literal_eval):
-        try:
-            found = read(text.strip())
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-        if isinstance(found, list | tuple) and ... in found:
-            raise DataError(
-                f"{place(row)}: column {name!r}: {short(text)} is a list of which a part was left out (...); write all of it, "
-                "for example with `tolist()`"
-            )
-        if isinstance(found, list | tuple) and all(_is_plain(value) for value in found):
-            return [None if value is None else encodable(str(value)) for value in found]
-    raise DataError(
-        f"{place(row)}: column {name!r}: {short(text)} is no list of texts or numbers, such as [1, 2]; if something else "
-        "stands between the items, name it in `sequences`"
-    )
+def _parsed(name: str, text: str, row: int, place: Callable[[int], str]) -> list[str | None]:
+    text = text.strip()
+    if text and not _LIST.fullmatch(text):
+        raise DataError(
+            f"{place(row)}: column {name!r}: {short(text)} is no list of texts or numbers, such as [1, 2]; if something else "
+            "stands between the items, name it in `sequences`"
+        )
+    values = re.findall(_PRINTED, text)
+    if "..." in values:
+        raise DataError(
+            f"{place(row)}: column {name!r}: {short(text)} is a list of which a part was left out (...); write all of it, "
+            "for example with `tolist()`"
+        )
+    return [None if value in _NULLS else _value(value) for value in values]
 
 
-def _array(text: str) -> list[object]:
-    """The values of an array as numpy prints it; Python would join texts that stand side by side.
+def _value(text: str) -> str:
+    """Returns the text of a value in a list.
 
-    >>> _array("[ 7  10\\n 12]"), _array("['a b' 'c']"), _array("[1. 2.5 ... 9.]")
-    (['7', '10', '12'], ['a b', 'c'], ['1', '2.5', Ellipsis, '9'])
+    >>> _value("1."), _value("'a b'"), _value('"caf\\\\u00e9"')
+    ('1', 'a b', 'café')
     """
-    if not _ARRAY.fullmatch(text):
-        raise ValueError(text)
-    return [
-        ast.literal_eval(value) if value[0] in "'\"" else ... if value == "..." else value.removesuffix(".")
-        for value in re.findall(_VALUE, text)
-    ]
-
-
-def _is_plain(value: object) -> bool:
-    return value is None or (isinstance(value, str | int) and not isinstance(value, bool))
+    if text[0] == '"':
+        try:
+            return encodable(json.loads(text))
+        except ValueError:  # of Python's escapes JSON knows only some
+            pass
+    return encodable(ast.literal_eval(text)) if text[0] in "'\"" else text.removesuffix(".")

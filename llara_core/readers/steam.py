@@ -28,7 +28,7 @@ import pandas as pd
 from llara_core import columns as c
 from llara_core.config import SteamConfig
 from llara_core.errors import DataError
-from llara_core.readers.gzip_blocks import gzip_blocks
+from llara_core.readers.gzip_blocks import AGAIN, gzip_blocks, refuse_other_files
 from llara_core.readers.interaction_log import Counts, RawLog, count, one_of_each_pair
 from llara_core.readers.item_texts import attribute
 from llara_core.readers.values import encodable
@@ -40,7 +40,6 @@ ATTRIBUTES = ("genres", "tags", "developer")
 # Unpacked. A longer line counts as unreadable: reviews have at most 8,000 characters, or 80,000 bytes if each is escaped. The
 # bound limits the memory and the recursion of literal_eval on damaged files.
 BLOCK_BYTES = 1 << 18
-MIN_LINES_TO_JUDGE = 10
 
 Fields = tuple[object, object, object]
 Record = TypeVar("Record")
@@ -62,7 +61,7 @@ REVIEW_LINE = re.compile(rf"(?:{_REVIEW}|([^\n]*))\n")
 
 
 def read(folder: Path, _: SteamConfig) -> RawLog:
-    """The log in ``folder``, which holds ``steam_reviews.json.gz`` and ``steam_games.json.gz``.
+    """Reads the log in ``folder``, which holds ``steam_reviews.json.gz`` and ``steam_games.json.gz``.
 
     The user is the ``username`` of a review, as in SASRec's preparation of this file. It is a display name, so two people
     with the same one count as one user; many reviews lack the ``user_id`` that would tell them apart. The item is the
@@ -96,7 +95,7 @@ def read(folder: Path, _: SteamConfig) -> RawLog:
 
 
 def read_games(path: Path, dropped: Counts) -> pd.DataFrame:
-    """``raw_id``, ``raw_title`` and ``attributes`` (genres, tags, developer), ascending by id.
+    """Returns ``raw_id``, ``raw_title`` and ``attributes`` (genres, tags, developer), ascending by id.
 
     The title is ``title``, else ``app_name``; of several lines with one id, the first with a title counts.
 
@@ -123,13 +122,13 @@ def read_games(path: Path, dropped: Counts) -> pd.DataFrame:
         else:
             games[raw_id] = title, [attribute(name, _texts(game.get(name))) for name in ATTRIBUTES]
     if not games:
-        raise DataError(f"{path}: lists no game with an id and a title; delete it and run the download stage again")
+        raise DataError(f"{path}: lists no game with an id and a title; {AGAIN}")
     rows = [(raw_id, *games[raw_id]) for raw_id in sorted(games)]
     return pd.DataFrame(rows, columns=[c.RAW_ITEM, c.RAW_TITLE, c.ATTRIBUTES])
 
 
 def review_fields(block: bytes) -> Iterator[Fields | None]:
-    r"""``username``, ``product_id`` and ``date`` (None: missing) of each line of ``block``, or None if it is no dictionary.
+    r"""Yields ``username``, ``product_id`` and ``date`` (None: missing) of each line, or None if it is no dictionary.
 
     The values are those of ``ast.literal_eval``, whether :data:`REVIEW_LINE` takes them from the line or not.
 
@@ -150,7 +149,7 @@ def review_fields(block: bytes) -> Iterator[Fields | None]:
 
 
 def _read_reviews(path: Path, games: list[str], dropped: Counts) -> tuple[pd.DataFrame, list[str]]:
-    """The usable reviews in file order, and the names of the users.
+    """Returns the usable reviews in file order, and the names of the users.
 
     Users are numbered by first occurrence, items as in ``games``; products that are not in ``games`` get higher numbers.
     """
@@ -171,7 +170,7 @@ def _read_reviews(path: Path, games: list[str], dropped: Counts) -> tuple[pd.Dat
             product_numbers.append(products[product])
             timestamps.append(timestamp)
     if not timestamps:
-        raise DataError(f"{path}: holds no review with user, product and date; delete it and run the download stage again")
+        raise DataError(f"{path}: holds no review with user, product and date; {AGAIN}")
     columns = {c.USER: np.asarray(user_numbers), c.ITEM: np.asarray(product_numbers), c.TIMESTAMP: np.asarray(timestamps)}
     return pd.DataFrame(columns), list(users)
 
@@ -179,7 +178,7 @@ def _read_reviews(path: Path, games: list[str], dropped: Counts) -> tuple[pd.Dat
 def _records(
     path: Path, parse: Callable[[bytes], Iterable[Record | None]], dropped: Counts, unreadable: str
 ) -> Iterator[Record]:
-    """The records that ``parse`` reads; unreadable lines are counted, and an error if they are the majority."""
+    """Yields the records that ``parse`` reads; unreadable lines are counted, and an error if they are the majority."""
     n_lines, first_refused = 0, 0
     for block in gzip_blocks(path, BLOCK_BYTES):
         for record in parse(block):
@@ -189,11 +188,7 @@ def _records(
             else:
                 dropped[unreadable] += 1
                 first_refused = first_refused or n_lines
-    if n_lines >= MIN_LINES_TO_JUDGE and dropped[unreadable] > n_lines / 2:
-        raise DataError(
-            f"{path}:{first_refused}: not a Python dictionary, like {dropped[unreadable]} of {n_lines} lines; "
-            "this is a different or a damaged file: delete it and run the download stage again"
-        )
+    refuse_other_files(path, "Python dictionary", dropped[unreadable], n_lines, first_refused)
 
 
 def _literals(block: bytes) -> Iterator[dict[Any, Any] | None]:
@@ -201,7 +196,7 @@ def _literals(block: bytes) -> Iterator[dict[Any, Any] | None]:
 
 
 def _literal(line: bytes) -> dict[Any, Any] | None:
-    """The dictionary of one line, or None if it is not the literal of one, or not UTF-8."""
+    """Returns the dictionary of one line, or None if it is not the literal of one, or not UTF-8."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python keeps unknown escapes, such as \d, but warns
@@ -213,18 +208,18 @@ def _literal(line: bytes) -> dict[Any, Any] | None:
 
 
 def _texts(value: object) -> list[str]:
-    """The texts of a list, or the one that stands alone."""
+    """Returns the texts of a list, or the one that stands alone."""
     return [_text(part) for part in (value if isinstance(value, list) else [value])]
 
 
 def _text(value: object) -> str:
-    """``value`` if it is text, else the empty string."""
+    """Returns ``value`` if it is text, else the empty string."""
     return encodable(value) if isinstance(value, str) else ""
 
 
 @lru_cache(maxsize=4096)
 def _midnight(day: str) -> int | None:
-    """Seconds from 1970 to 00:00 UTC of ``YYYY-MM-DD``, or None if there is no such day."""
+    """Returns the seconds from 1970 to 00:00 UTC of ``YYYY-MM-DD``, or None if there is no such day."""
     try:
         parsed = date.fromisoformat(day)
     except ValueError:

@@ -35,7 +35,7 @@ ENDINGS = ("", "", "", ", The", ", A")
 
 
 def write(folder: Path) -> None:
-    """Write ``u.data`` and ``u.item`` of the planted world into ``folder``; the same bytes each time."""
+    """Writes ``u.data`` and ``u.item`` of the planted world into ``folder``; the same bytes each time."""
     with atomic_path(folder) as staged:
         staged.mkdir()
         (staged / "u.data").write_bytes(_ratings().encode("latin-1"))
@@ -59,12 +59,12 @@ def _ratings() -> str:
 
 
 def _cycle(rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """The 0-based items in the order of the hidden cycle: the first draw of the stream of the ratings."""
+    """Returns the 0-based items in the order of the hidden cycle: the first draw of the stream of the ratings."""
     return rng.permutation(N_ITEMS)
 
 
 def _walk(rng: np.random.Generator, cycle: npt.NDArray[np.int64]) -> list[int]:
-    """The 0-based items of one user, in order."""
+    """Returns the 0-based items of one user, in order."""
     unseen = np.roll(cycle, -int(rng.integers(N_ITEMS))).tolist()  # what lies ahead on the cycle, nearest first
     walk = [unseen.pop(0)]
     length = rng.integers(MIN_LENGTH, MAX_LENGTH + 1)

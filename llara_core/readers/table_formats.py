@@ -15,7 +15,7 @@ MARKS = {
 
 
 def refuse_table_formats(path: Path, root: Path) -> None:
-    """Refuse a file or folder of a Delta Lake, Hudi, Iceberg or Spark streaming table below ``root``.
+    """Refuses a file or folder of a Delta Lake, Hudi, Iceberg or Spark streaming table below ``root``.
 
     Which of the Parquet files count stands in the table's own log; read as plain files, deleted rows come back.
 

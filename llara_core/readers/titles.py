@@ -40,8 +40,8 @@ _NOT_JOINED = frozenset(
 
 
 def plain_title(raw: str) -> str:
-    """The title with HTML entities decoded (as often as they were escaped), white space collapsed, and control and invisible
-    characters left out; joiners stay in the scripts, and the emoji, that need them.
+    """Returns the title with HTML entities decoded (as often as they were escaped), white space collapsed, and without control
+    and invisible characters; joiners stay in the scripts, and the emoji, that need them.
 
     >>> plain_title(" Ratchet &amp;  Clank, Q&notes ")
     'Ratchet & Clank, Q&notes'
@@ -61,7 +61,7 @@ def plain_title(raw: str) -> str:
 
 
 def _is_joined(char: str) -> bool:
-    """Whether a joiner after the character may change how it looks."""
+    """Returns whether a joiner after the character may change how it looks."""
     category = unicodedata.category(char) if char else ""
     if category[:1] not in ("L", "M") and category not in ("So", "Sk"):  # symbols: emoji
         return False
@@ -69,7 +69,7 @@ def _is_joined(char: str) -> bool:
 
 
 def movie_title(raw: str) -> tuple[str, int | None]:
-    """The title of a MovieLens movie for prompts, and the year of release where the raw title ends in one.
+    """Returns the title of a MovieLens movie for prompts, and the year of release where the raw title ends in one.
 
     Beyond :func:`plain_title`, the year and the marks ``(V)`` and ``(TV)`` are cut from the end, and
     articles behind a title, or behind a second title in parentheses, return to its front. Nothing else changes. A title of
@@ -107,12 +107,12 @@ def _article_first(title: str) -> str:
 
 
 def folded(text: str) -> str:
-    """What is left of a text when neither case nor Unicode composition nor invisible characters count."""
+    """Returns a text in a form in which case, Unicode composition and invisible characters do not count."""
     return unicodedata.normalize("NFC", as_seen(text).casefold())
 
 
 def as_seen(text: str) -> str:
-    """The text composed (NFC), without invisible characters; what is alike on the screen, but for look-alike letters.
+    """Returns the text composed (NFC) and without invisible characters: equal for texts that look alike on the screen.
 
     >>> as_seen("\u200eCafe\u0301\ufeff") == "Caf\u00e9"
     True
@@ -123,8 +123,8 @@ def as_seen(text: str) -> str:
 def unique_labels(
     titles: Sequence[str], years: Sequence[int | None], raw_ids: Sequence[str], taken: Iterable[str] = ()
 ) -> list[str]:
-    """One label per item: the title, with the year where titles collide, with the raw id where they still do, and with a number
-    where even these differ in case, Unicode composition or invisible characters alone.
+    """Returns one label per item: the title, with the year where titles collide, with the raw id where they still do, and with
+    a number where even these differ in case, Unicode composition or invisible characters alone.
 
     Labels differ in more than these, so that an answer in other case or composition still names one item.
 

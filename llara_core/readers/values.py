@@ -9,7 +9,7 @@ from llara_core.errors import DataError
 
 
 def check_columns(path: Path, names: list[str], found: list[str], hint: str = "") -> None:
-    """Refuse names that ``found`` lacks or has twice.
+    """Refuses names that ``found`` lacks or has twice.
 
     Raises:
         DataError: with the names that are there, and ``hint``.
@@ -21,7 +21,7 @@ def check_columns(path: Path, names: list[str], found: list[str], hint: str = ""
 
 
 def encodable(text: str) -> str:
-    """``text`` with U+FFFD for every half of a surrogate pair, which stands in JSON where an emoji was cut and in no table."""
+    """Returns ``text`` with U+FFFD for every half of a surrogate pair, as JSON has where an emoji was cut."""
     return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 

@@ -21,7 +21,7 @@ from llara_core.description.section import section
 from llara_core.description.times import guess_times
 from llara_core.errors import DataError
 from llara_core.readers.log_columns import ISO, NUMBER
-from llara_core.readers.log_files import Table
+from llara_core.readers.log_files import LogTable
 from llara_core.readers.own_log import numbers_of, read_interactions, refuse_other_spelling
 from llara_core.readers.values import listed
 from llara_core.serving.ranking import Ranked
@@ -51,7 +51,7 @@ def read_histories(path: Path, items: pd.DataFrame, dataset: DatasetConfig) -> H
     if not path.exists():
         raise DataError(f"{path}: not found")
     base = _section(dataset)
-    table = Table.of_interactions(path.parent, base, path.name)
+    table = LogTable.of_interactions(path.parent, base, path.name)
     config = _for_columns(base, table)
     if config.time_format is not None and not isinstance(dataset, OwnLogConfig):
         config = config.model_copy(update={"time_format": _time_format(table, config)})
@@ -152,7 +152,7 @@ def _section(dataset: DatasetConfig) -> OwnLogConfig:
     return section(columns=names, min_rating=lowest, repeats=repeat or "keep")
 
 
-def _for_columns(config: OwnLogConfig, table: Table) -> OwnLogConfig:
+def _for_columns(config: OwnLogConfig, table: LogTable) -> OwnLogConfig:
     """Adapts the section to the columns of a file: drops rules for missing columns, and replaces a missing id by the title."""
     found, names = table.names(), config.columns
     changes: dict[str, Any] = {}
@@ -179,7 +179,7 @@ def _for_columns(config: OwnLogConfig, table: Table) -> OwnLogConfig:
     return config.model_copy(update={**rules, "columns": names.model_copy(update=changes)})
 
 
-def _time_format(table: Table, config: OwnLogConfig) -> str:
+def _time_format(table: LogTable, config: OwnLogConfig) -> str:
     """Guesses the time format from the first values of a file whose section names none, if they are unambiguous."""
     assert config.columns.time is not None
     for values, _ in table.read([config.columns.time]):

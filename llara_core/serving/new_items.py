@@ -24,7 +24,7 @@ from llara_core.fetching.llm import fetch_encoder
 from llara_core.readers.item_texts import attribute, item_text
 from llara_core.readers.item_titles import clean_titles
 from llara_core.readers.log_columns import cell_texts, columns
-from llara_core.readers.log_files import Table
+from llara_core.readers.log_files import LogTable
 from llara_core.readers.titles import as_seen, unique_labels
 from llara_core.readers.values import listed, short
 from llara_core.recommenders import checkpoints
@@ -128,7 +128,7 @@ def read_new_items(path: Path, reading: ItemReading) -> tuple[list[NewItem], lis
     """
     if not path.exists():
         raise DataError(f"{path}: not found")
-    table = Table(path.parent, path.name, reading.layout)
+    table = LogTable(path.parent, path.name, reading.layout)
     found = table.names()
     wanted = [reading.item_id, reading.title, *filter(None, [reading.year]), *reading.attributes]
     if absent := [name for name in wanted[2:] if name not in found]:
@@ -158,7 +158,7 @@ def read_new_items(path: Path, reading: ItemReading) -> tuple[list[NewItem], lis
     return items, places
 
 
-def _rows(table: Table, names: list[str], reading: ItemReading) -> Iterator[tuple[str, dict[str, str]]]:
+def _rows(table: LogTable, names: list[str], reading: ItemReading) -> Iterator[tuple[str, dict[str, str]]]:
     """Yields the place of each row and its texts by column, with attributes as ``attributes:<column>``."""
     for batch in columns(table, names, reading.missing):
         texts = {column.name: column.titles().to_pylist() for column in batch if column.name not in reading.attributes}

@@ -6,7 +6,7 @@ import pytest
 
 from llara_core.data.preparation import prepare
 from llara_core.errors import DataError
-from llara_core.readers import larger_movielens
+from llara_core.readers import movielens
 from llara_core.readers.interaction_log import RawLog
 from tests.helpers.datasets import dataset_config
 
@@ -40,7 +40,7 @@ def comma(folder: Path, ratings: str | None = None, movies: str | None = None) -
 
 
 def read(folder: Path, size: str) -> RawLog:
-    return larger_movielens.read(folder, dataset_config(f"movielens_{size}"))
+    return movielens.read_larger(folder, dataset_config(f"movielens_{size}"))
 
 
 @pytest.mark.parametrize("size", ["1m", "10m", "20m", "25m", "32m"])
@@ -99,7 +99,7 @@ def test_a_title_may_hold_the_separator_and_the_last_line_need_no_end(tmp_path: 
 def test_a_malformed_line_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, complaint: str, block: int
 ) -> None:
-    monkeypatch.setattr(larger_movielens, "BLOCK_BYTES", block)
+    monkeypatch.setattr(movielens, "BLOCK_BYTES", block)
     dat(tmp_path, ratings="1::2::3::5\n" * 5 + "\n" + "1::2::3::5\n" * 5 + line + "\n1::2::3::5\n")
     with pytest.raises(DataError, match=rf"ratings\.dat:12: .*{complaint}"):
         read(tmp_path, "1m")
@@ -107,7 +107,7 @@ def test_a_malformed_line_is_named(
 
 @pytest.mark.parametrize("block", [64, 1 << 24])
 def test_a_malformed_line_of_a_csv_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(larger_movielens, "BLOCK_BYTES", block)
+    monkeypatch.setattr(movielens, "BLOCK_BYTES", block)
     head = "userId,movieId,rating,timestamp\n" + "1,2,3.5,5\n" * 20
     for line in ('1,"2",3.5,5', "1,2,3.5", "1,2,inf,5", "1,2,,5"):
         comma(tmp_path, ratings=f"{head}{line}\n")
@@ -140,7 +140,7 @@ def test_other_damage_is_named(tmp_path: Path, files: dict[str, str], complaint:
 def test_a_missing_file_and_a_wrong_encoding(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"ratings\.dat: cannot be read .*; run the download stage first"):
         read(tmp_path, "10m")
-    with pytest.raises(DataError, match=r"movies\.dat: byte 0xe9 is not utf-8"):
+    with pytest.raises(DataError, match=r"movies\.dat:3: byte 0xe9 is not UTF-8"):
         read(dat(tmp_path, "latin-1"), "10m")
     with pytest.raises(DataError, match=r"movies\.dat:1: expected id, title and genres separated by '::', got '1::Up'"):
         read(dat(tmp_path, movies="1::Up\n"), "1m")

@@ -1,11 +1,13 @@
 """The raw reader takes the original's quirks and names the line of everything else."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llara_core.errors import DataError
-from llara_core.readers.movielens import read_interactions, read_items
+from llara_core.readers.movielens import read_items, read_ratings
 
 REST = "|".join([""] * 3 + ["0"] * 19)
 
@@ -16,33 +18,36 @@ def written(path: Path, text: str) -> Path:
 
 
 def test_interactions_in_file_order(tmp_path: Path) -> None:
-    frame = read_interactions(written(tmp_path / "u.data", "196\t242\t3\t881250949\n\n186\t302\t4.5\t5\r\n"))
+    frame = read_ratings(written(tmp_path / "u.data", "196\t242\t3\t881250949\n\n186\t302\t4.5\t5\r\n"), "\t")
     assert frame.to_numpy().tolist() == [[196, 242, 3.0, 881250949], [186, 302, 4.5, 5]]
-    assert [str(kind) for kind in frame.dtypes] == ["int64", "int64", "float64", "int64"]
+    assert [str(kind) for kind in frame.dtypes] == ["uint32", "uint32", "float64", "int64"]
 
 
 @pytest.mark.parametrize(
-    ("line", "complaint"),
+    "line",
     [
-        ("1\t2\t3", "expected user, item, rating and timestamp"),
-        ("1,2,3,4", "expected user, item, rating and timestamp"),
-        ("1\t2\t3\t4\t5", "expected user, item, rating and timestamp"),
-        ("x\t2\t3\t4", "the user must be a whole number from 0 to 9223372036854775807, got 'x'"),
-        ("1\t-2\t3\t4", "the item must be a whole number"),
-        ("1\t2_0\t3\t4", "the item must be a whole number"),
-        ("1\t\xb2\t3\t4", "the item must be a whole number"),
-        ("1\t2\tnan\t4", "the rating must be a finite number, got 'nan'"),
-        ("1\t2\tgood\t4", "the rating must be a finite number"),
-        ("1\t2\t3\t4.5", "the timestamp must be a whole number"),
-        ("1\t2\t3\t" + "9" * 19, "the timestamp must be a whole number"),
-        ("1\t2\t3\t" + "9" * 5000, "the timestamp must be a whole number"),
+        "1\t2\t3",
+        "1,2,3,4",
+        "1\t2\t3\t4\t5",
+        "x\t2\t3\t4",
+        "1\t-2\t3\t4",
+        "1\t2_0\t3\t4",
+        "1\t\xb2\t3\t4",
+        "1\t2\tnan\t4",
+        "1\t2\tgood\t4",
+        "1\t2\t\t4",
+        "1\t2\t3\t4.5",
+        "1\t2\t3\t" + "9" * 19,
+        "1\t2\t3\t" + "9" * 5000,
     ],
 )
-def test_malformed_rating_names_its_line(tmp_path: Path, line: str, complaint: str) -> None:
+def test_malformed_rating_names_its_line(tmp_path: Path, line: str) -> None:
     path = written(tmp_path / "u.data", f"1\t1\t5\t1\n{line}\n1\t3\t5\t1\n")
     with pytest.raises(DataError) as caught:
-        read_interactions(path)
-    assert str(caught.value).startswith(f"{path}:2: {complaint}")
+        read_ratings(path, "\t")
+    message = str(caught.value).removeprefix(f"{path}:2: ")
+    known = ("expected user, movie, rating and timestamp, all numbers", "user, movie, rating and timestamp must all be finite")
+    assert message.startswith(known)
     assert len(str(caught.value)) < 400 + len(str(path))
 
 
@@ -64,8 +69,8 @@ def test_flags_are_genres(tmp_path: Path) -> None:
     [
         ("2|Heat (1995)", "expected 24 fields separated by '|', got 2: '2|Heat (1995)'"),
         (f"2|A|B|{REST}", "expected 24 fields separated by '|', got 25"),
-        (f"two|Heat|{REST}", "the item must be a whole number"),
-        (f"1|Heat|{REST}", "item 1 occurs a second time"),
+        (f"two|Heat|{REST}", "the movie's id must be a whole number, got 'two'"),
+        (f"1|Heat|{REST}", "movie 1 occurs a second time"),
     ],
 )
 def test_malformed_item_names_its_line(tmp_path: Path, line: str, complaint: str) -> None:
@@ -75,8 +80,8 @@ def test_malformed_item_names_its_line(tmp_path: Path, line: str, complaint: str
     assert str(caught.value).startswith(f"{path}:2: {complaint}")
 
 
-@pytest.mark.parametrize("reader", [read_interactions, read_items])
-def test_missing_and_empty_files(tmp_path: Path, reader) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("reader", [lambda path: read_ratings(path, "\t"), read_items])
+def test_missing_and_empty_files(tmp_path: Path, reader: Callable[[Path], Any]) -> None:
     with pytest.raises(DataError, match="run the download stage first"):
         reader(tmp_path / "none")
     with pytest.raises(DataError, match="run the download stage again"):

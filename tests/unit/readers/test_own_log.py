@@ -328,6 +328,30 @@ def test_quoted_fields(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("start", ["", "\n", "\r\n\n", "\ufeff"])
+@pytest.mark.parametrize("quoting", ["checked", "none"])
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_blank_lines_above_the_header_and_files_without_a_last_line_end(
+    tmp_path: Path, start: str, quoting: str, end: str
+) -> None:
+    assert rows(put(tmp_path, start + LOG.rstrip("\n") + end, quoting=quoting)) == [[0, 0, 100], [1, 1, 50], [0, 1, 120]]
+    message = complaint(tmp_path, start + LOG + f"ann,1{end}", quoting=quoting)
+    assert message.startswith(f"log.csv:{5 + start.count(chr(10))}: 2 fields separated by ','")
+
+
+def test_a_quoted_field_of_two_lines_at_the_end_of_the_file(tmp_path: Path) -> None:
+    assert put(tmp_path, items='item,title\n1,"He\nat"').items["raw_title"].to_list() == ["He\nat"]
+    assert put(tmp_path, items="item,title\n1,He\\\nat", escape="\\").items["raw_title"].to_list() == ["He\nat"]
+
+
+@pytest.mark.parametrize("block", [20, 1 << 24])
+def test_quotes_that_begin_behind_plain_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(delimited_text, "BATCH_BYTES", block)
+    text = LOG + "cat,2,1\n\n" + '"ann",1,"7"\n' + "bob,1,8\n"
+    assert rows(put(tmp_path, text))[3:] == [[2, 1, 1], [0, 0, 7], [1, 0, 8]]
+    assert complaint(tmp_path, text + "bob,1,soon\n").startswith("log.csv:9: column 'time': 'soon'")
+
+
 def test_two_stray_quotes_do_not_swallow_the_rows_between_them(tmp_path: Path) -> None:
     message = complaint(tmp_path, items='item,title\n1,"Heat\n2,Alien\n3,"Up\n4,Clue\n')
     assert message.startswith("items.csv:2: a quoted field does not end, or its quotes are not doubled")

@@ -252,7 +252,7 @@ def test_bad_names_are_named(folder: Path, text: str, expected: str) -> None:
 
 def test_names_that_cannot_be_read(folder: Path) -> None:
     (folder / "id2name.txt").write_bytes("0::Beyoncé".encode("latin-1"))
-    assert complaint(folder).startswith(f"{folder / 'id2name.txt'}: byte 9 is not UTF-8")
+    assert complaint(folder).startswith(f"{folder / 'id2name.txt'}:1: byte 0xe9 is not UTF-8")
     assert complaint(folder, names="none.txt").startswith(f"{folder / 'none.txt'}: cannot be read")
     assert complaint(folder, names="u.item").startswith(f"{folder / 'u.item'}: cannot be read")
     (folder / "u.item").write_text(f"0|Zero|{REST}\n1|One|{REST}\n")
