@@ -11,9 +11,9 @@ def main(dataset: Dataset) -> None:
     """Fit the baselines of run.baselines on the training interactions of DATASET and predict validation and test."""
     from llara_core import columns as c
     from llara_core import tables
-    from llara_core.baselines import fit_baseline
-    from llara_core.held_out import read_held_out, read_positions
-    from llara_core.predictions import CatalogueAnswerer, answer_held_out
+    from llara_core.answers.held_out import read_held_out, read_positions
+    from llara_core.answers.predictions import CatalogueAnswerer, answer_held_out
+    from llara_core.baselines.fitting import fit_baseline
     from llara_core.runtime import provenance
 
     interactions = tables.read_table(paths.prepared(dataset) / "interactions.parquet", tables.INTERACTIONS)

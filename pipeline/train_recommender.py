@@ -20,9 +20,9 @@ def main(
 ) -> None:
     """Train RECOMMENDER on DATASET once per L2 coefficient and keep the one best on validation in data/recommenders/."""
     from llara_core import tables
-    from llara_core.curves import write_curves
     from llara_core.fetching.llm import fetch_encoder
     from llara_core.recommenders import checkpoints, models, training
+    from llara_core.runtime.curves import write_curves
 
     params = load_params()
     compute.use_threads(params.recommenders.threads)

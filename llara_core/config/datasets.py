@@ -288,7 +288,7 @@ class MovieLensConfig(MovieLensLayout):
 class SyntheticConfig(MovieLensLayout):
     """A small planted world, made on the spot, for trials and tests."""
 
-    maker: ClassVar = "llara_core.readers.synthetic:write"
+    maker: ClassVar = "llara_core.data.synthetic:write"
 
     format: Literal["synthetic"]
 

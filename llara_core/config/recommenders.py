@@ -155,10 +155,10 @@ RECOMMENDERS: dict[str, type[RecommenderSection]] = {
 # `module:name` of a class or function that takes the users (N,) and items (N,) of the training interactions and the table of
 # items, and gives something with `score_catalogue`.
 BASELINES = {
-    "random": "llara_core.baselines:Random",
-    "popularity": "llara_core.baselines:Popularity",
-    "item_knn": "llara_core.baselines:ItemKNN",
-    "content_knn": "llara_core.baselines:ContentKNN",
+    "random": "llara_core.baselines.simple:Random",
+    "popularity": "llara_core.baselines.simple:Popularity",
+    "item_knn": "llara_core.baselines.neighbours:ItemKNN",
+    "content_knn": "llara_core.baselines.neighbours:ContentKNN",
 }
 
 

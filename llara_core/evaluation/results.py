@@ -12,11 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from llara_core import columns as c
-from llara_core import paths, predictions, tables
+from llara_core import paths, tables
+from llara_core.answers import predictions
+from llara_core.answers.predictions import PredictionMetadata
 from llara_core.errors import DataError
 from llara_core.evaluation.calibration import Calibration
 from llara_core.evaluation.systems import System
-from llara_core.predictions import PredictionMetadata
 
 # In the order of the report. A system's first mode is its primary one: the paper's LLMs answer in free text.
 MODES = ("generate", "score", "constrained", "fused")

@@ -11,9 +11,9 @@ import torch
 from llara_core.config import PromptConfig, Representation, TuneConfig
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
+from llara_core.llm.prompts.rendering import render_history
+from llara_core.llm.prompts.templates import HISTORY_TEMPLATES
 from llara_core.objectives.base import IGNORE, EncodedRow, Objective, Rows, TrainingData, Units
-from llara_core.prompts.rendering import render_history
-from llara_core.prompts.templates import HISTORY_TEMPLATES
 from llara_core.runtime import seeding
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 
 from llara_core import columns as c
 from llara_core import paths, tables
+from llara_core.answers.ranking import expected_hit_ratio
 from llara_core.evaluation.comparison import ComparedSystem
-from llara_core.ranking import expected_hit_ratio
 from llara_core.report import paper
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, ReportSection, Table

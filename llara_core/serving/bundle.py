@@ -25,7 +25,7 @@ from llara_core.config.recommenders import unknown
 from llara_core.config.sections import Section
 from llara_core.errors import ConfigError, DataError, ModelError
 from llara_core.llm import adapters, loading
-from llara_core.prompts.rendering import ItemWording
+from llara_core.llm.prompts.rendering import ItemWording
 from llara_core.recommenders import checkpoints
 from llara_core.serving.new_items import ItemReading
 from llara_core.serving.parts import Retriever, SystemParts

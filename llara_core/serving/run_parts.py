@@ -8,13 +8,13 @@ from typing import NoReturn
 
 from llara_core import columns as c
 from llara_core import paths, tables
-from llara_core.baselines import fit_baseline
+from llara_core.answers.ranking import CatalogueScorer
+from llara_core.baselines.fitting import fit_baseline
 from llara_core.config import Params, SystemConfig
 from llara_core.errors import ConfigError, ModelError
 from llara_core.llm.adapters import METADATA_FILE
 from llara_core.llm.inputs import adapter_of, read_inputs
-from llara_core.predictions import CatalogueScorer
-from llara_core.prompts.rendering import ItemWording
+from llara_core.llm.prompts.rendering import ItemWording
 from llara_core.recommenders import checkpoints
 from llara_core.serving.new_items import ItemReading
 from llara_core.serving.parts import Retriever, SystemParts

@@ -22,9 +22,9 @@ from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.config import OBJECTIVES, ScoreSource
 from llara_core.errors import DataError
+from llara_core.llm.prompts.rendering import ItemWording, ScoreFeatures
+from llara_core.llm.score_features import normalise_scores, shuffled_score_features
 from llara_core.objectives.base import TrainingData, Units
-from llara_core.prompts.rendering import ItemWording, ScoreFeatures
-from llara_core.ranking import normalise_scores, shuffled_score_features
 
 Numbers = npt.NDArray[np.int64]
 Key = TypeVar("Key")

@@ -13,10 +13,12 @@ REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("llara_core", "pipeline")
 # What a module imports by a name `module:attribute` that the sections of params.yaml give it.
 BY_NAME = {
-    "llara_core.baselines": list(BASELINES.values()),
+    "llara_core.baselines.fitting": list(BASELINES.values()),
     "llara_core.recommenders.models": [section.model for section in RECOMMENDERS.values()],
     "llara_core.data.preparation": [section.reader for section in DATASET_FORMATS.values()],
-    "llara_core.fetching.datasets": [section.source for section in DATASET_FORMATS.values() if section.source],
+    "llara_core.fetching.datasets": [
+        name for section in DATASET_FORMATS.values() for name in (section.source, section.maker) if name
+    ],
 }
 
 
@@ -56,14 +58,14 @@ def direct(module: str) -> frozenset[str]:
 
 
 @cache
-def transitive(module: str) -> frozenset[str]:
-    """Modules of this repository that ``module`` imports, itself or through others."""
+def transitive(module: str, without: str = "") -> frozenset[str]:
+    """Modules of this repository that ``module`` imports, itself or through others but ``without``."""
     seen: set[str] = set()
     waiting = [module]
     while waiting:
         new = direct(waiting.pop()) - seen
         seen |= new
-        waiting.extend(new)
+        waiting.extend(new - {without})
     return frozenset(seen - {module})
 
 
