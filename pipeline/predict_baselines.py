@@ -16,8 +16,8 @@ def main(dataset: Dataset) -> None:
     from llara_core.baselines.fitting import fit_baseline
     from llara_core.runtime import provenance
 
-    interactions = tables.read_table(paths.prepared(dataset) / "interactions.parquet", tables.INTERACTIONS)
-    catalogue = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
+    interactions = tables.read_table(paths.interactions(dataset), tables.INTERACTIONS)
+    catalogue = tables.read_table(paths.items(dataset), tables.ITEMS)
     held_out, positions = read_held_out(dataset), read_positions(dataset)
     training = interactions[interactions[c.SPLIT] == c.TRAIN]
     paths.baseline_predictions(dataset, "").mkdir(parents=True, exist_ok=True)  # also where there are none

@@ -27,9 +27,8 @@ def main(
     params = load_params()
     compute.use_threads(params.recommenders.threads)
     config, max_history_len = params.recommenders, params.dataset(dataset).max_history_len
-    prepared = paths.prepared(dataset)
-    interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
-    items = tables.read_table(prepared / "items.parquet", tables.ITEMS)
+    interactions = tables.read_table(paths.interactions(dataset), tables.INTERACTIONS)
+    items = tables.read_table(paths.items(dataset), tables.ITEMS)
     fetch = partial(fetch_encoder, scratch=paths.scratch() / "encoders")
     build, arguments = models.builder(recommender, config, items, max_history_len, fetch)
     results = training.search_l2(

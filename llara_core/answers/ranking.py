@@ -21,12 +21,13 @@ class CatalogueScorer(Protocol):
         """Scores every item as the next one, ``(B, n_items)``; higher is better."""
 
 
-def check_finite(scores: npt.NDArray[np.floating], examples: npt.ArrayLike | None = None) -> None:
+def check_finite(scores: npt.NDArray[np.floating], examples: npt.ArrayLike | None = None, source: str = "") -> None:
     """Refuses scores that rank nothing: every comparison with NaN is false, so a target that scores NaN would come first.
 
     Args:
         scores: ``(N, n)``, one row per history or candidate set.
         examples: ``(N,)`` example id of each row, for the message.
+        source: name of the scores' file, for the message.
 
     Raises:
         DataError: a score is NaN or infinite.
@@ -35,8 +36,8 @@ def check_finite(scores: npt.NDArray[np.floating], examples: npt.ArrayLike | Non
     if bad.any():
         first = "" if examples is None else f" (first: {c.EXAMPLE} {np.asarray(examples)[bad.argmax()]})"
         raise DataError(
-            f"{bad.sum()} of {len(scores)} rows of scores are not finite{first}, so nothing can be ranked: the model has "
-            "diverged; train it again with a lower learning rate"
+            f"{f'{source}: ' if source else ''}{bad.sum()} of {len(scores)} rows of scores are not finite{first}, so nothing "
+            "can be ranked: the model has diverged; train it again with a lower learning rate"
         )
 
 

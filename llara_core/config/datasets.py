@@ -148,20 +148,7 @@ class TitlesConfig(Section):
 
 
 class DatasetSection(Section):
-    """What every data set has, whatever its format; code asks these properties and not what format it is.
-
-    Attributes:
-        reader: ``module:function`` that reads the raw files: from their folder and this section to a :class:`readers.RawLog`. A
-            name, so that the packages for it are loaded only where it runs.
-        source: ``module:name`` of the :class:`fetching.sources.RawDataset` that has the raw files, or of a function from this
-            section to it.
-        maker: ``module:name`` of a function that writes the raw files into a folder. With neither it nor ``source`` they are
-            the user's own (:attr:`own_files`).
-    """
-
-    reader: ClassVar[str]
-    source: ClassVar[str | None] = None
-    maker: ClassVar[str | None] = None
+    """What every data set has, whatever its format; code asks these properties and not what format it is."""
 
     max_history_len: Annotated[int, Field(ge=1, le=100_000)] = Field(description="previous items per example")
     noun: str = Field(min_length=1, description="what an item is called in prompts, e.g. movie")
@@ -270,8 +257,6 @@ class RepeatingSection(RatedSection):
 class MovieLensLayout(RatedSection):
     """Data sets in the layout of MovieLens 100K."""
 
-    reader: ClassVar = "llara_core.readers.movielens:read"
-
     @property
     def titles_are_movies(self) -> bool:
         return True
@@ -280,24 +265,17 @@ class MovieLensLayout(RatedSection):
 class MovieLensConfig(MovieLensLayout):
     """The GroupLens archive of 100,000 ratings."""
 
-    source: ClassVar = "llara_core.fetching.datasets:MOVIELENS_100K"
-
     format: Literal["movielens_100k"]
 
 
 class SyntheticConfig(MovieLensLayout):
     """A small planted world, made on the spot, for trials and tests."""
 
-    maker: ClassVar = "llara_core.data.synthetic:write"
-
     format: Literal["synthetic"]
 
 
 class LargerMovieLensConfig(RatedSection):
     """The GroupLens archives of 1 to 32 million ratings."""
-
-    reader: ClassVar = "llara_core.readers.larger_movielens:read"
-    source: ClassVar = "llara_core.fetching.datasets:larger_movielens"
 
     format: Literal["movielens_1m", "movielens_10m", "movielens_20m", "movielens_25m", "movielens_32m"]
 
@@ -319,9 +297,6 @@ class LargerMovieLensConfig(RatedSection):
 
 class LastFmConfig(LogSection):
     """The GroupLens archive HetRec 2011 Last.fm 2K; tagging an artist is the interaction."""
-
-    reader: ClassVar = "llara_core.readers.lastfm:read"
-    source: ClassVar = "llara_core.fetching.datasets:LASTFM_2K"
 
     format: Literal["lastfm_2k"]
     order: Literal["file", "timestamp"] = Field(
@@ -348,9 +323,6 @@ class SubsampleConfig(Section):
 class SteamConfig(LogSection):
     """The review and game files of the McAuley lab, UCSD; a review is the interaction."""
 
-    reader: ClassVar = "llara_core.readers.steam:read"
-    source: ClassVar = "llara_core.fetching.datasets:STEAM"
-
     format: Literal["steam"]
     subsample: SubsampleConfig = Field(description="random part of users and items, drawn after the minimum counts")
 
@@ -362,8 +334,6 @@ class SteamConfig(LogSection):
 class AmazonSection(RepeatingSection):
     """The Amazon reviews of the McAuley lab, UCSD, one product category; a rating with a review is the interaction."""
 
-    reader: ClassVar = "llara_core.readers.amazon:read"
-    source: ClassVar = "llara_core.fetching.datasets:amazon"
     user_field: ClassVar[str]
     item_field: ClassVar[str]
     time_field: ClassVar[str]
@@ -468,7 +438,6 @@ class TextLayout:
 class OwnLogConfig(RepeatingSection):
     """Own files, in ``data/own/<data set>/``."""
 
-    reader: ClassVar = "llara_core.readers.own_log:read"
     may_name_its_split: ClassVar = True
 
     format: Literal["log"]
@@ -637,8 +606,6 @@ class ReleasedFramesConfig(DatasetSection):
     """The frames that the paper's authors publish, in ``data/own/<data set>/``: their very rows, split by them."""
 
     is_presplit: ClassVar[Literal[True]] = True
-    reader: ClassVar = "llara_core.readers.released_frames:read"
-
     format: Literal["released_frames"]
     train: str = Field(min_length=1, description="file name of the training frame, e.g. train_data.df")
     validation: str = Field(min_length=1, description="of the validation frame, e.g. Val_data.df")

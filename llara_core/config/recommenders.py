@@ -1,4 +1,4 @@
-"""Conventional recommenders, their training, and the baselines; each name stands here once."""
+"""Conventional recommenders, their training, and the names of the baselines."""
 
 from __future__ import annotations
 
@@ -15,13 +15,10 @@ class RecommenderSection(Section):
     """What each recommender has of its own.
 
     Attributes:
-        model: ``module:class`` of the :class:`recommenders.base.SequenceRecommender`; a name, so that torch is loaded where a
-            model is built and nowhere else.
         training_keys: those keys of the section that say how to train the model; the class takes the others as arguments.
         reads_titles: it sees items by their titles.
     """
 
-    model: ClassVar[str]
     training_keys: ClassVar[frozenset[str]] = frozenset({"l2"})
     reads_titles: ClassVar[bool] = False
 
@@ -43,23 +40,17 @@ class RecommenderSection(Section):
 
 
 class Gru4RecConfig(RecommenderSection):
-    model: ClassVar = "llara_core.recommenders.gru4rec:Gru4Rec"
-
     hidden_dim: PositiveInt
     n_layers: PositiveInt
 
 
 class CaserConfig(RecommenderSection):
-    model: ClassVar = "llara_core.recommenders.caser:Caser"
-
     n_horizontal_filters: PositiveInt = Field(description="per filter height")
     n_vertical_filters: PositiveInt
     window: PositiveInt = Field(description="items that the convolutions see")
 
 
 class SasRecConfig(RecommenderSection):
-    model: ClassVar = "llara_core.recommenders.sasrec:SasRec"
-
     n_layers: PositiveInt
     n_heads: PositiveInt
 
@@ -71,7 +62,6 @@ class SasRecConfig(RecommenderSection):
 class MoRecConfig(SasRecConfig):
     """SASRec over encoded titles in place of item ids (paper, section 5.2.1)."""
 
-    model: ClassVar = "llara_core.recommenders.morec:MoRec"
     training_keys: ClassVar = frozenset({"l2", "encoder", "revision", "item_text", "train_encoder", "encoder_learning_rate"})
     reads_titles: ClassVar = True
 
@@ -95,8 +85,6 @@ class MoRecConfig(SasRecConfig):
 
 class SasRecTextConfig(MoRecConfig):
     """SASRec over ids and encoded texts, which also recommends items without interactions."""
-
-    model: ClassVar = "llara_core.recommenders.sasrec_text:SasRecText"
 
     new_share: Annotated[float, Field(ge=0, lt=1)] = Field(
         description="share of the items that pretend to be new at each training step, so that texts learn to speak for them"
@@ -152,14 +140,12 @@ RECOMMENDERS: dict[str, type[RecommenderSection]] = {
     if isinstance(field.annotation, type) and issubclass(field.annotation, RecommenderSection)
 }
 
-# `module:name` of a class or function that takes the users (N,) and items (N,) of the training interactions and the table of
-# items, and gives something with `score_catalogue`.
-BASELINES = {
-    "random": "llara_core.baselines.simple:Random",
-    "popularity": "llara_core.baselines.simple:Popularity",
-    "item_knn": "llara_core.baselines.neighbours:ItemKNN",
-    "content_knn": "llara_core.baselines.neighbours:ContentKNN",
-}
+BASELINES = (
+    "random",
+    "popularity",
+    "item_knn",
+    "content_knn",
+)
 
 
 Recommender = Annotated[str, Field(min_length=1), AfterValidator(lambda name: _known(name, "recommender", RECOMMENDERS))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import pkgutil
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +27,7 @@ from llara_core.errors import ConfigError, DataError
 from llara_core.readers.interaction_log import RawLog
 from llara_core.readers.log_columns import ISO
 from llara_core.readers.log_files import Table
+from llara_core.readers.registry import READERS
 from llara_core.readers.released_frames import ReleasedFrames
 
 NAME = r"[a-z0-9_]+"  # as config.sections.Name
@@ -53,7 +53,7 @@ def describe(name: str, params: Params, now: float) -> dict[str, Any]:
         folder = _folder(name, config.own_files)
         if isinstance(config, ReleasedFramesConfig):
             return _of_frames(name, folder, config)
-        raw = pkgutil.resolve_name(config.reader)(folder, config)
+        raw = READERS[config.format](folder, config)
         return _facts(name, folder, config, raw, params, now)
     return _of_folder(name, params, now)
 
@@ -135,7 +135,7 @@ def _read(folder: Path, roles: Roles) -> tuple[OwnLogConfig, RawLog | None, str,
     for time_format, (quoting, escape) in itertools.product((times.value, *times.rivals), quotings):
         config = section(**found, time_format=time_format, quoting=quoting, escape=escape)
         try:
-            raw = pkgutil.resolve_name(config.reader)(folder, config)
+            raw = READERS[config.format](folder, config)
         except DataError as error:
             first = first or (config, str(error))
             continue
@@ -244,7 +244,7 @@ def _tokens(titles: list[str], n_in_prompt: int) -> dict[str, Any]:
 
 def _of_frames(name: str, folder: Path, config: ReleasedFramesConfig) -> dict[str, Any]:
     """Of frames that are split already: they have neither times nor ratings."""
-    frames: ReleasedFrames = pkgutil.resolve_name(config.reader)(folder, config)
+    frames: ReleasedFrames = READERS[config.format](folder, config)
     log, examples = frames.sequences, frames.examples
     trained = set(log.loc[log[c.SPLIT] == c.TRAIN, c.ITEM])
     by_split = {part: examples.loc[examples[c.SPLIT] == part, c.TARGET] for part in c.SPLITS}

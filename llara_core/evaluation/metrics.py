@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from llara_core import columns as c
+from llara_core.answers.ranking import check_finite
 from llara_core.columns import CONTAINED_HIT, CONTAINED_VALID, HIT, RANK
 from llara_core.errors import DataError
 
@@ -298,6 +299,5 @@ def _scores(rows: pd.DataFrame, items: npt.NDArray[np.int32], source: str) -> np
     if (rows[c.SCORES].map(len) != items.shape[1]).any():
         raise DataError(f"{source}: a list of scores does not have the {items.shape[1]} entries of its candidate set")
     scores = np.stack(rows[c.SCORES].to_list()).astype(float)
-    if not np.isfinite(scores).all():
-        raise DataError(f"{source}: {(~np.isfinite(scores)).sum()} scores are not finite, so the ranking would be arbitrary")
+    check_finite(scores, rows[c.EXAMPLE], source)
     return scores

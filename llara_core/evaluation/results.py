@@ -171,9 +171,8 @@ def require_same_candidates(runs: Sequence[RunResults]) -> None:
 
 def training_counts(dataset: str) -> npt.NDArray[np.int64]:
     """Counts the training interactions of every item, ``(n_items,)``."""
-    prepared = paths.prepared(dataset)
-    interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
-    n_items = len(tables.read_table(prepared / "items.parquet", tables.ITEMS))
+    interactions = tables.read_table(paths.interactions(dataset), tables.INTERACTIONS)
+    n_items = len(tables.read_table(paths.items(dataset), tables.ITEMS))
     return np.bincount(interactions.loc[interactions[c.SPLIT] == c.TRAIN, c.ITEM], minlength=n_items)
 
 

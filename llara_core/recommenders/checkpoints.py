@@ -67,8 +67,7 @@ class CheckpointFacts(BaseModel):
 
 def data_hash(dataset: str) -> str:
     """Hashes the prepared tables, from which recommenders learn and are evaluated."""
-    folder = paths.prepared(dataset)
-    return tables.tables_hash(*(folder / f"{table}.parquet" for table in ("interactions", "items", "examples")))
+    return tables.tables_hash(paths.interactions(dataset), paths.items(dataset), paths.examples(dataset))
 
 
 def save(

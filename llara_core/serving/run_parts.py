@@ -48,7 +48,7 @@ def parts_of_run(params: Params, dataset: str, system: str, seed: int, retriever
         wording=ItemWording.of(config),
         max_history_len=config.max_history_len,
         n_candidates=params.candidates.n_candidates,
-        items=paths.prepared(dataset) / "items.parquet",
+        items=paths.items(dataset),
         item_reading=ItemReading.of(config),
         llm=None,
         item_embeddings=None,
@@ -102,9 +102,8 @@ def _retriever(params: Params, dataset: str, name: str, seed: int) -> Retriever:
 
 
 def _fitted(dataset: str, baseline: str) -> CatalogueScorer:
-    prepared = paths.prepared(dataset)
-    interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
-    catalogue = tables.read_table(prepared / "items.parquet", tables.ITEMS)
+    interactions = tables.read_table(paths.interactions(dataset), tables.INTERACTIONS)
+    catalogue = tables.read_table(paths.items(dataset), tables.ITEMS)
     return fit_baseline(baseline, interactions[interactions[c.SPLIT] == c.TRAIN], catalogue)
 
 

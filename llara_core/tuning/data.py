@@ -197,7 +197,7 @@ def load_training_data(
     if rest or not n_draws:
         raise DataError(f"{candidates_file}: the {len(ids)} training examples do not have equally many sets; run `dvc repro`")
     sequences = _read_sequences(dataset)
-    items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
+    items = tables.read_table(paths.items(dataset), tables.ITEMS)
     data = StoredTrainingData(
         dataset=dataset,
         example_rows=rows,
@@ -231,7 +231,7 @@ def _read_examples(dataset: str) -> tuple[Numbers, npt.NDArray[np.int32], npt.ND
 def _read_sequences(dataset: str) -> Lists:
     """The users' training interactions, in their order, of users with at least two."""
     users, items = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.int32)]
-    file = paths.prepared(dataset) / "interactions.parquet"
+    file = paths.interactions(dataset)
     for group in tables.row_groups(file, tables.INTERACTIONS, [c.USER, c.ITEM, c.SPLIT]):
         kept = group.filter(pc.equal(group[c.SPLIT], c.TRAIN))
         users.append(kept[c.USER].to_numpy())
@@ -244,7 +244,7 @@ def _read_sequences(dataset: str) -> Lists:
 
 
 def _examples_file(dataset: str) -> Path:
-    return paths.prepared(dataset) / "examples.parquet"
+    return paths.examples(dataset)
 
 
 def _candidates_file(dataset: str) -> Path:

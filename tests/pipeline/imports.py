@@ -6,20 +6,8 @@ import ast
 from functools import cache
 from pathlib import Path
 
-from llara_core.config import BASELINES, RECOMMENDERS
-from llara_core.config.datasets import DATASET_FORMATS
-
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("llara_core", "pipeline")
-# What a module imports by a name `module:attribute` that the sections of params.yaml give it.
-BY_NAME = {
-    "llara_core.baselines.fitting": list(BASELINES.values()),
-    "llara_core.recommenders.models": [section.model for section in RECOMMENDERS.values()],
-    "llara_core.data.preparation": [section.reader for section in DATASET_FORMATS.values()],
-    "llara_core.fetching.datasets": [
-        name for section in DATASET_FORMATS.values() for name in (section.source, section.maker) if name
-    ],
-}
 
 
 @cache
@@ -45,16 +33,16 @@ def imported_names(module: str) -> frozenset[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module} uses a relative import"
             names.update(_submodule_or_parent(str(node.module), alias.name) for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            names |= _modules_by_name(node.args[0])
+        elif isinstance(node, ast.Attribute | ast.Name):
+            name = node.attr if isinstance(node, ast.Attribute) else node.id
+            assert name not in {"import_module", "resolve_name", "__import__"}, f"{module} imports by a name, which hides what"
     return frozenset(names)
 
 
 @cache
 def direct(module: str) -> frozenset[str]:
     """Modules of this repository that ``module`` imports itself."""
-    by_name = {name.partition(":")[0] for name in BY_NAME.get(module, [])} - {module}
-    return frozenset(name for name in {*imported_names(module), *by_name} if name in modules())
+    return frozenset(name for name in imported_names(module) if name in modules())
 
 
 @cache
@@ -67,13 +55,6 @@ def transitive(module: str, without: str = "") -> frozenset[str]:
         seen |= new
         waiting.extend(new - {without})
     return frozenset(seen - {module})
-
-
-def _modules_by_name(name: ast.expr) -> set[str]:
-    """All that ``import_module(f"llara_core.objectives.{name}")`` may import: the package's modules."""
-    assert isinstance(name, ast.JoinedStr), f"{ast.unparse(name)}: write the package into the call, so that it can be read here"
-    package = ast.literal_eval(name.values[0])
-    return {module for module in modules() if module.startswith(package)}
 
 
 def _submodule_or_parent(parent: str, name: str) -> str:
