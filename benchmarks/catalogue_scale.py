@@ -58,8 +58,8 @@ def rank(items: int, histories: int, threads: int) -> None:
     import pandas as pd
 
     from llara_core import columns as c
-    from llara_core.held_out import HeldOut
-    from llara_core.predictions import CatalogueAnswerer
+    from llara_core.answers.held_out import HeldOut
+    from llara_core.answers.predictions import CatalogueAnswerer
     from llara_core.recommenders.sasrec import SasRec
     from llara_core.runtime import compute
 
@@ -99,7 +99,7 @@ def train_head(items: int, steps: int, threads: int) -> None:
 def score_with_head(items: int, histories: int, threads: int) -> None:
     import torch
 
-    from llara_core import ranking
+    from llara_core.answers import ranking
     from llara_core.llm.hybrid import NextItemHead
     from llara_core.runtime import compute, memory
 

@@ -13,15 +13,15 @@ import torch
 from peft.helpers import disable_input_dtype_casting
 
 from llara_core import paths
+from llara_core.answers.prompts import Query
 from llara_core.config import Params, Representation, SystemConfig, load_params
 from llara_core.inference import candidate_answers as answering
 from llara_core.inference.catalogue import HeadScorer
-from llara_core.inference.prompts import Query
 from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.item_vectors import load_item_vectors
-from llara_core.prompts.rendering import ItemWording, Prompt, answer_text, render_ranking
+from llara_core.llm.prompts.rendering import ItemWording, Prompt, answer_text, render_ranking
 from llara_core.runtime import compute
 from llara_core.tuning.data import StoredTrainingData, load_training_data
 from llara_core.tuning.plan import make_plan

@@ -23,7 +23,7 @@ import typer
 from llara_core import paths
 from llara_core.config import ParallelConfig, SystemConfig, load_params
 from llara_core.llm.inputs import read_inputs
-from llara_core.prompts.rendering import ItemWording
+from llara_core.llm.prompts.rendering import ItemWording
 from llara_core.runtime import compute, processes
 from pipeline.stage import run
 
@@ -59,13 +59,13 @@ def main(
 
 
 def _time(dataset: str, system: str, seed: int, steps: int, queries: int, threads: int) -> None:
-    from llara_core.held_out import read_held_out
+    from llara_core.answers.held_out import read_held_out
+    from llara_core.answers.predictions import Questions
+    from llara_core.answers.prompts import ranking_queries
     from llara_core.inference.candidate_answers import answer_queries
-    from llara_core.inference.prompts import ranking_queries
     from llara_core.llm import adapters, loading
     from llara_core.llm.encoding import PromptEncoder
     from llara_core.llm.item_vectors import item_vectors_for
-    from llara_core.predictions import Questions
     from llara_core.tuning.data import load_training_data
     from llara_core.tuning.plan import make_plan
     from llara_core.tuning.rows import PlanDataset

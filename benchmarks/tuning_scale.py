@@ -34,7 +34,7 @@ def load_libraries() -> None:
 def read_training_data(folder: Path, plan_rows: int, objective: str) -> dict[str, int]:
     """Reads the training data of a plan and returns their sizes."""
     from llara_core.config import load_params
-    from llara_core.prompts.rendering import ItemWording
+    from llara_core.llm.prompts.rendering import ItemWording
     from llara_core.tuning.data import load_training_data
     from llara_core.tuning.plan import make_plan
 

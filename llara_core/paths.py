@@ -16,6 +16,7 @@ RESOLVED = Path("data/resolved")
 LLM_SOURCE = "source.json"  # file in a model folder with the origin and the hash of the model
 REPORT = Path("metrics")
 PLOTS = Path("metrics/plots")
+INTERACTIONS, ITEMS, EXAMPLES = "interactions.parquet", "items.parquet", "examples.parquet"  # the prepared tables
 CURVES = Path("metrics/curves")  # a folder of its own, so that the report can depend on all curves
 
 
@@ -29,8 +30,20 @@ def own(dataset: str) -> Path:
 
 
 def prepared(dataset: str) -> Path:
-    """Folder with ``interactions.parquet``, ``items.parquet`` and ``examples.parquet``."""
+    """Folder with the tables of :func:`interactions`, :func:`items` and :func:`examples`."""
     return Path("data/prepared") / dataset
+
+
+def interactions(dataset: str) -> Path:
+    return prepared(dataset) / INTERACTIONS
+
+
+def items(dataset: str) -> Path:
+    return prepared(dataset) / ITEMS
+
+
+def examples(dataset: str) -> Path:
+    return prepared(dataset) / EXAMPLES
 
 
 def candidates(dataset: str) -> Path:

@@ -26,7 +26,7 @@ def main(
     data_hash = checkpoints.data_hash(dataset)
     model = checkpoints.load(folder, recommender, data_hash)
     vectors, from_texts = model.item_embeddings(), model.text_embeddings()
-    items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
+    items = tables.read_table(paths.items(dataset), tables.ITEMS)
     metadata = {
         "recommender": recommender,
         "seed": str(seed),

@@ -8,10 +8,10 @@ from __future__ import annotations
 import logging
 
 from llara_core import paths, tables
+from llara_core.answers.held_out import read_held_out, read_positions
+from llara_core.answers.predictions import read_predictions, write_predictions
 from llara_core.config import load_params
 from llara_core.evaluation.fusion import fuse, pairs
-from llara_core.held_out import read_held_out, read_positions
-from llara_core.predictions import read_predictions, write_predictions
 from pipeline.stage import Dataset, run
 
 logger = logging.getLogger(__name__)

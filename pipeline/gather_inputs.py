@@ -11,7 +11,8 @@ from pipeline.stage import Dataset, run
 
 def main(dataset: Dataset) -> None:
     """Writes one folder per system and seed of DATASET, on which tuning and answers depend, and the `start` of each system."""
-    from llara_core.llm.inputs import read_resolved, write_inputs
+    from llara_core.config.resolution import read_resolved
+    from llara_core.llm.inputs import write_inputs
 
     params = load_params()
     params.dataset(dataset)

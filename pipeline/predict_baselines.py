@@ -11,13 +11,13 @@ def main(dataset: Dataset) -> None:
     """Fits the baselines of run.baselines on the training interactions of DATASET and predicts validation and test."""
     from llara_core import columns as c
     from llara_core import tables
-    from llara_core.baselines import fit_baseline
-    from llara_core.held_out import read_held_out, read_positions
-    from llara_core.predictions import CatalogueAnswerer, answer_held_out
+    from llara_core.answers.held_out import read_held_out, read_positions
+    from llara_core.answers.predictions import CatalogueAnswerer, answer_held_out
+    from llara_core.baselines.fitting import fit_baseline
     from llara_core.runtime import provenance
 
-    interactions = tables.read_table(paths.prepared(dataset) / "interactions.parquet", tables.INTERACTIONS)
-    catalogue = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
+    interactions = tables.read_table(paths.interactions(dataset), tables.INTERACTIONS)
+    catalogue = tables.read_table(paths.items(dataset), tables.ITEMS)
     held_out, positions = read_held_out(dataset), read_positions(dataset)
     training = interactions[interactions[c.SPLIT] == c.TRAIN]
     paths.baseline_predictions(dataset, "").mkdir(parents=True, exist_ok=True)  # also without baselines

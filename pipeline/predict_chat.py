@@ -9,7 +9,7 @@ import typer
 
 from llara_core import paths
 from llara_core.config import load_params
-from llara_core.prompts.rendering import ItemWording
+from llara_core.llm.prompts.rendering import ItemWording
 from pipeline.stage import Dataset, run
 
 
@@ -18,9 +18,9 @@ def main(
     chat_model: Annotated[str, typer.Argument(help="Key of `chat_models` in systems.yaml.")],
 ) -> None:
     """Predicts validation and test of DATASET with CHAT_MODEL from titles alone. Answers are cached on disk."""
-    from llara_core.held_out import read_held_out, read_positions
-    from llara_core.inference.chat import ChatAnswerer, ChatModel, cache_folder
-    from llara_core.predictions import answer_held_out
+    from llara_core.answers.held_out import read_held_out, read_positions
+    from llara_core.answers.predictions import answer_held_out
+    from llara_core.chat.models import ChatAnswerer, ChatModel, cache_folder
 
     params = load_params()
     config = params.chat_model(chat_model)

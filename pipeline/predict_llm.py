@@ -6,7 +6,7 @@ import logging
 
 from llara_core import paths, tables
 from llara_core.config import SystemConfig, load_params
-from llara_core.prompts.rendering import ItemWording
+from llara_core.llm.prompts.rendering import ItemWording
 from llara_core.runtime import compute, processes, progress, provenance
 from pipeline.stage import Dataset, Seed, System, run
 
@@ -19,10 +19,10 @@ def main(
     seed: Seed,
 ) -> None:
     """Predicts validation and test of DATASET with SYSTEM, in each of its modes."""
-    from llara_core.held_out import read_held_out, read_positions
+    from llara_core.answers.held_out import read_held_out, read_positions
+    from llara_core.answers.predictions import answer_held_out
     from llara_core.inference.llm_systems import AnswerLimits, load_system
     from llara_core.llm.inputs import SAME_AS, adapter_of, read_inputs
-    from llara_core.predictions import answer_held_out
 
     params = load_params()
     compute.use_threads(params.llm.threads)

@@ -14,8 +14,8 @@ def main(
     seed: Seed,
 ) -> None:
     """Predicts validation and test of DATASET with a trained RECOMMENDER."""
-    from llara_core.held_out import read_held_out, read_positions
-    from llara_core.predictions import CatalogueAnswerer, answer_held_out
+    from llara_core.answers.held_out import read_held_out, read_positions
+    from llara_core.answers.predictions import CatalogueAnswerer, answer_held_out
     from llara_core.recommenders import checkpoints
     from llara_core.runtime import provenance
 

@@ -8,7 +8,7 @@ import typer
 
 from llara_core import paths
 from llara_core.config.params import file_of
-from llara_core.presets import apply_preset
+from llara_core.config.presets import apply_preset
 from pipeline.stage import run
 
 

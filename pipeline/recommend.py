@@ -103,9 +103,7 @@ def main(
     elif histories is not None:
         asked = many.read_histories(histories, items, params.dataset(dataset))
     elif all_users:
-        asked = many.prepared_histories(
-            tables.read_table(paths.prepared(dataset) / "interactions.parquet", tables.INTERACTIONS)
-        )
+        asked = many.prepared_histories(tables.read_table(paths.interactions(dataset), tables.INTERACTIONS))
     if ranker.llm is not None and retriever is not None and candidates is None:
         candidates = parts.n_candidates  # a named retriever is used even by a system that could score the whole catalogue
 

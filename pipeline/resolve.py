@@ -15,7 +15,7 @@ from pipeline.stage import run
 
 def main() -> None:
     """Fills in ``extends`` and the global sections for the systems of run.systems, and writes them to data/resolved/."""
-    from llara_core.llm.inputs import resolved
+    from llara_core.config.resolution import resolved
 
     params = load_params()
     systems = {name: params.system(name) for name in params.run.systems}

@@ -27,10 +27,9 @@ def main(dataset: Dataset) -> None:
     if section.is_presplit:
         facts = {"exclude": exclude}
         logger.warning("%s has only the histories of its users: no other interactions are excluded from the negatives", dataset)
-    prepared = paths.prepared(dataset)
-    examples = tables.read_arrow(prepared / "examples.parquet", tables.EXAMPLES)
-    interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
-    n_items = len(tables.read_arrow(prepared / "items.parquet", tables.ITEMS))
+    examples = tables.read_arrow(paths.examples(dataset), tables.EXAMPLES)
+    interactions = tables.read_table(paths.interactions(dataset), tables.INTERACTIONS)
+    n_items = len(tables.read_arrow(paths.items(dataset), tables.ITEMS))
     positions = params.evaluation.positions
     with tables.atomic_path(paths.candidates(dataset)) as folder:
         for split in c.SPLITS:

@@ -40,10 +40,10 @@ def main(
         logger.info("no system of run.systems shows scores of %s: nothing to do", recommender)
         return
     config, max_history_len = params.recommenders, params.dataset(dataset).max_history_len
-    prepared, run_name = paths.prepared(dataset), paths.run_name(recommender, seed)
-    interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
-    items = tables.read_table(prepared / "items.parquet", tables.ITEMS)
-    examples = tables.read_arrow(prepared / "examples.parquet", tables.EXAMPLES)
+    run_name = paths.run_name(recommender, seed)
+    interactions = tables.read_table(paths.interactions(dataset), tables.INTERACTIONS)
+    items = tables.read_table(paths.items(dataset), tables.ITEMS)
+    examples = tables.read_arrow(paths.examples(dataset), tables.EXAMPLES)
     candidates_file = paths.candidates(dataset) / "train.parquet"
     candidates = tables.read_arrow(candidates_file, tables.CANDIDATE_SETS)
     folder, data_hash = paths.checkpoint(dataset, run_name), checkpoints.data_hash(dataset)

@@ -20,16 +20,15 @@ def main(
 ) -> None:
     """Trains RECOMMENDER on DATASET once per L2 coefficient and writes the one best on validation to data/recommenders/."""
     from llara_core import tables
-    from llara_core.curves import write_curves
     from llara_core.fetching.llm import fetch_encoder
     from llara_core.recommenders import checkpoints, models, training
+    from llara_core.runtime.curves import write_curves
 
     params = load_params()
     compute.use_threads(params.recommenders.threads)
     config, max_history_len = params.recommenders, params.dataset(dataset).max_history_len
-    prepared = paths.prepared(dataset)
-    interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
-    items = tables.read_table(prepared / "items.parquet", tables.ITEMS)
+    interactions = tables.read_table(paths.interactions(dataset), tables.INTERACTIONS)
+    items = tables.read_table(paths.items(dataset), tables.ITEMS)
     fetch = partial(fetch_encoder, scratch=paths.scratch() / "encoders")
     build, arguments = models.builder(recommender, config, items, max_history_len, fetch)
     results = training.search_l2(

@@ -6,7 +6,7 @@ import logging
 
 from llara_core import paths, tables
 from llara_core.config import SystemConfig, load_params
-from llara_core.prompts.rendering import ItemWording
+from llara_core.llm.prompts.rendering import ItemWording
 from llara_core.runtime import compute, processes, progress
 from pipeline.stage import Dataset, Seed, System, run
 

@@ -147,20 +147,7 @@ class TitlesConfig(Section):
 
 
 class DatasetSection(Section):
-    """Options and properties of data sets of all formats; code checks these properties instead of the format.
-
-    Attributes:
-        reader: ``module:function`` that returns a :class:`readers.RawLog` for the folder of the raw files and this section; a
-            string, so that its packages are loaded only where it runs.
-        source: ``module:name`` of the :class:`fetching.sources.RawDataset` of the raw files, or of a function that returns it
-            for this section.
-        maker: ``module:name`` of a function that writes the raw files into a folder. Without ``maker`` and ``source``, the
-            files are the user's own (:attr:`own_files`).
-    """
-
-    reader: ClassVar[str]
-    source: ClassVar[str | None] = None
-    maker: ClassVar[str | None] = None
+    """Options and properties of data sets of all formats; code checks these properties instead of the format."""
 
     max_history_len: Annotated[int, Field(ge=1, le=100_000)] = Field(description="maximum number of previous items per example")
     noun: str = Field(min_length=1, description="word for an item in prompts, e.g. movie")
@@ -267,9 +254,7 @@ class RepeatingSection(RatedSection):
 
 
 class MovieLensSection(RatedSection):
-    """Data sets with the titles and, unless they override ``reader``, the files of MovieLens 100K."""
-
-    reader: ClassVar = "llara_core.readers.movielens:read"
+    """Data sets with the titles of MovieLens."""
 
     @property
     def titles_are_movies(self) -> bool:
@@ -279,24 +264,17 @@ class MovieLensSection(RatedSection):
 class MovieLensConfig(MovieLensSection):
     """MovieLens 100K, the GroupLens archive of 100,000 ratings."""
 
-    source: ClassVar = "llara_core.fetching.datasets:MOVIELENS_100K"
-
     format: Literal["movielens_100k"]
 
 
 class SyntheticConfig(MovieLensSection):
     """A small generated data set with planted sequential structure, for trials and tests."""
 
-    maker: ClassVar = "llara_core.readers.synthetic:write"
-
     format: Literal["synthetic"]
 
 
 class LargerMovieLensConfig(MovieLensSection):
     """MovieLens 1M to 32M, the GroupLens archives of 1 to 32 million ratings."""
-
-    reader: ClassVar = "llara_core.readers.movielens:read_larger"
-    source: ClassVar = "llara_core.fetching.datasets:larger_movielens"
 
     format: Literal["movielens_1m", "movielens_10m", "movielens_20m", "movielens_25m", "movielens_32m"]
 
@@ -314,9 +292,6 @@ class LargerMovieLensConfig(MovieLensSection):
 
 class LastFmConfig(LogSection):
     """The GroupLens archive HetRec 2011 Last.fm 2K; tagging an artist is the interaction."""
-
-    reader: ClassVar = "llara_core.readers.lastfm:read"
-    source: ClassVar = "llara_core.fetching.datasets:LASTFM_2K"
 
     format: Literal["lastfm_2k"]
     order: Literal["file", "timestamp"] = Field(
@@ -343,9 +318,6 @@ class SubsampleConfig(Section):
 class SteamConfig(LogSection):
     """The review and game files of the McAuley lab, UCSD; a review is the interaction."""
 
-    reader: ClassVar = "llara_core.readers.steam:read"
-    source: ClassVar = "llara_core.fetching.datasets:STEAM"
-
     format: Literal["steam"]
     subsample: SubsampleConfig = Field(description="random sample of users and items, drawn after the minimum counts")
 
@@ -357,8 +329,6 @@ class SteamConfig(LogSection):
 class AmazonSection(RepeatingSection):
     """The Amazon reviews of the McAuley lab, UCSD, one product category; a rating with a review is the interaction."""
 
-    reader: ClassVar = "llara_core.readers.amazon:read"
-    source: ClassVar = "llara_core.fetching.datasets:amazon"
     user_field: ClassVar[str]
     item_field: ClassVar[str]
     time_field: ClassVar[str]
@@ -461,7 +431,6 @@ class TextLayout:
 class OwnLogConfig(RepeatingSection):
     """The user's own files in ``data/own/<data set>/``."""
 
-    reader: ClassVar = "llara_core.readers.own_log:read"
     may_name_its_split: ClassVar = True
 
     format: Literal["log"]
@@ -626,8 +595,6 @@ class ReleasedFramesConfig(DatasetSection):
     """The frames that the paper's authors published, with their split, in ``data/own/<data set>/``."""
 
     is_presplit: ClassVar[Literal[True]] = True
-    reader: ClassVar = "llara_core.readers.released_frames:read"
-
     format: Literal["released_frames"]
     train: str = Field(min_length=1, description="file name of the training frame, e.g. train_data.df")
     validation: str = Field(min_length=1, description="file name of the validation frame, e.g. Val_data.df")

@@ -15,6 +15,7 @@ from llara_core.config.objectives import OBJECTIVES, UNTUNED_OBJECTIVE
 from llara_core.config.parallel import ParallelConfig
 from llara_core.config.reach import Reach, reach
 from llara_core.config.recommenders import BASELINES, RECOMMENDERS, RecommendersConfig
+from llara_core.config.resolution import resolve_systems
 from llara_core.config.run import RunConfig
 from llara_core.config.sections import Name, Section
 from llara_core.config.systems import (
@@ -29,7 +30,6 @@ from llara_core.config.systems import (
     TuneConfig,
 )
 from llara_core.errors import ConfigError
-from llara_core.overlays import resolve_systems
 
 Entry = TypeVar("Entry")
 IN_SYSTEMS = ("systems", "chat_models", "report")  # sections of systems.yaml; all others are in params.yaml

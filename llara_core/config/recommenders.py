@@ -1,4 +1,4 @@
-"""Section ``recommenders``, and the registries of recommenders and baselines."""
+"""Section ``recommenders``, and the names of recommenders and baselines."""
 
 from __future__ import annotations
 
@@ -15,13 +15,10 @@ class RecommenderSection(Section):
     """Options of one recommender.
 
     Attributes:
-        model: ``module:class`` of the :class:`recommenders.base.SequenceRecommender`, a string so that torch is loaded only
-            where a model is built.
         training_keys: keys that concern the training; the others are arguments of the class.
         reads_titles: whether it represents items by their titles.
     """
 
-    model: ClassVar[str]
     training_keys: ClassVar[frozenset[str]] = frozenset({"l2"})
     reads_titles: ClassVar[bool] = False
 
@@ -43,23 +40,17 @@ class RecommenderSection(Section):
 
 
 class Gru4RecConfig(RecommenderSection):
-    model: ClassVar = "llara_core.recommenders.gru4rec:Gru4Rec"
-
     hidden_dim: PositiveInt
     n_layers: PositiveInt
 
 
 class CaserConfig(RecommenderSection):
-    model: ClassVar = "llara_core.recommenders.caser:Caser"
-
     n_horizontal_filters: PositiveInt = Field(description="horizontal filters per height")
     n_vertical_filters: PositiveInt
     window: PositiveInt = Field(description="number of last items that the convolutions read")
 
 
 class SasRecConfig(RecommenderSection):
-    model: ClassVar = "llara_core.recommenders.sasrec:SasRec"
-
     n_layers: PositiveInt
     n_heads: PositiveInt
 
@@ -71,7 +62,6 @@ class SasRecConfig(RecommenderSection):
 class MoRecConfig(SasRecConfig):
     """SASRec over encoded titles instead of item ids (paper, section 5.2.1)."""
 
-    model: ClassVar = "llara_core.recommenders.morec:MoRec"
     training_keys: ClassVar = frozenset({"l2", "encoder", "revision", "item_text", "train_encoder", "encoder_learning_rate"})
     reads_titles: ClassVar = True
 
@@ -95,8 +85,6 @@ class MoRecConfig(SasRecConfig):
 
 class SasRecTextConfig(MoRecConfig):
     """SASRec over ids and encoded texts, which also recommends items without interactions."""
-
-    model: ClassVar = "llara_core.recommenders.sasrec_text:SasRecText"
 
     new_share: Annotated[float, Field(ge=0, lt=1)] = Field(
         description="share of the items that are treated as new at each training step, so that texts learn to represent them"
@@ -152,14 +140,12 @@ RECOMMENDERS: dict[str, type[RecommenderSection]] = {
     if isinstance(field.annotation, type) and issubclass(field.annotation, RecommenderSection)
 }
 
-# `module:name` of a class or function of the users (N,) and items (N,) of the training interactions and the table of items; the
-# result has the method `score_catalogue`.
-BASELINES = {
-    "random": "llara_core.baselines:Random",
-    "popularity": "llara_core.baselines:Popularity",
-    "item_knn": "llara_core.baselines:ItemKNN",
-    "content_knn": "llara_core.baselines:ContentKNN",
-}
+BASELINES = (
+    "random",
+    "popularity",
+    "item_knn",
+    "content_knn",
+)
 
 
 Recommender = Annotated[str, Field(min_length=1), AfterValidator(lambda name: _known(name, "recommender", RECOMMENDERS))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pkgutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from llara_core import columns as c
-from llara_core import tables
+from llara_core import paths, tables
 from llara_core.config import DatasetConfig, LogSection
 from llara_core.config.datasets import DatasetSection
 from llara_core.data.filtering import filter_interactions, sort_sequences, users_with_one_interaction
@@ -25,6 +24,7 @@ from llara_core.errors import DataError
 from llara_core.readers.interaction_log import Counts, RawLog
 from llara_core.readers.item_texts import item_text
 from llara_core.readers.item_titles import clean_titles
+from llara_core.readers.registry import READERS
 from llara_core.readers.released_frames import ReleasedFrames
 from llara_core.readers.titles import plain_title, unique_labels
 
@@ -43,9 +43,9 @@ class Prepared:
     def write(self, folder: Path) -> None:
         """Writes the three tables into ``folder`` atomically."""
         with tables.atomic_path(folder) as staged:
-            tables.write_table(staged / "interactions.parquet", self.interactions, tables.INTERACTIONS)
-            tables.write_table(staged / "items.parquet", self.items, tables.ITEMS)
-            tables.write_table(staged / "examples.parquet", self.examples, tables.EXAMPLES)
+            tables.write_table(staged / paths.INTERACTIONS, self.interactions, tables.INTERACTIONS)
+            tables.write_table(staged / paths.ITEMS, self.items, tables.ITEMS)
+            tables.write_table(staged / paths.EXAMPLES, self.examples, tables.EXAMPLES)
 
 
 def prepare(folder: Path, config: DatasetConfig) -> Prepared:
@@ -60,7 +60,7 @@ def prepare(folder: Path, config: DatasetConfig) -> Prepared:
     Raises:
         DataError: a raw file is missing or malformed, or the filter leaves too little for the split.
     """
-    raw = pkgutil.resolve_name(config.reader)(folder, config)
+    raw = READERS[config.format](folder, config)
     return _prepare_frames(raw, config) if config.is_presplit else _prepare_log(raw, config, folder)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import pkgutil
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -29,6 +28,8 @@ from llara_core.errors import ConfigError, DataError
 from llara_core.readers.interaction_log import RawLog
 from llara_core.readers.log_columns import ISO
 from llara_core.readers.log_files import LogTable
+from llara_core.readers.registry import READERS
+from llara_core.readers.released_frames import ReleasedFrames
 
 NAME = r"[a-z0-9_]+"  # as config.sections.Name
 
@@ -54,7 +55,7 @@ def describe(name: str, params: Params, now: float) -> dict[str, Any]:
     folder = _folder(name, config.own_files)
     if isinstance(config, ReleasedFramesConfig):
         return _of_frames(name, folder, config)
-    raw = pkgutil.resolve_name(config.reader)(folder, config)
+    raw = READERS[config.format](folder, config)
     return {"name": name, "folder": str(folder), "format": config.format, **_facts(folder, config, raw, params, now)}
 
 
@@ -140,7 +141,7 @@ def _read(folder: Path, roles: Roles) -> tuple[OwnLogConfig, RawLog | None, str,
     ):
         config = section(**found, time_format=time_format, quoting=quoting, escape=escape)
         try:
-            raw = pkgutil.resolve_name(config.reader)(folder, config)
+            raw = READERS[config.format](folder, config)
         except DataError as error:
             first = first or (config, str(error))
             continue
@@ -226,7 +227,7 @@ def _tokens(titles: list[str], n_in_prompt: int) -> dict[str, Any]:
 
 def _of_frames(name: str, folder: Path, config: ReleasedFramesConfig) -> dict[str, Any]:
     """Returns the facts about frames that are split already: they have neither times nor ratings."""
-    frames = pkgutil.resolve_name(config.reader)(folder, config)
+    frames: ReleasedFrames = READERS[config.format](folder, config)
     log, examples = frames.sequences, frames.examples
     trained = set(log.loc[log[c.SPLIT] == c.TRAIN, c.ITEM])
     targets = {part: examples.loc[examples[c.SPLIT] == part, c.TARGET] for part in c.SPLITS}

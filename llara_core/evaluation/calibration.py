@@ -18,7 +18,7 @@ from scipy.optimize import brentq
 from scipy.special import log_softmax
 
 from llara_core import columns as c
-from llara_core.held_out import HeldOut
+from llara_core.answers.held_out import HeldOut
 
 N_BINS = 10
 _MAX_FACTOR = 1e4  # of standardised scores; reached where every target has the highest score

@@ -11,7 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from llara_core import columns as c
-from llara_core import paths, predictions
+from llara_core import paths
+from llara_core.answers import predictions
+from llara_core.answers.held_out import HeldOut
+from llara_core.answers.predictions import PredictionMetadata
 from llara_core.config import EvaluationConfig, Params
 from llara_core.errors import DataError
 from llara_core.evaluation import metrics
@@ -20,9 +23,7 @@ from llara_core.evaluation.comparison import Means, means_over_sets
 from llara_core.evaluation.intervals import user_interval
 from llara_core.evaluation.results import MODES, RunResults, has_answers, list_tables, short_hash, training_counts
 from llara_core.evaluation.systems import System, systems_of
-from llara_core.held_out import HeldOut
-from llara_core.predictions import PredictionMetadata
-from llara_core.prompts.rendering import answer_texts
+from llara_core.llm.prompts.rendering import answer_texts
 
 # The metrics that decide between systems, under short names: `dvc metrics show` prints a column for each.
 MAIN_METRICS = {"HR@1": "hit_ratio@1", "valid": "valid_ratio", "top10": "hit_ratio@10_catalogue"}

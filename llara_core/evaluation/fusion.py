@@ -11,13 +11,14 @@ import pandas as pd
 from scipy.special import log_softmax
 
 from llara_core import columns as c
-from llara_core import paths, predictions
+from llara_core import paths
+from llara_core.answers import predictions
+from llara_core.answers.held_out import HeldOut
+from llara_core.answers.predictions import PredictionMetadata
 from llara_core.config import Params
 from llara_core.errors import DataError
 from llara_core.evaluation.results import SCORED, SystemResults, has_answers, short_hash
 from llara_core.evaluation.systems import fused_name, systems_of
-from llara_core.held_out import HeldOut
-from llara_core.predictions import PredictionMetadata
 
 WEIGHTS = np.linspace(0, 1, 21)
 _NOTE = "LLM weight "

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from llara_core import columns as c
+from llara_core.answers.ranking import check_finite
 from llara_core.columns import CONTAINED_HIT, CONTAINED_VALID, HIT, RANK
 from llara_core.errors import DataError
-from llara_core.evaluation.parsing import contained_candidate
 
 Interval = Callable[[npt.ArrayLike, npt.ArrayLike], tuple[float, float]]
 
@@ -40,7 +40,7 @@ def per_set_results(
 
     Returns:
         Columns user_id, example_id, split, draw, predicted_item, text, ``hit`` (1.0 if the answer is valid and the target, else
-        0.0), ``valid`` (1.0 or 0.0), ``contained_hit`` and ``contained_valid`` (by :func:`parsing.contained_candidate`,
+        0.0), ``valid`` (1.0 or 0.0), ``contained_hit`` and ``contained_valid`` (by :func:`contained_candidate`,
         NaN if the system writes no text), ``rank`` (1-based rank of the target among the candidates, NaN without scores),
         catalogue_rank (1-based, NaN if not computed), ``new_rank`` (rank among the new candidates, NaN if the target is not
         new), ``n_new`` (number of new candidates), ``target_is_new`` and ``picked_new`` (1.0 or 0.0, the latter for valid
@@ -232,6 +232,26 @@ def rounded(means: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in means.items()}
 
 
+def contained_candidate(text: str, labels: Sequence[str]) -> int | None:
+    """Returns the index of the only candidate whose label occurs in the first line of ``text``; None for none or several.
+
+    Args:
+        text: answer without its prompt.
+        labels: names of the candidates, as in :func:`answers.parsing.parse_answer`.
+
+    Source:
+        The paper's released code, whose valid ratios the paper reports: case is ignored and lines after the first are dropped.
+
+    >>> contained_candidate("I would say Aliens", ["Alien", "Heat"])
+    0
+    >>> contained_candidate("Aliens", ["Alien", "Aliens"]) is None
+    True
+    """
+    answer = text.strip().partition("\n")[0].lower()
+    contained = [index for index, label in enumerate(labels) if label.strip().lower() in answer]
+    return contained[0] if len(contained) == 1 else None
+
+
 def _by_containment(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, npt.NDArray[np.float64]]:
     """Computes ``contained_hit`` and ``contained_valid`` of every row."""
     by_rule = np.full((2, len(rows)), np.nan)
@@ -279,6 +299,5 @@ def _scores(rows: pd.DataFrame, items: npt.NDArray[np.int32], source: str) -> np
     if (rows[c.SCORES].map(len) != items.shape[1]).any():
         raise DataError(f"{source}: a list of scores does not have the {items.shape[1]} entries of its candidate set")
     scores = np.stack(rows[c.SCORES].to_list()).astype(float)
-    if not np.isfinite(scores).all():
-        raise DataError(f"{source}: {(~np.isfinite(scores)).sum()} scores are not finite, so the ranking would be arbitrary")
+    check_finite(scores, rows[c.EXAMPLE], source)
     return scores

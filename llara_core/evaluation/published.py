@@ -21,8 +21,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llara_core import columns as c
 from llara_core import paths, tables
+from llara_core.answers.held_out import Scope
+from llara_core.answers.predictions import PredictionMetadata
 from llara_core.config import RECOMMENDERS, EvaluationConfig, Params
 from llara_core.config.params import flat
+from llara_core.config.resolution import resolved
 from llara_core.errors import DataError
 from llara_core.evaluation.comparison import ComparedSystem, compare
 from llara_core.evaluation.fusion import is_recommender_alone
@@ -30,9 +33,6 @@ from llara_core.evaluation.positions import compare_positions, read_position_res
 from llara_core.evaluation.results import RunResults, SystemResults, read_results
 from llara_core.evaluation.significance import further_run
 from llara_core.evaluation.systems import Kind, System, systems_of
-from llara_core.held_out import Scope
-from llara_core.llm.inputs import resolved
-from llara_core.predictions import PredictionMetadata
 
 SYSTEM, SCOPE, MODE, SEED = "system", "scope", "mode", "seed"
 _RUN = ("objective", "note")  # metadata of a run that are columns of the table

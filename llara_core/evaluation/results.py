@@ -12,11 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from llara_core import columns as c
-from llara_core import paths, predictions, tables
+from llara_core import paths, tables
+from llara_core.answers import predictions
+from llara_core.answers.predictions import PredictionMetadata
 from llara_core.errors import DataError
 from llara_core.evaluation.calibration import Calibration
 from llara_core.evaluation.systems import System
-from llara_core.predictions import PredictionMetadata
 
 # In the order of the report. A system's first mode is its primary one: the paper's LLMs answer in free text.
 MODES = ("generate", "score", "constrained", "fused")
@@ -170,9 +171,8 @@ def require_same_candidates(runs: Sequence[RunResults]) -> None:
 
 def training_counts(dataset: str) -> npt.NDArray[np.int64]:
     """Counts the training interactions of every item, ``(n_items,)``."""
-    prepared = paths.prepared(dataset)
-    interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
-    n_items = len(tables.read_table(prepared / "items.parquet", tables.ITEMS))
+    interactions = tables.read_table(paths.interactions(dataset), tables.INTERACTIONS)
+    n_items = len(tables.read_table(paths.items(dataset), tables.ITEMS))
     return np.bincount(interactions.loc[interactions[c.SPLIT] == c.TRAIN, c.ITEM], minlength=n_items)
 
 

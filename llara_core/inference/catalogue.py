@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from llara_core.answers.prompts import history_prompt
+from llara_core.answers.ranking import History
 from llara_core.config import PromptConfig
 from llara_core.errors import ModelError
-from llara_core.inference.prompts import history_prompt, own_batches
+from llara_core.inference.batches import own_batches
 from llara_core.llm.encoding import Batch, PromptEncoder
 from llara_core.llm.hybrid import NO_HEAD, HybridLM
-from llara_core.prompts.rendering import ItemWording
-from llara_core.ranking import History
+from llara_core.llm.prompts.rendering import ItemWording
 from llara_core.runtime import processes, progress
 
 

@@ -14,21 +14,21 @@ import numpy.typing as npt
 import pandas as pd
 
 from llara_core import columns as c
-from llara_core import predictions
+from llara_core.answers import predictions
+from llara_core.answers.held_out import HeldOut, Order
+from llara_core.answers.parsing import parse_answer
+from llara_core.answers.predictions import NOT_TUNED, Answers, Questions, from_choices, from_scores, score_candidates
+from llara_core.answers.prompts import ranking_queries
 from llara_core.config import OBJECTIVES, UNTUNED_OBJECTIVE, LlmConfig, PromptConfig, ScoreSource, Weights
 from llara_core.errors import DataError
-from llara_core.evaluation.parsing import parse_answer
-from llara_core.held_out import HeldOut, Order
 from llara_core.inference.candidate_answers import answer_queries
 from llara_core.inference.catalogue import HeadScorer
-from llara_core.inference.prompts import ranking_queries
 from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.item_vectors import item_vectors_for
-from llara_core.predictions import NOT_TUNED, Answers, Questions, from_choices, from_scores, score_candidates
-from llara_core.prompts.rendering import ItemWording
-from llara_core.ranking import normalise_scores, shuffled_score_features
+from llara_core.llm.prompts.rendering import ItemWording
+from llara_core.llm.score_features import normalise_scores, shuffled_score_features
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class LlmSystem(ABC):
         prompt: prompt settings, from tuning if it was tuned.
         objective: tuning objective; ``none`` for an untuned system, whose prompts carry an instruction.
         score_features_of: returns the score features of held-out candidates, for prompts that show them: columns example_id,
-            draw and scores, the last with ``(C, 2)`` arrays of :func:`llara_core.ranking.normalise_scores`.
+            draw and scores, the last with ``(C, 2)`` arrays of :func:`llara_core.llm.score_features.normalise_scores`.
         scores_catalogue: whether it scores all items.
     """
 

@@ -13,7 +13,7 @@ import torch
 from transformers import AddedToken, PreTrainedTokenizerBase
 
 from llara_core.errors import ModelError
-from llara_core.prompts.rendering import SLOT_TOKENS, Prompt, neutralise
+from llara_core.llm.prompts.rendering import SLOT_TOKENS, Prompt, neutralise
 
 _CHAT_MARK = "@@prompt@@"
 

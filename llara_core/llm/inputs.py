@@ -8,14 +8,10 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-from pydantic import TypeAdapter, ValidationError
 
 from llara_core import paths, tables
-from llara_core.config.recommenders import Recommender
-from llara_core.config.sections import Section
-from llara_core.config.systems import CurriculumConfig, PromptConfig, SystemConfig
+from llara_core.config.resolution import UntunedSystem, read_resolved
+from llara_core.config.systems import SystemConfig
 from llara_core.errors import DataError
 
 # Tuning depends on this sub-folder alone, so a change of the held-out questions re-runs no tuning.
@@ -30,22 +26,6 @@ START = "start"
 START_SYSTEM = f"{START}/system.json"
 START_ADAPTER = f"{START}/adapter"
 NO_START = "no_start.json"
-NO_CURRICULUM = CurriculumConfig(schedule="linear", two_stage_text_share=0.4)
-
-
-class UntunedSystem(Section):
-    """The configuration that an untuned system depends on."""
-
-    recommender: Recommender | None
-    tuned: Literal[False]
-    prompt: PromptConfig
-
-    @property
-    def start(self) -> None:
-        """None: an untuned system continues from no adapter."""
-
-
-_RESOLVED: TypeAdapter[SystemConfig | UntunedSystem] = TypeAdapter(UntunedSystem | SystemConfig)
 
 
 @dataclass(frozen=True)
@@ -94,28 +74,6 @@ class Start:
     name: str
     system: SystemConfig
     adapter: Path
-
-
-def resolved(config: SystemConfig) -> dict[str, object]:
-    """Returns the part of a system's configuration that its results depend on, as JSON content.
-
-    Without a curriculum, a fixed one is filled in, so that a change of the default schedule re-runs nothing.
-    """
-    if not config.has_curriculum:
-        config = config.model_copy(update={"curriculum": NO_CURRICULUM})
-    return config.model_dump(include=None if config.tuned else set(UntunedSystem.model_fields))
-
-
-def read_resolved(path: Path) -> SystemConfig | UntunedSystem:
-    """Reads a file with the content of :func:`resolved`.
-
-    Raises:
-        DataError: the file is missing, or another version wrote it.
-    """
-    try:
-        return _RESOLVED.validate_python(tables.read_json(path))
-    except ValidationError as error:
-        raise DataError(f"{path}: another version wrote this system; run `dvc repro` to write it again") from error
 
 
 def write_inputs(folder: Path, system: SystemConfig | UntunedSystem, dataset: str, seed: int, first_seed: int) -> None:

@@ -14,8 +14,8 @@ import torch
 from llara_core.config import PromptConfig, Representation, TuneConfig
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
+from llara_core.llm.prompts.rendering import ItemWording, Prompt, ScoreFeatures
 from llara_core.llm.tree import Tree
-from llara_core.prompts.rendering import ItemWording, Prompt, ScoreFeatures
 
 IGNORE = -100
 Rows = npt.NDArray[np.int64]  # (n, 4): source, start, stop, draw

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from llara_core.config import PromptConfig, Representation, TuneConfig
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
-from llara_core.objectives.base import IGNORE, EncodedRow, Objective, Rows, TrainingData, Units
-from llara_core.prompts.rendering import Prompt, answer_text, render_ranking
-from llara_core.prompts.templates import RANKING_TEMPLATES
+from llara_core.llm.prompts.rendering import Prompt, answer_text, render_ranking
+from llara_core.llm.prompts.templates import RANKING_TEMPLATES
+from llara_core.objectives.base import IGNORE, EncodedRow, Rows, TrainingData, Units
 from llara_core.runtime import seeding
 
 
@@ -80,6 +80,3 @@ class Generative:
             ranked = model.readout(at_slots[batch["candidate_slots"]])  # (B, C)
             loss = loss + tune.ranking_weight * F.cross_entropy(ranked, batch["target_places"], reduction="sum")
         return loss
-
-
-OBJECTIVE: Objective = Generative()

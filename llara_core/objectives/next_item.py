@@ -11,9 +11,9 @@ import torch
 from llara_core.config import PromptConfig, Representation, TuneConfig
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
-from llara_core.objectives.base import IGNORE, EncodedRow, Objective, Rows, TrainingData, Units
-from llara_core.prompts.rendering import render_history
-from llara_core.prompts.templates import HISTORY_TEMPLATES
+from llara_core.llm.prompts.rendering import render_history
+from llara_core.llm.prompts.templates import HISTORY_TEMPLATES
+from llara_core.objectives.base import IGNORE, EncodedRow, Rows, TrainingData, Units
 from llara_core.runtime import seeding
 
 
@@ -55,6 +55,3 @@ class NextItem:
         """Cross-entropy of the following items over the whole catalogue."""
         predicting = batch["labels"] != IGNORE
         return model.item_loss(hidden[predicting], batch["labels"][predicting])
-
-
-OBJECTIVE: Objective = NextItem()

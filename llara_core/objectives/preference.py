@@ -22,9 +22,9 @@ from llara_core.config import PromptConfig, Representation, TuneConfig
 from llara_core.llm import tree
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
-from llara_core.objectives.base import IGNORE, EncodedRow, Objective, Rows, TrainingData, Units
+from llara_core.llm.prompts.rendering import answer_text
+from llara_core.objectives.base import IGNORE, EncodedRow, Rows, TrainingData, Units
 from llara_core.objectives.generative import Generative
-from llara_core.prompts.rendering import answer_text
 
 _TARGET = 0  # place of the target among the answers of a row
 
@@ -89,6 +89,3 @@ class Preference(Generative):
 
 def _padded(rows: Sequence[Sequence[int]], length: int, padding: int) -> torch.Tensor:
     return torch.from_numpy(np.array([[padding] * (length - len(row)) + list(row) for row in rows], dtype=np.int64))
-
-
-OBJECTIVE: Objective = Preference()

@@ -1,23 +1,27 @@
-"""Loads objectives by name."""
+"""The tuning objectives by name."""
 
 from __future__ import annotations
 
-import functools
-from importlib import import_module
-
-from llara_core.config import OBJECTIVES
 from llara_core.errors import ConfigError
 from llara_core.objectives.base import Objective
+from llara_core.objectives.generative import Generative
+from llara_core.objectives.next_item import NextItem
+from llara_core.objectives.preference import Preference
+
+# The names are those of `config.OBJECTIVES`.
+OBJECTIVES: dict[str, Objective] = {
+    "generative": Generative(),
+    "next_item": NextItem(),
+    "preference": Preference(),
+}
 
 
-@functools.cache
 def load_objective(name: str) -> Objective:
-    """Returns the object ``OBJECTIVE`` of the module ``llara_core/objectives/<name>.py``.
+    """Returns the objective of this name.
 
     Raises:
-        ConfigError: ``OBJECTIVES`` does not list the name.
+        ConfigError: there is none.
     """
     if name not in OBJECTIVES:
         raise ConfigError(f"unknown objective {name!r}; choose from {list(OBJECTIVES)}")
-    objective: Objective = import_module(f"llara_core.objectives.{name}").OBJECTIVE
-    return objective
+    return OBJECTIVES[name]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,10 @@ from torch import Tensor, nn
 
 from llara_core.config.recommenders import RecommenderSection, takes_no_new_items
 from llara_core.errors import ConfigError, DataError, ModelError
-from llara_core.ranking import History
 from llara_core.runtime.memory import chunked_cross_entropy, fits_in_memory, histories_at_a_time
+
+if TYPE_CHECKING:
+    from llara_core.answers.ranking import History
 
 SCORING_BATCH = 1024  # histories per pass; a large catalogue takes fewer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
@@ -15,9 +15,11 @@ from llara_core.config.recommenders import MoRecConfig, RecommenderSection
 from llara_core.errors import DataError, ModelError
 from llara_core.recommenders import models
 from llara_core.recommenders.base import SequenceRecommender
-from llara_core.recommenders.training import TrainedModel
 from llara_core.runtime import compute
 from llara_core.runtime.provenance import hardware
+
+if TYPE_CHECKING:
+    from llara_core.recommenders.training import TrainedModel
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -65,8 +67,7 @@ class CheckpointFacts(BaseModel):
 
 def data_hash(dataset: str) -> str:
     """Hashes the prepared tables, from which recommenders learn and are evaluated."""
-    folder = paths.prepared(dataset)
-    return tables.tables_hash(*(folder / f"{table}.parquet" for table in ("interactions", "items", "examples")))
+    return tables.tables_hash(paths.interactions(dataset), paths.items(dataset), paths.examples(dataset))
 
 
 def save(

@@ -15,8 +15,7 @@ import pyarrow as pa
 
 from llara_core import columns as c
 from llara_core import tables
-from llara_core.predictions import CatalogueScorer
-from llara_core.ranking import check_finite
+from llara_core.answers.ranking import CatalogueScorer, check_finite
 from llara_core.runtime import seeding
 from llara_core.runtime.memory import histories_at_a_time
 

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
-from llara_core.config import RECOMMENDERS, RecommendersConfig
+from llara_core.config import RecommendersConfig
 from llara_core.errors import ModelError
 from llara_core.recommenders.base import FetchEncoder, SequenceRecommender
+from llara_core.recommenders.caser import Caser
+from llara_core.recommenders.gru4rec import Gru4Rec
+from llara_core.recommenders.morec import MoRec
+from llara_core.recommenders.sasrec import SasRec
+from llara_core.recommenders.sasrec_text import SasRecText
+
+# The class behind each section of `recommenders` in params.yaml.
+MODELS: dict[str, type[SequenceRecommender]] = {
+    "gru4rec": Gru4Rec,
+    "caser": Caser,
+    "sasrec": SasRec,
+    "morec": MoRec,
+    "sasrec_text": SasRecText,
+}
 
 
 def builder(
@@ -24,7 +37,7 @@ def builder(
         ConfigError: no recommender has this name.
     """
     arguments = model_arguments(name, config, len(items), max_history_len)
-    return _model(name).builder(arguments, config.options_of(name), config.loss, items, fetch_encoder)
+    return MODELS[name].builder(arguments, config.options_of(name), config.loss, items, fetch_encoder)
 
 
 def model_arguments(name: str, config: RecommendersConfig, n_items: int, max_history_len: int) -> dict[str, Any]:
@@ -45,11 +58,6 @@ def build(name: str, arguments: dict[str, Any]) -> SequenceRecommender:
         ModelError: the class does not take ``arguments``, for example those of a checkpoint of another version.
     """
     try:
-        return _model(name)(**arguments)
+        return MODELS[name](**arguments)
     except TypeError as error:
         raise ModelError(f"{name}: the arguments {arguments} do not fit this version: {error}") from error
-
-
-def _model(name: str) -> type[SequenceRecommender]:
-    model: type[SequenceRecommender] = pkgutil.resolve_name(RECOMMENDERS[name].model)
-    return model

@@ -18,12 +18,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from llara_core import columns as c
+from llara_core.answers.ranking import catalogue_rank, expected_hit_ratio
 from llara_core.config import RecommendersConfig
-from llara_core.curves import LOSS, VALIDATION_HIT_RATIO
 from llara_core.errors import DataError, ModelError
-from llara_core.ranking import catalogue_rank, expected_hit_ratio
 from llara_core.recommenders.base import SCORING_BATCH, SequenceRecommender, pad_right
 from llara_core.runtime import compute, seeding
+from llara_core.runtime.curves import LOSS, VALIDATION_HIT_RATIO
 from llara_core.runtime.memory import histories_at_a_time
 
 logger = logging.getLogger(__name__)

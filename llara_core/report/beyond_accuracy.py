@@ -143,7 +143,7 @@ def popularity_percentiles(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.fl
 
 def target_popularity(comparisons: Comparisons) -> float:
     """Mean popularity of the test targets."""
-    examples = tables.read_table(paths.prepared(comparisons.dataset) / "examples.parquet", tables.EXAMPLES)
+    examples = tables.read_table(paths.examples(comparisons.dataset), tables.EXAMPLES)
     targets = examples.loc[examples[c.SPLIT] == c.TEST, c.TARGET].to_numpy()
     return float(popularity_percentiles(training_counts(comparisons.dataset))[targets].mean())
 

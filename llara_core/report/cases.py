@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from llara_core import columns as c
+from llara_core.answers.held_out import HeldOut, read_held_out
 from llara_core.evaluation.comparison import ComparedSystem
-from llara_core.held_out import HeldOut, read_held_out
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, ReportSection, Table
 

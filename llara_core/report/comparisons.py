@@ -106,6 +106,6 @@ def compare_systems(dataset: str, params: Params) -> Comparisons:
 
 
 def _training_history_lens(dataset: str) -> npt.NDArray[np.int64]:
-    examples = tables.read_table(paths.prepared(dataset) / "examples.parquet", tables.EXAMPLES)
+    examples = tables.read_table(paths.examples(dataset), tables.EXAMPLES)
     lens: npt.NDArray[np.int64] = examples.loc[examples[c.SPLIT] == c.TRAIN, c.HISTORY].map(len).to_numpy(dtype=np.int64)
     return lens

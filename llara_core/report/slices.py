@@ -61,7 +61,7 @@ COLUMNS: list[Column[Slice]] = [
 
 def section(comparisons: Comparisons) -> ReportSection | None:
     """Covers every LLM system that has a recommender in the run; None where none has."""
-    examples = paths.prepared(comparisons.dataset) / "examples.parquet"
+    examples = paths.examples(comparisons.dataset)
     return _section(comparisons, "Where they differ", comparisons.primary_rows, examples, tables.EXAMPLES, [])
 
 
@@ -114,7 +114,7 @@ def _section(
 def slice_names(comparisons: Comparisons, examples: pd.DataFrame) -> Mapping[str, Callable[[pd.DataFrame], pd.Series]]:
     """Maps each slicing to a function from candidate sets (:func:`changes.common_sets`) of ``examples`` to slice names."""
     examples = examples.set_index(c.EXAMPLE)
-    titles = tables.read_table(paths.prepared(comparisons.dataset) / "items.parquet", tables.ITEMS)[c.TITLE]
+    titles = tables.read_table(paths.items(comparisons.dataset), tables.ITEMS)[c.TITLE]
     popularity = popularity_slices(training_counts(comparisons.dataset))
     longest = comparisons.params.dataset(comparisons.dataset).max_history_len
     target = examples[c.TARGET]

@@ -10,8 +10,8 @@ import pandas as pd
 
 from llara_core import columns as c
 from llara_core import paths, tables
+from llara_core.answers.ranking import expected_hit_ratio
 from llara_core.evaluation.comparison import ComparedSystem
-from llara_core.ranking import expected_hit_ratio
 from llara_core.report import paper
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, ReportSection, Table
@@ -56,9 +56,8 @@ def expected_paper_hit_ratio(row: ComparedSystem, comparisons: Comparisons) -> f
     That code only excludes the last items from the negatives, so a negative may be an earlier item of the user. Catalogue ranks
     exclude the same items, so the rank of a target determines its probability of being ranked first.
     """
-    prepared = paths.prepared(comparisons.dataset)
-    examples = tables.read_table(prepared / "examples.parquet", tables.EXAMPLES)
-    n_items = tables.n_rows(prepared / "items.parquet")
+    examples = tables.read_table(paths.examples(comparisons.dataset), tables.EXAMPLES)
+    n_items = tables.n_rows(paths.items(comparisons.dataset))
     sets = pd.concat(run.split(c.TEST) for run in row.results.runs)[[c.EXAMPLE, c.CATALOGUE_RANK]]
     if sets[c.CATALOGUE_RANK].isna().any():
         return None

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from llara_core import paths
-from llara_core.curves import HYBRID_SHARE, LEARNING_RATE, LOSS, OBJECTIVE_LOSS, P_HYBRID, VALIDATION_HIT_RATIO
 from llara_core.report import plots
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.curve_tables import CurveTables, join_curves, read_curves
 from llara_core.report.layout import Figure, ReportSection
+from llara_core.runtime.curves import HYBRID_SHARE, LEARNING_RATE, LOSS, OBJECTIVE_LOSS, P_HYBRID, VALIDATION_HIT_RATIO
 
 _CURRICULUM = (P_HYBRID, HYBRID_SHARE)
 

@@ -25,13 +25,13 @@ from llara_core.config.recommenders import unknown
 from llara_core.config.sections import Section
 from llara_core.errors import ConfigError, DataError, ModelError
 from llara_core.llm import adapters, loading
-from llara_core.prompts.rendering import ItemWording
+from llara_core.llm.prompts.rendering import ItemWording
 from llara_core.recommenders import checkpoints
 from llara_core.serving.new_items import ItemReading
 from llara_core.serving.parts import Retriever, SystemParts
 
 METADATA, CARD = "metadata.json", "README.md"
-ITEMS, ITEM_EMBEDDINGS, ADAPTER, RECOMMENDER = "items.parquet", "item_embeddings.parquet", "adapter", "recommender"
+ITEMS, ITEM_EMBEDDINGS, ADAPTER, RECOMMENDER = paths.ITEMS, "item_embeddings.parquet", "adapter", "recommender"
 _FORMAT = 1
 _LIBRARIES = ("llara-dvc", "torch", "transformers", "peft", "pandas", "pyarrow")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llara_core import tables
+from llara_core import paths, tables
 from llara_core.llm.adapters import AdapterMetadata
 from llara_core.serving.bundle import BundleMetadata
 
@@ -16,7 +16,7 @@ MetricsRecord = Mapping[str, Any]
 NOT_STATED = "not known here; look them up before you pass the folder on"
 _GROUPLENS = (
     "(GroupLens, University of Minnesota): for research. Without its permission the data, including the titles in "
-    "`items.parquet`, may not be redistributed or used commercially."
+    f"`{paths.ITEMS}`, may not be redistributed or used commercially."
 )
 DATA_TERMS = {
     **{f"movielens_{size.lower()}": f"MovieLens {size} {_GROUPLENS}" for size in ("100K", "1M", "10M", "20M", "25M", "32M")},
@@ -130,7 +130,7 @@ def _measured(
 
 def _limits(metadata: BundleMetadata) -> str:
     limits = [
-        f"- It recommends the {metadata.n_items:,} items of `items.parquet`, and new items that are added if it reads texts.",
+        f"- It recommends the {metadata.n_items:,} items of `{paths.ITEMS}`, and new items that are added if it reads texts.",
         f"- It reads the last {metadata.max_history_len} items of a history, and never recommends an item of the history.",
         "- It was measured on randomly drawn candidate sets. The best items of the catalogue, or those that a recommender "
         "retrieves, are harder to distinguish, which was not measured.",

@@ -10,11 +10,11 @@ import pandas as pd
 
 from llara_core import columns as c
 from llara_core import tables
+from llara_core.answers.ranking import CatalogueScorer
 from llara_core.config import LlmConfig, PromptConfig
 from llara_core.errors import ModelError
 from llara_core.inference.llm_systems import AnswerLimits, load_system
-from llara_core.predictions import CatalogueScorer
-from llara_core.prompts.rendering import ItemWording
+from llara_core.llm.prompts.rendering import ItemWording
 from llara_core.recommenders import checkpoints
 from llara_core.serving.new_items import ItemReading
 from llara_core.serving.ranking import Ranker

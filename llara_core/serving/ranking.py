@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from llara_core.answers.predictions import Questions
+from llara_core.answers.ranking import CatalogueScorer, check_finite
 from llara_core.errors import ConfigError, DataError
 from llara_core.inference.llm_systems import LlmSystem
-from llara_core.predictions import CatalogueScorer, Questions
-from llara_core.ranking import check_finite, normalise_scores
+from llara_core.llm.score_features import normalise_scores
 from llara_core.runtime import seeding
 
 logger = logging.getLogger(__name__)

@@ -8,13 +8,13 @@ from typing import NoReturn
 
 from llara_core import columns as c
 from llara_core import paths, tables
-from llara_core.baselines import fit_baseline
+from llara_core.answers.ranking import CatalogueScorer
+from llara_core.baselines.fitting import fit_baseline
 from llara_core.config import Params, SystemConfig
 from llara_core.errors import ConfigError, ModelError
 from llara_core.llm.adapters import METADATA_FILE
 from llara_core.llm.inputs import adapter_of, read_inputs
-from llara_core.predictions import CatalogueScorer
-from llara_core.prompts.rendering import ItemWording
+from llara_core.llm.prompts.rendering import ItemWording
 from llara_core.recommenders import checkpoints
 from llara_core.serving.new_items import ItemReading
 from llara_core.serving.parts import Retriever, SystemParts
@@ -48,7 +48,7 @@ def parts_of_run(params: Params, dataset: str, system: str, seed: int, retriever
         wording=ItemWording.of(config),
         max_history_len=config.max_history_len,
         n_candidates=params.candidates.n_candidates,
-        items=paths.prepared(dataset) / "items.parquet",
+        items=paths.items(dataset),
         item_reading=ItemReading.of(config),
         llm=None,
         item_embeddings=None,
@@ -102,9 +102,8 @@ def _retriever(params: Params, dataset: str, name: str, seed: int) -> Retriever:
 
 
 def _fitted(dataset: str, baseline: str) -> CatalogueScorer:
-    prepared = paths.prepared(dataset)
-    interactions = tables.read_table(prepared / "interactions.parquet", tables.INTERACTIONS)
-    catalogue = tables.read_table(prepared / "items.parquet", tables.ITEMS)
+    interactions = tables.read_table(paths.interactions(dataset), tables.INTERACTIONS)
+    catalogue = tables.read_table(paths.items(dataset), tables.ITEMS)
     return fit_baseline(baseline, interactions[interactions[c.SPLIT] == c.TRAIN], catalogue)
 
 

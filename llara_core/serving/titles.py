@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from llara_core import columns as c
+from llara_core import paths
 from llara_core.errors import DataError
 from llara_core.readers.titles import ARTICLES, as_seen, folded, movie_title, plain_title
 
@@ -118,7 +119,7 @@ class ItemFinder:
         item, is_loose = self.titled(name)
         if item is None:
             near = self.suggestions(name)
-            hint = f"did you mean {', '.join(map(repr, near))}?" if near else "items.parquet lists all titles and ids"
+            hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"{paths.ITEMS} lists all titles and ids"
             raise DataError(f"no single item is called {name!r}; {hint}")
         if is_loose:
             logger.info("%r is read as %r", name, self._labels[item])

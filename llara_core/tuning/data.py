@@ -22,9 +22,9 @@ from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.config import OBJECTIVES, ScoreSource
 from llara_core.errors import DataError
+from llara_core.llm.prompts.rendering import ItemWording, ScoreFeatures
+from llara_core.llm.score_features import normalise_scores, shuffled_score_features
 from llara_core.objectives.base import TrainingData, Units
-from llara_core.prompts.rendering import ItemWording, ScoreFeatures
-from llara_core.ranking import normalise_scores, shuffled_score_features
 
 Numbers = npt.NDArray[np.int64]
 Key = TypeVar("Key")
@@ -193,7 +193,7 @@ def load_training_data(
     if rest or not n_draws:
         raise DataError(f"{candidates_file}: the {len(ids)} training examples have unequal numbers of sets; run `dvc repro`")
     sequences = _read_sequences(dataset)
-    items = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)
+    items = tables.read_table(paths.items(dataset), tables.ITEMS)
     data = StoredTrainingData(
         dataset=dataset,
         example_rows=rows,
@@ -227,7 +227,7 @@ def _read_examples(dataset: str) -> tuple[Numbers, npt.NDArray[np.int32], npt.ND
 def _read_sequences(dataset: str) -> Lists:
     """Reads the training interactions of each user who has at least two, in order."""
     users, items = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.int32)]
-    file = paths.prepared(dataset) / "interactions.parquet"
+    file = paths.interactions(dataset)
     for group in tables.row_groups(file, tables.INTERACTIONS, [c.USER, c.ITEM, c.SPLIT]):
         kept = group.filter(pc.equal(group[c.SPLIT], c.TRAIN))
         users.append(kept[c.USER].to_numpy())
@@ -240,7 +240,7 @@ def _read_sequences(dataset: str) -> Lists:
 
 
 def _examples_file(dataset: str) -> Path:
-    return paths.prepared(dataset) / "examples.parquet"
+    return paths.examples(dataset)
 
 
 def _candidates_file(dataset: str) -> Path:

@@ -11,8 +11,8 @@ from llara_core import paths
 from llara_core.config import LlmConfig, SystemConfig, Weights
 from llara_core.llm.inputs import SystemInputs
 from llara_core.llm.item_vectors import item_vectors_for, load_text_vectors
+from llara_core.llm.prompts.rendering import ItemWording
 from llara_core.objectives.base import TrainingSource
-from llara_core.prompts.rendering import ItemWording
 from llara_core.tuning.data import load_training_data
 
 

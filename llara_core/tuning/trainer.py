@@ -23,13 +23,13 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from llara_core.config import TuneConfig
-from llara_core.curves import HYBRID_SHARE, LEARNING_RATE, OBJECTIVE_LOSS, P_HYBRID
 from llara_core.errors import ConfigError, ModelError
 from llara_core.llm.adapters import trained_tensors
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.objectives.base import EncodedRow
 from llara_core.runtime import processes, progress, seeding
+from llara_core.runtime.curves import HYBRID_SHARE, LEARNING_RATE, OBJECTIVE_LOSS, P_HYBRID
 from llara_core.tuning.rows import TrainingStep, collate
 
 logger = logging.getLogger(__name__)

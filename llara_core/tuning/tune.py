@@ -20,7 +20,6 @@ import torch
 
 from llara_core import tables
 from llara_core.config import OBJECTIVES, LlmConfig, SystemConfig
-from llara_core.curves import write_curves
 from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM, log_popularity, seed_part
@@ -28,10 +27,11 @@ from llara_core.llm.inputs import Start
 from llara_core.llm.item_texts import EncodedTexts, encode_texts
 from llara_core.llm.new_items import NewItems, fit_text_regression
 from llara_core.llm.projector import rms, unit_scale
+from llara_core.llm.prompts.rendering import ItemWording
+from llara_core.llm.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
 from llara_core.objectives.base import TrainingData
-from llara_core.prompts.rendering import ItemWording
-from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
 from llara_core.runtime import processes, progress, provenance
+from llara_core.runtime.curves import write_curves
 from llara_core.tuning.plan import make_plan
 from llara_core.tuning.reference import reference_log_likelihoods
 from llara_core.tuning.rows import PlanDataset

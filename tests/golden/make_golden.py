@@ -14,10 +14,10 @@ from typing import Any
 import pyarrow.compute as pc
 
 from llara_core.config import CurriculumConfig, TuneConfig
+from llara_core.data import synthetic
 from llara_core.data.candidates import CandidateSampler
 from llara_core.data.preparation import prepare
 from llara_core.objectives.base import Units
-from llara_core.readers import synthetic
 from llara_core.runtime import seeding
 from llara_core.tuning.plan import make_plan
 from tests.helpers.datasets import dataset_config

@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 import torch
 
+from llara_core.answers.held_out import HeldOut
+from llara_core.answers.predictions import NOT_TUNED
 from llara_core.config import LlmConfig, PromptConfig, SystemConfig
-from llara_core.held_out import HeldOut
 from llara_core.inference.llm_systems import AnswerLimits, LlmSystem, answerer
 from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
@@ -19,9 +20,8 @@ from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.inputs import Start
 from llara_core.llm.loading import load_base_model
 from llara_core.llm.new_items import NewItems
+from llara_core.llm.prompts.rendering import ItemWording
 from llara_core.objectives.base import TrainingData
-from llara_core.predictions import NOT_TUNED
-from llara_core.prompts.rendering import ItemWording
 from llara_core.runtime import processes
 from llara_core.tuning.rows import TrainingStep
 from llara_core.tuning.setting import TuningSetting

@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from llara_core import columns as c
-from llara_core import paths, predictions, tables
-from llara_core.held_out import HeldOut, read_positions
-from llara_core.predictions import PredictionMetadata
+from llara_core import paths, tables
+from llara_core.answers import predictions
+from llara_core.answers.held_out import HeldOut, read_positions
+from llara_core.answers.predictions import PredictionMetadata
 
 N_CANDIDATES = 5
 

@@ -17,12 +17,12 @@ from typing import Any
 import pandas as pd
 
 from llara_core import columns as c
+from llara_core.answers.held_out import HeldOut
+from llara_core.answers.predictions import answer_held_out
 from llara_core.config import ParallelConfig
-from llara_core.held_out import HeldOut
 from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.objectives.base import EncodedRow
-from llara_core.predictions import answer_held_out
 from llara_core.runtime import processes
 from llara_core.tuning.rows import PlanDataset
 from llara_core.tuning.tune import tune

@@ -20,19 +20,19 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from llara_core import tables
+from llara_core.answers.prompts import Query
 from llara_core.config.families import NESTED, OTHER_LAYOUT, RECURRENT, REFUSED, SUPPORTED
 from llara_core.errors import ModelError
 from llara_core.fetching.llm import fetch_llm
 from llara_core.inference.candidate_answers import answer_queries
-from llara_core.inference.prompts import Query
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.item_texts import encode_texts
 from llara_core.llm.loading import load_base_model
 from llara_core.llm.projector import rms
+from llara_core.llm.prompts.rendering import Prompt, answer_text
 from llara_core.objectives.base import IGNORE
 from llara_core.objectives.preference import Preference
-from llara_core.prompts.rendering import Prompt, answer_text
 from llara_core.tuning.rows import PlanDataset, collate
 from tests.helpers.llm import (
     LABELS,

@@ -8,7 +8,7 @@ import torch
 
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
-from llara_core.prompts.rendering import render_history, render_ranking
+from llara_core.llm.prompts.rendering import render_history, render_ranking
 from tests.helpers.llm import LABELS, WORDING, item_vectors, make_encoder, make_model
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
+from llara_core.answers.prompts import Query
 from llara_core.inference.candidate_answers import CandidateAnswers, answer_queries
-from llara_core.inference.prompts import Query
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
-from llara_core.prompts.rendering import answer_text, render_ranking
+from llara_core.llm.prompts.rendering import answer_text, render_ranking
 from tests.helpers.llm import LABELS, N_ITEMS, WORDING, make_encoder, make_model
 
 N_QUERIES, N_NEW = 8, 6

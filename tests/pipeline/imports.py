@@ -6,18 +6,8 @@ import ast
 from functools import cache
 from pathlib import Path
 
-from llara_core.config import BASELINES, RECOMMENDERS
-from llara_core.config.datasets import DATASET_FORMATS
-
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("llara_core", "pipeline")
-# Modules that are imported by a name `module:attribute` in the sections of params.yaml.
-BY_NAME = {
-    "llara_core.baselines": list(BASELINES.values()),
-    "llara_core.recommenders.models": [section.model for section in RECOMMENDERS.values()],
-    "llara_core.data.preparation": [section.reader for section in DATASET_FORMATS.values()],
-    "llara_core.fetching.datasets": [section.source for section in DATASET_FORMATS.values() if section.source],
-}
 
 
 @cache
@@ -43,35 +33,28 @@ def imported_names(module: str) -> frozenset[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module} uses a relative import"
             names.update(_submodule_or_parent(str(node.module), alias.name) for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            names |= _modules_by_name(node.args[0])
+        elif isinstance(node, ast.Attribute | ast.Name):
+            name = node.attr if isinstance(node, ast.Attribute) else node.id
+            assert name not in {"import_module", "resolve_name", "__import__"}, f"{module} imports by a name, which hides what"
     return frozenset(names)
 
 
 @cache
 def direct(module: str) -> frozenset[str]:
     """Returns the modules of this repository that ``module`` imports directly."""
-    by_name = {name.partition(":")[0] for name in BY_NAME.get(module, [])} - {module}
-    return frozenset(name for name in {*imported_names(module), *by_name} if name in modules())
+    return frozenset(name for name in imported_names(module) if name in modules())
 
 
 @cache
-def transitive(module: str) -> frozenset[str]:
-    """Returns the modules of this repository that ``module`` imports, directly or indirectly."""
+def transitive(module: str, without: str = "") -> frozenset[str]:
+    """Returns the modules of this repository that ``module`` imports, directly or through others but ``without``."""
     seen: set[str] = set()
     waiting = [module]
     while waiting:
         new = direct(waiting.pop()) - seen
         seen |= new
-        waiting.extend(new)
+        waiting.extend(new - {without})
     return frozenset(seen - {module})
-
-
-def _modules_by_name(name: ast.expr) -> set[str]:
-    """Returns the modules that ``import_module(f"llara_core.objectives.{name}")`` may import, those of the package."""
-    assert isinstance(name, ast.JoinedStr), f"{ast.unparse(name)}: write the package into the call, so that it can be read here"
-    package = ast.literal_eval(name.values[0])
-    return {module for module in modules() if module.startswith(package)}
 
 
 def _submodule_or_parent(parent: str, name: str) -> str:

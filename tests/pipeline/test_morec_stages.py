@@ -9,7 +9,8 @@ import pytest
 from tiny_world import TINY, tiny_dataset
 
 from llara_core import columns as c
-from llara_core import paths, predictions, tables
+from llara_core import paths, tables
+from llara_core.answers import predictions
 from pipeline import download, export_embeddings, predict_recommender, prepare, sample_candidates, train_recommender
 from tests.helpers.params import raw_params, write_params
 from tests.helpers.text_encoder import write_tiny_bert

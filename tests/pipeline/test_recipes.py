@@ -74,11 +74,14 @@ def test_the_recipes_edit_only_the_named_files(world: World) -> None:
     }
     assert changed == {
         "llara_core/recommenders/last_item.py",
+        "llara_core/recommenders/models.py",
+        "llara_core/readers/registry.py",
         "llara_core/readers/toys.py",
         "llara_core/fetching/datasets.py",
         "llara_core/config/recommenders.py",
         "llara_core/config/datasets.py",
-        "llara_core/baselines.py",
+        "llara_core/baselines/fitting.py",
+        "llara_core/baselines/follower.py",
         "llara_core/evaluation/metrics.py",
     }
 

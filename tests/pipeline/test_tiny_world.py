@@ -335,7 +335,7 @@ MODULE = '''
 
 from dataclasses import replace
 
-from llara_core.objectives.base import IGNORE, Objective
+from llara_core.objectives.base import IGNORE
 from llara_core.objectives.next_item import NextItem
 
 
@@ -345,15 +345,13 @@ class LastItem(NextItem):
         last = max(place for place, label in enumerate(encoded.labels) if label != IGNORE)
         labels = [label if place == last else IGNORE for place, label in enumerate(encoded.labels)]
         return replace(encoded, labels=labels)
-
-
-OBJECTIVE: Objective = LastItem()
 '''
 TABLE = "OBJECTIVES: dict[str, ObjectiveTraits] = {\n"
+REGISTRY = "OBJECTIVES: dict[str, Objective] = {\n"
 LINE = '    "last_item": ObjectiveTraits(partner="generative", unit="chunks", reads_slot_after_title=True, needs_head=True),\n'
 
 
-def test_an_objective_is_one_module_and_one_line(world: World, tmp_path: Path) -> None:
+def test_an_objective_is_one_module_and_a_line_in_both_tables(world: World, tmp_path: Path) -> None:
     """CONTRIBUTING's recipe for an objective, followed to the letter, up to evaluated metrics."""
     copy = tiny_world.clone(world, tmp_path / "clone", with_cache=True)
     (copy.root / "llara_core" / "objectives" / "last_item.py").write_text(MODULE)
@@ -361,6 +359,12 @@ def test_an_objective_is_one_module_and_one_line(world: World, tmp_path: Path) -
     code = table.read_text()
     assert code.count(TABLE) == 1
     table.write_text(code.replace(TABLE, TABLE + LINE))
+    registry = copy.root / "llara_core" / "objectives" / "registry.py"
+    code = registry.read_text()
+    assert code.count(REGISTRY) == 1
+    code = code.replace(REGISTRY, REGISTRY + '    "last_item": LastItem(),\n')
+    imported = "from llara_core.objectives.next_item import NextItem\n"
+    registry.write_text(code.replace(imported, f"from llara_core.objectives.last_item import LastItem\n{imported}"))
     # A mixture, so that the batches of two objectives meet.
     toy = {"recommender": "sasrec", "tune": {"objective": "last_item", "mixture": 0.4, "max_examples": 40}}
     copy.change_params({"run": {"baselines": [], "systems": ["toy"]}, "systems": {"toy": toy}})

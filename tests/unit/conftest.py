@@ -12,13 +12,14 @@ import pandas as pd
 import pytest
 
 from llara_core import columns as c
-from llara_core import paths, predictions, tables
+from llara_core import paths, tables
+from llara_core.answers import predictions
+from llara_core.answers.held_out import held_out_candidates, read_held_out
+from llara_core.answers.predictions import PredictionMetadata
 from llara_core.config import BASELINES, RECOMMENDERS, EvaluationConfig, Params, RunConfig, load_params
 from llara_core.evaluation.evaluate import evaluate
 from llara_core.evaluation.results import SystemResults, read_results, write_run
 from llara_core.evaluation.systems import fused_name, systems_of
-from llara_core.held_out import held_out_candidates, read_held_out
-from llara_core.predictions import PredictionMetadata
 from llara_core.report.comparisons import Comparisons, compare_systems
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import pkgutil
 import re
 
 import numpy as np
@@ -11,11 +10,13 @@ import pandas as pd
 import pytest
 
 from llara_core import columns as c
-from llara_core.config import BASELINES, RECOMMENDERS, load_params
+from llara_core.baselines.fitting import SCORERS
+from llara_core.config import BASELINES, OBJECTIVES, RECOMMENDERS, load_params
 from llara_core.config.datasets import DATASET_FORMATS
-from llara_core.fetching.sources import RawDataset
+from llara_core.fetching.datasets import MAKERS, SOURCES
+from llara_core.objectives import registry as objectives
+from llara_core.readers.registry import READERS
 from llara_core.recommenders import models
-from llara_core.recommenders.base import SequenceRecommender
 from tests.helpers.datasets import dataset_config
 
 FRAMES = {"train": "train.df", "validation": "val.df", "test": "test.df", "max_history_len": 10, "noun": "film", "verb": "seen"}
@@ -24,8 +25,7 @@ FRAMES = {"train": "train.df", "validation": "val.df", "test": "test.df", "max_h
 @pytest.mark.parametrize("name", RECOMMENDERS)
 def test_a_section_has_the_arguments_of_its_class(name: str) -> None:
     """Except those that the class determines itself, such as the size of a text vector in MoRec."""
-    model = pkgutil.resolve_name(RECOMMENDERS[name].model)
-    assert issubclass(model, SequenceRecommender)
+    model = models.MODELS[name]
     arguments = models.model_arguments(name, load_params().recommenders, n_items=9, max_history_len=5)
     assert set(inspect.signature(model).parameters) - set(arguments) == (
         {"text_dim"} if RECOMMENDERS[name].reads_titles else set()
@@ -36,19 +36,20 @@ def test_a_section_has_the_arguments_of_its_class(name: str) -> None:
 @pytest.mark.parametrize("name", BASELINES)
 def test_a_baseline_scores_the_catalogue(name: str) -> None:
     catalogue = pd.DataFrame({c.TEXT: ["Heat", "Heat 2", "...", "?"]})
-    scorer = pkgutil.resolve_name(BASELINES[name])(np.array([0, 0, 1]), np.array([2, 0, 2]), catalogue)
+    scorer = SCORERS[name](np.array([0, 0, 1]), np.array([2, 0, 2]), catalogue)
     assert scorer.score_catalogue([[2], [0, 2]]).shape == (2, 4)
 
 
-@pytest.mark.parametrize("section", DATASET_FORMATS.values())
-def test_a_format_has_a_reader_and_one_origin(section: type) -> None:
-    assert callable(pkgutil.resolve_name(section.reader))
-    if section.source is not None:
-        source = pkgutil.resolve_name(section.source)
-        assert isinstance(source, RawDataset) or callable(source)
-    if section.maker is not None:
-        assert callable(pkgutil.resolve_name(section.maker))
-    assert [section.source is not None, section.maker is not None, "own_files" in vars(section)].count(True) == 1
+def test_each_name_of_the_configuration_is_registered_with_what_it_names() -> None:
+    assert set(models.MODELS) == set(RECOMMENDERS)
+    assert set(SCORERS) == set(BASELINES)
+    assert set(objectives.OBJECTIVES) == set(OBJECTIVES)
+    assert set(READERS) == set(DATASET_FORMATS)
+
+
+@pytest.mark.parametrize("name", DATASET_FORMATS)
+def test_a_format_has_one_origin(name: str) -> None:
+    assert [name in SOURCES, name in MAKERS, "own_files" in vars(DATASET_FORMATS[name])].count(True) == 1
 
 
 def test_properties_of_data_sets() -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from llara_core.curves import write_curves
+from llara_core.runtime.curves import write_curves
 
 
 def test_curves_are_tables_without_clock_times_and_nothing_else(tmp_path: Path) -> None:

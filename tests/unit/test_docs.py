@@ -18,7 +18,7 @@ from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from ruamel.yaml import YAML
 
 from llara_core.config import Params, load_params
-from llara_core.overlays import overlay
+from llara_core.config.resolution import overlay
 from tests.helpers.params import raw_params, write_params
 
 REPOSITORY = Path(__file__).parents[2]

@@ -13,12 +13,12 @@ import pytest
 
 from llara_core import columns as c
 from llara_core import paths, tables
-from llara_core.baselines import fit_baseline
+from llara_core.baselines.fitting import fit_baseline
 from llara_core.config import load_params
+from llara_core.data import synthetic
 from llara_core.data.preparation import Prepared, prepare
 from llara_core.data.splitting import make_examples
-from llara_core.prompts.rendering import ItemWording
-from llara_core.readers import synthetic
+from llara_core.llm.prompts.rendering import ItemWording
 from llara_core.recommenders import training
 from llara_core.recommenders.cross_fitting import cross_fit
 from llara_core.recommenders.training import training_sequences

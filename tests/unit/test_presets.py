@@ -19,9 +19,9 @@ from ruamel.yaml import YAML
 
 from llara_core import columns as c
 from llara_core.config import load_params
+from llara_core.config.presets import apply_preset
 from llara_core.data.splitting import SPLIT_DTYPE, make_examples
 from llara_core.errors import ConfigError
-from llara_core.presets import apply_preset
 from llara_core.tuning.plan import Units, make_plan
 from pipeline import preset as script
 from tests.helpers.params import copy_params

@@ -10,7 +10,7 @@ from dvc.utils.hydra import apply_overrides
 from llara_core.config import Params, load_params
 from llara_core.config.params import flat
 from llara_core.config.reach import _USED_IF, SHARED
-from llara_core.llm.inputs import resolved
+from llara_core.config.resolution import resolved
 from tests.helpers.params import copy_params
 
 REPOSITORY = Path(__file__).parents[2]

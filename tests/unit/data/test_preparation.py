@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 import pytest
 
 from llara_core import tables
+from llara_core.data import synthetic
 from llara_core.data.candidates import CandidateSampler
 from llara_core.data.preparation import Prepared, prepare
 from llara_core.errors import DataError
-from llara_core.readers import synthetic
 from tests.helpers.datasets import dataset_config
 
 REST = "|".join([""] * 3 + ["0"] * 19)

@@ -12,12 +12,12 @@ import pytest
 from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.config import load_params
+from llara_core.data import synthetic
 from llara_core.description.costs import estimate
 from llara_core.description.log import describe_log, describe_ratings, describe_titles
 from llara_core.description.page import WIDTH, render
 from llara_core.errors import DataError
 from llara_core.llm.loading import load_tokenizer
-from llara_core.readers import synthetic
 from llara_core.readers.interaction_log import RawLog
 from tests.helpers.datasets import dataset_config
 

@@ -6,6 +6,7 @@ import pytest
 
 from llara_core import columns as c
 from llara_core import paths
+from llara_core.answers.held_out import read_held_out
 from llara_core.errors import DataError
 from llara_core.evaluation import results
 from llara_core.evaluation.comparison import ComparedSystem, all_pairs, compare, primary_rows
@@ -13,7 +14,6 @@ from llara_core.evaluation.evaluate import evaluate_table, metrics_record
 from llara_core.evaluation.results import read_results, write_run
 from llara_core.evaluation.significance import crossed_mean
 from llara_core.evaluation.systems import systems_of
-from llara_core.held_out import read_held_out
 from llara_core.report.verdict import leader
 
 

@@ -3,11 +3,12 @@ import pytest
 from scipy.special import log_softmax
 
 from llara_core import columns as c
-from llara_core import paths, predictions
+from llara_core import paths
+from llara_core.answers import predictions
+from llara_core.answers.held_out import read_held_out
 from llara_core.errors import DataError
 from llara_core.evaluation import fusion
 from llara_core.evaluation.results import SystemResults
-from llara_core.held_out import read_held_out
 
 
 def scored(run_name: str) -> fusion.Scored:

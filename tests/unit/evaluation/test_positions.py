@@ -11,6 +11,7 @@ import pytest
 
 from llara_core import columns as c
 from llara_core import paths, tables
+from llara_core.answers.held_out import HeldOut, read_positions
 from llara_core.errors import DataError
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.evaluate import evaluate
@@ -19,7 +20,6 @@ from llara_core.evaluation.positions import compare_positions, read_position_res
 from llara_core.evaluation.results import write_run
 from llara_core.evaluation.significance import bootstrap_interval
 from llara_core.evaluation.systems import systems_of
-from llara_core.held_out import HeldOut, read_positions
 from pipeline import evaluate as evaluate_stage
 from pipeline import fuse
 from tests.helpers.params import raw_params, write_params

@@ -139,7 +139,7 @@ def test_the_first_draws_of_every_example_are_enough(world) -> None:
         (lambda frame: frame.assign(**{c.PREDICTED: 29_000}), "36 valid answers are not among their candidates"),
         (lambda frame: frame.assign(**{c.SCORES: [None, *frame[c.SCORES][1:]]}), "1 of 36 candidate sets have no scores"),
         (lambda frame: frame.assign(**{c.SCORES: [[1.0] * 4] * 36}), "does not have the 5 entries"),
-        (lambda frame: frame.assign(**{c.SCORES: [[float("nan")] * 5] * 36}), "180 scores are not finite"),
+        (lambda frame: frame.assign(**{c.SCORES: [[float("nan")] * 5] * 36}), "36 of 36 rows of scores are not finite"),
     ],
 )
 def test_predictions_that_do_not_answer_the_sets_are_refused(world, kept, message: str) -> None:

@@ -23,7 +23,9 @@ from tests.helpers.datasets import dataset_config
 
 NO_SOURCE = DownloadConfig(mirror=None, timeout_s=1.0, retries=0)
 SYNTHETIC = SyntheticConfig.model_construct(format="synthetic")
-FRAMES = ReleasedFramesConfig.model_construct(train="train.df", validation="Val.df", test="Test.df", names="id2name.txt")
+FRAMES = ReleasedFramesConfig.model_construct(
+    format="released_frames", train="train.df", validation="Val.df", test="Test.df", names="id2name.txt"
+)
 
 
 def own_log(interactions: str = "log.csv", items: str = "items") -> OwnLogConfig:

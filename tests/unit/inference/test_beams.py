@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from llara_core.answers.prompts import Query
 from llara_core.inference.candidate_answers import Prefix, answer_queries, beam_search, generate, read_prompts
-from llara_core.inference.prompts import Query
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
-from llara_core.prompts.rendering import render_ranking
+from llara_core.llm.prompts.rendering import render_ranking
 from tests.helpers.llm import LABELS, N_ITEMS, WORDING, make_encoder, make_model
 
 

@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from llara_core import columns as c
+from llara_core.answers.held_out import HeldOut
+from llara_core.answers.predictions import Questions, answer_held_out, read_predictions
+from llara_core.answers.prompts import Query, history_prompt, ranking_queries
 from llara_core.config import PromptConfig
 from llara_core.errors import ModelError
-from llara_core.held_out import HeldOut
+from llara_core.inference.batches import batches
 from llara_core.inference.catalogue import HeadScorer
-from llara_core.inference.prompts import Query, batches, history_prompt, ranking_queries
 from llara_core.llm.hybrid import HybridLM
-from llara_core.predictions import Questions, answer_held_out, read_predictions
 from tests.helpers.llm import LABELS, N_ITEMS, WORDING, llm_system, make_encoder, make_model, system_config
 
 CHAT = "{% for m in messages %}<turn>{{ m.content }}</turn>{% endfor %}<turn>assistant:"

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from llara_core import columns as c
+from llara_core.answers.held_out import HeldOut
+from llara_core.answers.predictions import PredictionMetadata, from_scores, write_predictions
 from llara_core.errors import DataError
-from llara_core.held_out import HeldOut
 from llara_core.inference.llm_systems import AnswerLimits, held_out_score_features, load_system
-from llara_core.predictions import PredictionMetadata, from_scores, write_predictions
-from llara_core.ranking import normalise_scores
+from llara_core.llm.score_features import normalise_scores
 from tests.helpers.llm import LABELS, LLM, N_ITEMS, WORDING, llm_system, make_encoder, make_model, system_config
 
 LOGITS = np.array([[0.0, 2.0, 1.0]], dtype=np.float32)

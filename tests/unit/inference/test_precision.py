@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from llara_core.answers.prompts import Query
 from llara_core.inference.candidate_answers import CandidateAnswers, answer_queries
-from llara_core.inference.prompts import Query
-from llara_core.prompts.rendering import render_ranking
+from llara_core.llm.prompts.rendering import render_ranking
 from tests.helpers.llm import LABELS, N_ITEMS, WORDING, make_encoder, make_model
 
 N_QUERIES = 16

@@ -13,8 +13,8 @@ from llara_core.errors import ConfigError, ModelError
 from llara_core.llm import adapters
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.projector import rms
+from llara_core.llm.prompts.rendering import NO_SCORES, Prompt
 from llara_core.objectives.base import EncodedRow
-from llara_core.prompts.rendering import NO_SCORES, Prompt
 from llara_core.tuning.rows import collate
 from tests.helpers.llm import (
     adapter_metadata,

@@ -11,7 +11,7 @@ from tokenizers.processors import TemplateProcessing
 from llara_core.errors import ModelError
 from llara_core.llm.encoding import CHAT_DATE, PromptEncoder
 from llara_core.llm.loading import load_tokenizer
-from llara_core.prompts.rendering import (
+from llara_core.llm.prompts.rendering import (
     NO_SCORES,
     SLOT_TOKENS,
     Prompt,
@@ -19,7 +19,7 @@ from llara_core.prompts.rendering import (
     render_item,
     render_ranking,
 )
-from llara_core.prompts.templates import RANKING_TEMPLATES
+from llara_core.llm.prompts.templates import RANKING_TEMPLATES
 from tests.helpers.llm import LABELS, WORDING, make_encoder
 
 CHAT = "{% for m in messages %}<turn>{{ m.role }}\n{{ m.content }}</turn>\n{% endfor %}<turn>assistant{{ '\n' }}"

@@ -12,8 +12,8 @@ from llara_core.errors import ModelError
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM, NextItemHead, positions
 from llara_core.llm.projector import Projector
+from llara_core.llm.prompts.rendering import NO_SCORES, Prompt
 from llara_core.objectives.base import EncodedRow
-from llara_core.prompts.rendering import NO_SCORES, Prompt
 from llara_core.tuning.rows import collate
 from tests.helpers.llm import D_REC, N_ITEMS, item_vectors, loss_of, make_encoder, make_model
 

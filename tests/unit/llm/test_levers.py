@@ -12,8 +12,8 @@ from llara_core.llm import adapters, item_texts
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.item_texts import encode_added, encode_texts
+from llara_core.llm.prompts.rendering import NO_SCORES, render_history, render_ranking
 from llara_core.objectives.base import EncodedRow
-from llara_core.prompts.rendering import NO_SCORES, render_history, render_ranking
 from llara_core.runtime import memory
 from llara_core.tuning.rows import PlanDataset, collate
 from tests.helpers.llm import (

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 import torch
 
+from llara_core.answers.prompts import Query
 from llara_core.inference.candidate_answers import answer_queries
-from llara_core.inference.prompts import Query
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
-from llara_core.objectives.preference import OBJECTIVE, Preference
-from llara_core.prompts.rendering import answer_text
+from llara_core.llm.prompts.rendering import answer_text
+from llara_core.objectives.preference import Preference
 from llara_core.tuning.plan import make_plan
 from llara_core.tuning.reference import reference_log_likelihoods
 from llara_core.tuning.rows import PlanDataset, collate
@@ -47,11 +47,10 @@ def model(tiny_llama: Path) -> HybridLM:
 
 
 def _log_likelihoods(model: HybridLM, batch: dict[str, Any]) -> torch.Tensor:
-    assert isinstance(OBJECTIVE, Preference)
     hidden = model.hidden_states(
         batch["input_ids"], batch["attention_mask"], batch["slot_items"], batch["slot_scores"], batch["branches"]
     )
-    return OBJECTIVE.log_likelihoods(model, hidden, batch)
+    return Preference().log_likelihoods(model, hidden, batch)
 
 
 def _queries(plan: pd.DataFrame, rows: PlanDataset) -> list[Query]:

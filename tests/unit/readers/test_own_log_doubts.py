@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from llara_core.answers.parsing import parse_answer
 from llara_core.data.preparation import prepare
-from llara_core.evaluation.parsing import parse_answer
 from llara_core.readers.item_titles import clean_titles
 from llara_core.readers.own_log import read
 from llara_core.readers.titles import as_seen, plain_title, unique_labels

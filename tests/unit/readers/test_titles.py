@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llara_core.evaluation.parsing import parse_answer
+from llara_core.answers.parsing import parse_answer
 from llara_core.readers.titles import movie_title, plain_title, unique_labels
 
 

@@ -14,7 +14,7 @@ from llara_core import tables
 from llara_core.data.splitting import make_examples
 from llara_core.errors import DataError
 from llara_core.inference.llm_systems import shown_score_features
-from llara_core.ranking import normalise_scores, shuffled_score_features
+from llara_core.llm.score_features import normalise_scores, shuffled_score_features
 from llara_core.recommenders import cross_fitting
 from llara_core.recommenders.cross_fitting import cross_fit, user_folds
 

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from llara_core import columns as c
-from llara_core.baselines import Popularity
+from llara_core.answers.held_out import HeldOut
+from llara_core.answers.predictions import CatalogueAnswerer, Questions
+from llara_core.baselines.simple import Popularity
 from llara_core.errors import DataError
-from llara_core.held_out import HeldOut
-from llara_core.predictions import CatalogueAnswerer, Questions
 
 # Items 0..4 are chosen 1, 3, 2, 0, 0 times.
 POPULARITY = Popularity(np.zeros(6, dtype=int), np.array([1, 2, 1, 0, 1, 2]), pd.DataFrame(index=range(5)))

@@ -3,8 +3,8 @@ import pytest
 
 from llara_core import columns as c
 from llara_core import paths, tables
+from llara_core.answers.predictions import PredictionMetadata, write_predictions
 from llara_core.config import CaseStudyConfig
-from llara_core.predictions import PredictionMetadata, write_predictions
 from llara_core.report import cases
 from llara_core.report.cases import BEHAVIOR_DECIDES, KINDS, WORLD_KNOWLEDGE_DECIDES, CaseStudy
 from llara_core.report.comparisons import Comparisons

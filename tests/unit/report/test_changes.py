@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from llara_core import columns as c
-from llara_core import paths, predictions
+from llara_core import paths
+from llara_core.answers import predictions
 from llara_core.report import changes
 from llara_core.report.changes import ChangedAnswers
 

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from llara_core import columns as c
-from llara_core import paths, predictions
+from llara_core import paths
+from llara_core.answers import predictions
 from llara_core.config import Params
 from llara_core.report import main_table, pages, plots, system_columns, table_2
 from llara_core.report.comparisons import Comparisons

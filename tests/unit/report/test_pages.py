@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 import pytest
 
 from llara_core import columns as c
-from llara_core import paths, predictions, tables
+from llara_core import paths, tables
+from llara_core.answers import predictions
 from llara_core.config import Params
 from llara_core.report import pages, plots
 

@@ -1,10 +1,10 @@
 import pytest
 
+from llara_core.answers.predictions import PredictionMetadata
 from llara_core.config import Params
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.results import RunResults, SystemResults
 from llara_core.evaluation.systems import System
-from llara_core.predictions import PredictionMetadata
 from llara_core.report import paper
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from llara_core import columns as c
 from llara_core import paths, tables
+from llara_core.answers.held_out import read_positions
 from llara_core.config import Params
 from llara_core.errors import DataError
 from llara_core.evaluation import published
@@ -18,7 +19,6 @@ from llara_core.evaluation.evaluate import evaluate
 from llara_core.evaluation.results import read_results, write_run
 from llara_core.evaluation.significance import further_run
 from llara_core.evaluation.systems import systems_of
-from llara_core.held_out import read_positions
 from llara_core.report import published as pages
 from llara_core.report.beside import reproduction_summary
 from llara_core.report.comparisons import compare_systems

@@ -14,8 +14,8 @@ import torch
 from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.config import Params, load_params
+from llara_core.config.resolution import overlay
 from llara_core.llm import adapters, inputs, loading
-from llara_core.overlays import overlay
 from llara_core.recommenders import checkpoints, models
 from llara_core.recommenders.training import TrainedModel
 from pipeline.export import main as export

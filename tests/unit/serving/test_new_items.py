@@ -24,7 +24,7 @@ from llara_core.config import load_params
 from llara_core.errors import ConfigError, DataError, ModelError
 from llara_core.llm.adapters import save_adapter
 from llara_core.llm.loading import fingerprint
-from llara_core.prompts.rendering import ItemWording
+from llara_core.llm.prompts.rendering import ItemWording
 from llara_core.readers.item_texts import item_text
 from llara_core.recommenders import checkpoints, models
 from llara_core.recommenders.text_encoder import TextEncoder

@@ -16,8 +16,8 @@ from llara_core import tables
 from llara_core.config import load_params
 from llara_core.data.preparation import Prepared, prepare
 from llara_core.llm.item_vectors import load_item_vectors, load_text_vectors
+from llara_core.llm.prompts.rendering import ItemWording
 from llara_core.objectives.base import TrainingData
-from llara_core.prompts.rendering import ItemWording
 from llara_core.recommenders import checkpoints, models, training
 from llara_core.serving import Model, bundle, load
 from llara_core.serving.new_items import ItemReading

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from llara_core.answers.prompts import Query
 from llara_core.errors import ConfigError, DataError, ModelError
 from llara_core.inference.candidate_answers import answer_queries
 from llara_core.inference.catalogue import HeadScorer
 from llara_core.inference.llm_systems import LlmSystem
-from llara_core.inference.prompts import Query
-from llara_core.prompts.rendering import render_ranking
-from llara_core.ranking import normalise_scores
+from llara_core.llm.prompts.rendering import render_ranking
+from llara_core.llm.score_features import normalise_scores
 from llara_core.runtime import seeding
 from llara_core.serving.ranking import Ranked, Ranker
 from tests.helpers.llm import LABELS, N_ITEMS, WORDING, llm_system, make_encoder, make_model, system_config

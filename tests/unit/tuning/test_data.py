@@ -14,7 +14,7 @@ from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.config import ScoreSource
 from llara_core.errors import DataError
-from llara_core.ranking import normalise_scores, shuffled_score_features
+from llara_core.llm.score_features import normalise_scores, shuffled_score_features
 from llara_core.tuning.data import Lists, StoredTrainingData, load_training_data
 from tests.helpers.llm import LABELS, WORDING, plan_of
 

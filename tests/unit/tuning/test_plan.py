@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llara_core.errors import ConfigError
+from llara_core.llm.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
 from llara_core.objectives.base import Units
-from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
 from llara_core.tuning.plan import make_plan
 from tests.helpers.llm import system_config
 

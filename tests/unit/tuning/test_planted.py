@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import torch
 
+from llara_core.answers.prompts import Query
 from llara_core.config import Slot
 from llara_core.fetching.llm import fetch_llm
 from llara_core.inference.candidate_answers import answer_queries
 from llara_core.inference.catalogue import HeadScorer
-from llara_core.inference.prompts import Query
 from llara_core.llm import adapters
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.item_texts import encode_texts
+from llara_core.llm.prompts.rendering import render_ranking
 from llara_core.objectives.base import TrainingData, Units
-from llara_core.prompts.rendering import render_ranking
 from llara_core.tuning.plan import make_plan
 from llara_core.tuning.rows import PlanDataset
 from llara_core.tuning.trainer import train

@@ -24,8 +24,8 @@ from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.item_vectors import item_vectors_for, load_item_vectors
 from llara_core.llm.loading import load_tokenizer
+from llara_core.llm.prompts.rendering import ItemWording
 from llara_core.objectives.base import EncodedRow
-from llara_core.prompts.rendering import ItemWording
 from llara_core.tuning import tune
 from llara_core.tuning.rows import PlanDataset
 from llara_core.tuning.trainer import Curves, learning_rate_factor

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from llara_core.config import DatasetConfig, Representation, Slot
-from llara_core.prompts.templates import HISTORY_TEMPLATES, INSTRUCTION, RANKING_TEMPLATES
+from llara_core.llm.prompts.templates import HISTORY_TEMPLATES, INSTRUCTION, RANKING_TEMPLATES
 
 # Slots of a projected item embedding (<emb_s> in the paper) and of the trained [PH] embedding of text-only prompts.
 BEHAVIOR_TOKEN = "<|behavior|>"
 PLACEHOLDER_TOKEN = "<|placeholder|>"
 SLOT_TOKENS = (BEHAVIOR_TOKEN, PLACEHOLDER_TOKEN)
 
-# A recommender's standardised score of a candidate and its softmax share (`llara_core.ranking.normalise_scores`).
+# A recommender's standardised score of a candidate and its softmax share (`llara_core.llm.score_features.normalise_scores`).
 ScoreFeatures = tuple[float, float]
 NO_SCORES: ScoreFeatures = (0.0, 0.0)
 

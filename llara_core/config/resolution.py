@@ -2,7 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from llara_core import tables
+from llara_core.config.recommenders import Recommender
+from llara_core.config.sections import Section
+from llara_core.config.systems import CurriculumConfig, PromptConfig, SystemConfig
+from llara_core.errors import DataError
+
+NO_CURRICULUM = CurriculumConfig(schedule="linear", two_stage_text_share=0.4)
+
+
+class UntunedSystem(Section):
+    """The configuration that an untuned system depends on."""
+
+    recommender: Recommender | None
+    tuned: Literal[False]
+    prompt: PromptConfig
+
+    @property
+    def start(self) -> None:
+        """It goes on from no adapter."""
+
+
+_RESOLVED: TypeAdapter[SystemConfig | UntunedSystem] = TypeAdapter(UntunedSystem | SystemConfig)
 
 
 def overlay(base: dict[str, Any], own: Any) -> Any:
@@ -44,3 +70,25 @@ def _resolve(name: str, systems: dict[str, Any], defaults: dict[str, Any], seen:
         raise ValueError(f"systems.{name}.extends leads back to {name!r}")
     base = _resolve(parent, systems, defaults, (*seen, name))
     return overlay(base, {key: value for key, value in own.items() if key != "extends"})
+
+
+def resolved(config: SystemConfig) -> dict[str, object]:
+    """Returns the part of a system's configuration that its results depend on, as JSON content.
+
+    Without a curriculum, a fixed one is filled in, so that a change of the default schedule re-runs nothing.
+    """
+    if not config.has_curriculum:
+        config = config.model_copy(update={"curriculum": NO_CURRICULUM})
+    return config.model_dump(include=None if config.tuned else set(UntunedSystem.model_fields))
+
+
+def read_resolved(path: Path) -> SystemConfig | UntunedSystem:
+    """Reads a file with the content of :func:`resolved`.
+
+    Raises:
+        DataError: the file is missing, or another version wrote it.
+    """
+    try:
+        return _RESOLVED.validate_python(tables.read_json(path))
+    except ValidationError as error:
+        raise DataError(f"{path}: another version wrote this system; run `dvc repro` to write it again") from error

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from llara_core.answers.predictions import Questions
+from llara_core.answers.ranking import History
 from llara_core.config import PromptConfig
 from llara_core.errors import DataError
-from llara_core.predictions import Questions
-from llara_core.prompts.rendering import ItemWording, Prompt, answer_text, render_history, render_ranking, with_instruction
-from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
-from llara_core.ranking import History
-from llara_core.runtime import processes, seeding
+from llara_core.llm.prompts.rendering import ItemWording, Prompt, answer_text, render_history, render_ranking, with_instruction
+from llara_core.llm.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
+from llara_core.runtime import seeding
 
 # The wording of a held-out prompt does not depend on the training seed, so all seeds answer the same questions.
 _TEMPLATE_SEED = 0
@@ -61,15 +59,3 @@ def _template(config: PromptConfig, n_templates: int, *names: str | int) -> int:
         return 0
     rng = seeding.numpy_stream(_TEMPLATE_SEED, "held-out template", *names)
     return int(rng.integers(n_templates))
-
-
-def batches(lengths: Sequence[int], batch_size: int) -> list[np.ndarray]:
-    """Returns row numbers in batches of prompts of similar length, which need the least padding."""
-    order = np.argsort(lengths, kind="stable")
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-
-
-def own_batches(lengths: Sequence[int], batch_size: int, *, is_sharded: bool) -> list[np.ndarray]:
-    """Returns this process's batches: its share, or all of them if the model is sharded."""
-    parts = batches(lengths, batch_size)
-    return parts if is_sharded else processes.share(parts)

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from llara_core import paths, tables
+from llara_core.answers.held_out import HeldOut
+from llara_core.answers.parsing import parse_answer
+from llara_core.answers.predictions import NOT_TUNED, Answers, Questions, from_choices
+from llara_core.answers.prompts import ranking_queries
 from llara_core.config import ChatModelConfig, PromptConfig
 from llara_core.errors import ConfigError, DataError, ModelError
-from llara_core.evaluation.parsing import parse_answer
-from llara_core.held_out import HeldOut
-from llara_core.inference.prompts import ranking_queries
-from llara_core.predictions import NOT_TUNED, Answers, Questions, from_choices
-from llara_core.prompts.rendering import ItemWording
+from llara_core.llm.prompts.rendering import ItemWording
 
 if TYPE_CHECKING:
     import openai

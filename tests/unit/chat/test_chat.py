@@ -20,15 +20,16 @@ import pandas as pd
 import pytest
 
 from llara_core import columns as c
-from llara_core import predictions, tables
+from llara_core import tables
+from llara_core.answers import predictions
+from llara_core.answers.held_out import HeldOut
+from llara_core.answers.prompts import Query
+from llara_core.chat.models import PROMPT, Answer, ChatAnswerer, ChatModel
 from llara_core.config import ChatModelConfig, load_params
 from llara_core.errors import ConfigError, DataError, LlaraError, ModelError
-from llara_core.held_out import HeldOut
 from llara_core.inference import llm_systems
-from llara_core.inference.chat import PROMPT, Answer, ChatAnswerer, ChatModel
-from llara_core.inference.prompts import Query
-from llara_core.prompts.rendering import ItemWording
-from llara_core.prompts.templates import INSTRUCTION
+from llara_core.llm.prompts.rendering import ItemWording
+from llara_core.llm.prompts.templates import INSTRUCTION
 from pipeline import predict_chat as stage
 from tests.helpers.chat import Endpoint, Reply, endpoint, fails, says
 from tests.helpers.llm import llm_system

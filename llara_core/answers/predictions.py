@@ -14,24 +14,18 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llara_core import columns as c
-from llara_core import ranking, tables
+from llara_core import tables
+from llara_core.answers import ranking
+from llara_core.answers.held_out import HeldOut, Order
+from llara_core.answers.ranking import CatalogueScorer, History
 from llara_core.config import ShuffledHistories
 from llara_core.errors import DataError
-from llara_core.held_out import HeldOut, Order
-from llara_core.ranking import History
 from llara_core.runtime import memory, processes, progress
 
 logger = logging.getLogger(__name__)
 
 NOT_TUNED = "none"  # tuning objective of systems that are not tuned
 PREDICT_BLOCK = 4096  # histories scored at a time; a large catalogue takes fewer
-
-
-class CatalogueScorer(Protocol):
-    """Anything that scores all items for a user's history."""
-
-    def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
-        """Scores every item as the next one, ``(B, n_items)``; higher is better."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +38,7 @@ class Questions:
         of_history: ``(N,)`` index of each set's history.
         labels: display name of each item, indexed by item id.
         targets: ``(H,)`` item ids, to be ranked among all items; None if unknown.
-        score_features: ``N`` arrays ``(C, 2)`` of :func:`llara_core.ranking.normalise_scores`, for prompts that show them.
+        score_features: ``N`` arrays ``(C, 2)`` of :func:`llara_core.llm.score_features.normalise_scores`, for prompts.
         ids: ``N`` pairs of example and draw, which determine the wording of prompts; None: all have the first wording.
     """
 

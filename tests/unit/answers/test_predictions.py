@@ -13,11 +13,10 @@ import pandas as pd
 import pytest
 
 from llara_core import columns as c
-from llara_core import paths, predictions, tables
-from llara_core.config import ShuffledHistories
-from llara_core.errors import DataError
-from llara_core.held_out import HeldOut, held_out_candidates, read_positions
-from llara_core.predictions import (
+from llara_core import paths, tables
+from llara_core.answers import predictions
+from llara_core.answers.held_out import HeldOut, held_out_candidates, read_positions
+from llara_core.answers.predictions import (
     Answers,
     PredictionMetadata,
     Questions,
@@ -26,6 +25,8 @@ from llara_core.predictions import (
     read_predictions,
     write_predictions,
 )
+from llara_core.config import ShuffledHistories
+from llara_core.errors import DataError
 from llara_core.runtime import memory
 
 METADATA = PredictionMetadata(dataset="tiny", system="sasrec", mode="score", objective="none", seed=3, candidates_hash="abc")

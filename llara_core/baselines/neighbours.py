@@ -1,11 +1,9 @@
-"""Baselines that need no training: a random ranking, popularity, and neighbours of an item by users or by text."""
+"""Baselines that score an item by its similarity to the history: by common users, or by text."""
 
 from __future__ import annotations
 
-import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +12,8 @@ from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from llara_core import columns as c
-from llara_core.config import BASELINES
-from llara_core.config.recommenders import unknown
-from llara_core.errors import ConfigError
-from llara_core.ranking import History
-from llara_core.runtime import seeding
+from llara_core.answers.ranking import History
 from llara_core.runtime.memory import histories_at_a_time
-
-if TYPE_CHECKING:
-    from llara_core.predictions import CatalogueScorer
 
 # The number maximises hit ratio@1 on validation: 20, 50, 100 and 200 neighbours give .42, .47, .45 and .46 on MovieLens, and
 # .26, .34, .34 and .33 on LastFM. The standard error over the users is .04, so finer steps would fit noise.
@@ -31,47 +22,6 @@ N_NEIGHBOURS = 50
 # Rows whose products are in memory at a time (a large catalogue takes fewer); a row may be as long as the catalogue.
 ITEM_BLOCK = 256
 HISTORY_BLOCK = 256
-
-
-class Random:
-    """Ranks the catalogue in a random order: among ``C`` candidates the target is first with probability 1/C.
-
-    The order depends on the history alone, so a second run returns the same scores.
-
-    Args:
-        users, items: ignored.
-        catalogue: rows of :data:`tables.ITEMS`.
-    """
-
-    def __init__(self, users: npt.NDArray[np.integer], items: npt.NDArray[np.integer], catalogue: pd.DataFrame) -> None:
-        self.n_items = len(catalogue)
-
-    def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
-        """Returns scores ``(B, n_items)``: each row is a uniformly random permutation of 0 to ``n_items - 1``."""
-        scores = np.empty((len(histories), self.n_items), dtype=np.float32)
-        for row, history in zip(scores, histories, strict=True):
-            row[:] = seeding.numpy_stream(0, "random ranking", *map(int, history)).permutation(self.n_items)
-        return scores
-
-
-class Popularity:
-    """Scores an item by its number of training interactions, whatever the history.
-
-    Args:
-        users: ignored.
-        items: item id of every training interaction, ``(N,)``.
-        catalogue: rows of :data:`tables.ITEMS`; an item without interactions scores 0.
-
-    >>> Popularity(np.array([0, 0, 1]), np.array([2, 0, 2]), pd.DataFrame(index=range(3))).score_catalogue([[1]])
-    array([[1., 0., 2.]], dtype=float32)
-    """
-
-    def __init__(self, users: npt.NDArray[np.integer], items: npt.NDArray[np.integer], catalogue: pd.DataFrame) -> None:
-        self.counts = np.bincount(items, minlength=len(catalogue)).astype(np.float32)
-
-    def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
-        """Returns scores ``(B, n_items)``, the same row for every history."""
-        return np.tile(self.counts, (len(histories), 1))
 
 
 class ItemKNN:
@@ -139,22 +89,6 @@ class ContentKNN:
         for row, history in zip(scores, histories, strict=True):
             row[:] = self.texts @ np.asarray(self.texts[np.asarray(history)].sum(axis=0)).ravel()
         return scores
-
-
-def fit_baseline(name: str, interactions: pd.DataFrame, catalogue: pd.DataFrame) -> CatalogueScorer:
-    """Returns the baseline ``name``, fitted on the training interactions.
-
-    Args:
-        interactions: training rows of :data:`tables.INTERACTIONS`.
-        catalogue: rows of :data:`tables.ITEMS`.
-
-    Raises:
-        ConfigError: no baseline has this name.
-    """
-    if name not in BASELINES:
-        raise ConfigError(unknown(name, "baseline", BASELINES))
-    fit: Callable[..., CatalogueScorer] = pkgutil.resolve_name(BASELINES[name])
-    return fit(interactions[c.USER].to_numpy(), interactions[c.ITEM].to_numpy(), catalogue)
 
 
 def _sets(rows: npt.NDArray[np.integer], items: npt.NDArray[np.integer], shape: tuple[int, int]) -> sparse.csr_array:

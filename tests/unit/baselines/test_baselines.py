@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
-from llara_core import baselines
 from llara_core import columns as c
-from llara_core.baselines import ItemKNN, Random, fit_baseline
+from llara_core.baselines import neighbours
+from llara_core.baselines.fitting import fit_baseline
+from llara_core.baselines.neighbours import ItemKNN
+from llara_core.baselines.simple import Random
 from llara_core.errors import ConfigError
 
 # Users 0..3 chose {0, 1}, {0, 1, 2}, {1, 3} and {0, 1}; nobody chose item 4. Items 0..3 have 3, 4, 1 and 1 users.
@@ -55,7 +57,7 @@ def test_item_knn_ranks_strangers_by_popularity_behind_every_neighbour() -> None
 
 
 def test_item_knn_keeps_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines, "N_NEIGHBOURS", 1)
+    monkeypatch.setattr(neighbours, "N_NEIGHBOURS", 1)
     scores = ItemKNN(LOG[c.USER].to_numpy(), LOG[c.ITEM].to_numpy(), catalogue(5)).score_catalogue([[0], [1], [2]])
     # Items 0 and 1 are nearest to each other; item 2 is nearer to 0 than to 1, since 0 has fewer users; 2 is nearest to none.
     np.testing.assert_allclose(scores[0, [1, 2]], [COSINE[0, 1], COSINE[0, 2]], rtol=1e-6)
@@ -64,7 +66,7 @@ def test_item_knn_keeps_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_item_knn_has_the_cosines_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines, "N_NEIGHBOURS", 100)
+    monkeypatch.setattr(neighbours, "N_NEIGHBOURS", 100)
     log = random_log(40, 100)
     ours = ItemKNN(log[c.USER].to_numpy(), log[c.ITEM].to_numpy(), catalogue(100)).similarity_from.toarray()
     cosines = cosine_similarity(pd.crosstab(log[c.ITEM], log[c.USER]).reindex(range(100), fill_value=0) > 0)
@@ -80,8 +82,8 @@ def test_item_knn_counts_a_repetition_once_and_reads_no_order() -> None:
 def test_item_knn_is_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     log, histories = random_log(40, 100), [[item, (item * 7) % 100] for item in range(100)]
     whole = fit_baseline("item_knn", log, catalogue(100)).score_catalogue(histories)
-    monkeypatch.setattr(baselines, "ITEM_BLOCK", 7)
-    monkeypatch.setattr(baselines, "HISTORY_BLOCK", 3)
+    monkeypatch.setattr(neighbours, "ITEM_BLOCK", 7)
+    monkeypatch.setattr(neighbours, "HISTORY_BLOCK", 3)
     np.testing.assert_array_equal(fit_baseline("item_knn", log, catalogue(100)).score_catalogue(histories), whole)
 
 

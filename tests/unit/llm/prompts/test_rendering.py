@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llara_core.prompts.rendering import (
+from llara_core.llm.prompts.rendering import (
     BEHAVIOR_TOKEN,
     PLACEHOLDER_TOKEN,
     SLOT_TOKENS,
@@ -15,7 +15,7 @@ from llara_core.prompts.rendering import (
     render_item,
     render_ranking,
 )
-from llara_core.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
+from llara_core.llm.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
 
 LABELS = [f"Title {chr(65 + item)}!" for item in range(26)]
 HISTORY, CANDIDATES = [3, 1, 4], list(range(5, 25))

@@ -79,7 +79,7 @@ class HeldOut:
 
 def read_held_out(dataset: str) -> HeldOut:
     """Reads the questions of ``dataset``, with histories in order."""
-    examples = tables.read_table(paths.prepared(dataset) / "examples.parquet", tables.EXAMPLES)
+    examples = tables.read_table(paths.examples(dataset), tables.EXAMPLES)
     return HeldOut(dataset, examples, *held_out_candidates(dataset), _labels(dataset))
 
 
@@ -106,5 +106,5 @@ def held_out_candidates(dataset: str) -> tuple[pd.DataFrame, str]:
 
 
 def _labels(dataset: str) -> list[str]:
-    labels: list[str] = tables.read_table(paths.prepared(dataset) / "items.parquet", tables.ITEMS)[c.LABEL].to_list()
+    labels: list[str] = tables.read_table(paths.items(dataset), tables.ITEMS)[c.LABEL].to_list()
     return labels

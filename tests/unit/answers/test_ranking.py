@@ -5,8 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from llara_core.answers.ranking import catalogue_rank, expected_hit_ratio
 from llara_core.errors import DataError
-from llara_core.ranking import catalogue_rank, expected_hit_ratio
 
 SCORES = np.array([[0.9, 0.5, 0.7, 0.5, 0.1]])
 

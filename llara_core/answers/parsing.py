@@ -1,4 +1,4 @@
-"""Parses the text of a language model into the candidate that it names, if any, by two rules."""
+"""Parses the text of a language model into the candidate that it names, if any."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def parse_answer(text: str, labels: Sequence[str]) -> int | None:
         labels: names of the candidates, in candidate order: titles, or numbers for the ``index`` representation.
 
     Source:
-        Replaces the substring search of the paper's released code (:func:`contained_candidate`), which rejects a right
-        answer whose title contains another candidate's, and accepts a sentence about one film as an answer.
+        Replaces the substring search of the paper's released code (:func:`evaluation.metrics.contained_candidate`), which
+        rejects a right answer whose title contains another candidate's, and accepts a sentence about one film as an answer.
 
     >>> parse_answer('"aliens".', ["Alien", "Aliens"])
     1
@@ -46,26 +46,6 @@ def parse_answer(text: str, labels: Sequence[str]) -> int | None:
         if answer and len(agreeing) == 1:
             return agreeing[0]
     return None
-
-
-def contained_candidate(text: str, labels: Sequence[str]) -> int | None:
-    """Returns the index of the only candidate whose label occurs in the first line of ``text``; None for none or several.
-
-    Args:
-        text: answer without its prompt.
-        labels: names of the candidates, as in :func:`parse_answer`.
-
-    Source:
-        The paper's released code, whose valid ratios the paper reports: case is ignored and lines after the first are dropped.
-
-    >>> contained_candidate("I would say Aliens", ["Alien", "Heat"])
-    0
-    >>> contained_candidate("Aliens", ["Alien", "Aliens"]) is None
-    True
-    """
-    answer = text.strip().partition("\n")[0].lower()
-    contained = [index for index, label in enumerate(labels) if label.strip().lower() in answer]
-    return contained[0] if len(contained) == 1 else None
 
 
 def _as_written(text: str) -> str:

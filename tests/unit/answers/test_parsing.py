@@ -1,6 +1,7 @@
 import pytest
 
-from llara_core.evaluation.parsing import contained_candidate, parse_answer
+from llara_core.answers.parsing import parse_answer
+from llara_core.evaluation.metrics import contained_candidate
 
 LABELS = ["Alien", "Aliens", "Monsters, Inc.", '"Weird Al" Yankovic', "E.T.", "Am\u00e9lie", "Heat"]
 

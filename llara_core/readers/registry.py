@@ -1,0 +1,25 @@
+"""The readers of raw files by the formats of ``datasets`` in params.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llara_core.readers import amazon, lastfm, movielens, own_log, released_frames, steam
+
+# Each takes the folder of the raw files and the data set's section. All return a `RawLog` but that of released frames.
+READERS: dict[str, Callable[..., Any]] = {
+    "movielens_100k": movielens.read,
+    "movielens_1m": movielens.read_larger,
+    "movielens_10m": movielens.read_larger,
+    "movielens_20m": movielens.read_larger,
+    "movielens_25m": movielens.read_larger,
+    "movielens_32m": movielens.read_larger,
+    "synthetic": movielens.read,
+    "lastfm_2k": lastfm.read,
+    "steam": steam.read,
+    "amazon_2018": amazon.read,
+    "amazon_2023": amazon.read,
+    "log": own_log.read,
+    "released_frames": released_frames.read,
+}
