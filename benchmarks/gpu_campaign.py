@@ -61,7 +61,7 @@ def main(
     dataset: Annotated[str, typer.Option(help="Key of `datasets` in params.yaml.")] = "movielens",
     recommender: Annotated[str, typer.Option(help="Whose item embeddings are read.")] = "sasrec",
     seed: Annotated[int, typer.Option(min=0, help="Training seed.")] = 0,
-    minutes: Annotated[float, typer.Option(min=0.1, help="After which the slice stops.")] = 9.0,
+    minutes: Annotated[float, typer.Option(min=0.01, help="After which the slice stops.")] = 9.0,
 ) -> None:
     """Measure one slice and append it to OUT."""
     out.mkdir(parents=True, exist_ok=True)
