@@ -60,7 +60,7 @@ def main(
     dataset: Annotated[str, typer.Option(help="Key of `datasets` in params.yaml.")] = "movielens",
     recommender: Annotated[str, typer.Option(help="Recommender of the item embeddings.")] = "sasrec",
     seed: Annotated[int, typer.Option(min=0, help="Training seed.")] = 0,
-    minutes: Annotated[float, typer.Option(min=0.1, help="Minutes after which the slice stops.")] = 9.0,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Minutes after which the slice stops.")] = 9.0,
 ) -> None:
     """Measures one slice and appends the results to OUT."""
     out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Tunes systems and predicts with them in as many processes as a launcher starts: ``-m tests.helpers.several LLM JOBS.json``.
+"""Tunes systems and predicts with them in several processes: ``-m tests.helpers.several PROCESSES LLM JOBS.json``.
 
 Each job in the file has a ``folder``, changes ``config`` of :func:`tests.helpers.llm.system_config`, optionally ``weights`` and
 ``kill_at``, the row of the plan at which the process that reads it is killed. A job writes the adapter to
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from llara_core import columns as c
 from llara_core.answers.held_out import HeldOut
@@ -87,9 +88,25 @@ def questions() -> HeldOut:
     return HeldOut("tiny", examples, sets, "hash", LABELS)
 
 
-if __name__ == "__main__":
+def do_together(llm: str, jobs: str) -> None:
+    """Runs the part of one of the processes that a launcher has started."""
     alone = ParallelConfig(processes=1, weights="replicated")
     assert not processes.start(alone)  # joins the processes of the launcher
-    for each in json.loads(Path(sys.argv[2]).read_text()):
-        do(each, Path(sys.argv[1]))
+    for each in json.loads(Path(jobs).read_text()):
+        do(each, Path(llm))
     processes.leave()
+
+
+if __name__ == "__main__":
+    # As torchrun launches them, but forked from this process, which has loaded the libraries.
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=int(sys.argv[1]),
+        run_id="several",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        start_method="fork",
+    )
+    elastic_launch(config, do_together)(*sys.argv[2:])

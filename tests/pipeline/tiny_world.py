@@ -123,10 +123,28 @@ def create(root: Path, llm: Path) -> World:
             shutil.copy(source, target)
     world = World(root)
     world.change_params({**TINY, "llm": {**TINY["llm"], "model": str(llm)}, "datasets": {"tiny": tiny_dataset()}})
+    _keep_few_systems(root / "systems.yaml")
     world.succeed("git", "init", "--quiet")
     identify(world)
     world.commit("The tiny world")
     return world
+
+
+def _keep_few_systems(file: Path) -> None:
+    """Only those of :data:`SYSTEMS`, and what the report says of them: DVC writes all definitions into dvc.lock, which it reads
+    with every command and writes after every stage.
+    """
+    yaml = YAML()
+    content = yaml.load(file)
+    systems, report = content["systems"], content["report"]
+    for name in [name for name in systems if name not in SYSTEMS]:
+        del systems[name]
+    for name, table in [*report["ablations"].items()]:
+        table["systems"] = [system for system in table["systems"] if system in SYSTEMS]
+        if not table["systems"]:
+            del report["ablations"][name]
+    report["case_studies"] = [case for case in report["case_studies"] if {case["hybrid"], case["text"]} <= {*SYSTEMS}]
+    yaml.dump(content, file)
 
 
 def clone(world: World, root: Path, *, with_cache: bool, hash_seed: int | None = None) -> World:
@@ -135,7 +153,7 @@ def clone(world: World, root: Path, *, with_cache: bool, hash_seed: int | None =
     copy = World(root, hash_seed)
     identify(copy)
     if with_cache:
-        copy.dvc("config", "--local", "cache.dir", str(world.root / ".dvc" / "cache"))
+        (root / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {world.root}/.dvc/cache\n", encoding="utf-8")
         copy.dvc("checkout")
     return copy
 

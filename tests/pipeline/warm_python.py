@@ -1,15 +1,17 @@
-"""A ``python`` for the worlds of tests that starts a stage in milliseconds, by forking a process with loaded libraries.
+"""A ``python`` and a ``dvc`` for the worlds of tests that start in milliseconds, by forking a process with loaded libraries.
 
-Half of a tiny stage's time is the import of torch, transformers and peft. :class:`WarmPython` imports them once, and the
-``python`` that it puts on the path asks it to fork for ``python -m MODULE``. The project's own code is imported after the fork,
-from the world. Stages of recommenders choose the processor's instructions before torch is loaded: for them there is a second
-process, in which they are chosen.
+Most of a tiny stage's time is the import of torch, transformers and peft, and half of a DVC command's that of DVC.
+:class:`WarmPython` imports them once, and the ``python`` and ``dvc`` that it puts on the path ask it to fork for
+``python -m MODULE``. The project's own code is imported after the fork, from the world. Stages of recommenders choose the
+processor's instructions before torch is loaded: for them there is a second process, in which they are chosen.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
+import gc
 import json
 import os
 import runpy
@@ -22,8 +24,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-LIBRARIES = ("pandas", "pyarrow.parquet", "scipy.stats", "torch", "typer")
-LLM_LIBRARIES = ("transformers.models.llama.modeling_llama", "peft")
+LIBRARIES = ("dvclive.live", "pandas", "pyarrow.parquet", "pydantic", "ruamel.yaml", "scipy.stats", "torch", "typer")
+OF_LLM = ("transformers.models.llama.modeling_llama", "transformers.trainer", "peft", "sklearn.linear_model")
+OF_REPORT = ("jinja2", "matplotlib.figure", "matplotlib.backends.backend_svg")
+OF_DVC = (
+    *("dvc.cli.parser", "dvc.cachemgr", "dvc.data_cloud", "dvc.parsing", "dvc.repo.reproduce", "dvc.repo.artifacts"),
+    *("dvc.repo.brancher", "dvc.repo.datasets", "dvc.repo.plots", "dvc.repo.experiments.run"),
+    *("dvc.repo.experiments.queue.celery", "dvc.ui.table", "dvc.utils.strictyaml", "dvc_data.fs", "dulwich.worktree", "pygit2"),
+)
 MAX_MESSAGE = 1 << 20  # bytes; a command line with its environment
 PINNED = "pin_kernels=True"  # marks a stage that selects processor instructions
 
@@ -40,16 +48,17 @@ class WarmPython:
         self.path = folder / "bin"
         self.path.mkdir()
         plain, pinned = str(folder / "plain"), str(folder / "pinned")
-        client = self.path / "python"
         code = CLIENT.format(python=sys.executable, plain=plain, pinned=pinned, mark=PINNED)
-        client.write_text(f"#!{sys.executable} -IS\n{code}")
-        client.chmod(0o755)
+        for name, arguments in {"python": "sys.argv[1:]", "dvc": '["-m", "dvc", *sys.argv[1:]]'}.items():
+            client = self.path / name
+            client.write_text(f"#!{sys.executable} -IS\nimport sys\narguments = {arguments}\n{code}")
+            client.chmod(0o755)
         self._processes = [
             subprocess.Popen(
                 [sys.executable, __file__, address, *libraries], env=variables, stdout=subprocess.PIPE, start_new_session=True
             )
             for address, libraries, variables in (
-                (plain, LIBRARIES + LLM_LIBRARIES, environment),
+                (plain, LIBRARIES + OF_LLM + OF_REPORT + OF_DVC, environment),
                 (pinned, LIBRARIES, environment | pins()),
             )
         ]
@@ -80,9 +89,10 @@ def pins() -> dict[str, str]:
 
 # Needs no site-packages. A connection that is closed without an answer means that the child was killed.
 CLIENT = """
-import json, os, socket, sys
-arguments = sys.argv[1:]
+import json, os, socket
 def address():
+    if arguments[:2] == ["-m", "dvc"]:
+        return {plain!r}
     if len(arguments) > 1 and arguments[0] == "-m":
         for folder in (os.getcwd(), *os.environ.get("PYTHONPATH", "").split(os.pathsep)):
             file = os.path.join(folder, arguments[1].replace(".", "/") + ".py")
@@ -125,9 +135,11 @@ def warm_python(hash_seed: int | None = None) -> WarmPython:
 
 def serve(address: str, libraries: list[str]) -> None:
     """Forks for every connection, until killed."""
+    gc.disable()
     for name in libraries:
         __import__(name)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped
+    gc.freeze()  # else each child goes through a million objects of the libraries, and copies their pages, to find no garbage
+    signal.signal(signal.SIGCHLD, _reap)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
@@ -138,6 +150,13 @@ def serve(address: str, libraries: list[str]) -> None:
                 listener.close()
                 _answer(link)
             link.close()
+
+
+def _reap(*_: object) -> None:
+    """Wait for children, so that their processor time counts as this process's."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _answer(link: socket.socket) -> None:
@@ -155,6 +174,7 @@ def _answer(link: socket.socket) -> None:
         link.sendall(struct.pack("<I", os.waitstatus_to_exitcode(status) & 0xFF))
         os._exit(0)
     link.close()
+    gc.enable()
     for target, file in enumerate(files):
         os.dup2(file, target)
         os.close(file)

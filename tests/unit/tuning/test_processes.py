@@ -46,8 +46,7 @@ def _start(n: int, llm: Path, root: Path, jobs: list[dict[str, Any]]) -> subproc
     for job in jobs:
         Path(job["folder"]).mkdir(parents=True, exist_ok=True)
     (root / "jobs.json").write_text(json.dumps(jobs))
-    options = ["--standalone", "--nproc-per-node", str(n), "--log-dir", str(root / "logs")]
-    command = [sys.executable, "-m", "torch.distributed.run", *options, "-m", "tests.helpers.several", llm, root / "jobs.json"]
+    command = [sys.executable, "-m", "tests.helpers.several", str(n), llm, root / "jobs.json"]
     return subprocess.run(command, cwd=REPOSITORY, env=_environment(), capture_output=True, text=True, check=False)
 
 
