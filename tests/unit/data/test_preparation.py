@@ -182,7 +182,7 @@ def test_fewer_training_users_are_counted_and_change_no_question(world: Path) ->
 
 
 def test_a_rating_of_an_unlisted_item_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"3 ratings are of items that u.item does not list, such as 7"):
+    with pytest.raises(DataError, match=r"3 ratings are of movies that u.item does not list, such as 7"):
         thirds(raw_files(tmp_path, RATINGS, {3: "Heat", 5: "Sabrina"}))
 
 
