@@ -220,12 +220,12 @@ def test_another_family_is_refused_by_name_when_it_is_fetched_and_when_it_is_loa
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "own"}, "LlamaForCausalLM .*'own'.* nothing has tested that its candidates are scored as its own code"),
+        ({"model_type": "own"}, "LlamaForCausalLM .*'own'.* no test compares its scores of candidates"),
         ({"model_type": "own", "text_config": {}}, f"'own'.* {NESTED}"),
-        ({"model_type": None}, "None.* nothing has tested"),
-        ({"layer_types": ["full_attention", "chunked_attention"]}, "'llama'.* has layers of the kind chunked_attention"),
-        ({"model_type": "gemma3_text", "use_bidirectional_attention": True}, "'gemma3_text'.* reads in both directions"),
-        ({"is_causal": False}, "'llama'.* reads in both directions"),
+        ({"model_type": None}, "None.* no test compares"),
+        ({"layer_types": ["full_attention", "chunked_attention"]}, "'llama'.* has layers of type chunked_attention"),
+        ({"model_type": "gemma3_text", "use_bidirectional_attention": True}, "'gemma3_text'.* attention is bidirectional"),
+        ({"is_causal": False}, "'llama'.* attention is bidirectional"),
     ],
 )
 def test_a_family_without_a_test_and_other_kinds_of_layers_are_refused(

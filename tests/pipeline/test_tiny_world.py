@@ -303,7 +303,9 @@ def test_a_system_that_continues_from_another(world: World, tmp_path: Path) -> N
     copy.change_params({"systems": {CONTINUES: {"prompt": {"slot": "after"}}}})
     answer = copy.run(sys.executable, "-m", "pipeline.resolve")
     assert answer.returncode == 1
-    assert "systems.llara_guided_sdpo.prompt.slot is after, but before in llara_guided, from which it continues: " in answer.stdout
+    assert (
+        "systems.llara_guided_sdpo.prompt.slot is after, but before in llara_guided, from which it continues: " in answer.stdout
+    )
     assert "Traceback" not in answer.stdout
 
 

@@ -106,7 +106,7 @@ def test_without_the_environment_every_command_says_how_to_get_it(name: str) -> 
     assert answer.returncode == 1
     assert answer.stderr == (
         f"error: typer is not installed for {sys.executable}: activate the environment (source .venv/bin/activate), "
-        "or run make demo, which makes it\n"
+        "or run make demo, which creates it\n"
     )
 
 
@@ -119,7 +119,7 @@ def test_an_invalid_argument_is_a_usage_error(script: Path) -> None:
 def test_help_shows_what_the_command_does(script: Path) -> None:
     answer = call(script, "--help")
     assert answer.returncode == 0
-    assert "Do one thing to DATASET." in answer.stdout
+    assert "Does one thing to DATASET." in answer.stdout
     assert "--debug" in answer.stdout
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llara_core import paths, tables
-from llara_core.config import Params, load_params
+from llara_core.config import Params, load_params, resolution
 from llara_core.errors import DataError
 from llara_core.llm import inputs
 
@@ -35,9 +35,9 @@ def recommender_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def write(params: Params, system: str, *, seed: int = 1, first_seed: int = 1) -> inputs.SystemInputs:
     run = paths.run_name(system, seed)
     paths.all_inputs(DATASET).mkdir(parents=True, exist_ok=True)
-    tables.write_json(paths.resolved_system(system), inputs.resolved(params.system(system)))
+    tables.write_json(paths.resolved_system(system), resolution.resolved(params.system(system)))
     inputs.write_inputs(
-        paths.inputs(DATASET, run), inputs.read_resolved(paths.resolved_system(system)), DATASET, seed, first_seed
+        paths.inputs(DATASET, run), resolution.read_resolved(paths.resolved_system(system)), DATASET, seed, first_seed
     )
     return inputs.read_inputs(DATASET, run)
 
@@ -94,7 +94,7 @@ def test_only_a_system_that_continues_from_another_gets_its_adapter(params: Para
     assert inputs.adapter_of(DATASET, "llara_guided-1", began.system) == adapter
     assert inputs.adapter_of(DATASET, "llara_guided_sdpo-1", config) == paths.further_adapter(DATASET, "llara_guided_sdpo-1")
 
-    tables.write_json(began.adapter.parent / "system.json", inputs.resolved(params.system("zero_shot")))
+    tables.write_json(began.adapter.parent / "system.json", resolution.resolved(params.system("zero_shot")))
     with pytest.raises(DataError, match=r"llara_guided_sdpo-1: an untuned system has no adapter and continues from none"):
         inputs.read_start(DATASET, "llara_guided_sdpo-1")
     with pytest.raises(DataError, match=r"starts/tallrec-1: holds no tuning/system\.json; list the system in run\.systems"):
@@ -108,7 +108,7 @@ def test_inputs_of_an_untuned_system_have_only_its_prompt(params: Params) -> Non
     before = file.read_bytes()
     other = params.system("zero_shot").model_copy(update={"lora": params.lora.model_copy(update={"rank": 64})})
     assert params.lora.rank != 64
-    tables.write_json(file, inputs.resolved(other))
+    tables.write_json(file, resolution.resolved(other))
     assert file.read_bytes() == before
 
 

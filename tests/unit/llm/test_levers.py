@@ -292,9 +292,9 @@ def test_titles_of_a_large_catalogue_are_encoded_in_blocks(
         ({"prompt": {"slot": "before"}, "tune": {"mixture": 0.5}}, "slot before hides"),
         (
             {"prompt": {"slot": "before", "representation": "text"}, "tune": {"ranking_weight": 1.0}},
-            "know nothing of them",
+            "cannot encode them",
         ),
-        ({"ablation": {"recommender_scores": "shuffled"}}, "changes nothing where prompt.recommender_scores is false"),
+        ({"ablation": {"recommender_scores": "shuffled"}}, "has no effect if prompt.recommender_scores is false"),
     ],
 )
 def test_levers_that_do_not_fit_are_refused(changes: dict[str, dict[str, object]], message: str) -> None:

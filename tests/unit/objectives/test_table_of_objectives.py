@@ -38,7 +38,7 @@ COMPACT = {"prompt": {"representation": "compact"}}
     [
         ({"shows_candidates": True}, GUIDED, None),
         ({}, GUIDED, r"recommender_scores needs candidates .* objective generative or preference \["),
-        ({"writes_title": True}, COMPACT, "compact shows no title .* tune.objective to next_item, "),
+        ({"writes_title": True}, COMPACT, "compact shows no titles .* tune.objective to next_item, "),
         ({}, COMPACT, None),
         (
             {"reads_slot_after_title": True},

@@ -13,7 +13,7 @@ import torch
 
 from llara_core import columns as c
 from llara_core import paths, tables
-from llara_core.config import Params, load_params
+from llara_core.config import Params, load_params, resolution
 from llara_core.config.resolution import overlay
 from llara_core.llm import adapters, inputs, loading
 from llara_core.recommenders import checkpoints, models
@@ -146,8 +146,8 @@ def _tune(params: Params) -> None:
     )
     for name in params.run.systems:
         run_name, config = paths.run_name(name, SEED), params.system(name)
-        tables.write_json(paths.resolved_system(name), inputs.resolved(config))
-        resolved = inputs.read_resolved(paths.resolved_system(name))
+        tables.write_json(paths.resolved_system(name), resolution.resolved(config))
+        resolved = resolution.read_resolved(paths.resolved_system(name))
         inputs.write_inputs(paths.inputs(DATASET, run_name), resolved, DATASET, SEED, SEED)
         if not config.tuned:
             continue

@@ -50,11 +50,16 @@ class KilledError(Exception):
 DIRECT = {"schedule": "direct"}
 
 
-def _tune(tiny_llama: Path, root: Path, config: SystemConfig, name: str = "llara", **changes: Any) -> Curves:
+def _name(config: SystemConfig) -> str:
+    return "llara" if config.start is None else "further"
+
+
+def _tune(tiny_llama: Path, root: Path, config: SystemConfig, name: str | None = None, **changes: Any) -> Curves:
+    name = name or _name(config)
     vectors = {"item_vectors": item_vectors() if config.shows_behavior else None}
     setting = tuning_setting(tiny_llama, root, **vectors | changes)
     return tune.tune(
-        "llara" if config.start is None else "going_on",
+        _name(config),
         config,
         setting,
         start=None if config.start is None else tuned_start(system_config(lora=config.lora.model_dump()), setting, root),
@@ -83,7 +88,7 @@ def _interrupt(tiny_llama: Path, root: Path, config: SystemConfig, row: int) -> 
         _kill_in_step(patch, row, config)
         with pytest.raises(KilledError):
             _tune(tiny_llama, root, config)
-    assert not (root / "llara").exists()
+    assert not (root / _name(config)).exists()
     (checkpoints,) = (root / "scratch" / "tune").iterdir()
     return checkpoints
 
@@ -104,7 +109,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tiny_llama: Path, tmp_path: P
     """Runs of six or seven steps are killed in the fifth, once with an incomplete newer checkpoint."""
     config = RESUMABLE[name]
     curves = _tune(tiny_llama, tmp_path / "whole", config)
-    whole = folder_hashes(tmp_path / "whole" / "llara")
+    whole = folder_hashes(tmp_path / "whole" / _name(config))
 
     checkpoints = _interrupt(tiny_llama, tmp_path / "resumed", config, row=19)
     assert sorted(path.name for path in checkpoints.iterdir()) == ["checkpoint-2", "checkpoint-4"]
@@ -114,7 +119,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tiny_llama: Path, tmp_path: P
     (half / "trainer_state.json").write_text('{"global_step": 5, "log_his')
     resumed_curves = _tune(tiny_llama, tmp_path / "resumed", config)
 
-    assert folder_hashes(tmp_path / "resumed" / "llara") == whole
+    assert folder_hashes(tmp_path / "resumed" / _name(config)) == whole
     assert resumed_curves == curves
     n_steps = len(curves["curriculum/p_hybrid"])
     assert sorted(curves["train/lr"]) == list(range(n_steps))
