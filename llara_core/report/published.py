@@ -197,7 +197,9 @@ def few_users_table(*published: Published) -> str:
         figures = [number(rows[place].test["hit_ratio@1"]) for rows in systems.values()]
         lines.append([f"{share:.0%}", *figures, _with_p(paired[0])])
     header = " | ".join(["Training users", *names, f"{few_users.TEXT} - {few_users.IDS}"])
-    return f"{_table(header, lines)}\n\np is not adjusted. {' '.join(map(origin, published))}"
+    datasets = ", ".join(f"`{each.dataset}`" for each in published)
+    origins = f"Answers, commands, commits and machines: `results/`, data sets {datasets}."
+    return f"{_table(header, lines)}\n\np is not adjusted. {origins}"
 
 
 BLOCKS = (
