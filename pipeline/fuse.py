@@ -25,13 +25,14 @@ def main(dataset: Dataset) -> None:
     with tables.atomic_path(paths.fused_predictions(dataset, "")) as folder:
         folder.mkdir()  # an empty folder is the result if there is nothing to fuse
         for pair in pairs(dataset, params):
-            fusion = fuse(read_predictions(pair.llm), read_predictions(pair.recommender), held_out)
-            write_predictions(folder / pair.run_name, fusion.frame, fusion.metadata)
-            logger.info("%s: weight of the LLM %.2f, %d candidate sets", pair.run_name, fusion.weight, len(fusion.frame))
+            frame, metadata = fuse(read_predictions(pair.llm), read_predictions(pair.recommender), held_out)
+            write_predictions(folder / pair.run_name, frame, metadata)
+            weight = metadata.llm_weight
+            logger.info("%s: weight of the LLM %.2f, %d candidate sets", pair.run_name, weight, len(frame))
             if positions is not None and (further := pair.at_positions()) is not None:
                 # The weight chosen on the last items also applies at further positions.
-                fused = fuse(read_predictions(further.llm), read_predictions(further.recommender), positions, fusion.weight)
-                write_predictions(positions.folder(folder / pair.run_name), fused.frame, fused.metadata)
+                frame, metadata = fuse(read_predictions(further.llm), read_predictions(further.recommender), positions, weight)
+                write_predictions(positions.folder(folder / pair.run_name), frame, metadata)
 
 
 if __name__ == "__main__":

@@ -121,7 +121,8 @@ class PredictionMetadata(BaseModel):
         history: ``ordered``, or ``shuffled``: the test sets alone, answered with each history in a random order.
         objective: tuning objective of an LLM system, ``none`` for the others.
         candidates_hash: hash of the held-out candidate sets; only systems with equal hashes are comparable.
-        note: remark for the report, e.g. the weight of a fusion.
+        llm_weight: weight of the LLM in a fusion, between 0 and 1; None for other systems.
+        note: remark for the report.
         hardware: machine that computed the answers.
     """
 
@@ -134,6 +135,7 @@ class PredictionMetadata(BaseModel):
     objective: str
     seed: int
     candidates_hash: str
+    llm_weight: float | None = None
     note: str = ""
     hardware: str = ""
 
@@ -145,7 +147,7 @@ class PredictionMetadata(BaseModel):
     @property
     def as_strings(self) -> dict[str, str]:
         """The metadata as stored in a table, for :func:`read_metadata`."""
-        return {key: str(value) for key, value in self.model_dump().items()}
+        return {key: str(value) for key, value in self.model_dump(exclude_none=True).items()}
 
 
 def file_name(mode: str, history: Order) -> str:

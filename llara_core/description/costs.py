@@ -1,17 +1,18 @@
 """Estimates what the stages will cost at the sizes of a log: straight lines through a few measured runs.
 
-The runs were made on two cores of an AMD EPYC with other work beside it; another machine shifts all times together.
+The runs were made on two cores of an AMD EPYC; from ``train_recommender`` on two stages ran at a time, which makes each slower.
+Another machine shifts all times together.
 
 ======================  ==============================================================================================
 ``prepare``             4.9, 33 and 55 s, 0.52, 1.31 and 6.2 GB for 1, 5 and 30 million rows (``benchmarks/log_scale.py``)
 ``sample_candidates``   28, 192 and 418 s for 3.9, 19.8 and 119 million training sets of 20; 0.85, 1.5 and 5.0 GB for 1, 5
                         and 30 million rows; 6.2 for the last with further positions
-``train_recommender``   20 epochs on the 67,635 positions and 1,574 items of MovieLens: SASRec 53 s, GRU4Rec 41, Caser 39, MoRec
-                        182; the cost of an item: two epochs on LastFM's 4,606
-``score_training``      139 s for a SASRec that trained for 53 s
-``tune``                0.06 to 0.13 s per prompt of MovieLens, SmolLM2-135M; with preference tuning and 19 negatives 1.7 times
-                        as long, and half as long before that for S-DPO's reference
-``predict_llm``         0.3 to 0.7 s per held-out question, in three ways of answering, SmolLM2-135M
+``train_recommender``   20 epochs on the 67,635 positions and 1,574 items of MovieLens: SASRec 101 s, GRU4Rec 80, Caser 90, MoRec
+                        351; the cost of an item: two epochs on LastFM's 4,606
+``score_training``      116 s with two folds, and 372 s with four, for a SASRec that trained for 101 to 108 s
+``tune``                1.0 s per prompt of MovieLens and 0.15 s per chunk of 21 items, SmolLM2-135M; with preference tuning and 19
+                        negatives 1.7 times as long, and half as long before that for S-DPO's reference
+``predict_llm``         1.0 s per held-out question, in three ways of answering, SmolLM2-135M
 ======================  ==============================================================================================
 
 The lines miss these points by up to a factor of 2.5 in time and by an eighth in memory, hence the bands; what was not measured
@@ -36,13 +37,13 @@ PREPARE_S, PREPARE_S_PER_ROW = 2.0, 2.2e-6
 PREPARE_GB, PREPARE_GB_PER_ROW = 0.32, 0.2e-6
 SAMPLE_S, SAMPLE_S_PER_SET = 2.0, 5e-6  # sets of 20
 SAMPLE_GB, SAMPLE_GB_PER_ROW = 0.72, 0.16e-6
-TRAIN_S, TRAIN_S_PER_POSITION, TRAIN_S_PER_LOGIT = 4.0, 19e-6, 13e-9
-TRAIN_FACTOR = {"gru4rec": 0.8, "caser": 0.75, "morec": 3.4}
+TRAIN_S, TRAIN_S_PER_POSITION, TRAIN_S_PER_LOGIT = 4.0, 36e-6, 24e-9
+TRAIN_FACTOR = {"gru4rec": 0.8, "caser": 0.9, "morec": 3.4}
 TRAIN_GB = 0.7
-SCORE_FACTOR = 2.6  # of a recommender's training, for folds - 1 = 3 times its work
+SCORE_FACTOR = 1.15  # relative to training the recommender, for (folds - 1) times its work
 TUNE_GB = 1.5
-PROMPT_S, PREFERENCE_S, QUESTION_S = 0.09, 0.2, 0.5
-CHUNK_S = 0.041
+PROMPT_S, PREFERENCE_S, QUESTION_S = 1.0, 2.2, 1.0
+CHUNK_S = 0.15
 SCORE_BYTES = 9  # of a history and an item: the scores twice, and a mask
 EXAMPLE_BYTES = 60  # of a training example, for the plan: its number, its order and its row
 
@@ -81,7 +82,7 @@ def _costs(splits: Mapping[str, Any], params: Params, n_rows: int) -> Iterator[d
         yield _cost(f"train_recommender {name}", len(run.seeds), seconds, memory, f"up to {settings.max_epochs} epochs")
     shown = {params.systems[name].recommender for name in run.systems if params.systems[name].prompt.recommender_scores}
     for name in sorted(str(name) for name in shown):
-        seconds = TRAIN_S + SCORE_FACTOR * (settings.folds - 1) / 3 * TRAIN_FACTOR.get(name, 1.0) * training
+        seconds = TRAIN_S + SCORE_FACTOR * (settings.folds - 1) * TRAIN_FACTOR.get(name, 1.0) * training
         scores = memory + _score_bytes(4096, n_items) / GB
         yield _cost(f"score_training {name}", len(run.seeds), seconds, scores, f"{settings.folds} folds")
     n_held_out = sum(examples[part] for part in c.HELD_OUT)

@@ -95,8 +95,9 @@ def metrics_record(run: RunResults, config: EvaluationConfig, means_of: Means = 
         split: metrics.rounded(means_of([run.split(split)], user_interval(config, metadata.dataset, split)))
         for split in _answered_splits(metadata)
     }
-    left_out = {"dataset", "candidates_hash", "hardware"} | ({"note"} if not metadata.note else set())
-    return {**means, **metadata.model_dump(exclude=left_out), "candidates": short_hash(metadata.candidates_hash)}
+    left_out = {"dataset", "candidates_hash", "hardware", *(() if metadata.note else ("note",))}
+    described = metadata.model_dump(exclude=left_out, exclude_none=True)
+    return {**means, **described, "candidates": short_hash(metadata.candidates_hash)}
 
 
 def main_metrics(run: RunResults) -> MainMetrics:

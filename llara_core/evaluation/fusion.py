@@ -20,19 +20,9 @@ from llara_core.errors import DataError
 from llara_core.evaluation.results import SCORED, SystemResults, has_answers, short_hash
 from llara_core.evaluation.systems import fused_name, systems_of
 
-WEIGHTS = np.linspace(0, 1, 21)
-_NOTE = "LLM weight "
+WEIGHTS = np.arange(21) / 20
 
 Scored = tuple[pd.DataFrame, PredictionMetadata]
-
-
-@dataclass(frozen=True)
-class Fusion:
-    """Fused predictions, their metadata, and the LLM weight between 0 (only the recommender) and 1 (only the LLM)."""
-
-    frame: pd.DataFrame
-    metadata: PredictionMetadata
-    weight: float
 
 
 @dataclass(frozen=True)
@@ -67,15 +57,15 @@ def pairs(dataset: str, params: Params) -> list[Pair]:
     ]
 
 
-def fuse(llm: Scored, recommender: Scored, held_out: HeldOut, weight: float | None = None) -> Fusion:
+def fuse(llm: Scored, recommender: Scored, held_out: HeldOut, weight: float | None = None) -> Scored:
     """Ranks by ``(1 - w) log_softmax(recommender) + w log_softmax(LLM)``, with ``w`` chosen on validation.
 
-    The fusion answers the candidate sets that both systems answer.
+    Returns predictions for the candidate sets that both systems answer, and their metadata, which hold the weight.
 
     Args:
         llm: scored predictions of the LLM system and their metadata.
         recommender: scored predictions of its recommender and their metadata.
-        weight: LLM weight, if chosen before; None chooses it.
+        weight: LLM weight between 0 (only the recommender) and 1 (only the LLM), if chosen before; None chooses it.
 
     Raises:
         DataError: the two answer different candidate sets, or one of them has no scores.
@@ -92,22 +82,19 @@ def fuse(llm: Scored, recommender: Scored, held_out: HeldOut, weight: float | No
     if weight is None:
         weight = choose_weight(log_p_llm[validation], log_p_recommender[validation], target_index[validation])
     frame = predictions.from_scores(common, (1 - weight) * log_p_recommender + weight * log_p_llm)
-    return Fusion(frame, metadata.model_copy(update={"note": f"{_NOTE}{weight:.2f}"}), weight)
+    return frame, metadata.model_copy(update={"llm_weight": weight})
 
 
 def weights(fused: SystemResults) -> list[float]:
-    """Reads the LLM weight of each run of a fusion.
+    """Returns the LLM weight of each run of a fusion.
 
     Raises:
         DataError: the metadata of its predictions lack the weight.
     """
-    notes = [run.metadata.note for run in fused.runs]
-    try:
-        return [float(note.removeprefix(_NOTE)) for note in notes]
-    except ValueError as error:
-        raise DataError(
-            f"{fused.system.name}: each of its runs should note '{_NOTE}' and a number, but they note {notes}; run `dvc repro`"
-        ) from error
+    chosen = [run.metadata.llm_weight for run in fused.runs if run.metadata.llm_weight is not None]
+    if len(chosen) < len(fused.runs):
+        raise DataError(f"{fused.system.name}: its predictions do not say the LLM weight of each run; run `dvc repro`")
+    return chosen
 
 
 def is_recommender_alone(results: SystemResults) -> bool:

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,13 +35,14 @@ from llara_core.evaluation.results import RunResults, SystemResults, read_result
 from llara_core.evaluation.significance import further_run
 from llara_core.evaluation.systems import Kind, System, systems_of
 
-SYSTEM, SCOPE, MODE, SEED = "system", "scope", "mode", "seed"
-_RUN = ("objective", "note")  # metadata of a run that are columns of the table
+SYSTEM, SCOPE, MODE, SEED, LLM_WEIGHT = "system", "scope", "mode", "seed", "llm_weight"
+_RUN = ("objective", "note")  # further metadata of a run that are columns of the table
 _SETS = [field for field in tables.RESULTS if field.name not in (c.PREDICTED, c.TEXT)]
 SCHEMA = pa.schema(
     [
         *(pa.field(name, pa.string(), nullable=False) for name in (SYSTEM, SCOPE, MODE)),
         pa.field(SEED, pa.int16(), nullable=False),
+        pa.field(LLM_WEIGHT, pa.float64()),
         *(pa.field(name, pa.string(), nullable=False) for name in _RUN),
         *_SETS,
     ]
@@ -182,8 +184,15 @@ def read_published(dataset: str, root: Path = Path()) -> Published | None:
     runs_of: dict[tuple[str, str, str], list[RunResults]] = {}
     for (system, scope, mode, seed), sets in frame.groupby([SYSTEM, SCOPE, MODE, SEED], observed=True, sort=False):
         stated = {name: str(sets[name].iloc[0]) for name in _RUN}
+        weight = sets[LLM_WEIGHT].iloc[0]
         metadata = PredictionMetadata(
-            dataset=dataset, system=system, mode=mode, seed=int(seed), candidates_hash=str(hashes[scope]), **stated
+            dataset=dataset,
+            system=system,
+            mode=mode,
+            seed=int(seed),
+            candidates_hash=str(hashes[scope]),
+            llm_weight=None if np.isnan(weight) else float(weight),
+            **stated,
         )
         sets = sets[[field.name for field in _SETS]].reset_index(drop=True).astype({c.SPLIT: "object"})
         runs_of.setdefault((system, scope, mode), []).append(RunResults(metadata, sets))
@@ -207,7 +216,10 @@ def prepared_hash(dataset: str) -> str:
 
 def settings(params: Params, dataset: str) -> dict[str, Any]:
     """Parameters that determine the answers of a run's systems, by dotted key; those that only affect rounding are left out."""
-    left_out = {**_NO_SETTINGS, "recommenders": _NO_SETTINGS["recommenders"] | {*RECOMMENDERS} - {*params.run.recommenders}}
+    unused = {*RECOMMENDERS} - {*params.run.recommenders}
+    if not any(params.system(name).prompt.recommender_scores for name in params.run.systems):
+        unused |= {"folds"}  # of the scores that prompts show
+    left_out = {**_NO_SETTINGS, "recommenders": _NO_SETTINGS["recommenders"] | unused}
     sections = {name: getattr(params, name).model_dump(exclude=keys) for name, keys in left_out.items()}
     systems = {name: resolved(params.system(name)) for name in params.run.systems}
     words = params.dataset(dataset).model_dump(include={"noun", "verb"})
@@ -262,7 +274,7 @@ def reproductions(own: SystemResults, published: Sequence[SystemResults], confid
 
 
 def _rows(scope: Scope, run: RunResults) -> pa.Table:
-    stated = run.metadata.model_dump(include={SYSTEM, MODE, SEED, *_RUN}) | {SCOPE: scope}
+    stated = run.metadata.model_dump(include={SYSTEM, MODE, SEED, LLM_WEIGHT, *_RUN}) | {SCOPE: scope}
     sets = run.sets.copy()
     for name, value in stated.items():
         sets[name] = value

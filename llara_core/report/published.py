@@ -34,6 +34,11 @@ NOTHING_ABLATED = {
     "ablation.recommender_scores": "out_of_fold",
 }
 
+# Published data set whose systems read titles alone, where those of movielens_cold read titles and attributes.
+TITLES_ALONE = "movielens_cold_titles"
+# Systems that represent new items in another way than the system that they are compared with.
+OTHER_NEW_ITEMS = {"compact_from_regression": "compact_on_text"}
+
 VERSUS_RECOMMENDER = Column[ComparedSystem]("Minus its recommender, on the same sets", "", lambda row: _minus_own(row))
 CATALOGUE = Column("HR@10 of all items", "", measure("hit_ratio@10_catalogue"))
 
@@ -135,10 +140,21 @@ def positions_table(published: Published) -> str:
     return f"{_system_table(columns, rows)}\n\n{notes}"
 
 
-def new_items_table(published: Published) -> str:
-    """Builds the tables of hit ratios at further positions on known and new targets, and of differences on each."""
+def new_items_table(published: Published, on_titles: Published) -> str:
+    """Builds the tables of hit ratios at further positions on known and new targets, and of differences on each.
+
+    Args:
+        published: results of all systems.
+        on_titles: results of some of them that read titles alone, on the same questions.
+
+    Raises:
+        DataError: the two answer other questions.
+    """
+    if published.provenance.positions != on_titles.provenance.positions:
+        raise DataError(f"results: {published.dataset} and {on_titles.dataset} answer other questions; collect them again")
+    titles = [replace(each, system=replace(each.system, name=f"{each.system.name}, titles")) for each in on_titles.at_positions]
     untuned = {each.system.key for each in published.at_positions if each.system.kind == "untuned"}
-    ranking = [each for each in published.at_positions if each.mode in ("score", "fused")]
+    ranking = [each for each in (*published.at_positions, *titles) if each.mode in ("score", "fused")]
     systems = [each for each in ranking if each.system.kind != "fused" or each.system.key in untuned]
     config = published.provenance.evaluation
     lines = []
@@ -160,15 +176,18 @@ def new_items_table(published: Published) -> str:
     )
     tested = {each.system.name: each for each in systems if each.system.is_trained and len(each.runs) >= MIN_RUNS}
     first = next(name for name, each in tested.items() if each.system.kind == "recommender")
-    ablated = {name: intact for name in tested if (intact := _ablated(name, published.provenance)) in tested}
-    own_of = {name: each.system.recommender for name, each in tested.items() if name not in ablated}
+    changed = {name: intact for name in tested if (intact := _ablated(name, published.provenance)) in tested}
+    changed |= {name: whole for name, whole in OTHER_NEW_ITEMS.items() if name in tested and whole in tested}
+    changed |= {each.system.name: each.system.key for each in titles if each.system.name in tested}
+    own_of = {name: each.system.recommender for name, each in tested.items() if name not in changed}
     pairs = [(name, first) for name in own_of if name != first]
     pairs += [(name, own) for name, own in own_of.items() if own in tested and own != first]
-    pairs += [(whole, name) for name, whole in ablated.items()]
+    pairs += [(whole, name) for name, whole in changed.items()]
     kinds = [_family([(tested[one], tested[other]) for one, other in pairs], is_new, config) for is_new in (None, False, True)]
     lines = [[f"{one} - {other}", *map(_with_p, row)] for (one, other), *row in zip(pairs, *kinds, strict=True)]
     differences = _table("Difference on test | All targets | Known targets | New targets", lines)
-    return f"{hit_ratios}\n\n{differences}\n\np after Holm's correction within a column. {origin(published)}"
+    origins = f"{origin(published)} {origin(on_titles)}"
+    return f"{hit_ratios}\n\n{differences}\n\np after Holm's correction within a column. {origins}"
 
 
 def _ablated(name: str, provenance: Provenance) -> str | None:
@@ -207,7 +226,7 @@ BLOCKS = (
     Block(RESULTS_PAGE, "all-systems", ("movielens",), all_systems_table),
     Block(RESULTS_PAGE, "runs", ("movielens",), runs_table),
     Block(RESULTS_PAGE, "positions", ("movielens",), positions_table),
-    Block(RESULTS_PAGE, "new-items", ("movielens_cold",), new_items_table),
+    Block(RESULTS_PAGE, "new-items", ("movielens_cold", TITLES_ALONE), new_items_table),
     Block(RESULTS_PAGE, "few-users", tuple(few_users.SHARES), few_users_table),
 )
 

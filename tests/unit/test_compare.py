@@ -35,7 +35,7 @@ def params(world) -> Params:
     world.put("popularity", world.target_is(4))
     world.put("sasrec-0", world.target_is(2))
     world.put("llara-0", world.target_is(3), draws=1, objective="generative")
-    world.put("fused-llara-0", world.target_is(2), mode="fused", note="LLM weight 0.10")
+    world.put("fused-llara-0", world.target_is(2), mode="fused", llm_weight=0.1)
     return world.on_axes()
 
 

@@ -32,7 +32,7 @@ def keys(params: Params) -> list[str]:
 
 
 def test_a_value_reaches_systems_that_neither_override_nor_ignore_it(params_file: Path) -> None:
-    params = load_params(params_file)
+    params = with_setting(params_file, "run.systems=[zero_shot,tallrec,llara,llara_guided,llara_compact]")
     assert str(params.reach("curriculum.schedule")) == (
         "reaches llara; llara_guided sets its own; zero_shot, tallrec and llara_compact make no use of it"
     )

@@ -18,6 +18,7 @@ import typer
 
 from llara_core import paths, tables
 from llara_core.config import load_params
+from llara_core.description import costs
 from llara_core.errors import LlaraError
 from pipeline import repro
 from pipeline.jobs import Reproduction
@@ -228,8 +229,10 @@ def test_unrecorded_stages_are_estimated_from_the_size_of_the_log(tmp_path: Path
     expected, gigabytes = repro.expected(commands, {}, params)
     assert gigabytes["tune"] == pytest.approx(1.501)  # with the model, of 1 MB
     assert gigabytes["train"] == pytest.approx(0.71)  # the formula of costs.py
-    assert expected["train"] == pytest.approx(4 + 20 * 67635 * (19e-6 + 13e-9 * 1574), abs=0.1)  # the formula of costs.py
-    assert expected["tune"] == pytest.approx(20 + 0.09 * 1024, abs=0.1)  # a budget over all epochs
+    assert expected["train"] == pytest.approx(
+            4 + 20 * 67635 * (costs.TRAIN_S_PER_POSITION + costs.TRAIN_S_PER_LOGIT * 1574), abs=0.1
+        )
+    assert expected["tune"] == pytest.approx(20 + costs.PROMPT_S * 512, abs=0.1)  # a budget over all epochs
     assert expected["fuse"] == repro.SMALL_S
 
 

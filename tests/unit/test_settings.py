@@ -80,8 +80,7 @@ def test_changes_are_listed_with_the_systems_that_they_reach(before: bytes) -> N
         ["run.datasets=[lastfm,movielens]", "inference.max_positions.catalogue=null", "curriculum.schedule=linear"]
     ) == [
         "run.datasets: [movielens] -> [lastfm, movielens]",
-        "curriculum.schedule: linear, as before; reaches llara; llara_guided sets its own; zero_shot, tallrec and "
-        "llara_compact make no use of it",
+        "curriculum.schedule: linear, as before; reaches llara; llara_guided sets its own; llara_compact makes no use of it",
         "inference.max_positions.catalogue: 10 -> null",
     ]
     assert changes(["systems.yaml:+systems.mine={extends: llara}"]) == ["systems.mine.extends: null -> llara"]

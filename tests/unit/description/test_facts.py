@@ -251,8 +251,8 @@ def test_the_rows_of_tuning_are_those_of_the_budget_over_all_epochs() -> None:
     splits = {"chosen": "x", "by_strategy": {"x": {"examples": examples}}, "items": 50, "interactions": 120}
     found = estimate({"splits": splits}, params.model_copy(update={"run": run}), 120)
     rows = {cost["stage"]: cost["because"] for cost in found if cost["stage"].startswith("tune")}
-    # llara: 5 epochs of 100 examples, cut at 256; llara_compact: one epoch of chunks of 21 items, without a limit.
-    # llara_guided: 5 epochs of 100 examples, below its limit of 1,024.
+    # llara: 5 epochs of 100 examples, cut at 256; llara_compact: one epoch of chunks of 21 items, below its limit.
+    # llara_guided: 5 epochs of 100 examples, below its limit.
     assert rows == {
         "tune llara": "256 prompts",
         "tune llara_compact": "5 chunks",

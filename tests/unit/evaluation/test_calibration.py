@@ -80,7 +80,7 @@ def test_a_system_without_scores_has_no_calibration(world) -> None:
     world.put("sasrec-0", world.target_is(1))
     world.put("llara-0", world.target_is(1), mode="generate", texts=["?"] * 36)
     world.put("llara-0", world.target_is(1), mode="score", draws=1)
-    world.put("fused-llara-0", world.target_is(1), mode="fused", note="LLM weight 0.30")
+    world.put("fused-llara-0", world.target_is(1), mode="fused", llm_weight=0.3)
     comparisons = world.compared(world.on_axes(baselines=[]))
     assert [(each.row.name, each.row.mode) for each in beyond_accuracy.calibrations(comparisons)] == [
         ("sasrec", "score"),

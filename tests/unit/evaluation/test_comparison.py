@@ -8,7 +8,7 @@ from llara_core import columns as c
 from llara_core import paths
 from llara_core.answers.held_out import read_held_out
 from llara_core.errors import DataError
-from llara_core.evaluation import results
+from llara_core.evaluation import fusion, results
 from llara_core.evaluation.comparison import ComparedSystem, all_pairs, compare, primary_rows
 from llara_core.evaluation.evaluate import evaluate_table, metrics_record
 from llara_core.evaluation.results import read_results, write_run
@@ -22,7 +22,7 @@ def put_all(world) -> None:
     world.put("popularity", world.target_is(4) + noise)
     world.put("sasrec-0", world.target_is(1))
     world.put("llara-0", world.target_is(2), draws=1, objective="generative")
-    world.put("fused-llara-0", world.target_is(1), mode="fused", draws=1, note="LLM weight 0.30")
+    world.put("fused-llara-0", world.target_is(1), mode="fused", draws=1, llm_weight=0.3)
 
 
 def rows_of(world, **axes: object) -> dict[str, ComparedSystem]:
@@ -64,7 +64,7 @@ def test_each_system_is_compared_with_the_best_recommender_on_validation(world) 
         ("sasrec", False),
         ("sasrec", False),
     ]
-    assert rows["llara + sasrec"].note == "LLM weight 0.30"
+    assert fusion.weights(rows["llara + sasrec"].results) == [0.3]
 
 
 def test_a_system_that_reads_a_recommender_or_is_fused_with_it_is_compared_with_it(world) -> None:
@@ -90,7 +90,7 @@ def test_the_best_on_validation_leads_on_the_sets_that_it_and_the_reference_answ
     odd = world.candidates[c.EXAMPLE].to_numpy()[:, None] % 2 == 1
     world.put("sasrec-0", np.where(first_draw, world.target_is(2), world.target_is(1)))
     world.put("llara-0", np.where(odd, world.target_is(1), world.target_is(2)), draws=1)
-    world.put("fused-llara-0", world.target_is(2), mode="fused", draws=1, note="LLM weight 0.30")
+    world.put("fused-llara-0", world.target_is(2), mode="fused", draws=1, llm_weight=0.3)
     rows = rows_of(world)
     assert rows["sasrec"].is_reference
     assert rows["sasrec"].validation["hit_ratio@1"] == pytest.approx(2 / 3)

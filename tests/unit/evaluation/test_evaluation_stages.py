@@ -63,7 +63,7 @@ def test_from_predictions_to_the_report(filled, capsys: pytest.CaptureFixture[st
     assert main["llara"]["test"]["HR@1"] == 0.0  # by its scores, the first of its modes; no catalogue is ranked here
     fused = json.loads((paths.metrics("movielens", "fused-llara-0") / "fused.json").read_text())
     assert fused["test"]["hit_ratio@1"] == 1.0
-    assert fused["note"] == "LLM weight 0.00"  # the recommender is always right
+    assert fused["llm_weight"] == 0.0  # the recommender is always right
     shown = " ".join(capsys.readouterr().out.split())
     assert "llara + sasrec gave the LLM weight 0, so it equals the recommender and is not shown." in shown
     assert Path("metrics/report.html").stat().st_size > 10_000

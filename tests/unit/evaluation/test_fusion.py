@@ -24,10 +24,11 @@ def test_fused_scores_are_weighted_log_probabilities(world) -> None:
     llm, recommender = world.target_is(1) + noise(0), world.target_is(2) + noise(1)
     world.put("sasrec-0", recommender)
     world.put("llara-0", llm, objective="generative")
-    fused = fusion.fuse(scored("llara-0"), scored("sasrec-0"), read_held_out("movielens"))
-    expected = (1 - fused.weight) * log_softmax(recommender, axis=1) + fused.weight * log_softmax(llm, axis=1)
-    np.testing.assert_allclose(np.stack(fused.frame[c.SCORES]), expected, atol=1e-5)
-    assert fused.metadata.model_dump() == {
+    frame, metadata = fusion.fuse(scored("llara-0"), scored("sasrec-0"), read_held_out("movielens"))
+    weight = metadata.llm_weight
+    expected = (1 - weight) * log_softmax(recommender, axis=1) + weight * log_softmax(llm, axis=1)
+    np.testing.assert_allclose(np.stack(frame[c.SCORES]), expected, atol=1e-5)
+    assert metadata.model_dump() == {
         "dataset": "movielens",
         "system": "llara + sasrec",
         "mode": "fused",
@@ -35,7 +36,8 @@ def test_fused_scores_are_weighted_log_probabilities(world) -> None:
         "objective": "generative",
         "seed": 0,
         "candidates_hash": world.candidates_hash,
-        "note": f"LLM weight {fused.weight:.2f}",
+        "llm_weight": pytest.approx(weight),
+        "note": "",
         "hardware": "",
     }
 
@@ -44,7 +46,8 @@ def test_fused_scores_are_weighted_log_probabilities(world) -> None:
 def test_a_useless_partner_gets_no_weight(world, llm_place: int, recommender_place: int, weight: float) -> None:
     world.put("sasrec-0", world.target_is(recommender_place))
     world.put("llara-0", world.target_is(llm_place))
-    assert fusion.fuse(scored("llara-0"), scored("sasrec-0"), read_held_out("movielens")).weight == weight
+    _, metadata = fusion.fuse(scored("llara-0"), scored("sasrec-0"), read_held_out("movielens"))
+    assert metadata.llm_weight == weight
 
 
 def test_weight_comes_from_validation_alone(world) -> None:
@@ -52,7 +55,8 @@ def test_weight_comes_from_validation_alone(world) -> None:
     # The LLM is right on validation and wrong on test: a weight that saw test would stay with the recommender.
     world.put("llara-0", np.where(validation, world.target_is(1), world.target_is(5)))
     world.put("sasrec-0", np.where(validation, world.target_is(5), world.target_is(1)))
-    assert fusion.fuse(scored("llara-0"), scored("sasrec-0"), read_held_out("movielens")).weight == 1.0
+    _, metadata = fusion.fuse(scored("llara-0"), scored("sasrec-0"), read_held_out("movielens"))
+    assert metadata.llm_weight == 1.0
 
 
 def test_chosen_weight_is_the_likelihoods_peak_on_the_grid() -> None:
@@ -77,7 +81,7 @@ def test_equal_systems_leave_the_recommender_alone() -> None:
 def test_only_common_candidate_sets_are_answered(world) -> None:
     world.put("sasrec-0", world.target_is(1))
     world.put("llara-0", world.target_is(1), draws=1)
-    frame = fusion.fuse(scored("llara-0"), scored("sasrec-0"), read_held_out("movielens")).frame
+    frame, _ = fusion.fuse(scored("llara-0"), scored("sasrec-0"), read_held_out("movielens"))
     assert frame[c.DRAW].eq(0).all()
     assert len(frame) == 12
 
@@ -96,24 +100,24 @@ def test_a_system_without_scores_is_refused(world) -> None:
         fusion.fuse((frame, scored("llara-0")[1]), scored("sasrec-0"), read_held_out("movielens"))
 
 
-def fused_results(world, *notes: str) -> SystemResults:
-    for seed, note in enumerate(notes):
+def fused_results(world, *weights: float | None) -> SystemResults:
+    for seed, weight in enumerate(weights):
         for run_name in ("sasrec", "llara"):
             world.put(f"{run_name}-{seed}", world.target_is(1))
-        world.put(f"fused-llara-{seed}", world.target_is(1), mode="fused", note=note)
-    return world.results(world.on_axes(baselines=[], seeds=list(range(len(notes)))))[-1]
+        world.put(f"fused-llara-{seed}", world.target_is(1), mode="fused", llm_weight=weight)
+    return world.results(world.on_axes(baselines=[], seeds=list(range(len(weights)))))[-1]
 
 
 def test_a_fusion_whose_weights_are_all_zero_is_its_recommender(world) -> None:
-    assert fusion.is_recommender_alone(fused_results(world, "LLM weight 0.00", "LLM weight 0.00"))
-    some = fused_results(world, "LLM weight 0.00", "LLM weight 0.15")
+    assert fusion.is_recommender_alone(fused_results(world, 0.0, 0.0))
+    some = fused_results(world, 0.0, 0.15)
     assert not fusion.is_recommender_alone(some)
     assert fusion.weights(some) == [0.0, 0.15]
 
 
-def test_a_fusion_without_a_noted_weight_is_an_error(world) -> None:
-    with pytest.raises(DataError, match=r"llara \+ sasrec: each of its runs should note 'LLM weight ' and a number"):
-        fusion.weights(fused_results(world, ""))
+def test_a_fusion_that_does_not_say_its_weight_is_an_error(world) -> None:
+    with pytest.raises(DataError, match=r"llara \+ sasrec: its predictions do not say the LLM weight of each run; run `dvc repro`"):
+        fusion.weights(fused_results(world, 0.5, None))
 
 
 def test_every_seed_of_every_system_with_a_recommender_and_scores_is_fused(world) -> None:

@@ -66,7 +66,7 @@ def test_runs_on_the_same_recommender_are_compared_seed_by_seed(world) -> None:
     for seed, examples in enumerate([(5, 6, 7, 8), (5, 6), (5, 6, 7, 8, 9, 10)]):
         world.put(f"sasrec-{seed}", hit_by(world, *examples))
         world.put(f"llara-{seed}", hit_by(world, *examples, 11))
-        world.put(f"fused-llara-{seed}", hit_by(world), mode="fused", note="LLM weight 0.10")
+        world.put(f"fused-llara-{seed}", hit_by(world), mode="fused", llm_weight=0.1)
     params = world.on_axes(**llm, seeds=[0, 1, 2])
     by_name = {each.system.name: each for each in world.results(params)}
     (found,) = paired_differences([(by_name["llara"], by_name["sasrec"])], params.evaluation)

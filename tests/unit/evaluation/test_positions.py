@@ -38,7 +38,7 @@ def asked(world) -> HeldOut:
     world.put("popularity", world.target_is(4))
     world.put("sasrec-0", world.target_is(1))
     world.put("llara-0", world.target_is(2), objective="generative")
-    world.put("fused-llara-0", world.target_is(1), mode="fused", note="LLM weight 0.30")
+    world.put("fused-llara-0", world.target_is(1), mode="fused", llm_weight=0.3)
     return ask(world.examples, N_POSITIONS)
 
 
@@ -168,7 +168,7 @@ def test_a_fusion_keeps_its_weight_at_positions(world, stages: HeldOut) -> None:
     last, further = (
         tables.read_json(paths.metrics("movielens", "fused-llara-0") / file) for file in ("fused.json", "positions/fused.json")
     )
-    assert last["note"] == further["note"] == "LLM weight 1.00"
+    assert last["llm_weight"] == further["llm_weight"] == 1.0
     assert (last["test"]["hit_ratio@1"], further["test"]["hit_ratio@1"]) == (1.0, 0.0)
 
 

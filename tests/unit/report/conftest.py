@@ -31,7 +31,7 @@ def params(world) -> Params:
         log(run_name, "train/lr", [0.1, 0.05])
         log(run_name, "curriculum/p_hybrid", [0.0, 1.0])
         log(run_name, "curriculum/hybrid_share", [0.1, 0.9])
-    world.put("fused-llara-0", world.target_is(1), mode="fused", draws=1, note="LLM weight 0.30")
+    world.put("fused-llara-0", world.target_is(1), mode="fused", draws=1, llm_weight=0.3)
     log("sasrec-0", "train/loss", [3.0, 2.0])
     log("sasrec-0", "validation/hit_ratio@1", [0.1, 0.2])
     return world.on_axes(systems=["tallrec", "llara"])
@@ -46,5 +46,5 @@ def three_runs(params: Params, world) -> Params:
         for system in ("tallrec", "llara"):
             world.put(f"{system}-{seed}", world.target_is(2), mode="generate", draws=1)
             world.put(f"{system}-{seed}", world.target_is(3), draws=1)
-        world.put(f"fused-llara-{seed}", world.target_is(1), mode="fused", draws=1, note="LLM weight 0.20")
+        world.put(f"fused-llara-{seed}", world.target_is(1), mode="fused", draws=1, llm_weight=0.2)
     return world.on_axes(systems=["tallrec", "llara"], seeds=[0, 1, 2])

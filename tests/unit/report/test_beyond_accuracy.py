@@ -24,7 +24,7 @@ def test_choices_are_those_of_the_first_candidate_sets(world) -> None:
     world.put("sasrec-0", world.target_is(1))
     first = world.candidates[c.DRAW].to_numpy()[:, None] == 0
     world.put("llara-0", np.where(first, world.target_is(1), world.target_is(2)))  # differs where nothing is counted
-    world.put("fused-llara-0", world.target_is(2), mode="fused", note="LLM weight 0.30")
+    world.put("fused-llara-0", world.target_is(2), mode="fused", llm_weight=0.3)
     found = choices_of(world)
     tests = world.examples.loc[world.examples[c.SPLIT] == c.TEST]
     assert found["llara"].distinct == pytest.approx(tests[c.TARGET].nunique() / 7)
@@ -39,7 +39,7 @@ def test_an_invalid_answer_chooses_nothing_and_agrees_with_nobody(world) -> None
     world.put("sasrec-0", world.target_is(1))
     frame = world.put("llara-0", world.target_is(1), mode="generate", draws=1)
     assert len(frame) > 0
-    world.put("fused-llara-0", world.target_is(1), mode="fused", note="LLM weight 0.30")
+    world.put("fused-llara-0", world.target_is(1), mode="fused", llm_weight=0.3)
     comparisons = world.compared(world.on_axes(baselines=[]))
     row = next(row for row in comparisons.primary_rows if row.name == "llara")
     sets = row.results.runs[0].sets
@@ -52,7 +52,7 @@ def test_runs_are_averaged_and_not_pooled(world) -> None:
     for seed in (0, 1):
         world.put(f"sasrec-{seed}", world.target_is(1))
         world.put(f"llara-{seed}", world.target_is(1 + seed))
-        world.put(f"fused-llara-{seed}", world.target_is(1), mode="fused", note="LLM weight 0.30")
+        world.put(f"fused-llara-{seed}", world.target_is(1), mode="fused", llm_weight=0.3)
     found = choices_of(world, seeds=[0, 1])
     one = choices_of(world, seeds=[0])
     assert found["sasrec"].distinct == one["sasrec"].distinct

@@ -30,7 +30,7 @@ def put_all(world) -> None:
     world.put("sasrec-0", np.where((example <= 8) & ~draw_2, right, wrong))
     world.put("tallrec-0", np.where(example >= 8, right, wrong), draws=2, objective="generative")
     world.put("llara-0", right, draws=2, objective="generative")
-    world.put("fused-llara-0", right, mode="fused", note="LLM weight 0.30")
+    world.put("fused-llara-0", right, mode="fused", llm_weight=0.3)
 
 
 def test_all_combinations_are_counted_over_sets_and_users(world) -> None:

@@ -24,7 +24,7 @@ def put(world, name: str, hits: tuple[int, ...], *, draws: int = 3, seed: int = 
 def test_differing_answers_are_gains_losses_or_neither(world) -> None:
     put(world, "sasrec", (5, 6, 7))
     put(world, "llara", (7, 8), draws=2)
-    put(world, "fused-llara", (5, 6, 7), draws=2, mode="fused", note="LLM weight 0.30")
+    put(world, "fused-llara", (5, 6, 7), draws=2, mode="fused", llm_weight=0.3)
     found = changes_of(world)
     llara, fused = found["llara"], found["llara + sasrec"]
     # Examples 5 and 6 are lost, 8 is won; on 7 and on 9 to 11 both give the same answer.
@@ -38,7 +38,7 @@ def test_differing_answers_are_gains_losses_or_neither(world) -> None:
 def test_an_answer_that_names_no_candidate_differs(world) -> None:
     put(world, "sasrec", ())
     put(world, "llara", ())
-    put(world, "fused-llara", (), mode="fused", note="LLM weight 0.30")
+    put(world, "fused-llara", (), mode="fused", llm_weight=0.3)
     assert changes_of(world)["llara"].differing == 0
     folder = paths.system_predictions("movielens", "llara-0")
     frame, metadata = predictions.read_predictions(folder / "score.parquet")
@@ -52,7 +52,7 @@ def test_runs_of_the_same_seed_are_paired(world) -> None:
     for seed, hits in enumerate([(5, 6, 7), (8, 9, 10)]):
         put(world, "sasrec", hits, seed=seed)
         put(world, "llara", hits, seed=seed)
-        put(world, "fused-llara", hits, seed=seed, mode="fused", note="LLM weight 0.30")
+        put(world, "fused-llara", hits, seed=seed, mode="fused", llm_weight=0.3)
     assert changes_of(world, seeds=[0, 1])["llara"].differing == 0
 
 
@@ -65,7 +65,7 @@ def test_systems_that_read_no_recommender_are_left_out(world) -> None:
 def test_the_verdict_describes_the_best_on_validation(world) -> None:
     put(world, "sasrec", (0, 1, 5, 6, 7))
     put(world, "llara", (7, 8))
-    put(world, "fused-llara", (0, 5, 6, 7), mode="fused", note="LLM weight 0.30")
+    put(world, "fused-llara", (0, 5, 6, 7), mode="fused", llm_weight=0.3)
     section = changes.section(world.compared(world.on_axes(baselines=[])))
     assert section.verdict == (
         "llara + sasrec, the best on validation of these 2 systems, answers differently from sasrec on 0% of the sets: on 0.0% "

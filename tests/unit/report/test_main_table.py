@@ -134,7 +134,7 @@ def test_with_three_runs_every_comparison_is_tested(three_runs: Params, world) -
 
 
 def test_a_fusion_with_llm_weight_0_is_named_and_has_no_row(params: Params, world) -> None:
-    world.put("fused-llara-0", world.target_is(1), mode="fused", draws=1, note="LLM weight 0.00")
+    world.put("fused-llara-0", world.target_is(1), mode="fused", draws=1, llm_weight=0.0)
     comparisons = world.compared(params)
     sentence = "llara + sasrec gave the LLM weight 0, so it equals the recommender and is not shown."
     assert summary(comparisons).endswith(sentence)

@@ -57,7 +57,7 @@ def test_a_slice_holds_the_sets_of_its_users_and_compares_on_them_alone(world) -
     right = world.candidates[c.EXAMPLE].isin(tests.loc[popular, c.EXAMPLE]).to_numpy()[:, None]
     world.put("sasrec-0", world.target_is(1))
     world.put("llara-0", np.where(right, world.target_is(1), world.target_is(2)), draws=2)
-    world.put("fused-llara-0", world.target_is(1), mode="fused", note="LLM weight 0.30")
+    world.put("fused-llara-0", world.target_is(1), mode="fused", llm_weight=0.3)
     found = slices_of(world)
     # Ten items with 4 of the 60 interactions each, ten with 2: the thirds end within the popular ones.
     of_popular = [each for (slicing, name), each in found.items() if slicing == POPULARITY and name in ("middle", "head")]
@@ -78,7 +78,7 @@ def test_runs_of_the_same_seed_are_compared_and_users_counted_once(world) -> Non
     for seed in (0, 1):
         world.put(f"sasrec-{seed}", world.target_is(1 + seed))
         world.put(f"llara-{seed}", world.target_is(1 + seed))
-        world.put(f"fused-llara-{seed}", world.target_is(1), mode="fused", note="LLM weight 0.30")
+        world.put(f"fused-llara-{seed}", world.target_is(1), mode="fused", llm_weight=0.3)
     found = slices_of(world, seeds=[0, 1])
     every = found[HISTORY, "1 to 5 items"]
     assert (every.n_users, every.n_sets) == (7, 7 * 3 * 2)
@@ -89,7 +89,7 @@ def test_runs_of_the_same_seed_are_compared_and_users_counted_once(world) -> Non
 def test_the_section_shows_the_best_llm_in_text_and_all_on_the_wide_page(world) -> None:
     world.put("sasrec-0", world.target_is(1))
     world.put("llara-0", world.target_is(2))
-    world.put("fused-llara-0", world.target_is(1), mode="fused", note="LLM weight 0.30")
+    world.put("fused-llara-0", world.target_is(1), mode="fused", llm_weight=0.3)
     section = slices.section(world.compared(world.on_axes(baselines=[])))
     assert section is not None
     (table,), (part,) = section.tables, section.parts
@@ -107,7 +107,7 @@ def test_the_sentence_names_the_ends_of_all_slices_that_are_large_enough(world) 
 
     world.put("sasrec-0", world.target_is(1))
     world.put("llara-0", world.target_is(2))
-    world.put("fused-llara-0", world.target_is(1), mode="fused", note="LLM weight 0.30")
+    world.put("fused-llara-0", world.target_is(1), mode="fused", llm_weight=0.3)
     row = {row.name: row for row in world.compared(world.on_axes(baselines=[])).primary_rows}["llara"]
     rows = [
         each(TITLE, "1 word", 9, -0.4),
@@ -130,7 +130,7 @@ def test_without_an_llm_on_a_recommender_there_is_no_section(world) -> None:
 def test_targets_that_nobody_had_in_training_are_a_slice_of_their_own(world, targets: list[int]) -> None:
     world.put("sasrec-0", world.target_is(1))
     world.put("llara-0", world.target_is(1))
-    world.put("fused-llara-0", world.target_is(1), mode="fused", note="LLM weight 0.30")
+    world.put("fused-llara-0", world.target_is(1), mode="fused", llm_weight=0.3)
     comparisons = world.compared(world.on_axes(baselines=[]))
     target_of_test_users(world, targets)
     rows = {row.name: row for row in comparisons.primary_rows}
