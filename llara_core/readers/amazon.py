@@ -148,7 +148,7 @@ def _parsed(block: bytes, schema: pa.Schema) -> pa.Table | None:
             pa_json.ReadOptions(use_threads=False, block_size=len(block) + 1),
             pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
         )
-        table.validate(full=True)  # text that is not UTF-8
+        table.validate(full=True)  # detects text that is not UTF-8
     except pa.ArrowInvalid:
         return None
     # pyarrow also accepts several objects on a line, and one on several lines.

@@ -167,7 +167,7 @@ class DelimitedFile:
                     file.readline()
                 while block := file.read(BATCH_BYTES):
                     block += file.readline()
-                    block += "" if block.endswith(("\n", "\r")) else "\n"  # an escaped line end needs a following one
+                    block += "" if block.endswith(("\n", "\r")) else "\n"  # csv requires a line end after an escaped one
                     block = block.removeprefix(BYTE_ORDER_MARK).replace(f"\n{BYTE_ORDER_MARK}", "\n")
                     for character in "\0" if self._delimiter == self.separator else f"\0{UNIT_SEPARATOR}":
                         if character in block:

@@ -46,7 +46,7 @@ class JsonLinesFile:
         self.path, self._encoding, self._compression = path, encoding, compression
 
     def names(self) -> list[str]:
-        """Returns the keys of the first objects whose values are not objects."""
+        """Returns the keys of the first objects, without those that hold nested objects."""
         first = [record for _, record in itertools.islice(self._records(), SHOWN_LINES)]
         keys = dict.fromkeys(key for record in first for key in record)
         return [key for key in keys if all(_is_flat(record.get(key)) for record in first)]

@@ -47,7 +47,7 @@ def _second(time: str) -> int:
 
 FIRST_SECOND, LAST_SECOND = _second("0001-01-01"), _second("9999-12-31T23:59:59")
 USUAL_SECONDS = _second("1980-01-01"), _second("2100-01-01")
-"""Plausible times; others are in doubt if they are plausible in another unit."""
+"""Range of usual times; a time outside it is doubtful if it would be inside in another unit."""
 USUAL_DAYS = 29_221, 73_051  # the same range in days since 1899-12-30
 
 
@@ -173,8 +173,8 @@ class LogColumn:
         self.check(np.abs(numbers) < EXACT.get(str(self.values.type), 2**53), missing, complaint)
 
     def _numeric_times(self, units_per_second: int) -> tuple[IntArray, int, BoolArray, BoolArray]:
-        """Returns the exact ticks of times in a unit, ticks per second (more than units per second if there are fractions), the
-        mask of values that are such times, and the mask of missing values."""
+        """Returns exact ticks of numeric times, ticks per second (more than the units if there are fractions), and the masks of
+        valid and of missing values."""
         numbers, missing = self._numbers()
         if pa.types.is_floating(self.values.type):
             self._check_exact(numbers, missing)
@@ -184,7 +184,7 @@ class LogColumn:
         fits = is_small & (np.floor(numbers) == numbers)
         if (fits | np.isnan(numbers)).all():  # all numbers are exact in float64
             return np.where(fits, numbers, 0).astype(np.int64), units_per_second, fits, missing
-        max_digits = len(str(ARROW_UNITS["ns"] // units_per_second)) - 1  # of the fraction, down to nanoseconds
+        max_digits = len(str(ARROW_UNITS["ns"] // units_per_second)) - 1  # of a fraction, down to nanoseconds
         text = pc.utf8_trim_whitespace(self.values.cast(pa.string()))
         is_whole, has_exponent = (_mask(pc.match_substring_regex(text, p).fill_null(False)) for p in (WHOLE, "[eE]"))
         fits |= is_whole | ((is_small | ~has_exponent) & (max_digits > 0))
@@ -197,8 +197,8 @@ class LogColumn:
         n_digits = next(
             n for n in range(0, max_digits + 1, 3) if n == max_digits or pc.all(pc.equal(pc.round(exact, n), exact)).as_py()
         )
-        halves = np.frombuffer(exact.cast(pa.decimal128(38, n_digits)).buffers()[1], dtype=np.int64)  # of 128-bit integers
-        ticks, ticks_per_unit = halves[: 2 * len(text) : 2], 10**n_digits
+        halves = np.frombuffer(exact.cast(pa.decimal128(38, n_digits)).buffers()[1], dtype=np.int64)
+        ticks, ticks_per_unit = halves[: 2 * len(text) : 2], 10**n_digits  # lower halves of 128-bit integers
         fits &= np.abs(numbers) <= np.iinfo(np.int64).max // ticks_per_unit - 1
         return np.where(fits, ticks, 0), units_per_second * ticks_per_unit, fits, missing
 
@@ -216,7 +216,7 @@ class LogColumn:
             numbers = values.cast(pa.float64(), safe=False)
         else:
             raise self._wrong_type("numbers")
-        array: FloatArray = numbers.fill_null(np.nan).to_numpy() if numbers.null_count else numbers.to_numpy()
+        array: FloatArray = numbers.fill_null(np.nan).to_numpy()
         missing = ~np.isfinite(array) if is_text else np.isnan(array)
         if is_text:
             suspects = values.filter(pa.array(missing))
@@ -296,11 +296,10 @@ def _parse(texts: pd.Series[str], time_format: str) -> tuple[IntArray, int, Bool
 
 
 def doubtful_time(ticks: IntArray, per_second: int, time_format: str) -> tuple[int, str] | None:
-    """Returns the row of a time that is probably misread and a question with the remedy; None if there is none.
+    """Returns the row of a time that was probably misread, and a question with the remedy; None if no time is doubtful.
 
-    Doubtful are: times in 1970 that are in :data:`USUAL_SECONDS` if multiplied by 10^3, 10^6 or 10^9, if all other times are
-    such times, usual, later or 0; days since 1900, as in spreadsheets, if all times are usual as such days; and -1 among usual
-    or later times and 0.
+    Times are doubtful if they are in 1970, would be usual in a larger unit, and all others are 0 or not before the usual range;
+    if all would be usual as days since 1900, as in spreadsheets; or if they are -1 and all others 0 or not before that range.
     """
     earliest, latest = (second * per_second for second in USUAL_SECONDS)
     if not len(ticks) or ticks.min() >= earliest:

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 from urllib.parse import unquote
 
 import numpy as np
@@ -31,26 +31,6 @@ JSON_OBJECT, JSON_ARRAY = re.compile(r"\s*\{"), re.compile(r"\s*\[\s*\{")
 
 Batch = tuple[list[pa.Array], IntArray]
 """Columns, and the numbers of their rows in the table."""
-
-
-class LogFile(Protocol):
-    """A file of rows.
-
-    Attributes:
-        header: header of delimited text as written in the file; None if rows cannot repeat it.
-    """
-
-    path: Path
-    header: list[str] | None
-
-    def names(self) -> list[str]:
-        """Returns the names of the columns."""
-
-    def batches(self, names: list[str]) -> Iterator[list[pa.Array]]:
-        """Yields the named columns batch by batch."""
-
-    def place(self, row: int) -> str:
-        """Returns the place of a row, numbered from 0, for messages."""
 
 
 @dataclass(frozen=True)
@@ -232,6 +212,11 @@ class _ParquetFile:
 
     def _damaged(self, error: Exception) -> DataError:
         return DataError(f"{self.path}: cannot be read as Parquet, damaged or of another kind: {error}")
+
+
+LogFile = DelimitedFile | JsonLinesFile | _ParquetFile
+"""A file of rows: ``names()`` returns its columns, ``batches(names)`` yields them batch by batch, and ``place(row)`` returns
+the place of a row, numbered from 0, for messages; ``header`` is the header as written, or None if rows cannot repeat it."""
 
 
 def _normalized(path: Path, name: str, column: pa.Array) -> pa.Array:

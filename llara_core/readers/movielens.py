@@ -88,10 +88,10 @@ def read_ratings(path: Path, separator: str) -> pd.DataFrame:
                 raise DataError(f"{path}:1: expected the header {RATINGS_HEADER!r}, got {short(header)}; {AGAIN}")
             table = pa_csv.read_csv(
                 file,
-                # Errors have row numbers only with a single thread.
+                # Only a single thread reports row numbers in errors.
                 pa_csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False, column_names=names),
                 pa_csv.ParseOptions(delimiter=separator[:1], quote_char=False, ignore_empty_lines=False),
-                # The type null lets the gaps only be empty.
+                # The gaps must be empty, hence the type null.
                 pa_csv.ConvertOptions(column_types={name: _TYPES.get(name, pa.null()) for name in names}, null_values=[""]),
             ).select(list(_TYPES))
     except pa.ArrowInvalid as error:

@@ -142,7 +142,7 @@ def read_interactions(
     _check_ids(item_ids, table, wanted["item"])
     ticks, finest = _concatenated(parts["time"], per_second, table), max(per_second)
     if config.time_format is not None and config.time_of_day_format is None:
-        _refuse_doubtful_time(ticks, finest, table, wanted["time"], config.time_format, config.missing)
+        _check_times(ticks, finest, table, wanted["time"], config.time_format, config.missing)
     arrays = {c.USER: users, c.ITEM: items, c.TIMESTAMP: ticks}
     arrays |= {name: np.concatenate(parts[kind]) for kind, name in (("rating", c.RATING), ("split", c.SPLIT)) if kind in parts}
     log = pd.DataFrame(arrays, copy=False)
@@ -270,7 +270,7 @@ def _read_items(table: LogTable, config: OwnLogConfig) -> tuple[pd.DataFrame, Co
 
 
 def _count_missing(missing: dict[str, BoolArray], dropped: Counts) -> BoolArray:
-    """Returns the mask of rows that lack nothing; counts each other row once, for the first of the reasons in ``dropped``."""
+    """Returns the mask of complete rows; counts each other row once in ``dropped``, for the first value that it lacks."""
     kept = np.ones(len(next(iter(missing.values()))), dtype=np.bool_)
     for reason, mask in missing.items():
         if reason in dropped:
@@ -302,7 +302,7 @@ def _concatenated(parts: list[IntArray], per_second: list[int], table: LogTable)
     return np.concatenate([ticks if n == finest else ticks * (finest // n) for ticks, n in zip(parts, per_second, strict=True)])
 
 
-def _refuse_doubtful_time(
+def _check_times(
     ticks: IntArray, ticks_per_second: int, table: LogTable, name: str, time_format: str, null_values: list[str]
 ) -> None:
     if (doubtful := doubtful_time(ticks, ticks_per_second, time_format)) is None:

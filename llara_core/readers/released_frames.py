@@ -149,7 +149,7 @@ def _refuse(path: Path, wrong: BoolArray, describe: Callable[[int], str]) -> Non
 
 
 def _read_numbers(path: Path, column: str, cells: list[object]) -> IntArray:
-    """Returns the ids or lengths of one column: shape ``(rows, T)`` for ``seq``, else ``(rows,)``."""
+    """Returns the ids or lengths of one column: shape ``(rows, T)`` for ``seq``, otherwise ``(rows,)``."""
     n_dims = 1 if column == SEQUENCE else 0
     rows = [_numbers(cell) for cell in cells]
     shape = rows[0].shape

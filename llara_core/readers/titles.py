@@ -68,7 +68,7 @@ def _takes_joiner(char: str) -> bool:
 
 
 def movie_title(raw: str) -> tuple[str, int | None]:
-    """Returns the title of a MovieLens movie for prompts, and the year of release, or None if the raw title does not end in it.
+    """Returns the title of a MovieLens movie for prompts and its year of release, or None if the raw title has none.
 
     In addition to :func:`plain_title`, removes the year and the marks ``(V)`` and ``(TV)`` from the end, and moves an article
     behind a title, or behind a second title in parentheses, to its front. A title of which nothing would remain is unchanged.
