@@ -1,9 +1,9 @@
-"""Reads pandas frames from pickle files without running anything that a file names.
+"""Reads pandas frames from pickle files without executing anything that a file names.
 
-A pickle is a program: it names functions and classes, and loading it calls them. Admitting only the classes of a frame would
-not be safe: ``numpy.dtype`` accepts a state that makes numpy follow the file's bytes as addresses. So nothing that a file names
-is imported. An admitted name stands for a :class:`_Record`, which keeps the arguments and the state that the file gives it, and
-the columns are built from the records. That also makes the reader independent of the installed pandas.
+A pickle is a program: it names functions and classes, and loading it calls them. Allowing only the classes of a frame would not
+be safe, since ``numpy.dtype`` accepts a state that makes numpy treat bytes of the file as addresses. Therefore nothing is
+imported: each allowed name becomes a :class:`_Record`, which stores the arguments and the state from the file, and the columns
+are built from the records. This also makes the reader independent of the installed pandas.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ from llara_core.errors import DataError
 
 
 def read_frame(path: Path) -> pd.DataFrame:
-    """Reads the columns of a data frame that pandas 0.23 to 3.1 (numpy 1 or 2, pickle protocol 0 to 5) has pickled.
+    """Reads the columns of a data frame pickled by pandas 0.23 to 3.1 (numpy 1 or 2, pickle protocol 0 to 5).
 
-    Columns may hold numbers, strings, and lists, tuples and arrays of them; numpy's numbers inside a cell become Python's. Row
-    labels are dropped: rows are numbered from 0. A hostile file can waste memory or time, but cannot run code.
+    Columns may contain numbers, strings, and lists, tuples and arrays of them; numpy numbers inside a cell become Python
+    numbers. Row labels are replaced by numbers from 0. A malicious file can waste memory or time, but cannot run code.
 
     Raises:
-        DataError: the file is missing, names anything that a frame does not need, is damaged, or holds no data frame.
+        DataError: the file is missing, damaged or not a data frame, or names anything that a frame does not need.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    copyreg.clear_extension_cache()  # its objects would bypass find_class
+    copyreg.clear_extension_cache()  # objects in the cache bypass find_class
     try:
         return _frame(_Unpickler(path, content).load())
     except DataError:
         raise
-    # Arbitrary bytes can raise anything, RecursionError and MemoryError included.
+    # Arbitrary bytes can cause any exception, including RecursionError and MemoryError.
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error)[:200]}"
         raise DataError(
-            f"{path}: no readable pickle of a pandas DataFrame ({reason}); copy the published file again"
+            f"{path}: not a readable pickle of a pandas DataFrame ({reason}); copy the published file again"
         ) from error
 
 
 class _Record:
-    """Stands for a class or function: keeps the arguments of its call and its state, and does nothing.
+    """Replaces a class or function: stores the arguments of a call and the state, and does nothing.
 
-    Every admitted name is a subclass, never a function: pickle can set attributes of anything without ``__setstate__``.
+    Every allowed name is a subclass and never a function, since pickle can set attributes of objects without ``__setstate__``.
     """
 
     args: tuple[Any, ...]
@@ -74,14 +74,14 @@ class _Record:
 
 
 class _Partial(_Record):
-    """``functools.partial``, which pandas 1.3 uses for ``new_block`` alone."""
+    """``functools.partial``, which pandas 1.3 uses only for ``new_block``."""
 
     def __call__(self, *args: Any) -> Any:
         return _RECORDS["Block"](*args)
 
 
 class _DType(_Record):
-    """Its state becomes the numpy dtype of a plain number or object; there is no other."""
+    """``numpy.dtype`` of plain numbers or objects; the state becomes the dtype."""
 
     codes = re.compile(r"O8|b1|[iu][1248]|f[248]")
 
@@ -93,21 +93,21 @@ class _DType(_Record):
 
 
 class _Scalar(_Record):
-    """A numpy number, turned into Python's at once, since there may be millions."""
+    """A numpy number, which becomes a Python number at once, since there may be millions."""
 
     def __new__(cls, dtype: _DType, data: bytes) -> Any:
         return np.frombuffer(data, _dtype(dtype)).item()
 
 
 class _Bytes(_Record):
-    """``codecs.encode`` and ``bytearray``, as which protocols 0 to 4 write bytes."""
+    """``codecs.encode`` and ``bytearray``, with which protocols 0 to 4 write bytes."""
 
     def __new__(cls, data: str | bytes, *_: str) -> Any:
         return data.encode("latin-1") if isinstance(data, str) else bytes(memoryview(data))
 
 
 class _Reconstructor(_Record):
-    """``copyreg._reconstructor``, as which protocols 0 and 1 write an object."""
+    """``copyreg._reconstructor``, with which protocols 0 and 1 write objects."""
 
     def __new__(cls, kind: type[_Record], *_: Any) -> Any:
         return _Record.__new__(kind)
@@ -119,13 +119,13 @@ _PLAIN = {
     "Block": "pandas.core.internals.blocks.new_block pandas._libs.internals._unpickle_block",
     "Slice": "builtins.slice __builtin__.slice",
     "Index": "pandas.core.indexes.base._new_Index",
-    # A class that is only passed as an argument, such as the kind of an index.
+    # Classes that are only passed as arguments, such as the class of an index.
     "Marker": "pandas.Index pandas.RangeIndex pandas.core.indexes.base.Index pandas.core.indexes.range.RangeIndex "
     "pandas.core.indexes.numeric.Int64Index __builtin__.object pandas.StringDtype",
     "NdArray": "numpy.ndarray",
     "Array": "numpy.core.multiarray._reconstruct numpy._core.multiarray._reconstruct",
     "BufferArray": "numpy.core.numeric._frombuffer numpy._core.numeric._frombuffer",
-    # Columns of strings, and from pandas 3 on the names of the columns.
+    # Columns of strings and, since pandas 3, column names.
     "StringArray": "pandas.arrays.StringArray pandas._libs.arrays.__pyx_unpickle_NDArrayBacked",
     "ArrowStringArray": "pandas.arrays.ArrowStringArray",
     "ArrowArray": "pyarrow.lib._restore_array",
@@ -140,8 +140,8 @@ _ACTIVE: dict[type[_Record], str] = {
     _Reconstructor: "copy_reg._reconstructor",
 }
 _RECORDS: dict[str, Any] = {kind: type(kind, (_Record,), {}) for kind in _PLAIN}
-_ADMITTED = {name: _RECORDS[kind] for kind, names in _PLAIN.items() for name in names.split()}
-_ADMITTED |= {name: record for record, names in _ACTIVE.items() for name in names.split()}
+_ALLOWED = {name: _RECORDS[kind] for kind, names in _PLAIN.items() for name in names.split()}
+_ALLOWED |= {name: record for record, names in _ACTIVE.items() for name in names.split()}
 
 
 class _Unpickler(pickle.Unpickler):
@@ -150,7 +150,7 @@ class _Unpickler(pickle.Unpickler):
         self._path = path
 
     def find_class(self, module: str, name: str) -> Any:
-        if "." not in name and (record := _ADMITTED.get(f"{module}.{name}")):
+        if "." not in name and (record := _ALLOWED.get(f"{module}.{name}")):
             return record
         raise DataError(
             f"{self._path}: refused, since it asks for {module[:100]}.{name[:100]}, which no frame of numbers, lists and "
@@ -184,7 +184,7 @@ def _named(value: Any) -> str:
 
 
 def _places(places: Any, n_columns: int) -> Sequence[int] | npt.NDArray[Any]:
-    """Returns the columns that a block holds."""
+    """Returns the positions of the columns of a block."""
     if isinstance(places, _Record) and places.kind == "Slice":
         return range(n_columns)[slice(*places.args)]
     return _array(places)
@@ -211,7 +211,7 @@ def _array(value: Any) -> npt.NDArray[Any]:
 
 def _filled(data: Any, dtype: np.dtype[Any], shape: Any, order: Any) -> npt.NDArray[Any]:
     if dtype.hasobject:
-        # Not np.array(data): cells are lists, which it would turn into further dimensions.
+        # np.array(data) would turn lists in cells into further dimensions.
         flat = np.fromiter(map(_plain, data), dtype=object, count=len(data))
     else:
         flat = np.frombuffer(data, dtype).astype(dtype.newbyteorder("="))
@@ -219,11 +219,13 @@ def _filled(data: Any, dtype: np.dtype[Any], shape: Any, order: Any) -> npt.NDAr
 
 
 def _strings(rows: slice, valid: bytes | None, bounds: bytes, text: bytes) -> npt.NDArray[np.object_]:
-    """Returns the strings of an Arrow array; Arrow's own reader would crash on some malformed buffers.
+    """Returns the strings of an Arrow array; Arrow itself would crash on some malformed buffers.
 
     Args:
-        valid: a bit per row, lowest first, 0 for a missing string; None if there is none missing.
-        bounds: int64, where each string starts in ``text`` and, after the last, where that ends.
+        rows: range of the rows in the buffers.
+        valid: one bit per row, lowest first, 0 for a missing string; None if none is missing.
+        bounds: int64 start of each string in ``text``, and the end of the last.
+        text: UTF-8 text of all strings.
     """
     ends = np.frombuffer(bounds, dtype="<i8")[rows.start : rows.stop + 1]
     if len(ends) != rows.stop - rows.start + 1 or ends[0] < 0 or ends[-1] > len(text) or (np.diff(ends) < 0).any():
@@ -242,7 +244,7 @@ def _dtype(record: Any) -> np.dtype[Any]:
 
 
 def _plain(cell: Any) -> Any:
-    """Returns a cell with arrays in place of their records."""
+    """Returns a cell with its records replaced by arrays."""
     if type(cell) in (list, tuple):
         return type(cell)(map(_plain, cell))
     return _array(cell) if isinstance(cell, _Record) else cell

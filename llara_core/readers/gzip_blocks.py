@@ -1,4 +1,4 @@
-"""Packed text files in blocks of whole lines, so that files of any size take the memory of one block."""
+"""Gzip files of text as blocks of whole lines, so that a file of any size takes the memory of one block."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MIN_LINES_TO_JUDGE = 10
 
 
 def gzip_blocks(path: Path, block_bytes: int) -> Iterator[bytes]:
-    """Yields a gzip file in blocks of whole lines, each with its line feed.
+    """Yields the unpacked file in blocks of whole lines, each with its line feed.
 
     Args:
-        block_bytes: unpacked. A line that is longer becomes unreadable: it is given as ``\\0``.
+        block_bytes: unpacked size of a block. A longer line is replaced by ``\\0``, which no parser accepts.
 
     Raises:
-        DataError: the file is missing, or no intact gzip file.
+        DataError: the file is missing or not an intact gzip file.
     """
     n_lines, rest = 0, b""
     try:
@@ -38,7 +38,7 @@ def gzip_blocks(path: Path, block_bytes: int) -> Iterator[bytes]:
                     n_lines += block.count(b"\n") + 1
                     yield block + feed
                 if len(rest) > block_bytes:
-                    rest = b"\0"  # makes the line unreadable, since neither a literal nor JSON may hold it
+                    rest = b"\0"
                 bar.update(packed.tell() - bar.n)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: not a gzip file, or truncated or corrupt after line {n_lines} ({error}); {AGAIN}") from error
@@ -48,14 +48,15 @@ def gzip_blocks(path: Path, block_bytes: int) -> Iterator[bytes]:
         yield rest + b"\n"
 
 
-def refuse_other_files(path: Path, kind: str, n_refused: int, n_lines: int, first: int) -> None:
-    """Refuses a file of which most lines are unreadable.
+def refuse_other_files(path: Path, kind: str, n_unreadable: int, n_lines: int, first: int) -> None:
+    """Raises an error for a file of which most lines are unreadable.
 
     Args:
-        kind: what a line should be.
+        kind: kind of record that a line should hold, for the message.
         first: number of the first unreadable line.
     """
-    if n_lines >= MIN_LINES_TO_JUDGE and n_refused > n_lines / 2:
+    if n_lines >= MIN_LINES_TO_JUDGE and n_unreadable > n_lines / 2:
         raise DataError(
-            f"{path}:{first}: not a {kind}, like {n_refused} of {n_lines} lines; this is a different or a damaged file: {AGAIN}"
+            f"{path}:{first}: not a {kind}, like {n_unreadable} of {n_lines} lines; this is a different or a damaged file: "
+            f"{AGAIN}"
         )

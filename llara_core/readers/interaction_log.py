@@ -19,17 +19,17 @@ Counts = dict[str, int]
 
 @dataclass(frozen=True)
 class RawLog:
-    """An interaction log as it was read, before any filter.
+    """An interaction log as read, before any filter.
 
     Attributes:
-        interactions: ``user_id`` and ``item_id`` (int32, numbers from 0), ``timestamp`` (int64, ticks since 1970 UTC) and,
-            where the source has them, ``rating`` (float64) and ``split`` (codes into :data:`columns.SPLITS`); in file order.
-        items: ``raw_id`` and ``raw_title`` (strings; a title may be empty) and, where the source describes its items,
-            ``attributes`` (a list of strings per item); row number = ``item_id``; ascending by raw id.
-        n_users: user ids are below it, and ascend with the raw ids.
+        interactions: ``user_id`` and ``item_id`` (int32, numbered from 0), ``timestamp`` (int64, ticks since 1970 UTC) and,
+            if the source has them, ``rating`` (float64) and ``split`` (codes into :data:`columns.SPLITS`); in file order.
+        items: ``raw_id`` and ``raw_title`` (strings; a title may be empty) and, if the source describes its items,
+            ``attributes`` (a list of strings per item); sorted by raw id; row number = ``item_id``.
+        n_users: number of users; user ids follow the order of the raw ids.
         steps: users, items and interactions left after each step of the reader, ``raw`` first.
-        dropped: what the reader left out, by reason.
-        ticks_per_second: resolution of ``timestamp``, which is as fine as the source; tables hold seconds.
+        dropped: number of rows that the reader dropped, by reason.
+        ticks_per_second: resolution of ``timestamp``, that of the source; tables hold seconds.
     """
 
     interactions: pd.DataFrame
@@ -50,10 +50,10 @@ class RawLog:
         """Numbers users and items in ascending order of their raw ids.
 
         Args:
-            interactions: raw ``user_id`` and ``item_id`` (whole numbers or strings), ``timestamp``, perhaps ``rating``; every
-                item is one of ``items``.
-            items: raw ``item_id``, unique, ``raw_title`` and perhaps ``attributes``.
-            steps: as of the class; None: what is given is all there was.
+            interactions: raw ``user_id`` and ``item_id`` (whole numbers or strings), ``timestamp`` and optionally ``rating``;
+                all items occur in ``items``.
+            items: raw ``item_id``, unique, ``raw_title`` and optionally ``attributes``.
+            steps: counts after each step; None if ``raw`` is the only one.
         """
         items = items.sort_values(c.ITEM, ignore_index=True)
         users = np.unique(interactions[c.USER].to_numpy())
@@ -70,11 +70,11 @@ class RawLog:
 def number_ids(
     parts: list[pa.DictionaryArray], whole_numbers: str | None = None
 ) -> tuple[npt.NDArray[np.int32], pa.StringArray]:
-    """Returns the number of each row's id, and the ids in ascending order, whose places are the numbers.
+    """Returns the number of each row's id, and the distinct ids in ascending order, at the positions of their numbers.
 
     Args:
-        parts: the ids; one may occur twice in a dictionary.
-        whole_numbers: a pattern; ids that all fit it are ordered by value, others by code point.
+        parts: ids, batch by batch; a dictionary may contain an id twice.
+        whole_numbers: regular expression; if all ids match it, they are ordered by value, otherwise by code point.
     """
     unified = pa.chunked_array(parts).unify_dictionaries()
     values = unified.chunk(0).dictionary
@@ -85,6 +85,12 @@ def number_ids(
     rank[order] = np.arange(len(order), dtype=np.int32)
     number_of = rank[pc.index_in(values, ids).to_numpy()]
     return np.concatenate([number_of[part.indices.to_numpy()] for part in unified.chunks]), ids.take(pa.array(order))
+
+
+def numbers_of(ids: pa.StringArray, known: pd.Series[str]) -> npt.NDArray[np.int32]:
+    """Returns the position of each id among the known ids, or -1 if it is not among them."""
+    numbers: npt.NDArray[np.int32] = pc.index_in(ids, pa.array(known, pa.string())).fill_null(-1).to_numpy()
+    return numbers
 
 
 def count(interactions: pd.DataFrame) -> Counts:

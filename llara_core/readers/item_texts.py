@@ -1,4 +1,4 @@
-"""An item as text encoders read it: its title and attributes, rendered by one rule for all data sets."""
+"""Text of an item for text encoders: its title and attributes, in one format for all data sets."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 from llara_core.readers.item_titles import cut
 from llara_core.readers.titles import plain_title
 
-MAX_TEXT_CHARS = 300  # longer texts are cut, at the end of a word; 300 characters are about 75 tokens
-MAX_VALUES = 8  # of one attribute; the first ones, which catalogues list by importance
+MAX_TEXT_CHARS = 300  # about 75 tokens; longer texts are cut at the end of a word
+MAX_VALUES = 8  # values per attribute; catalogues list the important ones first
 
 _NUMBER = re.compile(r"[$€£]?\s?\d+(?:[.,]\d+)*")
 
 
 def attribute(name: str, values: Iterable[str]) -> str:
-    """Returns one attribute as text: its first values, without repetitions; a number alone follows the attribute's name.
+    """Returns the first distinct values of an attribute as text; a single number is preceded by the attribute's name.
 
     >>> attribute("genres", ["Comedy", "Drama", "Comedy", " "])
     'Comedy, Drama'
@@ -31,7 +31,7 @@ def item_text(title: str, year: int | None, attributes: Sequence[str]) -> str:
     """Returns the text of an item: ``title (year): attribute; attribute``, at most :data:`MAX_TEXT_CHARS` characters.
 
     Args:
-        title: cleaned.
+        title: cleaned title.
         year: year of release, or None.
         attributes: texts that :func:`attribute` returned; empty ones are left out.
 

@@ -1,4 +1,4 @@
-"""Cleans titles as a data set's section says (``titles``), for all readers at one place, and counts what was changed."""
+"""Cleaning of item titles by the ``titles`` section of a data set, and the choice of one title per item."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from llara_core.readers.interaction_log import Counts
 from llara_core.readers.titles import as_seen, movie_title, plain_title
 from llara_core.readers.values import short
 
-# Tags that stand inside a word or sentence; every other one ends a word.
+# Tags that may occur inside a word; every other tag separates words.
 _INLINE = frozenset({"a", "abbr", "b", "big", "em", "font", "i", "s", "small", "span", "strong", "sub", "sup", "u"})
 _INVISIBLE = frozenset({"script", "style"})
 
@@ -28,9 +28,9 @@ class CleanTitles:
     """Titles for prompts.
 
     Attributes:
-        titles: aligned with the raw ones.
-        years: years of release, where the titles are movies' and end in one.
-        counts: how many titles lost HTML tags, were cut, or hold U+FFFD in place of lost characters.
+        titles: cleaned titles, in the order of the raw ones.
+        years: years of release of movies; None where a title does not end in a year.
+        counts: number of titles that lost HTML tags, were cut, or contain U+FFFD in place of lost characters.
     """
 
     titles: list[str]
@@ -39,14 +39,15 @@ class CleanTitles:
 
 
 def clean_titles(raw: Iterable[str], config: TitlesConfig, are_movies: bool) -> CleanTitles:
-    """Cleans titles as prompts show them.
+    """Cleans titles for prompts.
 
-    Entities are decoded first, so that escaped tags go, too. Then, as ``config`` says, tags are taken out; then a movie's year
-    and article are moved; then the title is cut.
+    HTML entities are decoded first, so that escaped tags are found. Then, as configured, HTML tags are removed, the article and
+    the year of a movie are moved, and the title is cut.
 
     Args:
         raw: titles as read.
-        are_movies: the titles have MovieLens' articles and years at their ends; elsewhere these belong to the title.
+        config: options of the cleaning.
+        are_movies: whether titles end in articles and years as in MovieLens; otherwise these belong to the title.
     """
     counts = {"html_removed": 0, "cut": 0, "damaged": 0}
     titles: list[str] = []
@@ -68,7 +69,7 @@ def clean_titles(raw: Iterable[str], config: TitlesConfig, are_movies: bool) -> 
 
 
 def without_tags(title: str) -> str:
-    """Returns the title without HTML tags, comments, scripts and styles; as it is, if nothing would be left.
+    """Returns the title without HTML tags, comments, scripts and styles, or unchanged if nothing would be left.
 
     >>> without_tags('<span class="x">Heat</span> <b>4</b>K<br>1 < 2')
     'Heat 4K 1 < 2'
@@ -79,31 +80,31 @@ def without_tags(title: str) -> str:
     if "<" not in title[:end]:
         return title
     parser = _Text()
-    # Entities are decoded already, so that what looks like one is meant. What follows the last > holds no whole tag, and
-    # Python's versions differ on unfinished ones.
+    # Entities are already decoded, so an ampersand is an ordinary character. The text after the last > is not parsed, since
+    # versions of Python differ on unfinished tags.
     parser.feed(title[:end].replace("&", "&amp;"))
     parser.close()
     return plain_title("".join([*parser.parts, title[end:]])) or title
 
 
 class _Text(HTMLParser):
-    """Collects the text between the tags."""
+    """Collects the text between tags."""
 
     def __init__(self) -> None:
         super().__init__()
         self.parts: list[str] = []
-        self._hidden = 0
+        self._hidden = 0  # depth of open scripts and styles
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._hidden += tag in _INVISIBLE
-        self.parts.append("" if tag in _INLINE else " ")
+        self.handle_startendtag(tag, attrs)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.parts.append("" if tag in _INLINE else " ")
 
     def handle_endtag(self, tag: str) -> None:
         self._hidden -= tag in _INVISIBLE and self._hidden > 0
-        self.parts.append("" if tag in _INLINE else " ")
+        self.handle_startendtag(tag, [])
 
     def handle_data(self, data: str) -> None:
         if not self._hidden:
@@ -111,7 +112,7 @@ class _Text(HTMLParser):
 
 
 def cut(title: str, max_chars: int) -> str:
-    """Returns the first ``max_chars`` characters, up to the end of a word where one ends in their second half.
+    """Returns the first ``max_chars`` characters at most, cut at the end of a word if one ends in their second half.
 
     >>> cut("The Lord of the Rings", 14), cut("Supercalifragilistic", 8)
     ('The Lord of', 'Supercal')
@@ -130,46 +131,44 @@ def first_titles(
     config: TitlesConfig,
     place: Callable[[int], str],
 ) -> tuple[pd.DataFrame, Counts]:
-    """Returns one title per item, with the attributes of its row: that of the first row that has a title, else an empty one.
+    """Chooses one row per item: the first one with a title, or the first one if none has a title.
 
     Args:
-        numbers: number of each row's item, in file order.
+        numbers: item number of each row, in file order.
         titles: title of each row; may be empty.
-        attributes: texts of each row, as :func:`llara_core.readers.item_texts.attribute` makes them; None: there are none.
+        attributes: attribute texts of each row (:func:`llara_core.readers.item_texts.attribute`); None if there are none.
         raw_ids: raw ids by item number.
-        config: says whether an item may have different titles.
-        place: returns the place of a row, for messages.
+        config: ``several`` decides whether an item may have different titles.
+        place: function that returns the place of a row, for messages.
 
     Returns:
-        ``raw_id``, ``raw_title`` and, where there are, ``attributes``, by number; and how many rows were left out
-        (``items_duplicated``) and, if that is no error, how many items had titles that differ once cleaned
-        (``items_with_several_titles``).
+        ``raw_id``, ``raw_title`` and, if given, ``attributes``, by item number; and the number of rows left out
+        (``items_duplicated``) and, if allowed, of items with titles that differ once cleaned (``items_with_several_titles``).
 
     Raises:
-        DataError: an item has different titles, and ``config.several`` does not say that the first counts.
+        DataError: an item has different titles, which ``config.several`` does not allow.
     """
     rows = pd.DataFrame({c.ITEM: numbers, c.RAW_TITLE: titles.to_pandas()})
     if attributes is not None:
         rows[c.ATTRIBUTES] = attributes
-    again = rows[rows[c.ITEM].duplicated(keep=False)]
-    cleaned = again[c.RAW_TITLE].map(lambda title: as_seen(plain_title(title)))
-    titled = again.assign(cleaned=cleaned)[cleaned != ""]
-    differing = titled.drop_duplicates([c.ITEM, "cleaned"])
-    clashing = differing[differing[c.ITEM].duplicated(keep=False)]
-    if len(clashing) and config.several == "error":
-        number = int(clashing[c.ITEM].iloc[0])
-        twins = clashing[clashing[c.ITEM] == number]
-        first, second = (place(int(row)) for row in twins.index[:2])
-        title, other = twins[c.RAW_TITLE].iloc[:2]
+    shared = rows[rows[c.ITEM].duplicated(keep=False)]
+    cleaned = shared[c.RAW_TITLE].map(lambda title: as_seen(plain_title(title)))
+    titled = shared.assign(cleaned=cleaned)[cleaned != ""]
+    variants = titled.drop_duplicates([c.ITEM, "cleaned"])
+    conflicts = variants[variants[c.ITEM].duplicated(keep=False)]
+    if len(conflicts) and config.several == "error":
+        number = int(conflicts[c.ITEM].iloc[0])
+        pair = conflicts[conflicts[c.ITEM] == number].iloc[:2]
+        first, second = (place(int(row)) for row in pair.index)
+        first_title, second_title = pair[c.RAW_TITLE]
         raise DataError(
-            f"{second}: item {raw_ids[number].as_py()!r} is {short(other)} here and {short(title)} in {first}; "
-            "an item has one title (set `titles.several: first`, or, where each property of an item has a row, `keep_items` to "
-            "the rows of the titles)"
+            f"{second}: item {raw_ids[number].as_py()!r} is {short(second_title)} here and {short(first_title)} in {first}; "
+            "an item has one title (set `titles.several: first`; or, if the file has a row per property of an item, set "
+            "`keep_items` to the rows of the titles)"
         )
-    # A row without a title gives way to a later one that has one.
     distinct = pd.concat([titled[[*rows]], rows]).drop_duplicates(c.ITEM).sort_values(c.ITEM, ignore_index=True)
     counts = {"items_duplicated": len(rows) - len(distinct)}
     if config.several == "first":
-        counts["items_with_several_titles"] = clashing[c.ITEM].nunique()
+        counts["items_with_several_titles"] = conflicts[c.ITEM].nunique()
     distinct[c.ITEM] = raw_ids.to_pandas()
     return distinct.rename(columns={c.ITEM: c.RAW_ITEM}), counts

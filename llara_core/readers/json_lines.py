@@ -1,7 +1,7 @@
-"""JSON lines: an object a line, whose values become text, digit for digit.
+"""JSON lines: one object per line, whose values become text with all digits preserved.
 
-Python's ``json`` reads them and not pyarrow's, which infers types block by block (a text that looks like a time becomes one)
-and tells no lines.
+Python's ``json`` parses them, since pyarrow infers types block by block (text that looks like a time becomes one) and does not
+report line numbers.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from llara_core.readers.log_kinds import open_bytes
 from llara_core.readers.values import encodable, listed, short
 
 BATCH_LINES = 1 << 16
-SHOWN_LINES = 100  # whose keys a message lists
+SHOWN_LINES = 100  # lines whose keys are listed in messages
 
 
 def _one_value_per_key(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key comes twice")
-    return found
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        raise ValueError("a key occurs twice")
+    return record
 
 
 _decode = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_one_value_per_key).decode
 
 
 class JsonLinesFile:
-    """A file of JSON lines; blank lines are skipped, a key that an object lacks is null.
+    """A file of JSON lines; blank lines are skipped, and missing keys are null.
 
     Args:
-        packing: as :func:`log_kinds.packing_of_text` returns it.
+        compression: name that :func:`log_kinds.packing_of_text` returned.
     """
 
     header: list[str] | None = None
 
-    def __init__(self, path: Path, encoding: str, packing: str | None) -> None:
-        self.path, self._encoding, self._packing = path, encoding, packing
+    def __init__(self, path: Path, encoding: str, compression: str | None) -> None:
+        self.path, self._encoding, self._compression = path, encoding, compression
 
     def names(self) -> list[str]:
-        """Returns the keys of the first objects, but for those that hold objects."""
+        """Returns the keys of the first objects, without those that hold nested objects."""
         first = [record for _, record in itertools.islice(self._records(), SHOWN_LINES)]
         keys = dict.fromkeys(key for record in first for key in record)
         return [key for key in keys if all(_is_flat(record.get(key)) for record in first)]
@@ -66,8 +66,8 @@ class JsonLinesFile:
     def _records(self) -> Iterator[tuple[int, dict[str, Any]]]:
         number = 0
         try:
-            # With newline="" a lone carriage return would end a line too, but not with "\n".
-            with io.TextIOWrapper(open_bytes(self.path, self._packing), encoding=self._encoding, newline="\n") as file:
+            # newline="" would also end lines at carriage returns.
+            with io.TextIOWrapper(open_bytes(self.path, self._compression), encoding=self._encoding, newline="\n") as file:
                 for number, line in enumerate(file, start=1):
                     if text := line.strip().removeprefix("\ufeff"):
                         yield number, self._record(number, text)
@@ -81,28 +81,24 @@ class JsonLinesFile:
             record = _decode(line)
         except (ValueError, RecursionError) as error:
             raise DataError(
-                f"{self.path}:{number}: is no JSON ({error}): {short(line)}; each line must be one object, with names and text "
-                "in double quotes"
+                f"{self.path}:{number}: is not JSON ({error}): {short(line)}; each line must be one object, with names and "
+                "text in double quotes"
             ) from error
         if not isinstance(record, dict):
             raise DataError(f"{self.path}:{number}: is {short(line)}, but each line must be one object, such as {{...}}")
         return record
 
-    def _column(self, name: str, found: list[tuple[int, Any]]) -> pa.Array:
-        """Returns the values of a key as text or as lists of text.
-
-        Args:
-            found: line and value of each row.
-        """
-        values = [str(value).lower() if isinstance(value, bool) else value for _, value in found]
-        usual = list if list in map(type, values) and str not in map(type, values) else str
-        for (number, _), value in zip(found, values, strict=True):
-            if not isinstance(value, usual | None) or not _is_flat(value):
+    def _column(self, name: str, cells: list[tuple[int, Any]]) -> pa.Array:
+        """Returns the values of a key, given with their line numbers, as text or as lists of text."""
+        values = [str(value).lower() if isinstance(value, bool) else value for _, value in cells]
+        kind = list if list in map(type, values) and str not in map(type, values) else str
+        for (number, _), value in zip(cells, values, strict=True):
+            if not isinstance(value, kind | None) or not _is_flat(value):
+                expected = "a list of texts or numbers" if kind is list else "text or a number"
                 raise DataError(
-                    f"{self.path}:{number}: key {name!r}: {short(value)} is neither text nor a number, nor, as elsewhere in "
-                    "the file, a list of these; bring it to one form"
+                    f"{self.path}:{number}: key {name!r}: {short(value)} is not {expected}; use one type of values in all lines"
                 )
-        if usual is str:
+        if kind is str:
             return pa.array([value and encodable(value) for value in values], pa.string())
         return pa.array([value and [part and encodable(part) for part in value] for value in values], pa.list_(pa.string()))
 

@@ -14,14 +14,14 @@ from llara_core.config import LastFmConfig
 from llara_core.errors import DataError
 from llara_core.readers.interaction_log import RawLog, count
 from llara_core.readers.item_texts import attribute
-from llara_core.readers.text_lines import AGAIN, text_lines
+from llara_core.readers.text_lines import AGAIN, lines_below
 
 ARTISTS, TAGGED, TIMED = "artists.dat", "user_taggedartists.dat", "user_taggedartists-timestamps.dat"
 TAGS = "tags.dat"
 DAY_MS = 86_400_000
 EPOCH = date(1970, 1, 1)
 
-# Lines are matched, not parsed as CSV: a double quote in a name is an ordinary character.
+# Lines are not parsed as CSV, since double quotes in names are ordinary characters.
 _ID = r"(\d{1,18})"
 _ARTIST = re.compile(rf"{_ID}\t([^\t]*)\t[^\t]*\t[^\t]*", re.ASCII)
 _TAG = re.compile(rf"{_ID}\t([^\t]*)", re.ASCII)
@@ -33,14 +33,14 @@ Tagging = tuple[int, int, int, int]  # raw ids of user, artist and tag; millisec
 
 
 def read(folder: Path, _: LastFmConfig) -> RawLog:
-    """Reads the log in ``folder``: a user's first tags for an artist, in file order, which is by user and artist id.
+    """Reads the log in ``folder``: each user's first tag of each artist, in file order, which is by user and artist id.
 
-    Timestamps are the date at 00:00 UTC (most are the first of a month), or those of ``user_taggedartists-timestamps.dat``
-    if ``folder`` has it. An artist's attribute is the tags that most users gave it, of all users alike.
+    Timestamps are those of ``user_taggedartists-timestamps.dat`` if the file exists, otherwise the dates at 00:00 UTC (most are
+    the first of a month). The attribute of an artist consists of the most frequent tags, of users of all splits.
 
     Returns:
-        Steps ``raw`` (one interaction per tag), ``distinct`` (the first of each user and artist) and ``known`` (of artists that
-        ``artists.dat`` lists).
+        A log with the steps ``raw`` (one interaction per tag), ``distinct`` (one per user and artist) and ``known`` (only
+        artists that ``artists.dat`` lists).
 
     Raises:
         DataError: a file is missing or malformed, or two files do not belong together.
@@ -77,11 +77,11 @@ def _read_tags(path: Path) -> dict[int, str]:
 
 
 def _top_tags(artists: pd.Series[int], tagged: pd.DataFrame, names: dict[int, str]) -> list[list[str]]:
-    """Returns the tags of each artist as its one attribute, the most frequent first, ties by tag id."""
+    """Returns the only attribute of each artist: its tags, most frequent first, ties by tag id."""
     counts = tagged.groupby([c.ITEM, _TAG_ID]).size().reset_index(name="n")
     counts = counts.sort_values([c.ITEM, "n", _TAG_ID], ascending=[True, False, True])
-    of_artist = counts[counts[_TAG_ID].isin(names)].groupby(c.ITEM)[_TAG_ID].agg(list).to_dict()
-    return [[attribute("tags", (names[tag] for tag in of_artist.get(artist, ())))] for artist in artists]
+    tags = counts[counts[_TAG_ID].isin(names)].groupby(c.ITEM)[_TAG_ID].agg(list).to_dict()
+    return [[attribute("tags", (names[tag] for tag in tags.get(artist, ())))] for artist in artists]
 
 
 def _read_tagged(path: Path) -> list[Tagging]:
@@ -96,14 +96,14 @@ def _read_tagged(path: Path) -> list[Tagging]:
 
 
 def _read_timed(path: Path, dated: list[Tagging]) -> list[Tagging]:
-    """Returns the rows ``dated`` with the times, in milliseconds since 1970, of a file that has the same rows."""
+    """Returns the rows with the exact times of another file, which must have the same rows in the same order."""
     remedy = f"take both files from the same archive, or remove {path.name}"
     rows: list[Tagging] = []
     for place, (user, artist, tag, milliseconds) in _rows(path, "userID\tartistID\ttagID\ttimestamp", _TIMED):
         row = (int(user), int(artist), int(tag), int(milliseconds))
         if len(rows) == len(dated) or dated[len(rows)][:3] != row[:3]:
             raise DataError(f"{place}: differs from row {len(rows) + 1} of {TAGGED}; {remedy}")
-        # Two days: the dates are local, in a time zone that is not stated.
+        # Two days, since the dates are in an unknown local time zone.
         if abs(row[3] - dated[len(rows)][3]) > 2 * DAY_MS:
             raise DataError(f"{place}: over 2 days from the date in row {len(rows) + 1} of {TAGGED}; {remedy}")
         rows.append(row)
@@ -113,10 +113,8 @@ def _read_timed(path: Path, dated: list[Tagging]) -> list[Tagging]:
 
 
 def _rows(path: Path, header: str, pattern: re.Pattern[str], encoding: str = "utf-8") -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yields place (for messages) and groups of ``pattern`` for each line below the header, of which there is at least one."""
-    (place, first), *rows = [*text_lines(path, encoding)] or [(f"{path}:1", "")]
-    if first != header:
-        raise DataError(f"{place}: expected the header {header!r}, got {first[:80]!r}; {AGAIN}")
+    """Yields the place of each line below the header, for messages, and its groups of ``pattern``."""
+    rows = lines_below(path, encoding, header)
     if not rows:
         raise DataError(f"{path}: holds no rows; {AGAIN}")
     for place, text in rows:

@@ -1,4 +1,4 @@
-"""The files of an own log as batches of columns: delimited text, JSON lines and Parquet, one file or the parts of a folder."""
+"""Files of an own log (delimited text, JSON lines, Parquet; one file or a folder) as batches of columns."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 from urllib.parse import unquote
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -24,58 +23,39 @@ from llara_core.readers.json_lines import JsonLinesFile
 from llara_core.readers.log_kinds import PARQUET, kind_of, open_bytes, packing_of_text
 from llara_core.readers.sequences import one_row_per_item
 from llara_core.readers.table_formats import refuse_table_formats
-from llara_core.readers.values import check_columns, listed
+from llara_core.readers.values import IntArray, check_columns, listed
 
 BATCH_ROWS = 1 << 19
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 JSON_OBJECT, JSON_ARRAY = re.compile(r"\s*\{"), re.compile(r"\s*\[\s*\{")
 
-Rows = npt.NDArray[np.int64]
-Batch = tuple[list[pa.Array], Rows]
+Batch = tuple[list[pa.Array], IntArray]
 """Columns, and the numbers of their rows in the table."""
-
-
-class LogFile(Protocol):
-    """A file of rows.
-
-    Attributes:
-        header: of delimited text, the names as they stand there; None: rows cannot repeat it.
-    """
-
-    path: Path
-    header: list[str] | None
-
-    def names(self) -> list[str]:
-        """Returns its columns."""
-
-    def batches(self, names: list[str]) -> Iterator[list[pa.Array]]:
-        """Yields the named columns, batch by batch."""
-
-    def place(self, row: int) -> str:
-        """Returns the place of a row, counted from 0."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A file, and the values of further columns, such as its folders hold in their names (``user=7/date=2024-01-01``)."""
+    """A file, and the values of columns that are not in it but in the names of its folders (``user=7/date=2024-01-01``)."""
 
     file: LogFile
     partition: Mapping[str, str | None]
 
 
 class LogTable:
-    """One file, or a folder of files, as one sequence of rows; the content of a file tells its kind, not its name.
+    """A file, or all files of a folder, as one sequence of rows; the kind of a file depends on its content, not on its name.
 
     Args:
-        layout: of text.
-        sequences: as in the section; None: a row is an interaction.
-        per_row: columns that have one value for a row of ``sequences``.
+        folder: folder of the raw files.
+        name: name of the file or folder in it.
+        layout: layout of delimited text.
+        sequences: ``sequences`` of the section; None if a row is an interaction.
+        per_row: names of the columns that have one value per row even with ``sequences``.
 
     Attributes:
-        n_repeated_headers: rows that the last :meth:`read` left out because they repeat the header of delimited text.
+        n_repeated_headers: number of rows that the last :meth:`read` dropped because they repeat the header.
 
     Raises:
-        DataError: the file is missing or of an unsupported kind, or a folder holds sub-folders that are no partitions.
+        DataError: the file is missing or of an unsupported kind, or the folder contains folders that are not partitions.
     """
 
     def __init__(
@@ -99,37 +79,36 @@ class LogTable:
         return cls(folder, config.items, config.item_layout)
 
     def names(self) -> list[str]:
-        """Returns the columns of the first part."""
+        """Returns the names of the columns of the first part."""
         return [*self.parts[0].file.names(), *self.parts[0].partition]
 
     def read(self, names: list[str]) -> Iterator[Batch]:
-        """Yields the named columns batch by batch, with the number of each row, as :meth:`place` takes it."""
+        """Yields the named columns batch by batch, with the row numbers for :meth:`place`."""
         self._first_rows, self.n_repeated_headers = [], 0
-        n_rows, kinds = 0, [""] * len(names)
+        n_rows, families = 0, [""] * len(names)
         for part in self.parts:
             self._first_rows.append(n_rows)
             for raw in self._batches(part, names):
-                columns = [_plain(part.file.path, name, column) for name, column in zip(names, raw, strict=True)]
+                columns = [_normalized(part.file.path, name, column) for name, column in zip(names, raw, strict=True)]
                 rows = np.arange(n_rows, n_rows + len(raw[0]))
                 n_rows += len(rows)
                 if part.file.header is not None:
                     columns, rows = self._without_headers(part.file, names, columns, rows)
                 if self.sequences is not None:
-                    is_list = [name not in self.per_row for name in names]
-                    columns, rows = one_row_per_item(names, columns, rows, is_list, self.sequences, self.place)
-                found = [_family(column.type) for column in columns]
-                if any(a and b and a != b for a, b in zip(kinds, found, strict=True)):
+                    columns, rows = one_row_per_item(names, columns, rows, self.per_row, self.sequences, self.place)
+                new = [_family(column.type) for column in columns]
+                if any(a and b and a != b for a, b in zip(families, new, strict=True)):
                     raise DataError(
-                        f"{part.file.path}: columns {listed(names)} hold {listed(found)}, but {listed(kinds)} in the "
+                        f"{part.file.path}: columns {listed(names)} hold {listed(new)}, but {listed(families)} in the "
                         "files before; the files of a folder must agree"
                     )
-                kinds = [known or new for known, new in zip(kinds, found, strict=True)]
+                families = [a or b for a, b in zip(families, new, strict=True)]
                 yield columns, rows
         if not n_rows:
             raise DataError(f"{self.path}: holds no rows")
 
     def place(self, row: int) -> str:
-        """Returns file and line of a row (text), or file and row number from 1 (Parquet)."""
+        """Returns the file of a row and its line (text) or its number from 1 (Parquet)."""
         part = bisect_right(self._first_rows, row) - 1
         return self.parts[part].file.place(int(row) - self._first_rows[part])
 
@@ -144,18 +123,18 @@ class LogTable:
                 values[name] = pa.repeat(pa.scalar(value, pa.string()), len(batch[0]))
             yield [values[name] for name in names]
 
-    def _without_headers(self, file: LogFile, names: list[str], columns: list[pa.Array], rows: Rows) -> Batch:
-        """Leaves out the headers of files that were appended; the first column becomes dictionary-encoded."""
-        known = dict(zip(file.names(), file.header or [], strict=True))
-        marks, first = pa.array([known.get(name) for name in names], pa.string()).drop_null(), columns[0].dictionary_encode()
-        if not pc.any(pc.is_in(pc.utf8_trim_whitespace(first.dictionary), marks)).as_py():
+    def _without_headers(self, file: LogFile, names: list[str], columns: list[pa.Array], rows: IntArray) -> Batch:
+        """Drops the headers inside a file made by joining files; dictionary-encodes the first column."""
+        header = dict(zip(file.names(), file.header or [], strict=True))
+        fields = pa.array([header[name] for name in names if name in header], pa.string())
+        first = columns[0].dictionary_encode()
+        if not pc.any(pc.is_in(pc.utf8_trim_whitespace(first.dictionary), fields)).as_py():
             return [first, *columns[1:]], rows
-        # A column from the names of folders says nothing about the row.
-        own = {name: pc.utf8_trim_whitespace(column) for name, column in zip(names, columns, strict=True) if name in known}
-        found = [pc.is_in(column, marks).to_numpy(zero_copy_only=False) for column in own.values()]
-        is_header = np.logical_and.reduce(found)
+        # Columns from the names of folders cannot repeat the header.
+        own = {name: pc.utf8_trim_whitespace(column) for name, column in zip(names, columns, strict=True) if name in header}
+        is_header = np.logical_and.reduce([pc.is_in(text, fields).to_numpy(zero_copy_only=False) for text in own.values()])
         for row in np.flatnonzero(is_header):
-            if any(column[row].as_py() != known[name] for name, column in own.items()):
+            if any(text[row].as_py() != header[name] for name, text in own.items()):
                 raise DataError(
                     f"{self.place(rows[row])}: a second header whose columns are in another order; give all files "
                     "that were joined here the same column order"
@@ -166,12 +145,12 @@ class LogTable:
 
 
 def _parts(folder: Path) -> dict[Path, dict[str, str | None]]:
-    """Returns the files of a folder in natural order (``part-2`` before ``part-10``), each with the partition that it is of."""
-    found: dict[Path, dict[str, str | None]] = {}
+    """Returns the partition of each file of a folder, in natural order (``part-2`` before ``part-10``)."""
+    parts: dict[Path, dict[str, str | None]] = {}
     paths = [path for path in folder.iterdir() if path.name[0] not in "._"]
-    for path in sorted(paths, key=_natural):
+    for path in sorted(paths, key=_natural_order):
         if not path.is_dir():
-            found[path] = {}
+            parts[path] = {}
             continue
         key, equals, value = path.name.partition("=")
         if not (key and equals):
@@ -181,30 +160,30 @@ def _parts(folder: Path) -> dict[Path, dict[str, str | None]]:
             )
         refuse_table_formats(path, path)
         for file, partition in _parts(path).items():
-            found[file] = {unquote(key): None if value == NULL_PARTITION else unquote(value), **partition}
-    if not found:
+            parts[file] = {unquote(key): None if value == NULL_PARTITION else unquote(value), **partition}
+    if not parts:
         raise DataError(f"{folder}: the folder holds no file")
-    return found
+    return parts
 
 
-def _natural(path: Path) -> list[tuple[bool, int, str]]:
+def _natural_order(path: Path) -> list[tuple[bool, int, str]]:
     return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split("([0-9]+)", path.name)]
 
 
 def _open(path: Path, layout: TextLayout) -> LogFile:
     if kind_of(path) == PARQUET or path.suffix.lower() == ".parquet":
         return _ParquetFile(path)
-    packing = packing_of_text(path)
+    compression = packing_of_text(path)
     try:
-        with open_bytes(path, packing) as file:
+        with open_bytes(path, compression) as file:
             head = file.read(4096).decode(layout.encoding, errors="ignore").removeprefix("\ufeff")
     except (OSError, LookupError, ValueError):
-        head = ""  # reading it will tell
+        head = ""  # the error appears again, with its place, when the file is read
     if JSON_ARRAY.match(head):
-        raise DataError(f"{path}: is one JSON array; write an object a line instead, for example with `jq -c '.[]'`")
+        raise DataError(f"{path}: is one JSON array; write one object per line instead, for example with `jq -c '.[]'`")
     if JSON_OBJECT.match(head):
-        return JsonLinesFile(path, layout.encoding, packing)
-    return DelimitedFile(path, layout, packing)
+        return JsonLinesFile(path, layout.encoding, compression)
+    return DelimitedFile(path, layout, compression)
 
 
 @dataclass
@@ -223,7 +202,7 @@ class _ParquetFile:
             with pq.ParquetFile(self.path) as file:
                 check_columns(self.path, names, file.schema_arrow.names)
                 for batch in file.iter_batches(BATCH_ROWS, columns=list(dict.fromkeys(names))):
-                    batch.validate(full=True)  # text that is not UTF-8
+                    batch.validate(full=True)  # detects text that is not UTF-8
                     yield [batch.column(name) for name in names]
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(error) from error
@@ -235,18 +214,23 @@ class _ParquetFile:
         return DataError(f"{self.path}: cannot be read as Parquet, damaged or of another kind: {error}")
 
 
-def _plain(path: Path, name: str, column: pa.Array) -> pa.Array:
-    """Returns ``column`` with all of Arrow's types for text, dictionaries, bytes and UUIDs included, as plain strings."""
+LogFile = DelimitedFile | JsonLinesFile | _ParquetFile
+"""A file of rows: ``names()`` returns its columns, ``batches(names)`` yields them batch by batch, and ``place(row)`` returns
+the place of a row, numbered from 0, for messages; ``header`` is the header as written, or None if rows cannot repeat it."""
+
+
+def _normalized(path: Path, name: str, column: pa.Array) -> pa.Array:
+    """Returns a column with text, bytes and UUIDs of all Arrow types as plain strings, without dictionary encoding."""
     if isinstance(column.type, pa.UuidType):
         encoded = column.storage.dictionary_encode()
         texts = pa.array([str(uuid.UUID(bytes=value)) for value in encoded.dictionary.to_pylist()], pa.string())
         return texts.take(encoded.indices)
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     types = pa.types
+    kind = column.type.value_type if types.is_dictionary(column.type) else column.type
     text = (types.is_large_string, types.is_string_view)
     raw = (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)
     try:
-        return column.cast(pa.string() if any(check(kind) for check in (*text, *raw)) else kind)
+        return column.cast(pa.string() if any(is_type(kind) for is_type in (*text, *raw)) else kind)
     except pa.ArrowInvalid as error:
         raise DataError(
             f"{path}: column {name!r} is of type {column.type} but is not UTF-8 text ({error}); write it as text, for example "
@@ -255,7 +239,7 @@ def _plain(path: Path, name: str, column: pa.Array) -> pa.Array:
 
 
 def _family(kind: pa.DataType) -> str:
-    """Returns the family of a type, within which the files of a folder may differ; empty for nulls alone, which fit any."""
+    """Returns the family of a type, within which the files of a folder may differ; empty for nulls, which fit any family."""
     types = pa.types
     if types.is_null(kind):
         return ""

@@ -1,4 +1,4 @@
-"""Tells the kind of a file by its first bytes, not by its name, and unpacks its bytes."""
+"""Recognition of a file's kind by its first bytes, whatever its name, and decompression."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llara_core.errors import DataError
 
 PARQUET = "a Parquet file"
 PACKED = {"a gzip file": "gzip", "a zstd file": "zstd", "a bzip2 file": "bz2"}
-"""Kinds that are unpacked on the way, and pyarrow's names for them."""
+"""pyarrow's name for the compression, by the kind of a compressed file that is read."""
 MAGIC = {
     b"PAR1": PARQUET,
     b"\x1f\x8b": "a gzip file",
@@ -25,47 +25,50 @@ MAGIC = {
     b"ARROW1": "an Arrow file",
     b"SQLite format 3\0": "a SQLite database",
 }
-TAR_MARK = slice(257, 262), b"ustar"
 HEAD_BYTES = 512
 
 
 def kind_of(path: Path) -> str | None:
-    """Returns the kind that the first bytes show; None: no known one, so it may be text."""
+    """Returns the kind of a file; None if it is unknown, as it is for text.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
     try:
         with path.open("rb") as file:
-            return _kind_of(file.read(HEAD_BYTES))
+            return _kind_of_bytes(file.read(HEAD_BYTES))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def packing_of_text(path: Path) -> str | None:
-    """Returns pyarrow's name for the packing of a text file; None: it is not packed.
+    """Returns pyarrow's name for the compression of a text file; None if it is not compressed.
 
     Raises:
-        DataError: the file, or what is packed in it, is of a known kind that is no text.
+        DataError: the file, or its uncompressed content, is of a known kind that is not text.
     """
-    kind = within = kind_of(path)
+    kind = content = kind_of(path)
     if kind in PACKED:
         try:
             with open_bytes(path, PACKED[kind]) as file:
-                within = _kind_of(file.read(HEAD_BYTES))
+                content = _kind_of_bytes(file.read(HEAD_BYTES))
         except OSError:
-            within = None  # damaged: reading it will tell
-    if within is not None:
+            content = None  # the error appears again, with its place, when the file is read
+    if content is not None:
         inside = f" inside {kind}" if kind in PACKED else ""
         raise DataError(
-            f"{path}: is {within}{inside}, whatever its name; supported are delimited text and JSON lines, also packed with "
+            f"{path}: is {content}{inside}, whatever its name; supported are delimited text and JSON lines, also packed with "
             "gzip, zstd or bzip2, and Parquet: unpack or export it"
         )
     return None if kind is None else PACKED[kind]
 
 
-def open_bytes(path: Path, packing: str | None) -> Any:
-    """Opens the unpacked bytes as a file."""
-    return pa.input_stream(path, compression=packing)
+def open_bytes(path: Path, compression: str | None) -> Any:
+    """Opens a file for reading its uncompressed bytes."""
+    return pa.input_stream(path, compression=compression)
 
 
-def _kind_of(head: bytes) -> str | None:
-    if head[TAR_MARK[0]] == TAR_MARK[1]:
+def _kind_of_bytes(head: bytes) -> str | None:
+    if head[257:262] == b"ustar":
         return "a tar archive"
     return next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), None)

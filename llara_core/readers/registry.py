@@ -1,4 +1,4 @@
-"""The readers of raw files by the formats of ``datasets`` in params.yaml."""
+"""Readers of raw files, by the ``format`` of a data set in params.yaml."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from llara_core.readers import amazon, lastfm, movielens, own_log, released_frames, steam
 
-# Each takes the folder of the raw files and the data set's section. All return a `RawLog` but that of released frames.
+# A reader takes the folder of the raw files and the data set's section; it returns a `RawLog`, or `ReleasedFrames`.
 READERS: dict[str, Callable[..., Any]] = {
     "movielens_100k": movielens.read,
     "movielens_1m": movielens.read_larger,

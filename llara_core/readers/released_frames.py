@@ -1,4 +1,4 @@
-"""Importer of the frames that the paper's authors publish: their very training, validation and test rows."""
+"""Importer of the data frames with training, validation and test rows that the paper's authors publish."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from llara_core.readers import movielens
 from llara_core.readers.frame_pickles import read_frame
 from llara_core.readers.text_lines import text_lines
 from llara_core.readers.titles import plain_title
+from llara_core.readers.values import BoolArray, IntArray
 
 SEQUENCE, LENGTH, NEXT = "seq", "len_seq", "next"
 _SHAPES = {
@@ -29,21 +31,18 @@ _SHAPES = {
 }
 _ID_AND_NAME = re.compile(r"(\d{1,9})::(.*)", re.ASCII)
 
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
-
 
 @dataclass(frozen=True)
 class ReleasedFrames:
-    """The content of the three frames and the names.
+    """The content of the three frames and the item names.
 
     Attributes:
         sequences: ``user_id``, ``item_id`` and ``position`` (int32), ``timestamp`` (int64) and ``split``; by user and position.
             Neither users nor times are published: a user is a chain of rows (:func:`read`), and ``timestamp`` is the position.
         examples: ``user_id`` (int32), ``split``, ``history`` (int32 arrays, oldest first, at least one item) and ``target``
             (int32); training, validation, test, each in the order of its frame.
-        items: ``raw_id`` and ``raw_title`` (strings); row number = ``item_id``, the frames' own id.
-        dropped: ``rows_without_history``, which give nothing to prompt with.
+        items: ``raw_id`` and ``raw_title`` (strings); row number = ``item_id``, the id in the frames.
+        dropped: ``rows_without_history``, the number of rows that cannot become prompts.
     """
 
     sequences: pd.DataFrame
@@ -54,38 +53,31 @@ class ReleasedFrames:
 
 @dataclass(frozen=True)
 class _Rows:
-    """One frame, checked.
+    """The verified rows of a frame."""
 
-    Attributes:
-        histories: shape ``(rows, T)``, padded at the end.
-        lengths: items of each history, shape ``(rows,)``.
-        targets: shape ``(rows,)``.
-    """
-
-    histories: IntArray
-    lengths: IntArray
-    targets: IntArray
+    histories: IntArray  # (rows, T), padded at the end
+    lengths: IntArray  # (rows,), number of items of each history
+    targets: IntArray  # (rows,)
 
 
 def read(folder: Path, config: ReleasedFramesConfig) -> ReleasedFrames:
     """Imports the frames in ``folder``.
 
-    A frame has the columns ``seq`` (a list of item ids, padded at the end with the number of items), ``len_seq`` (how many are
-    not padding) and ``next`` (an item id). An (id, rating) pair may replace an id; ratings are ignored. ``len_seq`` may be 1
-    where there is only padding, as some code of that family writes it.
+    A frame has the columns ``seq`` (a list of item ids, padded at the end with the number of items), ``len_seq`` (the number of
+    ids that are not padding; 0 or 1 if all are) and ``next`` (an item id). Pairs (id, rating) may replace ids; ratings are
+    ignored.
 
-    The frames do not say to whom a row belongs. A training row continues the row before it if its history is that row's history
-    plus its target, cut at the front to the width of ``seq``. Rows that continue each other form a chain, which counts as one
-    user, whose items are the history of its first row and then all its targets. In the published order (user by user, one row
-    per position, from the empty history on) this recovers every user, since an empty history continues nothing. In other orders
-    a chain may be part of a user, or of two where one user's items happen to continue another's. Examples do not depend on
-    this: they are the rows themselves. Each validation and test row is a chain of its own. User ids number the chains, in the
-    order of the frames.
+    The frames do not contain users. A training row continues the previous row if its history is the history of that row plus
+    its target, cut at the front to the width of ``seq``. Rows that continue each other form a chain, which is treated as a
+    user whose items are the history of the first row and the targets of all rows. In the published order (user by user, one row
+    per position, starting with an empty history) this recovers every user. In other orders, a chain may be a part of a user, or
+    join two users if the items of one happen to continue those of the other. Examples do not depend on this, since they are
+    the rows themselves. Each validation and test row is its own chain. User ids number the chains in the order of the frames.
 
     Args:
-        folder: holds the four files that ``config`` names. A name file called ``u.item`` has the GroupLens layout, and its ids
-            are the frames' plus 1; any other has UTF-8 lines ``id::name`` with the frames' ids.
-        config: histories longer than its ``max_history_len`` lose their oldest items.
+        folder: folder of the four files that ``config`` names. If the file of names is called ``u.item``, it has the GroupLens
+            layout, with ids one higher than in the frames; otherwise UTF-8 lines ``id::name`` with the ids of the frames.
+        config: names of the files, and ``max_history_len``; longer histories lose their oldest items.
 
     Raises:
         DataError: a file is missing or malformed (the message gives the line or row), or no row of a frame has a history.
@@ -115,29 +107,39 @@ def _read_rows(path: Path, n_items: int) -> _Rows:
     if frame.empty:
         raise DataError(f"{path}: holds no rows; copy the published file again")
     histories, lengths, targets = (_read_numbers(path, column, frame[column].tolist()) for column in _SHAPES)
-    padded = histories == n_items
-    counted = (~padded).sum(axis=1)
-    cells, last = {SEQUENCE: histories, LENGTH: lengths, "n": counted, NEXT: targets}, n_items - 1
-
-    def refuse(wrong: BoolArray, said: str) -> None:
-        _refuse(path, wrong, lambda row: said.format(**{name: values[row].tolist() for name, values in cells.items()}))
-
-    refuse(
+    padded, last = histories == n_items, n_items - 1
+    n_filled = (~padded).sum(axis=1)
+    _refuse(
+        path,
         (histories.min(axis=1) < 0) | (histories.max(axis=1) > n_items),
-        f"{SEQUENCE} {{seq}} holds ids that are neither 0 to {last}, which have a name, nor {n_items}, the padding; take "
-        "frames and names of the same data set",
+        lambda row: (
+            f"{SEQUENCE} {histories[row].tolist()} holds ids that are neither 0 to {last}, which have a name, nor "
+            f"{n_items}, the padding; take frames and names of the same data set"
+        ),
     )
-    is_early = (padded[:, :-1] & ~padded[:, 1:]).any(axis=1)
-    refuse(is_early, f"{SEQUENCE} {{seq}} holds padding ({n_items}) before an item; padding belongs at the end")
-    refuse(
-        np.where(counted == 0, (lengths != 0) & (lengths != 1), lengths != counted),
-        f"{LENGTH} is {{len_seq}}, but {SEQUENCE} {{seq}} holds {{n}} items before the padding, which is the number of names, "
-        f"{n_items}",
+    _refuse(
+        path,
+        (padded[:, :-1] & ~padded[:, 1:]).any(axis=1),
+        lambda row: (
+            f"{SEQUENCE} {histories[row].tolist()} holds padding ({n_items}) before an item; padding belongs at the end"
+        ),
     )
-    refuse((targets < 0) | (targets > last), f"{NEXT} is {{next}}, but the items with a name are 0 to {last}")
-    if not counted.any():
+    _refuse(
+        path,
+        np.where(n_filled == 0, (lengths != 0) & (lengths != 1), lengths != n_filled),
+        lambda row: (
+            f"{LENGTH} is {lengths[row]}, but {SEQUENCE} {histories[row].tolist()} holds {n_filled[row]} items before "
+            f"the padding, which is the number of names, {n_items}"
+        ),
+    )
+    _refuse(
+        path,
+        (targets < 0) | (targets > last),
+        lambda row: f"{NEXT} is {targets[row]}, but the items with a name are 0 to {last}",
+    )
+    if not n_filled.any():
         raise DataError(f"{path}: no row has a history, so there is nothing to prompt with")
-    return _Rows(histories, counted, targets)
+    return _Rows(histories, n_filled, targets)
 
 
 def _refuse(path: Path, wrong: BoolArray, describe: Callable[[int], str]) -> None:
@@ -147,26 +149,26 @@ def _refuse(path: Path, wrong: BoolArray, describe: Callable[[int], str]) -> Non
 
 
 def _read_numbers(path: Path, column: str, cells: list[object]) -> IntArray:
-    """Returns the ids or lengths of one column: shape ``(rows, T)`` for ``seq``, else ``(rows,)``."""
+    """Returns the ids or lengths of one column: shape ``(rows, T)`` for ``seq``, otherwise ``(rows,)``."""
     n_dims = 1 if column == SEQUENCE else 0
     rows = [_numbers(cell) for cell in cells]
     shape = rows[0].shape
-    paired = shape[n_dims:] == (2,) and column != LENGTH
-    shaped = rows[0].size > 0 and (paired or len(shape) == n_dims)
+    are_pairs = shape[n_dims:] == (2,) and column != LENGTH
+    is_valid = rows[0].size > 0 and (are_pairs or len(shape) == n_dims)
 
     def describe(row: int) -> str:
-        # reprlib: a cell may be nested deeper than repr can follow.
+        # reprlib, since a cell may be nested too deeply for repr.
         return f"{column} must be {_SHAPES[column]}, got {reprlib.repr(cells[row])}"
 
-    _refuse(path, np.array([not shaped or row.shape != shape or row.dtype.kind not in "iuf" for row in rows]), describe)
-    values = np.stack(rows)[..., 0] if paired else np.stack(rows)
+    _refuse(path, np.array([not is_valid or row.shape != shape or row.dtype.kind not in "iuf" for row in rows]), describe)
+    values = np.stack(rows)[..., 0] if are_pairs else np.stack(rows)
     whole = np.isfinite(values) & (values == np.floor(values))
     _refuse(path, ~whole.reshape(len(rows), -1).all(axis=1), describe)
     return values.astype(np.int64)
 
 
 def _numbers(cell: object) -> npt.NDArray[np.float64]:
-    """Returns a cell as an array of any dtype; empty if its parts differ in length."""
+    """Returns a cell as an array of any dtype; empty if its elements differ in length."""
     try:
         return np.asarray(cell)
     except ValueError:
@@ -174,7 +176,7 @@ def _numbers(cell: object) -> npt.NDArray[np.float64]:
 
 
 def _continues(rows: _Rows, padding: int) -> BoolArray:
-    """Returns for each row whether its history is that of the row before plus its target."""
+    """Returns whether the history of each row is the history of the previous row plus its target."""
     n_rows, width = rows.histories.shape
     following = np.column_stack([rows.histories, np.full(n_rows, padding)])
     following[np.arange(n_rows), rows.lengths] = rows.targets
@@ -183,7 +185,7 @@ def _continues(rows: _Rows, padding: int) -> BoolArray:
 
 
 def _sequences(rows: _Rows, first: BoolArray, users: npt.NDArray[np.int32]) -> pd.DataFrame:
-    """Returns the chains: the history of each chain's first row, then all its targets."""
+    """Returns the items of each chain: the history of its first row and the targets of all its rows."""
     kept = first[:, None] & (np.arange(rows.histories.shape[1]) < rows.lengths[:, None])
     kept = np.column_stack([kept, np.ones(len(kept), dtype=bool)])
     user = np.repeat(users, kept.sum(axis=1))
@@ -199,29 +201,26 @@ def _sequences(rows: _Rows, first: BoolArray, users: npt.NDArray[np.int32]) -> p
 
 
 def _examples(rows: _Rows, users: npt.NDArray[np.int32], max_history_len: int) -> pd.DataFrame:
-    asked = np.flatnonzero(rows.lengths)
-    ends = rows.lengths[asked]
-    starts = np.maximum(ends - max_history_len, 0)
-    histories = rows.histories[asked].astype(np.int32)
+    kept = np.flatnonzero(rows.lengths)
+    pairs = zip(rows.histories[kept].astype(np.int32), rows.lengths[kept], strict=True)
     return pd.DataFrame(
         {
-            c.USER: users[asked],
-            c.HISTORY: [history[start:end] for history, start, end in zip(histories, starts, ends, strict=True)],
-            c.TARGET: rows.targets[asked].astype(np.int32),
+            c.USER: users[kept],
+            c.HISTORY: [history[:length][-max_history_len:] for history, length in pairs],
+            c.TARGET: rows.targets[kept].astype(np.int32),
         }
     )
 
 
 def _read_items(path: Path) -> pd.DataFrame:
-    """Returns ``raw_id``, ``raw_title`` and, from ``u.item``, ``attributes``; row number = the frames' id."""
-    attributes: dict[int, list[str]] = {}
+    """Returns ``raw_id``, ``raw_title`` and ``attributes`` (none except from ``u.item``); row number = id in the frames."""
+    titles: dict[Any, str]
+    attributes: dict[Any, list[str]] = {}
     if path.name == MOVIELENS_ITEMS:
-        table = movielens.read_items(path)
-        ids = table[c.ITEM].tolist()
-        titles: dict[int, str] = dict(zip(ids, table[c.RAW_TITLE], strict=True))
-        attributes, first = dict(zip(ids, table[c.ATTRIBUTES], strict=True)), 1
+        table, first = movielens.read_items(path).set_index(c.ITEM), 1
+        titles, attributes = table[c.RAW_TITLE].to_dict(), table[c.ATTRIBUTES].to_dict()
     else:
-        first, titles = 0, _read_names(path)
+        titles, first = _read_names(path), 0
     expected = range(first, first + len(titles))
     for item in expected:
         if item not in titles:
@@ -230,8 +229,8 @@ def _read_items(path: Path) -> pd.DataFrame:
             )
         if not plain_title(titles[item]):
             raise DataError(f"{path}: item {item} has an empty name; give it one, since the frames' ids allow no gap")
-    columns = {c.RAW_ITEM: [str(item) for item in expected], c.RAW_TITLE: [titles[item] for item in expected]}
-    return pd.DataFrame({**columns, c.ATTRIBUTES: [attributes.get(item, []) for item in expected]})
+    rows = [(str(item), titles[item], attributes.get(item, [])) for item in expected]
+    return pd.DataFrame(rows, columns=[c.RAW_ITEM, c.RAW_TITLE, c.ATTRIBUTES])
 
 
 def _read_names(path: Path) -> dict[int, str]:

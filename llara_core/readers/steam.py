@@ -1,9 +1,8 @@
 """Reader of the Steam files of the McAuley lab, UCSD (``steam_reviews.json.gz`` and ``steam_games.json.gz``).
 
-Despite their names they hold not JSON but a Python literal per line: a dictionary as Python 2 prints it
-(``{u'id': u'10', ...}``). ``ast.literal_eval`` defines what a line means, but takes ten times as long as unpacking, and there
-are 7.8 million reviews. So a regular expression for a subset of Python's grammar reads the lines that it matches as a whole,
-and ``literal_eval`` the others.
+Despite their names, each line is not JSON but a dictionary as Python 2 prints it (``{u'id': u'10', ...}``).
+``ast.literal_eval`` defines the meaning of a line, but it would take ten times as long as decompression for the 7.8 million
+reviews. Therefore a regular expression parses the lines that it matches, and ``literal_eval`` all others.
 
 Source: W.-C. Kang and J. McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, who published the files.
 """
@@ -37,44 +36,45 @@ REVIEWS = "steam_reviews.json.gz"
 GAMES = "steam_games.json.gz"
 ATTRIBUTES = ("genres", "tags", "developer")
 
-# Unpacked. A longer line counts as unreadable: reviews have at most 8,000 characters, or 80,000 bytes if each is escaped. The
-# bound limits the memory and the recursion of literal_eval on damaged files.
+# Unpacked. Longer lines are unreadable, which limits memory and the recursion of literal_eval on damaged files; reviews have at
+# most 8,000 characters, or 80,000 bytes if all are escaped.
 BLOCK_BYTES = 1 << 18
 
 Fields = tuple[object, object, object]
 Record = TypeVar("Record")
 
-# Inside a literal: printable ASCII except the quote and the backslash, and the escapes that Python 2 prints.
+# Content of a string: printable ASCII except the quote and the backslash, and the escapes that Python 2 prints.
 _ESCAPE = r"""\\[\\'"nrt]|\\u[0-9a-f][0-9a-f][0-9a-f][0-9a-f]|\\x[0-9a-f][0-9a-f]|\\U00(?:0[0-9a-f]|10)[0-9a-f]{4}"""
 _PLAIN, _PLAIN_IN_DOUBLE = r"[ -&(-\[\]-~]", r"[ !#-\[\]-~]"
 _SINGLE, _DOUBLE = (rf"{plain}*+(?:(?:{_ESCAPE}){plain}*+)*" for plain in (_PLAIN, _PLAIN_IN_DOUBLE))
 _STRING = rf"""(?:'{_SINGLE}'|"{_DOUBLE}")"""
 _NUMBER = r"(?:0|[1-9][0-9]{0,15}+)(?:\.[0-9]{1,20}+)?"
-# The required keys are excluded here, so that each occurs exactly once in a review that matches.
+# Excludes the required keys, so that each occurs exactly once in a matching review.
 _OTHER = rf"""u'(?!username'|product_id'|date')[a-z_]++': (?:u{_STRING}|{_NUMBER}|True|False|None)"""
 _REVIEW = (
     rf"\{{(?:{_OTHER}, )*u'username': u({_STRING}), (?:{_OTHER}, )*u'product_id': u'({_PLAIN}++)', "
     rf"(?:{_OTHER}, )*u'date': u'({_PLAIN}*+)'(?:, {_OTHER})*\}}\r?"
 )
 REVIEW_LINE = re.compile(rf"(?:{_REVIEW}|([^\n]*))\n")
-"""One line, decoded as Latin-1. Groups: user (with quotes and escapes), product and date, or else the whole line."""
+"""Matches a line decoded as Latin-1. Groups: user (with quotes and escapes), product and date; or only the whole line."""
 
 
 def read(folder: Path, _: SteamConfig) -> RawLog:
     """Reads the log in ``folder``, which holds ``steam_reviews.json.gz`` and ``steam_games.json.gz``.
 
-    The user is the ``username`` of a review, as in SASRec's preparation of this file. It is a display name, so two people
-    with the same one count as one user; many reviews lack the ``user_id`` that would tell them apart. The item is the
-    ``product_id``, the timestamp 00:00 UTC of the ``date``. Raw ids are text, ordered by code point.
+    The user is the ``username`` of a review, as in SASRec's preparation of this file. It is a display name, so people with the
+    same name are one user; many reviews lack a ``user_id`` that would distinguish them. The item is the ``product_id``, the
+    timestamp is 00:00 UTC of the ``date``. Raw ids are text, ordered by code point. Items are all games with an id and a title,
+    reviewed or not.
 
-    The steps are ``raw``: reviews with a user, a product and a date; ``known``: of a game with a title; ``distinct``: the
-    earliest review of each user and game, the first in the file among those of one day. Every other line is counted once, by
-    reason, in ``dropped``. Items are all games with an id and a title, reviewed or not.
+    Steps: ``raw``, reviews with user, product and date; ``known``, reviews of games with a title; ``distinct``, the earliest
+    review of each user and game, or the first in the file on the same day. Every other line is counted once, by reason, in
+    ``dropped``.
 
-    The reviews are streamed; only their numbers and the names of the users stay in memory.
+    The reviews are streamed; only numbers and user names stay in memory.
 
     Raises:
-        DataError: a file is missing, not an intact gzip file, mostly unreadable, or holds nothing usable.
+        DataError: a file is missing, not an intact gzip file or mostly unreadable, or has no usable line.
     """
     dropped: Counts = {}
     items = read_games(folder / GAMES, dropped)
@@ -95,15 +95,13 @@ def read(folder: Path, _: SteamConfig) -> RawLog:
 
 
 def read_games(path: Path, dropped: Counts) -> pd.DataFrame:
-    """Returns ``raw_id``, ``raw_title`` and ``attributes`` (genres, tags, developer), ascending by id.
+    """Reads ``raw_id``, ``raw_title`` and ``attributes`` (genres, tags, developer) of the games, sorted by id.
 
-    The title is ``title``, else ``app_name``; of several lines with one id, the first with a title counts.
-
-    HTML entities are left for :func:`llara_core.readers.titles.plain_title`.
+    The title is ``title`` or, if that is empty, ``app_name``; the first line with a title is used for each id.
 
     Args:
-        path: a ``steam_games.json.gz``.
-        dropped: receives the counts of lines left out, by reason.
+        path: path of ``steam_games.json.gz``.
+        dropped: receives the number of dropped lines, by reason.
 
     Raises:
         DataError: the file is missing, not an intact gzip file or mostly unreadable, or lists no game.
@@ -128,9 +126,9 @@ def read_games(path: Path, dropped: Counts) -> pd.DataFrame:
 
 
 def review_fields(block: bytes) -> Iterator[Fields | None]:
-    r"""Yields ``username``, ``product_id`` and ``date`` (None: missing) of each line, or None if it is no dictionary.
+    r"""Yields ``username``, ``product_id`` and ``date`` of each line (None if missing), or None if it is not a dictionary.
 
-    The values are those of ``ast.literal_eval``, whether :data:`REVIEW_LINE` takes them from the line or not.
+    The values equal those of ``ast.literal_eval``, also where :data:`REVIEW_LINE` replaces it.
 
     Args:
         block: whole lines, each with its line feed.
@@ -140,7 +138,7 @@ def review_fields(block: bytes) -> Iterator[Fields | None]:
     """
     for user, product, day, line in REVIEW_LINE.findall(block.decode("latin-1")):
         if product:
-            # Python's own parser decodes the escapes of a literal with this codec.
+            # Python's parser decodes escapes with the same codec.
             name = user[1:-1]
             yield name.encode().decode("unicode_escape") if "\\" in name else name, product, day
         else:
@@ -149,9 +147,9 @@ def review_fields(block: bytes) -> Iterator[Fields | None]:
 
 
 def _read_reviews(path: Path, games: list[str], dropped: Counts) -> tuple[pd.DataFrame, list[str]]:
-    """Returns the usable reviews in file order, and the names of the users.
+    """Returns the complete reviews in file order, and the names of the users.
 
-    Users are numbered by first occurrence, items as in ``games``; products that are not in ``games`` get higher numbers.
+    Users are numbered by first occurrence, items by position in ``games``; products missing there have higher numbers.
     """
     reasons = ("reviews_unreadable", "reviews_without_user", "reviews_without_product", "reviews_without_date")
     dropped |= dict.fromkeys(reasons, 0)
@@ -178,8 +176,8 @@ def _read_reviews(path: Path, games: list[str], dropped: Counts) -> tuple[pd.Dat
 def _records(
     path: Path, parse: Callable[[bytes], Iterable[Record | None]], dropped: Counts, unreadable: str
 ) -> Iterator[Record]:
-    """Yields the records that ``parse`` reads; unreadable lines are counted, and an error if they are the majority."""
-    n_lines, first_refused = 0, 0
+    """Yields the parsed records and counts unreadable lines; raises an error if most lines are unreadable."""
+    n_lines, first_unreadable = 0, 0
     for block in gzip_blocks(path, BLOCK_BYTES):
         for record in parse(block):
             n_lines += 1
@@ -187,8 +185,8 @@ def _records(
                 yield record
             else:
                 dropped[unreadable] += 1
-                first_refused = first_refused or n_lines
-    refuse_other_files(path, "Python dictionary", dropped[unreadable], n_lines, first_refused)
+                first_unreadable = first_unreadable or n_lines
+    refuse_other_files(path, "Python dictionary", dropped[unreadable], n_lines, first_unreadable)
 
 
 def _literals(block: bytes) -> Iterator[dict[Any, Any] | None]:
@@ -196,33 +194,33 @@ def _literals(block: bytes) -> Iterator[dict[Any, Any] | None]:
 
 
 def _literal(line: bytes) -> dict[Any, Any] | None:
-    """Returns the dictionary of one line, or None if it is not the literal of one, or not UTF-8."""
+    """Returns the dictionary of a line, or None if the line is not the literal of a dictionary in UTF-8."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python keeps unknown escapes, such as \d, but warns
+            warnings.simplefilter("ignore")  # unknown escapes such as \d
             value = ast.literal_eval(line.decode())
-    # Unhashable keys raise TypeError, huge numbers OverflowError, deep nesting the last two.
+    # TypeError: unhashable keys; OverflowError: huge numbers; RecursionError and MemoryError: deep nesting.
     except (SyntaxError, ValueError, TypeError, OverflowError, RecursionError, MemoryError):
         return None
     return value if isinstance(value, dict) else None
 
 
 def _texts(value: object) -> list[str]:
-    """Returns the texts of a list, or the one that stands alone."""
+    """Returns the texts of a list, or of a single value."""
     return [_text(part) for part in (value if isinstance(value, list) else [value])]
 
 
 def _text(value: object) -> str:
-    """Returns ``value`` if it is text, else the empty string."""
+    """Returns the value if it is text, otherwise the empty string."""
     return encodable(value) if isinstance(value, str) else ""
 
 
 @lru_cache(maxsize=4096)
 def _midnight(day: str) -> int | None:
-    """Returns the seconds from 1970 to 00:00 UTC of ``YYYY-MM-DD``, or None if there is no such day."""
+    """Returns the seconds since 1970 at 00:00 UTC of a date ``YYYY-MM-DD``, or None if it does not exist."""
     try:
         parsed = date.fromisoformat(day)
     except ValueError:
         return None
-    # fromisoformat also accepts other notations, such as 20171217 and 2017-W50-7.
+    # fromisoformat also accepts other formats, such as 20171217 and 2017-W50-7.
     return (parsed - date(1970, 1, 1)).days * 86_400 if parsed.isoformat() == day else None

@@ -1,4 +1,4 @@
-"""Folders that are tables of a format of their own, and no plain files."""
+"""Detection of folders in a table format, whose data files must not be read as plain files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ MARKS = {
 
 
 def refuse_table_formats(path: Path, root: Path) -> None:
-    """Refuses a file or folder of a Delta Lake, Hudi, Iceberg or Spark streaming table below ``root``.
+    """Raises an error for a file or folder of a Delta Lake, Hudi, Iceberg or Spark streaming table.
 
-    Which of the Parquet files count stands in the table's own log; read as plain files, deleted rows come back.
+    Only the log of such a table tells which of its Parquet files are current.
+
+    Args:
+        root: folder above ``path`` at which the search ends.
 
     Raises:
         DataError: ``path``, or a folder between it and ``root``, is such a table.

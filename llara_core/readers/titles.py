@@ -1,4 +1,4 @@
-"""Titles as a reader knows them, and labels that identify an item."""
+"""Titles as people write them, and labels that identify items."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-# The articles that catalogues move behind the title; only an exact one after the last comma counts ("Paris, Texas" stays).
+# Articles that catalogues move behind a title. Only one of these after the last comma is moved ("Paris, Texas" stays).
 ARTICLES = frozenset(
     {"the", "a", "an"}
     | {"le", "la", "les", "l'", "un", "une"}
     | {"il", "lo", "gli", "el", "los", "las", "o"}
     | {"der", "die", "das", "det", "den"}
 )
-_ENTITY = re.compile(r"&(?:\w+|#\d+|#[xX][0-9a-fA-F]+);")  # with its semicolon; "&notes" holds none
+_ENTITY = re.compile(r"&(?:\w+|#\d+|#[xX][0-9a-fA-F]+);")  # the semicolon is required, so "&notes" is text
 _YEAR = re.compile(r"\s*\((\d{4})\)$")
-_MEDIUM = re.compile(r"\s*\((?:V|TV)\)$")  # IMDb's marks for direct-to-video and television
+_MEDIUM = re.compile(r"\s*\((?:V|TV)\)$")  # direct-to-video and television in IMDb
 _PARENTHESIS = re.compile(r"\(([^()]*)\)")
 
-# Characters that nobody sees: Unicode's format characters but for those that are drawn (numbers of Arabic and Kaithi,
-# hieroglyphs), and fillers. A flag of a region is a black flag with tags, which show its name.
+# Invisible characters: fillers, and Unicode's format characters except the visible ones (Arabic and Kaithi number signs,
+# hieroglyph controls). A regional flag is a black flag followed by tag characters, which must stay.
 _JOINERS = "\u180e\u200c\u200d"
-_OTHERS = (
+_INVISIBLE = (
     "\u00ad\u034f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
 )
-_FLAG_OR_UNSEEN = re.compile(f"(\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f)|[{_OTHERS}]")
+_FLAG_OR_INVISIBLE = re.compile(f"(\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f)|[{_INVISIBLE}]")
 _JOINER = re.compile(f"(?s)(.?)([{_JOINERS}]+)")
-_VARIANTS = "\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef"  # a choice between two forms of the character before
-_IGNORED = re.compile(f"[{_JOINERS}{_OTHERS}{_VARIANTS}]")
-# First words of the names of characters whose scripts need no joiner.
+_VARIANTS = "\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef"  # variation selectors
+_IGNORED = re.compile(f"[{_JOINERS}{_INVISIBLE}{_VARIANTS}]")
+# First words of the Unicode names of characters in scripts that do not use joiners.
 _NOT_JOINED = frozenset(
     {"LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "GEORGIAN", "HEBREW", "COMBINING", "MODIFIER"}
     | {"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "FULLWIDTH", "HALFWIDTH"}
@@ -40,8 +40,8 @@ _NOT_JOINED = frozenset(
 
 
 def plain_title(raw: str) -> str:
-    """Returns the title with HTML entities decoded (as often as they were escaped), white space collapsed, and without control
-    and invisible characters; joiners stay in the scripts, and the emoji, that need them.
+    """Decodes HTML entities (even if escaped repeatedly), collapses white space, and removes control and invisible characters,
+    except joiners in scripts and emoji that need them.
 
     >>> plain_title(" Ratchet &amp;  Clank, Q&notes ")
     'Ratchet & Clank, Q&notes'
@@ -50,18 +50,17 @@ def plain_title(raw: str) -> str:
     >>> plain_title("Co\u00adpper \u200b"), plain_title("\u200b")
     ('Copper', '')
     """
-    decoded, escaped = raw, None
-    while decoded != escaped:
-        escaped, decoded = decoded, _ENTITY.sub(lambda entity: html.unescape(entity[0]), decoded)
-    seen = decoded
-    if not seen.isascii():
-        seen = _FLAG_OR_UNSEEN.sub(lambda found: found[1] or "", seen)
-        seen = _JOINER.sub(lambda found: found[0] if _is_joined(found[1]) else found[1], seen)
-    return "".join(char for char in " ".join(seen.split()) if unicodedata.category(char) not in {"Cc", "Cs"})
+    title, escaped = raw, None
+    while title != escaped:
+        escaped, title = title, _ENTITY.sub(lambda entity: html.unescape(entity[0]), title)
+    if not title.isascii():
+        title = _FLAG_OR_INVISIBLE.sub(lambda match: match[1] or "", title)
+        title = _JOINER.sub(lambda match: match[0] if _takes_joiner(match[1]) else match[1], title)
+    return "".join(char for char in " ".join(title.split()) if unicodedata.category(char) not in {"Cc", "Cs"})
 
 
-def _is_joined(char: str) -> bool:
-    """Returns whether a joiner after the character may change how it looks."""
+def _takes_joiner(char: str) -> bool:
+    """Returns whether a joiner may change the shape of the character before it."""
     category = unicodedata.category(char) if char else ""
     if category[:1] not in ("L", "M") and category not in ("So", "Sk"):  # symbols: emoji
         return False
@@ -69,13 +68,12 @@ def _is_joined(char: str) -> bool:
 
 
 def movie_title(raw: str) -> tuple[str, int | None]:
-    """Returns the title of a MovieLens movie for prompts, and the year of release where the raw title ends in one.
+    """Returns the title of a MovieLens movie for prompts and its year of release, or None if the raw title has none.
 
-    Beyond :func:`plain_title`, the year and the marks ``(V)`` and ``(TV)`` are cut from the end, and
-    articles behind a title, or behind a second title in parentheses, return to its front. Nothing else changes. A title of
-    which nothing would remain is kept as it is.
+    In addition to :func:`plain_title`, removes the year and the marks ``(V)`` and ``(TV)`` from the end, and moves an article
+    behind a title, or behind a second title in parentheses, to its front. A title of which nothing would remain is unchanged.
 
-    Source: replaces the released code's clean-up, which makes ``A Affair to Remembern`` of ``Affair to Remember, An``.
+    Source: replaces the clean-up in the released code, which turns ``Affair to Remember, An`` into ``A Affair to Remembern``.
 
     >>> movie_title("City of Lost Children, The (1995)")
     ('The City of Lost Children', 1995)
@@ -107,12 +105,12 @@ def _article_first(title: str) -> str:
 
 
 def folded(text: str) -> str:
-    """Returns a text in a form in which case, Unicode composition and invisible characters do not count."""
+    """Returns a form that is equal for texts that differ only in case, Unicode composition or invisible characters."""
     return unicodedata.normalize("NFC", as_seen(text).casefold())
 
 
 def as_seen(text: str) -> str:
-    """Returns the text composed (NFC) and without invisible characters: equal for texts that look alike on the screen.
+    """Returns the text composed (NFC) and without invisible characters, so that texts that look alike are equal.
 
     >>> as_seen("\u200eCafe\u0301\ufeff") == "Caf\u00e9"
     True
@@ -123,32 +121,34 @@ def as_seen(text: str) -> str:
 def unique_labels(
     titles: Sequence[str], years: Sequence[int | None], raw_ids: Sequence[str], taken: Iterable[str] = ()
 ) -> list[str]:
-    """Returns one label per item: the title, with the year where titles collide, with the raw id where they still do, and with
-    a number where even these differ in case, Unicode composition or invisible characters alone.
+    """Returns a unique label for each item: its title; if titles are equal, with the year; if still equal, with the raw id; and
+    if even these are equal, with a number.
 
-    Labels differ in more than these, so that an answer in other case or composition still names one item.
+    Texts are equal here if :func:`folded` makes them so, so that an answer in another case or composition names one item.
 
     Args:
-        titles, years, raw_ids: aligned; the raw ids are unique.
-        taken: labels and titles of other items, which stay as they are.
+        titles: title of each item.
+        years: year of release of each item, or None.
+        raw_ids: raw id of each item, all different.
+        taken: labels and titles of other items, which the new labels must not repeat.
 
     >>> unique_labels(["Sabrina", "Sabrina", "Heat"], [1954, 1995, 1995], ["7", "8", "9"])
     ['Sabrina (1954)', 'Sabrina (1995)', 'Heat']
     """
-    labels, others = list(titles), set(map(folded, taken))
-    repeated = others | _repeated(labels)
-    for row, year in enumerate(years):
-        if folded(labels[row]) in repeated and year is not None:
-            labels[row] = f"{labels[row]} ({year})"
-    repeated = others | _repeated(labels)
-    for row, raw_id in enumerate(raw_ids):
-        if folded(labels[row]) in repeated:
-            labels[row] = f"{labels[row]} [{plain_title(raw_id)}]"
+    labels, used = list(titles), set(map(folded, taken))
+    for suffixes in (
+        ["" if year is None else f" ({year})" for year in years],
+        [f" [{plain_title(raw_id)}]" for raw_id in raw_ids],
+    ):
+        ambiguous = used | _repeated(labels)
+        labels = [
+            label + suffix if folded(label) in ambiguous else label for label, suffix in zip(labels, suffixes, strict=True)
+        ]
     for row, label in enumerate(labels):
         numbers = itertools.count(2)
-        while folded(labels[row]) in others:
+        while folded(labels[row]) in used:
             labels[row] = f"{label} #{next(numbers)}"
-        others.add(folded(labels[row]))
+        used.add(folded(labels[row]))
     return labels
 
 

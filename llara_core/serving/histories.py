@@ -20,9 +20,10 @@ from llara_core.data.filtering import filter_rows, sort_sequences
 from llara_core.description.section import section
 from llara_core.description.times import guess_times
 from llara_core.errors import DataError
+from llara_core.readers.interaction_log import numbers_of
 from llara_core.readers.log_columns import ISO, NUMBER
 from llara_core.readers.log_files import LogTable
-from llara_core.readers.own_log import numbers_of, read_interactions, refuse_other_spelling
+from llara_core.readers.own_log import read_interactions, refuse_other_spelling
 from llara_core.readers.values import listed
 from llara_core.serving.ranking import Ranked
 from llara_core.serving.titles import ItemFinder

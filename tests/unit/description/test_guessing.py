@@ -259,7 +259,7 @@ def complaint(room: Room, name: str = "shop") -> str:
         ({"log_json": '{"user": 1}\n{"user": 2}\n', "items_csv": items_csv()}, "fewer than two columns that can be named"),
         (
             {"log_json": '[{"user": 1}]', "items_csv": items_csv()},
-            "log.json: cannot be read: is one JSON array; write an object a",
+            "log.json: cannot be read: is one JSON array; write one object",
         ),
         ({"log_csv": log_csv()}, "log.csv may be the log, but no file lists at least 50%"),
         ({"items_csv": items_csv()}, "No file has a column of times"),

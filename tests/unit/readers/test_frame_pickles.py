@@ -171,7 +171,7 @@ def test_other_types_of_arrays_are_refused(tmp_path: Path, code: str) -> None:
 def test_shapes_that_do_not_fit_the_data_are_refused(tmp_path: Path, shape: Any) -> None:
     function, arguments, (version, _, *rest) = np.array([1, 2]).__reduce__()  # type: ignore[misc]
     array = _Made(function, arguments, (version, shape, *rest))
-    assert "no readable pickle" in refusal(tmp_path, pickle.dumps(pd.DataFrame({"seq": [array]})))
+    assert "not a readable pickle" in refusal(tmp_path, pickle.dumps(pd.DataFrame({"seq": [array]})))
 
 
 ARROW = (Path(__file__).parents[2] / "data" / "frames" / "3.1.1-protocol4-arrow.df").read_bytes()
@@ -222,11 +222,11 @@ def test_endless_nesting_is_refused(tmp_path: Path, opcodes: bytes) -> None:
         (b"", "EOFError"),
         (b"user,item\n1,2\n", "UnpicklingError"),
         (gzip.compress(pickle.dumps([1]), mtime=0), "UnpicklingError: invalid load key, '\\x1f'"),
-        (b"\x80\x04\x8d" + struct.pack("<Q", 2**62) + b".", "no readable pickle"),
+        (b"\x80\x04\x8d" + struct.pack("<Q", 2**62) + b".", "not a readable pickle"),
         (pickle.dumps([1, 2]), "it holds a list"),
         (pickle.dumps({"seq": 1}), "it holds a dict"),
         (b"\x80\x04" + call("builtins", "slice", (1, 2, 3)) + b".", "it holds a Slice"),
-        (b"\x80\x04" + call("pandas", "DataFrame") + b".", "no readable pickle"),
+        (b"\x80\x04" + call("pandas", "DataFrame") + b".", "not a readable pickle"),
         (pickle.dumps(pd.DataFrame([[1, 2]])), "its columns need distinct strings as names"),
         (pickle.dumps(pd.DataFrame([[1, 2]], columns=["a", "a"])), "its columns need distinct strings as names"),
     ],

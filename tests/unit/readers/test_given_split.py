@@ -79,7 +79,7 @@ def test_another_word_names_its_line(tmp_path: Path) -> None:
 def test_a_row_that_is_trained_on_and_asked_is_refused(tmp_path: Path, split: dict[str, Any]) -> None:
     rows = [*ROWS, ("a", 4, 40, "train"), ("b", 2, 11, "training")]  # the second one only repeats
     (one_file if split is COLUMN else three_files)(tmp_path, rows)
-    with pytest.raises(DataError, match=r"1 interactions stand in two splits .* the first in (train and test|test and train)"):
+    with pytest.raises(DataError, match=r"1 interactions are in more than one split.* in (train and test|test and train)"):
         prepare(tmp_path, config(split))
 
 

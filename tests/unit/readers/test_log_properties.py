@@ -59,7 +59,7 @@ def prepared_log(events: list[tuple[int, int, int, int]], titles: list[str], cha
         try:
             return prepare(folder, dataset_config("log", columns=columns, **changes))
         except DataError as error:
-            known = ("no interaction is of an item", "the filter leaves no interaction", "needs at least one")
+            known = ("none of its items is in", "the filter leaves no interaction", "needs at least one")
             if any(words in str(error) for words in known):
                 reject()
             raise

@@ -295,7 +295,7 @@ def test_interactions_of_unknown_items_go_and_are_counted(tmp_path: Path) -> Non
 def test_no_known_item_shows_an_id_of_each_file(tmp_path: Path) -> None:
     message = complaint(tmp_path, items="item,title\nB01,Heat\n")
     assert message == (
-        "log.csv: no interaction is of an item in items.csv: ids here look like '1', there like 'B01'; "
+        "log.csv: none of its items is in items.csv: their ids look like '1' here and like 'B01' there; "
         "check `columns.item` and `columns.item_id`"
     )
 
@@ -310,7 +310,8 @@ def test_an_item_with_two_titles_names_both_lines(tmp_path: Path) -> None:
     message = complaint(tmp_path, items='item,title\n1,"He\nat"\n2,Alien\n3,Up\n2,Aliens\n')
     assert message == (
         "items.csv:6: item '2' is 'Aliens' here and 'Alien' in items.csv:4; an item has one title "
-        "(set `titles.several: first`, or, where each property of an item has a row, `keep_items` to the rows of the titles)"
+        "(set `titles.several: first`; or, if the file has a row per property of an item, set `keep_items` to the rows of the "
+        "titles)"
     )
     parts = [{"item": [1, 2], "title": ["Heat", "Alien"]}, {"item": [2], "title": ["Aliens"]}]
     message = complaint(tmp_path, items=parts)

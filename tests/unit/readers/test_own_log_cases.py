@@ -126,7 +126,7 @@ def test_escaped_separators_line_feeds_and_nulls(tmp_path: Path) -> None:
 def test_an_escape_at_the_end_of_the_file(tmp_path: Path) -> None:
     for end in ("\\", "\\\n", "\\\r\n", "\\\\\\"):
         message = complaint(tmp_path, items=f"{ITEMS}3,Up{end}", escape="\\")
-        assert message == "items.csv: ends with '\\\\', which escapes nothing; the file is cut short, or correct `escape`"
+        assert message == "items.csv: ends with '\\\\', which escapes nothing; if the file is complete, correct `escape`"
     assert put(tmp_path, items=f"{ITEMS}3,Up\\\\\n", escape="\\").items["raw_title"].to_list() == ["Heat", "Alien", "Up\\"]
 
 
@@ -188,16 +188,16 @@ def log_of(*times: object) -> str:
 )
 def test_times_in_a_larger_unit_are_doubted(tmp_path: Path, time_format: str, times: list[Any], unit: str, moment: str) -> None:
     message = complaint(tmp_path, log_of(*times), time_format=time_format)
-    assert message.startswith(f"log.csv:2: column 'time': time_format '{time_format}' makes {moment} of it; are these {unit}?")
+    assert message.startswith(f"log.csv:2: column 'time': time_format '{time_format}' reads it as {moment}; are these {unit}?")
 
 
 def test_some_times_in_a_larger_unit_are_doubted(tmp_path: Path) -> None:
     message = complaint(tmp_path, log_of(0, 1000 * T, "NULL", T), time_format="milliseconds")
-    assert message.startswith("log.csv:5: column 'time': time_format 'milliseconds' makes 1970-01-20T16:13:20 of it")
+    assert message.startswith("log.csv:5: column 'time': time_format 'milliseconds' reads it as 1970-01-20T16:13:20")
     times = [pa.array([1000 * T], pa.timestamp("ms")), pa.array([T], pa.timestamp("ns"))]
     parts = [{"user": ["u"], "item": [1], "time": time} for time in times]
     message = complaint(tmp_path, parts, time_format="iso8601")
-    assert message.startswith("log.parquet/part-1.parquet: row 1: column 'time': time_format 'iso8601' makes 1970-01-01")
+    assert message.startswith("log.parquet/part-1.parquet: row 1: column 'time': time_format 'iso8601' reads it as 1970-01-01")
 
 
 @pytest.mark.parametrize(

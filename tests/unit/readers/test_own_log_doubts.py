@@ -57,19 +57,19 @@ def test_numbers_too_large_for_their_type(tmp_path: Path) -> None:
 
 def test_an_id_as_whole_and_as_decimal_number(tmp_path: Path) -> None:
     message = complaint(tmp_path, "user,item,time\n10,1,5\n11,1,5\n10.0,2,6\n")
-    assert message.startswith("log.csv:4: column 'user': '10.0' is '10' in log.csv:2: the same number, as pandas writes it")
+    assert message.startswith("log.csv:4: column 'user': '10.0' is the same number as '10' in log.csv:2 (pandas writes 1 as ")
     assert complaint(tmp_path, items="item,title\n1,Heat\n2,Alien\n2.0,Alien\n").startswith(
-        "items.csv:4: column 'item': '2.0' is '2' in items.csv:3"
+        "items.csv:4: column 'item': '2.0' is the same number as '2' in items.csv:3"
     )
     assert len(put(tmp_path, "user,item,time\n10.0,1,5\n11.0,2,5\n").interactions) == 2  # all alike
 
 
 def test_item_ids_as_decimal_numbers_in_one_of_the_files(tmp_path: Path) -> None:
     message = complaint(tmp_path, "user,item,time\na,1.0,5\na,2.0,6\n")
-    assert message.startswith("log.csv:2: column 'item': '1.0' is '1' in the items: the same number")
-    assert message.endswith("write ids alike in all files")
+    assert message.startswith("log.csv:2: column 'item': '1.0' is the same number as '1' in the items")
+    assert message.endswith("write ids the same way in all files")
     message = complaint(tmp_path, "user,item,time\na,1,5\na,2,6\n", "item,title\n1,Heat\n2.,Alien\n")
-    assert message.startswith("log.csv:3: column 'item': '2' is '2.' in the items: the same number")
+    assert message.startswith("log.csv:3: column 'item': '2' is the same number as '2.' in the items")
 
 
 def test_zeros_in_front_tell_ids_apart(tmp_path: Path) -> None:
@@ -89,8 +89,8 @@ def test_composed_and_decomposed_ids_are_one(tmp_path: Path) -> None:
 def test_ids_with_invisible_characters(tmp_path: Path) -> None:
     message = complaint(tmp_path, LOG.replace(",1,", ",1\u200b,"))
     assert message == (
-        "log.csv:2: column 'item': '1\\u200b' is '1' in the items: the same but for invisible characters; write ids alike in "
-        "all files"
+        "log.csv:2: column 'item': '1\\u200b' differs only in invisible characters from '1' in the items; write ids the same "
+        "way in all files"
     )
 
 
@@ -194,7 +194,7 @@ def test_fractions_decide_the_order_and_what_is_a_duplicate(tmp_path: Path) -> N
 def test_times_of_minus_one(tmp_path: Path) -> None:
     message = complaint(tmp_path, log_of(T, -1, 0))
     assert message == (
-        "log.csv:3: column 'time': time_format 'seconds' makes 1969-12-31T23:59:59 of it; does -1 stand for no time? Then "
+        "log.csv:3: column 'time': time_format 'seconds' reads it as 1969-12-31T23:59:59; does -1 mean a missing time? Then "
         "name it in `missing`, with quotes"
     )
     log = put(tmp_path, log_of(T, -1, 0), missing=["-1"])
@@ -206,7 +206,7 @@ def test_times_of_minus_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("time_format", ["seconds", "milliseconds"])
 def test_days_as_spreadsheets_count(tmp_path: Path, time_format: str) -> None:
     message = complaint(tmp_path, log_of(45_000.25, 45_001), time_format=time_format)
-    assert "makes 1970-01-01T" in message
+    assert "reads it as 1970-01-01T" in message
     assert "are these days since 1900, as spreadsheets count? Export dates as text" in message
     assert len(put(tmp_path, log_of(1, 45_001), time_format=time_format).interactions) == 2
 
@@ -230,7 +230,7 @@ def test_missing_values_in_lists(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("text", ["[1 2 ... 8 9]", "[1, 2, ..., 9]"])
 def test_arrays_that_numpy_cut_short(tmp_path: Path, text: str) -> None:
     message = complaint(tmp_path, f'user,item\nann,[1 2]\nbob,"{text}"\n', **LISTS)
-    assert message.startswith(f"log.csv:3: column 'item': {text!r} is a list of which a part was left out (...)")
+    assert message.startswith(f"log.csv:3: column 'item': {text!r} is a list whose middle was replaced by an ellipsis (...)")
 
 
 def test_a_separator_for_lists_in_brackets(tmp_path: Path) -> None:
@@ -244,8 +244,8 @@ def test_rows_that_repeat_the_history(tmp_path: Path, caplog: pytest.LogCaptureF
     log = f"user,item\nann,1 2 3\nann,{further}\nbob,2 3\nbob,2 3 1\n"
     n = 3 + len(further.split()) + 2 + 3
     assert len(put(tmp_path, log, items, **{**LISTS, "sequences": " "}).interactions) == n
-    assert "2 rows begin with the whole of the row before of their user" in caplog.text
-    assert "`repeats: first` counts an item of a user once" in caplog.text
+    assert "2 rows begin with all items of the user's previous row" in caplog.text
+    assert "`repeats: first` counts each item of a user once" in caplog.text
     caplog.clear()
     put(tmp_path, log, items, repeats="first", **{**LISTS, "sequences": " "})
     put(tmp_path, "user,item\nann,1 2\nann,3 4\nann,2 1\n", items, **{**LISTS, "sequences": " "})
@@ -312,7 +312,7 @@ def test_items_with_a_row_per_property(tmp_path: Path) -> None:
     columns = {**COLUMNS, "title": "value"}
     message = complaint(tmp_path, items=EAV, columns=columns)
     assert message.startswith("items.csv:3: item '1' is 'Heat' here and '0' in items.csv:2")
-    assert "where each property of an item has a row, `keep_items` to the rows of the titles" in message
+    assert "if the file has a row per property of an item, set `keep_items` to the rows of the titles" in message
     log = put(tmp_path, items=EAV, columns=columns, keep_items={"property": ["name"]})
     assert log.items["raw_title"].to_list() == ["Heat", "Alien"]
     assert log.dropped["items_with_other_property"] == 2

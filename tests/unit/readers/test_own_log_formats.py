@@ -99,7 +99,7 @@ def test_a_missing_header_is_suspected(tmp_path: Path, what: str) -> None:
     columns = COLUMNS if what == "names" else {**NUMBERS, "user": 7}
     message = complaint(tmp_path, headless(LOG), columns=columns, items_layout={"header": False} if what == "numbers" else None)
     assert message.startswith("log.csv: no column ")
-    assert message.endswith("; has the file no header? set header: false and give the columns by number, from 1")
+    assert message.endswith("; if the file has no header, set header: false and give the columns by number, from 1")
 
 
 def test_a_column_number_beyond_the_last(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_packed_text_whatever_its_name(tmp_path: Path, pack: Callable[[bytes], b
 
 def test_bytes_that_no_text_has(tmp_path: Path) -> None:
     message = complaint(tmp_path, LOG + "a\0b,1,5\n")
-    assert message == "log.csv:5: holds the byte 0, which text does not; the file is damaged, or correct `encoding`"
+    assert message == "log.csv:5: holds the byte 0, which text does not; if the file is not damaged, correct `encoding`"
     message = complaint(tmp_path, LOG.replace(",", "::") + "a\x1fb::1::5\n", ITEMS.replace(",", "::"), separator="::")
     assert message.startswith("log.csv:5: holds the character '\\x1f'")
 
@@ -207,21 +207,24 @@ def test_json_numbers_are_their_digits(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"user": 1, "item": 1, "time": 1}\n\n{"user": 1, \n', "log.csv:3: is no JSON ("),
-        ('{"user": 1, "item": 1, "time": 1, "user": 2}\n', "log.csv:1: is no JSON (a key comes twice)"),
-        ("{'user': 1}\n", "log.csv:1: is no JSON ("),
+        ('{"user": 1, "item": 1, "time": 1}\n\n{"user": 1, \n', "log.csv:3: is not JSON ("),
+        ('{"user": 1, "item": 1, "time": 1, "user": 2}\n', "log.csv:1: is not JSON (a key occurs twice)"),
+        ("{'user': 1}\n", "log.csv:1: is not JSON ("),
         ('{"user": 1, "item": 1, "time": 1}\n[1]\n', "log.csv:2: is '[1]', but each line must be one object"),
         (
             '{"user": 1, "item": 1, "time": 1}\n{"user": {"id": 1}, "item": 1, "time": 1}\n',
             "log.csv:2: key 'user': {'id': '1'}",
         ),
-        ('{"user": 1, "item": 1, "time": 1}\n{"user": 1, "item": [1], "time": 1}\n', "log.csv:2: key 'item': ['1'] is neither"),
+        (
+            '{"user": 1, "item": 1, "time": 1}\n{"user": 1, "item": [1], "time": 1}\n',
+            "log.csv:2: key 'item': ['1'] is not text",
+        ),
         ('{"user": 1, "item": 1}\n', "log.csv: no line has the key 'time'; the keys are 'user', 'item'"),
-        ('[{"user": 1}]\n', "log.csv: is one JSON array; write an object a line instead"),
+        ('[{"user": 1}]\n', "log.csv: is one JSON array; write one object per line instead"),
         ('{"user": 1, "item": 1, "time": "soon"}\n', "log.csv:1: column 'time': 'soon' does not fit"),
         ('{"user": 1, "item": [1], "time": 1}\n', "log.csv: column 'item' is of type list<item: string>; it must hold text or"),
         (b'{"user": 1, "item": 1, "time": 1}\n{"user": "\xff", "item": 1, "time": 1}\n', "not utf-8 text near here"),
-        ('{"user": "a\0", "item": 1, "time": 1}\n', "log.csv:1: is no JSON ("),
+        ('{"user": "a\0", "item": 1, "time": 1}\n', "log.csv:1: is not JSON ("),
     ],
 )
 def test_json_that_cannot_be_read_names_its_line(tmp_path: Path, text: str | bytes, said: str) -> None:
@@ -325,7 +328,7 @@ def test_parquet_dates_and_times_of_day(tmp_path: Path) -> None:
         (
             "2020-01-01 05:00",
             "10:00",
-            "column 'day': '2020-01-01 05:00' is more than a date, but columns.time_of_day adds to it",
+            "column 'day': '2020-01-01 05:00' is more than a date, but columns.time_of_day has the time",
         ),
         ("soon", "10:00", "column 'day': 'soon' does not fit time_format 'iso8601'"),
     ],
@@ -502,10 +505,10 @@ def test_lists_in_json_and_parquet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("ann;[1, 2];[1]\n", "log.csv:2: 2 values in 'item', but 1 in 'time'; the lists of a row must be of one length"),
-        ("ann;[1];[1]\nann;1 2;[1]\n", "log.csv:3: column 'item': '1 2' is no list of texts or numbers, such as [1, 2]; if"),
-        ("ann;[[1]];[1]\n", "log.csv:2: column 'item': '[[1]]' is no list"),
-        ("ann;[1];[1]\nann;[1, 2];[1, soon]\n", "log.csv:3: column 'time': '[1, soon]' is no list"),
+        ("ann;[1, 2];[1]\n", "log.csv:2: 2 values in 'item', but 1 in 'time'; the lists of a row must have the same length"),
+        ("ann;[1];[1]\nann;1 2;[1]\n", "log.csv:3: column 'item': '1 2' is not a list of texts or numbers, such as [1, 2]; if"),
+        ("ann;[[1]];[1]\n", "log.csv:2: column 'item': '[[1]]' is not a list"),
+        ("ann;[1];[1]\nann;[1, 2];[1, soon]\n", "log.csv:3: column 'time': '[1, soon]' is not a list"),
         ("ann;[1];[1]\nann;[1, 2];['1', 'soon']\n", "log.csv:3: column 'time': 'soon' does not fit time_format 'seconds'"),
     ],
 )

@@ -383,7 +383,7 @@ def test_files_are_read_by_the_section(tmp_path: Path) -> None:
         ("item_id,title\n7,\n", r"new:2: no value in column 'title'"),
         ("item_id,title,year\n7,Heat,soon\n", r"new:2: column 'year': 'soon' is not a year"),
         ("id,title\n7,Heat\n", r"no column 'item_id'"),
-        ('{"item_id": 7, "title": "Heat"}\n{"item_id": 8\n', r"new:2: is no JSON"),
+        ('{"item_id": 7, "title": "Heat"}\n{"item_id": 8\n', r"new:2: is not JSON"),
     ],
 )
 def test_a_malformed_file_is_named_with_its_line(text: str, message: str, tmp_path: Path) -> None:
