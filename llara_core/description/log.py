@@ -145,7 +145,7 @@ def _split(sequences: pd.DataFrame | None, name: str, config: LogSection, ticks_
     if sequences is None:
         return {"error": "the filter leaves no interaction: lower the minima of the section"}
     if name in TIME_STRATEGIES and not config.is_ordered_by_time:
-        return {"error": "it divides sequences by time, which needs `order: timestamp`"}
+        return {"error": f"it divides the log by time, which needs {'`order: timestamp`' if config.has_times else 'times'}"}
     try:
         split = divide(sequences, config.split, ticks_per_second, name)
         # Short histories save most of the memory.

@@ -46,8 +46,8 @@ def as_yaml(name: str, config: OwnLogConfig) -> str:
     yaml = YAML(typ="safe", pure=True)
     yaml.version = (1, 1)  # quotes `no` and `1:30`, which are not text in the YAML 1.1 that DVC reads
     yaml.width = 1 << 16  # no folded names
-    yaml.sort_base_mapping_type_on_output = False
-    yaml.default_flow_style = False  # type: ignore[assignment]
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     text = io.StringIO()
     yaml.dump({name: {key: values[key] for key in keys}}, text)
     _, _, *lines = text.getvalue().splitlines()  # without the directive

@@ -45,6 +45,12 @@ def test_patterns(pattern: str) -> None:
     assert (guess.value, guess.confidence) == (pattern, "sure")
 
 
+def test_a_zone_written_as_z_has_one_pattern() -> None:
+    guess = guess_times(pa.array([moment.strftime("%d/%m/%Y %H:%M:%SZ") for moment in MOMENTS]), [])
+    assert guess is not None
+    assert (guess.value, guess.confidence) == ("%d/%m/%Y %H:%M:%S%z", "sure")
+
+
 @pytest.mark.parametrize(
     ("values", "why"),
     [
