@@ -147,7 +147,7 @@ def _read(folder: Path, roles: Roles) -> tuple[OwnLogConfig, RawLog | None, str,
         if (quoting, escape) != QUOTINGS[0]:
             complaint = first[1] if first else next(file.complaint for file in texts if file.complaint)
             why = f"this reads the files; the strictest setting fails: {complaint}"
-            revised["quoting"] = Choice(f"quoting: {quoting}" + (f", escape: {escape}" if escape else ""), "guess", why)
+            revised["quoting"] = Choice(f"{quoting}, escape: {escape}" if escape else quoting, "guess", why)
         if time_format != times.value:
             revised["time_format"] = Choice(time_format, "likely", f"{times.value} does not fit all times, this does")
         return config, raw, first[1] if first else "", revised

@@ -121,12 +121,8 @@ def _roles(log: FoundFile, items: FoundFile, profiles: Profiles) -> Roles | None
 def _matches(
     columns: list[ColumnProfile], times: list[ColumnProfile], items: FoundFile, item_columns: list[ColumnProfile]
 ) -> Iterator[tuple[float, ColumnProfile, ColumnProfile, list[ColumnProfile], float]]:
-    """Yields pairs of an item column of the log and an id column of the items.
-
-    Yields:
-        Score of the pair, both columns, the columns with possible titles, the best one first, and the share of the log's item
-        ids that the items list.
-    """
+    """Yields score, item column of the log, id column of the items, possible titles (best first), and share of the log's item
+    ids that the items list, for each pair of columns that match."""
     is_same = columns is item_columns
     for item in columns:
         is_unique = not times and item.share_distinct > MAX_DISTINCT_USERS
@@ -134,10 +130,11 @@ def _matches(
         if is_unique or is_other or not item.is_id:
             continue
         for item_id in [item] if is_same else item_columns:
+            if not item_id.is_id or (item_id.share_distinct < MIN_DISTINCT_ITEMS and not is_same):
+                continue
             overlap = share(pc.is_in(item.distinct, item_id.distinct))
             titles = ranked(item_columns, partial(_title_rank, item_id=item_id, in_log=is_same))
-            is_list = is_same or item_id.share_distinct >= MIN_DISTINCT_ITEMS
-            if is_list and item_id.is_id and titles and overlap >= (MIN_OVERLAP if items.is_whole else MIN_OVERLAP_OF_SAMPLE):
+            if titles and overlap >= (MIN_OVERLAP if items.is_whole else MIN_OVERLAP_OF_SAMPLE):
                 by_name = item.name_score("item") - 3 * (item.name_score("user") >= 2) - item.name_score("rating")
                 by_name = 2 * by_name + (item.words == item_id.words) + item_id.name_score("item")
                 covered = len(item.distinct) * overlap / max(1, len(item_id.distinct))
@@ -220,8 +217,8 @@ def _time_choices(times: list[ColumnProfile], others: list[ColumnProfile]) -> di
 
 def _no_time(profiles: Profiles) -> dict[str, Choice]:
     why = "no column holds times, so the order of the file counts: check that the oldest rows come first"
-    choice = Choice(None, "guess", ". ".join([why, *dates_in_parts(profiles)]))
-    return {"columns.time": choice, "time_format": choice}
+    time = Choice(None, "guess", ". ".join([why, *dates_in_parts(profiles)]))
+    return {"columns.time": time, "time_format": Choice(None, "guess", "there are no times")}
 
 
 def _rating_choice(columns: list[ColumnProfile]) -> Choice:
