@@ -18,7 +18,7 @@ def main(
     dataset: Annotated[
         str, typer.Argument(help="Key of `datasets` in params.yaml, or a folder in data/own/ without a section.")
     ],
-    json: Annotated[Path | None, typer.Option(help="File to which all facts are also written.")] = None,
+    json: Annotated[Path | None, typer.Option(help="JSON file to which all facts are also written.")] = None,
 ) -> None:
     """Describes the log of DATASET; for a folder without a section, also prints one to paste into params.yaml."""
     from llara_core.description.describe import describe

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from llara_core.description.times import TimeGuess, guess_times
+from llara_core.description.times import TimeGuess, guess_times, known_texts, share
 from llara_core.readers.log_columns import NUMBER
 
 _USERS = (
@@ -26,14 +26,14 @@ WORDS: dict[str, tuple[set[str], set[str]]] = {
     "rating": ({"rating", "stars", "score", "overall"}, {"rate", "value", "weight", "vote", "preference", "grade"}),
     "title": ({"title", "name"}, {"label", "headline", "description"}),
 }
-"""Words in the name of a column that speak for a role: strongly, and weakly."""
+"""Words in a column's name that suggest a role: strongly, and weakly."""
 KNOWN_WORDS = set().union(*(strong | weak for strong, weak in WORDS.values()))
-ABOUT_IDS = {"id", "key", "code", "no", "nr", "number", "idx", "index"}
+ID_WORDS = {"id", "key", "code", "no", "nr", "number", "idx", "index"}
 _SUFFIXES = ("id", "name", "title", "time", "date", "stamp", "key", "code", "no", "nr", "number")
 
 
 class ColumnProfile:
-    """A sampled column, and the evidence that its name and its values give."""
+    """A sampled column with the evidence from its name and its values."""
 
     def __init__(self, name: str, values: pa.ChunkedArray, missing: list[str]) -> None:
         self.name, self.values, self._missing = name, values.combine_chunks(), missing
@@ -41,32 +41,31 @@ class ColumnProfile:
 
     @cached_property
     def text(self) -> pa.StringArray:
-        """Text of the values that are not missing; none if they are neither text nor numbers."""
+        """Texts of the values that are not missing; empty if the values are neither text nor numbers."""
         kind, values = self.values.type, self.values.drop_null()
         if pa.types.is_floating(kind):
             numbers = values.to_numpy(zero_copy_only=False)
             numbers = numbers[np.isfinite(numbers)]
             is_whole = ((np.floor(numbers) == numbers) & (np.abs(numbers) < 2**53)).all()
             values = pa.array(numbers.astype(np.int64) if is_whole else numbers)
-        elif not (pa.types.is_decimal(kind) or pa.types.is_integer(kind) or pa.types.is_string(kind)):
+        elif pa.types.is_decimal(kind):
+            values = pc.replace_substring_regex(values.cast(pa.string()), r"\.0+$", "")
+        elif not (pa.types.is_integer(kind) or pa.types.is_string(kind)):
             return pa.array([], pa.string())
-        text = pc.utf8_trim_whitespace(values.cast(pa.string()))
-        text = pc.replace_substring_regex(text, r"\.0+$", "") if pa.types.is_decimal(kind) else text
-        return text.filter(pc.invert(pc.is_in(text, pa.array(["", *self._missing], pa.string()))))
+        return known_texts(values.cast(pa.string()), self._missing)
 
     @cached_property
     def distinct(self) -> pa.StringArray:
         return self.text.unique()
 
     @cached_property
-    def numbers(self) -> float:
-        """Share of the values that are numbers."""
+    def share_numeric(self) -> float:
         return share(pc.match_substring_regex(self.text, NUMBER))
 
     @cached_property
     def is_id(self) -> bool:
-        """Whether the values are whole numbers, or text that is no number."""
-        return len(self.text) > 0 and (self.numbers < 1 or self.all_match(r"^-?[0-9]+(\.0+)?$"))
+        """Whether the values can be ids: whole numbers, or text that is not all numbers."""
+        return len(self.text) > 0 and (self.share_numeric < 1 or self.all_match(r"^-?[0-9]+(\.0+)?$"))
 
     @cached_property
     def times(self) -> TimeGuess | None:
@@ -78,7 +77,7 @@ class ColumnProfile:
 
     @property
     def has_id_word(self) -> bool:
-        return not ABOUT_IDS.isdisjoint(self.words)
+        return not ID_WORDS.isdisjoint(self.words)
 
     @property
     def share_distinct(self) -> float:
@@ -91,21 +90,17 @@ class ColumnProfile:
     def all_match(self, pattern: str) -> bool:
         return len(self.text) > 0 and share(pc.match_substring_regex(self.distinct, pattern)) == 1
 
-    def says(self, role: str) -> int:
-        """Returns 3: the name says nothing but the role; 2: it has a word that says so; 1: a weak word; 0: nothing."""
+    def name_score(self, role: str) -> int:
+        """Returns how strongly the name suggests a role: 3 if it means nothing else, 2 for a strong word, 1 for a weak one."""
         strong, weak = WORDS[role]
         if not strong.isdisjoint(self.words):
-            return 3 if set(self.words) <= strong | ABOUT_IDS else 2
+            return 3 if set(self.words) <= strong | ID_WORDS else 2
         return int(not weak.isdisjoint(self.words))
 
-    def says_else(self, role: str) -> int:
-        """Returns how strongly the name speaks for another role, if it does not speak for this one as strongly."""
-        other = max(self.says(name) for name in WORDS)
-        return other if other > self.says(role) else 0
-
-
-def share(fits: pa.BooleanArray) -> float:
-    return float(pc.mean(fits.cast(pa.int8())).as_py() or 0)
+    def other_name_score(self, role: str) -> int:
+        """Returns the highest score of another role if it exceeds that of this one, otherwise 0."""
+        other = max(map(self.name_score, WORDS))
+        return other if other > self.name_score(role) else 0
 
 
 def name_words(name: str) -> list[str]:

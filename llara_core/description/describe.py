@@ -1,4 +1,4 @@
-"""Describes a data set before anything is made of it, for people to look at."""
+"""Describes a data set before its use."""
 
 from __future__ import annotations
 
@@ -16,51 +16,50 @@ from llara_core import paths
 from llara_core.config import LogSection, OwnLogConfig, Params, ReleasedFramesConfig
 from llara_core.description.column import ColumnProfile
 from llara_core.description.costs import estimate
-from llara_core.description.doubts import about_titles, doubts
+from llara_core.description.doubts import about_titles, list_doubts
 from llara_core.description.files import ASCII, QUOTINGS, SAMPLE_ROWS, FoundFile, find_files, first_rows
-from llara_core.description.log import describe_log, describe_titles, kept_titles, spread
-from llara_core.description.marks import describe_marks
+from llara_core.description.log import describe_examples, describe_log, describe_titles, kept_titles, spread
+from llara_core.description.missing_values import describe_missing
 from llara_core.description.roles import Roles, guess_roles
 from llara_core.description.section import as_yaml, section
 from llara_core.description.times import Choice, guess_times
-from llara_core.description.unused import unused, what_is_missing
+from llara_core.description.unused import describe_unused, explain_no_log
 from llara_core.errors import ConfigError, DataError
-from llara_core.readers.interaction_log import RawLog
+from llara_core.readers.interaction_log import RawLog, count
 from llara_core.readers.log_columns import ISO
 from llara_core.readers.log_files import LogTable
 from llara_core.readers.registry import READERS
 from llara_core.readers.released_frames import ReleasedFrames
 
-NAME = r"[a-z0-9_]+"  # as config.sections.Name
+NAME = r"[a-z0-9_]+"  # the pattern of config.sections.Name
 
 
 def describe(name: str, params: Params, now: float) -> dict[str, Any]:
-    """Returns the facts about a data set of ``params.yaml``, or about the files in ``data/own/<name>/`` without a section.
+    """Returns facts about a data set of ``params.yaml``, or about the files in ``data/own/<name>/`` if it has no section.
 
     Args:
-        now: seconds since 1970.
+        now: present time in seconds since 1970.
 
     Returns:
-        Plain values by topic. Under ``refused`` the reader's complaint, if it does not read the files as they were understood;
-        then there are no facts about the log.
+        Facts by topic, as values that JSON can hold. If no section was found that reads the files, ``refused`` holds the
+        reader's complaint, and there are no facts about the log.
 
     Raises:
         ConfigError: there is neither a section nor a folder of this name.
-        DataError: the raw files are missing; the reader of an existing section refuses them; or the files of a folder without
-            a section are no log.
+        DataError: the raw files are missing, cannot be read with the existing section, or are not a log with its items.
     """
     if name not in params.datasets:
-        return _of_folder(name, params, now)
+        return _describe_folder(name, params, now)
     config = params.datasets[name]
     folder = _folder(name, config.own_files)
     if isinstance(config, ReleasedFramesConfig):
-        return _of_frames(name, folder, config)
+        return _describe_frames(name, folder, config)
     raw = READERS[config.format](folder, config)
     return {"name": name, "folder": str(folder), "format": config.format, **_facts(folder, config, raw, params, now)}
 
 
 def _folder(name: str, own_files: Mapping[str, str] | None) -> Path:
-    """Returns the folder of the raw files; of a user's own that of the originals, which may be newer than the copy."""
+    """Returns the folder of the raw files; for the user's own files that of the originals, which may be newer than the copy."""
     own, raw = paths.own(name), paths.raw(name)
     if own_files and all((own / file).exists() for file in own_files.values()):
         return own
@@ -70,7 +69,7 @@ def _folder(name: str, own_files: Mapping[str, str] | None) -> Path:
     return raw
 
 
-def _of_folder(name: str, params: Params, now: float) -> dict[str, Any]:
+def _describe_folder(name: str, params: Params, now: float) -> dict[str, Any]:
     folder = paths.own(name)
     if not folder.is_dir():
         raise ConfigError(
@@ -79,18 +78,17 @@ def _of_folder(name: str, params: Params, now: float) -> dict[str, Any]:
         )
     if not re.fullmatch(NAME, name):
         raise ConfigError(f"{folder}: rename it: a data set's name consists of lower-case letters, digits and underscores")
-    files, unusable = find_files(folder, section().missing)
+    missing = section().missing
+    files, unusable = find_files(folder, missing)
+    reasons = "".join(f"\n  {file}: cannot be read: {reason}" for file, reason in unusable.items())
     if not files:
-        reasons = "".join(f"\n  {file}: {reason}" for file, reason in unusable.items())
         raise DataError(f"{folder}: holds no file that can be a log or its items{reasons or ': it is empty'}")
     profiles = {
-        file.name: [ColumnProfile(name, file.sample[name], section().missing) for name in file.sample.column_names]
-        for file in files
+        file.name: [ColumnProfile(name, file.sample[name], missing) for name in file.sample.column_names] for file in files
     }
     if (roles := guess_roles(files, profiles)) is None:
-        reasons = "".join(f"\n  {file}: cannot be read: {reason}" for file, reason in unusable.items())
-        raise DataError(f"{folder}: {what_is_missing(profiles)}{reasons}")
-    config, raw, refusal, tried = _read(folder, roles)
+        raise DataError(f"{folder}: {explain_no_log(profiles)}{reasons}")
+    config, raw, complaint, revised = _read(folder, roles)
     used = (roles.interactions, roles.items)
     facts = {
         "name": name,
@@ -101,12 +99,12 @@ def _of_folder(name: str, params: Params, now: float) -> dict[str, Any]:
             "files": [_file_facts(file) for file in used],
             "others": [file.name for file in files if file not in used],
             "unusable": unusable,
-            "choices": {key: _plain(choice) for key, choice in {**roles.choices, **tried}.items()},
-            "unused": unused(roles, profiles),
+            "choices": {key: asdict(choice) for key, choice in {**roles.choices, **revised}.items()},
+            "unused": describe_unused(roles, profiles),
             "section": as_yaml(name, config),
         },
     }
-    return facts | ({"refused": refusal} if raw is None else _facts(folder, config, raw, params, now))
+    return facts | ({"refused": complaint} if raw is None else _facts(folder, config, raw, params, now))
 
 
 def _file_facts(file: FoundFile) -> dict[str, Any]:
@@ -116,94 +114,93 @@ def _file_facts(file: FoundFile) -> dict[str, Any]:
         "kind": file.kind,
         "header": file.layout.header,
         "sequences": file.sequences,
-        "separator": _plain(file.separator) if file.separator else None,
-        "encoding": _plain(file.encoding) if file.encoding else None,
+        "separator": asdict(file.separator) if file.separator else None,
+        "encoding": asdict(file.encoding) if file.encoding else None,
         "columns": {field.name: str(field.type) for field in file.sample.schema},
     }
 
 
 def _read(folder: Path, roles: Roles) -> tuple[OwnLogConfig, RawLog | None, str, dict[str, Choice]]:
-    """Returns the section that reads the whole files, the log, the reader's first complaint, and what was chosen in reading.
+    """Reads the whole files, which may decide between times or quotings that fit the sample alike.
 
-    Where a sample leaves open what a quote is or which of several patterns the times have, the whole may decide.
+    Returns:
+        The first section that reads the files, the log, the first complaint of the reader, and choices that the whole files
+        revised. If no section reads them, the first section is returned without a log.
     """
-    log, items = roles.interactions, roles.items
-    found: dict[str, Any] = {"interactions": log.name, "items": items.name, "columns": roles.columns()}
-    found |= {"noun": roles.noun, "verb": roles.verb, "sequences": log.sequences, **_layouts(log, items)}
+    log, items, times = roles.interactions, roles.items, roles.choices["time_format"]
+    values: dict[str, Any] = {"interactions": log.name, "items": items.name, "columns": roles.columns()}
+    values |= {"noun": roles.noun, "verb": roles.verb, "sequences": log.sequences, **_layouts(log, items)}
     if "columns.time_of_day" in roles.choices:
-        found["time_of_day_format"] = ISO
+        values["time_of_day_format"] = ISO
     texts = [file for file in (log, items) if file.separator is not None]
     strictest = max((QUOTINGS.index((file.layout.quoting, file.layout.escape)) for file in texts), default=0)
-    times = roles.choices["time_format"]
+    quotings = QUOTINGS[strictest:] if texts else QUOTINGS[:1]
     first: tuple[OwnLogConfig, str] | None = None
-    for time_format, (quoting, escape) in itertools.product(
-        (times.value, *times.rivals), QUOTINGS[strictest:] if texts else QUOTINGS[:1]
-    ):
-        config = section(**found, time_format=time_format, quoting=quoting, escape=escape)
+    for time_format, (quoting, escape) in itertools.product((times.value, *times.alternatives), quotings):
+        config = section(**values, time_format=time_format, quoting=quoting, escape=escape)
         try:
             raw = READERS[config.format](folder, config)
         except DataError as error:
             first = first or (config, str(error))
             continue
-        tried: dict[str, Choice] = {}
+        revised: dict[str, Choice] = {}
         if (quoting, escape) != QUOTINGS[0]:
             complaint = first[1] if first else next(file.complaint for file in texts if file.complaint)
-            why = f"this reads the files; what the strictest way says: {complaint}"
-            tried["quoting"] = Choice(f"quoting: {quoting}" + (f", escape: {escape}" if escape else ""), "guess", why)
+            why = f"this reads the files; the strictest setting fails: {complaint}"
+            revised["quoting"] = Choice(f"{quoting}, escape: {escape}" if escape else quoting, "guess", why)
         if time_format != times.value:
-            tried["time_format"] = Choice(time_format, "likely", f"{times.value} does not fit all times, this does")
-        return config, raw, first[1] if first else "", tried
+            revised["time_format"] = Choice(time_format, "likely", f"{times.value} does not fit all times, this does")
+        return config, raw, first[1] if first else "", revised
     assert first is not None
     return first[0], None, first[1], {}
 
 
 def _layouts(log: FoundFile, items: FoundFile) -> dict[str, Any]:
-    """Returns the keys of the section that say how text is written, and ``items_layout``, where the item file differs."""
+    """Returns the keys of the section for the layout of text, with ``items_layout`` if the item file differs."""
     encodings = {file.encoding.value for file in (log, items) if file.encoding} - {ASCII}
 
     def layout(file: FoundFile) -> dict[str, Any]:
         if file.encoding is None:
             return {}
         encoding = next(iter(encodings)) if len(encodings) == 1 else file.layout.encoding
-        cut = {"separator": file.layout.separator, "header": file.layout.header} if file.separator else {}
-        return {"encoding": encoding, **cut}
+        delimited = {"separator": file.layout.separator, "header": file.layout.header} if file.separator else {}
+        return {"encoding": encoding, **delimited}
 
-    of_items = {"header": True, **layout(items)}
-    shared = {**of_items, "header": True, **layout(log)}
-    other = {key: value for key, value in of_items.items() if value != shared[key]}
-    return shared | ({"items_layout": other} if other else {})
+    for_items = {"header": True, **layout(items)}
+    shared = {**for_items, "header": True, **layout(log)}
+    differing = {key: value for key, value in for_items.items() if value != shared[key]}
+    return shared | ({"items_layout": differing} if differing else {})
 
 
 def _facts(folder: Path, config: LogSection, raw: RawLog, params: Params, now: float) -> dict[str, Any]:
     facts = describe_log(raw, config, now)
     facts["titles"] |= _tokens(kept_titles(raw, config), config.max_history_len + params.candidates.n_candidates)
     if isinstance(config, OwnLogConfig):
-        facts["columns"] = describe_marks(folder, config)
+        facts["columns"] = describe_missing(folder, config)
         if config.columns.time is not None and config.columns.time_of_day is None:
             facts["time_format"] = _time_format(folder, config, config.columns.time)
     n_rows = raw.steps["raw"]["interactions"] + sum(
         n for reason, n in raw.dropped.items() if re.search("_with(out|_other)_", reason)
     )
     facts["costs"] = estimate(facts, params, n_rows)
-    return facts | {"doubts": doubts(facts, config, params.candidates.n_candidates)}
+    return facts | {"doubts": list_doubts(facts, config, params.candidates.n_candidates)}
 
 
 def _time_format(folder: Path, config: OwnLogConfig, name: str) -> dict[str, Any]:
-    """Returns what the values of the time column look like, beside what the section says."""
+    """Returns the time format of the section beside the one that the first values look like."""
     rows, _ = first_rows(LogTable.of_interactions(folder, config, config.interactions), [name], SAMPLE_ROWS)
     sample = rows[name].combine_chunks()
-    found = guess_times(sample, config.missing)
-    said = {"section": config.time_format, "sampled": len(sample), "values": [str(value) for value in sample.slice(0, 3)]}
-    return {**said, "looks_like": None if found is None else _plain(found)}
-
-
-def _plain(found: Any) -> dict[str, Any]:
-    """Returns a data class as JSON holds it."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(found).items()}
+    guess = guess_times(sample, config.missing)
+    return {
+        "section": config.time_format,
+        "sampled": len(sample),
+        "values": [str(value) for value in sample.slice(0, 3)],
+        "looks_like": None if guess is None else asdict(guess),
+    }
 
 
 def _tokens(titles: list[str], n_in_prompt: int) -> dict[str, Any]:
-    """Returns the number of tokens of titles by the tokenizer in ``data/llm``, if there is one."""
+    """Returns the lengths of titles in tokens of the tokenizer in ``data/llm``, if there is one."""
     if not paths.LLM.is_dir():
         return {"tokens": None}
     from llara_core.llm.loading import load_tokenizer
@@ -225,28 +222,20 @@ def _tokens(titles: list[str], n_in_prompt: int) -> dict[str, Any]:
     }
 
 
-def _of_frames(name: str, folder: Path, config: ReleasedFramesConfig) -> dict[str, Any]:
-    """Returns the facts about frames that are split already: they have neither times nor ratings."""
+def _describe_frames(name: str, folder: Path, config: ReleasedFramesConfig) -> dict[str, Any]:
+    """Returns facts about frames, which are already split and have neither times nor ratings."""
     frames: ReleasedFrames = READERS[config.format](folder, config)
-    log, examples = frames.sequences, frames.examples
-    trained = set(log.loc[log[c.SPLIT] == c.TRAIN, c.ITEM])
-    targets = {part: examples.loc[examples[c.SPLIT] == part, c.TARGET] for part in c.SPLITS}
-    cold = {part: int((~targets[part].isin(trained)).sum()) for part in c.HELD_OUT}
-    split = {
-        "examples": {part: len(rows) for part, rows in targets.items()},
-        "cold_targets": cold,
-        "cold_share": {part: round(n / len(targets[part]), 4) for part, n in cold.items()},
-    }
-    sizes = {"users": log[c.USER].nunique(), "items": log[c.ITEM].nunique(), "interactions": len(log)}
+    log = frames.sequences
+    split = describe_examples(frames.examples, log.loc[log[c.SPLIT] == c.TRAIN, c.ITEM])
     titles = describe_titles(frames.items[c.RAW_TITLE].to_list(), config.titles_are_movies)
     return {
         "name": name,
         "folder": str(folder),
         "format": config.format,
-        "sizes": {**sizes, "items_listed": len(frames.items), "left_after": {}, "dropped": dict(frames.dropped)},
+        "sizes": {**count(log), "items_listed": len(frames.items), "left_after": {}, "dropped": dict(frames.dropped)},
         "titles": titles,
         "histories": spread(np.bincount(log[c.USER])),
         "popularity": spread(np.bincount(log[c.ITEM])),
         "splits": {"chosen": "as released", "by_strategy": {"as released": split}},
-        "doubts": ["frames have no times and name no users; the split is theirs", *about_titles(titles)],
+        "doubts": ["frames have no times and no user ids; their split is used as it is", *about_titles(titles)],
     }

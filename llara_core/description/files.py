@@ -1,9 +1,11 @@
-"""Opens the files of a folder that may hold a log: tells kind, encoding, separator and quoting."""
+"""Opens the files of a folder that may hold a log, and infers their kind, encoding, separator and quoting."""
 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
+import io
 import itertools
 import re
 from collections import Counter
@@ -16,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from llara_core.config import Quoting, TextLayout
-from llara_core.description.column import ColumnProfile, share
-from llara_core.description.times import MIN_FIT, Choice, guess_times
+from llara_core.description.column import ColumnProfile
+from llara_core.description.times import MIN_FIT, Choice, guess_times, share
 from llara_core.errors import DataError
 from llara_core.readers.delimited_text import USUAL_SEPARATORS
 from llara_core.readers.log_columns import NUMBER
@@ -30,19 +32,20 @@ SAMPLE_ROWS = 100_000
 HEAD_BYTES = 1 << 18
 HEAD_LINES = 500
 SEPARATORS = (*USUAL_SEPARATORS, "\x01", "^", "~", " ")
-RAGGED = " \t,|;"  # between the items of a line that is a whole sequence
-A_LIST, SOME_IDS = r"^[\[(].*[\])]$", r"^[^\s]*[0-9][^\s]*( [^\s]*[0-9][^\s]*)*$"
+ITEM_SEPARATORS = " \t,|;"  # candidates for lines with a user and any number of items
+LIST_TEXT, IDS_TEXT = r"^[\[(].*[\])]$", r"^[^\s]*[0-9][^\s]*( [^\s]*[0-9][^\s]*)*$"
 BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-ASCII = "ascii"  # as an encoding: any will do
+ASCII = "ascii"  # compatible with whatever encoding the other file has
 ENCODINGS = {
-    ASCII: Choice(ASCII, "sure", "all of it is ASCII"),
-    "utf-8": Choice("utf-8", "sure", "all of it is valid UTF-8"),
-    "cp1252": Choice("cp1252", "guess", "not UTF-8; the usual one of Windows, look at accented letters in the titles"),
+    ASCII: Choice(ASCII, "sure", "every character is ASCII"),
+    "utf-8": Choice("utf-8", "sure", "the whole file is valid UTF-8"),
+    "cp1252": Choice("cp1252", "guess", "not UTF-8, and this is usual on Windows; check accented letters in the titles"),
 }
-LATIN_1 = Choice("latin-1", "guess", "neither UTF-8 nor cp1252; look at accented letters in the titles")
-PASSED_OVER = (".md", ".txt.license", ".dvc", ".yaml", ".yml", ".pdf", ".html", ".py", ".ipynb", ".png", ".jpg")
+"""Encodings in the order in which they are tried."""
+LATIN_1 = Choice("latin-1", "guess", "neither UTF-8 nor cp1252; check accented letters in the titles")
+IGNORED = r"readme|licen|.*\.(md|license|dvc|yaml|yml|pdf|html|py|ipynb|png|jpg)$"
 QUOTINGS: tuple[tuple[Quoting, str | None], ...] = (("checked", None), ("checked", "\\"), ("none", None), ("trusted", None))
-"""``quoting`` and ``escape``, in the order in which they are tried; the strictest first."""
+"""``quoting`` and ``escape`` in the order in which they are tried; the strictest first."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +53,15 @@ class FoundFile:
     """A file, or a folder of parts, that reads as a table.
 
     Attributes:
-        name: path below the data set's folder.
-        kind: in words.
-        sample: the first :data:`SAMPLE_ROWS` rows, or all; of sequences, a row per item.
+        name: path relative to the data set's folder.
+        kind: kind of file, in words.
+        sample: the first :data:`SAMPLE_ROWS` rows; for sequences, one row per item.
         is_whole: whether the sample is the whole file.
-        sequences: as in a section, where a row is a user's whole sequence; None: it is not.
-        layout: of text, with the first of :data:`QUOTINGS` that reads the sample.
-        encoding, separator: of text, of delimited text; None: the file is none.
-        complaint: of the reader about stricter quoting; empty: there is none.
+        sequences: value for the key of this name in a section, if a row is a user's whole sequence.
+        layout: text layout, with the first of :data:`QUOTINGS` that reads the sample.
+        encoding: encoding of a text file.
+        separator: separator of delimited text.
+        complaint: the reader's complaint about stricter quoting; empty if it has none.
     """
 
     name: str
@@ -73,19 +77,22 @@ class FoundFile:
 
 
 def find_files(folder: Path, missing: list[str]) -> tuple[list[FoundFile], dict[str, str]]:
-    """Returns what lies in ``folder``, hidden files apart, by name; and why the others are no table that can be read.
+    """Opens the files in ``folder``, except hidden ones and documentation.
 
     Args:
-        missing: texts that stand for no value.
+        missing: texts that mean a missing value.
+
+    Returns:
+        The readable tables, and the reader's complaint for every other file, by name.
     """
-    found, unusable = list[FoundFile](), dict[str, str]()
+    files, unusable = list[FoundFile](), dict[str, str]()
     for path in _tables(folder):
         name = str(path.relative_to(folder))
         try:
-            found.append(_open(folder, name, missing))
+            files.append(_open(folder, name, missing))
         except DataError as error:
             unusable[name] = str(error).removeprefix(f"{path}: ")
-    return found, unusable
+    return files, unusable
 
 
 def _tables(folder: Path) -> Iterator[Path]:
@@ -93,7 +100,7 @@ def _tables(folder: Path) -> Iterator[Path]:
     for path in _visible(folder):
         if path.is_dir() and not _are_parts(path) and not any(next(path.glob(mark), None) for mark in MARKS):
             yield from _tables(path)
-        elif path.is_dir() or not (path.name.lower().startswith(("readme", "licen")) or path.suffix.lower() in PASSED_OVER):
+        elif path.is_dir() or not re.match(IGNORED, path.name.lower()):
             yield path
 
 
@@ -102,7 +109,7 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _are_parts(folder: Path) -> bool:
-    """Returns whether a folder holds partitions, Parquet files alone, or several files of one name but for its digits."""
+    """Returns whether a folder holds partitions, only Parquet files, or several files whose names differ only in digits."""
     inside = _visible(folder)
     if not inside or any(path.is_dir() for path in inside):
         return bool(inside) and all(path.is_dir() and "=" in path.name for path in inside)
@@ -120,7 +127,7 @@ def _open(folder: Path, name: str, missing: list[str]) -> FoundFile:
     n_bytes, layout = sum(file.stat().st_size for file in files), TextLayout(",", "utf-8", "checked", None, header=True)
     if not files or kind_of(files[0]) == PARQUET:
         return FoundFile(name, "Parquet", n_bytes, *_sample(folder, name, layout, missing), layout)
-    packing = packing_of_text(files[0])  # refuses archives, workbooks and other kinds by name
+    packing = packing_of_text(files[0])
     packed = next((f" packed with {kind.split()[1]}" for kind, codec in PACKED.items() if codec == packing), "")
     try:
         encoding = _guess_encoding(files)
@@ -129,46 +136,48 @@ def _open(folder: Path, name: str, missing: list[str]) -> FoundFile:
     except OSError as error:
         raise DataError(f"{path}: cannot be read, damaged or cut short: {error}") from error
     layout = replace(layout, encoding="utf-8" if encoding.value == ASCII else encoding.value or "utf-8")
-    lines = [line for line in _lines(head, layout.encoding) if line.strip()][:HEAD_LINES]
+    lines = io.StringIO(head.decode(layout.encoding, "replace").removeprefix("\ufeff"), newline="").readlines()
+    if len(head) == HEAD_BYTES:
+        lines = lines[:-1] or lines  # the last line may not be whole
+    lines = [line for line in lines if line.strip()][:HEAD_LINES]
     if lines and lines[0].lstrip()[:1] in "{[":
         return FoundFile(name, f"JSON lines{packed}", n_bytes, *_sample(folder, name, layout, missing), layout, encoding)
     if len(lines) < 2:
-        raise DataError(f"{path}: {'holds one line alone' if lines else 'is empty'}")
-    if (ragged := _guess_ragged(lines)) is not None:
-        layout = replace(layout, separator=ragged.value or "", header=False, is_cut_once=True)
-        sample, is_whole = first_rows(LogTable(folder, name, layout, ragged.value, ["1"]), ["1", "2"], SAMPLE_ROWS)
-        return FoundFile(name, f"CSV{packed}", n_bytes, sample, is_whole, ragged.value, layout, encoding, ragged)
+        raise DataError(f"{path}: {'has only one line' if lines else 'is empty'}")
+    if (item_separator := _guess_item_separator(lines)) is not None:
+        layout = replace(layout, separator=item_separator.value or "", header=False, is_cut_once=True)
+        table = LogTable(folder, name, layout, item_separator.value, ["1"])
+        sample, is_whole = first_rows(table, ["1", "2"], SAMPLE_ROWS)
+        kind, sequences = f"CSV{packed}", item_separator.value
+        return FoundFile(name, kind, n_bytes, sample, is_whole, sequences, layout, encoding, item_separator)
     separator = _guess_separator(path, lines)
-    refusal: DataError | None = None
+    complaint: DataError | None = None
     for quoting, escape in QUOTINGS:
         layout = replace(layout, separator=separator.value or "", quoting=quoting, escape=escape)
         layout = replace(layout, header=_has_header(lines, layout, missing))
         try:
-            found = _sample(folder, name, layout, missing)
+            sampled = _sample(folder, name, layout, missing)
         except DataError as error:
-            refusal = refusal or error
+            complaint = complaint or error
         else:
-            return FoundFile(name, f"CSV{packed}", n_bytes, *found, layout, encoding, separator, str(refusal or ""))
-    assert refusal is not None
-    raise refusal
+            return FoundFile(name, f"CSV{packed}", n_bytes, *sampled, layout, encoding, separator, str(complaint or ""))
+    assert complaint is not None
+    raise complaint
 
 
 def _guess_encoding(files: list[Path]) -> Choice:
-    """Returns the encoding of all the text, since one letter near its end may decide."""
+    """Returns the encoding of the whole text, since a single letter near its end may decide."""
     head = next(_blocks(files), b"")[:4096]
     for mark, name in BYTE_ORDER_MARKS.items():
         if head.startswith(mark):
-            return Choice(name, "sure", "a byte order mark says so")
+            return Choice(name, "sure", "the file begins with a byte order mark")
     if head.count(b"\0") > len(head) // 4:
         return Choice("utf-16-le" if head[1:2] == b"\0" else "utf-16-be", "likely", "every second byte is zero")
     for name, choice in ENCODINGS.items():
-        decoder = codecs.getincrementaldecoder(name)()
-        try:
-            for block in itertools.chain(_blocks(files), [b""]):
-                decoder.decode(block, final=not block)
-        except UnicodeDecodeError:
-            continue
-        return choice
+        with contextlib.suppress(UnicodeDecodeError):
+            for _ in codecs.iterdecode(_blocks(files), name):
+                pass
+            return choice
     return LATIN_1
 
 
@@ -179,41 +188,34 @@ def _blocks(files: list[Path]) -> Iterator[bytes]:
                 yield block
 
 
-def _lines(head: bytes, encoding: str) -> list[str]:
-    """Returns the whole lines of the head of a file."""
-    text = codecs.getincrementaldecoder(encoding)("replace").decode(head).removeprefix("\ufeff")
-    lines = re.split(r"(?<=\n)|(?<=\r)(?!\n)", text)
-    return lines[:-1] if len(head) == HEAD_BYTES and len(lines) > 1 else lines
-
-
 def _guess_separator(path: Path, lines: list[str]) -> Choice:
-    """Returns the separator that cuts most lines into as many fields, at least two; of several, the one with more fields."""
-    cuts = dict[str, tuple[float, int]]()
+    """Returns the separator that splits most lines into the same number of fields, at least two."""
+    fits = dict[str, tuple[float, int]]()  # share of the lines with the most common number of fields, and that number
     for separator, quoting in itertools.product(SEPARATORS, (csv.QUOTE_MINIMAL, csv.QUOTE_NONE)):
         counts = Counter(len(fields) for fields in _fields(lines, separator, quoting) if fields)
         n_fields, n_lines = counts.most_common(1)[0]
         if n_fields > 1:
-            cuts[separator] = max((n_lines / counts.total(), n_fields), cuts.get(separator, (0, 0)))
-    if not cuts:
-        raise DataError(f"{path}: has one column alone, or none of {', '.join(map(repr, SEPARATORS))} separates its fields")
-    # Of two that cut alike the longer one counts, and a space only where nothing else does.
-    best = max(cuts, key=lambda key: (round(cuts[key][0], 2), key != " ", len(key), cuts[key][1]))
-    part, n_fields = cuts[best]
-    rivals = tuple(other for other in cuts if other not in (best, " ") and cuts[other][0] >= part > 0.9)
-    said = f"it cuts {'all' if part == 1 else f'{part:.1%}'} of the first {len(lines):,} lines into {n_fields} fields"
-    said += f"; {', '.join(map(repr, rivals))} would do as well" if rivals else ""
-    return Choice(best, "guess" if rivals or part <= 0.9 else "sure" if part == 1 else "likely", said, rivals)
+            fits[separator] = max((n_lines / counts.total(), n_fields), fits.get(separator, (0, 0)))
+    if not fits:
+        raise DataError(f"{path}: has only one column, or a separator other than {', '.join(map(repr, SEPARATORS))}")
+    # Among equal fits a longer separator wins; a space is only used if nothing else fits.
+    best = max(fits, key=lambda key: (round(fits[key][0], 2), key != " ", len(key), fits[key][1]))
+    fit, n_fields = fits[best]
+    alternatives = tuple(other for other in fits if other not in (best, " ") and fits[other][0] >= fit > 0.9)
+    why = f"it splits {'all' if fit == 1 else f'{fit:.1%}'} of the first {len(lines):,} lines into {n_fields} fields"
+    why += f"; {', '.join(map(repr, alternatives))} would do as well" if alternatives else ""
+    return Choice(best, "guess" if alternatives or fit <= 0.9 else "sure" if fit == 1 else "likely", why, alternatives)
 
 
-def _guess_ragged(lines: list[str]) -> Choice | None:
-    """Returns what separates the ids of lines that are a user and any number of items; None: lines are something else."""
-    for separator in RAGGED:
+def _guess_item_separator(lines: list[str]) -> Choice | None:
+    """Returns the separator of lines that are a user and any number of items, or None for other lines."""
+    for separator in ITEM_SEPARATORS:
         fields = [line.strip().split(separator) for line in lines]
         lengths = sorted(map(len, fields))
         are_ids = all(re.fullmatch(r"[\w-]*[0-9][\w-]*", field) for line in fields for field in line)
         if are_ids and 1 < lengths[0] < lengths[-1] and lengths[len(lengths) // 2] > 2:
-            said = f"lines of {lengths[0]} to {lengths[-1]} ids each: a user and items, in their order"
-            return Choice(separator, "likely", said)
+            why = f"each line has {lengths[0]} to {lengths[-1]} ids: a user and the items in order"
+            return Choice(separator, "likely", why)
     return None
 
 
@@ -226,19 +228,17 @@ def _fields(lines: list[str], separator: str, quoting: Any, escape: str | None =
 def _has_header(lines: list[str], layout: TextLayout, missing: list[str]) -> bool:
     """Returns whether the first line looks unlike those below it."""
     quoting = csv.QUOTE_NONE if layout.quoting == "none" else csv.QUOTE_MINIMAL
-    found = [list(map(str.strip, fields)) for fields in _fields(lines, layout.separator, quoting, layout.escape) if fields]
-    columns = zip(*(row for row in found if len(row) == len(found[0])), strict=True)
-    return not any(_is_data(name, values, missing) for name, *values in columns)
+    rows = [list(map(str.strip, fields)) for fields in _fields(lines, layout.separator, quoting, layout.escape) if fields]
+    columns = zip(*(row for row in rows if len(row) == len(rows[0])), strict=True)
+    return not any(_is_data(first, values, missing) for first, *values in columns)
 
 
-def _is_data(name: str, column: list[str], missing: list[str]) -> bool:
-    """Returns whether ``name`` is no name but the first value of its column."""
-    if re.match(NUMBER, name) or guess_times(pa.array([name]), missing) is not None:
+def _is_data(first: str, values: list[str], missing: list[str]) -> bool:
+    """Returns whether the first cell of a column is a value like those below it, not a name."""
+    if re.match(NUMBER, first) or guess_times(pa.array([first]), missing) is not None:
         return True
-    if name and name in column and not re.search(r"[0-9]", name):
-        return False  # a header that is repeated inside the file, which the reader drops
-    shape = _shape(name)
-    return "9" in shape and sum(_shape(value) == shape for value in column) > len(column) / 2
+    shape = _shape(first)
+    return "9" in shape and sum(_shape(value) == shape for value in values) > len(values) / 2
 
 
 def _shape(text: str) -> str:
@@ -246,34 +246,33 @@ def _shape(text: str) -> str:
 
 
 def _sample(folder: Path, name: str, layout: TextLayout, missing: list[str]) -> tuple[pa.Table, bool, str | None]:
-    """Returns the first rows of all columns that can be named, whether these are all rows, and what separates the items of a
-    sequence."""
+    """Returns ``sample``, ``is_whole`` and ``sequences`` of :class:`FoundFile`, from the columns with unique names."""
     table = LogTable(folder, name, layout)
     names = [name for name, count in Counter(table.names()).items() if count == 1 and name]
     if len(names) < 2:
-        raise DataError(f"{table.path}: has fewer than two columns that can be named")
+        raise DataError(f"{table.path}: has fewer than two columns with unique names")
     sample, is_whole = first_rows(table, names, SAMPLE_ROWS)
     profiles = [ColumnProfile(name, sample[name], missing) for name in names]
-    kinds = {column.name: kind for column in profiles if (kind := _list_kind(column))}
-    items = [column for column in profiles if column.name in kinds and column.says("item")]
-    others = [column for column in profiles if column.name not in kinds]
-    if not items or any(column.says("item") >= 2 for column in others):
+    sequences = {column.name: kind for column in profiles if (kind := _sequences(column))}
+    items = [column for column in profiles if column.name in sequences and column.name_score("item")]
+    others = [column for column in profiles if column.name not in sequences]
+    if not items or any(column.name_score("item") >= 2 for column in others):
         return sample.select([name for name in names if not pa.types.is_nested(sample[name].type)]), is_whole, None
-    kind = kinds[max(items, key=lambda column: column.says("item")).name]
-    per_row, lists = [column.name for column in others], [name for name in kinds if kinds[name] == kind]
+    kind = sequences[max(items, key=lambda column: column.name_score("item")).name]
+    per_row, lists = [column.name for column in others], [name for name in sequences if sequences[name] == kind]
     return (*first_rows(LogTable(folder, name, layout, kind, per_row), [*per_row, *lists], SAMPLE_ROWS), kind)
 
 
-def _list_kind(column: ColumnProfile) -> str | None:
-    """Returns how a column holds lists, as `sequences` says it; None: it does not."""
+def _sequences(column: ColumnProfile) -> str | None:
+    """Returns how a column holds lists, as a value for the key ``sequences``, or None if it does not."""
     if pa.types.is_nested(column.values.type):
         return LIST
     if not pa.types.is_string(column.values.type) or not len(column.text) or column.times is not None:
         return None
-    if share(pc.match_substring_regex(column.text, A_LIST)) >= MIN_FIT:
+    if share(pc.match_substring_regex(column.text, LIST_TEXT)) >= MIN_FIT:
         return LIST
     n_spaces = float(pc.mean(pc.count_substring(column.text, " ")).as_py())
-    return " " if n_spaces >= 1 and share(pc.match_substring_regex(column.text, SOME_IDS)) >= MIN_FIT else None
+    return " " if n_spaces >= 1 and share(pc.match_substring_regex(column.text, IDS_TEXT)) >= MIN_FIT else None
 
 
 def first_rows(table: LogTable, names: list[str], n_rows: int) -> tuple[pa.Table, bool]:
@@ -285,7 +284,7 @@ def first_rows(table: LogTable, names: list[str], n_rows: int) -> tuple[pa.Table
         n_read += len(columns[0])
         if n_read > n_rows:
             break
-    whole = pa.concat_tables(batches, promote_options="permissive").combine_chunks()
-    if not len(whole):
+    rows = pa.concat_tables(batches, promote_options="permissive").combine_chunks()
+    if not len(rows):
         raise DataError(f"{table.path}: holds no rows")
-    return whole, n_read <= n_rows
+    return rows, n_read <= n_rows

@@ -1,4 +1,4 @@
-"""Counts what is in a log: sizes, times, repeats, ratings, titles, and what each split would ask."""
+"""Describes a log: sizes, times, repeats, ratings, titles, and the examples under each split."""
 
 from __future__ import annotations
 
@@ -24,39 +24,35 @@ from llara_core.readers.log_columns import USUAL_SECONDS
 from llara_core.readers.titles import folded, movie_title, plain_title
 
 QUANTILES = (0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
-BINS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-"""Lower ends of the bins of the histograms."""
-RARE = (2, 5, 10, 20)
-SCALES = ((0, 1), (1, 5), (0.5, 5), (0, 5), (1, 10), (0, 10), (0, 100))
-"""Usual scales of ratings, narrow ones first."""
-MIN_ON_SCALE = 0.95  # of the ratings
+BINS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # lower ends, for histograms
+RARE = (2, 5, 10, 20)  # limits below which an item has few interactions
+SCALES = ((0, 1), (1, 5), (0.5, 5), (0, 5), (1, 10), (0, 10), (0, 100))  # usual ratings, narrow ones first
+MIN_ON_SCALE = 0.95  # share of the ratings
 RESOLUTIONS = {"days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
 BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
-MOJIBAKE = re.compile("\u00c3[\u0080-\u00bf\u0192\u201a-\u203a]|\u00e2\u20ac|\ufffd")  # UTF-8 read as cp1252, or replaced
+MOJIBAKE = re.compile("\u00c3[\u0080-\u00bf\u0192\u201a-\u203a]|\u00e2\u20ac|\ufffd")  # UTF-8 read as cp1252, and U+FFFD
 N_EXAMPLES = 3
 
 
 def describe_log(raw: RawLog, config: LogSection, now: float) -> dict[str, Any]:
-    """Returns the facts of a log by topic, as plain values that JSON can hold; nothing is sampled.
+    """Returns facts about all rows of a log, by topic, as values that JSON can hold.
 
     Args:
-        now: seconds since 1970; later times are of the future.
+        now: present time in seconds since 1970; later times are in the future.
 
     Raises:
-        DataError: no interaction is of an item with a title.
+        DataError: no item with an interaction has a title.
     """
     log = raw.interactions
     titled = np.array([plain_title(title) != "" for title in raw.items[c.RAW_TITLE]])
     usable = log[titled[log[c.ITEM].to_numpy()]]
     if usable.empty:
-        raise DataError(
-            "no interaction is of an item with a title, which prompts are made of; check the item file and its columns"
-        )
+        raise DataError("no item with an interaction has a title, which prompts need; check the item file and its columns")
     kept, steps = filter_interactions(usable, config)
-    left, popularity = {**raw.steps, **steps}, np.bincount(log[c.ITEM])
+    left_after, popularity = {**raw.steps, **steps}, np.bincount(log[c.ITEM])
     facts: dict[str, Any] = {
-        "sizes": {**count(log), "items_listed": len(raw.items), "left_after": left, "dropped": dict(raw.dropped)},
+        "sizes": {**count(log), "items_listed": len(raw.items), "left_after": left_after, "dropped": dict(raw.dropped)},
         **({"times": _times(log, raw.ticks_per_second, now)} if config.has_times else {}),
         "repeats": _repeats(log, raw.dropped),
         "titles": describe_titles(raw.items[c.RAW_TITLE].to_list(), config.titles_are_movies),
@@ -71,30 +67,25 @@ def _times(log: pd.DataFrame, ticks_per_second: int, now: float) -> dict[str, An
     ticks = log[c.TIMESTAMP]
     earliest, latest = (second * ticks_per_second for second in USUAL_SECONDS)
     values, counts = np.unique(ticks, return_counts=True)
-    # Users with several interactions, all at one time, are in the order of the file.
     per_user = ticks.groupby(log[c.USER]).agg(["min", "max", "size"])
-    first, last, most = (_moment(int(values[place]), ticks_per_second) for place in (0, -1, counts.argmax()))
-    resolutions = {name: (values % (seconds * ticks_per_second) == 0).mean() for name, seconds in RESOLUTIONS.items()}
+    first, last, most_common = (
+        str(np.datetime64(int(values[place]) // ticks_per_second, "s")).replace("T", " ") for place in (0, -1, counts.argmax())
+    )
+    whole = {name: (values % (seconds * ticks_per_second) == 0).mean() for name, seconds in RESOLUTIONS.items()}
     return {
         "first": first,
         "last": last,
         "span_days": round(int(values[-1] - values[0]) / ticks_per_second / 86_400, 1),
-        # The coarsest unit of which nearly all times are whole multiples.
-        "resolution": next((name for name, share in resolutions.items() if share >= 0.99), "fractions of a second"),
+        "resolution": next((name for name, share in whole.items() if share >= 0.99), "fractions of a second"),
         "before_1970": int((ticks < 0).sum()),
         "at_1970": int((ticks == 0).sum()),
         "before_1980": int(((ticks > 0) & (ticks < earliest)).sum()),
         "in_the_future": int((ticks > min(now * ticks_per_second, latest)).sum()),
-        "most_common": most,
+        "most_common": most_common,
         "most_common_share": round(float(counts.max() / len(ticks)), 4),
         "tied_share": round(float(log.duplicated([c.USER, c.TIMESTAMP], keep=False).mean()), 4),
         "users_all_tied": int(((per_user["min"] == per_user["max"]) & (per_user["size"] > 1)).sum()),
     }
-
-
-def _moment(ticks: int, ticks_per_second: int) -> str:
-    """Returns a time as text, in UTC."""
-    return str(np.datetime64(ticks // ticks_per_second, "s")).replace("T", " ")
 
 
 def _repeats(log: pd.DataFrame, dropped: Mapping[str, int]) -> dict[str, Any]:
@@ -107,7 +98,7 @@ def _repeats(log: pd.DataFrame, dropped: Mapping[str, int]) -> dict[str, Any]:
 
 
 def spread(counts: npt.NDArray[np.integer]) -> dict[str, Any]:
-    """Returns quantiles and a histogram of how many interactions each user or item has; those without one are left out."""
+    """Returns mean, quantiles and a histogram of the numbers of interactions of users or of items; zeros are left out."""
     counts = counts[counts > 0]
     ends = [end - 1 for end in BINS[1:]]
     labels = [str(low) if low == end else f"{low} to {end}" for low, end in zip(BINS, ends, strict=False)]
@@ -121,24 +112,23 @@ def spread(counts: npt.NDArray[np.integer]) -> dict[str, Any]:
 
 
 def _rare(counts: npt.NDArray[np.integer]) -> dict[str, Any]:
-    """Returns the share of items with fewer than k interactions, that of interactions on them, and that on the top 1 %."""
+    """Returns the shares of rare items and of their interactions, and the share of the most popular 1 % of the items."""
     counts = np.sort(counts[counts > 0])
 
-    def of_interactions(chosen: npt.NDArray[np.integer]) -> float:
+    def share(chosen: npt.NDArray[np.integer]) -> float:
         return round(float(chosen.sum() / counts.sum()), 4)
 
-    rare = {k: counts < k for k in RARE}
+    rare = {k: counts[counts < k] for k in RARE}
     return {
         "fewer_than": {
-            str(k): {"items": round(float(is_rare.mean()), 4), "interactions": of_interactions(counts[is_rare])}
-            for k, is_rare in rare.items()
+            str(k): {"items": round(len(few) / len(counts), 4), "interactions": share(few)} for k, few in rare.items()
         },
-        "top_percent_share": of_interactions(counts[-max(1, len(counts) // 100) :]),
+        "top_percent_share": share(counts[-max(1, len(counts) // 100) :]),
     }
 
 
 def _splits(kept: pd.DataFrame, config: LogSection, ticks_per_second: int) -> dict[str, Any]:
-    """Returns what each strategy for which the section says enough would train on and ask."""
+    """Returns the sizes after the filter, and the examples under each strategy whose keys the section has."""
     chosen = config.split.strategy
     names = [name for name in STRATEGIES if not config.split.lacks(name) and (name != "files" or chosen == name)]
     sequences = None if kept.empty else sort_sequences(kept, by_time=config.is_ordered_by_time)
@@ -155,17 +145,25 @@ def _split(sequences: pd.DataFrame | None, name: str, config: LogSection, ticks_
     if sequences is None:
         return {"error": "the filter leaves no interaction: lower the minima of the section"}
     if name in TIME_STRATEGIES and not config.is_ordered_by_time:
-        return {"error": "it cuts sequences by time and needs order: timestamp"}
+        return {"error": f"it divides the log by time, which needs {'`order: timestamp`' if config.has_times else 'times'}"}
     try:
         split = divide(sequences, config.split, ticks_per_second, name)
-        # The histories themselves are not needed, and are most of the memory.
+        # Short histories save most of the memory.
         examples = make_examples(split, 1).select([c.SPLIT, c.TARGET]).to_pandas()
     except DataError as error:
         return {"error": str(error)}
     trained = split.loc[split[c.SPLIT] == c.TRAIN, c.ITEM]
+    return {"training_interactions": len(trained), **describe_examples(examples, trained)}
+
+
+def describe_examples(examples: pd.DataFrame, trained: pd.Series[int]) -> dict[str, Any]:
+    """Returns the number of examples by split, and the number and share of held-out targets that never occur in training.
+
+    Args:
+        trained: items of the training interactions.
+    """
     is_cold = {part: ~examples.loc[examples[c.SPLIT] == part, c.TARGET].isin(trained) for part in c.SPLITS}
     return {
-        "training_interactions": len(trained),
         "examples": {part: len(cold) for part, cold in is_cold.items()},
         "cold_targets": {part: int(is_cold[part].sum()) for part in c.HELD_OUT},
         "cold_share": {part: round(float(is_cold[part].mean()), 4) for part in c.HELD_OUT},
@@ -173,18 +171,18 @@ def _split(sequences: pd.DataFrame | None, name: str, config: LogSection, ticks_
 
 
 def describe_ratings(ratings: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """Returns the scale that nearly all ratings are on, and how many are not."""
+    """Returns range, most common values and usual scale of ratings, and the number of ratings outside it."""
     values, counts = np.unique(ratings, return_counts=True)
     inside = {scale: int(counts[(values >= scale[0]) & (values <= scale[1])].sum()) for scale in SCALES}
     scale = next((scale for scale, n in inside.items() if n >= MIN_ON_SCALE * len(ratings)), None)
-    order = np.argsort(-counts, kind="stable")[:11]
+    most_common = np.argsort(-counts, kind="stable")[:11]
     facts: dict[str, Any] = {
         "lowest": float(values[0]),
         "highest": float(values[-1]),
         "different": len(values),
         "scale": None if scale is None else list(scale),
         "outside": 0 if scale is None else len(ratings) - inside[scale],
-        "most_common": {f"{values[i]:g}": round(float(counts[i] / len(ratings)), 4) for i in sorted(order)},
+        "most_common": {f"{values[i]:g}": round(float(counts[i] / len(ratings)), 4) for i in sorted(most_common)},
     }
     others = values[values != 0]
     if 0 in values and len(others) > 2 and others.min() >= 1:
@@ -193,35 +191,34 @@ def describe_ratings(ratings: npt.NDArray[np.float64]) -> dict[str, Any]:
 
 
 def describe_titles(raw: list[str], are_movies: bool) -> dict[str, Any]:
-    """Returns what cleaning makes of the titles, and which of them would look alike or odd in a prompt."""
-    cleaned = [movie_title(title)[0] if are_movies else plain_title(title) for title in raw]
-    times = Counter(folded(title) for title in cleaned if title)
-    shared = {title: n for title, n in times.items() if n > 1}
-    spelled = {folded(title): title for title in reversed(cleaned)}
-    longest = max(cleaned, key=len, default="")
-    known = [title for title in cleaned if title]
+    """Returns facts about titles after cleaning: equal and long ones, and those that look odd in a prompt."""
+    cleaned = (movie_title(title)[0] if are_movies else plain_title(title) for title in raw)
+    titles = [title for title in cleaned if title]
+    shared = {title: n for title, n in Counter(map(folded, titles)).items() if n > 1}
+    spelled = {folded(title): title for title in reversed(titles)}
+    longest = max(titles, key=len, default="")
     return {
-        "titles": len(known),
-        "empty": len(raw) - len(known),
+        "titles": len(titles),
+        "empty": len(raw) - len(titles),
         "shared": len(shared),
         "items_sharing": sum(shared.values()),
         "shared_most": [{"title": spelled[title], "items": n} for title, n in Counter(shared).most_common(N_EXAMPLES)],
         "longest": longest,
         "longest_characters": len(longest),
-        "mean_characters": round(float(np.mean([len(title) for title in known] or [0])), 1),
+        "mean_characters": round(float(np.mean([*map(len, titles)] or [0])), 1),
         "with_html_entities": sum(html.unescape(title) != title for title in raw),
         "with_html_tags": _some(raw, TAG),
-        "beyond_ascii": _some(known, BEYOND_ASCII),
+        "beyond_ascii": _some(titles, BEYOND_ASCII),
         "with_wrong_encoding": _some(raw, MOJIBAKE),
     }
 
 
 def _some(titles: list[str], pattern: re.Pattern[str]) -> dict[str, Any]:
-    found = [title for title in titles if pattern.search(title)]
-    return {"count": len(found), "examples": found[:N_EXAMPLES]}
+    matches = [title for title in titles if pattern.search(title)]
+    return {"count": len(matches), "examples": matches[:N_EXAMPLES]}
 
 
 def kept_titles(raw: RawLog, config: LogSection) -> list[str]:
-    """Returns the distinct titles as prompts show them, without what tells two of a name apart."""
+    """Returns the distinct titles as prompts show them, without the years and ids that distinguish equal ones."""
     cleaned = clean_titles(raw.items[c.RAW_TITLE], config.titles, config.titles_are_movies)
     return list(dict.fromkeys(title for title in cleaned.titles if title))

@@ -1,4 +1,4 @@
-"""Renders the facts about a data set as plain text of at most 100 columns."""
+"""Renders facts about a data set as text of at most 100 characters a line."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 from llara_core import columns as c
 
 WIDTH = 100
-BAR = 30
+BAR = 30  # characters of the longest bar
 COUNTED = ("users", "items", "interactions")
 
 Facts = Mapping[str, Any]
 
 
 def render(facts: Facts) -> str:
-    """Returns a page for the terminal; the section to paste, where there is one, stands last and is not wrapped."""
+    """Returns a page for the terminal; a section to paste is at the end, not wrapped."""
     lines = _paragraph(f"{facts['name']}: {facts['folder']}, format {facts['format']}")
     lines += _guess(facts["guess"]) if "guess" in facts else []
     if "refused" in facts:
-        lines += ["", *_paragraph(f"The reader refuses these files as they were understood: {facts['refused']}")]
+        lines += ["", *_paragraph(f"The section below does not read these files: {facts['refused']}")]
     else:
         lines += [*_heading("Look at this first"), *_listed(facts["doubts"] or ["nothing is in doubt"])]
         lines += [*_log(facts), *_titles(facts["titles"]), *_spreads(facts), *_splits(facts["splits"])]
@@ -48,42 +48,40 @@ def _listed(texts: Iterable[str]) -> list[str]:
 
 
 def _table(rows: Sequence[Sequence[object]], last_is_text: bool = True) -> list[str]:
-    """Returns lines of aligned columns, the first to the left, the others to the right; a last one of text is wrapped."""
+    """Returns lines of aligned columns, the first left-aligned, the others right-aligned; a last column of text is wrapped."""
     texts = [[str(cell) for cell in row] + ([] if last_is_text else [""]) for row in rows]
     widths = [max(len(row[i]) for row in texts) for i in range(len(texts[0]) - 1)] if texts else []
     lines = []
     for row in texts:
-        cells = [
-            cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=False))
-        ]
-        lead = "  " + "  ".join(cells)
-        lines += _paragraph(row[-1], f"{lead}  ", " " * (len(lead) + 2)) if row[-1] else [lead.rstrip()]
+        cells = [f"{cell:{'>' if i else '<'}{width}}  " for i, (cell, width) in enumerate(zip(row, widths, strict=False))]
+        lead = f"  {''.join(cells)}"
+        lines += _paragraph(row[-1], lead, " " * len(lead)) if row[-1] else [lead.rstrip()]
     return lines
 
 
 def _guess(guess: Facts) -> list[str]:
-    lines = _heading("Files and columns, as understood")
+    lines = _heading("Files and columns")
     lines += _paragraph(
-        "There is no section for this folder. What follows is told from names and from at most the first "
-        f"{guess['sample_rows']:,} rows of each file, an encoding from the whole. Further down all rows are counted."
+        "params.yaml has no section for this folder. These choices are based on names and on at most the first "
+        f"{guess['sample_rows']:,} rows of each file (the encoding: on the whole file). The counts below are of all rows."
     )
     files = []
     for file in guess["files"]:
-        how = ""
+        layout = ""
         for key in ("separator", "encoding") if file["separator"] else ():
             value = repr(file[key]["value"]) if key == "separator" else file[key]["value"]
-            how += f", {key} {value} ({file[key]['confidence']}: {file[key]['why']})"
-        how += "" if file["header"] else ", without a header, so its columns have numbers"
-        how += "" if file["sequences"] is None else ", a row per user with items in their order"
-        files.append(f"{file['name']}: {file['kind']}, {_bytes(file['bytes'])}{how}; columns {', '.join(file['columns'])}")
+            layout += f", {key} {value} ({file[key]['confidence']}: {file[key]['why']})"
+        layout += "" if file["header"] else ", without a header, so its columns have numbers"
+        layout += "" if file["sequences"] is None else ", one row per user with the items in order"
+        files.append(f"{file['name']}: {file['kind']}, {_bytes(file['bytes'])}{layout}; columns {', '.join(file['columns'])}")
     files += [f"not used: {', '.join(guess['others'])}"] if guess["others"] else []
     files += [f"{name} cannot be read: {reason}" for name, reason in guess["unusable"].items()]
     lines += ["", *_listed(files), ""]
     for key, choice in guess["choices"].items():
         value, why = "none" if choice["value"] is None else choice["value"], choice["why"]
-        rivals = f" In doubt: {', '.join(choice['rivals'])} would do as well." if choice["rivals"] else ""
-        lines += _paragraph(f"{key}: {value} ({choice['confidence']}). {why[:1].upper()}{why[1:]}.{rivals}", "  ", "      ")
-    return lines + (["", "Columns that the section makes no use of:", *_listed(guess["unused"])] if guess["unused"] else [])
+        others = f" Alternatives: {', '.join(choice['alternatives'])}." if choice["alternatives"] else ""
+        lines += _paragraph(f"{key}: {value} ({choice['confidence']}). {why[:1].upper()}{why[1:]}.{others}", "  ", "      ")
+    return lines + (["", "Columns that the section does not use:", *_listed(guess["unused"])] if guess["unused"] else [])
 
 
 def _bytes(n: int) -> str:
@@ -101,31 +99,31 @@ def _log(facts: Facts) -> list[str]:
     dropped = [[reason, f"{n:,}"] for reason, n in sizes["dropped"].items() if n]
     lines += ["", f"Dropped by the reader:{'' if dropped else ' nothing'}", *_table(dropped, last_is_text=False)]
     lines += _times(facts["times"], facts.get("time_format")) if "times" in facts else []
-    lines += _cells(facts["columns"]) if "columns" in facts else []
+    lines += _missing(facts["columns"]) if "columns" in facts else []
     if repeats := facts.get("repeats"):
         lines += _paragraph(
-            f"Repeats: {repeats['interactions_of_a_known_pair']:,} interactions ({repeats['share']:.1%}) are of a user with an "
-            f"item that the user had before; {repeats['exact_duplicates']:,} equal an earlier one in everything."
+            f"Repeats: in {repeats['interactions_of_a_known_pair']:,} interactions ({repeats['share']:.1%}) the user had the "
+            f"item before; {repeats['exact_duplicates']:,} equal an earlier one in all columns that are read."
         )
     if ratings := facts.get("ratings"):
         scale = "on a scale of {:g} to {:g}".format(*ratings["scale"]) if ratings["scale"] else "no usual scale"
         common = ", ".join(f"{value}: {share:.1%}" for value, share in ratings["most_common"].items())
         lines += _paragraph(
-            f"Ratings: {ratings['lowest']:g} to {ratings['highest']:g}, {ratings['different']:,} different, {scale}, "
+            f"Ratings: {ratings['lowest']:g} to {ratings['highest']:g}, {ratings['different']:,} different values, {scale}, "
             f"{ratings['outside']:,} outside it; {common}"
         )
     return lines
 
 
-def _times(times: Facts, of_format: Facts | None) -> list[str]:
+def _times(times: Facts, time_format: Facts | None) -> list[str]:
     rows = [["resolution", times["resolution"]]]
-    if of_format is not None:
-        found = of_format["looks_like"]
-        what = f"{found['time_format']} ({found['confidence']}): {found['why']}" if found else "no known format"
-        rows.append(["time_format", f"{of_format['section']}; {of_format['sampled']:,} sampled values look like {what}"])
+    if time_format is not None:
+        guess = time_format["looks_like"]
+        what = f"{guess['value']} ({guess['confidence']}): {guess['why']}" if guess else "no known format"
+        rows.append(["time_format", f"{time_format['section']}; {time_format['sampled']:,} sampled values look like {what}"])
     rows += [
         ["ties", f"{times['tied_share']:.1%} of the interactions share user and time with another one"],
-        ["", f"{times['users_all_tied']:,} users did everything (twice or more) at one time"],
+        ["", f"{times['users_all_tied']:,} users have all their interactions (two or more) at one time"],
         ["most common", f"{times['most_common']}, {times['most_common_share']:.1%} of the interactions"],
         [
             "doubtful",
@@ -137,42 +135,42 @@ def _times(times: Facts, of_format: Facts | None) -> list[str]:
     return ["", span, *_table(rows), ""]
 
 
-def _cells(columns: Facts) -> list[str]:
+def _missing(columns: Facts) -> list[str]:
     rows = []
     for purpose, column in columns.items():
-        marks = ", ".join(f"{n:,} {text if text == '(empty)' else repr(text)}" for text, n in column["missing"].items())
-        said = [marks or "none missing", *(f"{n:,} {text!r}, doubtful" for text, n in column["doubtful"].items())]
+        missing = ", ".join(f"{n:,} {text if text == '(empty)' else repr(text)}" for text, n in column["missing"].items())
+        parts = [missing or "none missing", *(f"{n:,} {text!r} (doubtful)" for text, n in column["doubtful"].items())]
         if most := column.get("most_frequent"):
-            said.append(f"most frequent {most['id']!r}, {most['rows']:,} rows")
-        rows.append([purpose, column["column"], "; ".join(said)])
+            parts.append(f"most frequent {most['id']!r}, {most['rows']:,} rows")
+        rows.append([purpose, column["column"], "; ".join(parts)])
     return ["Missing and doubtful values, by column:", *_table(rows), ""]
 
 
 def _titles(titles: Facts) -> list[str]:
-    def some(key: str) -> list[list[str]]:
+    def examples(key: str) -> list[list[str]]:
         return [["", example[:80]] for example in titles[key]["examples"]]
 
-    length = f"{titles['longest_characters']} characters ({titles['mean_characters']:g} on average)"
-    tags, beyond = titles["with_html_tags"]["count"], titles["beyond_ascii"]
+    length = f"{titles['longest_characters']} characters (mean: {titles['mean_characters']:g})"
+    tags, beyond = titles["with_html_tags"]["count"], titles["beyond_ascii"]["count"]
     rows = [
-        ["titles", f"{titles['titles']:,}; {titles['empty']:,} items without"],
+        ["titles", f"{titles['titles']:,}; {titles['empty']:,} items have none"],
         ["longest", f"{length}: {titles['longest'][:200]}"],
-        ["shared", f"{titles['items_sharing']:,} items share {titles['shared']:,} titles once cleaned"],
+        ["shared", f"{titles['items_sharing']:,} items share {titles['shared']:,} titles after cleaning"],
         *(["", f"{row['items']} items: {row['title'][:80]}"] for row in titles["shared_most"]),
-        ["HTML", f"{titles['with_html_entities']:,} with entities (decoded), {tags:,} with tags (kept)"],
-        *some("with_html_tags"),
-        ["encoding", f"{beyond['count']:,} with characters beyond ASCII{', such as' if beyond['examples'] else ''}"],
-        *some("beyond_ascii"),
-        ["", f"{titles['with_wrong_encoding']['count']:,} look as if read in a wrong encoding"],
-        *some("with_wrong_encoding"),
+        ["HTML", f"{titles['with_html_entities']:,} with entities (decoded), {tags:,} with tags"],
+        *examples("with_html_tags"),
+        ["encoding", f"{beyond:,} with characters beyond ASCII{', such as' if beyond else ''}"],
+        *examples("beyond_ascii"),
+        ["", f"{titles['with_wrong_encoding']['count']:,} look as if they were read in a wrong encoding"],
+        *examples("with_wrong_encoding"),
     ]
     if tokens := titles.get("tokens"):
         rows += [
             ["tokens", f"{tokens['mean']:g} on average, at most {tokens['longest']}: {tokens['longest_title'][:80]}"],
             [
                 "",
-                f"the {tokens['titles_in_prompt']} titles of a prompt (history, candidates) have {tokens['prompt_mean']:,} on "
-                f"average, at most {tokens['prompt_most']:,}",
+                f"the {tokens['titles_in_prompt']} titles of a prompt (history, candidates) have on average "
+                f"{tokens['prompt_mean']:,} tokens, at most {tokens['prompt_most']:,}",
             ],
         ]
     elif "tokens" in titles:
@@ -184,12 +182,14 @@ def _spreads(facts: Facts) -> list[str]:
     spreads = {"user": facts["histories"], "item": facts["popularity"]}
     usual = {"0": "least", "0.5": "median", "1": "most"}
     names = [usual.get(share, f"{float(share):.0%}") for share in facts["histories"]["quantiles"]]
-    rows = [[what, *(f"{n:,}" for n in of["quantiles"].values()), f"{of['mean']:,.1f}"] for what, of in spreads.items()]
+    rows = [
+        [per, *(f"{n:,}" for n in counts["quantiles"].values()), f"{counts['mean']:,.1f}"] for per, counts in spreads.items()
+    ]
     lines = _heading("Interactions per user and per item, before the filter")
     lines += _table([["per", *names, "mean"], *rows], last_is_text=False)
-    for what, of in spreads.items():
-        bars = {label: n for label, n in of["histogram"].items() if n}
-        lines += ["", f"{what}s by their number of interactions"]
+    for per, counts in spreads.items():
+        bars = {label: n for label, n in counts["histogram"].items() if n}
+        lines += ["", f"{per}s by their number of interactions"]
         lines += _table([[label, f"{n:,}", "#" * max(1, round(BAR * n / max(bars.values())))] for label, n in bars.items()])
     if rare := facts["popularity"].get("fewer_than"):
         shares = [
@@ -203,25 +203,24 @@ def _spreads(facts: Facts) -> list[str]:
 
 
 def _splits(splits: Facts) -> list[str]:
-    rows = [["", "training", "validation", "test", "cold validation", "cold test"]]
-    notes = []
-    for name, found in splits["by_strategy"].items():
-        if "error" in found:
-            notes.append(f"{name}: {found['error']}")
+    rows, errors = [["", "training", "validation", "test", "cold validation", "cold test"]], []
+    for name, split in splits["by_strategy"].items():
+        if "error" in split:
+            errors.append(f"{name}: {split['error']}")
             continue
-        counts = [f"{found['examples'][part]:,}" for part in c.SPLITS]
-        cold = [f"{found['cold_targets'][part]:,} ({found['cold_share'][part]:.1%})" for part in c.HELD_OUT]
+        counts = [f"{split['examples'][part]:,}" for part in c.SPLITS]
+        cold = [f"{split['cold_targets'][part]:,} ({split['cold_share'][part]:.1%})" for part in c.HELD_OUT]
         rows.append([name + (" *" if name == splits["chosen"] else ""), *counts, *cold])
-    lines = _heading("What the splits would ask, after the filter")
-    lines += [*(_table(rows, last_is_text=False) if len(rows) > 1 else []), *_listed(notes)]
-    return [*lines, "Examples; cold: held-out targets without a training interaction; *: the section's strategy."]
+    lines = _heading("Examples under each split, after the filter")
+    lines += [*(_table(rows, last_is_text=False) if len(rows) > 1 else []), *_listed(errors)]
+    return [*lines, "cold: held-out targets that never occur in training; *: the section's strategy"]
 
 
 def _costs(costs: Sequence[Facts]) -> list[str]:
-    lines = _heading("What the stages may take, with the present params.yaml")
+    lines = _heading("Time and memory of the stages, with the present params.yaml")
     lines += _paragraph(
-        "Per run of a stage, from straight lines through a few measured runs on two busy cores without a GPU (the language "
-        "model: SmolLM2-135M). Lowest to highest is the honest range; on another machine all times shift together."
+        "Per run of a stage, estimated from a few runs on two busy cores without a GPU (the language model: SmolLM2-135M). "
+        "Expect anything from lowest to highest; on another machine all times shift together."
     )
     rows = [["", "runs", "time", "lowest to highest", "GB", ""]]
     for cost in costs:

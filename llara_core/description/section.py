@@ -1,18 +1,15 @@
-"""The section of ``params.yaml`` that describes a log of one's own."""
+"""The section of ``params.yaml`` that describes the user's own log."""
 
 from __future__ import annotations
 
 import io
-import re
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.representer import RoundTripRepresenter, SafeRepresenter
-from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from llara_core.config import OwnLogConfig
 
-_PLAIN: dict[str, Any] = {
+_BASE: dict[str, Any] = {
     "format": "log",
     "interactions": "interactions.csv",
     "items": "items.csv",
@@ -31,46 +28,27 @@ _PLAIN: dict[str, Any] = {
     "noun": "item",
     "verb": "chose",
 }
-"""Values for what the files cannot tell, as mild as they can be: every interaction is kept."""
-
-_WORDS_OF_YAML = {"yes", "no", "on", "off", "y", "n", "true", "false", "null"}
+"""Values of all required keys; the rules keep every interaction."""
 
 
-def section(**found: Any) -> OwnLogConfig:
-    """Returns a section with what was found in the files, and mild values for the rest."""
-    return OwnLogConfig.model_validate({**_PLAIN, **found})
-
-
-class _WithNull(RoundTripRepresenter):
-    """Writes the word null; ruamel.yaml keeps representers by class, so those of its own class would hold for every writer."""
-
-
-_WithNull.add_representer(type(None), SafeRepresenter.represent_none)
+def section(**values: Any) -> OwnLogConfig:
+    """Returns a section with these values, and others that keep every interaction."""
+    return OwnLogConfig.model_validate({**_BASE, **values})
 
 
 def as_yaml(name: str, config: OwnLogConfig) -> str:
-    """Returns the section as it stands under ``datasets:`` in ``params.yaml``; optional keys at their defaults are left out."""
-    values = config.model_dump()
-    values["split"] = config.split.model_dump(exclude_none=True)
-    values["columns"] = config.columns.model_dump(exclude_defaults=True)
-    if config.items_layout is not None:
-        values["items_layout"] = config.items_layout.model_dump(exclude_unset=True)
+    """Returns a result of :func:`section` as text to paste under ``datasets:``, without optional keys at their defaults."""
+    values = config.model_dump(exclude_unset=True)
     optional = {key: field.default for key, field in OwnLogConfig.model_fields.items() if not field.is_required()}
-    changed = [key for key, default in optional.items() if values[key] != default]
-    keys = list(_PLAIN)
-    keys[keys.index("columns") : keys.index("columns")] = changed
-    shown = {key: values[key] for key in keys}
-    yaml = YAML()
-    yaml.width = 1 << 16  # a folded name would be hard to recognise
-    yaml.Representer = _WithNull
+    keys = list(_BASE)
+    place = keys.index("columns")
+    keys[place:place] = [key for key, default in optional.items() if values.get(key, default) != default]
+    yaml = YAML(typ="safe", pure=True)
+    yaml.version = (1, 1)  # quotes `no` and `1:30`, which are not text in the YAML 1.1 that DVC reads
+    yaml.width = 1 << 16  # no folded names
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     text = io.StringIO()
-    yaml.dump({name: _quoted(shown)}, text)
-    return "".join(f"  {line}\n" for line in text.getvalue().splitlines())
-
-
-def _quoted(value: Any) -> Any:
-    """Returns text that is no plain word in quotes: DVC reads YAML 1.1, where ``no`` and ``1:30`` are no text."""
-    if isinstance(value, dict):
-        return {key: _quoted(part) for key, part in value.items()}
-    is_word = isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w./-]*", value) and value.lower() not in _WORDS_OF_YAML
-    return DoubleQuotedScalarString(value) if isinstance(value, str) and not is_word else value
+    yaml.dump({name: {key: values[key] for key in keys}}, text)
+    _, _, *lines = text.getvalue().splitlines()  # without the directive
+    return "".join(f"  {line}\n" for line in lines)

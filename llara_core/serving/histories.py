@@ -186,8 +186,8 @@ def _time_format(table: LogTable, config: OwnLogConfig) -> str:
     for values, _ in table.read([config.columns.time]):
         text = values[0].dictionary_decode() if pa.types.is_dictionary(values[0].type) else values[0]
         guess = guess_times(text, config.missing)
-        if guess is not None and not guess.others:
-            return guess.time_format
+        if guess is not None and not guess.alternatives:
+            return guess.value
         return "seconds" if re.match(NUMBER, str(text[0].as_py())) else ISO
     return ISO
 

@@ -148,14 +148,14 @@ def test_of_two_times_one_is_taken_and_the_other_named(room: Room) -> None:
     room.put(log_csv=as_csv(["user", "item", "created_at", "updated_at"], rows), items_csv=items_csv())
     found = room.describe()["guess"]["choices"]["columns.time"]
     assert found["confidence"] == "guess"
-    assert {found["value"], *found["rivals"]} == {"created_at", "updated_at"}
+    assert {found["value"], *found["alternatives"]} == {"created_at", "updated_at"}
 
 
 def test_of_two_logs_the_larger_is_taken_and_the_other_named(room: Room) -> None:
     few = as_csv(["user", "item", "time"], interactions()[:8])
     room.put(test_csv=few, train_csv=log_csv(), items_csv=items_csv())
     found = room.describe()["guess"]["choices"]["interactions"]
-    assert (found["value"], found["confidence"], found["rivals"]) == ("train.csv", "guess", ["test.csv"])
+    assert (found["value"], found["confidence"], found["alternatives"]) == ("train.csv", "guess", ("test.csv",))
 
 
 def test_items_with_dates_and_genres_are_no_second_log(room: Room) -> None:
@@ -185,13 +185,13 @@ def test_columns_without_a_use_are_said_what_they_could_be(room: Room) -> None:
     room.put(interactions_csv=log, items_csv=items)
     facts = room.describe()
     assert facts["guess"]["unused"] == [
-        "status ('paid', 'returned'): rows can be chosen by it, as in `keep: {status: [paid]}`",
-        "category, price: attributes of the items, for `columns.attributes: [category, price]`",
-        "no use is seen for basket, shop",
+        "status ('paid', 'returned'): to use only some rows, add for example `keep: {status: [paid]}`",
+        "category, price: to use them as attributes of the items, set `columns.attributes: [category, price]`",
+        "basket, shop: no use found",
     ]
-    assert "- status ('paid', 'returned'): rows can be chosen by it" in render(facts)
+    assert "- status ('paid', 'returned'): to use only some rows" in render(facts)
     room.put("plain", interactions_csv=log_csv(), items_csv=items_csv())
-    assert "no use of" not in render(room.describe("plain"))
+    assert "does not use" not in render(room.describe("plain"))
 
 
 def test_titles_may_stand_in_the_log(room: Room) -> None:
@@ -255,18 +255,18 @@ def complaint(room: Room, name: str = "shop") -> str:
     [
         ({"log_csv": b"PK\x03\x04zip", "items_csv": items_csv()}, "log.csv: cannot be read: is a zip archive"),
         ({"log_csv": "", "items_csv": items_csv()}, "log.csv: cannot be read: is empty"),
-        ({"log_csv": "user,item,time\n", "items_csv": items_csv()}, "log.csv: cannot be read: holds one line alone"),
-        ({"log_json": '{"user": 1}\n{"user": 2}\n', "items_csv": items_csv()}, "fewer than two columns that can be named"),
+        ({"log_csv": "user,item,time\n", "items_csv": items_csv()}, "log.csv: cannot be read: has only one line"),
+        ({"log_json": '{"user": 1}\n{"user": 2}\n', "items_csv": items_csv()}, "fewer than two columns with unique names"),
         (
             {"log_json": '[{"user": 1}]', "items_csv": items_csv()},
             "log.json: cannot be read: is one JSON array; write one object",
         ),
         ({"log_csv": log_csv()}, "log.csv may be the log, but no file lists at least 50%"),
         ({"items_csv": items_csv()}, "No file has a column of times"),
-        ({"log_csv": log_csv(), "items_csv": items_csv().replace("i", "x")}, "are its ids written otherwise?"),
+        ({"log_csv": log_csv(), "items_csv": items_csv().replace("i", "x")}, "are its ids written differently?"),
         (
             {"log_csv": "user,item,day,month,year\na,1,2,3,2009\na,2,3,4,2009\n", "items_csv": items_csv()},
-            "log.csv has day, month and year apart: join them",
+            "log.csv has day, month and year in separate columns: join them",
         ),
     ],
 )
@@ -409,7 +409,7 @@ def test_a_date_in_parts_elsewhere_is_named_where_no_column_holds_times(room: Ro
     room.put(log_csv=pairs, items_csv=items_csv(), tags_csv=tags)
     found = room.describe()["guess"]["choices"]["columns.time"]
     assert (found["value"], found["confidence"]) == (None, "guess")
-    assert "tags.csv has day, month and year apart" in found["why"]
+    assert "tags.csv has day, month and year in separate columns" in found["why"]
 
 
 def test_a_date_and_a_time_of_day_are_found(room: Room) -> None:
