@@ -29,7 +29,7 @@ NEW_ITEM = "item_id,title,year,attributes\nnew,Beyond the Last Star,1998,Action|
 NEXT = f"""
 What next?
   The folder {FOLDER} has all outputs: metrics/report.html compares the systems; delete it when you are done.
-  make repro          the same on the full budget, as in README.md, in some 40 minutes
+  make repro          the same on the full budget, as in README.md, in 20 minutes on two free cores
   docs/use.md         your own log, recommendations for all users, another language model, a GPU, ...
 """
 

@@ -7,11 +7,11 @@ Another machine shifts all times together.
 ``prepare``             4.9, 33 and 55 s, 0.52, 1.31 and 6.2 GB for 1, 5 and 30 million rows (``benchmarks/log_scale.py``)
 ``sample_candidates``   28, 192 and 418 s for 3.9, 19.8 and 119 million training sets of 20; 0.85, 1.5 and 5.0 GB for 1, 5
                         and 30 million rows; 6.2 for the last with further positions
-``train_recommender``   20 epochs on the 67,635 positions and 1,574 items of MovieLens: SASRec 101 s, GRU4Rec 80, Caser 90, MoRec
-                        351; the cost of an item: two epochs on LastFM's 4,606
+``train_recommender``   20 epochs on the 67,635 positions and 1,574 items of MovieLens: SASRec 101 s, GRU4Rec 80, Caser 90,
+                        MoRec 351; the cost of an item: two epochs on LastFM's 4,606
 ``score_training``      116 s with two folds, and 372 s with four, for a SASRec that trained for 101 to 108 s
-``tune``                1.0 s per prompt of MovieLens and 0.15 s per chunk of 21 items, SmolLM2-135M; with preference tuning and 19
-                        negatives 1.7 times as long, and half as long before that for S-DPO's reference
+``tune``                1.0 s per prompt of MovieLens and 0.17 s per chunk of 21 items, SmolLM2-135M; with preference tuning
+                        and 19 negatives 1.7 times as long, and half as long before that for S-DPO's reference
 ``predict_llm``         1.0 s per held-out question, in three ways of answering, SmolLM2-135M
 ======================  ==============================================================================================
 
@@ -43,7 +43,7 @@ TRAIN_GB = 0.7
 SCORE_FACTOR = 1.15  # relative to training the recommender, for (folds - 1) times its work
 TUNE_GB = 1.5
 PROMPT_S, PREFERENCE_S, QUESTION_S = 1.0, 2.2, 1.0
-CHUNK_S = 0.15
+CHUNK_S = 0.17
 SCORE_BYTES = 9  # of a history and an item: the scores twice, and a mask
 EXAMPLE_BYTES = 60  # of a training example, for the plan: its number, its order and its row
 

@@ -17,7 +17,8 @@ from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, ReportSection, Table
 from llara_core.report.wording import joined, number, signed
 
-MIN_TARGETS = 20  # new test targets, below which the section is left out
+# Number and share of new test targets below which the section is left out: the few that a split leaves by chance show nothing.
+MIN_TARGETS, MIN_SHARE = 20, 0.01
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ MetricsBySystem = Mapping[tuple[str, str], NewItemMetrics]  # by system and spli
 
 
 def section(comparisons: Comparisons) -> ReportSection | None:
-    """Covers the last items of users; None where fewer than :data:`MIN_TARGETS` test targets are new."""
+    """Covers the last items of users; None where few test targets are new (:data:`MIN_TARGETS`, :data:`MIN_SHARE`)."""
     return _section(comparisons, "New items", comparisons.primary_rows, "test users with a new target")
 
 
@@ -86,8 +87,8 @@ def _section(
     noun: str,
     notes: Sequence[str] = (),
 ) -> ReportSection | None:
-    n_new = max((_new_targets(row.results) for row in rows), default=0)
-    if n_new < MIN_TARGETS:
+    n_new, share = max((_new_targets(row.results) for row in rows), default=(0, 0.0))
+    if n_new < MIN_TARGETS or share < MIN_SHARE:
         return None
     intervals = {split: user_interval(comparisons.params.evaluation, comparisons.dataset, split) for split in c.HELD_OUT}
     figures = {(row.name, split): new_items(row.results, split, intervals[split]) for row in rows for split in c.HELD_OUT}
@@ -109,10 +110,11 @@ def _section(
     )
 
 
-def _new_targets(results: SystemResults) -> int:
-    """Counts the test questions of a system whose target is a new item."""
+def _new_targets(results: SystemResults) -> tuple[int, float]:
+    """Returns the number of a system's test questions whose target is a new item, and their share."""
     sets = results.runs[0].split(c.TEST)
-    return int(sets.loc[sets[c.TARGET_IS_NEW] == 1, c.EXAMPLE].nunique())
+    n_new = sets.loc[sets[c.TARGET_IS_NEW] == 1, c.EXAMPLE].nunique()
+    return int(n_new), n_new / sets[c.EXAMPLE].nunique()
 
 
 def _columns(rows: Sequence[ComparedSystem], figures: MetricsBySystem, split: str) -> list[Column[ComparedSystem]]:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from llara_core import columns as c
 from llara_core import paths
-from llara_core.config import EvaluationConfig
+from llara_core.config import OBJECTIVES, EvaluationConfig
 from llara_core.errors import DataError
 from llara_core.evaluation.comparison import ComparedSystem, primary_rows
 from llara_core.evaluation.intervals import user_interval
@@ -34,8 +34,6 @@ NOTHING_ABLATED = {
     "ablation.recommender_scores": "out_of_fold",
 }
 
-# Published data set whose systems read titles alone, where those of movielens_cold read titles and attributes.
-TITLES_ALONE = "movielens_cold_titles"
 # Systems that represent new items in another way than the system that they are compared with.
 OTHER_NEW_ITEMS = {"compact_from_regression": "compact_on_text"}
 
@@ -126,6 +124,32 @@ def runs_table(published: Published) -> str:
     return f"{runs}\n\n{differences}\n\np after Holm's correction over all systems. {origin(published)}"
 
 
+def budgets_table(default: Published, larger: Published) -> str:
+    """Builds the table of the systems that were also tuned on larger budgets.
+
+    Args:
+        default: results of the default run.
+        larger: results of some of its systems on larger budgets.
+    """
+
+    def rows_of(published: Published) -> dict[str, ComparedSystem]:
+        return {row.name: row for row in primary_rows(published.rows) if row.system.kind == "tuned"}
+
+    def budget(row: ComparedSystem, published: Published) -> str:
+        limit = published.provenance.settings[f"systems.{row.system.key}.tune.max_examples"]
+        return "one epoch" if limit is None else f"{limit:,} {OBJECTIVES[row.objective].unit}"
+
+    lines, columns = list[list[str]](), list[Column[ComparedSystem]]()
+    for name in rows_of(larger):
+        for published in (default, larger):
+            rows = rows_of(published)
+            columns = [*_hit_ratios([*rows.values()], "HR@1 validation", "HR@1 test [95 %]"), VERSUS_RECOMMENDER]
+            row = rows[name]
+            lines.append([described(row), budget(row, published), *(column.text(row) for column in columns)])
+    header = " | ".join(["System", "Tuned on", *(column.heading for column in columns)])
+    return f"{_table(header, lines)}\n\n{_caption(larger, [*rows_of(larger).values()])}"
+
+
 def positions_table(published: Published) -> str:
     """Builds the table of all systems at further positions of users."""
     rows = primary_rows(published.rows_at_positions)
@@ -140,7 +164,7 @@ def positions_table(published: Published) -> str:
     return f"{_system_table(columns, rows)}\n\n{notes}"
 
 
-def new_items_table(published: Published, on_titles: Published) -> str:
+def new_items_table(published: Published, *on_titles: Published) -> str:
     """Builds the tables of hit ratios at further positions on known and new targets, and of differences on each.
 
     Args:
@@ -150,9 +174,13 @@ def new_items_table(published: Published, on_titles: Published) -> str:
     Raises:
         DataError: the two answer other questions.
     """
-    if published.provenance.positions != on_titles.provenance.positions:
-        raise DataError(f"results: {published.dataset} and {on_titles.dataset} answer other questions; collect them again")
-    titles = [replace(each, system=replace(each.system, name=f"{each.system.name}, titles")) for each in on_titles.at_positions]
+    titles = []
+    for other in on_titles:
+        if other.provenance.positions != published.provenance.positions:
+            raise DataError(f"results: {published.dataset} and {other.dataset} answer other questions; collect them again")
+        titles += [
+            replace(each, system=replace(each.system, name=f"{each.system.name}, titles")) for each in other.at_positions
+        ]
     untuned = {each.system.key for each in published.at_positions if each.system.kind == "untuned"}
     ranking = [each for each in (*published.at_positions, *titles) if each.mode in ("score", "fused")]
     systems = [each for each in ranking if each.system.kind != "fused" or each.system.key in untuned]
@@ -186,7 +214,7 @@ def new_items_table(published: Published, on_titles: Published) -> str:
     kinds = [_family([(tested[one], tested[other]) for one, other in pairs], is_new, config) for is_new in (None, False, True)]
     lines = [[f"{one} - {other}", *map(_with_p, row)] for (one, other), *row in zip(pairs, *kinds, strict=True)]
     differences = _table("Difference on test | All targets | Known targets | New targets", lines)
-    origins = f"{origin(published)} {origin(on_titles)}"
+    origins = " ".join(map(origin, (published, *on_titles)))
     return f"{hit_ratios}\n\n{differences}\n\np after Holm's correction within a column. {origins}"
 
 
@@ -225,8 +253,9 @@ BLOCKS = (
     Block(README, "results", ("movielens",), results_table),
     Block(RESULTS_PAGE, "all-systems", ("movielens",), all_systems_table),
     Block(RESULTS_PAGE, "runs", ("movielens",), runs_table),
+    Block(RESULTS_PAGE, "larger-budgets", ("movielens", "movielens_larger_budgets"), budgets_table),
     Block(RESULTS_PAGE, "positions", ("movielens",), positions_table),
-    Block(RESULTS_PAGE, "new-items", ("movielens_cold", TITLES_ALONE), new_items_table),
+    Block(RESULTS_PAGE, "new-items", ("movielens_cold",), new_items_table),
     Block(RESULTS_PAGE, "few-users", tuple(few_users.SHARES), few_users_table),
 )
 

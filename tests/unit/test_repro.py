@@ -230,8 +230,8 @@ def test_unrecorded_stages_are_estimated_from_the_size_of_the_log(tmp_path: Path
     assert gigabytes["tune"] == pytest.approx(1.501)  # with the model, of 1 MB
     assert gigabytes["train"] == pytest.approx(0.71)  # the formula of costs.py
     assert expected["train"] == pytest.approx(
-            4 + 20 * 67635 * (costs.TRAIN_S_PER_POSITION + costs.TRAIN_S_PER_LOGIT * 1574), abs=0.1
-        )
+        4 + 20 * 67635 * (costs.TRAIN_S_PER_POSITION + costs.TRAIN_S_PER_LOGIT * 1574), abs=0.1
+    )
     assert expected["tune"] == pytest.approx(20 + costs.PROMPT_S * 512, abs=0.1)  # a budget over all epochs
     assert expected["fuse"] == repro.SMALL_S
 

@@ -116,7 +116,9 @@ def test_a_fusion_whose_weights_are_all_zero_is_its_recommender(world) -> None:
 
 
 def test_a_fusion_that_does_not_say_its_weight_is_an_error(world) -> None:
-    with pytest.raises(DataError, match=r"llara \+ sasrec: its predictions do not say the LLM weight of each run; run `dvc repro`"):
+    with pytest.raises(
+        DataError, match=r"llara \+ sasrec: its predictions do not say the LLM weight of each run; run `dvc repro`"
+    ):
         fusion.weights(fused_results(world, 0.5, None))
 
 

@@ -85,6 +85,14 @@ def test_few_new_targets_make_no_section(world, params: Params) -> None:
     assert new_items.section_at_positions(world.compared(params)) is None
 
 
+def test_a_small_share_of_new_targets_makes_no_section(
+    world, params: Params, few: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert new_items.section(world.compared(params)) is not None
+    monkeypatch.setattr(new_items, "MIN_SHARE", 1.0)
+    assert new_items.section(world.compared(params)) is None
+
+
 def test_positions_have_a_section_of_their_own(world, params: Params, few: None) -> None:
     world.results(params)
     asked = ask(world.examples, [3] * 12)
