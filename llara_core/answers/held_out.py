@@ -28,6 +28,7 @@ class HeldOut:
         candidates: rows of :data:`tables.CANDIDATE_SETS` of validation and test, or, with shuffled histories, of test.
         candidates_hash: hash of the sets of both splits.
         labels: display name of each item, indexed by item id.
+        texts: title and attributes of each item, for prompts that show them.
         scope: each user's last item, or further positions. The two have their own questions, candidate sets and hashes, and
             nothing combines their answers.
     """
@@ -37,6 +38,7 @@ class HeldOut:
     candidates: pd.DataFrame
     candidates_hash: str
     labels: Sequence[str]
+    texts: Sequence[str] = ()
     order: Order = "ordered"
     scope: Scope = "last"
 
@@ -80,7 +82,7 @@ class HeldOut:
 def read_held_out(dataset: str) -> HeldOut:
     """Reads the questions of ``dataset``, with histories in order."""
     examples = tables.read_table(paths.examples(dataset), tables.EXAMPLES)
-    return HeldOut(dataset, examples, *held_out_candidates(dataset), _labels(dataset))
+    return HeldOut(dataset, examples, *held_out_candidates(dataset), *_labels_and_texts(dataset))
 
 
 def read_positions(dataset: str, max_positions: int | None = None) -> HeldOut | None:
@@ -93,8 +95,8 @@ def read_positions(dataset: str, max_positions: int | None = None) -> HeldOut | 
     if examples.empty:
         return None
     candidates = tables.read_table(sets, tables.CANDIDATE_SETS)
-    labels = _labels(dataset)
-    held_out = HeldOut(dataset, examples, candidates, tables.tables_hash(questions, sets), labels, scope="positions")
+    sets_hash = tables.tables_hash(questions, sets)
+    held_out = HeldOut(dataset, examples, candidates, sets_hash, *_labels_and_texts(dataset), scope="positions")
     return held_out if max_positions is None else held_out.limited(max_positions)
 
 
@@ -105,6 +107,6 @@ def held_out_candidates(dataset: str) -> tuple[pd.DataFrame, str]:
     return pd.concat(frames, ignore_index=True), tables.tables_hash(*files)
 
 
-def _labels(dataset: str) -> list[str]:
-    labels: list[str] = tables.read_table(paths.items(dataset), tables.ITEMS)[c.LABEL].to_list()
-    return labels
+def _labels_and_texts(dataset: str) -> tuple[list[str], list[str]]:
+    items = tables.read_table(paths.items(dataset), tables.ITEMS)
+    return items[c.LABEL].to_list(), items[c.TEXT].to_list()

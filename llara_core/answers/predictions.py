@@ -37,6 +37,7 @@ class Questions:
         candidates: ``(N, C)`` item ids.
         of_history: ``(N,)`` index of each set's history.
         labels: display name of each item, indexed by item id.
+        texts: title and attributes of each item, for prompts that show them.
         targets: ``(H,)`` item ids, to be ranked among all items; None if unknown.
         score_features: ``N`` arrays ``(C, 2)`` of :func:`llara_core.llm.score_features.normalise_scores`, for prompts.
         ids: ``N`` pairs of example and draw, which determine the wording of prompts; None: all have the first wording.
@@ -46,6 +47,7 @@ class Questions:
     candidates: npt.NDArray[np.integer]
     of_history: npt.NDArray[np.integer]
     labels: Sequence[str]
+    texts: Sequence[str] = ()
     targets: npt.NDArray[np.integer] | None = None
     score_features: Sequence[npt.NDArray[np.float32]] | None = None
     ids: Sequence[tuple[int, int]] | None = None
@@ -68,6 +70,7 @@ class Questions:
             np.stack(candidates[c.CANDIDATES].to_list()),
             rows,
             held_out.labels,
+            held_out.texts,
             targets=asked[c.TARGET].to_numpy(),
             ids=list(zip(candidates[c.EXAMPLE].tolist(), candidates[c.DRAW].tolist(), strict=True)),
         )

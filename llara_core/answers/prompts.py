@@ -30,17 +30,21 @@ def ranking_queries(questions: Questions, wording: ItemWording, config: PromptCo
     """Returns one query per candidate set; a model that was not tuned on such prompts gets an instruction.
 
     Raises:
-        DataError: the prompts show scores, but the questions have none.
+        DataError: the prompts show scores or texts of items, but the questions have none.
     """
     representation, labels, queries = config.representation, questions.labels, []
     score_features = questions.score_features if config.recommender_scores else None
     if config.recommender_scores and score_features is None:
         raise DataError("the prompts show the recommender's scores, but none are given; name the recommender")
+    texts = questions.texts if config.item_text == "full" else None
+    if texts is not None and len(texts) != len(labels):
+        raise DataError("the prompts show the texts of items, but none are given; run `dvc repro prepare`")
     for row, items in enumerate(questions.candidates.tolist()):
         template = 0 if questions.ids is None else _template(config, len(RANKING_TEMPLATES), "generative", *questions.ids[row])
         shown: Any = None if score_features is None else score_features[row]  # an array is read like a sequence of its rows
         history = questions.histories[questions.of_history[row]]
-        prompt = render_ranking(history, items, labels, wording, representation, template, slot=config.slot, scores=shown)
+        options = {"slot": config.slot, "scores": shown, "candidate_texts": texts}
+        prompt = render_ranking(history, items, labels, wording, representation, template, **options)
         answers = tuple(answer_text(item, labels, representation) for item in items)
         queries.append(Query(prompt if tuned else with_instruction(prompt), answers))
     return queries

@@ -16,6 +16,10 @@ def _trains_rows(config: SystemConfig, *, with_candidates: bool) -> bool:
     return any(objective.shows_candidates == with_candidates for objective in trained)
 
 
+def _names_candidates(config: SystemConfig) -> bool:
+    return config.prompt.representation in ("hybrid", "text", "title") and _trains_rows(config, with_candidates=True)
+
+
 def _prefers(config: SystemConfig) -> bool:
     return OBJECTIVES[config.tune.objective].needs_start
 
@@ -25,7 +29,7 @@ def _prefers(config: SystemConfig) -> bool:
 _USED_IF: dict[str, Callable[[SystemConfig], bool]] = {
     "prompt.slot": lambda config: config.prompt.representation in WITH_SLOTS,
     "prompt.text_dim": lambda config: config.prompt.representation == "compact",
-    "prompt.item_text": lambda config: config.prompt.representation == "compact",
+    "prompt.item_text": lambda config: config.prompt.representation == "compact" or _names_candidates(config),
     "prompt.templates": lambda config: config.tuned,
     "curriculum.schedule": lambda config: config.has_curriculum,
     "curriculum.two_stage_text_share": lambda config: config.has_curriculum and config.curriculum.schedule == "two_stage",

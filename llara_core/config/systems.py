@@ -61,7 +61,9 @@ class PromptConfig(Section):
         description="principal components of the encoded titles in compact items; 0: only the recommender's vector"
     )
     item_text: Literal["title", "full"] = Field(
-        default="title", description="encoded text of a compact item. title: its title; full: also its year and attributes"
+        default="title",
+        description="text of a compact item, and of a candidate in prompts with titles. title: its title; full: also its year "
+        "and attributes, which takes more tokens",
     )
     templates: Literal["sampled", "first"] = Field(
         description="wording of prompts. sampled: drawn per prompt from a named random stream; first: always the same"

@@ -117,7 +117,10 @@ class TitleAnswerer(LlmSystem):
     scores_catalogue = False
 
     def ask(self, questions: Questions) -> LlmAnswers:
-        safe = replace(questions, labels=self.encoder.safe_labels(questions.labels))
+        labels, texts = self.encoder.safe_labels(questions.labels), questions.texts
+        if self.prompt.item_text == "full":
+            texts = self.encoder.safe_labels(texts)
+        safe = replace(questions, labels=labels, texts=texts)
         queries = ranking_queries(safe, self.wording, self.prompt, tuned=self.objective != NOT_TUNED)
         answers = answer_queries(
             self.model,

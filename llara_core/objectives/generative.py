@@ -54,6 +54,7 @@ class Generative:
             row.template,
             slot=prompt.slot,
             scores=None if data.scores is None else data.scores[row.source, row.draw],
+            candidate_texts=data.texts if prompt.item_text == "full" else None,
         )
 
     def batch_tensors(self, rows: Sequence[EncodedRow]) -> dict[str, torch.Tensor]:

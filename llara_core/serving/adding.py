@@ -52,7 +52,7 @@ def add_items(ranker: Ranker, parts: SystemParts, items: pd.DataFrame, n_known: 
         if texts is not None:
             vectors = vectors / rms(torch.from_numpy(recommender.item_embeddings()[:n_known]))
         llm.model.add_items(vectors, texts)
-    return replace(ranker, labels=items[c.LABEL].to_list())
+    return replace(ranker, labels=items[c.LABEL].to_list(), texts=items[c.TEXT].to_list())
 
 
 def text_source(parts: SystemParts, llm: LlmSystem | None) -> checkpoints.TextSource:

@@ -65,12 +65,13 @@ class SystemParts:
         Raises:
             ModelError: a part is missing or damaged, or does not match the others.
         """
-        labels = self.read_items()[c.LABEL].to_list()
+        items = self.read_items()
         system = None
         if self.llm is not None and not retrieve_only:
             if llm_folder is None or llm is None:
                 raise ModelError(f"{self.system} requires its language model: name the folder")
             limits = AnswerLimits(batch_size)
-            system = load_system(self.llm, llm_folder, llm, limits, self.wording, len(labels), embeddings=self.item_embeddings)
+            system = load_system(self.llm, llm_folder, llm, limits, self.wording, len(items), embeddings=self.item_embeddings)
         retriever = None if self.retriever is None else self.retriever.load()
-        return Ranker(labels, self.max_history_len, self.n_candidates, retriever, system)
+        labels, texts = items[c.LABEL].to_list(), items[c.TEXT].to_list()
+        return Ranker(labels, texts, self.max_history_len, self.n_candidates, retriever, system)

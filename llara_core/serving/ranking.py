@@ -35,6 +35,7 @@ class Ranker:
     """Ranks items for histories."""
 
     labels: Sequence[str]  # labels of all items, by item id
+    texts: Sequence[str]  # titles and attributes of all items, by item id
     max_history_len: int  # most recent items that are read of a history
     n_candidates: int  # items that are retrieved by default for a language model whose prompts list candidates
     retriever: CatalogueScorer | None  # recommender or baseline that retrieves items or ranks alone; None if it is not needed
@@ -87,12 +88,12 @@ class Ranker:
         read = [list(history[-self.max_history_len :]) for history in histories]
         if llm is not None and llm.scores_catalogue and n_candidates is None:
             everything = Ranked(np.arange(len(self.labels)), np.zeros(len(self.labels), dtype=np.float32))
-            scored = _rescored(llm, read, [everything] * len(read), self.labels)
+            scored = self._rescored(llm, read, [everything] * len(read))
             return _best_of([_unseen(one, history) for one, history in zip(scored, histories, strict=True)], top)
         if llm is None:
             return self._retrieve(histories, read, top if n_candidates is None else min(top, n_candidates))
         retrieved = self._retrieve(histories, read, n_candidates or self.n_candidates)
-        return _best_of(_rescored(llm, read, retrieved, self.labels), top)
+        return _best_of(self._rescored(llm, read, retrieved), top)
 
     def _retrieve(self, histories: Sequence[Sequence[int]], read: Sequence[Sequence[int]], n: int) -> list[Ranked]:
         if self.retriever is None:
@@ -101,6 +102,29 @@ class Ranker:
         check_finite(scores)
         everything = np.arange(len(self.labels))
         return _best_of([_unseen(Ranked(everything, row), history) for row, history in zip(scores, histories, strict=True)], n)
+
+    def _rescored(self, llm: LlmSystem, histories: Sequence[Sequence[int]], retrieved: Sequence[Ranked]) -> list[Ranked]:
+        """Replaces the scores by those of the language model, in one call per number of candidates."""
+        rescored = list(retrieved)
+        for size in sorted({len(one.items) for one in retrieved} - {0}):
+            rows = [row for row, one in enumerate(retrieved) if len(one.items) == size]
+            own_histories, orders = [histories[row] for row in rows], [np.arange(size)] * len(rows)
+            if not llm.scores_catalogue:
+                streams = [seeding.numpy_stream(0, "recommended candidates", *map(int, history)) for history in own_histories]
+                orders = [stream.permutation(size) for stream in streams]
+            candidates = np.stack([retrieved[row].items[order] for row, order in zip(rows, orders, strict=True)])
+            score_features = None
+            if llm.prompt.recommender_scores:
+                shown = [retrieved[row].scores[order] for row, order in zip(rows, orders, strict=True)]
+                score_features = [normalise_scores(scores) for scores in shown]
+            # Without ids, all prompts get the first wording, so a recommendation does not depend on the number of its question.
+            of_history = np.arange(len(rows))
+            asked = Questions(own_histories, candidates, of_history, self.labels, self.texts, score_features=score_features)
+            scores = llm.ask(asked).scores
+            check_finite(scores)
+            for row, order, values in zip(rows, orders, scores, strict=True):
+                rescored[row] = Ranked(retrieved[row].items, values[np.argsort(order)])
+        return rescored
 
     def _log_truncation(self, histories: Sequence[Sequence[int]]) -> None:
         longer = [len(history) for history in histories if len(history) > self.max_history_len]
@@ -124,28 +148,3 @@ def _best_of(scored: Sequence[Ranked], n: int) -> list[Ranked]:
     """Returns the ``n`` best items of each, best first, with ties in their given order."""
     orders = [np.argsort(-one.scores, kind="stable")[:n] for one in scored]
     return [Ranked(one.items[order], one.scores[order]) for one, order in zip(scored, orders, strict=True)]
-
-
-def _rescored(
-    llm: LlmSystem, histories: Sequence[Sequence[int]], retrieved: Sequence[Ranked], labels: Sequence[str]
-) -> list[Ranked]:
-    """Replaces the scores by those of the language model, in one call per number of candidates."""
-    rescored = list(retrieved)
-    for size in sorted({len(one.items) for one in retrieved} - {0}):
-        rows = [row for row, one in enumerate(retrieved) if len(one.items) == size]
-        own_histories, orders = [histories[row] for row in rows], [np.arange(size)] * len(rows)
-        if not llm.scores_catalogue:
-            streams = [seeding.numpy_stream(0, "recommended candidates", *map(int, history)) for history in own_histories]
-            orders = [stream.permutation(size) for stream in streams]
-        candidates = np.stack([retrieved[row].items[order] for row, order in zip(rows, orders, strict=True)])
-        score_features = None
-        if llm.prompt.recommender_scores:
-            score_features = [normalise_scores(retrieved[row].scores[order]) for row, order in zip(rows, orders, strict=True)]
-        # Without ids, all prompts get the first wording, so a recommendation does not depend on the number of its question.
-        scores = llm.ask(
-            Questions(own_histories, candidates, np.arange(len(rows)), labels, score_features=score_features)
-        ).scores
-        check_finite(scores)
-        for row, order, values in zip(rows, orders, scores, strict=True):
-            rescored[row] = Ranked(retrieved[row].items, values[np.argsort(order)])
-    return rescored

@@ -118,7 +118,7 @@ def _prepare_run(system: str, config: SystemConfig, setting: TuningSetting, star
 
     encoder = PromptEncoder(loading.load_tokenizer(setting.llm_folder), chat_template=config.prompt.chat_template)
     data = setting.data.planned(plan)
-    data = replace(data, labels=encoder.safe_labels(data.labels))
+    data = replace(data, labels=encoder.safe_labels(data.labels), texts=encoder.safe_labels(data.texts))
     random_seed = seed if config.ablation.llm_weights == "random" else None
     base = loading.load_base_model(setting.llm_folder, setting.llm_config, random_seed=random_seed, weights=setting.weights)
     has_head = any(OBJECTIVES[objective].needs_head for objective in by_objective.index)
@@ -145,7 +145,7 @@ def _prepare_run(system: str, config: SystemConfig, setting: TuningSetting, star
     )
     encoded = None
     if config.prompt.representation == "compact" and config.prompt.text_dim:
-        texts = data.labels if config.prompt.item_text == "title" else encoder.safe_labels(data.texts)
+        texts = data.labels if config.prompt.item_text == "title" else data.texts
         with progress.phase("encoding texts", 0, _ENCODED):
             encoded = encode_texts(base, encoder, texts, config.prompt.text_dim)
     if start is None:

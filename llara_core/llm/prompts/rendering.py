@@ -101,14 +101,17 @@ def render_ranking(
     *,
     slot: Slot = "after",
     scores: Sequence[ScoreFeatures] | None = None,
+    candidate_texts: Sequence[str] | None = None,
 ) -> Prompt:
     """Renders the paper's prompt: history and candidates, to be answered with one candidate's name.
 
     Args:
         scores: score features of the candidates, for their behaviour tokens; None shows none.
+        candidate_texts: texts that candidates have in place of their labels, indexed by item id; None for the labels.
     """
     items = {"history": history, "candidates": candidates}
-    return _render(RANKING_TEMPLATES[template], items, labels, wording, representation, slot, scores=scores)
+    names = {"history": labels, "candidates": labels if candidate_texts is None else candidate_texts}
+    return _render(RANKING_TEMPLATES[template], items, names, wording, representation, slot, scores=scores)
 
 
 def with_instruction(prompt: Prompt) -> Prompt:
@@ -133,7 +136,8 @@ def render_history(
     Plain titles and item numbers have no slot of their own, so a placeholder, which carries no information, follows each.
     """
     added = PLACEHOLDER_TOKEN if representation in _WITHOUT_SLOT else ""
-    return _render(HISTORY_TEMPLATES[template], {"history": history}, labels, wording, representation, slot, added_slot=added)
+    items, names = {"history": history}, {"history": labels}
+    return _render(HISTORY_TEMPLATES[template], items, names, wording, representation, slot, added_slot=added)
 
 
 def neutralise(label: str, special_tokens: Sequence[str]) -> str:
@@ -150,7 +154,7 @@ def neutralise(label: str, special_tokens: Sequence[str]) -> str:
 def _render(
     template: str,
     items: Mapping[str, Sequence[int]],
-    labels: Sequence[str],
+    names: Mapping[str, Sequence[str]],
     wording: ItemWording,
     representation: Representation,
     slot: Slot,
@@ -163,7 +167,7 @@ def _render(
         noun=wording.noun,
         verb=wording.verb,
         **{
-            field: separator.join(render_item(item, labels, representation, slot) + added_slot for item in listed)
+            field: separator.join(render_item(item, names[field], representation, slot) + added_slot for item in listed)
             for field, listed in items.items()
         },
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,8 @@ import pytest
 
 from llara_core import columns as c
 from llara_core.answers.held_out import HeldOut
-from llara_core.answers.predictions import PredictionMetadata, from_scores, write_predictions
+from llara_core.answers.predictions import PredictionMetadata, Questions, from_scores, write_predictions
+from llara_core.answers.prompts import ranking_queries
 from llara_core.errors import DataError
 from llara_core.inference.llm_systems import AnswerLimits, held_out_score_features, load_system
 from llara_core.llm.score_features import normalise_scores
@@ -38,6 +41,25 @@ def test_an_untuned_system_answers_in_the_ways_of_a_generative_one(tiny_llama: P
     system = load_system(prompt, tiny_llama, LLM, AnswerLimits(batch_size=1, max_new_tokens=4), WORDING, N_ITEMS)
     assert (system.objective, system.scores_catalogue) == ("none", False)
     assert sorted(system.answer(_held_out()).tables) == ["constrained", "generate", "score"]
+
+
+def test_candidates_are_shown_with_their_texts_and_answered_by_their_titles(tiny_llama: Path) -> None:
+    prompt = system_config(prompt={"representation": "title", "item_text": "full"}).prompt
+    system = load_system(prompt, tiny_llama, LLM, AnswerLimits(batch_size=1, max_new_tokens=4), WORDING, N_ITEMS)
+
+    def scores(texts: Sequence[str]) -> list[float]:
+        return list(system.answer(replace(_held_out(), texts=texts)).tables["score"][c.SCORES][0])
+
+    assert scores(LABELS) != scores([f"{label} (1999): drama" for label in LABELS])
+    of_history = [f"{label} (1999): drama" if item in (0, 1) else label for item, label in enumerate(LABELS)]
+    assert scores(LABELS) == scores(of_history)
+    (query,) = ranking_queries(Questions.of(replace(_held_out(), texts=LABELS[::-1])), WORDING, prompt)
+    shown = [*(LABELS[item] for item in (0, 1)), *(LABELS[::-1][item] for item in (3, 5, 7))]
+    assert sorted(shown, key=query.prompt.text.index) == shown
+    assert query.answers == tuple(LABELS[item] for item in (3, 5, 7))
+    assert len(scores([f"{label}: <|behavior|>" for label in LABELS])) == 3  # a slot too many unless it is broken up
+    with pytest.raises(DataError, match="texts of items, but none are given; run `dvc repro prepare`"):
+        system.answer(_held_out())
 
 
 def test_score_features_are_those_of_the_recommenders_scores(tmp_path: Path) -> None:

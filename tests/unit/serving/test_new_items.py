@@ -97,7 +97,8 @@ def trained_model(root: Path, encoder: Path, *, name: str = "sasrec_text", train
     )
     assert parts.retriever is not None
     items = parts.read_items()
-    return Model(Ranker(items[c.LABEL].to_list(), 4, 5, parts.retriever.load(), None), items, parts)
+    labels, texts = items[c.LABEL].to_list(), items[c.TEXT].to_list()
+    return Model(Ranker(labels, texts, 4, 5, parts.retriever.load(), None), items, parts)
 
 
 @pytest.mark.parametrize("name", ["sasrec_text", "morec"])

@@ -37,7 +37,7 @@ def _system(folder: Path, objective: str, **limits: Any) -> LlmSystem:
 
 
 def _ranker(system: LlmSystem | None, max_history_len: int = 10) -> Ranker:
-    return Ranker(LABELS, max_history_len, 5, ById(), system)
+    return Ranker(LABELS, LABELS, max_history_len, 5, ById(), system)
 
 
 def _rank(system: LlmSystem | None, history: list[int], top: int, max_history_len: int = 10, **options: Any) -> Ranked:
@@ -156,7 +156,7 @@ def test_an_empty_history_or_missing_retriever_is_an_error(tiny_llama: Path) -> 
     with pytest.raises(DataError, match="1 of 2 histories are empty"):
         _ranker(None).rank([[1], []], top=3)
     with pytest.raises(ConfigError, match="no recommender to retrieve"):
-        Ranker(LABELS, 10, 5, None, _system(tiny_llama, "generative")).rank([[1]], top=3)
+        Ranker(LABELS, LABELS, 10, 5, None, _system(tiny_llama, "generative")).rank([[1]], top=3)
     system = _system(tiny_llama, "generative")
     system.model.causal_lm.config.max_position_embeddings = 120
     with pytest.raises(ModelError, match=r"a prompt has \d+ tokens, but the language model reads 120 at most"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,16 @@ def test_generative_rows_predict_the_answer_and_nothing_else(encoder: PromptEnco
         assert row.input_ids[n_prompt:] == list(answer)
         assert row.labels == [-100] * (n_prompt - 1) + list(answer) + [-100]
         assert answer[-1] == encoder.eos_id
+
+
+def test_rows_show_the_texts_of_candidates_and_predict_titles(encoder: PromptEncoder) -> None:
+    texts = [f"{label} (1999)" for label in LABELS]
+    prompt = system_config(prompt={"item_text": "full"}).prompt
+    row = PlanDataset(plan_of({}), replace(DATA, texts=texts), encoder, prompt)[0]
+    assert row.prompt.text.count("(1999)") == len(DATA.candidates[5, 1])
+    assert all(f"{texts[item]}<|behavior|>" in row.prompt.text for item in DATA.candidates[5, 1])
+    answer = encoder.answer_ids(LABELS[DATA.targets[5]])
+    assert row.input_ids[-len(answer) :] == list(answer)
 
 
 def test_only_rows_drawn_hybrid_hold_behavior_tokens(encoder: PromptEncoder) -> None:
