@@ -11,6 +11,7 @@ import typer
 from llara_core import paths, tables
 from llara_core.config import load_params
 from llara_core.errors import DataError
+from pipeline.costs import of_log
 from pipeline.stage import run
 
 
@@ -26,7 +27,9 @@ def main(
 
     folder = Path(dataset)
     name = folder.name if folder.parent == paths.own("") else dataset  # the path of the folder is also accepted
-    facts = describe(name, load_params(), time.time())
+    params = load_params()
+    facts = describe(name, params, time.time())
+    facts |= {"costs": costs} if (costs := of_log(facts, params)) else {}
     typer.echo(render(facts), nl=False)
     if json is not None:
         tables.write_json(json, facts)

@@ -28,8 +28,8 @@ import typer
 
 from llara_core import paths, tables
 from llara_core.config import Params, load_params
-from llara_core.description.costs import estimate
 from llara_core.errors import LlaraError
+from pipeline.costs import estimate
 from pipeline.dry_run import plan
 from pipeline.jobs import Reproduction, Schedule, reproduce, sort_lock, stages_in_order
 from pipeline.settings import overlay_params, with_settings
@@ -441,9 +441,8 @@ def expected(
 
 def costs_of(statistics: Mapping[str, Any], params: Params) -> dict[str, tuple[float, float]]:
     """Returns likely seconds and gigabytes of one run of each expensive stage, by script and system."""
-    split = {"chosen": "", "by_strategy": {"": {"examples": statistics["examples_per_split"]}}}
-    facts = {"splits": {**split, "items": statistics["items"], "interactions": statistics["interactions"]}}
-    costs = estimate(facts, params, statistics["interactions"])
+    n_items, n_interactions = statistics["items"], statistics["interactions"]
+    costs = estimate(params, n_interactions, n_items, n_interactions, statistics["examples_per_split"])
     return {cost["stage"]: (cost["seconds"][1], cost["gigabytes"][1]) for cost in costs}
 
 

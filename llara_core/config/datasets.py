@@ -428,6 +428,28 @@ class TextLayout:
     is_cut_once: bool = False
 
 
+PLAIN_LOG: Mapping[str, Any] = {
+    "format": "log",
+    "interactions": "interactions.csv",
+    "items": "items.csv",
+    "separator": ",",
+    "encoding": "utf-8",
+    "columns": {"user": "user", "item": "item", "time": "time", "rating": None, "item_id": "item", "title": "title"},
+    "time_format": "seconds",
+    "min_rating": None,
+    "min_user_interactions": 0,
+    "min_item_interactions": 0,
+    "min_counts": "once",
+    "repeats": "keep",
+    "catalogue": "interacted",
+    "max_history_len": 10,
+    "split": {"strategy": "user_chronological", "train": 0.8, "validation": 0.1},
+    "noun": "item",
+    "verb": "chose",
+}
+"""Values of all required keys of :class:`OwnLogConfig`; the rules keep every interaction."""
+
+
 class OwnLogConfig(RepeatingSection):
     """The user's own files in ``data/own/<data set>/``."""
 
@@ -490,6 +512,11 @@ class OwnLogConfig(RepeatingSection):
         min_length=1,
         description="format of columns.time_of_day: one of these units since midnight, iso8601, or a pattern such as %H:%M:%S",
     )
+
+    @classmethod
+    def plain(cls, **values: Any) -> Self:
+        """Returns a section with these values, and those of :data:`PLAIN_LOG` for the other required keys."""
+        return cls.model_validate({**PLAIN_LOG, **values})
 
     @model_validator(mode="after")
     def _columns_agree(self) -> Self:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import cached_property
+from typing import Self
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -32,24 +33,24 @@ ID_WORDS = {"id", "key", "code", "no", "nr", "number", "idx", "index"}
 _SUFFIXES = ("id", "name", "title", "time", "date", "stamp", "key", "code", "no", "nr", "number")
 
 
-class ColumnProfile:
+class Column:
     """A sampled column with the evidence from its name and its values."""
 
     def __init__(self, name: str, values: pa.ChunkedArray, missing: list[str]) -> None:
         self.name, self.values, self._missing = name, values.combine_chunks(), missing
         self.words = name_words(name)
 
+    @classmethod
+    def all_of(cls, rows: pa.Table, missing: list[str]) -> list[Self]:
+        return [cls(name, rows[name], missing) for name in rows.column_names]
+
     @cached_property
     def text(self) -> pa.StringArray:
         """Texts of the values that are not missing; empty if the values are neither text nor numbers."""
         kind, values = self.values.type, self.values.drop_null()
-        if pa.types.is_floating(kind):
-            numbers = values.to_numpy(zero_copy_only=False)
-            numbers = numbers[np.isfinite(numbers)]
-            is_whole = ((np.floor(numbers) == numbers) & (np.abs(numbers) < 2**53)).all()
-            values = pa.array(numbers.astype(np.int64) if is_whole else numbers)
-        elif pa.types.is_decimal(kind):
-            values = pc.replace_substring_regex(values.cast(pa.string()), r"\.0+$", "")
+        if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+            numbers = values.cast(pa.float64(), safe=False).to_pylist()
+            values = pa.array([f"{number:.15g}" for number in numbers if math.isfinite(number)], pa.string())
         elif not (pa.types.is_integer(kind) or pa.types.is_string(kind)):
             return pa.array([], pa.string())
         return known_texts(values.cast(pa.string()), self._missing)
@@ -76,10 +77,6 @@ class ColumnProfile:
         return self.times is not None and self.times.is_dated
 
     @property
-    def has_id_word(self) -> bool:
-        return not ID_WORDS.isdisjoint(self.words)
-
-    @property
     def share_distinct(self) -> float:
         return len(self.distinct) / max(1, len(self.text))
 
@@ -90,17 +87,12 @@ class ColumnProfile:
     def all_match(self, pattern: str) -> bool:
         return len(self.text) > 0 and share(pc.match_substring_regex(self.distinct, pattern)) == 1
 
-    def name_score(self, role: str) -> int:
+    def score(self, role: str) -> int:
         """Returns how strongly the name suggests a role: 3 if it means nothing else, 2 for a strong word, 1 for a weak one."""
         strong, weak = WORDS[role]
         if not strong.isdisjoint(self.words):
             return 3 if set(self.words) <= strong | ID_WORDS else 2
         return int(not weak.isdisjoint(self.words))
-
-    def other_name_score(self, role: str) -> int:
-        """Returns the highest score of another role if it exceeds that of this one, otherwise 0."""
-        other = max(map(self.name_score, WORDS))
-        return other if other > self.name_score(role) else 0
 
 
 def name_words(name: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 from collections.abc import Mapping
@@ -10,20 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ruamel.yaml import YAML
 
 from llara_core import columns as c
 from llara_core import paths
 from llara_core.config import LogSection, OwnLogConfig, Params, ReleasedFramesConfig
-from llara_core.description.column import ColumnProfile
-from llara_core.description.costs import estimate
+from llara_core.config.datasets import PLAIN_LOG
 from llara_core.description.doubts import about_titles, list_doubts
 from llara_core.description.files import ASCII, QUOTINGS, SAMPLE_ROWS, FoundFile, find_files, first_rows
-from llara_core.description.log import describe_examples, describe_log, describe_titles, kept_titles, spread
-from llara_core.description.missing_values import describe_missing
-from llara_core.description.roles import Roles, guess_roles
-from llara_core.description.section import as_yaml, section
+from llara_core.description.log import count_tokens, describe_examples, describe_log, describe_missing, describe_titles, spread
+from llara_core.description.roles import Roles, choose_roles, explain_no_log
 from llara_core.description.times import Choice, guess_times
-from llara_core.description.unused import describe_unused, explain_no_log
 from llara_core.errors import ConfigError, DataError
 from llara_core.readers.interaction_log import RawLog, count
 from llara_core.readers.log_columns import ISO
@@ -78,16 +76,12 @@ def _describe_folder(name: str, params: Params, now: float) -> dict[str, Any]:
         )
     if not re.fullmatch(NAME, name):
         raise ConfigError(f"{folder}: rename it: a data set's name consists of lower-case letters, digits and underscores")
-    missing = section().missing
-    files, unusable = find_files(folder, missing)
+    files, unusable = find_files(folder, OwnLogConfig.plain().missing)
     reasons = "".join(f"\n  {file}: cannot be read: {reason}" for file, reason in unusable.items())
     if not files:
         raise DataError(f"{folder}: holds no file that can be a log or its items{reasons or ': it is empty'}")
-    profiles = {
-        file.name: [ColumnProfile(name, file.sample[name], missing) for name in file.sample.column_names] for file in files
-    }
-    if (roles := guess_roles(files, profiles)) is None:
-        raise DataError(f"{folder}: {explain_no_log(profiles)}{reasons}")
+    if (roles := choose_roles(files)) is None:
+        raise DataError(f"{folder}: {explain_no_log(files)}{reasons}")
     config, raw, complaint, revised = _read(folder, roles)
     used = (roles.interactions, roles.items)
     facts = {
@@ -96,75 +90,57 @@ def _describe_folder(name: str, params: Params, now: float) -> dict[str, Any]:
         "format": "log",
         "guess": {
             "sample_rows": SAMPLE_ROWS,
-            "files": [_file_facts(file) for file in used],
+            "files": [file.facts() for file in used],
             "others": [file.name for file in files if file not in used],
             "unusable": unusable,
             "choices": {key: asdict(choice) for key, choice in {**roles.choices, **revised}.items()},
-            "unused": describe_unused(roles, profiles),
-            "section": as_yaml(name, config),
+            "unused": roles.unused(),
+            "section": _as_yaml(name, config),
         },
     }
     return facts | ({"refused": complaint} if raw is None else _facts(folder, config, raw, params, now))
-
-
-def _file_facts(file: FoundFile) -> dict[str, Any]:
-    return {
-        "name": file.name,
-        "bytes": file.n_bytes,
-        "kind": file.kind,
-        "header": file.layout.header,
-        "sequences": file.sequences,
-        "separator": asdict(file.separator) if file.separator else None,
-        "encoding": asdict(file.encoding) if file.encoding else None,
-        "columns": {field.name: str(field.type) for field in file.sample.schema},
-    }
 
 
 def _read(folder: Path, roles: Roles) -> tuple[OwnLogConfig, RawLog | None, str, dict[str, Choice]]:
     """Reads the whole files, which may decide between times or quotings that fit the sample alike.
 
     Returns:
-        The first section that reads the files, the log, the first complaint of the reader, and choices that the whole files
-        revised. If no section reads them, the first section is returned without a log.
+        The first section that reads the files, the log, an empty text, and choices that the whole files revised; or, if no
+        section reads them, the first one, no log, and the reader's complaint.
     """
     log, items, times = roles.interactions, roles.items, roles.choices["time_format"]
-    values: dict[str, Any] = {"interactions": log.name, "items": items.name, "columns": roles.columns()}
-    values |= {"noun": roles.noun, "verb": roles.verb, "sequences": log.sequences, **_layouts(log, items)}
+    values: dict[str, Any] = {"interactions": log.name, "items": items.name, "columns": roles.columns(), **roles.words()}
+    values |= {"sequences": log.sequences, **_layouts(log, items)}
     if "columns.time_of_day" in roles.choices:
         values["time_of_day_format"] = ISO
-    texts = [file for file in (log, items) if file.separator is not None]
-    strictest = max((QUOTINGS.index((file.layout.quoting, file.layout.escape)) for file in texts), default=0)
-    quotings = QUOTINGS[strictest:] if texts else QUOTINGS[:1]
-    first: tuple[OwnLogConfig, str] | None = None
+    complaints, refused = list[str](), list[OwnLogConfig]()
+    quotings = QUOTINGS if any("separator" in file.choices for file in (log, items)) else QUOTINGS[:1]
     for time_format, (quoting, escape) in itertools.product((times.value, *times.alternatives), quotings):
-        config = section(**values, time_format=time_format, quoting=quoting, escape=escape)
+        config = OwnLogConfig.plain(**values, time_format=time_format, quoting=quoting, escape=escape)
         try:
             raw = READERS[config.format](folder, config)
         except DataError as error:
-            first = first or (config, str(error))
+            refused.append(config)
+            complaints.append(str(error))
             continue
         revised: dict[str, Choice] = {}
         if (quoting, escape) != QUOTINGS[0]:
-            complaint = first[1] if first else next(file.complaint for file in texts if file.complaint)
-            why = f"this reads the files; the strictest setting fails: {complaint}"
+            why = f"this reads the files; the strictest setting fails: {complaints[0]}"
             revised["quoting"] = Choice(f"{quoting}, escape: {escape}" if escape else quoting, "guess", why)
         if time_format != times.value:
             revised["time_format"] = Choice(time_format, "likely", f"{times.value} does not fit all times, this does")
-        return config, raw, first[1] if first else "", revised
-    assert first is not None
-    return first[0], None, first[1], {}
+        return config, raw, "", revised
+    return refused[0], None, complaints[0], {}
 
 
 def _layouts(log: FoundFile, items: FoundFile) -> dict[str, Any]:
     """Returns the keys of the section for the layout of text, with ``items_layout`` if the item file differs."""
-    encodings = {file.encoding.value for file in (log, items) if file.encoding} - {ASCII}
+    encodings = {choice.value for file in (log, items) if (choice := file.choices.get("encoding"))} - {ASCII}
 
     def layout(file: FoundFile) -> dict[str, Any]:
-        if file.encoding is None:
-            return {}
-        encoding = next(iter(encodings)) if len(encodings) == 1 else file.layout.encoding
-        delimited = {"separator": file.layout.separator, "header": file.layout.header} if file.separator else {}
-        return {"encoding": encoding, **delimited}
+        encoding = {"encoding": next(iter(encodings)) if len(encodings) == 1 else file.layout.encoding}
+        delimited = {"separator": file.layout.separator, "header": file.layout.header}
+        return (encoding if "encoding" in file.choices else {}) | (delimited if "separator" in file.choices else {})
 
     for_items = {"header": True, **layout(items)}
     shared = {**for_items, "header": True, **layout(log)}
@@ -172,23 +148,39 @@ def _layouts(log: FoundFile, items: FoundFile) -> dict[str, Any]:
     return shared | ({"items_layout": differing} if differing else {})
 
 
+def _as_yaml(name: str, config: OwnLogConfig) -> str:
+    """Returns a section as text to paste under ``datasets:``, without optional keys at their defaults."""
+    values = config.model_dump(exclude_unset=True)
+    optional = {key: field.default for key, field in OwnLogConfig.model_fields.items() if not field.is_required()}
+    keys = list(PLAIN_LOG)
+    place = keys.index("columns")
+    keys[place:place] = [key for key, default in optional.items() if values.get(key, default) != default]
+    yaml = YAML(typ="safe", pure=True)
+    yaml.version = (1, 1)  # quotes `no` and `1:30`, which are not text in the YAML 1.1 that DVC reads
+    yaml.width = 1 << 16  # no folded names
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    text = io.StringIO()
+    yaml.dump({name: {key: values[key] for key in keys}}, text)
+    _, _, *lines = text.getvalue().splitlines()  # without the directive
+    return "".join(f"  {line}\n" for line in lines)
+
+
 def _facts(folder: Path, config: LogSection, raw: RawLog, params: Params, now: float) -> dict[str, Any]:
     facts = describe_log(raw, config, now)
-    facts["titles"] |= _tokens(kept_titles(raw, config), config.max_history_len + params.candidates.n_candidates)
+    facts["titles"] |= count_tokens(raw, config, config.max_history_len + params.candidates.n_candidates)
     if isinstance(config, OwnLogConfig):
         facts["columns"] = describe_missing(folder, config)
         if config.columns.time is not None and config.columns.time_of_day is None:
             facts["time_format"] = _time_format(folder, config, config.columns.time)
-    n_rows = raw.steps["raw"]["interactions"] + sum(
-        n for reason, n in raw.dropped.items() if re.search("_with(out|_other)_", reason)
-    )
-    facts["costs"] = estimate(facts, params, n_rows)
+    n_filtered = sum(n for reason, n in raw.dropped.items() if re.search("_with(out|_other)_", reason))
+    facts["sizes"]["rows"] = raw.steps["raw"]["interactions"] + n_filtered
     return facts | {"doubts": list_doubts(facts, config, params.candidates.n_candidates)}
 
 
 def _time_format(folder: Path, config: OwnLogConfig, name: str) -> dict[str, Any]:
     """Returns the time format of the section beside the one that the first values look like."""
-    rows, _ = first_rows(LogTable.of_interactions(folder, config, config.interactions), [name], SAMPLE_ROWS)
+    rows, _ = first_rows(LogTable.of_interactions(folder, config), [name], SAMPLE_ROWS)
     sample = rows[name].combine_chunks()
     guess = guess_times(sample, config.missing)
     return {
@@ -196,29 +188,6 @@ def _time_format(folder: Path, config: OwnLogConfig, name: str) -> dict[str, Any
         "sampled": len(sample),
         "values": [str(value) for value in sample.slice(0, 3)],
         "looks_like": None if guess is None else asdict(guess),
-    }
-
-
-def _tokens(titles: list[str], n_in_prompt: int) -> dict[str, Any]:
-    """Returns the lengths of titles in tokens of the tokenizer in ``data/llm``, if there is one."""
-    if not paths.LLM.is_dir():
-        return {"tokens": None}
-    from llara_core.llm.loading import load_tokenizer
-
-    tokenizer, lengths = load_tokenizer(paths.LLM), list[int]()
-    for start in range(0, len(titles), 10_000):
-        lengths += map(len, tokenizer(titles[start : start + 10_000], add_special_tokens=False)["input_ids"])
-    n_in_prompt = min(n_in_prompt, len(titles))  # a small catalogue cannot fill a prompt
-    mean = sum(lengths) / len(lengths)
-    return {
-        "tokens": {
-            "longest": max(lengths),
-            "longest_title": titles[lengths.index(max(lengths))],
-            "mean": round(mean, 1),
-            "titles_in_prompt": n_in_prompt,
-            "prompt_mean": round(mean * n_in_prompt),
-            "prompt_most": sum(sorted(lengths)[-n_in_prompt:]),
-        }
     }
 
 

@@ -135,9 +135,9 @@ def _about_splits(facts: Mapping[str, Any], n_candidates: int) -> Iterator[str]:
             error = 0.5 / n_test**0.5
             yield f"the test has {n_test:,} example{'s' * (n_test > 1)}: HR@1 near one half has a standard error of {error:.3f}"
     rare = facts["popularity"]["fewer_than"]["5"]
-    if rare["items"] > MANY_RARE:
+    if rare["items_share"] > MANY_RARE:
         yield (
-            f"{rare['items']:.0%} of the items have fewer than 5 interactions ({rare['interactions']:.0%} of all): "
+            f"{rare['items_share']:.0%} of the items have fewer than 5 interactions ({rare['interactions_share']:.0%} of all): "
             "consider min_item_interactions"
         )
     if 0 < splits["items"] < 2 * n_candidates:

@@ -10,7 +10,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from llara_core.config import Quoting, TextLayout
-from llara_core.description.column import ColumnProfile
-from llara_core.description.times import MIN_FIT, Choice, guess_times, share
+from llara_core.description.column import Column
+from llara_core.description.times import MIN_FIT, Choice, Confidence, guess_times, share
 from llara_core.errors import DataError
 from llara_core.readers.delimited_text import USUAL_SEPARATORS
 from llara_core.readers.log_columns import NUMBER
@@ -27,25 +27,28 @@ from llara_core.readers.log_files import LogTable
 from llara_core.readers.log_kinds import PACKED, PARQUET, kind_of, open_bytes, packing_of_text
 from llara_core.readers.sequences import LIST
 from llara_core.readers.table_formats import MARKS
+from llara_core.readers.values import decoded
 
 SAMPLE_ROWS = 100_000
 HEAD_BYTES = 1 << 18
 HEAD_LINES = 500
-SEPARATORS = (*USUAL_SEPARATORS, "\x01", "^", "~", " ")
 ITEM_SEPARATORS = " \t,|;"  # candidates for lines with a user and any number of items
+AN_ID = re.compile(r"[\w-]*[0-9][\w-]*")
 LIST_TEXT, IDS_TEXT = r"^[\[(].*[\])]$", r"^[^\s]*[0-9][^\s]*( [^\s]*[0-9][^\s]*)*$"
+SEPARATORS = (*USUAL_SEPARATORS, "\x01", "^", "~", " ")
 BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 ASCII = "ascii"  # compatible with whatever encoding the other file has
-ENCODINGS = {
-    ASCII: Choice(ASCII, "sure", "every character is ASCII"),
-    "utf-8": Choice("utf-8", "sure", "the whole file is valid UTF-8"),
-    "cp1252": Choice("cp1252", "guess", "not UTF-8, and this is usual on Windows; check accented letters in the titles"),
+ENCODINGS: dict[str, tuple[Confidence, str]] = {
+    ASCII: ("sure", "every character is ASCII"),
+    "utf-8": ("sure", "the whole file is valid UTF-8"),
+    "cp1252": ("guess", "not UTF-8, and this is usual on Windows; check accented letters in the titles"),
+    "latin-1": ("guess", "neither UTF-8 nor cp1252; check accented letters in the titles"),
 }
-"""Encodings in the order in which they are tried."""
-LATIN_1 = Choice("latin-1", "guess", "neither UTF-8 nor cp1252; check accented letters in the titles")
+"""Encodings in the order in which they are tried, with confidence and reason; the last one decodes any bytes."""
 IGNORED = r"readme|licen|.*\.(md|license|dvc|yaml|yml|pdf|html|py|ipynb|png|jpg)$"
 QUOTINGS: tuple[tuple[Quoting, str | None], ...] = (("checked", None), ("checked", "\\"), ("none", None), ("trusted", None))
 """``quoting`` and ``escape`` in the order in which they are tried; the strictest first."""
+PLAIN = TextLayout(",", "utf-8", "checked", None, header=True)
 
 
 @dataclass(frozen=True)
@@ -55,25 +58,32 @@ class FoundFile:
     Attributes:
         name: path relative to the data set's folder.
         kind: kind of file, in words.
-        sample: the first :data:`SAMPLE_ROWS` rows; for sequences, one row per item.
-        is_whole: whether the sample is the whole file.
+        columns: columns of the first :data:`SAMPLE_ROWS` rows; for sequences, one row per item.
+        is_whole: whether these are all rows.
         sequences: value for the key of this name in a section, if a row is a user's whole sequence.
         layout: text layout, with the first of :data:`QUOTINGS` that reads the sample.
-        encoding: encoding of a text file.
-        separator: separator of delimited text.
-        complaint: the reader's complaint about stricter quoting; empty if it has none.
+        choices: reasons for the encoding and the separator of text, by key of the section.
     """
 
     name: str
     kind: str
     n_bytes: int
-    sample: pa.Table
+    columns: list[Column]
     is_whole: bool
-    sequences: str | None
-    layout: TextLayout
-    encoding: Choice | None = None
-    separator: Choice | None = None
-    complaint: str = ""
+    sequences: str | None = None
+    layout: TextLayout = PLAIN
+    choices: dict[str, Choice] = field(default_factory=dict)
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.columns[0].values)
+
+    def facts(self) -> dict[str, Any]:
+        layout = [f"{key} {one.value!r} ({one.confidence}: {one.why})" for key, one in self.choices.items()]
+        layout += [] if self.layout.header else ["without a header, so its columns have numbers"]
+        layout += [] if self.sequences is None else ["one row per user with the items in order"]
+        columns = {column.name: str(column.values.type) for column in self.columns}
+        return {"name": self.name, "bytes": self.n_bytes, "kind": self.kind, "layout": layout, "columns": columns}
 
 
 def find_files(folder: Path, missing: list[str]) -> tuple[list[FoundFile], dict[str, str]]:
@@ -93,6 +103,23 @@ def find_files(folder: Path, missing: list[str]) -> tuple[list[FoundFile], dict[
         except DataError as error:
             unusable[name] = str(error).removeprefix(f"{path}: ")
     return files, unusable
+
+
+def first_rows(table: LogTable, names: list[str], n_rows: int) -> tuple[pa.Table, bool]:
+    """Returns the first rows of the named columns, and whether these are all rows."""
+    batches, n_read = list[pa.Table](), 0
+    for columns, _ in table.read(names):
+        batches.append(pa.table([*map(decoded, columns)], names=names).slice(0, n_rows - n_read))
+        n_read += len(columns[0])
+        if n_read > n_rows:
+            break
+    try:
+        rows = pa.concat_tables(batches, promote_options="permissive").combine_chunks()
+    except pa.ArrowTypeError as error:
+        raise DataError(f"{table.path}: its files hold values of different types: {error}") from error
+    if not len(rows):
+        raise DataError(f"{table.path}: holds no rows")
+    return rows, n_read <= n_rows
 
 
 def _tables(folder: Path) -> Iterator[Path]:
@@ -124,61 +151,64 @@ def _files(path: Path) -> list[Path]:
 def _open(folder: Path, name: str, missing: list[str]) -> FoundFile:
     path = folder / name
     files = _files(path)
-    n_bytes, layout = sum(file.stat().st_size for file in files), TextLayout(",", "utf-8", "checked", None, header=True)
+    n_bytes = sum(file.stat().st_size for file in files)
     if not files or kind_of(files[0]) == PARQUET:
-        return FoundFile(name, "Parquet", n_bytes, *_sample(folder, name, layout, missing), layout)
+        return FoundFile(name, "Parquet", n_bytes, *_sample(folder, name, PLAIN, missing))
     packing = packing_of_text(files[0])
     packed = next((f" packed with {kind.split()[1]}" for kind, codec in PACKED.items() if codec == packing), "")
-    try:
-        encoding = _guess_encoding(files)
-        with open_bytes(files[0], packing) as file:
-            head = file.read(HEAD_BYTES)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read, damaged or cut short: {error}") from error
-    layout = replace(layout, encoding="utf-8" if encoding.value == ASCII else encoding.value or "utf-8")
-    lines = io.StringIO(head.decode(layout.encoding, "replace").removeprefix("\ufeff"), newline="").readlines()
-    if len(head) == HEAD_BYTES:
-        lines = lines[:-1] or lines  # the last line may not be whole
-    lines = [line for line in lines if line.strip()][:HEAD_LINES]
+    encoding = _guess_encoding(path, files)
+    layout = replace(PLAIN, encoding="utf-8" if encoding.value in (None, ASCII) else encoding.value)
+    lines = _head(files[0], packing, layout.encoding)
+    choices = {"encoding": encoding}
     if lines and lines[0].lstrip()[:1] in "{[":
-        return FoundFile(name, f"JSON lines{packed}", n_bytes, *_sample(folder, name, layout, missing), layout, encoding)
+        sample = _sample(folder, name, layout, missing)
+        return FoundFile(name, f"JSON lines{packed}", n_bytes, *sample, layout, choices)
     if len(lines) < 2:
         raise DataError(f"{path}: {'has only one line' if lines else 'is empty'}")
-    if (item_separator := _guess_item_separator(lines)) is not None:
-        layout = replace(layout, separator=item_separator.value or "", header=False, is_cut_once=True)
-        table = LogTable(folder, name, layout, item_separator.value, ["1"])
-        sample, is_whole = first_rows(table, ["1", "2"], SAMPLE_ROWS)
-        kind, sequences = f"CSV{packed}", item_separator.value
-        return FoundFile(name, kind, n_bytes, sample, is_whole, sequences, layout, encoding, item_separator)
-    separator = _guess_separator(path, lines)
-    complaint: DataError | None = None
+    if ragged := _guess_item_separator(lines):
+        layout = replace(layout, separator=ragged.value or "", header=False, is_cut_once=True)
+        rows, is_whole = first_rows(LogTable(folder, name, layout, ragged.value, ["1"]), ["1", "2"], SAMPLE_ROWS)
+        columns, choices = Column.all_of(rows, missing), {**choices, "separator": ragged}
+        return FoundFile(name, f"CSV{packed}", n_bytes, columns, is_whole, ragged.value, layout, choices)
+    choices["separator"] = _guess_separator(path, lines)
+    complaints = list[DataError]()
     for quoting, escape in QUOTINGS:
-        layout = replace(layout, separator=separator.value or "", quoting=quoting, escape=escape)
+        layout = replace(layout, separator=choices["separator"].value or "", quoting=quoting, escape=escape)
         layout = replace(layout, header=_has_header(lines, layout, missing))
         try:
-            sampled = _sample(folder, name, layout, missing)
+            return FoundFile(name, f"CSV{packed}", n_bytes, *_sample(folder, name, layout, missing), layout, choices)
         except DataError as error:
-            complaint = complaint or error
-        else:
-            return FoundFile(name, f"CSV{packed}", n_bytes, *sampled, layout, encoding, separator, str(complaint or ""))
-    assert complaint is not None
-    raise complaint
+            complaints.append(error)
+    raise complaints[0]
 
 
-def _guess_encoding(files: list[Path]) -> Choice:
+def _head(path: Path, packing: str | None, encoding: str) -> list[str]:
+    """Returns the first lines that are not blank."""
+    with open_bytes(path, packing) as file:
+        head = file.read(HEAD_BYTES)
+    lines = io.StringIO(head.decode(encoding, "replace").removeprefix("\ufeff"), newline="").readlines()
+    if len(head) == HEAD_BYTES:
+        lines = lines[:-1] or lines  # the last line may not be whole
+    return [line for line in lines if line.strip()][:HEAD_LINES]
+
+
+def _guess_encoding(path: Path, files: list[Path]) -> Choice:
     """Returns the encoding of the whole text, since a single letter near its end may decide."""
-    head = next(_blocks(files), b"")[:4096]
-    for mark, name in BYTE_ORDER_MARKS.items():
-        if head.startswith(mark):
-            return Choice(name, "sure", "the file begins with a byte order mark")
-    if head.count(b"\0") > len(head) // 4:
-        return Choice("utf-16-le" if head[1:2] == b"\0" else "utf-16-be", "likely", "every second byte is zero")
-    for name, choice in ENCODINGS.items():
-        with contextlib.suppress(UnicodeDecodeError):
-            for _ in codecs.iterdecode(_blocks(files), name):
-                pass
-            return choice
-    return LATIN_1
+    try:
+        head = next(_blocks(files), b"")[:4096]
+        for mark, name in BYTE_ORDER_MARKS.items():
+            if head.startswith(mark):
+                return Choice(name, "sure", "the file begins with a byte order mark")
+        if head.count(b"\0") > len(head) // 4:
+            return Choice("utf-16-le" if head[1:2] == b"\0" else "utf-16-be", "likely", "every second byte is zero")
+        for name in ENCODINGS:
+            with contextlib.suppress(UnicodeDecodeError):
+                for _ in codecs.iterdecode(_blocks(files), name):
+                    pass
+                break
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read, damaged or cut short: {error}") from error
+    return Choice(name, *ENCODINGS[name])
 
 
 def _blocks(files: list[Path]) -> Iterator[bytes]:
@@ -212,7 +242,7 @@ def _guess_item_separator(lines: list[str]) -> Choice | None:
     for separator in ITEM_SEPARATORS:
         fields = [line.strip().split(separator) for line in lines]
         lengths = sorted(map(len, fields))
-        are_ids = all(re.fullmatch(r"[\w-]*[0-9][\w-]*", field) for line in fields for field in line)
+        are_ids = all(AN_ID.fullmatch(field) for line in fields for field in line)
         if are_ids and 1 < lengths[0] < lengths[-1] and lengths[len(lengths) // 2] > 2:
             why = f"each line has {lengths[0]} to {lengths[-1]} ids: a user and the items in order"
             return Choice(separator, "likely", why)
@@ -226,44 +256,41 @@ def _fields(lines: list[str], separator: str, quoting: Any, escape: str | None =
 
 
 def _has_header(lines: list[str], layout: TextLayout, missing: list[str]) -> bool:
-    """Returns whether the first line looks unlike those below it."""
+    """Returns whether no cell of the first line looks like the values below it."""
     quoting = csv.QUOTE_NONE if layout.quoting == "none" else csv.QUOTE_MINIMAL
     rows = [list(map(str.strip, fields)) for fields in _fields(lines, layout.separator, quoting, layout.escape) if fields]
-    columns = zip(*(row for row in rows if len(row) == len(rows[0])), strict=True)
-    return not any(_is_data(first, values, missing) for first, *values in columns)
-
-
-def _is_data(first: str, values: list[str], missing: list[str]) -> bool:
-    """Returns whether the first cell of a column is a value like those below it, not a name."""
-    if re.match(NUMBER, first) or guess_times(pa.array([first]), missing) is not None:
-        return True
-    shape = _shape(first)
-    return "9" in shape and sum(_shape(value) == shape for value in values) > len(values) / 2
+    for first, *values in zip(*(row for row in rows if len(row) == len(rows[0])), strict=True):
+        n_alike = sum(_shape(value) == _shape(first) for value in values) if "9" in _shape(first) else 0
+        if n_alike > len(values) / 2 or re.match(NUMBER, first) or guess_times(pa.array([first]), missing) is not None:
+            return False
+    return True
 
 
 def _shape(text: str) -> str:
     return re.sub(r"[0-9]+", "9", re.sub(r"[^\W\d_]+", "a", text))
 
 
-def _sample(folder: Path, name: str, layout: TextLayout, missing: list[str]) -> tuple[pa.Table, bool, str | None]:
-    """Returns ``sample``, ``is_whole`` and ``sequences`` of :class:`FoundFile`, from the columns with unique names."""
+def _sample(folder: Path, name: str, layout: TextLayout, missing: list[str]) -> tuple[list[Column], bool, str | None]:
+    """Returns ``columns``, ``is_whole`` and ``sequences`` of :class:`FoundFile`, from the columns with unique names."""
     table = LogTable(folder, name, layout)
     names = [name for name, count in Counter(table.names()).items() if count == 1 and name]
     if len(names) < 2:
         raise DataError(f"{table.path}: has fewer than two columns with unique names")
-    sample, is_whole = first_rows(table, names, SAMPLE_ROWS)
-    profiles = [ColumnProfile(name, sample[name], missing) for name in names]
-    sequences = {column.name: kind for column in profiles if (kind := _sequences(column))}
-    items = [column for column in profiles if column.name in sequences and column.name_score("item")]
-    others = [column for column in profiles if column.name not in sequences]
-    if not items or any(column.name_score("item") >= 2 for column in others):
-        return sample.select([name for name in names if not pa.types.is_nested(sample[name].type)]), is_whole, None
-    kind = sequences[max(items, key=lambda column: column.name_score("item")).name]
-    per_row, lists = [column.name for column in others], [name for name in sequences if sequences[name] == kind]
-    return (*first_rows(LogTable(folder, name, layout, kind, per_row), [*per_row, *lists], SAMPLE_ROWS), kind)
+    rows, is_whole = first_rows(table, names, SAMPLE_ROWS)
+    columns = Column.all_of(rows, missing)
+    sequences = {column.name: kind for column in columns if (kind := _sequences(column))}
+    items = [column for column in columns if column.name in sequences and column.score("item")]
+    others = [column for column in columns if column.name not in sequences]
+    if not items or any(column.score("item") >= 2 for column in others):
+        return [column for column in columns if not pa.types.is_nested(column.values.type)], is_whole, None
+    kind = sequences[max(items, key=lambda column: column.score("item")).name]
+    per_row = [column.name for column in others]
+    names = [*per_row, *(name for name in sequences if sequences[name] == kind)]
+    rows, is_whole = first_rows(LogTable(folder, name, layout, kind, per_row), names, SAMPLE_ROWS)
+    return Column.all_of(rows, missing), is_whole, kind
 
 
-def _sequences(column: ColumnProfile) -> str | None:
+def _sequences(column: Column) -> str | None:
     """Returns how a column holds lists, as a value for the key ``sequences``, or None if it does not."""
     if pa.types.is_nested(column.values.type):
         return LIST
@@ -271,20 +298,5 @@ def _sequences(column: ColumnProfile) -> str | None:
         return None
     if share(pc.match_substring_regex(column.text, LIST_TEXT)) >= MIN_FIT:
         return LIST
-    n_spaces = float(pc.mean(pc.count_substring(column.text, " ")).as_py())
+    n_spaces = pc.mean(pc.count_substring(column.text, " ")).as_py()
     return " " if n_spaces >= 1 and share(pc.match_substring_regex(column.text, IDS_TEXT)) >= MIN_FIT else None
-
-
-def first_rows(table: LogTable, names: list[str], n_rows: int) -> tuple[pa.Table, bool]:
-    """Returns the first rows of the named columns, and whether these are all rows."""
-    batches, n_read = list[pa.Table](), 0
-    for columns, _ in table.read(names):
-        plain = [column.dictionary_decode() if pa.types.is_dictionary(column.type) else column for column in columns]
-        batches.append(pa.table(plain, names=names).slice(0, n_rows - n_read))
-        n_read += len(columns[0])
-        if n_read > n_rows:
-            break
-    rows = pa.concat_tables(batches, promote_options="permissive").combine_chunks()
-    if not len(rows):
-        raise DataError(f"{table.path}: holds no rows")
-    return rows, n_read <= n_rows

@@ -6,14 +6,18 @@ import html
 import re
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from llara_core import columns as c
-from llara_core.config import LogSection
+from llara_core import paths
+from llara_core.config import LogSection, OwnLogConfig
 from llara_core.config.datasets import TIME_STRATEGIES
 from llara_core.data.filtering import filter_interactions, sort_sequences
 from llara_core.data.splitting import STRATEGIES, divide, make_examples
@@ -21,10 +25,10 @@ from llara_core.errors import DataError
 from llara_core.readers.interaction_log import RawLog, count
 from llara_core.readers.item_titles import clean_titles
 from llara_core.readers.log_columns import USUAL_SECONDS
+from llara_core.readers.log_files import LogTable
 from llara_core.readers.titles import folded, movie_title, plain_title
 
 QUANTILES = (0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
-BINS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # lower ends, for histograms
 RARE = (2, 5, 10, 20)  # limits below which an item has few interactions
 SCALES = ((0, 1), (1, 5), (0.5, 5), (0, 5), (1, 10), (0, 10), (0, 100))  # usual ratings, narrow ones first
 MIN_ON_SCALE = 0.95  # share of the ratings
@@ -33,6 +37,9 @@ BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 MOJIBAKE = re.compile("\u00c3[\u0080-\u00bf\u0192\u201a-\u203a]|\u00e2\u20ac|\ufffd")  # UTF-8 read as cp1252, and U+FFFD
 N_EXAMPLES = 3
+PLACEHOLDERS = {"-", "--", "?", "unknown", "undefined", "anonymous", "guest", "none", "nil", "null", "(null)", "missing", "na"}
+PLACEHOLDERS |= {"n.a.", "n/d", "#n/a", "-1", "00000000-0000-0000-0000-000000000000"}
+"""Texts, in lower case, that may have to be listed in a section's ``missing``."""
 
 
 def describe_log(raw: RawLog, config: LogSection, now: float) -> dict[str, Any]:
@@ -98,32 +105,26 @@ def _repeats(log: pd.DataFrame, dropped: Mapping[str, int]) -> dict[str, Any]:
 
 
 def spread(counts: npt.NDArray[np.integer]) -> dict[str, Any]:
-    """Returns mean, quantiles and a histogram of the numbers of interactions of users or of items; zeros are left out."""
+    """Returns mean and quantiles of the numbers of interactions of users or of items; zeros are left out."""
     counts = counts[counts > 0]
-    ends = [end - 1 for end in BINS[1:]]
-    labels = [str(low) if low == end else f"{low} to {end}" for low, end in zip(BINS, ends, strict=False)]
-    n_in_bins, _ = np.histogram(counts, [*BINS, np.inf])
     quantiles = np.quantile(counts, QUANTILES, method="lower")
     return {
         "mean": round(float(counts.mean()), 2),
         "quantiles": {f"{share:g}": int(value) for share, value in zip(QUANTILES, quantiles, strict=True)},
-        "histogram": dict(zip([*labels, f"{BINS[-1]} or more"], n_in_bins.tolist(), strict=True)),
     }
 
 
 def _rare(counts: npt.NDArray[np.integer]) -> dict[str, Any]:
     """Returns the shares of rare items and of their interactions, and the share of the most popular 1 % of the items."""
-    counts = np.sort(counts[counts > 0])
-
-    def share(chosen: npt.NDArray[np.integer]) -> float:
-        return round(float(chosen.sum() / counts.sum()), 4)
-
-    rare = {k: counts[counts < k] for k in RARE}
+    counts = np.sort(counts[counts > 0])[::-1]
+    n, total = len(counts), int(counts.sum())
+    rare = {str(k): counts[counts < k] for k in RARE}
     return {
         "fewer_than": {
-            str(k): {"items": round(len(few) / len(counts), 4), "interactions": share(few)} for k, few in rare.items()
+            k: {"items_share": round(len(few) / n, 4), "interactions_share": round(int(few.sum()) / total, 4)}
+            for k, few in rare.items()
         },
-        "top_percent_share": share(counts[-max(1, len(counts) // 100) :]),
+        "top_percent_share": round(int(counts[: max(1, n // 100)].sum()) / total, 4),
     }
 
 
@@ -182,7 +183,7 @@ def describe_ratings(ratings: npt.NDArray[np.float64]) -> dict[str, Any]:
         "different": len(values),
         "scale": None if scale is None else list(scale),
         "outside": 0 if scale is None else len(ratings) - inside[scale],
-        "most_common": {f"{values[i]:g}": round(float(counts[i] / len(ratings)), 4) for i in sorted(most_common)},
+        "most_common_share": {f"{values[i]:g}": round(float(counts[i] / len(ratings)), 4) for i in sorted(most_common)},
     }
     others = values[values != 0]
     if 0 in values and len(others) > 2 and others.min() >= 1:
@@ -218,7 +219,64 @@ def _some(titles: list[str], pattern: re.Pattern[str]) -> dict[str, Any]:
     return {"count": len(matches), "examples": matches[:N_EXAMPLES]}
 
 
-def kept_titles(raw: RawLog, config: LogSection) -> list[str]:
-    """Returns the distinct titles as prompts show them, without the years and ids that distinguish equal ones."""
-    cleaned = clean_titles(raw.items[c.RAW_TITLE], config.titles, config.titles_are_movies)
-    return list(dict.fromkeys(title for title in cleaned.titles if title))
+def count_tokens(raw: RawLog, config: LogSection, n_in_prompt: int) -> dict[str, Any]:
+    """Returns the lengths of the distinct cleaned titles in tokens of the tokenizer in ``data/llm``, if there is one."""
+    if not paths.LLM.is_dir():
+        return {"tokens": None}
+    from llara_core.llm.loading import load_tokenizer
+
+    cleaned = clean_titles(raw.items[c.RAW_TITLE], config.titles, config.titles_are_movies).titles
+    titles = list(dict.fromkeys(title for title in cleaned if title))
+    tokenizer, lengths = load_tokenizer(paths.LLM), list[int]()
+    for start in range(0, len(titles), 10_000):
+        lengths += map(len, tokenizer(titles[start : start + 10_000], add_special_tokens=False)["input_ids"])
+    n_in_prompt = min(n_in_prompt, len(titles))  # a small catalogue cannot fill a prompt
+    mean = sum(lengths) / len(lengths)
+    return {
+        "tokens": {
+            "longest": max(lengths),
+            "longest_title": titles[lengths.index(max(lengths))],
+            "mean": round(mean, 1),
+            "titles_in_prompt": n_in_prompt,
+            "prompt_mean": round(mean * n_in_prompt),
+            "prompt_most": sum(sorted(lengths)[-n_in_prompt:]),
+        }
+    }
+
+
+def describe_missing(folder: Path, config: OwnLogConfig) -> dict[str, Any]:
+    """Returns, for each column of the section, the numbers of missing values and of placeholders, by text, and for users and
+    items also the most frequent id."""
+    log = _describe_table(LogTable.of_interactions(folder, config), config.log_columns, config.missing)
+    items = {"item_id": config.columns.item_id, "title": config.columns.title}
+    return log | _describe_table(LogTable.of_items(folder, config), items, config.missing)
+
+
+def _describe_table(table: LogTable, purposes: dict[str, str], missing: list[str]) -> dict[str, Any]:
+    counts = {purpose: Counter[str]() for purpose in purposes}
+    marks, n_rows = pa.array(["", *{mark.lower() for mark in missing} | PLACEHOLDERS]), 0
+    for columns, rows in table.read(list(purposes.values())):
+        n_rows += len(rows)
+        for purpose, column in zip(purposes, columns, strict=True):
+            text = _text(column)
+            if purpose not in ("user", "item"):
+                text = text.filter(pc.is_in(pc.utf8_lower(text), marks))
+            values, numbers = pc.value_counts(text).flatten()
+            counts[purpose].update(dict(zip(values.to_pylist(), numbers.to_pylist(), strict=True)))
+    facts: dict[str, dict[str, Any]] = {}
+    for purpose, name in purposes.items():
+        by_text = counts[purpose].most_common()
+        empty = {text or "(empty)": n for text, n in by_text if text in ("", *missing)}
+        known = [(text, n) for text, n in by_text if text not in ("", *missing)]
+        doubtful = {text: n for text, n in known if text.lower() in PLACEHOLDERS}
+        facts[purpose] = {"column": name, "rows": n_rows, "missing": empty, "doubtful": doubtful}
+        if purpose in ("user", "item"):
+            facts[purpose]["most_frequent"] = {"id": known[0][0], "rows": known[0][1]} if known else None
+    return facts
+
+
+def _text(column: pa.Array) -> pa.StringArray:
+    """Returns trimmed text, empty for null and for NaN, which pandas writes for a missing number."""
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+    return pc.utf8_trim_whitespace(column.cast(pa.string())).fill_null("")

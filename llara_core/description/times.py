@@ -73,21 +73,21 @@ def guess_times(values: pa.Array, missing: list[str]) -> TimeGuess | None:
     kind = values.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return TimeGuess(ISO, "sure", f"the column has the type {kind}")
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return _guess_of_numbers(values.drop_null().cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
-    if not pa.types.is_string(kind):
+    if not (pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         return None
-    text = known_texts(values, missing)
+    values = values.filter(pc.is_finite(values)) if pa.types.is_floating(kind) else values
+    text = known_texts(values.cast(pa.string()), missing)
     is_number = pc.match_substring_regex(text, NUMBER)
     if share(is_number) < MIN_FIT:
         return _guess_of_text(text.to_pandas())
     numerals = text.filter(is_number)
     numbers = numerals.cast(pa.float64()).to_numpy()
-    guess = _guess_of_numbers(numbers)
-    if guess is not None and are_rounded(numerals):
+    numbers = numbers[np.isfinite(numbers)]  # text such as 1e400 becomes infinite
+    guess = _guess_of_numbers(numbers) if len(numbers) else None
+    if guess is not None and pa.types.is_string(kind) and are_rounded(numerals):
         why = "the numbers were rounded, as spreadsheets do: export them with all digits"
         return replace(guess, confidence="guess", why=why)
-    return _less_sure(guess, len(text) - int(np.isfinite(numbers).sum()))
+    return _less_sure(guess, len(text) - len(numbers))
 
 
 def known_texts(values: pa.StringArray, missing: list[str]) -> pa.StringArray:
@@ -110,37 +110,30 @@ def _less_sure(guess: TimeGuess | None, n_misfits: int) -> TimeGuess | None:
 
 
 def _guess_of_numbers(numbers: npt.NDArray[np.float64]) -> TimeGuess | None:
-    numbers = numbers[np.isfinite(numbers)]  # text such as 1e400 becomes infinite
-    if not len(numbers):
-        return None
     inside = {name: (numbers / n >= USUAL_SECONDS[0]) & (numbers / n < USUAL_SECONDS[1]) for name, n in UNITS.items()}
-    shares = {name: float(rows.mean()) for name, rows in inside.items()}
-    unit = max(shares, key=shares.__getitem__)
-    if shares[unit] >= MIN_FIT:
-        fitting = (numbers[inside[unit]] / UNITS[unit]).astype("datetime64[s]")
-        why = f"as {unit} since 1970 they are in {_years(fitting.min(), fitting.max())}, in no other unit between 1980 and 2100"
-        if n_odd := int((~inside[unit]).sum()):
-            return TimeGuess(unit, "likely", f"{why}, except for {n_odd:,} of {len(numbers):,}")
-        return TimeGuess(unit, "sure", why)
-    units = [name for name in UNITS if shares[name] > 0]
-    if len(units) > 1 and sum(shares.values()) >= MIN_FIT:
-        parts = ", ".join(f"{shares[name]:.1%} {name}" for name in units)
-        why = f"the values are in several units ({parts}): convert them to one"
-        return TimeGuess(unit, "guess", why, tuple(name for name in units if name != unit))
+    shares = {name: float(rows.mean()) for name, rows in inside.items() if rows.any()}
+    if shares and sum(shares.values()) >= MIN_FIT:
+        unit = max(shares, key=shares.__getitem__)
+        moments = (numbers[inside[unit]] / UNITS[unit]).astype("datetime64[s]")
+        others = tuple(name for name in shares if name != unit)
+        if shares[unit] < MIN_FIT:
+            parts = ", ".join(f"{part:.1%} {name}" for name, part in shares.items())
+            return TimeGuess(unit, "guess", f"the values are in several units ({parts}): convert them to one", others)
+        why = f"as {unit} since 1970 they are in {_years(moments.min(), moments.max())}, in no other unit between 1980 and 2100"
+        n_odd = len(numbers) - len(moments)
+        why += f", except for {n_odd:,} of {len(numbers):,}" if n_odd else ""
+        return TimeGuess(unit, "likely" if n_odd else "sure", why)
     if USUAL_DAYS[0] <= numbers.min() and numbers.max() < USUAL_DAYS[1]:
         why = "these may be days since 1900, as spreadsheets count: export the dates as text"
         return TimeGuess("seconds", "guess", why, is_dated=False)
     if not (np.floor(numbers) == numbers).all():
         return None
-    n_digits = len(str(int(abs(numbers[0]))))
-    if pattern := DIGITS.get(n_digits):
-        first, last = (int(str(year).ljust(n_digits, "0")) for year in PLAUSIBLE_YEARS)
-        dates = numbers[(numbers >= first) & (numbers <= last)]
-        texts = pd.Series(dates[: 10 * N_TRIED].astype(np.int64).astype(str))
-        parsed = pd.to_datetime(texts, format=pattern, errors="coerce")
-        if len(dates) >= MIN_FIT * len(numbers) and parsed.notna().mean() >= MIN_FIT:
-            why = f"numbers of {n_digits} digits that are dates in the pattern {pattern}"
-            return TimeGuess(pattern, "likely" if n_digits >= 8 else "guess", why)
+    texts = pd.Series([f"{number:.0f}" for number in numbers[:: len(numbers) // (10 * N_TRIED) + 1]])
+    if pattern := DIGITS.get(len(texts[0])):
+        years = pd.to_datetime(texts, format=pattern, errors="coerce").dt.year  # NaN for what is no date
+        if years.between(*PLAUSIBLE_YEARS).mean() >= MIN_FIT:
+            why = f"numbers of {len(texts[0])} digits that are dates in the pattern {pattern}"
+            return TimeGuess(pattern, "likely" if len(texts[0]) >= 8 else "guess", why)
     why = (
         f"whole numbers, {numbers.min():.0f} to {numbers.max():.0f}, in no unit between 1980 and 2100; only their order counts"
     )
@@ -166,10 +159,9 @@ def _guess_of_text(text: pd.Series[str]) -> TimeGuess | None:
     if not fits:
         why += f", dates of {_years(parsed.min(), parsed.max())}; no other pattern fits all of them"
         return _less_sure(TimeGuess(chosen, "sure", why), int(parsed.isna().sum()))
-    why += f"; {', '.join(fits)} also fits, "
-    if len(ordered) == 1:
-        return TimeGuess(chosen, "likely", f"{why}but only {chosen} puts the rows in order", tuple(fits))
-    return TimeGuess(chosen, "guess", f"{why}and nothing in the values decides", tuple(fits))
+    decides = f"but only {chosen} puts the rows in order" if len(ordered) == 1 else "and nothing in the values decides"
+    why += f"; {', '.join(fits)} also fits, {decides}"
+    return TimeGuess(chosen, "likely" if len(ordered) == 1 else "guess", why, tuple(fits))
 
 
 def _patterns(value: str) -> list[str]:

@@ -1,35 +1,34 @@
 """Reader of the Amazon reviews of the McAuley lab, UCSD, of 2018 and 2023: one JSON object per line, packed with gzip.
 
-pyarrow extracts the needed fields from blocks of lines. A block that it rejects, because of a damaged line or a field of
-another type, is parsed again line by line, so that only unreadable lines are dropped and counted.
-
 Source: J. Ni, J. Li and J. McAuley, EMNLP 2019 (the reviews of 2018); Y. Hou et al., arXiv 2403.03952 (2023).
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json as pa_json
 
 from llara_core import columns as c
 from llara_core.config import AmazonSection
 from llara_core.errors import DataError
-from llara_core.readers.gzip_blocks import AGAIN, gzip_blocks, refuse_other_files
+from llara_core.readers.gzip_blocks import AGAIN, gzip_records
 from llara_core.readers.interaction_log import Counts, RawLog, count, number_ids, numbers_of
 from llara_core.readers.item_texts import attribute
 from llara_core.readers.item_titles import first_titles
 from llara_core.readers.values import encodable, listed
 
 BLOCK_BYTES = 1 << 24  # unpacked; a longer line is unreadable
+BATCH_ROWS = 1 << 16
+_decode = json.JSONDecoder().decode
 SCRIPT_MARK = "getTime"  # occurs in the JavaScript that replaces some titles of 2018
 
 _TYPES = {"text": pa.string(), "list": pa.list_(pa.string()), "number": pa.float64()}
@@ -73,8 +72,7 @@ def _read_items(path: Path, config: AmazonSection, dropped: Counts) -> pd.DataFr
     schema = pa.schema([(config.item_field, pa.string()), ("title", pa.string()), *attribute_types])
     dropped |= dict.fromkeys(("items_unreadable", "items_without_id", "titles_that_are_scripts"), 0)
     ids, titles, attributes = list[pa.Array](), list[pa.Array](), list[list[str]]()
-    for table in _tables(path, schema, dropped, "items_unreadable"):
-        table = _complete(table, {config.item_field: "items_without_id"}, dropped)
+    for table in _tables(path, schema, {config.item_field: "items_without_id"}, dropped, "items_unreadable"):
         title = table["title"].combine_chunks().fill_null("")
         is_script = pc.match_substring(title, SCRIPT_MARK)
         dropped["titles_that_are_scripts"] += pc.sum(is_script).as_py() or 0
@@ -105,8 +103,7 @@ def _read_reviews(path: Path, config: AmazonSection, dropped: Counts) -> tuple[p
     dropped |= dict.fromkeys(("reviews_unreadable", *reasons.values()), 0)
     users, items = list[pa.DictionaryArray](), list[pa.DictionaryArray]()
     times, ratings = list[npt.NDArray[np.int64]](), list[npt.NDArray[np.float64]]()
-    for table in _tables(path, schema, dropped, "reviews_unreadable"):
-        table = _complete(table, reasons, dropped)
+    for table in _tables(path, schema, reasons, dropped, "reviews_unreadable"):
         user, item, time, rating = (table[name].combine_chunks() for name in fields)
         users.append(user.dictionary_encode())
         items.append(item.dictionary_encode())
@@ -120,73 +117,50 @@ def _read_reviews(path: Path, config: AmazonSection, dropped: Counts) -> tuple[p
     return pd.DataFrame(log, copy=False), item_ids, len(user_ids)
 
 
-def _tables(path: Path, schema: pa.Schema, dropped: Counts, unreadable: str) -> Iterator[pa.Table]:
-    """Yields the fields of ``schema`` block by block, text trimmed; missing, empty and wrongly typed values are null."""
-    n_lines, first_unreadable = 0, 0
-    for block in gzip_blocks(path, BLOCK_BYTES):
-        table = _parsed(block, schema)
-        if table is None:
-            rows, bad_lines = _parsed_by_line(block, schema)
-            table = pa.Table.from_pylist(rows, schema)
-            if bad_lines:
-                first_unreadable = first_unreadable or n_lines + bad_lines[0]
-                dropped[unreadable] += len(bad_lines)
-        n_lines += block.count(b"\n")
-        for place, field in enumerate(schema):
-            if pa.types.is_string(field.type):
-                text = pc.utf8_trim_whitespace(table.column(place))
-                table = table.set_column(place, field, pc.if_else(pc.equal(text, ""), None, text))
+def _tables(path: Path, schema: pa.Schema, required: dict[str, str], dropped: Counts, unreadable: str) -> Iterator[pa.Table]:
+    """Yields the rows that have all required fields, batch by batch; other missing, empty and wrongly typed values are null.
+
+    Args:
+        required: reason under which a row without the field is counted, by field; it is counted once, for the first it lacks.
+    """
+    fields = [(field.name, _CONVERSIONS[field.type]) for field in schema]
+    records = gzip_records(path, BLOCK_BYTES, _objects, "JSON object", dropped, unreadable)
+    rows = ([convert(record.get(name)) for name, convert in fields] for record in records)
+    while batch := [*itertools.islice(rows, BATCH_ROWS)]:
+        values = zip(zip(*batch, strict=True), schema.types, strict=True)
+        table = pa.table([pa.array(column, kind) for column, kind in values], schema=schema)
+        for field, reason in required.items():
+            dropped[reason] += table[field].null_count
+            table = table.filter(pc.is_valid(table[field]))
         yield table
-    refuse_other_files(path, "JSON object", dropped[unreadable], n_lines, first_unreadable)
 
 
-def _parsed(block: bytes, schema: pa.Schema) -> pa.Table | None:
-    """Returns the fields of a block; None if a line is damaged or a field is of another type."""
-    try:
-        table = pa_json.read_json(
-            pa.BufferReader(block),
-            pa_json.ReadOptions(use_threads=False, block_size=len(block) + 1),
-            pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
-        )
-        table.validate(full=True)  # detects text that is not UTF-8
-    except pa.ArrowInvalid:
-        return None
-    # pyarrow also accepts several objects on a line, and one on several lines.
-    return table.select(schema.names) if len(table) == block.count(b"\n") else None
-
-
-def _parsed_by_line(block: bytes, schema: pa.Schema) -> tuple[list[dict[str, object]], list[int]]:
-    """Returns the objects of a block, and the numbers, from 1, of the lines that are not JSON objects."""
-    rows, bad_lines = [], []
-    for number, line in enumerate(block[:-1].split(b"\n"), start=1):
+def _objects(block: bytes) -> Iterator[dict[str, Any] | None]:
+    for line in block[:-1].split(b"\n"):
         try:
-            value = json.loads(line)
+            value = _decode(line.decode())
         except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
             value = None
-        if isinstance(value, dict):
-            rows.append({field.name: _of_type(value.get(field.name), field.type) for field in schema})
-        else:
-            bad_lines.append(number)
-    return rows, bad_lines
+        yield value if isinstance(value, dict) else None
 
 
-def _of_type(value: object, kind: pa.DataType) -> object:
-    """Returns the value if it is of the type, otherwise None."""
-    if pa.types.is_string(kind):
-        return encodable(value) if isinstance(value, str) else None
-    if pa.types.is_list(kind):
-        return [_of_type(part, pa.string()) for part in value] if isinstance(value, list) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    if pa.types.is_floating(kind):
-        return float(value)
-    return int(value) if value == int(value) and abs(value) < 2**63 else None
+def _text(value: object) -> str | None:
+    """Returns trimmed text; None for empty text and other values."""
+    return encodable(value).strip() or None if isinstance(value, str) else None
 
 
-def _complete(table: pa.Table, reasons: dict[str, str], dropped: Counts) -> pa.Table:
-    """Returns the rows that have all fields in ``reasons``; each other row is counted once, for the first field it lacks."""
-    for field, reason in reasons.items():
-        if n_missing := table[field].null_count:
-            dropped[reason] += n_missing
-            table = table.filter(pc.is_valid(table[field]))
-    return table
+def _list(value: object) -> list[str | None] | None:
+    return [*map(_text, value)] if isinstance(value, list) else None
+
+
+def _number(value: object) -> float | None:
+    return float(value) if type(value) in (int, float) and abs(value) < 2**63 else None  # type: ignore[arg-type]
+
+
+def _whole(value: object) -> int | None:
+    number = _number(value)
+    return None if number is None or number != int(number) else int(value)  # type: ignore[call-overload]
+
+
+_CONVERSIONS = {pa.string(): _text, pa.list_(pa.string()): _list, pa.float64(): _number, pa.int64(): _whole}
+"""Functions that return a value of JSON if it is of a type, otherwise None."""

@@ -19,7 +19,7 @@ import pyarrow.csv as pa_csv
 
 from llara_core.config import TextLayout
 from llara_core.errors import DataError
-from llara_core.readers.log_kinds import open_bytes
+from llara_core.readers.log_kinds import open_text
 from llara_core.readers.values import check_columns, short
 
 USUAL_SEPARATORS = ("::", ",", ";", "\t", "|")
@@ -161,32 +161,27 @@ class DelimitedFile:
     def _blocks(self, first_line: int = 1) -> Iterator[str]:
         """Yields the text from a line on in blocks of whole lines, without byte order marks and with a one-byte delimiter."""
         number = first_line
-        try:
-            with io.TextIOWrapper(open_bytes(self.path, self._compression), encoding=self.encoding, newline="") as file:
-                for _ in range(first_line - 1):
-                    file.readline()
-                while block := file.read(BATCH_BYTES):
-                    block += file.readline()
-                    block += "" if block.endswith(("\n", "\r")) else "\n"  # csv requires a line end after an escaped one
-                    block = block.removeprefix(BYTE_ORDER_MARK).replace(f"\n{BYTE_ORDER_MARK}", "\n")
-                    for character in "\0" if self._delimiter == self.separator else f"\0{UNIT_SEPARATOR}":
-                        if character in block:
-                            line = number + block[: block.index(character)].count("\n")
-                            what = "the byte 0" if character == "\0" else f"the character {character!r}"
-                            raise DataError(
-                                f"{self.path}:{line}: holds {what}, which text does not; if the file is not damaged, correct "
-                                "`encoding`"
-                            )
-                    if self._first_separator is not None:
-                        block = self._first_separator.sub(rf"\1{self._delimiter}", block)
-                    elif self._delimiter != self.separator:
-                        block = block.replace(self.separator, self._delimiter)
-                    yield self._escaped_null.sub(r"\1\\\\N", block) if self._escaped_null else block
-                    number += block.count("\n")
-        except UnicodeError as error:
-            raise DataError(f"{self.path}:{self._undecodable()}: not {self.encoding} text; correct `encoding`") from error
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be read, damaged or cut short: {error}") from error
+        with open_text(self.path, self._compression, self.encoding, newline="") as file:
+            for _ in range(first_line - 1):
+                file.readline()
+            while block := file.read(BATCH_BYTES):
+                block += file.readline()
+                block += "" if block.endswith(("\n", "\r")) else "\n"  # csv requires a line end after an escaped one
+                block = block.removeprefix(BYTE_ORDER_MARK).replace(f"\n{BYTE_ORDER_MARK}", "\n")
+                for character in "\0" if self._delimiter == self.separator else f"\0{UNIT_SEPARATOR}":
+                    if character in block:
+                        line = number + block[: block.index(character)].count("\n")
+                        what = "the byte 0" if character == "\0" else f"the character {character!r}"
+                        raise DataError(
+                            f"{self.path}:{line}: holds {what}, which text does not; if the file is not damaged, correct "
+                            "`encoding`"
+                        )
+                if self._first_separator is not None:
+                    block = self._first_separator.sub(rf"\1{self._delimiter}", block)
+                elif self._delimiter != self.separator:
+                    block = block.replace(self.separator, self._delimiter)
+                yield self._escaped_null.sub(r"\1\\\\N", block) if self._escaped_null else block
+                number += block.count("\n")
 
     def _lines(self, blocks: Iterable[str], taken: list[str]) -> Iterator[str]:
         """Yields the lines and appends each to ``taken``."""
@@ -277,17 +272,6 @@ class DelimitedFile:
                         f"{self.path}:{line}: {AMBIGUOUS_ESCAPE} is ambiguous. If the backslash escapes the quote, set "
                         "`escape: '\\'`; if it is an ordinary character, `quoting: trusted`, or `none` if quotes are, too"
                     )
-
-    def _undecodable(self) -> int:
-        """Returns the line of the first byte that cannot be decoded, whose position Python's error does not give."""
-        decoder, line = codecs.getincrementaldecoder(self.encoding)(), 1
-        with io.BufferedReader(open_bytes(self.path, self._compression)) as file:
-            for chunk in file:
-                try:
-                    line += decoder.decode(chunk).count("\n")
-                except UnicodeError:
-                    break
-        return line
 
 
 def _remedy(line: str) -> str:

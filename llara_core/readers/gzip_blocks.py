@@ -1,19 +1,24 @@
-"""Gzip files of text as blocks of whole lines, so that a file of any size takes the memory of one block."""
+"""Gzip files with a record per line, read in blocks of lines, so that a file of any size takes the memory of one block."""
 
 from __future__ import annotations
 
 import gzip
+import itertools
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from tqdm import tqdm
 
 from llara_core.errors import DataError
+from llara_core.readers.interaction_log import Counts
 from llara_core.readers.text_lines import FIRST
 
 AGAIN = "delete it and run the download stage again"
 MIN_LINES_TO_JUDGE = 10
+
+Record = TypeVar("Record")
 
 
 def gzip_blocks(path: Path, block_bytes: int) -> Iterator[bytes]:
@@ -48,15 +53,36 @@ def gzip_blocks(path: Path, block_bytes: int) -> Iterator[bytes]:
         yield rest + b"\n"
 
 
-def refuse_other_files(path: Path, kind: str, n_unreadable: int, n_lines: int, first: int) -> None:
-    """Raises an error for a file of which most lines are unreadable.
+def gzip_records(
+    path: Path,
+    block_bytes: int,
+    parse: Callable[[bytes], Iterable[Record | None]],
+    kind: str,
+    dropped: Counts,
+    unreadable: str,
+) -> Iterator[Record]:
+    """Yields the record of each line, and counts the unreadable lines.
 
     Args:
-        kind: kind of record that a line should hold, for the message.
-        first: number of the first unreadable line.
+        block_bytes: see :func:`gzip_blocks`.
+        parse: function that returns the record of each line of a block; None for an unreadable line.
+        kind: kind of record, for the message.
+        dropped: receives the number of unreadable lines.
+        unreadable: reason under which they are counted.
+
+    Raises:
+        DataError: the file is missing or not an intact gzip file, or most of its lines are unreadable.
     """
-    if n_lines >= MIN_LINES_TO_JUDGE and n_unreadable > n_lines / 2:
+    n_lines, first = 0, 0
+    for record in itertools.chain.from_iterable(map(parse, gzip_blocks(path, block_bytes))):
+        n_lines += 1
+        if record is not None:
+            yield record
+        else:
+            dropped[unreadable] += 1
+            first = first or n_lines
+    if n_lines >= MIN_LINES_TO_JUDGE and dropped[unreadable] > n_lines / 2:
         raise DataError(
-            f"{path}:{first}: not a {kind}, like {n_unreadable} of {n_lines} lines; this is a different or a damaged file: "
-            f"{AGAIN}"
+            f"{path}:{first}: not a {kind}, like {dropped[unreadable]} of {n_lines} lines; this is a different or a damaged "
+            f"file: {AGAIN}"
         )

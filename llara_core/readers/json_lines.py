@@ -6,7 +6,6 @@ report line numbers.
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from llara_core.errors import DataError
-from llara_core.readers.log_kinds import open_bytes
+from llara_core.readers.log_kinds import open_text
 from llara_core.readers.values import encodable, listed, short
 
 BATCH_LINES = 1 << 16
@@ -64,17 +63,11 @@ class JsonLinesFile:
         return f"{self.path}:{line}"
 
     def _records(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        number = 0
-        try:
-            # newline="" would also end lines at carriage returns.
-            with io.TextIOWrapper(open_bytes(self.path, self._compression), encoding=self._encoding, newline="\n") as file:
-                for number, line in enumerate(file, start=1):
-                    if text := line.strip().removeprefix("\ufeff"):
-                        yield number, self._record(number, text)
-        except UnicodeError as error:
-            raise DataError(f"{self.path}:{number + 1}: not {self._encoding} text near here; correct `encoding`") from error
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be read, damaged or cut short: {error}") from error
+        # newline="" would also end lines at carriage returns.
+        with open_text(self.path, self._compression, self._encoding, newline="\n") as file:
+            for number, line in enumerate(file, start=1):
+                if text := line.strip().removeprefix("\ufeff"):
+                    yield number, self._record(number, text)
 
     def _record(self, number: int, line: str) -> dict[str, Any]:
         try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -14,19 +12,26 @@ from llara_core.config import LastFmConfig
 from llara_core.errors import DataError
 from llara_core.readers.interaction_log import RawLog, count
 from llara_core.readers.item_texts import attribute
-from llara_core.readers.text_lines import AGAIN, lines_below
+from llara_core.readers.text_lines import Lines
 
 ARTISTS, TAGGED, TIMED = "artists.dat", "user_taggedartists.dat", "user_taggedartists-timestamps.dat"
 TAGS = "tags.dat"
 DAY_MS = 86_400_000
 EPOCH = date(1970, 1, 1)
 
-# Lines are not parsed as CSV, since double quotes in names are ordinary characters.
 _ID = r"(\d{1,18})"
-_ARTIST = re.compile(rf"{_ID}\t([^\t]*)\t[^\t]*\t[^\t]*", re.ASCII)
-_TAG = re.compile(rf"{_ID}\t([^\t]*)", re.ASCII)
-_TAGGED = re.compile(rf"{_ID}\t{_ID}\t{_ID}\t(\d\d?)\t(\d\d?)\t(\d{{4}})", re.ASCII)
-_TIMED = re.compile(rf"{_ID}\t{_ID}\t{_ID}\t(-?\d{{1,18}})", re.ASCII)
+_EXPECTED = "{} separated by tabs, ids and times as whole numbers"
+
+
+def _lines(header: str, pattern: str, encoding: str = "utf-8") -> Lines:
+    return Lines(pattern, _EXPECTED.format(", ".join(header.split())), encoding, header)
+
+
+# Lines are not parsed as CSV, since double quotes in names are ordinary characters.
+_ARTISTS = _lines("id\tname\turl\tpictureURL", rf"{_ID}\t([^\t]*)\t[^\t]*\t[^\t]*")
+_TAGS = _lines("tagID\ttagValue", rf"{_ID}\t([^\t]*)", "cp1252")
+_TAGGED = _lines("userID\tartistID\ttagID\tday\tmonth\tyear", rf"{_ID}\t{_ID}\t{_ID}\t(\d\d?)\t(\d\d?)\t(\d{{4}})")
+_TIMED = _lines("userID\tartistID\ttagID\ttimestamp", rf"{_ID}\t{_ID}\t{_ID}\t(-?\d{{1,18}})")
 
 _TAG_ID = "tag"
 Tagging = tuple[int, int, int, int]  # raw ids of user, artist and tag; milliseconds since 1970
@@ -47,12 +52,16 @@ def read(folder: Path, _: LastFmConfig) -> RawLog:
 
     Source: the first two steps of the rule that reproduces the frames released with the paper, row by row.
     """
-    items = _read_artists(folder / ARTISTS)
+    artists = _ARTISTS.by_id(folder / ARTISTS)
+    ids, names = pd.Series(list(artists), dtype="int64"), [name.strip() for (name,) in artists.values()]
+    items = pd.DataFrame({c.ITEM: ids, c.RAW_TITLE: names})
     rows = _read_tagged(folder / TAGGED)
     if (folder / TIMED).exists():
         rows = _read_timed(folder / TIMED, rows)
     tagged = pd.DataFrame(rows, columns=[c.USER, c.ITEM, _TAG_ID, c.TIMESTAMP], dtype="int64")
-    items[c.ATTRIBUTES] = _top_tags(items[c.ITEM], tagged, _read_tags(folder / TAGS))
+    items[c.ATTRIBUTES] = _top_tags(
+        items[c.ITEM], tagged, {tag: name.strip() for tag, (name,) in _TAGS.by_id(folder / TAGS).items()}
+    )
     tagged = tagged.drop(columns=_TAG_ID)
     distinct = tagged.drop_duplicates([c.USER, c.ITEM], ignore_index=True)
     known = distinct[distinct[c.ITEM].isin(items[c.ITEM])].reset_index(drop=True)
@@ -60,20 +69,6 @@ def read(folder: Path, _: LastFmConfig) -> RawLog:
         raise DataError(f"{folder / TAGGED}: {ARTISTS} lists none of its artists; take both files from the same archive")
     steps = {"raw": count(tagged), "distinct": count(distinct), "known": count(known)}
     return RawLog.number(known, items, steps, ticks_per_second=1000)
-
-
-def _read_artists(path: Path) -> pd.DataFrame:
-    """Returns ``item_id`` (int64) and ``raw_title`` (may be empty), in file order."""
-    names: dict[int, str] = {}
-    for place, (artist, name) in _rows(path, "id\tname\turl\tpictureURL", _ARTIST):
-        if int(artist) in names:
-            raise DataError(f"{place}: artist {artist} occurs a second time; ids must be unique")
-        names[int(artist)] = name.strip()
-    return pd.DataFrame({c.ITEM: pd.Series(list(names), dtype="int64"), c.RAW_TITLE: list(names.values())})
-
-
-def _read_tags(path: Path) -> dict[int, str]:
-    return {int(tag): name.strip() for _, (tag, name) in _rows(path, "tagID\ttagValue", _TAG, encoding="cp1252")}
 
 
 def _top_tags(artists: pd.Series[int], tagged: pd.DataFrame, names: dict[int, str]) -> list[list[str]]:
@@ -86,7 +81,7 @@ def _top_tags(artists: pd.Series[int], tagged: pd.DataFrame, names: dict[int, st
 
 def _read_tagged(path: Path) -> list[Tagging]:
     rows = []
-    for place, (user, artist, tag, day, month, year) in _rows(path, "userID\tartistID\ttagID\tday\tmonth\tyear", _TAGGED):
+    for place, (user, artist, tag, day, month, year) in _TAGGED.read(path):
         try:
             days = (date(int(year), int(month), int(day)) - EPOCH).days
         except ValueError as error:
@@ -99,7 +94,7 @@ def _read_timed(path: Path, dated: list[Tagging]) -> list[Tagging]:
     """Returns the rows with the exact times of another file, which must have the same rows in the same order."""
     remedy = f"take both files from the same archive, or remove {path.name}"
     rows: list[Tagging] = []
-    for place, (user, artist, tag, milliseconds) in _rows(path, "userID\tartistID\ttagID\ttimestamp", _TIMED):
+    for place, (user, artist, tag, milliseconds) in _TIMED.read(path):
         row = (int(user), int(artist), int(tag), int(milliseconds))
         if len(rows) == len(dated) or dated[len(rows)][:3] != row[:3]:
             raise DataError(f"{place}: differs from row {len(rows) + 1} of {TAGGED}; {remedy}")
@@ -110,18 +105,3 @@ def _read_timed(path: Path, dated: list[Tagging]) -> list[Tagging]:
     if len(rows) < len(dated):
         raise DataError(f"{path}: has {len(rows)} rows, {TAGGED} {len(dated)}; {remedy}")
     return rows
-
-
-def _rows(path: Path, header: str, pattern: re.Pattern[str], encoding: str = "utf-8") -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yields the place of each line below the header, for messages, and its groups of ``pattern``."""
-    rows = lines_below(path, encoding, header)
-    if not rows:
-        raise DataError(f"{path}: holds no rows; {AGAIN}")
-    for place, text in rows:
-        match = pattern.fullmatch(text)
-        if match is None:
-            raise DataError(
-                f"{place}: expected {', '.join(header.split())} separated by tabs, ids and times as whole numbers, "
-                f"got {text[:80]!r}"
-            )
-        yield place, match.groups()

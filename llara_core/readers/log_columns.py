@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from llara_core import columns as c
 from llara_core.errors import DataError
 from llara_core.readers.item_texts import attribute
 from llara_core.readers.log_files import LogTable
@@ -28,6 +29,8 @@ DAY = 86_400  # seconds
 EPOCH_DAY, EPOCH_PATTERN = "1970-01-01", "%Y-%m-%d "  # prepended to a time of day, so that it can be parsed
 TIME_OF_DAY = r"^[0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?$"
 YEAR_DIRECTIVES = ("%Y", "%y", "%G", "%c", "%x", "%s")
+
+SPLIT_NAMES = {c.TRAIN: 0, "training": 0, c.VALIDATION: 1, "valid": 1, "val": 1, "dev": 1, c.TEST: 2}
 
 WHOLE = r"^[+-]?[0-9]{1,19}$"
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
@@ -151,6 +154,28 @@ class LogColumn:
         self.check(np.isfinite(numbers), missing, "is not a finite number")
         return numbers, missing
 
+    def numbers(self) -> FloatArray:
+        """Returns finite numbers, none of which may be missing."""
+        numbers, missing = self.ratings()
+        self.check(~missing, None, "is not a number")
+        return numbers
+
+    def whole_numbers(self) -> IntArray:
+        """Returns whole numbers from 0 on, none of which may be missing."""
+        numbers, missing = self._numbers()
+        fits = ~missing & (np.floor(numbers) == numbers) & (numbers >= 0) & (numbers < 2**53)
+        self.check(fits, None, "is not a whole number, or too large")
+        return numbers.astype(np.int64)
+
+    def splits(self) -> tuple[npt.NDArray[np.int8], BoolArray]:
+        """Returns codes into :data:`columns.SPLITS`."""
+        ids, missing = self.ids()
+        names = [(text or "").casefold() for text in ids.dictionary.to_pylist()] or [""]
+        codes: npt.NDArray[np.int8] = np.array([SPLIT_NAMES.get(name, -1) for name in names], dtype=np.int8)
+        codes = codes[ids.indices.fill_null(0).to_numpy()]
+        self.check(codes >= 0, missing, f"names no split; it must be one of {', '.join(SPLIT_NAMES)}")
+        return codes, missing
+
     def _text(self) -> pa.StringArray:
         """Returns text, and whole numbers as text; missing values, including NaN, are null."""
         kind, values = self.values.type, decoded(self.values)
@@ -204,8 +229,8 @@ class LogColumn:
 
     def _numbers(self) -> tuple[FloatArray, BoolArray]:
         """Returns numbers, NaN for text that is not a number, and the mask of missing values."""
-        kind, values = self.values.type, self.values
-        is_text = pa.types.is_string(kind)
+        values = decoded(self.values)
+        kind, is_text = values.type, pa.types.is_string(values.type)
         if is_text:
             values = pc.utf8_trim_whitespace(values)
             try:

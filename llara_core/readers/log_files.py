@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from llara_core import columns as c
 from llara_core.config import OwnLogConfig, TextLayout
 from llara_core.errors import DataError
 from llara_core.readers.delimited_text import DelimitedFile
@@ -23,9 +24,10 @@ from llara_core.readers.json_lines import JsonLinesFile
 from llara_core.readers.log_kinds import PARQUET, kind_of, open_bytes, packing_of_text
 from llara_core.readers.sequences import one_row_per_item
 from llara_core.readers.table_formats import refuse_table_formats
-from llara_core.readers.values import IntArray, check_columns, listed
+from llara_core.readers.values import IntArray, check_columns
 
 BATCH_ROWS = 1 << 19
+FILE_COLUMN = "(split)"  # name of the column that holds the split of the rows of separate files
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 JSON_OBJECT, JSON_ARRAY = re.compile(r"\s*\{"), re.compile(r"\s*\[\s*\{")
 
@@ -71,8 +73,21 @@ class LogTable:
         self.parts = [Part(_open(path, layout), partition) for path, partition in paths.items()]
 
     @classmethod
-    def of_interactions(cls, folder: Path, config: OwnLogConfig, name: str) -> Self:
-        return cls(folder, name, config.log_layout, config.sequences, [config.columns.user, *config.per_row])
+    def of_interactions(cls, folder: Path, config: OwnLogConfig, name: str | None = None) -> Self:
+        """Opens the interactions of a section, or others of the same layout; if each split has a file, with the column
+        :data:`FILE_COLUMN`."""
+        per_row, split = [config.columns.user, *config.per_row], config.split
+        names = [name or config.interactions]
+        if name is None and split.strategy == "files" and split.validation_file is not None and split.test_file is not None:
+            names, per_row = [*names, split.validation_file, split.test_file], [*per_row, FILE_COLUMN]
+        table, *held_out = (cls(folder, name, config.log_layout, config.sequences, per_row) for name in names)
+        if held_out:
+            table.parts = [
+                Part(part.file, {**part.partition, FILE_COLUMN: split_name})
+                for split_name, files in zip(c.SPLITS, (table, *held_out), strict=True)
+                for part in files.parts
+            ]
+        return table
 
     @classmethod
     def of_items(cls, folder: Path, config: OwnLogConfig) -> Self:
@@ -85,7 +100,7 @@ class LogTable:
     def read(self, names: list[str]) -> Iterator[Batch]:
         """Yields the named columns batch by batch, with the row numbers for :meth:`place`."""
         self._first_rows, self.n_repeated_headers = [], 0
-        n_rows, families = 0, [""] * len(names)
+        n_rows = 0
         for part in self.parts:
             self._first_rows.append(n_rows)
             for raw in self._batches(part, names):
@@ -96,13 +111,6 @@ class LogTable:
                     columns, rows = self._without_headers(part.file, names, columns, rows)
                 if self.sequences is not None:
                     columns, rows = one_row_per_item(names, columns, rows, self.per_row, self.sequences, self.place)
-                new = [_family(column.type) for column in columns]
-                if any(a and b and a != b for a, b in zip(families, new, strict=True)):
-                    raise DataError(
-                        f"{part.file.path}: columns {listed(names)} hold {listed(new)}, but {listed(families)} in the "
-                        "files before; the files of a folder must agree"
-                    )
-                families = [a or b for a, b in zip(families, new, strict=True)]
                 yield columns, rows
         if not n_rows:
             raise DataError(f"{self.path}: holds no rows")
@@ -236,16 +244,3 @@ def _normalized(path: Path, name: str, column: pa.Array) -> pa.Array:
             f"{path}: column {name!r} is of type {column.type} but is not UTF-8 text ({error}); write it as text, for example "
             "in hexadecimal digits"
         ) from error
-
-
-def _family(kind: pa.DataType) -> str:
-    """Returns the family of a type, within which the files of a folder may differ; empty for nulls, which fit any family."""
-    types = pa.types
-    if types.is_null(kind):
-        return ""
-    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
-        return "numbers"
-    if types.is_timestamp(kind) or types.is_date(kind):
-        return "times"
-    value = kind.value_type if types.is_dictionary(kind) else kind
-    return "text" if types.is_string(value) else str(kind)

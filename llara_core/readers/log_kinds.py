@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +70,26 @@ def packing_of_text(path: Path) -> str | None:
 def open_bytes(path: Path, compression: str | None) -> Any:
     """Opens a file for reading its uncompressed bytes."""
     return pa.input_stream(path, compression=compression)
+
+
+@contextlib.contextmanager
+def open_text(path: Path, compression: str | None, encoding: str, newline: str) -> Iterator[io.TextIOWrapper]:
+    """Opens a file for reading its uncompressed text.
+
+    Raises:
+        DataError: the file cannot be read, or what is read is not text in this encoding; the message names the line.
+    """
+    try:
+        with io.TextIOWrapper(open_bytes(path, compression), encoding=encoding, newline=newline) as file:
+            yield file
+    except UnicodeError as error:
+        decoder, line = codecs.getincrementaldecoder(encoding)(), 1  # the error does not give the line
+        with io.BufferedReader(open_bytes(path, compression)) as lines, contextlib.suppress(UnicodeError):
+            for chunk in lines:
+                line += decoder.decode(chunk).count("\n")
+        raise DataError(f"{path}:{line}: not {encoding} text; correct `encoding`") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read, damaged or cut short: {error}") from error
 
 
 def _kind_of_bytes(head: bytes) -> str | None:

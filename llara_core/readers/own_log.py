@@ -23,11 +23,10 @@ import pyarrow.compute as pc
 from llara_core import columns as c
 from llara_core.config import OwnLogConfig
 from llara_core.errors import DataError
-from llara_core.readers.given_split import FILE_COLUMN, interactions_of, refuse_rows_in_two_splits, split_codes
 from llara_core.readers.interaction_log import Counts, RawLog, count, number_ids, numbers_of
 from llara_core.readers.item_titles import first_titles
 from llara_core.readers.log_columns import ROUNDED, ROUNDED_NUMBER, LogColumn, check_time_format, columns, doubtful_time
-from llara_core.readers.log_files import LogTable
+from llara_core.readers.log_files import FILE_COLUMN, LogTable
 from llara_core.readers.titles import as_seen
 from llara_core.readers.values import BoolArray, IntArray, decoded, listed
 
@@ -81,7 +80,7 @@ def read(folder: Path, config: OwnLogConfig) -> RawLog:
             ways; times are in doubt; an item has two titles; or no interaction has a known item.
     """
     catalogue, dropped = _read_items(LogTable.of_items(folder, config), config)
-    table = interactions_of(folder, config)
+    table = LogTable.of_interactions(folder, config)
     split = None if config.split.strategy != "files" else config.split.column or FILE_COLUMN
     raw = read_interactions(table, config, split)
     numbers = numbers_of(raw.items, catalogue[c.RAW_ITEM])
@@ -126,7 +125,7 @@ def read_interactions(
         ticks, ticks_per_second, no_time = _times(batch, config, n_read)
         values["time"] = ticks, no_time
         values |= {"rating": batch["rating"].ratings()} if "rating" in batch else {}
-        values |= {"split": split_codes(batch["split"])} if "split" in batch else {}
+        values |= {"split": batch["split"].splits()} if "split" in batch else {}
         kept = _count_missing({f"interactions_without_{kind}": missing for kind, (_, missing) in values.items()}, dropped)
         values |= {"row": (batch["user"].rows, kept)} if config.sequences is not None else {}
         for kind, (array, _) in values.items():
@@ -146,7 +145,8 @@ def read_interactions(
     arrays = {c.USER: users, c.ITEM: items, c.TIMESTAMP: ticks}
     arrays |= {name: np.concatenate(parts[kind]) for kind, name in (("rating", c.RATING), ("split", c.SPLIT)) if kind in parts}
     log = pd.DataFrame(arrays, copy=False)
-    refuse_rows_in_two_splits(log, table.path)
+    if c.SPLIT in log:
+        _refuse_rows_in_two_splits(log, table.path)
     if "row" in parts and config.kept_repeat is None:
         _warn_of_repeated_histories(log, np.concatenate(parts["row"]), table.path)
     steps = {"raw": count(log)}
@@ -360,6 +360,18 @@ def _find(table: LogTable, name: str, null_values: list[str], matches: Callable[
         if is_match.any():
             return table.place(column.rows[int(is_match.argmax())])
     return str(table.path)
+
+
+def _refuse_rows_in_two_splits(log: pd.DataFrame, path: Path) -> None:
+    key = [c.USER, c.ITEM, c.TIMESTAMP]
+    distinct = log[[*key, c.SPLIT]].drop_duplicates()
+    shared = distinct[distinct.duplicated(key, keep=False)]
+    if len(shared):
+        splits = shared.groupby(key, sort=False)[c.SPLIT].agg(list)
+        raise DataError(
+            f"{path}: {len(splits)} interactions are in more than one split, with the same user, item and time, the first in "
+            f"{' and '.join(c.SPLITS[code] for code in splits.iloc[0])}; keep each in one split only"
+        )
 
 
 def _repeats(log: pd.DataFrame) -> BoolArray:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from llara_core.config.datasets import MOVIELENS_ITEMS
 from llara_core.errors import DataError
 from llara_core.readers import movielens
 from llara_core.readers.frame_pickles import read_frame
-from llara_core.readers.text_lines import text_lines
+from llara_core.readers.text_lines import Lines
 from llara_core.readers.titles import plain_title
 from llara_core.readers.values import BoolArray, IntArray
 
@@ -29,7 +28,13 @@ _SHAPES = {
     LENGTH: "a whole number",
     NEXT: "an item id, or an (item id, rating) pair, as in all other rows",
 }
-_ID_AND_NAME = re.compile(r"(\d{1,9})::(.*)", re.ASCII)
+_NAMES = Lines(
+    r"(\d{1,9})::(.*)",
+    "id::name with a whole number as id",
+    "utf-8-sig",
+    again="save the file as UTF-8, with a line for each item",
+    first="copy it from where the frames are",
+)
 
 
 @dataclass(frozen=True)
@@ -109,43 +114,34 @@ def _read_rows(path: Path, n_items: int) -> _Rows:
     histories, lengths, targets = (_read_numbers(path, column, frame[column].tolist()) for column in _SHAPES)
     padded, last = histories == n_items, n_items - 1
     n_filled = (~padded).sum(axis=1)
-    _refuse(
-        path,
-        (histories.min(axis=1) < 0) | (histories.max(axis=1) > n_items),
-        lambda row: (
-            f"{SEQUENCE} {histories[row].tolist()} holds ids that are neither 0 to {last}, which have a name, nor "
-            f"{n_items}, the padding; take frames and names of the same data set"
+    seq = f"{SEQUENCE} {{history}} holds"
+    for wrong, complaint in (
+        (
+            ((histories < 0) | (histories > n_items)).any(axis=1),
+            f"{seq} ids that are neither 0 to {last}, which have a name, nor {n_items}, the padding; take frames and names of "
+            "the same data set",
         ),
-    )
-    _refuse(
-        path,
-        (padded[:, :-1] & ~padded[:, 1:]).any(axis=1),
-        lambda row: (
-            f"{SEQUENCE} {histories[row].tolist()} holds padding ({n_items}) before an item; padding belongs at the end"
+        (
+            (padded[:, :-1] & ~padded[:, 1:]).any(axis=1),
+            f"{seq} padding ({n_items}) before an item; padding belongs at the end",
         ),
-    )
-    _refuse(
-        path,
-        np.where(n_filled == 0, (lengths != 0) & (lengths != 1), lengths != n_filled),
-        lambda row: (
-            f"{LENGTH} is {lengths[row]}, but {SEQUENCE} {histories[row].tolist()} holds {n_filled[row]} items before "
-            f"the padding, which is the number of names, {n_items}"
+        (
+            (lengths != n_filled) & ~((n_filled == 0) & (lengths == 1)),
+            f"{LENGTH} is {{length}}, but {seq} {{n}} items before the padding, which is the number of names, {n_items}",
         ),
-    )
-    _refuse(
-        path,
-        (targets < 0) | (targets > last),
-        lambda row: f"{NEXT} is {targets[row]}, but the items with a name are 0 to {last}",
-    )
+        ((targets < 0) | (targets > last), f"{NEXT} is {{target}}, but the items with a name are 0 to {last}"),
+    ):
+        row = int(wrong.argmax())
+        values = {"history": histories[row].tolist(), "length": lengths[row], "n": n_filled[row], "target": targets[row]}
+        _refuse(path, np.asarray(wrong), complaint.format(**values))
     if not n_filled.any():
         raise DataError(f"{path}: no row has a history, so there is nothing to prompt with")
     return _Rows(histories, n_filled, targets)
 
 
-def _refuse(path: Path, wrong: BoolArray, describe: Callable[[int], str]) -> None:
+def _refuse(path: Path, wrong: BoolArray, complaint: str) -> None:
     if wrong.any():
-        row = int(wrong.argmax())
-        raise DataError(f"{path}: row {row} (from 0): {describe(row)}")
+        raise DataError(f"{path}: row {int(wrong.argmax())} (from 0): {complaint}")
 
 
 def _read_numbers(path: Path, column: str, cells: list[object]) -> IntArray:
@@ -155,15 +151,13 @@ def _read_numbers(path: Path, column: str, cells: list[object]) -> IntArray:
     shape = rows[0].shape
     are_pairs = shape[n_dims:] == (2,) and column != LENGTH
     is_valid = rows[0].size > 0 and (are_pairs or len(shape) == n_dims)
-
-    def describe(row: int) -> str:
-        # reprlib, since a cell may be nested too deeply for repr.
-        return f"{column} must be {_SHAPES[column]}, got {reprlib.repr(cells[row])}"
-
-    _refuse(path, np.array([not is_valid or row.shape != shape or row.dtype.kind not in "iuf" for row in rows]), describe)
-    values = np.stack(rows)[..., 0] if are_pairs else np.stack(rows)
-    whole = np.isfinite(values) & (values == np.floor(values))
-    _refuse(path, ~whole.reshape(len(rows), -1).all(axis=1), describe)
+    wrong = np.array([not (is_valid and row.shape == shape and row.dtype.kind in "iuf") for row in rows])
+    if not wrong.any():
+        values = np.stack(rows)[..., 0] if are_pairs else np.stack(rows)
+        whole = np.isfinite(values) & (values == np.floor(values))
+        wrong = ~whole.reshape(len(rows), -1).all(axis=1)
+    # reprlib, since a cell may be nested too deeply for repr.
+    _refuse(path, wrong, f"{column} must be {_SHAPES[column]}, got {reprlib.repr(cells[int(wrong.argmax())])}")
     return values.astype(np.int64)
 
 
@@ -214,13 +208,12 @@ def _examples(rows: _Rows, users: npt.NDArray[np.int32], max_history_len: int) -
 
 def _read_items(path: Path) -> pd.DataFrame:
     """Returns ``raw_id``, ``raw_title`` and ``attributes`` (none except from ``u.item``); row number = id in the frames."""
-    titles: dict[Any, str]
     attributes: dict[Any, list[str]] = {}
     if path.name == MOVIELENS_ITEMS:
         table, first = movielens.read_items(path).set_index(c.ITEM), 1
         titles, attributes = table[c.RAW_TITLE].to_dict(), table[c.ATTRIBUTES].to_dict()
     else:
-        titles, first = _read_names(path), 0
+        titles, first = {item: name.strip() for item, (name,) in _NAMES.by_id(path).items()}, 0
     expected = range(first, first + len(titles))
     for item in expected:
         if item not in titles:
@@ -231,17 +224,3 @@ def _read_items(path: Path) -> pd.DataFrame:
             raise DataError(f"{path}: item {item} has an empty name; give it one, since the frames' ids allow no gap")
     rows = [(str(item), titles[item], attributes.get(item, [])) for item in expected]
     return pd.DataFrame(rows, columns=[c.RAW_ITEM, c.RAW_TITLE, c.ATTRIBUTES])
-
-
-def _read_names(path: Path) -> dict[int, str]:
-    names: dict[int, str] = {}
-    for place, line in text_lines(path, "utf-8-sig", "save the file as UTF-8", "copy it from where the frames are"):
-        match = _ID_AND_NAME.fullmatch(line)
-        if match is None:
-            raise DataError(f"{place}: expected id::name with a whole number as id, got {line[:80]!r}")
-        if int(match[1]) in names:
-            raise DataError(f"{place}: item {match[1]} occurs a second time; ids must be unique")
-        names[int(match[1])] = match[2].strip()
-    if not names:
-        raise DataError(f"{path}: holds no names; copy it again")
-    return names

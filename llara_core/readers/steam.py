@@ -15,11 +15,11 @@ import re
 import warnings
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ import pandas as pd
 from llara_core import columns as c
 from llara_core.config import SteamConfig
 from llara_core.errors import DataError
-from llara_core.readers.gzip_blocks import AGAIN, gzip_blocks, refuse_other_files
+from llara_core.readers.gzip_blocks import AGAIN, gzip_records
 from llara_core.readers.interaction_log import Counts, RawLog, count, one_of_each_pair
 from llara_core.readers.item_texts import attribute
 from llara_core.readers.values import encodable
@@ -35,13 +35,13 @@ from llara_core.readers.values import encodable
 REVIEWS = "steam_reviews.json.gz"
 GAMES = "steam_games.json.gz"
 ATTRIBUTES = ("genres", "tags", "developer")
+KIND = "Python dictionary"
 
 # Unpacked. Longer lines are unreadable, which limits memory and the recursion of literal_eval on damaged files; reviews have at
 # most 8,000 characters, or 80,000 bytes if all are escaped.
 BLOCK_BYTES = 1 << 18
 
 Fields = tuple[object, object, object]
-Record = TypeVar("Record")
 
 # Content of a string: printable ASCII except the quote and the backslash, and the escapes that Python 2 prints.
 _ESCAPE = r"""\\[\\'"nrt]|\\u[0-9a-f][0-9a-f][0-9a-f][0-9a-f]|\\x[0-9a-f][0-9a-f]|\\U00(?:0[0-9a-f]|10)[0-9a-f]{4}"""
@@ -108,7 +108,7 @@ def read_games(path: Path, dropped: Counts) -> pd.DataFrame:
     """
     dropped |= dict.fromkeys(("games_unreadable", "games_without_id", "games_without_title", "games_repeated"), 0)
     games: dict[str, tuple[str, list[str]]] = {}
-    for game in _records(path, _literals, dropped, "games_unreadable"):
+    for game in gzip_records(path, BLOCK_BYTES, _literals, KIND, dropped, "games_unreadable"):
         raw_id = _text(game.get("id"))
         title = _text(game.get("title")).strip() or _text(game.get("app_name")).strip()
         if not raw_id:
@@ -156,7 +156,7 @@ def _read_reviews(path: Path, games: list[str], dropped: Counts) -> tuple[pd.Dat
     users: defaultdict[str, int] = defaultdict(itertools.count().__next__)
     products = defaultdict(itertools.count(len(games)).__next__, {raw_id: number for number, raw_id in enumerate(games)})
     user_numbers, product_numbers, timestamps = array("i"), array("i"), array("q")
-    for user, product, day in _records(path, review_fields, dropped, "reviews_unreadable"):
+    for user, product, day in gzip_records(path, BLOCK_BYTES, review_fields, KIND, dropped, "reviews_unreadable"):
         if not (isinstance(user, str) and user):
             dropped["reviews_without_user"] += 1
         elif not (isinstance(product, str) and product):
@@ -171,22 +171,6 @@ def _read_reviews(path: Path, games: list[str], dropped: Counts) -> tuple[pd.Dat
         raise DataError(f"{path}: holds no review with user, product and date; {AGAIN}")
     columns = {c.USER: np.asarray(user_numbers), c.ITEM: np.asarray(product_numbers), c.TIMESTAMP: np.asarray(timestamps)}
     return pd.DataFrame(columns), list(users)
-
-
-def _records(
-    path: Path, parse: Callable[[bytes], Iterable[Record | None]], dropped: Counts, unreadable: str
-) -> Iterator[Record]:
-    """Yields the parsed records and counts unreadable lines; raises an error if most lines are unreadable."""
-    n_lines, first_unreadable = 0, 0
-    for block in gzip_blocks(path, BLOCK_BYTES):
-        for record in parse(block):
-            n_lines += 1
-            if record is not None:
-                yield record
-            else:
-                dropped[unreadable] += 1
-                first_unreadable = first_unreadable or n_lines
-    refuse_other_files(path, "Python dictionary", dropped[unreadable], n_lines, first_unreadable)
 
 
 def _literals(block: bytes) -> Iterator[dict[Any, Any] | None]:

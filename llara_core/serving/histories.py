@@ -17,7 +17,6 @@ from llara_core import columns as c
 from llara_core import tables
 from llara_core.config import DatasetConfig, OwnLogConfig
 from llara_core.data.filtering import filter_rows, sort_sequences
-from llara_core.description.section import section
 from llara_core.description.times import guess_times
 from llara_core.errors import DataError
 from llara_core.readers.interaction_log import numbers_of
@@ -150,7 +149,7 @@ def _section(dataset: DatasetConfig) -> OwnLogConfig:
     lowest, repeat = (None, None) if dataset.is_presplit else (dataset.lowest_rating, dataset.kept_repeat)
     rating = None if lowest is None else c.RATING
     names = {"user": c.USER, "item": c.ITEM, "time": c.TIMESTAMP, "rating": rating, "item_id": c.ITEM, "title": c.TITLE}
-    return section(columns=names, min_rating=lowest, repeats=repeat or "keep")
+    return OwnLogConfig.plain(columns=names, min_rating=lowest, repeats=repeat or "keep")
 
 
 def _for_columns(config: OwnLogConfig, table: LogTable) -> OwnLogConfig:

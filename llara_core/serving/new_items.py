@@ -18,7 +18,6 @@ from llara_core import paths
 from llara_core.config import DatasetConfig, OwnLogConfig
 from llara_core.config.datasets import TextLayout, TitlesConfig
 from llara_core.config.sections import Section
-from llara_core.description.section import section
 from llara_core.errors import DataError, ModelError
 from llara_core.fetching.llm import fetch_encoder
 from llara_core.readers.item_texts import attribute, item_text
@@ -92,7 +91,7 @@ class ItemReading(Section):
         files, year = dataset, None
         if not isinstance(files, OwnLogConfig):
             names = {"user": c.USER, "item": c.ITEM, "time": None, "rating": None, "item_id": c.ITEM, "title": c.TITLE}
-            files, year = section(columns={**names, "attributes": [ATTRIBUTES]}, time_format=None), YEAR
+            files, year = OwnLogConfig.plain(columns={**names, "attributes": [ATTRIBUTES]}, time_format=None), YEAR
         return cls(
             titles=dataset.titles,
             titles_are_movies=dataset.titles_are_movies,

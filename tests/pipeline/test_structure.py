@@ -29,9 +29,9 @@ STAGES: dict[str, dict[str, Any]] = yaml.safe_load((REPOSITORY / "dvc.yaml").rea
 DECLARATIONS = {"llara_core.errors", "llara_core.columns", "llara_core.paths", "llara_core.tables", "llara_core.config"}
 DECLARATIONS |= {"pipeline.stage"}  # command line and logging
 
-BEHIND_REPRO = {"pipeline.settings", "pipeline.dry_run", "pipeline.jobs"}
-REPRO = {"pipeline.repro", "pipeline.compare", *BEHIND_REPRO}
-NO_SCRIPTS = {"pipeline.stage", *BEHIND_REPRO}
+PARTS = {"pipeline.settings", "pipeline.dry_run", "pipeline.jobs", "pipeline.costs"}
+WITH_PARTS = {"pipeline.repro", "pipeline.compare", "pipeline.describe", *PARTS}
+NO_SCRIPTS = {"pipeline.stage", *PARTS}
 
 # Sections that do not affect the output of a stage that reads them, and so are not in its params.
 NOT_AN_INPUT = {"download"}  # the source of files, whose content is checked by sha256 if it is known
@@ -250,7 +250,7 @@ def test_stage_scripts_share_only_the_wrapper() -> None:
     for module in modules():
         if module.startswith("pipeline."):
             others = {name for name in direct(module) if name.startswith("pipeline")}
-            assert others <= {"pipeline.stage", "pipeline", *(BEHIND_REPRO if module in REPRO else ())}, module
+            assert others <= {"pipeline.stage", "pipeline", *(PARTS if module in WITH_PARTS else ())}, module
 
 
 def python(code: str) -> str:

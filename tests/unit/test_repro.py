@@ -18,9 +18,8 @@ import typer
 
 from llara_core import paths, tables
 from llara_core.config import load_params
-from llara_core.description import costs
 from llara_core.errors import LlaraError
-from pipeline import repro
+from pipeline import costs, repro
 from pipeline.jobs import Reproduction
 from tests.helpers.params import copy_params
 

@@ -25,6 +25,8 @@ def test_a_page_and_a_file(room: Room) -> None:
     facts = json.loads((room.root / "facts.json").read_text())
     assert facts["sizes"]["interactions"] == 48
     assert facts["guess"]["section"] in answer.stdout
+    assert facts["costs"][0]["stage"] == "prepare"
+    assert "train_recommender" in answer.stdout
 
 
 def test_refused_files_show_the_page_and_fail(room: Room) -> None:

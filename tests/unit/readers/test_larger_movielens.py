@@ -6,7 +6,7 @@ import pytest
 
 from llara_core.data.preparation import prepare
 from llara_core.errors import DataError
-from llara_core.readers import movielens
+from llara_core.readers import delimited_text, movielens
 from llara_core.readers.interaction_log import RawLog
 from tests.helpers.datasets import dataset_config
 
@@ -87,27 +87,27 @@ def test_a_title_may_hold_the_separator_and_the_last_line_need_no_end(tmp_path: 
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("1::x::3::5", "expected user, movie, rating and timestamp, all numbers"),
-        ("1::2::3", "expected user, movie, rating and timestamp, all numbers"),
-        ("1:2::2::3::5", "expected user, movie, rating and timestamp, all numbers"),
-        ("1_0::2::3::5", "expected user, movie, rating and timestamp, all numbers"),
-        ("1::2::3::99999999999999999999", "expected user, movie, rating and timestamp, all numbers"),
-        ("::2::3::5", r"must all be finite numbers, got \[None, 2, 3.0, 5\]"),
-        ("1::2::nan::5", r"must all be finite numbers, got \[1, 2, nan, 5\]"),
+        ("1::x::3::5", "column '2': 'x' is not a whole number"),
+        ("1::2::3", "3 fields separated by '::', but the first line has 4"),
+        ("1:2::2::3::5", "column '1': '1:2' is not a whole number"),
+        ("1_0::2::3::5", "column '1': '1_0' is not a whole number"),
+        ("1::2::3::99999999999999999999", "column '4': '99999999999999999999' is not a whole number, or too large"),
+        ("::2::3::5", "column '1': '' is not a whole number"),
+        ("1::2::nan::5", "column '3': 'nan' is not a finite number"),
     ],
 )
 def test_a_malformed_line_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, complaint: str, block: int
 ) -> None:
-    monkeypatch.setattr(movielens, "BLOCK_BYTES", block)
+    monkeypatch.setattr(delimited_text, "BATCH_BYTES", block)
     dat(tmp_path, ratings="1::2::3::5\n" * 5 + "\n" + "1::2::3::5\n" * 5 + line + "\n1::2::3::5\n")
-    with pytest.raises(DataError, match=rf"ratings\.dat:12: .*{complaint}"):
+    with pytest.raises(DataError, match=rf"ratings\.dat:12: {complaint}"):
         read(tmp_path, "1m")
 
 
 @pytest.mark.parametrize("block", [64, 1 << 24])
 def test_a_malformed_line_of_a_csv_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(movielens, "BLOCK_BYTES", block)
+    monkeypatch.setattr(delimited_text, "BATCH_BYTES", block)
     head = "userId,movieId,rating,timestamp\n" + "1,2,3.5,5\n" * 20
     for line in ('1,"2",3.5,5', "1,2,3.5", "1,2,inf,5", "1,2,,5"):
         comma(tmp_path, ratings=f"{head}{line}\n")
@@ -118,14 +118,23 @@ def test_a_malformed_line_of_a_csv_file_is_named(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("files", "complaint"),
     [
-        ({"ratings": ""}, r"ratings\.csv:1: expected the header 'userId,movieId,rating,timestamp', got ''"),
-        ({"ratings": "user,movie,rating,time\n1,2,3,4\n"}, r"ratings\.csv:1: expected the header"),
-        ({"ratings": "userId,movieId,rating,timestamp\n"}, r"ratings\.csv: holds no ratings"),
-        ({"movies": "movieId,title,genres\n"}, r"movies\.csv: holds no movies"),
+        ({"ratings": ""}, r"ratings\.csv: is empty"),
+        (
+            {"ratings": "user,movie,rating,time\n1,2,3,4\n"},
+            r"no column 'userId', 'movieId', 'timestamp'; the columns are ",
+        ),
+        ({"ratings": "userId,movieId,rating,timestamp\n"}, r"ratings\.csv: holds a header but no rows"),
+        (
+            {"movies": "movieId,title,genres\n"},
+            r"movies\.csv: holds no rows; .* run the download stage again",
+        ),
         ({"movies": "movieId,title,genres\n1,Up\n"}, r"movies\.csv:2: expected movieId, title, genres as CSV, got '1,Up'"),
         ({"movies": 'movieId,title,genres\n1,"Up" x,Drama\n'}, r"movies\.csv:2: expected movieId, title, genres as CSV, got "),
-        ({"movies": "movieId,title,genres\nx,Up,Drama\n"}, r"movies\.csv:2: the movie's id must be a whole number, got 'x'"),
-        ({"movies": "movieId,title,genres\n1,Up,\n1,Up,\n"}, r"movies\.csv:3: movie 1 occurs a second time"),
+        (
+            {"movies": "movieId,title,genres\nx,Up,Drama\n"},
+            r"movies\.csv:2: expected movieId, title, genres as CSV, got 'x",
+        ),
+        ({"movies": "movieId,title,genres\n1,Up,\n1,Up,\n"}, r"movies\.csv:3: the id 1 occurs a second time"),
         (
             {"movies": "movieId,title,genres\n1,Up,\n2,It,\n3,Us,\n"},
             r"1 ratings are of movies that movies\.csv does not list, such as 6",
@@ -138,7 +147,7 @@ def test_other_damage_is_named(tmp_path: Path, files: dict[str, str], complaint:
 
 
 def test_a_missing_file_and_a_wrong_encoding(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"ratings\.dat: cannot be read .*; run the download stage first"):
+    with pytest.raises(DataError, match=r"ratings\.dat: not found; .* run the download stage"):
         read(tmp_path, "10m")
     with pytest.raises(DataError, match=r"movies\.dat:3: byte 0xe9 is not UTF-8"):
         read(dat(tmp_path, "latin-1"), "10m")

@@ -104,7 +104,7 @@ def test_days_that_do_not_exist(tmp_path: Path, day: str) -> None:
         (f"{TWO}8\tAir\tu\n", "artists.dat:4: expected id, name, url, pictureURL separated by tabs"),
         (f"{TWO}8\tAir\tFrench\tu\tp\n", "artists.dat:4: expected id, name, url, pictureURL separated by tabs"),
         (f"{TWO}x\tAir\tu\tp\n", "artists.dat:4: expected id"),
-        (f"{TWO}51\tAir\tu\tp\n", "artists.dat:4: artist 51 occurs a second time"),
+        (f"{TWO}51\tAir\tu\tp\n", "artists.dat:4: the id 51 occurs a second time"),
         (f"{TWO}8\tBj\udcf6rk\tu\tp\n", "artists.dat:4: byte 0xf6 is not UTF-8"),
         ("1\tAir\tu\tp\n", "artists.dat:1: expected the header 'id\\tname\\turl\\tpictureURL', got '1\\tAir"),
         ("", "artists.dat:1: expected the header"),

@@ -20,7 +20,7 @@ def written(path: Path, text: str) -> Path:
 def test_interactions_in_file_order(tmp_path: Path) -> None:
     frame = read_ratings(written(tmp_path / "u.data", "196\t242\t3\t881250949\n\n186\t302\t4.5\t5\r\n"), "\t")
     assert frame.to_numpy().tolist() == [[196, 242, 3.0, 881250949], [186, 302, 4.5, 5]]
-    assert [str(kind) for kind in frame.dtypes] == ["uint32", "uint32", "float64", "int64"]
+    assert [str(kind) for kind in frame.dtypes] == ["int64", "int64", "float64", "int64"]
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,9 @@ def test_malformed_rating_names_its_line(tmp_path: Path, line: str) -> None:
     with pytest.raises(DataError) as caught:
         read_ratings(path, "\t")
     message = str(caught.value).removeprefix(f"{path}:2: ")
-    known = ("expected user, movie, rating and timestamp, all numbers", "user, movie, rating and timestamp must all be finite")
-    assert message.startswith(known)
+    assert message.startswith(
+        ("column '", "not utf-8 text", f"{len(line.split(chr(9)))} fields separated by '\\t', but the first line has 4")
+    )
     assert len(str(caught.value)) < 400 + len(str(path))
 
 
@@ -67,10 +68,10 @@ def test_flags_are_genres(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("2|Heat (1995)", "expected 24 fields separated by '|', got 2: '2|Heat (1995)'"),
-        (f"2|A|B|{REST}", "expected 24 fields separated by '|', got 25"),
-        (f"two|Heat|{REST}", "the movie's id must be a whole number, got 'two'"),
-        (f"1|Heat|{REST}", "movie 1 occurs a second time"),
+        ("2|Heat (1995)", "expected id, title, 3 more fields and 19 flags, separated by '|', got '2|Heat (1995)'"),
+        (f"2|A|B|{REST}", "expected id, title, 3 more fields and 19 flags"),
+        (f"two|Heat|{REST}", "expected id, title, 3 more fields and 19 flags, separated by '|', got 'two|Heat"),
+        (f"1|Heat|{REST}", "the id 1 occurs a second time"),
     ],
 )
 def test_malformed_item_names_its_line(tmp_path: Path, line: str, complaint: str) -> None:
@@ -82,7 +83,7 @@ def test_malformed_item_names_its_line(tmp_path: Path, line: str, complaint: str
 
 @pytest.mark.parametrize("reader", [lambda path: read_ratings(path, "\t"), read_items])
 def test_missing_and_empty_files(tmp_path: Path, reader: Callable[[Path], Any]) -> None:
-    with pytest.raises(DataError, match="run the download stage first"):
+    with pytest.raises(DataError, match=r"none: .*run the download stage"):
         reader(tmp_path / "none")
-    with pytest.raises(DataError, match="run the download stage again"):
+    with pytest.raises(DataError, match=r"empty: (holds no rows|is empty)"):
         reader(written(tmp_path / "empty", "\n"))

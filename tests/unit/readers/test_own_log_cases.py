@@ -335,6 +335,11 @@ def test_parts_of_different_types(tmp_path: Path) -> None:
     assert lost(log) == {"interactions_without_user": 2, "interactions_without_time": 1}
 
 
+def test_ids_that_are_numbers_in_one_part_and_text_in_another_are_the_same(tmp_path: Path) -> None:
+    parts = [{"user": ["a"], "item": [item], "time": [time]} for item, time in ((1, T), ("1", T + 1), (2, T + 2))]
+    assert rows(put(tmp_path, parts)) == [[0, 0, T], [0, 0, T + 1], [0, 1, T + 2]]
+
+
 def test_parts_of_the_item_file_of_different_types(tmp_path: Path) -> None:
     items = [
         {"item": pa.array([1], pa.int32()), "title": pa.nulls(1)},

@@ -223,7 +223,7 @@ def test_json_numbers_are_their_digits(tmp_path: Path, monkeypatch: pytest.Monke
         ('[{"user": 1}]\n', "log.csv: is one JSON array; write one object per line instead"),
         ('{"user": 1, "item": 1, "time": "soon"}\n', "log.csv:1: column 'time': 'soon' does not fit"),
         ('{"user": 1, "item": [1], "time": 1}\n', "log.csv: column 'item' is of type list<item: string>; it must hold text or"),
-        (b'{"user": 1, "item": 1, "time": 1}\n{"user": "\xff", "item": 1, "time": 1}\n', "not utf-8 text near here"),
+        (b'{"user": 1, "item": 1, "time": 1}\n{"user": "\xff", "item": 1, "time": 1}\n', "log.csv:2: not utf-8 text"),
         ('{"user": "a\0", "item": 1, "time": 1}\n', "log.csv:1: is not JSON ("),
     ],
 )

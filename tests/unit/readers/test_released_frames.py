@@ -236,11 +236,11 @@ def test_names_are_split_once(folder: Path) -> None:
         ("0::a\n-1::b\n", ":2: expected id::name"),
         ("0::a\n\u0663::b\n", ":2: expected id::name"),
         ("9" * 5000 + "::a\n", ":1: expected id::name"),
-        ("0::a\n1::b\n0::c\n", ":3: item 0 occurs a second time"),
+        ("0::a\n1::b\n0::c\n", ":3: the id 0 occurs a second time"),
         ("1::a\n2::b\n", ": names 2 items, so their ids must be 0 to 1; 0 is missing"),
         ("0::a\n2::b\n", ": names 2 items, so their ids must be 0 to 1; 1 is missing"),
         ("0::a\n1:: \n", ": item 1 has an empty name"),
-        ("\n", ": holds no names"),
+        ("\n", ": holds no rows; save the file as UTF-8"),
     ],
 )
 def test_bad_names_are_named(folder: Path, text: str, expected: str) -> None:

@@ -48,30 +48,43 @@ SCORE_BYTES = 9  # of a history and an item: the scores twice, and a mask
 EXAMPLE_BYTES = 60  # of a training example, for the plan: its number, its order and its row
 
 
-def estimate(facts: Mapping[str, Any], params: Params, n_rows: int) -> list[dict[str, Any]]:
-    """Returns the costs of the stages of a run on this log alone.
+def estimate(
+    params: Params, n_rows: int, n_items: int, n_interactions: int, examples: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Returns the costs of the stages of a run on one log alone.
 
     Args:
-        facts: as :func:`log.describe_log` returns them.
         n_rows: rows that the reader goes through.
+        n_items: items after the filter.
+        n_interactions: interactions after the filter.
+        examples: number of examples by split.
 
     Returns:
         For each stage its name, the number of runs, ``seconds`` and ``gigabytes`` of each run (lowest, likely, highest) and,
         as ``because``, the size that decides.
     """
-    return list(_costs(facts["splits"], params, n_rows))
+    return list(_costs(params, n_rows, n_items, n_interactions, examples))
 
 
-def _costs(splits: Mapping[str, Any], params: Params, n_rows: int) -> Iterator[dict[str, Any]]:
-    chosen = splits["by_strategy"][splits["chosen"]]
-    if "error" in chosen:
-        return
-    n_items, examples, run, settings = splits["items"], chosen["examples"], params.run, params.recommenders
+def of_log(facts: Mapping[str, Any], params: Params) -> list[dict[str, Any]]:
+    """Returns :func:`estimate` for a log that :func:`llara_core.description.describe.describe` describes; empty if it cannot be
+    divided, or is divided already."""
+    splits, sizes = facts.get("splits", {}), facts.get("sizes", {})
+    chosen = splits.get("by_strategy", {}).get(splits.get("chosen"), {})
+    if "rows" not in sizes or "examples" not in chosen:
+        return []
+    return estimate(params, sizes["rows"], splits["items"], splits["interactions"], chosen["examples"])
+
+
+def _costs(
+    params: Params, n_rows: int, n_items: int, n_interactions: int, examples: Mapping[str, int]
+) -> Iterator[dict[str, Any]]:
+    run, settings = params.run, params.recommenders
     seconds, memory = PREPARE_S + PREPARE_S_PER_ROW * n_rows, PREPARE_GB + PREPARE_GB_PER_ROW * n_rows
     yield _cost("prepare", 1, seconds, memory, f"{n_rows:,} rows", NARROW)
     n_sets = examples[c.TRAIN] * params.candidates.draws.train
     seconds = SAMPLE_S + SAMPLE_S_PER_SET * n_sets * params.candidates.n_candidates / 20
-    memory = SAMPLE_GB + SAMPLE_GB_PER_ROW * splits["interactions"]
+    memory = SAMPLE_GB + SAMPLE_GB_PER_ROW * n_interactions
     yield _cost("sample_candidates", 1, seconds, memory, f"{n_sets:,} sets", NARROW)
     n_scored = 2 if settings.loss == "bce" else n_items
     training = settings.max_epochs * examples[c.TRAIN] * (TRAIN_S_PER_POSITION + TRAIN_S_PER_LOGIT * n_scored)
