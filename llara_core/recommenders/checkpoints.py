@@ -16,7 +16,6 @@ from llara_core.errors import DataError, ModelError
 from llara_core.recommenders import models
 from llara_core.recommenders.base import SequenceRecommender
 from llara_core.runtime import compute
-from llara_core.runtime.provenance import hardware
 
 if TYPE_CHECKING:
     from llara_core.recommenders.training import TrainedModel
@@ -67,7 +66,7 @@ class CheckpointFacts(BaseModel):
 
 def data_hash(dataset: str) -> str:
     """Hashes the prepared tables, from which recommenders learn and are evaluated."""
-    return tables.tables_hash(paths.interactions(dataset), paths.items(dataset), paths.examples(dataset))
+    return tables.tables_hash(*paths.prepared_tables(dataset))
 
 
 def save(
@@ -84,7 +83,7 @@ def save(
     """
     best = max(results, key=lambda result: result.validation_score)
     facts = CheckpointFacts(
-        type=name, arguments=arguments, data_hash=data_hash, hardware=hardware(), texts=texts, **_run_facts(best)
+        type=name, arguments=arguments, data_hash=data_hash, hardware=compute.hardware(), texts=texts, **_run_facts(best)
     )
     weights = {key: tensor.detach().cpu().contiguous() for key, tensor in best.model.state_dict().items()}
     with tables.atomic_path(folder) as staged:
