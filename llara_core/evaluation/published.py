@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from llara_core import columns as c
 from llara_core import paths, tables
@@ -27,6 +27,7 @@ from llara_core.answers.predictions import PredictionMetadata
 from llara_core.config import RECOMMENDERS, EvaluationConfig, Params
 from llara_core.config.params import flat
 from llara_core.config.resolution import resolved
+from llara_core.config.sections import Section
 from llara_core.errors import DataError
 from llara_core.evaluation.comparison import ComparedSystem, compare
 from llara_core.evaluation.fusion import is_recommender_alone
@@ -54,11 +55,7 @@ _NO_SETTINGS = {
 }
 
 
-class _StoredModel(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PublishedSystem(_StoredModel):
+class PublishedSystem(Section):
     """A :class:`systems.System` without its runs."""
 
     kind: Kind
@@ -68,7 +65,7 @@ class PublishedSystem(_StoredModel):
     start: str | None
 
 
-class SourceRun(_StoredModel):
+class SourceRun(Section):
     """A collected run: commit of its code, command, machines, and names of the systems taken from it."""
 
     commit: str
@@ -77,7 +74,7 @@ class SourceRun(_StoredModel):
     systems: list[str]
 
 
-class Provenance(_StoredModel):
+class Provenance(Section):
     """Provenance of published results."""
 
     rows: str  # sha256 of the table

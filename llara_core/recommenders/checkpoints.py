@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from llara_core import paths, tables
 from llara_core.config.recommenders import MoRecConfig, RecommenderSection
+from llara_core.config.sections import Section
 from llara_core.errors import DataError, ModelError
 from llara_core.recommenders import models
 from llara_core.recommenders.base import SequenceRecommender
@@ -25,10 +26,8 @@ CONFIG = "config.json"
 SEARCH = "search.json"
 
 
-class TextSource(BaseModel):
+class TextSource(Section):
     """The source of a recommender's text vectors, under the keys of its section in ``params.yaml``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     encoder: str
     revision: str | None
@@ -41,7 +40,7 @@ class TextSource(BaseModel):
         return cls(**section.model_dump(include=set(cls.model_fields))) if isinstance(section, MoRecConfig) else None
 
 
-class CheckpointFacts(BaseModel):
+class CheckpointFacts(Section):
     """The content of a checkpoint's ``config.json``.
 
     Attributes:
@@ -51,8 +50,6 @@ class CheckpointFacts(BaseModel):
         l2, best_epoch, validation_score: the run of the search that was kept.
         texts: source of the text vectors; None if there are none.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     type: str
     arguments: dict[str, Any]

@@ -16,8 +16,8 @@ from llara_core.evaluation.calibration import N_BINS, Calibration
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.results import training_counts
 from llara_core.report.comparisons import Comparisons
-from llara_core.report.layout import MISSING, Column, ReportSection, Table
-from llara_core.report.system_columns import OF_ROW
+from llara_core.report.layout import Column, ReportSection, Table
+from llara_core.report.system_columns import OF_ROW, figure
 from llara_core.report.wording import joined, listed, number, sizes
 
 _KEYS = [c.EXAMPLE, c.DRAW]
@@ -49,17 +49,9 @@ class SystemCalibration:
 
 COLUMNS: list[Column[Choices]] = [
     *OF_ROW,
-    Column("Distinct", "number of different items chosen, per candidate set", lambda each: number(each.distinct)),
-    Column(
-        "Popularity",
-        "mean share of the catalogue that is less popular in training than the choice",
-        lambda each: number(each.popularity),
-    ),
-    Column(
-        "Agreement",
-        "share of sets with the same choice as the conventional system that is best on validation",
-        lambda each: MISSING if each.agreement is None else number(each.agreement),
-    ),
+    figure("Distinct", "distinct", "number of different items chosen, per candidate set"),
+    figure("Popularity", "popularity", "mean share of the catalogue that is less popular in training than the choice"),
+    figure("Agreement", "agreement", "share of sets with the choice of the conventional system that is best on validation"),
     Column("Users x sets", "test users times candidate sets of each (times seeds)", lambda each: sizes(each.row, 1)),
 ]
 
@@ -135,9 +127,7 @@ def popularity_percentiles(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.fl
     >>> popularity_percentiles(np.array([5, 1, 1])).tolist()
     [1.0, 0.25, 0.25]
     """
-    ordered = np.sort(counts)
-    below, upto = np.searchsorted(ordered, counts, "left"), np.searchsorted(ordered, counts, "right")
-    shares: npt.NDArray[np.float64] = (below + (upto - below - 1) / 2) / max(len(counts) - 1, 1)
+    shares: npt.NDArray[np.float64] = (pd.Series(counts).rank().to_numpy() - 1) / max(len(counts) - 1, 1)
     return shares
 
 

@@ -13,8 +13,10 @@ from matplotlib.figure import Figure
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.paired import Difference
 from llara_core.evaluation.systems import Kind
-from llara_core.report.curve_tables import STEP, VALUE, CurveTables
 from llara_core.report.wording import KIND_NAMES
+
+STEP, VALUE = "step", "value"  # columns of a curve
+CurveTables = Mapping[str, Mapping[str, pd.DataFrame]]  # by name of the curve and of the training run
 
 # Okabe and Ito's palette, which readers with any colour vision can tell apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -93,7 +95,7 @@ def curves_figure(curves: CurveTables, unit: str) -> bytes:
     """Draws one panel per curve with one line per training run.
 
     Args:
-        curves: at least one curve, from :func:`curve_tables.read_curves`.
+        curves: at least one curve, from :func:`training.read_curves`.
         unit: label of the steps.
     """
     figure, grid = _panels(list(curves))

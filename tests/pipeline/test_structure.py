@@ -30,7 +30,7 @@ DECLARATIONS = {"llara_core.errors", "llara_core.columns", "llara_core.paths", "
 DECLARATIONS |= {"pipeline.stage"}  # command line and logging
 
 BEHIND_REPRO = {"pipeline.settings", "pipeline.dry_run", "pipeline.jobs"}
-REPRO = {"pipeline.repro", "pipeline.compare", *BEHIND_REPRO}
+REPRO = {"pipeline.repro", "pipeline.compare", "pipeline.preset", *BEHIND_REPRO}
 NO_SCRIPTS = {"pipeline.stage", *BEHIND_REPRO}
 
 # Sections that do not affect the output of a stage that reads them, and so are not in its params.

@@ -30,10 +30,9 @@ from llara_core.recommenders import checkpoints, models
 from llara_core.recommenders.text_encoder import TextEncoder
 from llara_core.recommenders.training import TrainedModel
 from llara_core.serving import AudienceMember, Model, bundle, load, ranking, run_parts, service
-from llara_core.serving.audience import audiences
 from llara_core.serving.new_items import ItemReading, read_new_items
 from llara_core.serving.parts import Retriever, SystemParts
-from llara_core.serving.ranking import Ranked, Ranker
+from llara_core.serving.ranking import Ranked, Ranker, audiences
 from llara_core.serving.service import Settings, create_app
 from pipeline.recommend import main as recommend
 from tests.helpers.llm import LLM, adapter_metadata, make_model, system_config
