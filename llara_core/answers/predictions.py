@@ -95,7 +95,7 @@ class Answerer(Protocol):
 
     @property
     def scores_catalogue(self) -> bool:
-        """Whether it scores all items, so that a further question costs little."""
+        """Whether the system scores all items, so that a further question costs little."""
 
     def answer(self, held_out: HeldOut) -> Answers:
         """Answers every question in every mode."""

@@ -51,7 +51,9 @@ COLUMNS: list[Column[Choices]] = [
     *OF_ROW,
     figure("Distinct", "distinct", "number of different items chosen, per candidate set"),
     figure("Popularity", "popularity", "mean share of the catalogue that is less popular in training than the choice"),
-    figure("Agreement", "agreement", "share of sets with the choice of the conventional system that is best on validation"),
+    figure(
+        "Agreement", "agreement", "share of sets with the same choice as the conventional system that is best on validation"
+    ),
     Column("Users x sets", "test users times candidate sets of each (times seeds)", lambda each: sizes(each.row, 1)),
 ]
 

@@ -72,7 +72,7 @@ def slices_figure(panels: Mapping[str, Mapping[str, Sequence[tuple[str, Differen
     """Draws differences with their intervals, one panel per slicing and one colour per system.
 
     Args:
-        panels: by title and system, pairs of slice and difference; slices are drawn from left to right.
+        panels: pairs of slice and difference by title and system; slices are drawn from left to right.
     """
     panels = {title: systems for title, systems in panels.items() if any(systems.values())}
     figure, all_axes = _panels(list(panels))
@@ -111,7 +111,7 @@ def curriculum_figure(panels: Mapping[str, Mapping[str, tuple[pd.DataFrame, pd.D
     """Draws the realised share of hybrid prompts against the planned p(tau), one panel per schedule.
 
     Args:
-        panels: by schedule and training run, the curves of the probability and of the realised share.
+        panels: curves of the probability and of the realised share, by schedule and training run.
     """
     figure, grid = _panels(list(panels))
     looks, plan = _looks(panels), {"color": "black", "linewidth": 1.0, "linestyle": (0, (1, 2))}
