@@ -25,6 +25,7 @@ def main(dataset: Dataset, recommender: Recommender, seed: Seed) -> None:
     from llara_core import tables
 
     params, run_name = load_params(), paths.run_name(recommender, seed)
+    compute.use_threads(params.recommenders.threads)
     target = paths.training_scores(dataset, run_name)
     if not tables.read_json(paths.resolved_recommender(recommender))["training_scores"]:
         tables.write_table(target, tables.TRAINING_SCORES.empty_table(), tables.TRAINING_SCORES)
@@ -35,7 +36,6 @@ def main(dataset: Dataset, recommender: Recommender, seed: Seed) -> None:
     from llara_core.recommenders import checkpoints, models, training
     from llara_core.recommenders.cross_fitting import cross_fit
 
-    compute.use_threads(params.recommenders.threads)
     config, max_history_len = params.recommenders, params.dataset(dataset).max_history_len
     interactions = tables.read_table(paths.interactions(dataset), tables.INTERACTIONS)
     items = tables.read_table(paths.items(dataset), tables.ITEMS)
