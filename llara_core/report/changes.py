@@ -11,8 +11,8 @@ from llara_core import columns as c
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, ReportSection, Table
-from llara_core.report.system_columns import OF_ROW, figure
-from llara_core.report.wording import sizes
+from llara_core.report.system_columns import OF_ROW
+from llara_core.report.wording import number, sizes
 
 _KEYS = [c.EXAMPLE, c.DRAW]
 
@@ -32,11 +32,15 @@ class ChangedAnswers:
 
 COLUMNS: list[Column[ChangedAnswers]] = [
     *OF_ROW,
-    figure("Recommender's HR@1", "recommender_hit_ratio", "hit ratio of its recommender on these sets"),
-    figure("HR@1", "hit_ratio", "hit ratio of the system on these sets"),
-    figure("Differs", "differing", "share of sets with an answer other than the recommender's, or none"),
-    figure("Gained", "gained", "share of sets where the system is right and the recommender wrong"),
-    figure("Lost", "lost", "share of sets where the recommender is right and the system wrong"),
+    Column(
+        "Recommender's HR@1", "hit ratio of its recommender on these sets", lambda change: number(change.recommender_hit_ratio)
+    ),
+    Column("HR@1", "hit ratio of the system on these sets", lambda change: number(change.hit_ratio)),
+    Column(
+        "Differs", "share of sets with an answer other than the recommender's, or none", lambda change: number(change.differing)
+    ),
+    Column("Gained", "share of sets where the system is right and the recommender wrong", lambda change: number(change.gained)),
+    Column("Lost", "share of sets where the recommender is right and the system wrong", lambda change: number(change.lost)),
     Column(
         "Users x sets",
         "test users times candidate sets per user that both answer (times seeds)",

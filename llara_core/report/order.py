@@ -11,9 +11,9 @@ from llara_core.evaluation.paired import Difference, paired_differences
 from llara_core.evaluation.results import SystemResults
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, ReportSection, Table
-from llara_core.report.system_columns import OF_ROW, figure
+from llara_core.report.system_columns import OF_ROW
 from llara_core.report.verdict import no_claim
-from llara_core.report.wording import AFTER_HOLM, count, difference, joined, listed, probability, signed
+from llara_core.report.wording import AFTER_HOLM, count, difference, joined, listed, number, probability, signed
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class OrderEffect:
 
 COLUMNS: list[Column[OrderEffect]] = [
     *OF_ROW,
-    figure("HR@1", "change.reference_hit_ratio"),
-    figure("HR@1, shuffled", "change.hit_ratio"),
+    Column("HR@1", "", lambda effect: number(effect.change.reference_hit_ratio)),
+    Column("HR@1, shuffled", "", lambda effect: number(effect.change.hit_ratio)),
     Column("Change", "", lambda effect: difference(effect.change)),
     Column("p", "", lambda effect: probability(effect.change)),
-    figure("Detectable", "change.detectable"),
+    Column("Detectable", "", lambda effect: number(effect.change.detectable)),
 ]
 
 

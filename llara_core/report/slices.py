@@ -21,8 +21,7 @@ from llara_core.report import at_positions, plots
 from llara_core.report.changes import common_sets, validation_rank, with_recommenders
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, Figure, ReportSection, Table
-from llara_core.report.system_columns import figure
-from llara_core.report.wording import described, difference
+from llara_core.report.wording import described, difference, number
 
 MIN_USERS = 10  # users that a slice needs to be named in the verdict
 
@@ -50,8 +49,12 @@ COLUMNS: list[Column[Slice]] = [
     Column("Slice", "", lambda each: each.name, is_prose=True),
     Column("Users", "", lambda each: f"{each.n_users:,}"),
     Column("Sets", "candidate sets (times seeds)", lambda each: f"{each.n_sets:,}"),
-    figure("Recommender's HR@1", "difference.reference_hit_ratio", "hit ratio of its recommender on these sets"),
-    figure("HR@1", "difference.hit_ratio", "hit ratio of the system on these sets"),
+    Column(
+        "Recommender's HR@1",
+        "hit ratio of its recommender on these sets",
+        lambda each: number(each.difference.reference_hit_ratio),
+    ),
+    Column("HR@1", "hit ratio of the system on these sets", lambda each: number(each.difference.hit_ratio)),
     Column("Difference", "difference with its interval over users", lambda each: difference(each.difference)),
 ]
 

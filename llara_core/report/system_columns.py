@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -55,12 +54,6 @@ VALIDATION = Column[ComparedSystem](
     "hit ratio on validation, on which all choices are made; a system with fewer sets is compared on those sets only",
     lambda row: number(row.validation["hit_ratio@1"]),
 )
-
-
-def figure(heading: str, attribute: str, meaning: str = "") -> Column[Any]:
-    """Column of a number that rows have as an attribute, such as ``change.hit_ratio``."""
-    value = operator.attrgetter(attribute)
-    return Column(heading, meaning, lambda row: number(value(row)))
 
 
 def metric(name: str) -> Column[ComparedSystem]:
