@@ -17,6 +17,8 @@ LLM_SOURCE = "source.json"  # file in a model folder with the origin and the has
 REPORT = Path("metrics")
 PLOTS = Path("metrics/plots")
 INTERACTIONS, ITEMS, EXAMPLES = "interactions.parquet", "items.parquet", "examples.parquet"  # the prepared tables
+QUESTIONS, CANDIDATE_SETS = "questions.parquet", "candidates.parquet"  # the tables at further positions
+ITEM_EMBEDDINGS, TRAINING_SCORES = "item_embeddings.parquet", "training_scores.parquet"  # tables of a recommender
 CURVES = Path("metrics/curves")  # a folder of its own, so that the report can depend on all curves
 
 
@@ -46,13 +48,22 @@ def examples(dataset: str) -> Path:
     return prepared(dataset) / EXAMPLES
 
 
+def prepared_tables(dataset: str) -> tuple[Path, Path, Path]:
+    return interactions(dataset), items(dataset), examples(dataset)
+
+
 def candidates(dataset: str) -> Path:
-    """Folder with ``train.parquet``, ``validation.parquet``, ``test.parquet`` and the folder of :func:`positions`."""
+    """Folder with the tables of :func:`candidate_sets` and the folder of :func:`positions`."""
     return Path("data/candidates") / dataset
 
 
+def candidate_sets(dataset: str, split: str) -> Path:
+    """Table of the candidate sets of the examples of one split."""
+    return candidates(dataset) / f"{split}.parquet"
+
+
 def positions(dataset: str) -> Path:
-    """Folder with ``questions.parquet`` and ``candidates.parquet``; missing if only last items are targets."""
+    """Folder with the tables QUESTIONS and CANDIDATE_SETS; missing if only last items are targets."""
     return at_positions(candidates(dataset))
 
 
@@ -92,12 +103,12 @@ def checkpoint(dataset: str, run_name: str) -> Path:
 
 
 def item_embeddings(dataset: str, run_name: str) -> Path:
-    return recommenders(dataset) / run_name / "item_embeddings.parquet"
+    return recommenders(dataset) / run_name / ITEM_EMBEDDINGS
 
 
 def training_scores(dataset: str, run_name: str) -> Path:
     """Table of a recommender's scores of the training candidate sets."""
-    return recommenders(dataset) / run_name / "training_scores.parquet"
+    return recommenders(dataset) / run_name / TRAINING_SCORES
 
 
 def recommender_predictions(dataset: str, run_name: str) -> Path:

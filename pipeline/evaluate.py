@@ -11,9 +11,8 @@ from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.answers.held_out import read_held_out, read_positions
 from llara_core.config import load_params
-from llara_core.evaluation.comparison import means_over_sets
 from llara_core.evaluation.evaluate import MainMetrics, evaluate, main_metrics, metrics_record, system_main_metrics
-from llara_core.evaluation.positions import user_means
+from llara_core.evaluation.means import means_over_sets, user_means
 from llara_core.evaluation.results import write_run
 from llara_core.evaluation.systems import systems_of
 from pipeline.stage import Dataset, run

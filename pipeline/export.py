@@ -26,7 +26,7 @@ def main(
     """Exports SYSTEM of a finished run into OUT, with everything that `llara_core.serving.load` needs except the language
     model."""
     from llara_core.serving.export import export
-    from llara_core.serving.run_parts import parts_of_run
+    from llara_core.serving.parts import parts_of_run
 
     params = load_params()
     export(parts_of_run(params, dataset, system, seed, retriever), params, out)

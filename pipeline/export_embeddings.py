@@ -10,16 +10,12 @@ from pipeline.stage import Dataset, Recommender, Seed, run
 logger = logging.getLogger(__name__)
 
 
-def main(
-    dataset: Dataset,
-    recommender: Recommender,
-    seed: Seed,
-) -> None:
+def main(dataset: Dataset, recommender: Recommender, seed: Seed) -> None:
     """Writes the item embeddings of a trained RECOMMENDER to data/recommenders/."""
     from llara_core import columns as c
     from llara_core import tables
     from llara_core.recommenders import checkpoints
-    from llara_core.runtime import provenance
+    from llara_core.runtime import compute
 
     run_name = paths.run_name(recommender, seed)
     folder = paths.checkpoint(dataset, run_name)
@@ -31,7 +27,7 @@ def main(
         "recommender": recommender,
         "seed": str(seed),
         "data_hash": data_hash,
-        "hardware": provenance.hardware(),
+        "hardware": compute.hardware(),
         "model_sha256": tables.file_sha256(folder / checkpoints.WEIGHTS),
     }
     frame = items[[c.ITEM, c.LABEL]].assign(

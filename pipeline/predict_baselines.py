@@ -14,7 +14,7 @@ def main(dataset: Dataset) -> None:
     from llara_core.answers.held_out import read_held_out, read_positions
     from llara_core.answers.predictions import CatalogueAnswerer, answer_held_out
     from llara_core.baselines.fitting import fit_baseline
-    from llara_core.runtime import provenance
+    from llara_core.runtime import compute
 
     interactions = tables.read_table(paths.interactions(dataset), tables.INTERACTIONS)
     catalogue = tables.read_table(paths.items(dataset), tables.ITEMS)
@@ -29,7 +29,7 @@ def main(dataset: Dataset) -> None:
             system=baseline,
             seed=0,
             shuffled_histories="none",  # no baseline uses the order
-            hardware=provenance.hardware(),
+            hardware=compute.hardware(),
             positions=positions,
         )
 

@@ -7,17 +7,13 @@ import logging
 from llara_core import paths, tables
 from llara_core.config import SystemConfig, load_params
 from llara_core.llm.prompts.rendering import ItemWording
-from llara_core.runtime import compute, processes, progress, provenance
+from llara_core.runtime import compute, processes, progress
 from pipeline.stage import Dataset, Seed, System, run
 
 LOADED = 0.05  # share of the stage's time that loading takes
 
 
-def main(
-    dataset: Dataset,
-    system: System,
-    seed: Seed,
-) -> None:
+def main(dataset: Dataset, system: System, seed: Seed) -> None:
     """Predicts validation and test of DATASET with SYSTEM, in each of its modes."""
     from llara_core.answers.held_out import read_held_out, read_positions
     from llara_core.answers.predictions import answer_held_out
@@ -58,7 +54,7 @@ def main(
                 system=system,
                 seed=seed,
                 shuffled_histories=inference.shuffled_histories,
-                hardware=provenance.hardware(),
+                hardware=compute.hardware(),
                 positions=read_positions(dataset, positions.catalogue if loaded.scores_catalogue else positions.prompts),
             )
 

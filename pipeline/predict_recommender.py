@@ -8,16 +8,11 @@ from llara_core.runtime import compute
 from pipeline.stage import Dataset, Recommender, Seed, run
 
 
-def main(
-    dataset: Dataset,
-    recommender: Recommender,
-    seed: Seed,
-) -> None:
+def main(dataset: Dataset, recommender: Recommender, seed: Seed) -> None:
     """Predicts validation and test of DATASET with a trained RECOMMENDER."""
     from llara_core.answers.held_out import read_held_out, read_positions
     from llara_core.answers.predictions import CatalogueAnswerer, answer_held_out
     from llara_core.recommenders import checkpoints
-    from llara_core.runtime import provenance
 
     params = load_params()
     compute.use_threads(params.recommenders.threads)
@@ -30,7 +25,7 @@ def main(
         system=recommender,
         seed=seed,
         shuffled_histories=params.inference.shuffled_histories,
-        hardware=provenance.hardware(),
+        hardware=compute.hardware(),
         positions=read_positions(dataset),
     )
 

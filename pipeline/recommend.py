@@ -76,7 +76,7 @@ def main(
     """
     from llara_core.serving import Model
     from llara_core.serving import histories as many
-    from llara_core.serving.run_parts import parts_of_run
+    from llara_core.serving.parts import parts_of_run
     from llara_core.serving.titles import ItemFinder
 
     n_sources = sum([bool(item), histories is not None, all_users])

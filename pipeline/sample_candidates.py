@@ -37,12 +37,12 @@ def main(dataset: Dataset) -> None:
             n_draws = getattr(config.draws, split)
             sampler = CandidateSampler(interactions, n_items, split, n_candidates=config.n_candidates, exclude=exclude)
             sets = sampler.sample(asked, n_draws, numpy_stream(config.seed, "candidates", dataset, split))
-            tables.write_parts(folder / f"{split}.parquet", sets, tables.CANDIDATE_SETS, facts)
+            tables.write_parts(folder / paths.candidate_sets(dataset, split).name, sets, tables.CANDIDATE_SETS, facts)
             logger.info("%s: %d sets of %d", split, len(asked) * n_draws, config.n_candidates)
         if positions != "last" and not section.is_presplit:
             questions = position_questions(interactions, section.max_history_len, positions, config.seed, dataset)
             further = paths.at_positions(folder)
-            tables.write_table(further / "questions.parquet", questions, tables.POSITIONS)
+            tables.write_table(further / paths.QUESTIONS, questions, tables.POSITIONS)
             sets = (
                 part
                 for split in c.HELD_OUT
@@ -54,7 +54,7 @@ def main(dataset: Dataset) -> None:
                     numpy_stream(config.seed, "candidates at positions", dataset, split),
                 )
             )
-            tables.write_parts(further / "candidates.parquet", sets, tables.CANDIDATE_SETS)
+            tables.write_parts(further / paths.CANDIDATE_SETS, sets, tables.CANDIDATE_SETS)
             logger.info("at further positions: %d sets of %d", len(questions), config.n_candidates)
 
 

@@ -19,32 +19,28 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def main(
-    dataset: Dataset,
-    recommender: Recommender,
-    seed: Seed,
-) -> None:
+def main(dataset: Dataset, recommender: Recommender, seed: Seed) -> None:
     """Scores the training candidate sets of DATASET with RECOMMENDER, and with copies of it not trained on the user."""
     from llara_core import columns as c
     from llara_core import tables
-    from llara_core.fetching.llm import fetch_encoder
-    from llara_core.recommenders import checkpoints, models, training
-    from llara_core.recommenders.cross_fitting import cross_fit
-    from llara_core.runtime import provenance
 
-    params = load_params()
+    params, run_name = load_params(), paths.run_name(recommender, seed)
     compute.use_threads(params.recommenders.threads)
-    target = paths.training_scores(dataset, paths.run_name(recommender, seed))
+    target = paths.training_scores(dataset, run_name)
     if not tables.read_json(paths.resolved_recommender(recommender))["training_scores"]:
         tables.write_table(target, tables.TRAINING_SCORES.empty_table(), tables.TRAINING_SCORES)
         logger.info("no system of run.systems shows scores of %s: nothing to do", recommender)
         return
+
+    from llara_core.fetching.llm import fetch_encoder
+    from llara_core.recommenders import checkpoints, models, training
+    from llara_core.recommenders.cross_fitting import cross_fit
+
     config, max_history_len = params.recommenders, params.dataset(dataset).max_history_len
-    run_name = paths.run_name(recommender, seed)
     interactions = tables.read_table(paths.interactions(dataset), tables.INTERACTIONS)
     items = tables.read_table(paths.items(dataset), tables.ITEMS)
     examples = tables.read_arrow(paths.examples(dataset), tables.EXAMPLES)
-    candidates_file = paths.candidates(dataset) / "train.parquet"
+    candidates_file = paths.candidate_sets(dataset, c.TRAIN)
     candidates = tables.read_arrow(candidates_file, tables.CANDIDATE_SETS)
     folder, data_hash = paths.checkpoint(dataset, run_name), checkpoints.data_hash(dataset)
     in_sample = checkpoints.load(folder, recommender, data_hash)
@@ -78,7 +74,7 @@ def main(
         "seed": str(seed),
         "data_hash": data_hash,
         "candidates_hash": tables.tables_hash(candidates_file),
-        "hardware": provenance.hardware(),
+        "hardware": compute.hardware(),
     }
     tables.write_parts(target, scores, tables.TRAINING_SCORES, metadata)
     logger.info("%d candidate sets scored by %s and by %d recommenders of other users", len(candidates), run_name, config.folds)

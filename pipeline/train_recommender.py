@@ -13,11 +13,7 @@ from pipeline.stage import Dataset, Recommender, Seed, run
 logger = logging.getLogger(__name__)
 
 
-def main(
-    dataset: Dataset,
-    recommender: Recommender,
-    seed: Seed,
-) -> None:
+def main(dataset: Dataset, recommender: Recommender, seed: Seed) -> None:
     """Trains RECOMMENDER on DATASET once per L2 coefficient and writes the one best on validation to data/recommenders/."""
     from llara_core import tables
     from llara_core.fetching.llm import fetch_encoder

@@ -11,11 +11,7 @@ from llara_core.runtime import compute, processes, progress
 from pipeline.stage import Dataset, Seed, System, run
 
 
-def main(
-    dataset: Dataset,
-    system: System,
-    seed: Seed,
-) -> None:
+def main(dataset: Dataset, system: System, seed: Seed) -> None:
     """Tunes SYSTEM on DATASET with SEED; for a system that is untuned or continues from another's adapter, only notes this."""
     from llara_core.llm.inputs import read_inputs
 

@@ -90,7 +90,7 @@ def read_positions(dataset: str, max_positions: int | None = None) -> HeldOut | 
     folder = paths.positions(dataset)
     if not folder.exists() or max_positions == 0:
         return None
-    questions, sets = folder / "questions.parquet", folder / "candidates.parquet"
+    questions, sets = folder / paths.QUESTIONS, folder / paths.CANDIDATE_SETS
     examples = tables.read_table(questions, tables.POSITIONS)
     if examples.empty:
         return None
@@ -102,7 +102,7 @@ def read_positions(dataset: str, max_positions: int | None = None) -> HeldOut | 
 
 def held_out_candidates(dataset: str) -> tuple[pd.DataFrame, str]:
     """Reads the candidate sets of validation and test, in this order, and their hash."""
-    files = [paths.candidates(dataset) / f"{split}.parquet" for split in c.HELD_OUT]
+    files = [paths.candidate_sets(dataset, split) for split in c.HELD_OUT]
     frames = [tables.read_table(file, tables.CANDIDATE_SETS) for file in files]
     return pd.concat(frames, ignore_index=True), tables.tables_hash(*files)
 

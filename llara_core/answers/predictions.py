@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from llara_core import columns as c
 from llara_core import tables
@@ -19,6 +19,7 @@ from llara_core.answers import ranking
 from llara_core.answers.held_out import HeldOut, Order
 from llara_core.answers.ranking import CatalogueScorer, History
 from llara_core.config import ShuffledHistories
+from llara_core.config.sections import Section
 from llara_core.errors import DataError
 from llara_core.runtime import memory, processes, progress
 
@@ -97,7 +98,7 @@ class Answerer(Protocol):
 
     @property
     def scores_catalogue(self) -> bool:
-        """Whether it scores all items, so that a further question costs little."""
+        """Whether the system scores all items, so that a further question costs little."""
 
     def answer(self, held_out: HeldOut) -> Answers:
         """Answers every question in every mode."""
@@ -115,7 +116,7 @@ class CatalogueAnswerer:
         return Answers({"score": from_scores(held_out.candidates, *score_candidates(self.scorer, Questions.of(held_out)))})
 
 
-class PredictionMetadata(BaseModel):
+class PredictionMetadata(Section):
     """Provenance of a predictions table, stored in its file.
 
     Attributes:
@@ -128,8 +129,6 @@ class PredictionMetadata(BaseModel):
         note: remark for the report.
         hardware: machine that computed the answers.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: str
     system: str

@@ -1,6 +1,5 @@
 """``params.yaml`` and ``systems.yaml`` as frozen, validated objects, with one module per section."""
 
-from llara_core.config.candidates import CandidatesConfig
 from llara_core.config.datasets import (
     Amazon2018Config,
     AmazonSection,
@@ -21,13 +20,12 @@ from llara_core.config.datasets import (
     TextLayout,
     TitlesConfig,
 )
-from llara_core.config.evaluation import CaseStudyConfig, ComparisonConfig, EvaluationConfig
+from llara_core.config.evaluation import CandidatesConfig, CaseStudyConfig, ComparisonConfig, EvaluationConfig
 from llara_core.config.loading import load_params
 from llara_core.config.objectives import OBJECTIVES, UNTUNED_OBJECTIVE, ObjectiveName
-from llara_core.config.parallel import ParallelConfig, Weights
 from llara_core.config.params import Params
 from llara_core.config.recommenders import BASELINES, RECOMMENDERS, RecommendersConfig, RecommenderSection
-from llara_core.config.run import RunConfig
+from llara_core.config.run import ParallelConfig, RunConfig, Weights
 from llara_core.config.systems import (
     WITH_BEHAVIOR,
     AblationConfig,
@@ -43,53 +41,3 @@ from llara_core.config.systems import (
     SystemConfig,
     TuneConfig,
 )
-
-__all__ = [
-    "BASELINES",
-    "OBJECTIVES",
-    "RECOMMENDERS",
-    "UNTUNED_OBJECTIVE",
-    "WITH_BEHAVIOR",
-    "AblationConfig",
-    "Amazon2018Config",
-    "AmazonSection",
-    "CandidatesConfig",
-    "CaseStudyConfig",
-    "ChatModelConfig",
-    "ColdItemsConfig",
-    "ComparisonConfig",
-    "CurriculumConfig",
-    "DatasetConfig",
-    "DownloadConfig",
-    "EvaluationConfig",
-    "LargerMovieLensConfig",
-    "LastFmConfig",
-    "LlmConfig",
-    "LogSection",
-    "MovieLensConfig",
-    "ObjectiveName",
-    "OwnLogConfig",
-    "ParallelConfig",
-    "Params",
-    "PromptConfig",
-    "Quoting",
-    "RecommenderSection",
-    "RecommendersConfig",
-    "ReleasedFramesConfig",
-    "Representation",
-    "RunConfig",
-    "Schedule",
-    "ScoreSource",
-    "ShuffledHistories",
-    "Slot",
-    "SplitConfig",
-    "SteamConfig",
-    "SubsampleConfig",
-    "SyntheticConfig",
-    "SystemConfig",
-    "TextLayout",
-    "TitlesConfig",
-    "TuneConfig",
-    "Weights",
-    "load_params",
-]

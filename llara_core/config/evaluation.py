@@ -1,23 +1,20 @@
-"""Sections ``evaluation`` and ``report``: intervals and tests, and the tables of the report."""
+"""Sections ``candidates``, ``evaluation`` and ``report``: candidate sets, intervals and tests, and the tables of the report."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PlainValidator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
-from llara_core.config.sections import Name, PositiveInt, Section, Seed
+from llara_core.config.sections import Draws, Name, PositiveInt, Section, Seed, alternatives
 
-
-def _positions(value: Any) -> Any:
-    """Checks the value with one error message; a union would give one per alternative."""
-    if value in ("last", "all") or (type(value) is int and value >= 1):
-        return value
-    raise PydanticCustomError("positions", "Input should be last, all or a number of at least 1")
-
-
-Positions = Annotated[Literal["last", "all"] | int, PlainValidator(_positions)]
+Positions = Annotated[
+    Literal["last", "all"] | int,
+    alternatives(
+        lambda value: value in ("last", "all") or (type(value) is int and value >= 1),
+        "Input should be last, all or a number of at least 1",
+    ),
+]
 
 
 class EvaluationConfig(Section):
@@ -51,3 +48,19 @@ class ReportConfig(Section):
     ablations: dict[Name, ComparisonConfig]
     case_studies: list[CaseStudyConfig] = Field(description="comparisons; those with a system not in the run are omitted")
     n_cases: Annotated[int, Field(ge=0)] = Field(description="users shown per kind of case, with their histories")
+
+
+class DrawsConfig(Section):
+    train: Draws = Field(description="candidate sets per training example; epoch e uses set number e modulo this")
+    validation: Draws
+    test: Draws
+
+
+class CandidatesConfig(Section):
+    seed: Seed
+    n_candidates: Annotated[int, Field(ge=2)] = Field(description="candidates per set, target included")
+    draws: DrawsConfig
+    exclude: Literal["all_interactions", "last_interactions"] = Field(
+        description="items never drawn as negatives. all_interactions: all items of the user until the end of the example's "
+        "split (the paper); last_interactions: items of the example's history (the released code)"
+    )

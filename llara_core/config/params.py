@@ -8,15 +8,13 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from llara_core import paths
-from llara_core.config.candidates import CandidatesConfig
 from llara_core.config.datasets import DatasetConfig, DownloadConfig
-from llara_core.config.evaluation import EvaluationConfig, ReportConfig
+from llara_core.config.evaluation import CandidatesConfig, EvaluationConfig, ReportConfig
 from llara_core.config.objectives import OBJECTIVES, UNTUNED_OBJECTIVE
-from llara_core.config.parallel import ParallelConfig
 from llara_core.config.reach import Reach, reach
 from llara_core.config.recommenders import BASELINES, RECOMMENDERS, RecommendersConfig
 from llara_core.config.resolution import resolve_systems
-from llara_core.config.run import RunConfig
+from llara_core.config.run import ParallelConfig, RunConfig
 from llara_core.config.sections import Name, Section
 from llara_core.config.systems import (
     AblationConfig,

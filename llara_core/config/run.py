@@ -1,13 +1,13 @@
-"""Section ``run``."""
+"""Sections ``run`` and ``parallel``: what runs, and on how many processes."""
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from llara_core.config.recommenders import Baseline, Recommender
-from llara_core.config.sections import Name, Section, Seed
+from llara_core.config.sections import Name, Section, Seed, alternatives
 
 
 class RunConfig(Section):
@@ -34,3 +34,28 @@ class RunConfig(Section):
         if not any((self.baselines, self.recommenders, self.systems, self.chat_models)):
             raise ValueError("the run has no system: name at least one, for example in run.baselines")
         return self
+
+
+Weights = Literal["replicated", "sharded"]
+
+
+Processes = Annotated[
+    int | Literal["auto"],
+    alternatives(
+        lambda value: value == "auto" or (type(value) is int and 1 <= value <= 1024),
+        "should be auto or a number from 1 to 1024",
+    ),
+]
+
+
+class ParallelConfig(Section):
+    """Options on which no stage depends: with other values no stage runs again, and an interrupted run can be resumed."""
+
+    processes: Processes = Field(
+        description="processes that share the tuning of one system and its held-out questions. auto: one per visible GPU, one "
+        "on a CPU. A launcher of the stage (torchrun) takes precedence"
+    )
+    weights: Weights = Field(
+        description="weights of the language model. replicated: each process holds all of them (DDP); sharded: each holds a "
+        "part of every layer (FSDP2), for models that do not fit one card"
+    )

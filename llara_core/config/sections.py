@@ -1,10 +1,12 @@
-"""Base class and common types of all sections."""
+"""Base class and common types of all sections, and of metadata that are stored beside artifacts."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic_core import PydanticCustomError
 
 # Names become DVC stage names and paths, so they contain only characters that need no quoting in either.
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$", description="lower-case letters, digits and underscores")]
@@ -18,3 +20,14 @@ Draws = Annotated[int, Field(ge=1, le=100_000)]
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def alternatives(holds: Callable[[Any], bool], expected: str) -> PlainValidator:
+    """Returns a check with one error message, ``expected``; a union of types would give one per alternative."""
+
+    def check(value: Any) -> Any:
+        if holds(value):
+            return value
+        raise PydanticCustomError("alternatives", "{expected}", {"expected": expected})
+
+    return PlainValidator(check)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PlainValidator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, model_validator
 
 from llara_core.config.objectives import OBJECTIVES, UNTUNED_OBJECTIVE, ObjectiveName, names_where, trained_objectives
 from llara_core.config.recommenders import Recommender
-from llara_core.config.sections import Dropout, Name, PositiveFloat, PositiveInt, Section, Share
+from llara_core.config.sections import Dropout, Name, PositiveFloat, PositiveInt, Section, Share, alternatives
 
 Representation = Literal["hybrid", "text", "title", "behavior", "compact", "index"]
 Slot = Literal["after", "before"]
@@ -71,14 +70,17 @@ class PromptConfig(Section):
     chat_template: bool = Field(description="whether to wrap prompts in the tokenizer's chat template, which must then exist")
 
 
-def _targets(value: object) -> object:
-    """Checks the value with one error message; a union would give one per alternative."""
-    if value == "all-linear" or (isinstance(value, list) and value and all(isinstance(name, str) and name for name in value)):
-        return value
-    raise PydanticCustomError("targets", "Input should be all-linear or a list of layer names")
+LoraTargets = Annotated[
+    Literal["all-linear"] | list[str],
+    alternatives(
+        lambda value: value == "all-linear" or (isinstance(value, list) and value != [] and all(map(_is_name, value))),
+        "Input should be all-linear or a list of layer names",
+    ),
+]
 
 
-LoraTargets = Annotated[Literal["all-linear"] | list[str], PlainValidator(_targets)]
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 class LoraSection(Section):

@@ -4,7 +4,6 @@ The probability of a candidate is the softmax of the scores over its set. A *tem
 makes an over-confident system less confident, without changing any ranking. It is chosen on validation by maximum likelihood.
 
 In all functions, ``scores`` are ``(N, C)`` and ``targets`` are the indices ``(N,)`` of the targets among the candidates.
-an over-confident system less sure, and it never changes a ranking. It is chosen on validation, by maximum likelihood.
 """
 
 from __future__ import annotations

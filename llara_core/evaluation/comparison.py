@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from llara_core import columns as c
 from llara_core.config import EvaluationConfig
-from llara_core.evaluation import metrics
-from llara_core.evaluation.intervals import run_interval, user_interval
+from llara_core.evaluation.means import Means, means_over_sets, run_interval, user_interval
 from llara_core.evaluation.paired import MIN_RUNS, Difference, paired_differences
 from llara_core.evaluation.results import SystemResults
 from llara_core.evaluation.systems import System
 
 Pairs = Mapping[tuple[str, str], Difference]
-Means = Callable[[Sequence[pd.DataFrame], metrics.Interval], dict[str, float]]  # from one table per run, for one split
 
 
 @dataclass(frozen=True)
@@ -67,11 +65,6 @@ class ComparedSystem:
     def note(self) -> str:
         """Notes of all runs for the reader."""
         return "; ".join(dict.fromkeys(run.metadata.note for run in self.results.runs if run.metadata.note))
-
-
-def means_over_sets(runs: Sequence[pd.DataFrame], interval: metrics.Interval) -> dict[str, float]:
-    """Computes the metrics over the candidate sets of all runs together."""
-    return metrics.aggregate(pd.concat(runs, ignore_index=True), interval)
 
 
 def compare(results: Sequence[SystemResults], config: EvaluationConfig, means: Means = means_over_sets) -> list[ComparedSystem]:

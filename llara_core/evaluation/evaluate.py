@@ -19,8 +19,7 @@ from llara_core.config import EvaluationConfig, Params
 from llara_core.errors import DataError
 from llara_core.evaluation import metrics
 from llara_core.evaluation.calibration import calibrate
-from llara_core.evaluation.comparison import Means, means_over_sets
-from llara_core.evaluation.intervals import user_interval
+from llara_core.evaluation.means import Means, means_over_sets, user_interval
 from llara_core.evaluation.results import MODES, RunResults, has_answers, list_tables, short_hash, training_counts
 from llara_core.evaluation.systems import System, systems_of
 from llara_core.llm.prompts.rendering import answer_texts

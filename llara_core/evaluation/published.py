@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from llara_core import columns as c
 from llara_core import paths, tables
@@ -27,10 +27,11 @@ from llara_core.answers.predictions import PredictionMetadata
 from llara_core.config import RECOMMENDERS, EvaluationConfig, Params
 from llara_core.config.params import flat
 from llara_core.config.resolution import resolved
+from llara_core.config.sections import Section
 from llara_core.errors import DataError
 from llara_core.evaluation.comparison import ComparedSystem, compare
 from llara_core.evaluation.fusion import is_recommender_alone
-from llara_core.evaluation.positions import compare_positions, read_position_results
+from llara_core.evaluation.means import user_means
 from llara_core.evaluation.results import RunResults, SystemResults, read_results
 from llara_core.evaluation.significance import further_run
 from llara_core.evaluation.systems import Kind, System, systems_of
@@ -54,11 +55,7 @@ _NO_SETTINGS = {
 }
 
 
-class _StoredModel(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PublishedSystem(_StoredModel):
+class PublishedSystem(Section):
     """A :class:`systems.System` without its runs."""
 
     kind: Kind
@@ -68,7 +65,7 @@ class PublishedSystem(_StoredModel):
     start: str | None
 
 
-class SourceRun(_StoredModel):
+class SourceRun(Section):
     """A collected run: commit of its code, command, machines, and names of the systems taken from it."""
 
     commit: str
@@ -77,7 +74,7 @@ class SourceRun(_StoredModel):
     systems: list[str]
 
 
-class Provenance(_StoredModel):
+class Provenance(Section):
     """Provenance of published results."""
 
     rows: str  # sha256 of the table
@@ -107,9 +104,8 @@ class Published:
     @cached_property
     def rows_at_positions(self) -> list[ComparedSystem]:
         """Comparison at further positions."""
-        return compare_positions(
-            [each for each in self.at_positions if not is_recommender_alone(each)], self.provenance.evaluation
-        )
+        results = [each for each in self.at_positions if not is_recommender_alone(each)]
+        return compare(results, self.provenance.evaluation, user_means)
 
     @property
     def zero_weight_fusions(self) -> list[SystemResults]:
@@ -129,7 +125,7 @@ def collect(dataset: str, params: Params, commit: str, command: str, *, keep_oth
     """
     systems = systems_of(params)
     last = [each for each in read_results(dataset, systems) if not each.is_shuffled]
-    further = read_position_results(dataset, systems)
+    further = read_results(dataset, systems, "positions")
     scopes: list[tuple[Scope, list[SystemResults]]] = [("last", last), ("positions", further)]
     parts = [_rows(scope, run) for scope, results in scopes for each in results for run in each.runs]
     answering = list(dict.fromkeys(each.system for each in last))
@@ -138,7 +134,7 @@ def collect(dataset: str, params: Params, commit: str, command: str, *, keep_oth
     names = [each.name for each in answering]
     sources = [SourceRun(commit=commit, command=command, hardware=hardware, systems=names)]
     stated: dict[str, Any] = {
-        "prepared": prepared_hash(dataset),
+        "prepared": tables.tables_hash(*paths.prepared_tables(dataset)),
         "candidates": last[0].runs[0].metadata.candidates_hash,
         "positions": further[0].runs[0].metadata.candidates_hash if further else None,
         "evaluation": params.evaluation,
@@ -206,12 +202,6 @@ def read_published(dataset: str, root: Path = Path()) -> Published | None:
         ]
 
     return Published(dataset, provenance, of_scope("last"), of_scope("positions"))
-
-
-def prepared_hash(dataset: str) -> str:
-    """Hash of the prepared tables of a data set."""
-    folder = paths.prepared(dataset)
-    return tables.tables_hash(*(folder / f"{name}.parquet" for name in ("interactions", "items", "examples")))
 
 
 def settings(params: Params, dataset: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pandas as pd
 from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.answers import predictions
+from llara_core.answers.held_out import Scope
 from llara_core.answers.predictions import PredictionMetadata
 from llara_core.errors import DataError
 from llara_core.evaluation.calibration import Calibration
@@ -73,19 +74,24 @@ def write_run(folder: Path, run: RunResults) -> None:
         tables.write_json(_calibration_file(file), dataclasses.asdict(run.calibration))
 
 
-def read_results(dataset: str, systems: Sequence[System]) -> list[SystemResults]:
+def read_results(dataset: str, systems: Sequence[System], scope: Scope = "last") -> list[SystemResults]:
     """Reads the results of every system, in the order of ``systems``, primary modes first.
+
+    Args:
+        scope: questions that were answered; systems without answers at further positions are left out there.
 
     Raises:
         DataError: results are missing, differ between the runs of a system, or belong to different candidate sets.
     """
     folder = paths.results(dataset)
-    results = [
-        mode
-        for system in systems
-        if has_answers(system, lambda run_name: folder / run_name)
-        for mode in same_modes(system, [read_run(folder / run_name) for run_name in system.run_names])
-    ]
+    results: list[SystemResults] = []
+    for system in systems:
+        if has_answers(system, lambda run_name: folder / run_name):
+            folders = [folder / run_name for run_name in system.run_names]
+            if scope == "positions":
+                folders = [paths.at_positions(each) for each in folders]
+            if scope == "last" or any(each.exists() for each in folders):
+                results += same_modes(system, [read_run(each) for each in folders])
     require_same_candidates([run for mode in results for run in mode.runs])
     return results
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from llara_core import tables
 from llara_core.config import AblationConfig, ObjectiveName, PromptConfig, SystemConfig
+from llara_core.config.sections import Section
 from llara_core.errors import ConfigError, ModelError
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM, NextItemHead, seed_part
@@ -27,16 +28,14 @@ MODULES_FILE = "modules.safetensors"
 METADATA_FILE = "adapter.json"
 
 
-class StartAdapter(BaseModel):
+class StartAdapter(Section):
     """The system whose adapter tuning continued from, of the same data set and seed, and the hash of the adapter's tensors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     system: str
     sha256: str
 
 
-class AdapterMetadata(BaseModel):
+class AdapterMetadata(Section):
     """Provenance of an adapter: training run, settings, libraries and machine of the tuning.
 
     Attributes:
@@ -47,8 +46,6 @@ class AdapterMetadata(BaseModel):
         dtype: dtype of the frozen weights.
         start: the adapter from which tuning continued; None if it began with the base model.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: str
     system: str

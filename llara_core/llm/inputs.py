@@ -17,8 +17,8 @@ from llara_core.errors import DataError
 # Tuning depends on this sub-folder alone, so a change of the held-out questions re-runs no tuning.
 TUNING = "tuning"
 SYSTEM = f"{TUNING}/system.json"
-ITEM_EMBEDDINGS = f"{TUNING}/item_embeddings.parquet"
-TRAINING_SCORES = f"{TUNING}/training_scores.parquet"
+ITEM_EMBEDDINGS = f"{TUNING}/{paths.ITEM_EMBEDDINGS}"
+TRAINING_SCORES = f"{TUNING}/{paths.TRAINING_SCORES}"
 RECOMMENDER_PREDICTIONS = "recommender_predictions"
 SAME_AS = "same_as.json"
 # Folder of the system that a training run continues from; a run that continues from none has the file NO_START instead.

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 
 from llara_core.config import PromptConfig, Representation, TuneConfig
@@ -58,30 +57,6 @@ class TrainingData:
     labels: Sequence[str]
     wording: ItemWording
     texts: Sequence[str] = ()
-
-    @property
-    def units(self) -> Units:
-        """Sizes of the data, which must be complete."""
-        n_draws = 1 + max((draw for _, draw in self.candidates), default=0)
-        return Units(
-            [len(self.histories[number]) for number in range(len(self.histories))],
-            n_draws,
-            [len(items) for items in self.sequences],
-        )
-
-    def planned(self, plan: pd.DataFrame) -> TrainingData:
-        """Returns the data that the rows of a plan need: here, all of it."""
-        return self
-
-
-class TrainingSource(Protocol):
-    """Training data of which a run may hold only the part that its plan names: :class:`TrainingData`, or tables on disk."""
-
-    @property
-    def units(self) -> Units: ...
-
-    def planned(self, plan: pd.DataFrame) -> TrainingData:
-        """Returns the data that the rows of ``plan``, from :func:`llara_core.tuning.plan.make_plan`, need."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from llara_core.errors import ConfigError
 from llara_core.objectives.base import Objective
 from llara_core.objectives.generative import Generative
 from llara_core.objectives.next_item import NextItem
@@ -14,14 +13,3 @@ OBJECTIVES: dict[str, Objective] = {
     "next_item": NextItem(),
     "preference": Preference(),
 }
-
-
-def load_objective(name: str) -> Objective:
-    """Returns the objective of this name.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if name not in OBJECTIVES:
-        raise ConfigError(f"unknown objective {name!r}; choose from {list(OBJECTIVES)}")
-    return OBJECTIVES[name]

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from llara_core import paths, tables
 from llara_core.config.recommenders import MoRecConfig, RecommenderSection
+from llara_core.config.sections import Section
 from llara_core.errors import DataError, ModelError
 from llara_core.recommenders import models
 from llara_core.recommenders.base import SequenceRecommender
 from llara_core.runtime import compute
-from llara_core.runtime.provenance import hardware
 
 if TYPE_CHECKING:
     from llara_core.recommenders.training import TrainedModel
@@ -26,10 +26,8 @@ CONFIG = "config.json"
 SEARCH = "search.json"
 
 
-class TextSource(BaseModel):
+class TextSource(Section):
     """The source of a recommender's text vectors, under the keys of its section in ``params.yaml``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     encoder: str
     revision: str | None
@@ -42,7 +40,7 @@ class TextSource(BaseModel):
         return cls(**section.model_dump(include=set(cls.model_fields))) if isinstance(section, MoRecConfig) else None
 
 
-class CheckpointFacts(BaseModel):
+class CheckpointFacts(Section):
     """The content of a checkpoint's ``config.json``.
 
     Attributes:
@@ -52,8 +50,6 @@ class CheckpointFacts(BaseModel):
         l2, best_epoch, validation_score: the run of the search that was kept.
         texts: source of the text vectors; None if there are none.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     type: str
     arguments: dict[str, Any]
@@ -67,7 +63,7 @@ class CheckpointFacts(BaseModel):
 
 def data_hash(dataset: str) -> str:
     """Hashes the prepared tables, from which recommenders learn and are evaluated."""
-    return tables.tables_hash(paths.interactions(dataset), paths.items(dataset), paths.examples(dataset))
+    return tables.tables_hash(*paths.prepared_tables(dataset))
 
 
 def save(
@@ -84,7 +80,7 @@ def save(
     """
     best = max(results, key=lambda result: result.validation_score)
     facts = CheckpointFacts(
-        type=name, arguments=arguments, data_hash=data_hash, hardware=hardware(), texts=texts, **_run_facts(best)
+        type=name, arguments=arguments, data_hash=data_hash, hardware=compute.hardware(), texts=texts, **_run_facts(best)
     )
     weights = {key: tensor.detach().cpu().contiguous() for key, tensor in best.model.state_dict().items()}
     with tables.atomic_path(folder) as staged:

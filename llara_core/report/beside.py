@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llara_core import paths, tables
 from llara_core.config import Params
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.published import (
     ReproducedRun,
     other_settings,
-    prepared_hash,
     read_published,
     reproductions,
     settings,
@@ -26,7 +26,7 @@ def reproduction_summary(dataset: str, params: Params, rows: Sequence[ComparedSy
     published = read_published(dataset)
     if published is None or published.provenance.candidates != rows[0].results.runs[0].metadata.candidates_hash:
         return ""
-    if published.provenance.prepared != prepared_hash(dataset):
+    if published.provenance.prepared != tables.tables_hash(*paths.prepared_tables(dataset)):
         return ""
     own, confidence = settings(params, dataset), published.provenance.evaluation.confidence
     changed = {row.name: keys for row in rows if (keys := other_settings(row.system, published.provenance, own))}

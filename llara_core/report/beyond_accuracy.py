@@ -135,9 +135,7 @@ def popularity_percentiles(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.fl
     >>> popularity_percentiles(np.array([5, 1, 1])).tolist()
     [1.0, 0.25, 0.25]
     """
-    ordered = np.sort(counts)
-    below, upto = np.searchsorted(ordered, counts, "left"), np.searchsorted(ordered, counts, "right")
-    shares: npt.NDArray[np.float64] = (below + (upto - below - 1) / 2) / max(len(counts) - 1, 1)
+    shares: npt.NDArray[np.float64] = (pd.Series(counts).rank().to_numpy() - 1) / max(len(counts) - 1, 1)
     return shares
 
 

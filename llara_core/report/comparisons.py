@@ -13,7 +13,7 @@ from llara_core import paths, tables
 from llara_core.config import Params
 from llara_core.evaluation.comparison import ComparedSystem, Pairs, all_pairs, compare, primary_rows
 from llara_core.evaluation.fusion import is_recommender_alone
-from llara_core.evaluation.positions import compare_positions, read_position_results
+from llara_core.evaluation.means import user_means
 from llara_core.evaluation.results import SystemResults, read_results
 from llara_core.evaluation.systems import System, systems_of
 from llara_core.report import wording
@@ -85,7 +85,7 @@ def compare_systems(dataset: str, params: Params) -> Comparisons:
     results = read_results(dataset, systems)
     zero_weight_fusions = [each for each in results if is_recommender_alone(each)]
     rows = compare([each for each in results if not (each.is_shuffled or is_recommender_alone(each))], params.evaluation)
-    further = [each for each in read_position_results(dataset, systems) if not is_recommender_alone(each)]
+    further = [each for each in read_results(dataset, systems, "positions") if not is_recommender_alone(each)]
     history_lens = _training_history_lens(dataset)
     tuned = tuned_on(params, systems, history_lens)
     of_paper = prompts_of_the_paper(history_lens)
@@ -96,7 +96,7 @@ def compare_systems(dataset: str, params: Params) -> Comparisons:
         rows=rows,
         zero_weight_fusions=zero_weight_fusions,
         shuffled=[each for each in results if each.is_shuffled],
-        at_positions=compare_positions(further, params.evaluation),
+        at_positions=compare(further, params.evaluation, user_means),
         pairs=all_pairs(primary_rows(rows), params.evaluation),
         tuned_on=tuned,
         budgets=budgets(tuned, history_lens),

@@ -9,7 +9,7 @@ import pandas as pd
 
 from llara_core import columns as c
 from llara_core.evaluation.comparison import ComparedSystem
-from llara_core.evaluation.intervals import user_interval
+from llara_core.evaluation.means import user_interval
 from llara_core.evaluation.metrics import Interval
 from llara_core.evaluation.results import SystemResults
 from llara_core.report import at_positions, system_columns

@@ -13,8 +13,10 @@ from matplotlib.figure import Figure
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.paired import Difference
 from llara_core.evaluation.systems import Kind
-from llara_core.report.curve_tables import STEP, VALUE, CurveTables
 from llara_core.report.wording import KIND_NAMES
+
+STEP, VALUE = "step", "value"  # columns of a curve
+CurveTables = Mapping[str, Mapping[str, pd.DataFrame]]  # by name of the curve and of the training run
 
 # Okabe and Ito's palette, which readers with any colour vision can tell apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -70,7 +72,7 @@ def slices_figure(panels: Mapping[str, Mapping[str, Sequence[tuple[str, Differen
     """Draws differences with their intervals, one panel per slicing and one colour per system.
 
     Args:
-        panels: by title and system, pairs of slice and difference; slices are drawn from left to right.
+        panels: pairs of slice and difference by title and system; slices are drawn from left to right.
     """
     panels = {title: systems for title, systems in panels.items() if any(systems.values())}
     figure, all_axes = _panels(list(panels))
@@ -93,7 +95,7 @@ def curves_figure(curves: CurveTables, unit: str) -> bytes:
     """Draws one panel per curve with one line per training run.
 
     Args:
-        curves: at least one curve, from :func:`curve_tables.read_curves`.
+        curves: at least one curve, from :func:`training.read_curves`.
         unit: label of the steps.
     """
     figure, grid = _panels(list(curves))
@@ -109,7 +111,7 @@ def curriculum_figure(panels: Mapping[str, Mapping[str, tuple[pd.DataFrame, pd.D
     """Draws the realised share of hybrid prompts against the planned p(tau), one panel per schedule.
 
     Args:
-        panels: by schedule and training run, the curves of the probability and of the realised share.
+        panels: curves of the probability and of the realised share, by schedule and training run.
     """
     figure, grid = _panels(list(panels))
     looks, plan = _looks(panels), {"color": "black", "linewidth": 1.0, "linestyle": (0, (1, 2))}

@@ -17,7 +17,7 @@ from llara_core import paths
 from llara_core.config import OBJECTIVES, EvaluationConfig
 from llara_core.errors import DataError
 from llara_core.evaluation.comparison import ComparedSystem, primary_rows
-from llara_core.evaluation.intervals import user_interval
+from llara_core.evaluation.means import user_interval
 from llara_core.evaluation.paired import MIN_RUNS, Difference, paired_differences
 from llara_core.evaluation.published import Provenance, Published, read_published
 from llara_core.evaluation.results import SystemResults

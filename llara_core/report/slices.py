@@ -14,7 +14,7 @@ import pyarrow as pa
 from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.evaluation.comparison import ComparedSystem
-from llara_core.evaluation.intervals import user_interval
+from llara_core.evaluation.means import user_interval
 from llara_core.evaluation.paired import Difference
 from llara_core.evaluation.results import training_counts
 from llara_core.report import at_positions, plots
@@ -68,7 +68,7 @@ def section(comparisons: Comparisons) -> ReportSection | None:
 def section_at_positions(comparisons: Comparisons) -> ReportSection | None:
     """Covers further positions; None where no LLM system was asked there."""
     rows = comparisons.primary_rows_at_positions
-    questions = paths.positions(comparisons.dataset) / "questions.parquet"
+    questions = paths.positions(comparisons.dataset) / paths.QUESTIONS
     heading = f"Where they differ: {at_positions.heading(comparisons).lower()}"
     return _section(comparisons, heading, rows, questions, tables.POSITIONS, [at_positions.WARNING])
 

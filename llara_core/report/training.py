@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
 from llara_core import paths
+from llara_core.errors import DataError
 from llara_core.report import plots
 from llara_core.report.comparisons import Comparisons
-from llara_core.report.curve_tables import CurveTables, join_curves, read_curves
 from llara_core.report.layout import Figure, ReportSection
+from llara_core.report.plots import STEP, VALUE, CurveTables
 from llara_core.runtime.curves import HYBRID_SHARE, LEARNING_RATE, LOSS, OBJECTIVE_LOSS, P_HYBRID, VALIDATION_HIT_RATIO
 
+CURVE = "curve"  # column of the tables of several curves
 _CURRICULUM = (P_HYBRID, HYBRID_SHARE)
 
 
@@ -82,7 +85,7 @@ def curve_plots(all_curves: Sequence[TrainingCurves]) -> dict[str, pd.DataFrame]
     def table(labels: Mapping[str, str], attribute: str) -> pd.DataFrame:
         frames = [join_curves(getattr(curves, attribute), labels) for curves in all_curves]
         for curves, frame in zip(all_curves, frames, strict=True):
-            frame["curve"] = f"{curves.dataset} " + frame["curve"]
+            frame[CURVE] = f"{curves.dataset} " + frame[CURVE]
         return pd.concat(frames, ignore_index=True)
 
     return {
@@ -102,3 +105,48 @@ def _panels(curves: TrainingCurves) -> dict[str, dict[str, tuple[pd.DataFrame, p
         if run_name in realised:
             panels.setdefault(curves.schedules[run_name], {})[run_name] = (planned[run_name], realised[run_name])
     return panels
+
+
+def read_curves(folders: Mapping[str, Path]) -> dict[str, dict[str, pd.DataFrame]]:
+    """Reads the curves of training runs from DVCLive's files ``plots/metrics/**/<name>.tsv``; a run without files is left out.
+
+    Args:
+        folders: DVCLive folder of each training run, by run name.
+
+    Returns:
+        By curve name, such as ``train/loss``, and by run name, a frame with the columns ``step`` and ``value``.
+
+    Raises:
+        DataError: a file is not a tab-separated table with a column ``step`` and a column of numbers.
+    """
+    curves: dict[str, dict[str, pd.DataFrame]] = {}
+    for run_name, live in folders.items():
+        folder = live / "plots" / "metrics"
+        for file in sorted(folder.rglob("*.tsv")):
+            name = file.relative_to(folder).with_suffix("").as_posix()
+            curves.setdefault(name, {})[run_name] = _read_curve(file)
+    return dict(sorted(curves.items()))
+
+
+def join_curves(curves: CurveTables, labels: Mapping[str, str]) -> pd.DataFrame:
+    """Concatenates several curves into one long table with the columns ``step``, ``curve`` and ``value``.
+
+    Args:
+        curves: curves from :func:`read_curves`.
+        labels: names of the curves to include, each with the text that follows the run name in the column ``curve``.
+    """
+    frames = [
+        frame.assign(**{CURVE: f"{run_name} {label}".strip()})
+        for name, label in labels.items()
+        for run_name, frame in curves.get(name, {}).items()
+    ]
+    empty = pd.DataFrame(columns=[STEP, CURVE, VALUE])
+    return pd.concat(frames, ignore_index=True)[[STEP, CURVE, VALUE]] if frames else empty
+
+
+def _read_curve(file: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(file, sep="\t")
+        return pd.DataFrame({STEP: table[STEP], VALUE: table.drop(columns=STEP).iloc[:, -1].astype(float)})
+    except (ValueError, KeyError, IndexError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: expected a tab-separated table with a column 'step' and one of numbers ({error})") from error

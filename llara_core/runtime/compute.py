@@ -1,4 +1,4 @@
-"""Sets the number of threads and the instruction set, which both affect the last bits of results on a CPU.
+"""Sets and describes the number of threads and the instruction set, which affect the last bits of results on a CPU.
 
 A sum is split among the threads, so its rounding depends on their number. No stage leaves the number to the machine or to
 the environment: every stage computes with one thread, except those that run the language model or a recommender, which use
@@ -87,6 +87,16 @@ def describe() -> str:
     if kernels_are_pinned():
         return f"{threads}, {kernels} pinned"
     return f"{threads}, {kernels}{' + bfloat16' if computes_bfloat16() else ''}"
+
+
+def hardware() -> str:
+    """Returns processor, threads and instruction set in use, and the GPU if torch is loaded and sees one.
+
+    The number of cores is left out, since it does not affect results.
+    """
+    torch = sys.modules.get("torch")
+    gpu = f", {torch.cuda.get_device_name(0)}" if torch is not None and torch.cuda.is_available() else ""
+    return f"{describe_processor()}, {describe()}{gpu}"
 
 
 def device() -> str:

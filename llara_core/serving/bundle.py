@@ -31,7 +31,7 @@ from llara_core.serving.new_items import ItemReading
 from llara_core.serving.parts import Retriever, SystemParts
 
 METADATA, CARD = "metadata.json", "README.md"
-ITEMS, ITEM_EMBEDDINGS, ADAPTER, RECOMMENDER = paths.ITEMS, "item_embeddings.parquet", "adapter", "recommender"
+ITEMS, ITEM_EMBEDDINGS, ADAPTER, RECOMMENDER = paths.ITEMS, paths.ITEM_EMBEDDINGS, "adapter", "recommender"
 _FORMAT = 1
 _LIBRARIES = ("llara-dvc", "torch", "transformers", "peft", "pandas", "pyarrow")
 

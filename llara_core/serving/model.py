@@ -13,10 +13,9 @@ from llara_core import columns as c
 from llara_core.errors import ConfigError, DataError
 from llara_core.serving import bundle
 from llara_core.serving.adding import add_items, text_source
-from llara_core.serving.audience import AudienceMember, audiences
 from llara_core.serving.new_items import NewItem, check_items, read_new_items, with_new_items
 from llara_core.serving.parts import SystemParts
-from llara_core.serving.ranking import Ranked, Ranker
+from llara_core.serving.ranking import AudienceMember, Ranked, Ranker, audiences
 from llara_core.serving.titles import ItemFinder
 
 

@@ -23,12 +23,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from llara_core import columns as c
 from llara_core.errors import ConfigError, DataError, LlaraError
 from llara_core.runtime import compute
-from llara_core.serving.audience import AudienceMember
 from llara_core.serving.batching import Batcher, QueueFullError
 from llara_core.serving.bundle import BundleMetadata
 from llara_core.serving.explanation import Explainer, Explanation, Item, Rankings
 from llara_core.serving.model import Model
 from llara_core.serving.new_items import NewItem, TakenIdError
+from llara_core.serving.ranking import AudienceMember
 from llara_core.serving.titles import BY_ID, ItemFinder
 
 Answer = TypeVar("Answer")

@@ -125,9 +125,9 @@ class StoredTrainingData:
         n_draws, of_example = self.units.n_draws, asked["source"].to_numpy(dtype=np.int64)
         numbers, sets = np.unique(of_example), np.unique(of_example * n_draws + asked["draw"].to_numpy(dtype=np.int64))
         examples = tables.take_rows(
-            _examples_file(self.dataset), tables.EXAMPLES, self.example_rows[numbers], [c.EXAMPLE, c.HISTORY, c.TARGET]
+            paths.examples(self.dataset), tables.EXAMPLES, self.example_rows[numbers], [c.EXAMPLE, c.HISTORY, c.TARGET]
         )
-        candidates = self._take_sets(_candidates_file(self.dataset), tables.CANDIDATE_SETS, sets, c.CANDIDATES)
+        candidates = self._take_sets(paths.candidate_sets(self.dataset, c.TRAIN), tables.CANDIDATE_SETS, sets, c.CANDIDATES)
 
         def by_example(values: Sequence[Value]) -> RowValues[int, Value]:
             return RowValues(numbers, values, lambda number: number, lambda number: number)
@@ -181,8 +181,8 @@ def load_training_data(
     Raises:
         DataError: a table is missing, the scores belong to other candidates, or examples differ in their number of sets.
     """
-    candidates_file = _candidates_file(dataset)
-    hashes = [tables.tables_hash(paths.prepared(dataset) / f"{name}.parquet") for name in ("interactions", "items", "examples")]
+    candidates_file = paths.candidate_sets(dataset, c.TRAIN)
+    hashes = [tables.tables_hash(file) for file in paths.prepared_tables(dataset)]
     hashes.append(tables.tables_hash(candidates_file))
     if scores_file is not None:
         if tables.table_metadata(scores_file).get("candidates_hash") != hashes[-1]:
@@ -214,7 +214,7 @@ def _read_examples(dataset: str) -> tuple[Numbers, npt.NDArray[np.int32], npt.ND
     """Reads row numbers, ids and history lengths of the training examples."""
     rows, ids, lengths = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.int32)]
     start = 0
-    for group in tables.row_groups(_examples_file(dataset), tables.EXAMPLES, [c.EXAMPLE, c.SPLIT, c.HISTORY]):
+    for group in tables.row_groups(paths.examples(dataset), tables.EXAMPLES, [c.EXAMPLE, c.SPLIT, c.HISTORY]):
         training = pc.equal(group[c.SPLIT], c.TRAIN)
         kept = group.filter(training)
         rows.append(start + np.flatnonzero(training.to_numpy()))
@@ -237,11 +237,3 @@ def _read_sequences(dataset: str) -> Lists:
     of_user, ordered = of_user[order], np.concatenate(items)[order]
     counts = np.diff(np.flatnonzero(np.diff(of_user, prepend=-1)), append=len(of_user))
     return Lists(ordered[np.repeat(counts >= 2, counts)], counts[counts >= 2])
-
-
-def _examples_file(dataset: str) -> Path:
-    return paths.examples(dataset)
-
-
-def _candidates_file(dataset: str) -> Path:
-    return paths.candidates(dataset) / "train.parquet"

@@ -13,8 +13,8 @@ import pandas as pd
 
 from llara_core.config import OBJECTIVES, CurriculumConfig, TuneConfig
 from llara_core.errors import ConfigError
+from llara_core.objectives import registry
 from llara_core.objectives.base import Rows, Units
-from llara_core.objectives.registry import load_objective
 from llara_core.runtime import seeding
 from llara_core.tuning.curriculum import schedule
 
@@ -45,7 +45,7 @@ def make_plan(
     main = tune.objective
     partner = OBJECTIVES[main].partner or main  # without a partner, no row is auxiliary
     epochs = range(first_epoch, first_epoch + tune.epochs)
-    main_rows = sum(len(load_objective(main).epoch_rows(units, tune, seed, epoch)) for epoch in epochs)
+    main_rows = sum(len(registry.OBJECTIVES[main].epoch_rows(units, tune, seed, epoch)) for epoch in epochs)
     n_rows = min(main_rows, tune.max_examples or main_rows)
     if n_rows < tune.batch_size:
         raise ConfigError(
@@ -81,7 +81,7 @@ def _take(objective: str, units: Units, tune: TuneConfig, seed: int, first_epoch
     """Returns the first ``n_rows`` rows of an objective, over as many epochs as needed."""
     taken: list[Rows] = [np.empty((0, 4), dtype=np.int64)]
     while (n_taken := sum(map(len, taken))) < n_rows:
-        epoch = load_objective(objective).epoch_rows(units, tune, seed, first_epoch + len(taken) - 1)
+        epoch = registry.OBJECTIVES[objective].epoch_rows(units, tune, seed, first_epoch + len(taken) - 1)
         if len(epoch) == 0:
             raise ConfigError("the data has no rows for tune.warm_start_rows or tune.mixture to train on; set both to 0")
         taken.append(epoch[: n_rows - n_taken])
@@ -90,6 +90,6 @@ def _take(objective: str, units: Units, tune: TuneConfig, seed: int, first_epoch
 
 def _templates(objectives: npt.NDArray[np.str_], seed: int) -> npt.NDArray[np.int64]:
     uniform = seeding.numpy_stream(seed, "plan", "templates").random(len(objectives))
-    counts = np.array([load_objective(objective).n_templates for objective in objectives])
+    counts = np.array([registry.OBJECTIVES[objective].n_templates for objective in objectives])
     templates: npt.NDArray[np.int64] = (uniform * counts).astype(np.int64)
     return templates

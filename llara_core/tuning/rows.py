@@ -1,10 +1,12 @@
-"""Batches of the plan's rows, and their loss."""
+"""Batches of the plan's rows, their loss, and the log-likelihoods that preference tuning compares with."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -13,8 +15,10 @@ from torch.utils.data import Dataset
 from llara_core.config import PromptConfig, Representation, TuneConfig
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
+from llara_core.objectives import registry
 from llara_core.objectives.base import IGNORE, EncodedRow, TrainingData
-from llara_core.objectives.registry import load_objective
+from llara_core.objectives.preference import Preference
+from llara_core.runtime import processes, progress
 
 
 class PlanDataset(Dataset[EncodedRow]):
@@ -33,7 +37,7 @@ class PlanDataset(Dataset[EncodedRow]):
         representation: Representation = self._config.representation
         if representation == "hybrid" and not row.hybrid:
             representation = "text"
-        return load_objective(row.objective).encode(row, representation, self._data, self._encoder, self._config)
+        return registry.OBJECTIVES[row.objective].encode(row, representation, self._data, self._encoder, self._config)
 
 
 def collate(rows: Sequence[EncodedRow], encoder: PromptEncoder) -> dict[str, torch.Tensor | str]:
@@ -53,7 +57,7 @@ def collate(rows: Sequence[EncodedRow], encoder: PromptEncoder) -> dict[str, tor
         "slot_items": batch.slot_items,
         "slot_scores": batch.slot_scores,
         "labels": labels,
-        **load_objective(objective).batch_tensors(rows),
+        **registry.OBJECTIVES[objective].batch_tensors(rows),
     }
 
 
@@ -92,6 +96,50 @@ class TrainingStep(nn.Module):
         hidden = self.model.hidden_states(
             batch["input_ids"], batch["attention_mask"], batch["slot_items"], batch["slot_scores"], batch.get("branches")
         )
-        loss = load_objective(objective).loss(self.model, hidden, batch, self._tune)
+        loss = registry.OBJECTIVES[objective].loss(self.model, hidden, batch, self._tune)
         n_predicting = (batch["labels"] != IGNORE).sum() if num_items_in_batch is None else num_items_in_batch
         return {"loss": loss / n_predicting}
+
+
+@torch.no_grad()
+def reference_log_likelihoods(
+    model: HybridLM, rows: PlanDataset, encoder: PromptEncoder, micro_batch_size: int
+) -> list[tuple[float, ...]]:
+    """Returns the log-likelihoods of the compared answers of each row, before the first step.
+
+    Each pass reads the rows of one training micro-batch, so that both round alike. Several processes share the passes, and each
+    of them returns all values.
+
+    Args:
+        model: model before tuning.
+        rows: rows of the plan, all with objective ``preference``.
+        encoder: encoder that pads the rows.
+        micro_batch_size: number of rows per pass.
+    """
+    objective = Preference()
+    model.eval()
+    passes = [list(range(start, min(start + micro_batch_size, len(rows)))) for start in range(0, len(rows), micro_batch_size)]
+    mine = passes if model.is_sharded else processes.share(passes)
+    log_likelihoods = np.full(len(rows), None, dtype=object)
+    with progress.bar(len(mine), desc="reference", unit="pass") as bar:
+        for part in mine:
+            batch = _on_device(collate([rows[row] for row in part], encoder), model.device)
+            with _training_precision(model):
+                hidden = model.hidden_states(
+                    batch["input_ids"], batch["attention_mask"], batch["slot_items"], batch["slot_scores"], batch["branches"]
+                )
+                for row, values in zip(part, objective.log_likelihoods(model, hidden, batch).tolist(), strict=True):
+                    log_likelihoods[row] = tuple(values)
+            bar.update()
+    processes.fill_in([np.asarray(part) for part in mine], log_likelihoods)
+    return log_likelihoods.tolist()
+
+
+def _on_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    return {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}
+
+
+def _training_precision(model: HybridLM) -> contextlib.AbstractContextManager[Any]:
+    """Computes in the precision of the trainer."""
+    dtype = model.causal_lm.dtype
+    return torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32)

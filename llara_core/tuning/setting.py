@@ -12,8 +12,7 @@ from llara_core.config import LlmConfig, SystemConfig, Weights
 from llara_core.llm.inputs import SystemInputs
 from llara_core.llm.item_vectors import item_vectors_for, load_text_vectors
 from llara_core.llm.prompts.rendering import ItemWording
-from llara_core.objectives.base import TrainingSource
-from llara_core.tuning.data import load_training_data
+from llara_core.tuning.data import StoredTrainingData, load_training_data
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class TuningSetting:
     seed: int
     llm_folder: Path
     llm_config: LlmConfig
-    data: TrainingSource
+    data: StoredTrainingData
     item_vectors: torch.Tensor | None
     hashes: dict[str, str | None]
     head_dim: int

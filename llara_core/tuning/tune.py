@@ -30,11 +30,10 @@ from llara_core.llm.projector import rms, unit_scale
 from llara_core.llm.prompts.rendering import ItemWording
 from llara_core.llm.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
 from llara_core.objectives.base import TrainingData
-from llara_core.runtime import processes, progress, provenance
+from llara_core.runtime import compute, processes, progress
 from llara_core.runtime.curves import write_curves
 from llara_core.tuning.plan import make_plan
-from llara_core.tuning.reference import reference_log_likelihoods
-from llara_core.tuning.rows import PlanDataset
+from llara_core.tuning.rows import PlanDataset, reference_log_likelihoods
 from llara_core.tuning.setting import TuningSetting
 from llara_core.tuning.trainer import Curves, micro_batches_per_step, train
 
@@ -139,7 +138,7 @@ def _prepare_run(system: str, config: SystemConfig, setting: TuningSetting, star
         item_embeddings=hashes["item_embeddings"],
         rows=len(plan),
         dtype=str(base.dtype).removeprefix("torch."),
-        hardware=provenance.hardware() + ("" if processes.count() == 1 else f", {processes.count()} processes"),
+        hardware=compute.hardware() + ("" if processes.count() == 1 else f", {processes.count()} processes"),
         versions={library: version(library) for library in _LIBRARIES},
         start=start_adapter,
     )

@@ -21,7 +21,7 @@ from llara_core.llm.inputs import Start
 from llara_core.llm.loading import load_base_model
 from llara_core.llm.new_items import NewItems
 from llara_core.llm.prompts.rendering import ItemWording
-from llara_core.objectives.base import TrainingData
+from llara_core.objectives.base import TrainingData, Units
 from llara_core.runtime import processes
 from llara_core.tuning.rows import TrainingStep
 from llara_core.tuning.setting import TuningSetting
@@ -206,11 +206,24 @@ def loss_of(model: HybridLM, batch: dict[str, Any], *, start: str | None = None,
     return loss
 
 
-def training_data(*, with_scores: bool = False) -> TrainingData:
+class DataInMemory(TrainingData):
+    """Complete training data in place of a data set's tables."""
+
+    @property
+    def units(self) -> Units:
+        lens = [len(self.histories[number]) for number in range(len(self.histories))]
+        n_draws = 1 + max((draw for _, draw in self.candidates), default=0)
+        return Units(lens, n_draws, [len(items) for items in self.sequences])
+
+    def planned(self, plan: pd.DataFrame) -> TrainingData:
+        return self
+
+
+def training_data(*, with_scores: bool = False) -> DataInMemory:
     """Returns data in which all users follow one cycle of items and all other items are candidates."""
     sequences = [[(start + step) % N_ITEMS for step in range(length)] for start, length in ((0, 7), (3, 5), (5, 2), (8, 9))]
     examples = [(sequence[:end], sequence[end]) for sequence in sequences for end in range(1, len(sequence))]
-    return TrainingData(
+    return DataInMemory(
         histories=[history for history, _ in examples],
         targets=[target for _, target in examples],
         candidates={

@@ -19,11 +19,11 @@ from ruamel.yaml import YAML
 
 from llara_core import columns as c
 from llara_core.config import load_params
-from llara_core.config.presets import apply_preset
 from llara_core.data.splitting import SPLIT_DTYPE, make_examples
 from llara_core.errors import ConfigError
 from llara_core.tuning.plan import Units, make_plan
 from pipeline import preset as script
+from pipeline.preset import apply_preset
 from tests.helpers.params import copy_params
 
 REPOSITORY = Path(__file__).parents[2]
@@ -32,13 +32,15 @@ LEARNING_RATES = {"movielens": 8e-4, "lastfm": 7e-4, "steam": 5e-4}
 
 
 @pytest.fixture
-def params(tmp_path: Path) -> Path:
+def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(PRESETS, tmp_path / "presets")
+    monkeypatch.chdir(tmp_path)
     return copy_params(tmp_path)
 
 
 @pytest.mark.parametrize("dataset", sorted(LEARNING_RATES))
 def test_the_paper_s_settings_reach_its_systems(params: Path, dataset: str) -> None:
-    changes = {change.key: change for change in apply_preset(PRESETS, "paper", dataset, params)}
+    changes = apply_preset("paper", dataset)
     after = load_params(params)
     assert after.run.datasets == [dataset]
     assert after.run.seeds == [0, 1, 2, 3, 4]
@@ -52,14 +54,14 @@ def test_the_paper_s_settings_reach_its_systems(params: Path, dataset: str) -> N
         assert (tune.projector_l2, tune.projector_init, tune.max_grad_norm, tune.warmup_share) == (1e-5, "plain", None, 0.05)
     for section in (after.recommenders.gru4rec, after.recommenders.caser, after.recommenders.sasrec, after.recommenders.morec):
         assert section.l2 == [1e-3, 1e-4, 1e-5, 1e-6, 1e-7]
-    assert (changes["lora.rank"].before, changes["lora.rank"].after) == (16, 8)
-    assert changes["run.seeds"].before == [0]
+    assert changes["lora.rank"] == (16, 8)
+    assert changes["run.seeds"][0] == [0]
     assert "tune.epochs" not in changes  # 5 already
 
 
 def test_only_named_keys_change_and_the_file_keeps_its_form(params: Path) -> None:
     before = params.read_text()
-    keys = [change.key.rpartition(".")[2] for change in apply_preset(PRESETS, "paper", "movielens", params)]
+    keys = [key.rpartition(".")[2] for key in apply_preset("paper", "movielens")]
     after = params.read_text()
     changed = [line for line in ndiff(before.splitlines(), after.splitlines()) if line[0] in "+-"]
     assert changed
@@ -68,7 +70,7 @@ def test_only_named_keys_change_and_the_file_keeps_its_form(params: Path) -> Non
     with modify_yaml(params):
         pass
     assert params.read_text() == after
-    assert apply_preset(PRESETS, "paper", "movielens", params) == []
+    assert apply_preset("paper", "movielens") == {}
     assert params.read_text() == after
 
 
@@ -95,17 +97,13 @@ def test_parameters_are_in_the_form_in_which_dvc_writes_them(params: Path, setti
 
 
 def test_a_preset_reaches_both_files(params: Path) -> None:
-    changes = [change.key for change in apply_preset(PRESETS, "demo", "movielens", params)]
-    assert {"run.systems", "recommenders.max_epochs", "systems.llara_compact.tune.max_examples"} <= set(changes)
+    changes = apply_preset("demo", "movielens")
+    assert {"run.systems", "recommenders.max_epochs", "systems.llara_compact.tune.max_examples"} <= changes.keys()
     assert load_params(params).systems["llara_compact"].tune.max_examples == 192
     assert "max_examples: 192\n" in params.with_name("systems.yaml").read_text()
 
 
-def test_the_script_prints_what_it_changed(
-    params: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(params.parent)
-    shutil.copytree(PRESETS, params.parent / "presets")
+def test_the_script_prints_what_it_changed(params: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script.main("paper", "steam")
     printed = capsys.readouterr().out.splitlines()
     assert "tune.learning_rate: 0.001 -> 0.0005" in printed
@@ -125,12 +123,11 @@ def test_the_script_prints_what_it_changed(
 )
 def test_an_invalid_preset_changes_nothing(params: Path, tmp_path: Path, name: str, dataset: str, message: str) -> None:
     folder = tmp_path / "presets"
-    shutil.copytree(PRESETS, folder)
     (folder / "mine.yaml").write_text("movielens:\n  tune:\n    epoch: 3\n")
     (folder / "broken.yaml").write_text("a: [\n")
     before = params.read_bytes()
     with pytest.raises(ConfigError, match=message):
-        apply_preset(folder, name, dataset, params)
+        apply_preset(name, dataset)
     assert params.read_bytes() == before
 
 
@@ -139,7 +136,7 @@ def test_an_invalid_preset_changes_nothing(params: Path, tmp_path: Path, name: s
     [(754, 68_389, 66_127), (976, 50_800, 47_872)],  # MovieLens and LastFM: all except the first three positions of a user
 )
 def test_an_epoch_has_the_rows_of_the_released_loader(params: Path, n_users: int, n_positions: int, n_rows: int) -> None:
-    apply_preset(PRESETS, "paper", "movielens", params)
+    apply_preset("paper", "movielens")
     config = load_params(params).systems["llara"]
     lengths = np.full(n_users, n_positions // n_users)
     lengths[: n_positions % n_users] += 1

@@ -5,7 +5,7 @@ import pytest
 
 from llara_core import columns as c
 from llara_core.evaluation import significance
-from llara_core.evaluation.intervals import user_interval
+from llara_core.evaluation.means import user_interval
 from llara_core.evaluation.paired import Difference, paired_differences
 from llara_core.evaluation.systems import share_training, systems_of
 

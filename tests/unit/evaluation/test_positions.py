@@ -13,11 +13,10 @@ from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.answers.held_out import HeldOut, read_positions
 from llara_core.errors import DataError
-from llara_core.evaluation.comparison import ComparedSystem
+from llara_core.evaluation.comparison import ComparedSystem, compare
 from llara_core.evaluation.evaluate import evaluate
-from llara_core.evaluation.intervals import user_interval
-from llara_core.evaluation.positions import compare_positions, read_position_results, user_means
-from llara_core.evaluation.results import write_run
+from llara_core.evaluation.means import user_interval, user_means
+from llara_core.evaluation.results import read_results, write_run
 from llara_core.evaluation.significance import bootstrap_interval
 from llara_core.evaluation.systems import systems_of
 from pipeline import evaluate as evaluate_stage
@@ -46,8 +45,8 @@ def compared(world, asked: HeldOut) -> dict[str, ComparedSystem]:
     world.results(world.params)
     for run_name, run in evaluate(asked, world.params):
         write_run(asked.folder(paths.results("movielens") / run_name), run)
-    results = read_position_results("movielens", systems_of(world.params))
-    return {row.name: row for row in compare_positions(results, world.params.evaluation)}
+    results = read_results("movielens", systems_of(world.params), "positions")
+    return {row.name: row for row in compare(results, world.params.evaluation, user_means)}
 
 
 def test_users_count_alike_however_many_positions_they_have() -> None:

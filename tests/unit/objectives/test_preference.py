@@ -18,8 +18,7 @@ from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.prompts.rendering import answer_text
 from llara_core.objectives.preference import Preference
 from llara_core.tuning.plan import make_plan
-from llara_core.tuning.reference import reference_log_likelihoods
-from llara_core.tuning.rows import PlanDataset, collate
+from llara_core.tuning.rows import PlanDataset, collate, reference_log_likelihoods
 from tests.helpers.llm import LABELS, loss_of, make_encoder, make_model, system_config, training_data
 
 N_NEGATIVES = 3  # all that a set of the tiny catalogue has

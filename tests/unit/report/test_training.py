@@ -4,7 +4,7 @@ from llara_core import paths
 from llara_core.config import Params
 from llara_core.errors import DataError
 from llara_core.report import training
-from llara_core.report.curve_tables import read_curves
+from llara_core.report.training import read_curves
 
 
 def test_plot_tables_join_the_runs(params: Params, world) -> None:

@@ -19,7 +19,7 @@ from llara_core.config import load_params
 from llara_core.config.datasets import DATASET_FORMATS
 from llara_core.errors import ConfigError, DataError, ModelError
 from llara_core.serving import load
-from llara_core.serving.card import DATA_TERMS, LLM_TERMS
+from llara_core.serving.export import DATA_TERMS, LLM_TERMS
 from pipeline.export import main
 from pipeline.recommend import main as recommend
 from tests.helpers.llm import LABELS, folder_hashes

@@ -29,11 +29,10 @@ from llara_core.readers.item_texts import item_text
 from llara_core.recommenders import checkpoints, models
 from llara_core.recommenders.text_encoder import TextEncoder
 from llara_core.recommenders.training import TrainedModel
-from llara_core.serving import AudienceMember, Model, bundle, load, ranking, run_parts, service
-from llara_core.serving.audience import audiences
+from llara_core.serving import AudienceMember, Model, bundle, load, ranking, service
 from llara_core.serving.new_items import ItemReading, read_new_items
 from llara_core.serving.parts import Retriever, SystemParts
-from llara_core.serving.ranking import Ranked, Ranker
+from llara_core.serving.ranking import Ranked, Ranker, audiences
 from llara_core.serving.service import Settings, create_app
 from pipeline.recommend import main as recommend
 from tests.helpers.llm import LLM, adapter_metadata, make_model, system_config
@@ -153,7 +152,7 @@ def test_the_command_marks_new_items_and_prints_their_audience(
     tmp_path: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(REPOSITORY)  # whose parameters it reads
-    monkeypatch.setattr(run_parts, "parts_of_run", lambda *_: trained_model(tmp_path, encoder).parts)
+    monkeypatch.setattr("llara_core.serving.parts.parts_of_run", lambda *_: trained_model(tmp_path, encoder).parts)
     (tmp_path / "new.csv").write_text("item_id,title\n9,aaaa aaaa\n")
     (tmp_path / "histories.csv").write_text("user_id,item_id\nann,102\nbob,104\n")
     recommend("movielens", "sasrec_text", 0, item=["aaaa aaba"], new_items=tmp_path / "new.csv")

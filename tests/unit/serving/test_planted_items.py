@@ -17,14 +17,13 @@ from llara_core.config import load_params
 from llara_core.data.preparation import Prepared, prepare
 from llara_core.llm.item_vectors import load_item_vectors, load_text_vectors
 from llara_core.llm.prompts.rendering import ItemWording
-from llara_core.objectives.base import TrainingData
 from llara_core.recommenders import checkpoints, models, training
 from llara_core.serving import Model, bundle, load
 from llara_core.serving.new_items import ItemReading
 from llara_core.serving.parts import Retriever, SystemParts
 from llara_core.tuning.tune import tune
 from tests.helpers.datasets import dataset_config
-from tests.helpers.llm import LLM, system_config, tuning_setting
+from tests.helpers.llm import LLM, DataInMemory, system_config, tuning_setting
 from tests.helpers.text_encoder import write_tiny_bert
 from tests.unit.serving.conftest import REPOSITORY
 
@@ -143,7 +142,7 @@ def compact_shop(shop: Path, tiny_llama: Path) -> Path:
         shop,
         dataset="shop",
         recommender=OWN,
-        data=TrainingData([], [], {}, None, sequences, labels, ItemWording.of(CONFIG), texts),
+        data=DataInMemory([], [], {}, None, sequences, labels, ItemWording.of(CONFIG), texts),
         item_vectors=vectors,
         text_vectors=load_text_vectors(shop / "item_embeddings.parquet", len(items)),
         hashes={"data": "", "item_embeddings": vectors_hash},
