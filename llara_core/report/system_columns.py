@@ -97,7 +97,7 @@ def marked(rows: SystemRows, *columns: Column[ComparedSystem]) -> list[Column[Co
 
 
 def marked_of(system: Callable[[Row], ComparedSystem | None], rows: Sequence[Row], *columns: Column[Row]) -> list[Column[Row]]:
-    """Does the same for a table of which ``system`` returns the system of a row, or None if the row has none."""
+    """Adds :data:`FEWER` as :func:`marked` does; ``system`` returns the system of a row, or None if it has none."""
     fewer = answer_fewer([own for row in rows if (own := system(row)) is not None])
     if not fewer:
         return [*columns]
