@@ -17,7 +17,7 @@ from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.results import training_counts
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import MISSING, Column, ReportSection, Table
-from llara_core.report.system_columns import OF_ROW
+from llara_core.report.system_columns import OF_ROW, mark_in_words, marked_of
 from llara_core.report.wording import joined, listed, number, sizes
 
 _KEYS = [c.EXAMPLE, c.DRAW]
@@ -68,8 +68,7 @@ def _mean_column(heading: str, meaning: str, name: str) -> Column[SystemCalibrat
     return Column(heading, meaning, lambda each: number(each.mean(name)))
 
 
-CALIBRATION_COLUMNS: list[Column[SystemCalibration]] = [
-    *OF_ROW,
+CALIBRATION_FIGURES: list[Column[SystemCalibration]] = [
     _mean_column("Log-likelihood", "mean log-probability of the test targets, in nats; higher is better", "log_likelihood"),
     Column(
         "Temperature",
@@ -85,7 +84,6 @@ CALIBRATION_COLUMNS: list[Column[SystemCalibration]] = [
         "calibration_error",
     ),
     _mean_column("Calibration error, scaled", "with the temperature", "calibrated_calibration_error"),
-    Column("Users x sets", "", lambda each: sizes(each.row)),
 ]
 
 
@@ -101,13 +99,15 @@ def section(comparisons: Comparisons) -> ReportSection:
     parts = []
     if scored := calibrations(comparisons):
         uniform = -math.log(comparisons.params.candidates.n_candidates)
-        about = (
+        about = joined(
             "The probability of a candidate is the softmax of the scores over its set. Uniform probabilities have a "
             f"log-likelihood of {number(uniform)}; the scores of a system below that mislead when read as probabilities, "
             "however well it ranks. The scores of baselines are counts, similarities or a random order, which are no "
-            "probabilities before scaling. A temperature changes no ranking and no hit ratio."
+            "probabilities before scaling. A temperature changes no ranking and no hit ratio.",
+            mark_in_words([each.row for each in scored]),
         )
-        table = Table(CALIBRATION_COLUMNS, [("", scored)], about)
+        figures = marked_of(lambda each: each.row, scored, *CALIBRATION_FIGURES)
+        table = Table([*OF_ROW, *figures, Column("Users x sets", "", lambda each: sizes(each.row))], [("", scored)], about)
         parts = [ReportSection("Calibration", _calibration_verdict(scored, uniform), tables=[table], is_folded=True)]
     table_of_choices = Table(COLUMNS, [("", rows)], caption)
     return ReportSection("Beyond accuracy", _verdict(rows, target), tables=[table_of_choices], parts=parts)

@@ -11,8 +11,8 @@ from llara_core import columns as c
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, ReportSection, Table
-from llara_core.report.system_columns import OF_ROW
-from llara_core.report.wording import number, sizes
+from llara_core.report.system_columns import OF_ROW, mark_in_words, marked_of
+from llara_core.report.wording import joined, number, sizes
 
 _KEYS = [c.EXAMPLE, c.DRAW]
 
@@ -30,8 +30,7 @@ class ChangedAnswers:
     lost: float  # share of sets on which the recommender is right and the system wrong
 
 
-COLUMNS: list[Column[ChangedAnswers]] = [
-    *OF_ROW,
+FIGURES: list[Column[ChangedAnswers]] = [
     Column(
         "Recommender's HR@1", "hit ratio of its recommender on these sets", lambda change: number(change.recommender_hit_ratio)
     ),
@@ -41,12 +40,12 @@ COLUMNS: list[Column[ChangedAnswers]] = [
     ),
     Column("Gained", "share of sets where the system is right and the recommender wrong", lambda change: number(change.gained)),
     Column("Lost", "share of sets where the recommender is right and the system wrong", lambda change: number(change.lost)),
-    Column(
-        "Users x sets",
-        "test users times candidate sets per user that both answer (times seeds)",
-        lambda change: sizes(change.row, change.n_draws),
-    ),
 ]
+SIZES: Column[ChangedAnswers] = Column(
+    "Users x sets",
+    "test users times candidate sets per user that both answer (times seeds)",
+    lambda change: sizes(change.row, change.n_draws),
+)
 
 
 def section(comparisons: Comparisons) -> ReportSection | None:
@@ -54,11 +53,13 @@ def section(comparisons: Comparisons) -> ReportSection | None:
     rows = changed_answers(comparisons.primary_rows)
     if not rows:
         return None
-    caption = (
+    caption = joined(
         "First choices of each system and its recommender on the test sets that both answer; runs are paired by seed. All "
-        "shares are shares of these sets."
+        "shares are shares of these sets.",
+        mark_in_words([each.row for each in rows]),
     )
-    return ReportSection("What the LLM changes", _verdict(rows), tables=[Table(COLUMNS, [("", rows)], caption)])
+    columns = [*OF_ROW, *marked_of(lambda each: each.row, rows, *FIGURES), SIZES]
+    return ReportSection("What the LLM changes", _verdict(rows), tables=[Table(columns, [("", rows)], caption)])
 
 
 def changed_answers(rows: Sequence[ComparedSystem]) -> list[ChangedAnswers]:

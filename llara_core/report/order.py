@@ -11,7 +11,7 @@ from llara_core.evaluation.paired import Difference, paired_differences
 from llara_core.evaluation.results import SystemResults
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, ReportSection, Table
-from llara_core.report.system_columns import OF_ROW
+from llara_core.report.system_columns import OF_ROW, mark_in_words, marked_of
 from llara_core.report.verdict import no_claim
 from llara_core.report.wording import AFTER_HOLM, count, difference, joined, listed, number, probability, signed
 
@@ -24,10 +24,11 @@ class OrderEffect:
     change: Difference
 
 
-COLUMNS: list[Column[OrderEffect]] = [
-    *OF_ROW,
+HIT_RATIOS: list[Column[OrderEffect]] = [
     Column("HR@1", "", lambda effect: number(effect.change.reference_hit_ratio)),
     Column("HR@1, shuffled", "", lambda effect: number(effect.change.hit_ratio)),
+]
+CHANGES: list[Column[OrderEffect]] = [
     Column("Change", "", lambda effect: difference(effect.change)),
     Column("p", "", lambda effect: probability(effect.change)),
     Column("Detectable", "", lambda effect: number(effect.change.detectable)),
@@ -39,12 +40,14 @@ def section(comparisons: Comparisons) -> ReportSection | None:
     effects = order_effects(comparisons.primary_rows, comparisons.shuffled, comparisons.params.evaluation)
     if not effects:
         return None
-    caption = (
+    caption = joined(
         "Every system answered the test sets a second time with each history in a random order, the same for all systems. "
-        "Change: shuffled minus ordered, with its interval; p is Holm-adjusted over all tests in this table."
+        "Change: shuffled minus ordered, with its interval; p is Holm-adjusted over all tests in this table.",
+        mark_in_words([effect.row for effect in effects]),
     )
+    columns = [*OF_ROW, *marked_of(lambda effect: effect.row, effects, *HIT_RATIOS), *CHANGES]
     verdict = _verdict(effects, comparisons.level)
-    return ReportSection("Order of the history", verdict, tables=[Table(COLUMNS, [("", effects)], caption)])
+    return ReportSection("Order of the history", verdict, tables=[Table(columns, [("", effects)], caption)])
 
 
 def order_effects(

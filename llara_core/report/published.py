@@ -21,11 +21,22 @@ from llara_core.evaluation.means import user_interval
 from llara_core.evaluation.paired import MIN_RUNS, Difference, paired_differences
 from llara_core.evaluation.published import Provenance, Published, read_published
 from llara_core.evaluation.results import SystemResults
-from llara_core.evaluation.significance import holm
+from llara_core.evaluation.significance import POWER, holm
 from llara_core.report import at_positions, few_users, main_table, system_columns
 from llara_core.report.layout import MISSING, Column
 from llara_core.report.new_items import new_items
-from llara_core.report.wording import both_sides, count, described, difference, joined, level, measure, number
+from llara_core.report.wording import (
+    both_sides,
+    count,
+    described,
+    difference,
+    joined,
+    level,
+    listed,
+    measure,
+    number,
+    probability,
+)
 
 README, RESULTS_PAGE, FEW_USERS_FIGURE = "README.md", "docs/results.md", "docs/figures/few_users.png"
 NOTHING_ABLATED = {
@@ -39,6 +50,7 @@ TITLES_ALONE = "movielens_cold_titles"
 # Systems that represent new items in another way than the system that they are compared with.
 OTHER_NEW_ITEMS = {"compact_from_regression": "compact_on_text"}
 
+DETECTABLE = f"Detectable: smallest true difference found in {POWER:.0%} of cases, before correction."
 VERSUS_RECOMMENDER = Column[ComparedSystem]("Minus its recommender, on the same sets", "", lambda row: _minus_own(row))
 CATALOGUE = Column("HR@10 of all items", "", measure("hit_ratio@10_catalogue"))
 
@@ -66,13 +78,16 @@ class Block:
 
 
 def results_table(published: Published) -> str:
-    """Builds the table of README.md: the best baseline, the recommenders and the tuned LLM systems in their primary modes."""
+    """Builds the table of README.md: the best baseline, the recommenders and the tuned LLM systems in their primary modes.
+
+    Hit ratios by score of systems that write text follow in a sentence.
+    """
     primary = primary_rows(published.rows)
     baselines = (row for row in primary if row.system.kind == "baseline")
     baseline = max(baselines, key=lambda row: row.validation["hit_ratio@1"], default=None)
     rows = [row for row in primary if row is baseline or row.system.kind in ("recommender", "tuned")]
     columns = [system_columns.SYSTEM, *_hit_ratios(rows, "HR@1 validation", "HR@1 test [95 %]"), VERSUS_RECOMMENDER, CATALOGUE]
-    return f"{_system_table(columns, rows)}\n\n{_caption(published, rows)}"
+    return f"{_system_table(columns, rows)}\n\n{joined(_by_score(published.rows, rows), _caption(published, rows))}"
 
 
 def all_systems_table(published: Published) -> str:
@@ -113,17 +128,18 @@ def runs_table(published: Published) -> str:
         lines.append([*cells, number(valid)])
     runs = _table("System | Sets | Validation by seed | mean (sd) | Test by seed | mean (sd) | Valid, lowest", lines)
     further = {row.name: row.difference for row in primary_rows(published.rows_at_positions)}
+    alpha = level(published.provenance.evaluation)
     lines = [
         [
             f"{row.name} - {row.versus}",
-            _with_p(row.difference),
-            _with_p(further[row.name]) if row.name in further else "",
+            _with_p(row.difference, alpha),
+            _with_p(further[row.name], alpha) if row.name in further else "",
         ]
         for row in rows
         if row.is_versus_recommender and row.difference is not None
     ]
     differences = _table("Difference on test | Last items | At positions", lines)
-    return f"{runs}\n\n{differences}\n\np after Holm's correction over all systems. {origin(published)}"
+    return f"{runs}\n\n{differences}\n\np after Holm's correction over all systems. {DETECTABLE} {origin(published)}"
 
 
 def budgets_table(default: Published, larger: Published) -> str:
@@ -145,7 +161,11 @@ def budgets_table(default: Published, larger: Published) -> str:
     for name in rows_of(larger):
         for published in (default, larger):
             rows = rows_of(published)
-            columns = [*_hit_ratios([*rows.values()], "HR@1 validation", "HR@1 test [95 %]"), VERSUS_RECOMMENDER]
+            columns = [
+                *_hit_ratios([*rows.values()], "HR@1 validation", "HR@1 test [95 %]"),
+                *system_columns.by_score(published.rows, [*rows.values()]),
+                VERSUS_RECOMMENDER,
+            ]
             row = rows[name]
             lines.append([described(row), budget(row, published), *(column.text(row) for column in columns)])
     header = " | ".join(["System", "Tuned on", *(column.heading for column in columns)])
@@ -180,24 +200,30 @@ def new_items_table(published: Published, *on_titles: Published) -> str:
     for other in on_titles:
         if other.provenance.positions != published.provenance.positions:
             raise DataError(f"results: {published.dataset} and {other.dataset} answer other questions; collect them again")
-        titles += [
-            replace(each, system=replace(each.system, name=f"{each.system.name}, titles")) for each in other.at_positions
-        ]
+        for each in other.at_positions:
+            own = each.system
+            # Nothing is trained in common with the system of the same name that reads attributes, too.
+            recommender = None if own.recommender is None else _on_titles(own.recommender)
+            renamed = replace(own, name=_on_titles(own.name), key=_on_titles(own.key), recommender=recommender)
+            titles.append(replace(each, system=renamed))
     untuned = {each.system.key for each in published.at_positions if each.system.kind == "untuned"}
     ranking = [each for each in (*published.at_positions, *titles) if each.mode in ("score", "fused")]
     systems = [each for each in ranking if each.system.kind != "fused" or each.system.key in untuned]
     config = published.provenance.evaluation
+    n_questions = {each.system.name: len(each.runs[0].split(c.TEST)) for each in systems}
+    fewer = {name for name, n in n_questions.items() if n < max(n_questions.values())}
     lines = []
     for results in systems:
+        mark = f" {system_columns.FEWER}" if results.system.name in fewer else ""
         of_split = {split: new_items(results, split, user_interval(config, published.dataset, split)) for split in c.HELD_OUT}
         test = of_split[c.TEST]
         lines.append(
             [
                 results.system.name,
                 str(len(results.runs)),
-                *(" / ".join(map(number, (each.known, each.new, each.all))) for each in of_split.values()),
-                f"{number(test.picked)} ({number(test.asked)})",
-                f"{number(test.among_new)}, {number(test.auc)}",
+                *(f"{' / '.join(map(number, (each.known, each.new, each.all)))}{mark}" for each in of_split.values()),
+                f"{number(test.picked)} ({number(test.asked)}){mark}",
+                f"{number(test.among_new)}, {number(test.auc)}{mark}",
             ]
         )
     hit_ratios = _table(
@@ -208,16 +234,29 @@ def new_items_table(published: Published, *on_titles: Published) -> str:
     first = next(name for name, each in tested.items() if each.system.kind == "recommender")
     changed = {name: intact for name in tested if (intact := _ablated(name, published.provenance)) in tested}
     changed |= {name: whole for name, whole in OTHER_NEW_ITEMS.items() if name in tested and whole in tested}
-    changed |= {each.system.name: each.system.key for each in titles if each.system.name in tested}
+    changed |= {_on_titles(name): name for name in tested if _on_titles(name) in tested}
     own_of = {name: each.system.recommender for name, each in tested.items() if name not in changed}
     pairs = [(name, first) for name in own_of if name != first]
     pairs += [(name, own) for name, own in own_of.items() if own in tested and own != first]
     pairs += [(whole, name) for name, whole in changed.items()]
     kinds = [_family([(tested[one], tested[other]) for one, other in pairs], is_new, config) for is_new in (None, False, True)]
-    lines = [[f"{one} - {other}", *map(_with_p, row)] for (one, other), *row in zip(pairs, *kinds, strict=True)]
+    alpha = level(config)
+    lines = [
+        [f"{one} - {other}", *(_with_p(each, alpha) for each in row)] for (one, other), *row in zip(pairs, *kinds, strict=True)
+    ]
     differences = _table("Difference on test | All targets | Known targets | New targets", lines)
     origins = " ".join(map(origin, (published, *on_titles)))
-    return f"{hit_ratios}\n\n{differences}\n\np after Holm's correction within a column. {origins}"
+    notes = joined(
+        f"{system_columns.FEWER}: on fewer questions, comparable only by the differences." if fewer else "",
+        f"p after Holm's correction within a column. {DETECTABLE}",
+        origins,
+    )
+    return f"{hit_ratios}\n\n{differences}\n\n{notes}"
+
+
+def _on_titles(name: str) -> str:
+    """Names the counterpart of a system that reads titles alone."""
+    return f"{name}, titles"
 
 
 def _ablated(name: str, provenance: Provenance) -> str | None:
@@ -244,7 +283,7 @@ def few_users_table(*published: Published) -> str:
         by_name = {each.system.name: each for each in results.at_positions}
         paired = _family([(by_name[few_users.TEXT], by_name[few_users.IDS])], None, results.provenance.evaluation)
         figures = [number(rows[place].test["hit_ratio@1"]) for rows in systems.values()]
-        lines.append([f"{share:.0%}", *figures, _with_p(paired[0])])
+        lines.append([f"{share:.0%}", *figures, _with_p(paired[0], level(results.provenance.evaluation))])
     header = " | ".join(["Training users", *names, f"{few_users.TEXT} - {few_users.IDS}"])
     datasets = ", ".join(f"`{each.dataset}`" for each in published)
     origins = f"Answers, commands, commits and machines: `results/`, data sets {datasets}."
@@ -350,12 +389,24 @@ def _minus_own(row: ComparedSystem) -> str:
     return f"{difference(row.difference)}, {both_sides(row.difference)}"
 
 
-def _with_p(paired: Difference | None) -> str:
+def _with_p(paired: Difference | None, alpha: float) -> str:
     if paired is None:
         return MISSING
     if paired.p_value is None:
         return difference(paired)
-    return f"{difference(paired)}, p {'< 0.001' if paired.p_value < 0.001 else number(paired.p_value)}"
+    seen = "" if paired.is_below(alpha) or not paired.detectable else f", detectable {number(paired.detectable)}"
+    return f"{difference(paired)}, p {probability(paired)}{seen}"
+
+
+def _by_score(all_rows: Sequence[ComparedSystem], rows: Sequence[ComparedSystem]) -> str:
+    """States the hit ratios by score of the systems of ``rows`` that write text; empty if there are none."""
+    figures = [
+        f"{row.name} {figure}"
+        for column in system_columns.by_score(all_rows, rows)  # at most one
+        for row in rows
+        if (figure := column.text(row)) != MISSING
+    ]
+    return f"Test HR@1 by score instead of text: {listed(figures)}." if figures else ""
 
 
 def _hit_ratios(rows: Sequence[ComparedSystem], validation: str, test: str) -> list[Column[ComparedSystem]]:

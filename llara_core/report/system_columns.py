@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from llara_core.evaluation.metrics import METRICS
 from llara_core.evaluation.paired import MIN_RUNS
 from llara_core.evaluation.results import MODES
 from llara_core.evaluation.significance import POWER
-from llara_core.report.layout import MISSING, Column
+from llara_core.report.layout import MISSING, Column, Row
 from llara_core.report.wording import (
     KIND_NAMES,
     both_sides,
@@ -93,14 +93,19 @@ def mode(rows: SystemRows) -> Column[ComparedSystem]:
 
 def marked(rows: SystemRows, *columns: Column[ComparedSystem]) -> list[Column[ComparedSystem]]:
     """Adds :data:`FEWER` to the figures of systems that answer fewer test sets than others of ``rows``."""
-    fewer = answer_fewer(rows)
+    return marked_of(lambda row: row, rows, *columns)
+
+
+def marked_of(system: Callable[[Row], ComparedSystem | None], rows: Sequence[Row], *columns: Column[Row]) -> list[Column[Row]]:
+    """Adds :data:`FEWER` as :func:`marked` does; ``system`` returns the system of a row, or None if it has none."""
+    fewer = answer_fewer([own for row in rows if (own := system(row)) is not None])
     if not fewer:
         return [*columns]
 
-    def with_mark(column: Column[ComparedSystem]) -> Column[ComparedSystem]:
-        def text(row: ComparedSystem) -> str:
-            figure = column.text(row)
-            return f"{figure} {FEWER}" if row.name in fewer and figure != MISSING else figure
+    def with_mark(column: Column[Row]) -> Column[Row]:
+        def text(row: Row) -> str:
+            own, figure = system(row), column.text(row)
+            return f"{figure} {FEWER}" if own is not None and own.name in fewer and figure not in ("", MISSING) else figure
 
         return replace(column, text=text)
 
@@ -115,7 +120,8 @@ def mark_in_words(rows: SystemRows) -> str:
 def answer_fewer(rows: SystemRows) -> set[str]:
     """Names of the systems that answer fewer test sets than others of ``rows``."""
     n_sets = {row.name: len(row.results.runs[0].split(c.TEST)) for row in rows}
-    return {name for name, n in n_sets.items() if n < max(n_sets.values())}
+    most = max(n_sets.values(), default=0)
+    return {name for name, n in n_sets.items() if n < most}
 
 
 def by_score(all_rows: SystemRows, rows: SystemRows) -> list[Column[ComparedSystem]]:

@@ -12,7 +12,7 @@ from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.answers.ranking import expected_hit_ratio
 from llara_core.evaluation.comparison import ComparedSystem
-from llara_core.report import paper
+from llara_core.report import paper, system_columns
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, ReportSection, Table
 from llara_core.report.paper import PaperResult
@@ -88,6 +88,8 @@ COLUMNS: list[Column[PaperRow]] = [
         "",
         lambda row: "" if row.expected_hit_ratio is None else number(row.expected_hit_ratio),
     ),
+]
+ON_OWN_SETS: list[Column[PaperRow]] = [
     Column("HR@1 (ours, paper's rule)", "", lambda row: hit_ratio(row.ours, by_paper_rule(row.ours)[0]) if row.ours else ""),
     Column("Valid (ours, paper's rule)", "", lambda row: number(by_paper_rule(row.ours)[2]) if row.ours else ""),
     Column("HR@1 (ours, exact title)", "", lambda row: hit_ratio(row.ours) if row.ours else ""),
@@ -112,8 +114,10 @@ def section(comparisons: Comparisons) -> ReportSection | None:
         else "",
         "The paper's results indicate the range to expect. They cannot be tested against ours, and do not compare with "
         f"systems tuned on less than {MIN_BUDGET_SHARE:.0%} of its prompts.",
+        system_columns.mark_in_words([row.ours for row in rows if row.ours is not None]),
     )
-    return ReportSection("Table 2, the paper's and ours", _verdict(rows), tables=[Table(COLUMNS, [("", rows)], caption)])
+    columns = [*COLUMNS, *system_columns.marked_of(lambda row: row.ours, rows, *ON_OWN_SETS)]
+    return ReportSection("Table 2, the paper's and ours", _verdict(rows), tables=[Table(columns, [("", rows)], caption)])
 
 
 def _verdict(rows: Sequence[PaperRow]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from llara_core.evaluation.comparison import ComparedSystem, primary_rows
 from llara_core.report.layout import MISSING
 from llara_core.report.system_columns import FEWER, answer_fewer, by_score, leading
-from llara_core.report.wording import chosen_weights, count, interval, measure, number, p_value, signed, sizes
+from llara_core.report.wording import chosen_weights, count, interval, number, p_value, signed, sizes
 
 WIDTH, HEIGHT = 100, 40
 _MAX_VERDICT, _MAX_REPRODUCTION = 16, 6  # lines; longer texts are cut here and complete in the report
@@ -64,7 +64,10 @@ def _lines(rows: Sequence[ComparedSystem], all_rows: Sequence[ComparedSystem]) -
         columns |= {"own": lambda row: _difference(row, own=True)}
     if any(row.difference is not None and row.difference.p_value is not None for row in rows):
         columns |= {"p": lambda row: p_value(row).replace("< ", "<")}
-    columns |= {"valid": measure("valid_ratio"), "n": lambda row: sizes(row).replace(" ", "")}
+    columns |= {
+        "valid": lambda row: f"{number(row.test['valid_ratio'])}{mark(row)}",
+        "n": lambda row: sizes(row).replace(" ", ""),
+    }
     table = [list(columns), *([_without_zero(text(row)) for text in columns.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     figures = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in table]

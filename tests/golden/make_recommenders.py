@@ -1,9 +1,10 @@
 """What tiny recommenders learn with pinned kernels: ``python -m tests.golden.make_recommenders`` prints it for this machine.
 
-``recommenders.json`` holds it, with the processors on which it was confirmed; add yours where its values are the same. Other
-values on one of these mean that the same parameters and seed now give other numbers: say so under "changes numbers" in the
-changelog. ``default_sasrec`` there is the sha256 of ``data/recommenders/movielens/sasrec-0/checkpoint/model.safetensors`` after
-the default run, which no test makes.
+``recommenders.json`` holds it, with the processors on which it was confirmed; add yours where its values are the same.
+``confirmed_emulated`` names the processor that ``valgrind --tool=none python -m tests.golden.make_recommenders`` presents,
+which takes some 20 times as long. Other values on one of these mean that the same parameters and seed now give other numbers:
+say so under "changes numbers" in the changelog. ``default_sasrec`` there is the sha256 of
+``data/recommenders/movielens/sasrec-0/checkpoint/model.safetensors`` after the default run, which no test makes.
 """
 
 from __future__ import annotations

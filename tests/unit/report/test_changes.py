@@ -56,6 +56,15 @@ def test_runs_of_the_same_seed_are_paired(world) -> None:
     assert changes_of(world, seeds=[0, 1])["llara"].differing == 0
 
 
+def test_figures_on_fewer_sets_are_marked(world) -> None:
+    put(world, "sasrec", (5, 6, 7))
+    put(world, "llara", (7, 8), draws=1)
+    put(world, "fused-llara", (5, 6, 7), mode="fused", llm_weight=0.3)
+    (table,) = changes.section(world.compared(world.on_axes(baselines=[]))).tables
+    assert [line["Recommender's HR@1"] for line in table.lines] == ["0.429 †", "0.429"]
+    assert "†: on fewer candidate sets" in table.caption
+
+
 def test_systems_that_read_no_recommender_are_left_out(world) -> None:
     put(world, "sasrec", (5,))
     put(world, "tallrec", (5,))

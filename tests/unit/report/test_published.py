@@ -126,6 +126,7 @@ def test_published_results_compare_as_the_run_itself(world, kept: Params) -> Non
     assert names(full)[-1].startswith("llara + sasrec (LLM weight ")
     assert "3 runs (seeds 0, 1, 2); 95% intervals over users and runs, for untrained systems over users. ±: " in short
     assert "commands, commits and machines: `results/movielens.json`." in short
+    assert "Test HR@1 by score instead of text: llara 0.000 †." in short
     assert full.startswith("**movielens.** ")
     assert "| sasrec | 3 | 1.000, 1.000, 1.000 | 1.000 (0.000) |" in pages.runs_table(results)
     assert "| sasrec, on 1 candidate set | 1 | 1.000, 1.000, 1.000 |" in pages.runs_table(results)
