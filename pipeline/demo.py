@@ -40,7 +40,7 @@ def main(
         typer.Option(help="Title of one history, oldest first; repeat the option. Default: prompt for titles."),
     ] = None,
 ) -> None:
-    """Trains a recommender, tunes a compact LLM system on it, recommends items for a typed history, and recommends a new item."""
+    """Trains a recommender, tunes a compact LLM system on it, and recommends items for a typed history, and a new item."""
     copy_repository(FOLDER)
     run_in_copy("-m", "pipeline.repro")
     titles = item or ([] if sys.stdin.isatty() else EXAMPLE)
