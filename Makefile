@@ -1,4 +1,4 @@
-# make demo    trains recommenders, tunes an LLM on a small budget and recommends items for typed titles, in a few minutes
+# make demo    trains a recommender, tunes an LLM on a small budget and recommends items for typed titles, in a few minutes
 # make repro   the whole pipeline, from raw data to the table of results; run again, only what changed
 # make test    all tests
 # make check   lint, format and types

@@ -23,7 +23,7 @@ from llara_core import paths
 from llara_core.config import EvaluationConfig, load_params
 from llara_core.config.params import flat
 from llara_core.errors import DataError
-from llara_core.evaluation.evaluate import MAIN_METRICS
+from llara_core.evaluation.evaluate import MAIN_METRICS, SPLIT_NAMES, main_metrics
 from llara_core.evaluation.paired import MIN_RUNS, Difference, paired_differences
 from llara_core.evaluation.results import MODES, RunResults, SystemResults, read_run
 from llara_core.evaluation.systems import Kind, System
@@ -149,7 +149,7 @@ def _of_dataset(dataset: str, before: Revision, after: Revision, config: Evaluat
     differences = _differences(dataset, changed, before, after, config)
     rows = [["system", "test HR@1", f"difference [{config.confidence:.0%}]", "val", "valid", "top10"]]
     for system in changed:
-        was, now = _figures(old[system]), _figures(new[system])
+        was, now = _exact_figures(before, dataset, system), _exact_figures(after, dataset, system)
         hit_ratio, split = MAIN_METRICS["HR@1"], c.TEST
         paired = differences.get(system)
         means = was[split, hit_ratio], now[split, hit_ratio]
@@ -182,6 +182,20 @@ def _figures(records: Records) -> dict[tuple[str, str], float]:
         for split in (c.TEST, c.VALIDATION)
         for metric in MAIN_METRICS.values()
         if all(metric in record.get(split, {}) for record in records)
+    }
+
+
+def _exact_figures(revision: Revision, dataset: str, system: str) -> dict[tuple[str, str], float]:
+    """Averages as :func:`_figures`, from the results where available: recorded metrics are already rounded."""
+    results = revision.results.get(dataset)
+    if results is None:
+        return _figures(revision.records[dataset][system])
+    runs = [main_metrics(run) for run in results[system].values()]
+    return {
+        (split, metric): sum(run[short][name] for run in runs) / len(runs)
+        for short, split in SPLIT_NAMES.items()
+        for name, metric in MAIN_METRICS.items()
+        if all(name in run[short] for run in runs)
     }
 
 

@@ -19,7 +19,7 @@ from llara_core.errors import LlaraError
 from pipeline.stage import run
 
 FOLDER = paths.scratch() / "demo"
-DATASET, SYSTEM, READS_TEXTS, SEED = "movielens", "llara_compact", "sasrec_text", "0"
+DATASET, SYSTEM, RECOMMENDER, SEED = "movielens", "llara_compact", "sasrec_text", "0"
 GIVEN = {
     "dvc.yaml",
     "statistics.json",
@@ -40,7 +40,7 @@ def main(
         typer.Option(help="Title of one history, oldest first; repeat the option. Default: prompt for titles."),
     ] = None,
 ) -> None:
-    """Trains two recommenders, tunes a compact LLM system, recommends items for a typed history, and recommends a new item."""
+    """Trains a recommender, tunes a compact LLM system on it, and recommends items for a typed history, and a new item."""
     copy_repository(FOLDER)
     run_in_copy("-m", "pipeline.repro")
     titles = item or ([] if sys.stdin.isatty() else EXAMPLE)
@@ -52,7 +52,7 @@ def main(
     typer.echo("\nBeyond the Last Star (1998: Action, Adventure, Sci-Fi) is new; it ranks highest for these users:")
     (FOLDER / "new.csv").write_text(NEW_ITEM, encoding="utf-8")
     audience = ("--new-items", "new.csv", "--all-users", "--audience", "3")
-    run_in_copy("-m", "pipeline.recommend", DATASET, READS_TEXTS, SEED, *audience)
+    run_in_copy("-m", "pipeline.recommend", DATASET, RECOMMENDER, SEED, *audience)
     typer.echo(NEXT)
 
 

@@ -27,6 +27,7 @@ def main(dataset: Dataset) -> None:
     held_out, positions = read_held_out(dataset), read_positions(dataset)
     scopes = [(held_out, means_over_sets), *([] if positions is None else [(positions, user_means)])]
     by_run: dict[str, dict[str, MainMetrics]] = {}  # by run and mode
+    llm_weights: dict[str, float | None] = {}  # of the fusions, by run
     # Whole folders are replaced, so that nothing remains of systems that are no longer in the run.
     with tables.atomic_path(paths.results(dataset)) as results, tables.atomic_path(paths.metrics(dataset, "")) as metrics:
         for questions, means_of in scopes:
@@ -37,9 +38,12 @@ def main(dataset: Dataset) -> None:
                 tables.write_json(file, record)
                 if questions is held_out and results_of_run.metadata.history == "ordered":
                     by_run.setdefault(run_name, {})[results_of_run.metadata.mode] = main_metrics(results_of_run)
+                    llm_weights[run_name] = results_of_run.metadata.llm_weight
                 logger.info("%s: test hit_ratio@1 %s", file.relative_to(metrics), record[c.TEST]["hit_ratio@1"])
     with tables.atomic_path(paths.main_metrics(dataset, "").parent) as folder:
         for system in systems_of(params):
+            if system.kind == "fused" and not any(map(llm_weights.get, system.run_names)):
+                continue  # it equals its recommender, on as many sets as its LLM system answers
             if system.run_names[0] in by_run:
                 name = paths.fused(system.key) if system.kind == "fused" else system.key
                 runs = [by_run[run_name] for run_name in system.run_names]

@@ -160,7 +160,7 @@ def show_audiences(model: Model, histories: Histories, n_users: int) -> None:
     for item, users in zip(new, model.audience_ids(new, histories, n_users), strict=True):
         typer.echo(f"{labels[item]}:")
         for user in users:
-            typer.echo(f"{user.rank:5d}  {user.user}")
+            typer.echo(f"  rank {user.rank} for user {user.user}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def main() -> None:
     reports = pages.build(params)
     pages.write(reports, params)
     typer.echo(f"\n{pages.terminal_text(reports)}\n")
-    logger.info("%d data sets, pages in %s", len(reports), paths.REPORT)
+    logger.info("pages on %s in %s", ", ".join(params.run.datasets), paths.REPORT)
 
 
 if __name__ == "__main__":

@@ -240,17 +240,18 @@ class Running:
         self.printed = self.started
         self._number = number
         self._expected_s, self._is_known = expected_s, is_known
-        self._percent, self._phase = "", ""
+        self._percent, self._phase, self._has_several_bars = "", "", False
 
     def note(self, line: str) -> None:
-        """Updates the progress: the percentage of the stage if it prints one, otherwise that of any progress bar."""
+        """Updates the progress: the percentage of the stage if it prints one, otherwise that of its only progress bar."""
         if line.endswith("\n"):
             self.output.append(line)
             self.ran = self.ran or line.startswith(RUNS)
         if of_stage := OF_STAGE.search(line):
             self._phase, self._percent = of_stage[1], f"{of_stage[2]}%"
         elif (percent := PERCENT.search(line)) and not self._phase:
-            self._percent = f"{percent[1]}%"
+            self._has_several_bars |= int(percent[1]) < int(self._percent.rstrip("%") or 0)  # a further bar starts lower
+            self._percent = "" if self._has_several_bars else f"{percent[1]}%"
 
     def rest_s(self) -> float:
         """Returns the expected remaining seconds."""

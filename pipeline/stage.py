@@ -7,6 +7,7 @@ import inspect
 import io
 import logging
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -59,7 +60,7 @@ def run(main: Callable[..., None], *, pin_kernels: bool = False) -> None:
     @functools.wraps(main)
     def command(*args: object, debug: bool = False, **kwargs: object) -> None:
         level = logging.DEBUG if processes.is_started_by_stage() else logging.INFO  # the stage has logged it
-        logging.log(level, "start %s", _called_with(signature, kwargs))
+        logging.log(level, shlex.join(["start", *sys.argv[1:]]))
         start = time.perf_counter()
         try:
             main(*args, **kwargs)
@@ -80,11 +81,3 @@ def run(main: Callable[..., None], *, pin_kernels: bool = False) -> None:
     )
     command.__annotations__ = {**inspect.get_annotations(main, eval_str=True), "debug": Debug}
     typer.run(command)
-
-
-def _called_with(signature: inspect.Signature, values: dict[str, object]) -> str:
-    """Returns the values of arguments, followed by ``name=value`` of options that differ from their default."""
-    defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
-    arguments = [str(value) for name, value in values.items() if defaults[name] is inspect.Parameter.empty]
-    options = [f"{name}={value}" for name, value in values.items() if defaults[name] not in (inspect.Parameter.empty, value)]
-    return " ".join([*arguments, *options])

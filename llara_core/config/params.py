@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
@@ -76,7 +77,9 @@ class Params(Section):
         for axis in ("datasets", "systems", "chat_models"):
             defined = getattr(self, axis)
             if unknown := [name for name in getattr(self.run, axis) if name not in defined]:
-                raise ValueError(f"run.{axis} names {unknown}, but `{axis}` defines only {sorted(defined)}")
+                near = difflib.get_close_matches(unknown[0], defined, n=1)
+                remedy = f"did you mean {near[0]}?" if near else f"choose from {sorted(defined)}"
+                raise ValueError(f"run.{axis} names {unknown}, which `{axis}` does not define; {remedy}")
         if reserved := {"curves", "plots"} & set(self.datasets):
             raise ValueError(f"`datasets` may not be called {sorted(reserved)}: metrics/ has folders with these names")
         taken = {*RECOMMENDERS, *BASELINES}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,13 @@ from safetensors import SafetensorError
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
-from transformers.utils import logging as hf_logging
 
 from llara_core import paths, tables
 from llara_core.config import LlmConfig, Weights
 from llara_core.config.families import refusal
 from llara_core.errors import ModelError
 from llara_core.llm import packing
-from llara_core.runtime import compute, processes, seeding
+from llara_core.runtime import compute, processes, progress, seeding
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +89,7 @@ def load_base_model(folder: Path, config: LlmConfig, *, random_seed: int | None 
         raise ModelError("ablation.llm_weights: random weights cannot be quantised; set llm.quantization to none")
     try:
         if random_seed is None:
-            with _without_bars():
+            with progress.without_loading_bar():
                 model, report = AutoModelForCausalLM.from_pretrained(
                     folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
                 )
@@ -116,18 +113,6 @@ def fingerprint(folder: Path) -> str:
     """Returns the hash of the base model that ``fetch_llm`` wrote."""
     _check_fetched(folder)
     return str(tables.read_json(folder / paths.LLM_SOURCE)["sha256"])
-
-
-@contextmanager
-def _without_bars() -> Iterator[None]:
-    """Hides transformers' bar over the tensors, which would come between a question at a terminal and its answer."""
-    were_shown = hf_logging.is_progress_bar_enabled()
-    hf_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if were_shown:
-            hf_logging.enable_progress_bar()
 
 
 def _random_model(folder: Path, dtype: torch.dtype, seed: int, options: dict[str, Any]) -> Any:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from transformers import AutoModel, AutoTokenizer
 
 from llara_core.errors import ModelError
-from llara_core.runtime import compute
+from llara_core.runtime import compute, progress
 
 MAX_TITLE_TOKENS = 128  # longer titles are cut
 ENCODING_BATCH = 64
@@ -68,9 +68,10 @@ class TextEncoder:
 
 def _load_model(folder: Path) -> Any:
     try:
-        model, report = AutoModel.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
+        with progress.without_loading_bar():
+            model, report = AutoModel.from_pretrained(
+                folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"recommenders.morec.encoder: {folder} cannot be loaded as a text encoder: {error}") from error
     # The mean does not use the pooler, which many encoders are published without.

@@ -49,6 +49,8 @@ def section(comparisons: Comparisons) -> ReportSection | None:
 def section_at_positions(comparisons: Comparisons) -> ReportSection | None:
     """Covers further positions, under the same condition; None also where none were asked."""
     rows = comparisons.primary_rows_at_positions
+    if not rows:  # `evaluation.positions` may be `last`
+        return None
     heading = f"New items: {at_positions.heading(comparisons).lower()}"
     return _section(comparisons, heading, rows, "test questions with a new target", [at_positions.WARNING])
 

@@ -68,6 +68,8 @@ def section(comparisons: Comparisons) -> ReportSection | None:
 def section_at_positions(comparisons: Comparisons) -> ReportSection | None:
     """Covers further positions; None where no LLM system was asked there."""
     rows = comparisons.primary_rows_at_positions
+    if not rows:  # `evaluation.positions` may be `last`
+        return None
     questions = paths.positions(comparisons.dataset) / paths.QUESTIONS
     heading = f"Where they differ: {at_positions.heading(comparisons).lower()}"
     return _section(comparisons, heading, rows, questions, tables.POSITIONS, [at_positions.WARNING])

@@ -6,6 +6,7 @@ inside moves the stage's bar within its phase; outside a stage, it is a bar of i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,10 +84,25 @@ def phase(name: str, low: float, high: float) -> Iterator[None]:
 def bar(total: int, *, desc: str, unit: str, initial: int = 0) -> Iterator[Bar]:
     """Shows the progress of a loop over ``total`` units, of which ``initial`` are done; ``desc`` is shown outside a stage."""
     if not _open:
-        with tqdm(total=total, initial=initial, desc=desc, unit=unit, delay=1.0) as own:  # quick answers show no bar
+        delay_s = 1.0 if total > 1 else math.inf  # neither a quick answer nor a single one shows a bar
+        with tqdm(total=total, initial=initial, desc=desc, unit=unit, delay=delay_s) as own:
             yield own
         return
     yield _PartBar(_open[0], total, initial)
+
+
+@contextmanager
+def without_loading_bar() -> Iterator[None]:
+    """Hides transformers' bar over a model's tensors, which would come between a question at a terminal and its answer."""
+    from transformers.utils import logging
+
+    were_shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if were_shown:
+            logging.enable_progress_bar()
 
 
 class _PartBar:

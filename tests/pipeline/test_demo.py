@@ -43,7 +43,7 @@ def test_the_demo_runs_in_a_copy(tmp_path: Path) -> None:
     assert (params.run.datasets, params.run.systems, params.run.recommenders) == (
         ["movielens"],
         ["llara_compact"],
-        ["sasrec", "sasrec_text"],
+        ["sasrec_text"],
     )
     assert (params.recommenders.max_epochs, params.system("llara_compact").tune.max_examples) == (2, 192)
     assert (copy / "pipeline/mine.py").read_text() == "# changed\n"

@@ -279,10 +279,13 @@ def test_datasets_and_seeds_may_not_be_empty(params_with: Callable[[Edit], Path]
         ),
         (
             {"datasets": ["movielans"]},
-            r"run\.datasets names \['movielans'\], but `datasets` defines only \['amazon_games', 'lastfm', ",
+            r"run\.datasets names \['movielans'\], which `datasets` does not define; did you mean movielens\?",
         ),
-        ({"systems": ["nobody"]}, r"run\.systems names \['nobody'\], but `systems` defines only \[.*'llara'"),
-        ({"chat_models": ["nobody"]}, r"run\.chat_models names \['nobody'\], but `chat_models` defines only \["),
+        ({"systems": ["nobody"]}, r"run\.systems names \['nobody'\], which `systems` does not define; choose from \[.*'llara'"),
+        (
+            {"chat_models": ["nobody"]},
+            r"run\.chat_models names \['nobody'\], which `chat_models` does not define; choose from \[",
+        ),
     ],
 )
 def test_contradictions_in_the_run(params_with: Callable[[Edit], Path], run: dict[str, Any], message: str) -> None:

@@ -193,6 +193,13 @@ def test_a_stage_has_one_percentage_and_names_its_phase() -> None:
     assert running.line(0.0).endswith("  answering")
 
 
+def test_several_bars_give_a_stage_no_percentage() -> None:
+    running = stage_of(0.0)
+    for line in ("Convert:   0%|", "Convert:  41%|", "Convert: 100%|"):
+        running.note(line)
+        assert "%" not in running.line(0.0)
+
+
 def test_a_second_run_is_refused_while_the_first_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     repro.refuse_a_second_run()

@@ -34,7 +34,7 @@ def both() -> bytes:
         ("run.datasets=movielens", r"run\.datasets: is 'movielens', which is not a list; write \[movielens\]"),
         (
             "run.datasets=[movielen]",
-            r"run\.datasets names \['movielen'\], but `datasets` defines only \['amazon_games', 'lastfm', 'movielens', ",
+            r"run\.datasets names \['movielen'\], which `datasets` does not define; did you mean movielens\?",
         ),
         (
             "curriculum.schedul=linear",

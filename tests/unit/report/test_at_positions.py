@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from llara_core import columns as c
 from llara_core import paths
@@ -50,8 +51,11 @@ def test_the_section_warns_against_comparisons_with_other_tables(world, params: 
     assert section.notes[0].startswith(at_positions.WARNING)
 
 
-def test_without_answers_there_is_no_section(world, params: Params) -> None:
-    assert at_positions.section(compared(world, params, with_positions=False)) is None
+@pytest.mark.parametrize("positions", ["all", "last"])
+def test_without_answers_no_section_mentions_positions(world, params: Params, positions: str) -> None:
+    evaluation = params.evaluation.model_copy(update={"positions": positions})
+    comparisons = compared(world, params.model_copy(update={"evaluation": evaluation}), with_positions=False)
+    assert not [each for each in pages.dataset_report(comparisons).sections if "position" in each.heading]
 
 
 def test_no_other_part_of_the_page_changes(world, params: Params) -> None:

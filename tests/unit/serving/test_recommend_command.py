@@ -177,7 +177,7 @@ def test_the_command_line_passes_the_options_on_and_ends_errors_in_one_message(f
     answer = command("--item", "Heat", "--top", "2")
     assert re.fullmatch(r" +1 .*\n +2 .*\n", answer.stdout)
     messages = answer.stderr.splitlines()
-    assert messages[0] == "recommend: start movielens llara 0 item=['Heat'] top=2"
+    assert messages[0] == "recommend: start movielens llara 0 --item Heat --top 2"
     assert messages[-1].startswith("recommend: done in")
     assert all(line.startswith("recommend: ") for line in messages)  # no progress bar for a single history
     answer = command("--item", "Heatt")

@@ -227,6 +227,6 @@ def test_a_stage_fails_as_its_process_does(tmp_path: Path, what: str, end: list[
         assert lines[2] == "Traceback (most recent call last):"
         assert sum(line.startswith("Traceback") for line in lines) == 1
         lines = [*lines[:2], *lines[-2:]]
-    expected = [f"trial: start {what} n=1", "trial: on 2 processes", *end]
+    expected = [f"trial: start {what} --n=1", "trial: on 2 processes", *end]
     assert len(lines) == len(expected), answer.stderr
     assert all(line.startswith(beginning) for line, beginning in zip(lines, expected, strict=True)), answer.stderr
