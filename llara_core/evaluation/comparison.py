@@ -62,6 +62,11 @@ class ComparedSystem:
         return len(self.results.runs) if self.system.is_trained else None
 
     @property
+    def validation_rank(self) -> float:
+        """Value by which the best system on validation is chosen: its lead, or without a reference its hit ratio@1."""
+        return self.validation["hit_ratio@1"] if self.lead is None else self.lead
+
+    @property
     def note(self) -> str:
         """Notes of all runs for the reader."""
         return "; ".join(dict.fromkeys(run.metadata.note for run in self.results.runs if run.metadata.note))

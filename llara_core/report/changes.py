@@ -12,6 +12,7 @@ from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, ReportSection, Table
 from llara_core.report.system_columns import OF_ROW, mark_in_words, marked_of
+from llara_core.report.verdict import best_of
 from llara_core.report.wording import joined, number, sizes
 
 _KEYS = [c.EXAMPLE, c.DRAW]
@@ -75,11 +76,6 @@ def with_recommenders(rows: Sequence[ComparedSystem]) -> list[tuple[ComparedSyst
     return [(row, recommender) for row, recommender in pairs if recommender is not None]
 
 
-def validation_rank(row: ComparedSystem) -> float:
-    """Value by which the best system on validation is chosen: its lead over the reference, or without one its hit ratio@1."""
-    return row.validation["hit_ratio@1"] if row.lead is None else row.lead
-
-
 def common_sets(row: ComparedSystem, recommender: ComparedSystem) -> pd.DataFrame:
     """Joins the results of two systems on the test candidate sets that both answer, pairing runs by seed.
 
@@ -110,9 +106,9 @@ def _changed_answers(row: ComparedSystem, recommender: ComparedSystem) -> Change
 
 def _verdict(rows: Sequence[ChangedAnswers]) -> str:
     """Describes the system that is best on validation."""
-    best = max(rows, key=lambda each: validation_rank(each.row))
+    best = max(rows, key=lambda each: each.row.validation_rank)
     recommender = best.row.system.recommender
-    which = f", the best on validation of these {len(rows)} systems," if len(rows) > 1 else ""
+    which = best_of(best.row, len(rows), "system")
     return (
         f"{best.row.name}{which} answers differently from {recommender} on {best.differing:.0%} of the sets: on "
         f"{best.gained:.1%} only {best.row.name} is right, on {best.lost:.1%} only {recommender} is."

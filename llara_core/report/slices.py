@@ -18,7 +18,7 @@ from llara_core.evaluation.means import user_interval
 from llara_core.evaluation.paired import Difference
 from llara_core.evaluation.results import training_counts
 from llara_core.report import at_positions, plots
-from llara_core.report.changes import common_sets, validation_rank, with_recommenders
+from llara_core.report.changes import common_sets, with_recommenders
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, Figure, ReportSection, Table
 from llara_core.report.wording import described, difference, number
@@ -88,7 +88,7 @@ def _section(
         return None
     names = slice_names(comparisons, tables.read_table(examples, schema))
     by_system = [(row, _grouped(slices(row, recommender, names, comparisons))) for row, recommender in pairs]
-    best, of_best = max(by_system, key=lambda pair: validation_rank(pair[0]))
+    best, of_best = max(by_system, key=lambda pair: pair[0].validation_rank)
     others = [
         Table(COLUMNS, list(groups.items()), described(row), is_wide=True) for row, groups in by_system if row is not best
     ]

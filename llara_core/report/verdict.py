@@ -53,6 +53,12 @@ def fusions_ahead(rows: Sequence[ComparedSystem]) -> str:
     return f"{listed(names)} {has} a higher value there, but cannot be told apart from {its}."
 
 
+def best_of(row: ComparedSystem, n_systems: int, noun: str) -> str:
+    """Says why ``row`` stands for ``n_systems``, as an insertion between commas; nothing for one system."""
+    criterion = "on validation" if row.lead is None else "by validation difference to the reference"
+    return f", the best of these {count(n_systems, noun)} {criterion}," if n_systems > 1 else ""
+
+
 def compared(rows: Sequence[ComparedSystem], noun: str, level: float) -> str:
     """Says which of ``rows`` differ from their opponents: their recommenders, or one common system."""
     differing = [(row, row.difference) for row in rows if row.difference is not None]
@@ -73,12 +79,11 @@ def compared(rows: Sequence[ComparedSystem], noun: str, level: float) -> str:
             f"{' (in parentheses, the smallest detectable difference)' if rest else ''}: {listed(rest)}."
         )
     if untested:
-        row, paired = max(untested, key=lambda pair: pair[0].lead or 0.0)
-        best = f", the best on validation of these {count(len(untested), noun)}," if len(untested) > 1 else ""
+        row, paired = max(untested, key=lambda pair: pair[0].validation_rank)
         sentences += [
             no_claim([paired for _, paired in untested], f"any {noun} differs from {against}"),
-            f"The test difference of {row.name}{best} to {row.versus} is {difference(paired)}, {both_sides(paired)} on the "
-            "same sets.",
+            f"The test difference of {row.name}{best_of(row, len(untested), noun)} to {row.versus} is {difference(paired)}, "
+            f"{both_sides(paired)} on the same sets.",
         ]
     return joined(*sentences)
 

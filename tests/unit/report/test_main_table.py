@@ -62,9 +62,9 @@ def test_the_verdict_names_the_leader_and_that_one_run_is_no_test(params: Params
     assert summary(world.compared(params)) == (
         "sasrec is best on validation (HR@1 1.000) and reaches 1.000 [1.000, 1.000] on test (7 users x 3 sets, one run). No "
         "claim is made that any LLM system differs from its recommender (sasrec where it has none): there is one run, and a "
-        "test needs 3. The test difference of tallrec, the best on validation of these 2 LLM systems, to sasrec is -1.000 "
-        "[-1.000, -1.000], 0.000 against 1.000 on the same sets. LLM weights of the fusions: llara + sasrec 0.30 (1.000 "
-        "against 1.000 on the same test sets, one run)."
+        "test needs 3. The test difference of tallrec, the best of these 2 LLM systems by validation difference to the "
+        "reference, to sasrec is -1.000 [-1.000, -1.000], 0.000 against 1.000 on the same sets. LLM weights of the fusions: "
+        "llara + sasrec 0.30 (1.000 against 1.000 on the same test sets, one run)."
     )
 
 
