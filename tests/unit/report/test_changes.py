@@ -77,9 +77,8 @@ def test_the_verdict_describes_the_best_on_validation(world) -> None:
     put(world, "fused-llara", (0, 5, 6, 7), mode="fused", llm_weight=0.3)
     section = changes.section(world.compared(world.on_axes(baselines=[])))
     assert section.verdict == (
-        "llara + sasrec, the best of these 2 systems by validation difference to the reference, answers differently from sasrec on "
-        "0% of the sets: on 0.0% "
-        "only llara + sasrec is right, on 0.0% only sasrec is."
+        "llara + sasrec, the best of these 2 systems by validation difference to the reference, answers differently from "
+        "sasrec on 0% of the sets: on 0.0% only llara + sasrec is right, on 0.0% only sasrec is."
     )
     assert [(line["System"], line["Recommender's HR@1"], line["HR@1"]) for line in section.tables[0].lines] == [
         ("llara (on sasrec)", "0.429", "0.286"),  # 3 and 2 of 7
