@@ -25,12 +25,7 @@ from llara_core.report.comparisons import compare_systems
 from tests.helpers.positions import ask, put
 
 REPOSITORY = Path(__file__).parents[3]
-NOT_KEPT = "*Answers not kept.*"  # of a table that cannot be written again
 INTERVAL = re.compile(r"[+-]?\d?\.\d{3} \[[+-]?\d?\.\d{3},\s+[+-]?\d?\.\d{3}\]")
-
-
-def sections(page: str) -> list[str]:
-    return re.split(r"^(?=##)", page, flags=re.MULTILINE)
 
 
 def block(name: str, page: str) -> str:
@@ -57,22 +52,22 @@ def test_the_generated_tables_are_up_to_date(texts: dict[str, str]) -> None:
         assert text == texts[str(path.relative_to(REPOSITORY))]
 
 
-def test_tables_without_kept_answers_are_marked(texts: dict[str, str]) -> None:
+def test_every_table_and_figure_of_the_pages_is_generated(texts: dict[str, str]) -> None:
     for each in pages.BLOCKS:
-        kept = all((REPOSITORY / paths.published(dataset)).exists() for dataset in each.datasets)
-        assert (NOT_KEPT in block(each.name, texts[each.page])) != kept
-    for section in sections(texts[pages.RESULTS_PAGE]):
-        if NOT_KEPT not in section and not section.startswith("## The answer in one minute"):
-            by_hand = re.sub(r"<!-- (\S+):begin -->.*?<!-- \1:end -->", "", section, flags=re.DOTALL)
-            assert [line for line in by_hand.splitlines() if line.startswith("|") and re.search(r"\.\d{3}\b", line)] == []
+        assert all((REPOSITORY / paths.published(dataset)).exists() for dataset in each.datasets)
+    for page, text in texts.items():
+        by_hand = re.sub(r"<!-- (\S+):begin -->.*?<!-- \1:end -->", "", text, flags=re.DOTALL)
+        answers = {line for line in by_hand.splitlines() if line.startswith("| ") and "? | " in line}  # sentences, tested below
+        with_figures = {line for line in by_hand.splitlines() if line.startswith("|") and re.search(r"\.\d{3}\b", line)}
+        assert with_figures <= answers
+        figures = {str(path.relative_to(REPOSITORY / "docs")) for path in pages.updated_figures(REPOSITORY)}
+        assert set(re.findall(r"!\[[^]]*\]\(([^)]*)\)", by_hand)) <= figures, page
 
 
 def test_the_sentences_quote_differences_of_the_tables(texts: dict[str, str]) -> None:
-    """Checks README.md and sections with generated tables; a difference not in a table comes from older results."""
-    marked = [section for section in sections(texts[pages.RESULTS_PAGE]) if NOT_KEPT in section]
-    in_tables = intervals("\n".join([*marked, *(block(each.name, texts[each.page]) for each in pages.BLOCKS)]))
-    quoted = [texts[pages.README], *(section for section in sections(texts[pages.RESULTS_PAGE]) if section not in marked)]
-    assert intervals("\n".join(quoted)) - in_tables == set()
+    """A difference that is not in a table comes from older results."""
+    in_tables = intervals("\n".join(block(each.name, texts[each.page]) for each in pages.BLOCKS))
+    assert intervals("\n".join(texts.values())) - in_tables == set()
 
 
 @pytest.fixture
