@@ -28,6 +28,7 @@ import typer
 from ruamel.yaml import YAML
 
 from llara_core import paths
+from llara_core.config.datasets import PLAIN_LOG
 from pipeline.stage import run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -219,25 +220,8 @@ def write_params(folder: Path) -> None:
     """Writes the project's ``params.yaml`` with a section for the log, so that stages run in ``folder``."""
     yaml = YAML(typ="safe", pure=True)
     params = yaml.load(ROOT / paths.PARAMS)
-    params["datasets"][DATASET] = {
-        "format": "log",
-        "interactions": INTERACTIONS,
-        "items": ITEMS,
-        "separator": ",",
-        "encoding": "utf-8",
-        "columns": {"user": USER, "item": ITEM, "time": TIME, "rating": RATING, "item_id": ITEM, "title": "title"},
-        "time_format": "seconds",
-        "min_rating": None,
-        "min_user_interactions": 0,
-        "min_item_interactions": 0,
-        "min_counts": "once",
-        "repeats": "keep",
-        "catalogue": "interacted",
-        "max_history_len": 10,
-        "split": {"strategy": "user_chronological", "train": 0.8, "validation": 0.1},
-        "noun": "movie",
-        "verb": "watched",
-    }
+    columns = {"user": USER, "item": ITEM, "time": TIME, "rating": RATING, "item_id": ITEM, "title": "title"}
+    params["datasets"][DATASET] = {**PLAIN_LOG, "interactions": INTERACTIONS, "items": ITEMS, "columns": columns}
     yaml.dump(params, folder / paths.PARAMS)
     shutil.copy(ROOT / paths.SYSTEMS, folder)
 

@@ -43,8 +43,17 @@ def ranking_queries(questions: Questions, wording: ItemWording, config: PromptCo
         template = 0 if questions.ids is None else _template(config, len(RANKING_TEMPLATES), "generative", *questions.ids[row])
         shown: Any = None if score_features is None else score_features[row]  # an array is read like a sequence of its rows
         history = questions.histories[questions.of_history[row]]
-        options = {"slot": config.slot, "scores": shown, "candidate_texts": texts}
-        prompt = render_ranking(history, items, labels, wording, representation, template, **options)
+        prompt = render_ranking(
+            history,
+            items,
+            labels,
+            wording,
+            representation,
+            template,
+            slot=config.slot,
+            scores=shown,
+            candidate_texts=texts,
+        )
         answers = tuple(answer_text(item, labels, representation) for item in items)
         queries.append(Query(prompt if tuned else with_instruction(prompt), answers))
     return queries

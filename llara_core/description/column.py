@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
 from functools import cached_property
 from typing import Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -48,9 +48,14 @@ class Column:
     def text(self) -> pa.StringArray:
         """Texts of the values that are not missing; empty if the values are neither text nor numbers."""
         kind, values = self.values.type, self.values.drop_null()
-        if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-            numbers = values.cast(pa.float64(), safe=False).to_pylist()
-            values = pa.array([f"{number:.15g}" for number in numbers if math.isfinite(number)], pa.string())
+        if pa.types.is_floating(kind):
+            numbers = values.to_numpy(zero_copy_only=False)
+            numbers = numbers[np.isfinite(numbers)]
+            # pandas writes whole numbers beside missing ones as floats; as text they have all their digits.
+            is_whole = ((np.floor(numbers) == numbers) & (np.abs(numbers) < 2**53)).all()
+            values = pa.array(numbers.astype(np.int64) if is_whole else numbers)
+        elif pa.types.is_decimal(kind):
+            values = pc.replace_substring_regex(values.cast(pa.string()), r"\.0+$", "")
         elif not (pa.types.is_integer(kind) or pa.types.is_string(kind)):
             return pa.array([], pa.string())
         return known_texts(values.cast(pa.string()), self._missing)

@@ -62,7 +62,7 @@ class ComparedSystem:
         return len(self.results.runs) if self.system.is_trained else None
 
     @property
-    def validation_rank(self) -> float:
+    def selection_value(self) -> float:
         """Value by which the best system on validation is chosen: its lead, or without a reference its hit ratio@1."""
         return self.validation["hit_ratio@1"] if self.lead is None else self.lead
 
@@ -113,8 +113,8 @@ def compare_with_reference(
     opponents = [opponent(row) for row in rows]
     pairs = [(row.results, other.results) for row, other in zip(rows, opponents, strict=True) if other is not None]
     differences = iter(paired_differences(pairs, config))
-    leads = [None if reference is None else _lead(row, reference) for row in rows]
-    ranking = [row.validation["hit_ratio@1"] if lead is None else lead for row, lead in zip(rows, leads, strict=True)]
+    with_leads = [replace(row, lead=None if reference is None else _lead(row, reference)) for row in rows]
+    ranking = [row.selection_value for row in with_leads]
     eligible = [
         value
         for value, row, other in zip(ranking, rows, opponents, strict=True)
@@ -123,15 +123,14 @@ def compare_with_reference(
     best = ranking.index(max(eligible, default=max(ranking))) if rows else None
     return [
         replace(
-            row,
+            with_lead,
             difference=None if other is None else next(differences),
             versus=None if other is None else other.name,
             is_versus_recommender=other is not None and other.name == row.system.recommender,
             is_reference=row is reference,
-            lead=lead,
             is_best=place == best,
         )
-        for place, (row, other, lead) in enumerate(zip(rows, opponents, leads, strict=True))
+        for place, (row, other, with_lead) in enumerate(zip(rows, opponents, with_leads, strict=True))
     ]
 
 

@@ -106,7 +106,7 @@ def _changed_answers(row: ComparedSystem, recommender: ComparedSystem) -> Change
 
 def _verdict(rows: Sequence[ChangedAnswers]) -> str:
     """Describes the system that is best on validation."""
-    best = max(rows, key=lambda each: each.row.validation_rank)
+    best = max(rows, key=lambda each: each.row.selection_value)
     recommender = best.row.system.recommender
     which = best_of(best.row, len(rows), "system")
     return (

@@ -88,7 +88,7 @@ def _section(
         return None
     names = slice_names(comparisons, tables.read_table(examples, schema))
     by_system = [(row, _grouped(slices(row, recommender, names, comparisons))) for row, recommender in pairs]
-    best, of_best = max(by_system, key=lambda pair: pair[0].validation_rank)
+    best, of_best = max(by_system, key=lambda pair: pair[0].selection_value)
     others = [
         Table(COLUMNS, list(groups.items()), described(row), is_wide=True) for row, groups in by_system if row is not best
     ]

@@ -79,7 +79,7 @@ def compared(rows: Sequence[ComparedSystem], noun: str, level: float) -> str:
             f"{' (in parentheses, the smallest detectable difference)' if rest else ''}: {listed(rest)}."
         )
     if untested:
-        row, paired = max(untested, key=lambda pair: pair[0].validation_rank)
+        row, paired = max(untested, key=lambda pair: pair[0].selection_value)
         sentences += [
             no_claim([paired for _, paired in untested], f"any {noun} differs from {against}"),
             f"The test difference of {row.name}{best_of(row, len(untested), noun)} to {row.versus} is {difference(paired)}, "
