@@ -27,7 +27,7 @@ from llara_core.readers.item_titles import first_titles
 from llara_core.readers.values import encodable, listed
 
 BLOCK_BYTES = 1 << 24  # unpacked; a longer line is unreadable
-BATCH_ROWS = 1 << 16
+BATCH_ROWS = 1 << 14
 _decode = json.JSONDecoder().decode
 SCRIPT_MARK = "getTime"  # occurs in the JavaScript that replaces some titles of 2018
 
@@ -90,7 +90,7 @@ def _read_items(path: Path, config: AmazonSection, dropped: Counts) -> pd.DataFr
     return items
 
 
-def _texts(value: str | float | list[str | None] | None) -> list[str]:
+def _texts(value: str | float | list[str] | None) -> list[str]:
     parts = value if isinstance(value, list) else [value]
     return [part if isinstance(part, str) else f"{part:g}" for part in parts if part is not None]
 
@@ -123,12 +123,17 @@ def _tables(path: Path, schema: pa.Schema, required: dict[str, str], dropped: Co
     Args:
         required: reason under which a row without the field is counted, by field; it is counted once, for the first it lacks.
     """
-    fields = [(field.name, _CONVERSIONS[field.type]) for field in schema]
     records = gzip_records(path, BLOCK_BYTES, _objects, "JSON object", dropped, unreadable)
-    rows = ([convert(record.get(name)) for name, convert in fields] for record in records)
-    while batch := [*itertools.islice(rows, BATCH_ROWS)]:
-        values = zip(zip(*batch, strict=True), schema.types, strict=True)
-        table = pa.table([pa.array(column, kind) for column, kind in values], schema=schema)
+    while True:
+        columns = {name: list[Any]() for name in schema.names}
+        # Only the columns are kept: thousands of records in memory would slow down the garbage collector.
+        for record in itertools.islice(records, BATCH_ROWS):
+            for name, column in columns.items():
+                column.append(record.get(name))
+        arrays = [_CONVERSIONS[kind](column) for kind, column in zip(schema.types, columns.values(), strict=True)]
+        table = pa.table(arrays, schema=schema)
+        if not len(table):
+            return
         for field, reason in required.items():
             dropped[reason] += table[field].null_count
             table = table.filter(pc.is_valid(table[field]))
@@ -144,23 +149,35 @@ def _objects(block: bytes) -> Iterator[dict[str, Any] | None]:
         yield value if isinstance(value, dict) else None
 
 
-def _text(value: object) -> str | None:
-    """Returns trimmed text; None for empty text and other values."""
-    return encodable(value).strip() or None if isinstance(value, str) else None
+def _trimmed_texts(values: list[object]) -> pa.Array:
+    texts = pa.array([encodable(value) if isinstance(value, str) else None for value in values], pa.string())
+    trimmed = pc.utf8_trim_whitespace(texts)
+    return pc.if_else(pc.equal(trimmed, ""), None, trimmed)
 
 
-def _list(value: object) -> list[str | None] | None:
-    return [*map(_text, value)] if isinstance(value, list) else None
+def _lists_of_texts(values: list[object]) -> pa.Array:
+    lists = [
+        [encodable(part) for part in value if isinstance(part, str)] if isinstance(value, list) else None for value in values
+    ]
+    return pa.array(lists, _TYPES["list"])
 
 
-def _number(value: object) -> float | None:
-    return float(value) if type(value) in (int, float) and abs(value) < 2**63 else None  # type: ignore[arg-type]
+def _numbers(values: list[Any]) -> pa.Array:
+    return pa.array([float(value) if _is_number(value) else None for value in values], pa.float64())
 
 
-def _whole(value: object) -> int | None:
-    number = _number(value)
-    return None if number is None or number != int(number) else int(value)  # type: ignore[call-overload]
+def _whole_numbers(values: list[Any]) -> pa.Array:
+    return pa.array([int(value) if _is_number(value) and value == int(value) else None for value in values], pa.int64())
 
 
-_CONVERSIONS = {pa.string(): _text, pa.list_(pa.string()): _list, pa.float64(): _number, pa.int64(): _whole}
-"""Functions that return a value of JSON if it is of a type, otherwise None."""
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < 2**63
+
+
+_CONVERSIONS = {
+    _TYPES["text"]: _trimmed_texts,
+    _TYPES["list"]: _lists_of_texts,
+    _TYPES["number"]: _numbers,
+    pa.int64(): _whole_numbers,
+}
+"""Functions that return values of JSON as a column of a type; values of other types and empty text become null."""
