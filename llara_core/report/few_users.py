@@ -10,6 +10,7 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 from llara_core.evaluation.comparison import ComparedSystem, primary_rows
 from llara_core.evaluation.published import Published
 from llara_core.report.plots import PALETTE, png
+from llara_core.report.system_columns import FEWER, answer_fewer
 
 # Published data sets that differ in the share of the training users alone (``split.train_users``).
 SHARES = {
@@ -33,7 +34,8 @@ def curves(published: Sequence[Published]) -> dict[str, list[ComparedSystem]]:
 
 
 def figure(systems: Mapping[str, Sequence[ComparedSystem]]) -> bytes:
-    """Draws test hit ratio@1 with intervals against the share of the training users, as a PNG.
+    """Draws test hit ratio@1 with intervals against the share of the training users, as a PNG; marks systems that answer fewer
+    questions than others.
 
     Args:
         systems: those of :func:`curves`.
@@ -41,9 +43,10 @@ def figure(systems: Mapping[str, Sequence[ComparedSystem]]) -> bytes:
     drawing = Figure(figsize=(7, 4.2), layout="constrained")
     axes = drawing.subplots()
     shares = list(SHARES.values())
+    fewer = answer_fewer([rows[0] for rows in systems.values()])
     for colour, (name, rows) in zip(PALETTE, systems.items(), strict=False):
         values, lows, highs = ([row.test[f"hit_ratio@1{end}"] for row in rows] for end in ("", "_low", "_high"))
-        axes.plot(shares, values, color=colour, marker="o", label=name)
+        axes.plot(shares, values, color=colour, marker="o", label=f"{name} {FEWER}" if name in fewer else name)
         axes.fill_between(shares, lows, highs, color=colour, alpha=0.12, linewidth=0)
     axes.set_xscale("log")
     axes.set_xticks(shares)

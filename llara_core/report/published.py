@@ -50,9 +50,11 @@ TITLES_ALONE = "movielens_cold_titles"
 # Systems that represent new items in another way than the system that they are compared with.
 OTHER_NEW_ITEMS = {"compact_from_regression": "compact_on_text"}
 
+FEWER_QUESTIONS = f"{system_columns.FEWER}: on fewer questions, comparable only by the differences."
 DETECTABLE = f"Detectable: smallest true difference found in {POWER:.0%} of cases, before correction."
 VERSUS_RECOMMENDER = Column[ComparedSystem]("Minus its recommender, on the same sets", "", lambda row: _minus_own(row))
 CATALOGUE = Column("HR@10 of all items", "", measure("hit_ratio@10_catalogue"))
+HIT_RATIO = Column("HR@1", "", measure("hit_ratio@1"))
 
 
 @dataclass(frozen=True)
@@ -181,8 +183,7 @@ def positions_table(published: Published) -> str:
         *system_columns.differences(rows),
         Column("Users x positions (x runs)", "", at_positions.sizes),
     ]
-    fewer = f"{system_columns.FEWER}: on fewer questions, comparable only by the differences."
-    notes = joined(fewer if system_columns.answer_fewer(rows) else "", origin(published))
+    notes = joined(FEWER_QUESTIONS if system_columns.answer_fewer(rows) else "", origin(published))
     return f"{_system_table(columns, rows)}\n\n{notes}"
 
 
@@ -247,7 +248,7 @@ def new_items_table(published: Published, *on_titles: Published) -> str:
     differences = _table("Difference on test | All targets | Known targets | New targets", lines)
     origins = " ".join(map(origin, (published, *on_titles)))
     notes = joined(
-        f"{system_columns.FEWER}: on fewer questions, comparable only by the differences." if fewer else "",
+        FEWER_QUESTIONS if fewer else "",
         f"p after Holm's correction within a column. {DETECTABLE}",
         origins,
     )
@@ -275,19 +276,27 @@ def _ablated(name: str, provenance: Provenance) -> str | None:
 
 
 def few_users_table(*published: Published) -> str:
-    """Builds the table of hit ratios at further positions by share of training users, and of differences to ids alone."""
+    """Builds the table of hit ratios at further positions by share of training users, and of differences to ids alone and, for
+    LLM systems, to their recommenders."""
     systems = few_users.curves(published)
-    names = list(systems)
+    pairs = [(few_users.TEXT, few_users.IDS)]
+    pairs += [(name, str(rows[0].versus)) for name, rows in systems.items() if rows[0].is_versus_recommender]
     lines = []
     for place, (share, results) in enumerate(zip(few_users.SHARES.values(), published, strict=True)):
+        columns = system_columns.marked([rows[place] for rows in systems.values()], HIT_RATIO)
+        figures = [columns[0].text(rows[place]) for rows in systems.values()]
         by_name = {each.system.name: each for each in results.at_positions}
-        paired = _family([(by_name[few_users.TEXT], by_name[few_users.IDS])], None, results.provenance.evaluation)
-        figures = [number(rows[place].test["hit_ratio@1"]) for rows in systems.values()]
-        lines.append([f"{share:.0%}", *figures, _with_p(paired[0], level(results.provenance.evaluation))])
-    header = " | ".join(["Training users", *names, f"{few_users.TEXT} - {few_users.IDS}"])
+        paired = _family([(by_name[one], by_name[other]) for one, other in pairs], None, results.provenance.evaluation)
+        alpha = level(results.provenance.evaluation)
+        lines.append([f"{share:.0%}", *figures, *(_with_p(each, alpha) for each in paired)])
+    header = " | ".join(["Training users", *systems, *(f"{one} - {other}" for one, other in pairs)])
     datasets = ", ".join(f"`{each.dataset}`" for each in published)
-    origins = f"Answers, commands, commits and machines: `results/`, data sets {datasets}."
-    return f"{_table(header, lines)}\n\np is not adjusted. {origins}"
+    notes = joined(
+        FEWER_QUESTIONS if system_columns.answer_fewer([rows[0] for rows in systems.values()]) else "",
+        f"p after Holm's correction within a row. {DETECTABLE}" if len(pairs) > 1 else "p is not adjusted.",
+        f"Answers, commands, commits and machines: `results/`, data sets {datasets}.",
+    )
+    return f"{_table(header, lines)}\n\n{notes}"
 
 
 BLOCKS = (
