@@ -24,12 +24,13 @@ IDS, TEXT = "sasrec", "sasrec_text"  # recommenders on item ids alone, and on id
 
 
 def curves(published: Sequence[Published]) -> dict[str, list[ComparedSystem]]:
-    """Returns the systems that are compared at every share, at further positions, in the order of the shares.
+    """Returns the systems, without fusions, that are compared at every share, at further positions, in the order of the shares.
 
     Args:
         published: results of each data set of :data:`SHARES`.
     """
-    by_share = [{row.name: row for row in primary_rows(each.rows_at_positions)} for each in published]
+    rows_of = (primary_rows(each.rows_at_positions) for each in published)
+    by_share = [{row.name: row for row in rows if row.system.kind != "fused"} for rows in rows_of]
     return {name: [rows[name] for rows in by_share] for name in by_share[0] if all(name in rows for rows in by_share)}
 
 
