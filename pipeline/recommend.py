@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 FORMULA = r"[=+\-@\t\r](?![\d.]+$)"  # a text that a spreadsheet evaluates, unless it is a negative number
 
-logger = logging.getLogger(__name__)
-
 
 def main(
     dataset: Dataset,
@@ -108,7 +106,7 @@ def main(
         candidates = parts.n_candidates  # a named retriever is used even by a system that could score the whole catalogue
 
     def recommend(asked: many.Histories) -> pd.DataFrame:
-        ranked = ranker.rank(list(asked.values()), top=top, n_candidates=candidates, retrieve_only=retrieve_only)
+        ranked = list(ranker.rank(list(asked.values()), top=top, n_candidates=candidates, retrieve_only=retrieve_only))
         return many.recommendations_table(list(asked), ranked, items, model.n_known)
 
     if is_interactive:
@@ -121,7 +119,7 @@ def main(
         many.write_recommendations(out, table)
         if out.suffix == ".csv":
             warn_of_formulas(out, table)
-        logger.info("%s: %d recommendations for %d histories", out, len(table), len(asked))
+        logging.info("%s: %d recommendations for %d histories", out, len(table), len(asked))
     if audience is not None:
         show_audiences(model, asked, audience)
 
@@ -130,7 +128,7 @@ def warn_of_formulas(path: Path, table: pd.DataFrame) -> None:
     """Warns if a spreadsheet would evaluate a text of the table, which is kept as it is for other programs."""
     n_formulas = sum(int(table[name].astype(str).str.match(FORMULA).sum()) for name in ("user", "item", "label"))
     if n_formulas:
-        logger.warning(
+        logging.warning(
             "%s: %d texts begin with =, +, - or @, which spreadsheets read as formulas; import the columns as text there",
             path,
             n_formulas,

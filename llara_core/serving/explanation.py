@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import pandas as pd
 from pydantic import BaseModel, Field
 
 from llara_core import columns as c
+from llara_core.serving.model import Model
 from llara_core.serving.ranking import Ranked
 
 
@@ -68,69 +68,57 @@ class Rankings:
     alone: Ranked | None  # ranking of the recommender that retrieves for it; None without one
 
 
-class Explainer:
-    """Turns rankings into explained recommendations.
+def describe_item(model: Model, item: int) -> Item:
+    """Returns raw id and label of an item of the catalogue."""
+    return Item(**_names(model, item))
+
+
+def explain(model: Model, history: Sequence[int], rankings: Rankings, top: int, about: Sequence[int]) -> Explanation:
+    """Explains the ranking of one history.
 
     Args:
-        items: rows of :data:`tables.ITEMS`.
-        retriever: name of the recommender that retrieves for it; None without one.
-        max_history_len: most recent items that are read.
-        n_known: number of items known in training; later items are new.
+        about: further items whose absence is explained.
     """
+    system, retriever = model.parts.system, model.parts.retriever
+    ranks = _ranks(rankings.system)
+    ranks_alone = {} if rankings.alone is None else _ranks(rankings.alone)
 
-    def __init__(self, items: pd.DataFrame, system: str, retriever: str | None, max_history_len: int, n_known: int) -> None:
-        self._labels, self._raw_ids = items[c.LABEL].to_list(), items[c.RAW_ITEM].to_list()
-        self._system, self._retriever, self._max_history_len = system, retriever, max_history_len
-        self._n_known = n_known
-
-    def item(self, item: int) -> Item:
-        return Item(**self._names(item))
-
-    def explain(self, history: Sequence[int], rankings: Rankings, top: int, about: Sequence[int]) -> Explanation:
-        """Explains the ranking of one history.
-
-        Args:
-            about: further items whose absence is explained.
-        """
-        listed = self._listed(rankings.system, top)
-        alone = None
-        expected = [*reversed(history)]
-        if rankings.alone is not None and self._retriever is not None:
-            alone = RecommenderAlone(name=self._retriever, recommendations=self._listed(rankings.alone, top))
-            expected += rankings.alone.items[:top].tolist()
-        shown = set(rankings.system.items[:top].tolist())
-        left_out = [item for item in dict.fromkeys([*expected, *about]) if item not in shown]
-        ranks = _ranks(rankings.system)
-        ranks_alone = {} if rankings.alone is None else _ranks(rankings.alone)
-        n_unread = max(0, len(history) - self._max_history_len)
-        return Explanation(
-            system=self._system,
-            history=[HistoryItem(**self._names(item), read=place >= n_unread) for place, item in enumerate(history)],
-            recommendations=listed,
-            recommender=alone,
-            excluded=[self._excluded(item, history, ranks, ranks_alone) for item in left_out],
-        )
-
-    def _names(self, item: int) -> dict[str, Any]:
-        return {"item": self._raw_ids[item], "label": self._labels[item], "is_new": item >= self._n_known}
-
-    def _listed(self, ranked: Ranked, top: int) -> list[RankedItem]:
-        best = zip(ranked.items[:top].tolist(), ranked.scores[:top].tolist(), strict=True)
-        return [RankedItem(**self._names(item), rank=rank, score=score) for rank, (item, score) in enumerate(best, start=1)]
-
-    def _excluded(
-        self, item: int, history: Sequence[int], ranks: Mapping[int, int], ranks_alone: Mapping[int, int]
-    ) -> ExcludedItem:
+    def excluded(item: int) -> ExcludedItem:
         reason: Literal["in_history", "ranked_lower", "not_retrieved"]
         if item in history:
             reason, why = "in_history", "already in the history"
         elif item in ranks:
-            reason, why = "ranked_lower", f"{self._system} ranks it {ranks[item]} of {len(ranks)}"
+            reason, why = "ranked_lower", f"{system} ranks it {ranks[item]} of {len(ranks)}"
         else:
+            assert retriever is not None
             reason = "not_retrieved"
-            why = f"{self._retriever} ranks it {ranks_alone[item]} and retrieves only its first {len(ranks)} for {self._system}"
-        return ExcludedItem(**self._names(item), reason=reason, why=why)
+            why = f"{retriever.name} ranks it {ranks_alone[item]} and retrieves only its first {len(ranks)} for {system}"
+        return ExcludedItem(**_names(model, item), reason=reason, why=why)
+
+    alone = None
+    if rankings.alone is not None and retriever is not None:
+        alone = RecommenderAlone(name=retriever.name, recommendations=_listed(model, rankings.alone, top))
+    expected = dict.fromkeys([*reversed(history), *list(ranks_alone)[:top], *about])
+    n_unread = max(0, len(history) - model.ranker.max_history_len)
+    return Explanation(
+        system=system,
+        history=[HistoryItem(**_names(model, item), read=place >= n_unread) for place, item in enumerate(history)],
+        recommendations=_listed(model, rankings.system, top),
+        recommender=alone,
+        excluded=[excluded(item) for item in expected if ranks.get(item, top + 1) > top],
+    )
+
+
+def _names(model: Model, item: int) -> dict[str, Any]:
+    row = model.items.iloc[item]
+    return {"item": row[c.RAW_ITEM], "label": row[c.LABEL], "is_new": item >= model.n_known}
+
+
+def _listed(model: Model, ranked: Ranked, top: int) -> list[RankedItem]:
+    best = zip(ranked.items[:top].tolist(), ranked.scores[:top].tolist(), strict=True)
+    return [RankedItem(**_names(model, item), rank=rank, score=score) for rank, (item, score) in enumerate(best, start=1)]
 
 
 def _ranks(ranked: Ranked) -> dict[int, int]:
+    """Returns the 1-based rank of each item, best first."""
     return {item: rank for rank, item in enumerate(ranked.items.tolist(), start=1)}

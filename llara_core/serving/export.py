@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, StrictUndefined
+
+from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.config import Params
 from llara_core.errors import ConfigError, DataError
@@ -86,126 +90,23 @@ def model_card(
     measured_alone: Sequence[MetricsRecord],
     confidence: float,
 ) -> str:
-    """Generates the text of ``README.md``.
+    """Generates the text of ``README.md`` from the template ``card.md.jinja``.
 
     Args:
         adapter: metadata of the adapter; None without tuning.
         measured: contents of the system's metrics files.
         measured_alone: contents of the metrics files of the recommender that retrieves for it.
     """
-    parts = [
-        f"# {metadata.system} on {metadata.dataset}",
-        _what_it_is(metadata, adapter),
-        "## Use",
-        _use(metadata),
-        "## Measured",
-        _measured(metadata, measured, measured_alone, confidence),
-        "## Limits",
-        _limits(metadata),
-        "## Terms",
-        _terms(metadata),
-        "## Provenance",
-        _provenance(metadata, adapter),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _what_it_is(metadata: BundleMetadata, adapter: adapters.AdapterMetadata | None) -> str:
-    if metadata.prompt is None:
-        return f"A sequential recommender, exported from a run with training seed {metadata.seed}."
-    kind = "tuned with LoRA" if metadata.tuned else "not tuned"
-    retrieval = ""
-    if metadata.retriever and adapter is not None and adapter.has_head:
-        retrieval = f" It scores the whole catalogue; with `candidates`, the recommender {metadata.retriever} retrieves first."
-    elif metadata.retriever:
-        retrieval = f" The recommender {metadata.retriever} retrieves the items that it ranks."
-    return (
-        f"A language model ({kind}) that recommends items, exported from a run with training seed {metadata.seed}. Its "
-        f"prompts show items as `{metadata.prompt.representation}`.{retrieval}"
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    template = environment.from_string(files(__package__).joinpath("card.md.jinja").read_text(encoding="utf-8"))
+    return template.render(
+        metadata=metadata,
+        adapter=adapter,
+        ablation=[] if adapter is None else sorted(adapter.ablation.model_dump().items() - _NO_ABLATION.items()),
+        measured=measured,
+        measured_alone=measured_alone,
+        splits=(c.TEST, c.VALIDATION),
+        confidence=confidence,
+        data_terms=DATA_TERMS.get(metadata.dataset_format, NOT_STATED),
+        llm_terms=None if metadata.llm is None else LLM_TERMS.get(metadata.llm.model, NOT_STATED),
     )
-
-
-def _use(metadata: BundleMetadata) -> str:
-    llm = metadata.llm
-    arguments = '"path/to/this/folder"' if llm is None else '"path/to/this/folder", llm="path/to/llm"'
-    code = (
-        "```python\nfrom llara_core.serving import load\n\n"
-        f'model = load({arguments})\nmodel.recommend(["a title", "another title"], top=10)\n```'
-    )
-    if llm is None:
-        return code
-    peft = " `adapter/lora` also loads with `peft.PeftModel.from_pretrained`." if metadata.tuned else ""
-    return (
-        f"{code}\n\n`path/to/llm` is a folder with the language model `{llm.model}`, created by {llm.call_to_fetch}, with the "
-        f"fingerprint `{llm.fingerprint}`; other models are refused.{peft}"
-    )
-
-
-def _measured(
-    metadata: BundleMetadata, measured: Sequence[MetricsRecord], measured_alone: Sequence[MetricsRecord], confidence: float
-) -> str:
-    nothing = "" if measured else f"{metadata.system} has no metrics in the run that it was exported from."
-    records = [*measured, *measured_alone]
-    if not records:
-        return nothing
-    rows = [
-        "| System | Answers by | Split | HR@1 | Valid | Users x sets | Seed |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
-    ]
-    for record in records:
-        for split in ("test", "validation"):
-            if (of := record.get(split)) is None:
-                continue
-            hits = f"{of['hit_ratio@1']:.3f} [{of['hit_ratio@1_low']:.3f}, {of['hit_ratio@1_high']:.3f}]"
-            sets = f"{of['n_users']} x {of['n_draws']}"
-            cells = [record["system"], record["mode"], split, hits, f"{of['valid_ratio']:.3f}", sets, record["seed"]]
-            rows.append(f"| {' | '.join(map(str, cells))} |")
-    introduction = f"{nothing} The metrics of its recommender:\n\n" if nothing else ""
-    return (
-        introduction
-        + "\n".join(rows)
-        + f"\n\nHit ratio@1 on randomly drawn candidate sets, with {confidence:.0%} intervals over users; one training "
-        "seed does not show the spread between seeds. Models were chosen on validation, so only test results are unbiased. "
-        "Recommendations are ranked by `score`."
-    )
-
-
-def _limits(metadata: BundleMetadata) -> str:
-    limits = [
-        f"- It recommends the {metadata.n_items:,} items of `{paths.ITEMS}`, and new items that are added if it reads texts.",
-        f"- It reads the last {metadata.max_history_len} items of a history, and never recommends an item of the history.",
-        "- It was measured on randomly drawn candidate sets. The best items of the catalogue, or those that a recommender "
-        "retrieves, are harder to distinguish, which was not measured.",
-        "- Scores are not probabilities, and are not comparable between histories or systems.",
-        f"- It was trained on the users of `{metadata.dataset}`, and reproduces their preferences, above all popular items.",
-    ]
-    if metadata.llm is not None:
-        limits.append(
-            '- In bfloat16 the batch size can reorder near ties; `dtype="float32"` keeps scores equal up to rounding.'
-        )
-    return "\n".join(limits)
-
-
-def _terms(metadata: BundleMetadata) -> str:
-    lines = [f"- Data: {DATA_TERMS.get(metadata.dataset_format, NOT_STATED)}"]
-    if metadata.llm is not None:
-        lines.append(f"- Language model `{metadata.llm.model}`: {LLM_TERMS.get(metadata.llm.model, NOT_STATED)}")
-    return "\n".join([*lines, "- Code of LLaRA-DVC: Apache-2.0"])
-
-
-def _provenance(metadata: BundleMetadata, adapter: adapters.AdapterMetadata | None) -> str:
-    lines = []
-    if adapter is not None:
-        versions = ", ".join(f"{library} {version}" for library, version in adapter.versions.items())
-        lines.append(
-            f"- tuned: objective `{adapter.objective}`, {adapter.rows} rows, {adapter.dtype}, on {adapter.hardware}; {versions}"
-        )
-        if adapter.start is not None:
-            lines.append(f"- tuning continued from the adapter of `{adapter.start.system}`, sha256 `{adapter.start.sha256}`")
-        changed = adapter.ablation.model_dump().items() - _NO_ABLATION.items()
-        lines += [f"- **ablation**, not for use: `{key}: {value}`" for key, value in sorted(changed)]
-    exported = ", ".join(f"{library} {version}" for library, version in metadata.versions.items())
-    lines.append(f"- exported: {exported}")
-    if metadata.data_hash is not None:
-        lines.append(f"- prepared data: `{metadata.data_hash}`")
-    return "\n".join([*lines, "- `metadata.json` lists the sha256 of every file."])

@@ -76,7 +76,8 @@ class Model:
             raise DataError("there are no items to add")
         items = with_new_items(self.items, self.finder, new, self.parts.item_reading, places)
         self.ranker = add_items(self.ranker, self.parts, items, self.n_known, None if encoder is None else Path(encoder))
-        self.items, self.finder = items, ItemFinder(items)
+        self.items = items
+        self.finder = ItemFinder(items)  # last, since other threads expect its answers among the items
 
     def audience(self, item: str | int, histories: Mapping[str, Sequence[str | int]], top: int = 10) -> list[AudienceMember]:
         """Returns the users for whom an item ranks highest, best first, without users who have the item already.
@@ -98,7 +99,7 @@ class Model:
         """Returns the audience of several items, for histories of item ids."""
         if top < 1:
             raise DataError(f"top is {top}; it has to be at least 1")
-        ranked = self.ranker.rank_each(list(histories.values()), top=len(self.items))
+        ranked = self.ranker.rank(list(histories.values()), top=len(self.items))
         return audiences(ranked, list(histories), items, top)
 
     def recommend(
@@ -120,11 +121,9 @@ class Model:
             ModelError: the prompt does not fit into the language model's context.
         """
         (ranked,) = self.recommend_ids([self.finder.history(history)], top, candidates=candidates, retrieve_only=retrieve_only)
-        labels, raw_ids = self.items[c.LABEL].to_list(), self.items[c.RAW_ITEM].to_list()
-        return [
-            Recommendation(labels[item], score, raw_ids[item], item >= self.n_known)
-            for item, score in zip(ranked.items.tolist(), ranked.scores.tolist(), strict=True)
-        ]
+        rows = self.items.iloc[ranked.items]
+        named = zip(ranked.items.tolist(), rows[c.LABEL], ranked.scores.tolist(), rows[c.RAW_ITEM], strict=True)
+        return [Recommendation(label, score, raw_id, item >= self.n_known) for item, label, score, raw_id in named]
 
     def recommend_ids(
         self,
@@ -138,7 +137,7 @@ class Model:
         for name, value in (("top", top), ("candidates", 1 if candidates is None else candidates)):
             if value < 1:
                 raise DataError(f"{name} is {value}; it has to be at least 1")
-        return self.ranker.rank(histories, top=top, n_candidates=candidates, retrieve_only=retrieve_only)
+        return list(self.ranker.rank(histories, top=top, n_candidates=candidates, retrieve_only=retrieve_only))
 
 
 def load(folder: str | Path, llm: str | Path | None = None, *, dtype: str | None = None, batch_size: int = 8) -> Model:

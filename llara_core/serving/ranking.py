@@ -41,7 +41,7 @@ class Ranker:
     retriever: CatalogueScorer | None  # recommender or baseline that retrieves items or ranks alone; None if it is not needed
     llm: LlmSystem | None  # language model, tuned or not; None if the retriever ranks alone
 
-    def rank_each(
+    def rank(
         self, histories: Sequence[Sequence[int]], *, top: int, n_candidates: int | None = None, retrieve_only: bool = False
     ) -> Iterator[Ranked]:
         """Yields the ``top`` items after each history, without items of the history.
@@ -75,12 +75,6 @@ class Ranker:
                 part = histories[start : start + block]
                 yield from self._rank_block(part, llm, top, n_candidates)
                 bar.update(len(part))
-
-    def rank(
-        self, histories: Sequence[Sequence[int]], *, top: int, n_candidates: int | None = None, retrieve_only: bool = False
-    ) -> list[Ranked]:
-        """Returns the rankings of :meth:`rank_each` as a list."""
-        return list(self.rank_each(histories, top=top, n_candidates=n_candidates, retrieve_only=retrieve_only))
 
     def _rank_block(
         self, histories: Sequence[Sequence[int]], llm: LlmSystem | None, top: int, n_candidates: int | None

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequenc
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Self, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import numpy as np
 from fastapi import Body, Depends, FastAPI, HTTPException, Query, Request, Response
@@ -25,7 +25,7 @@ from llara_core.errors import ConfigError, DataError, LlaraError
 from llara_core.runtime import compute
 from llara_core.serving.batching import Batcher, QueueFullError
 from llara_core.serving.bundle import BundleMetadata
-from llara_core.serving.explanation import Explainer, Explanation, Item, Rankings
+from llara_core.serving.explanation import Explanation, Item, Rankings, describe_item, explain
 from llara_core.serving.model import Model
 from llara_core.serving.new_items import NewItem, TakenIdError
 from llara_core.serving.ranking import AudienceMember
@@ -153,24 +153,6 @@ def rank_longest_titles(model: Model, settings: Settings) -> None:
     _rank(model, settings.candidates, [np.argsort(labels, kind="stable")[-n:].tolist()])
 
 
-@dataclass(frozen=True)
-class _Catalogue:
-    """Snapshot of the items, replaced when items are added."""
-
-    finder: ItemFinder
-    explainer: Explainer
-    popular: list[int]
-
-    @classmethod
-    def of(cls, model: Model, metadata: BundleMetadata) -> Self:
-        retriever = metadata.retriever if model.ranker.llm is not None else None
-        return cls(
-            model.finder,
-            Explainer(model.items, metadata.system, retriever, model.ranker.max_history_len, model.n_known),
-            np.argsort(-model.items[c.N_INTERACTIONS].to_numpy(), kind="stable").tolist(),
-        )
-
-
 def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encoder: Path | None = None) -> FastAPI:
     """Creates the web service.
 
@@ -178,7 +160,6 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
         metadata: metadata of the exported folder.
         encoder: folder of the text encoder of new items; None: that of training, fetched when it is needed.
     """
-    catalogue = _Catalogue.of(model, metadata)
     batcher: Batcher[list[int], Rankings] = Batcher(
         lambda histories: _rank(model, settings.candidates, histories),
         batch_size=settings.batch_size,
@@ -210,7 +191,7 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
     async def recommend(request_body: RecommendRequest, request: Request, response: Response) -> Explanation:
         """Recommends items after a history, best first, and shows what the recommender alone would recommend."""
         (history,), about = await asyncio.to_thread(
-            _find_items, catalogue.finder, {("history",): request_body.history}, "about", request_body.about
+            _find_items, model.finder, {("history",): request_body.history}, "about", request_body.about
         )
         with _failures():
             try:
@@ -222,7 +203,7 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
             f'queue;dur={1000 * answered.waited_s:.1f}, model;dur={1000 * answered.took_s:.1f};desc="{answered.batch}"'
         )
         # Items may have been added since, but all ranked ones are in the current catalogue.
-        return catalogue.explainer.explain(history, answered.answer, request_body.top, about)
+        return explain(model, history, answered.answer, request_body.top, about)
 
     @app.post(
         "/items",
@@ -237,13 +218,11 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
         """
 
         def add_to_model() -> list[Item]:
-            nonlocal catalogue
             if len(model.items) - model.n_known + len(new) > MAX_ADDED:
                 raise HTTPException(409, f"more than {MAX_ADDED:,} new items in total; train again with them")
             n_before = len(model.items)
             model.add_items(new, encoder)
-            catalogue = _Catalogue.of(model, metadata)
-            return [catalogue.explainer.item(item) for item in range(n_before, len(model.items))]
+            return [describe_item(model, item) for item in range(n_before, len(model.items))]
 
         with _failures():
             try:
@@ -265,12 +244,14 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
         names: dict[tuple[str, ...], list[str]] = {
             ("histories", user): history for user, history in request_body.histories.items()
         }
-        found, items = await asyncio.to_thread(_find_items, catalogue.finder, names, "items", request_body.items)
+        found, items = await asyncio.to_thread(_find_items, model.finder, names, "items", request_body.items)
         histories = dict(zip(request_body.histories, found, strict=True))
         with _failures():
             audiences = await batcher.run(lambda: model.audience_ids(items, histories, request_body.top))
-        described = map(catalogue.explainer.item, items)
-        return [Audience(**item.model_dump(), users=users) for item, users in zip(described, audiences, strict=True)]
+        return [
+            Audience(**describe_item(model, item).model_dump(), users=users)
+            for item, users in zip(items, audiences, strict=True)
+        ]
 
     @app.get("/items", responses=_errors())
     def search(
@@ -278,11 +259,13 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
         limit: Annotated[int, Query(ge=1, le=MAX_TOP)] = 10,
     ) -> list[Item]:
         """Finds the items nearest to a query; without one, the most popular items."""
-        query, known = query.strip(), catalogue
-        with_id = known.finder.with_raw_id(query)
-        near = known.finder.nearest(query, limit) if query else known.popular
+        query, finder = query.strip(), model.finder
+        if query:
+            near, with_id = finder.nearest(query, limit), finder.with_raw_id(query)
+        else:
+            near, with_id = np.argsort(-model.items[c.N_INTERACTIONS].to_numpy(), kind="stable")[:limit].tolist(), None
         found = dict.fromkeys(near if with_id is None else [with_id, *near])
-        return [known.explainer.item(item) for item in list(found)[:limit]]
+        return [describe_item(model, item) for item in list(found)[:limit]]
 
     @app.get("/health", responses={503: {"model": Health}})
     async def health(response: Response) -> Health:

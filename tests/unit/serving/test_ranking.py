@@ -111,7 +111,7 @@ def test_unread_items_of_a_history_are_not_recommended(
         by_item = dict(zip(short.items.tolist(), short.scores.tolist(), strict=True))
         np.testing.assert_allclose(ranked.scores, [by_item[item] for item in ranked.items.tolist()], rtol=1e-5)
     assert len(caplog.messages) == 1
-    _ranker(system, 2).rank([[1], [1, 2, 3], [4, 5, 6]], top=1)
+    list(_ranker(system, 2).rank([[1], [1, 2, 3], [4, 5, 6]], top=1))
     assert caplog.messages[1].startswith("of 3 histories, 2 have more than the 2 items that are read")
 
 
@@ -122,7 +122,7 @@ def test_other_histories_and_batch_size_change_scores_only_by_rounding(tiny_llam
     histories = [rng.permutation(N_ITEMS)[:length].tolist() for length in (1, 3, 5, 9, 10, 2, 4, 11)]
     alone = [_rank(_system(tiny_llama, objective, batch_size=1), history, top=50) for history in histories]
     for batch_size in (1, 3, 8):
-        together = _ranker(_system(tiny_llama, objective, batch_size=batch_size)).rank(histories, top=50)
+        together = list(_ranker(_system(tiny_llama, objective, batch_size=batch_size)).rank(histories, top=50))
         for one, same in zip(alone, together, strict=True):
             assert one.items.tolist() == same.items.tolist()
             np.testing.assert_allclose(one.scores, same.scores, atol=1e-4)
@@ -154,9 +154,9 @@ def test_scores_that_are_not_finite_recommend_nothing(
 
 def test_an_empty_history_or_missing_retriever_is_an_error(tiny_llama: Path) -> None:
     with pytest.raises(DataError, match="1 of 2 histories are empty"):
-        _ranker(None).rank([[1], []], top=3)
+        list(_ranker(None).rank([[1], []], top=3))
     with pytest.raises(ConfigError, match="no recommender to retrieve"):
-        Ranker(LABELS, LABELS, 10, 5, None, _system(tiny_llama, "generative")).rank([[1]], top=3)
+        list(Ranker(LABELS, LABELS, 10, 5, None, _system(tiny_llama, "generative")).rank([[1]], top=3))
     system = _system(tiny_llama, "generative")
     system.model.causal_lm.config.max_position_embeddings = 120
     with pytest.raises(ModelError, match=r"a prompt has \d+ tokens, but the language model reads 120 at most"):
