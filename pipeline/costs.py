@@ -48,24 +48,6 @@ SCORE_BYTES = 9  # of a history and an item: the scores twice, and a mask
 EXAMPLE_BYTES = 60  # of a training example, for the plan: its number, its order and its row
 
 
-def estimate(
-    params: Params, n_rows: int, n_items: int, n_interactions: int, examples: Mapping[str, int]
-) -> list[dict[str, Any]]:
-    """Returns the costs of the stages of a run on one log alone.
-
-    Args:
-        n_rows: rows that the reader goes through.
-        n_items: items after the filter.
-        n_interactions: interactions after the filter.
-        examples: number of examples by split.
-
-    Returns:
-        For each stage its name, the number of runs, ``seconds`` and ``gigabytes`` of each run (lowest, likely, highest) and,
-        as ``because``, the size that decides.
-    """
-    return list(_costs(params, n_rows, n_items, n_interactions, examples))
-
-
 def of_log(facts: Mapping[str, Any], params: Params) -> list[dict[str, Any]]:
     """Returns :func:`estimate` for a log that :func:`llara_core.description.describe.describe` describes; empty if it cannot be
     divided, or is divided already."""
@@ -73,12 +55,24 @@ def of_log(facts: Mapping[str, Any], params: Params) -> list[dict[str, Any]]:
     chosen = splits.get("by_strategy", {}).get(splits.get("chosen"), {})
     if "rows" not in sizes or "examples" not in chosen:
         return []
-    return estimate(params, sizes["rows"], splits["items"], splits["interactions"], chosen["examples"])
+    return list(estimate(params, sizes["rows"], splits["items"], splits["interactions"], chosen["examples"]))
 
 
-def _costs(
+def estimate(
     params: Params, n_rows: int, n_items: int, n_interactions: int, examples: Mapping[str, int]
 ) -> Iterator[dict[str, Any]]:
+    """Yields the costs of the stages of a run on one log alone.
+
+    Args:
+        n_rows: rows that the reader goes through.
+        n_items: items after the filter.
+        n_interactions: interactions after the filter.
+        examples: number of examples by split.
+
+    Yields:
+        For each stage its name, the number of runs, ``seconds`` and ``gigabytes`` of each run (lowest, likely, highest) and,
+        as ``because``, the size that decides.
+    """
     run, settings = params.run, params.recommenders
     seconds, memory = PREPARE_S + PREPARE_S_PER_ROW * n_rows, PREPARE_GB + PREPARE_GB_PER_ROW * n_rows
     yield _cost("prepare", 1, seconds, memory, f"{n_rows:,} rows", NARROW)

@@ -16,6 +16,7 @@ import typer
 
 from llara_core import paths
 from llara_core.errors import LlaraError
+from pipeline.dry_run import repository_files
 from pipeline.stage import run
 
 FOLDER = paths.scratch() / "demo"
@@ -58,14 +59,7 @@ def main(
 
 def copy_repository(folder: Path) -> None:
     """Updates the files of the copy and applies the preset; outputs of an earlier demo are kept."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    try:
-        listed = subprocess.run(command, capture_output=True, text=True, check=True)
-    except OSError as error:
-        raise LlaraError("git was not found: install it") from error
-    except subprocess.CalledProcessError as error:
-        raise LlaraError(f"{error.stderr.strip()}\n`make demo` creates a Git repository if there is none") from error
-    for source in map(Path, filter(None, listed.stdout.split("\0"))):
+    for source in repository_files():
         target = folder / source
         is_output = source == Path("dvc.lock") or (
             source.parts[0] == paths.REPORT.name and (source.name not in GIVEN or target.exists())

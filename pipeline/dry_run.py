@@ -13,39 +13,25 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from llara_core import paths, tables
 from llara_core.config import Params, load_params
 from llara_core.errors import LlaraError
 from llara_core.llm.inputs import SYSTEM
-from pipeline.jobs import stages_in_order
+from pipeline.jobs import Todo, stages_in_order
 from pipeline.settings import with_settings
 
-FOLDER = paths.scratch() / "dry"
+COPY = paths.scratch() / "dry"  # copy of the repository, in which the parameter files have the settings
 # Stages whose outputs can be computed without a run, so that they are compared instead of assumed to change.
 COMPARED = ("resolve", "gather_inputs", "gather_starts")
 OF_RECOMMENDERS = ("train_recommender", "export_embeddings", "score_training", "predict_recommender")
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Stages that would run.
-
-    Attributes:
-        commands: commands of the stages that would run, by name, in their order.
-        before: direct dependencies of every stage that DVC would check.
-        folder: copy of the repository, in which ``params.yaml`` and ``systems.yaml`` have the settings.
-    """
-
-    commands: dict[str, str]
-    before: dict[str, set[str]]
-    folder: Path
-
-
-def plan(settings: Sequence[str], targets: Sequence[str]) -> Plan:
+def plan(settings: Sequence[str], targets: Sequence[str]) -> Todo:
     """Returns the stages that would run with ``settings``. DVC skips those whose inputs turn out not to change.
+
+    They are determined in the folder :data:`COPY`, which the caller deletes.
 
     Raises:
         LlaraError: the settings are not valid, or this is not a repository.
@@ -54,9 +40,9 @@ def plan(settings: Sequence[str], targets: Sequence[str]) -> Plan:
 
     with Repo() as here:
         cache = here.cache.local_cache_dir
-    _link(FOLDER, cache)
-    with_settings(FOLDER, settings)
-    with contextlib.chdir(FOLDER), Repo() as repo, repo.lock:
+    _link(COPY, cache)
+    with_settings(COPY, settings)
+    with contextlib.chdir(COPY), Repo() as repo, repo.lock:
         params = load_params()
         answer = subprocess.run([sys.executable, "-m", "pipeline.resolve"], capture_output=True, text=True, check=False)
         if answer.returncode:
@@ -67,7 +53,7 @@ def plan(settings: Sequence[str], targets: Sequence[str]) -> Plan:
             follows = {name for name in before & would_run.keys() if _family(name) not in COMPARED}
             if follows or _reads_other_inputs(stage.cmd, params, would_run) or stage.changed():
                 would_run[stage.addressing] = stage.cmd
-        return Plan(would_run, {stage.addressing: before for stage, before in stages}, FOLDER)
+        return Todo(would_run, {stage.addressing: before for stage, before in stages}, len(stages))
 
 
 def _reads_other_inputs(command: str, params: Params, would_run: Collection[str]) -> bool:
@@ -93,18 +79,30 @@ def _family(name: str) -> str:
     return name.partition("@")[0]
 
 
+def repository_files() -> list[Path]:
+    """Lists the files of the repository, without those that Git ignores.
+
+    Raises:
+        LlaraError: this is not a repository, or Git is not installed.
+    """
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, check=True)
+    except OSError as error:
+        raise LlaraError("git was not found: install it") from error
+    except subprocess.CalledProcessError as error:
+        raise LlaraError(f"{error.stderr.strip()}\n`make demo` creates a Git repository if there is none") from error
+    return [Path(name) for name in listed.stdout.split("\0") if name]
+
+
 def _link(folder: Path, cache: str) -> None:
     """Links the files and data of the repository in ``folder``, which gets its own DVC configuration with the same cache.
 
     Links are safe because stages write a new file and rename it.
     """
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False)
-    if listed.returncode:
-        raise LlaraError("this is not a Git repository, or Git is not installed; DVC needs both")
     if folder.exists():
         shutil.rmtree(folder)
-    files = {Path(name) for name in listed.stdout.split("\0") if name}
+    files = set(repository_files())
     files |= {file for file in Path("data").rglob("*") if file.is_file()}
     for file in sorted(files):
         if file.is_file() and file not in (paths.PARAMS, paths.SYSTEMS):

@@ -17,8 +17,6 @@ from llara_core.evaluation.results import write_run
 from llara_core.evaluation.systems import systems_of
 from pipeline.stage import Dataset, run
 
-logger = logging.getLogger(__name__)
-
 
 def main(dataset: Dataset) -> None:
     """Writes the results and metrics of every system of the run on DATASET."""
@@ -39,7 +37,7 @@ def main(dataset: Dataset) -> None:
                 if questions is held_out and results_of_run.metadata.history == "ordered":
                     by_run.setdefault(run_name, {})[results_of_run.metadata.mode] = main_metrics(results_of_run)
                     llm_weights[run_name] = results_of_run.metadata.llm_weight
-                logger.info("%s: test hit_ratio@1 %s", file.relative_to(metrics), record[c.TEST]["hit_ratio@1"])
+                logging.info("%s: test hit_ratio@1 %s", file.relative_to(metrics), record[c.TEST]["hit_ratio@1"])
     with tables.atomic_path(paths.main_metrics(dataset, "").parent) as folder:
         for system in systems_of(params):
             if system.kind == "fused" and not any(map(llm_weights.get, system.run_names)):

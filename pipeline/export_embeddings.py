@@ -7,8 +7,6 @@ import logging
 from llara_core import paths
 from pipeline.stage import Dataset, Recommender, Seed, run
 
-logger = logging.getLogger(__name__)
-
 
 def main(dataset: Dataset, recommender: Recommender, seed: Seed) -> None:
     """Writes the item embeddings of a trained RECOMMENDER to data/recommenders/."""
@@ -34,7 +32,7 @@ def main(dataset: Dataset, recommender: Recommender, seed: Seed) -> None:
         **{c.VECTOR: list(vectors), c.TEXT_VECTOR: None if from_texts is None else list(from_texts)}
     )
     tables.write_table(paths.item_embeddings(dataset, run_name), frame, tables.ITEM_EMBEDDINGS, metadata)
-    logger.info("%d items, %d dimensions", *vectors.shape)
+    logging.info("%d items, %d dimensions", *vectors.shape)
 
 
 if __name__ == "__main__":

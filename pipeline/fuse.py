@@ -14,8 +14,6 @@ from llara_core.config import load_params
 from llara_core.evaluation.fusion import fuse, pairs
 from pipeline.stage import Dataset, run
 
-logger = logging.getLogger(__name__)
-
 
 def main(dataset: Dataset) -> None:
     """Writes the fused predictions of all LLM systems of DATASET that have a recommender and score candidates."""
@@ -28,7 +26,7 @@ def main(dataset: Dataset) -> None:
             frame, metadata = fuse(read_predictions(pair.llm), read_predictions(pair.recommender), held_out)
             write_predictions(folder / pair.run_name, frame, metadata)
             weight = metadata.llm_weight
-            logger.info("%s: weight of the LLM %.2f, %d candidate sets", pair.run_name, weight, len(frame))
+            logging.info("%s: weight of the LLM %.2f, %d candidate sets", pair.run_name, weight, len(frame))
             if positions is not None and (further := pair.at_positions()) is not None:
                 # The weight chosen on the last items also applies at further positions.
                 frame, metadata = fuse(read_predictions(further.llm), read_predictions(further.recommender), positions, weight)

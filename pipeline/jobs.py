@@ -15,6 +15,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -94,6 +95,28 @@ class Schedule:
                 return now
             now, name = heapq.heappop(ends)
             ahead.finish(name)
+
+
+@dataclass(frozen=True)
+class Todo:
+    """The stages that have changed, or depend on one that has.
+
+    Attributes:
+        commands: commands by name, in topological order; empty for files that ``dvc add`` tracks.
+        before: direct dependencies of each stage.
+        n_stages: number of stages, including those that are up to date.
+    """
+
+    commands: dict[str, str]
+    before: dict[str, set[str]]
+    n_stages: int
+
+    def schedule(self, jobs: int) -> Schedule:
+        """Returns a schedule of these stages within the available memory."""
+        import psutil  # type: ignore[import-untyped]  # a dependency of DVC
+
+        memory_gb = float(psutil.virtual_memory().available / 1e9)
+        return Schedule({name: self.before[name] for name in self.commands}, jobs, memory_gb)
 
 
 class Reproduction:

@@ -8,8 +8,6 @@ from llara_core import paths
 from llara_core.config import load_params
 from pipeline.stage import Dataset, run
 
-logger = logging.getLogger(__name__)
-
 
 def main(dataset: Dataset) -> None:
     """Filters and splits DATASET into data/prepared/DATASET/, and writes metrics/DATASET/statistics.json."""
@@ -20,8 +18,8 @@ def main(dataset: Dataset) -> None:
     tables.write_json(paths.statistics(dataset), prepared.statistics)
     prepared.write(paths.prepared(dataset))
     facts = prepared.statistics
-    logger.info("%d sequences, %d items, %d interactions", facts["sequences"], facts["items"], facts["interactions"])
-    logger.info("users per split %s, examples per split %s", facts["users_per_split"], facts["examples_per_split"])
+    logging.info("%d sequences, %d items, %d interactions", facts["sequences"], facts["items"], facts["interactions"])
+    logging.info("users per split %s, examples per split %s", facts["users_per_split"], facts["examples_per_split"])
 
 
 if __name__ == "__main__":

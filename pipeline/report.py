@@ -14,8 +14,6 @@ from llara_core.config import load_params
 from llara_core.report import pages
 from pipeline.stage import run
 
-logger = logging.getLogger(__name__)
-
 
 def main() -> None:
     """Writes the report and prints its summary."""
@@ -23,7 +21,7 @@ def main() -> None:
     reports = pages.build(params)
     pages.write(reports, params)
     typer.echo(f"\n{pages.terminal_text(reports)}\n")
-    logger.info("pages on %s in %s", ", ".join(params.run.datasets), paths.REPORT)
+    logging.info("pages on %s in %s", ", ".join(params.run.datasets), paths.REPORT)
 
 
 if __name__ == "__main__":

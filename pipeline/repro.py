@@ -19,10 +19,9 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, TextIO
 
 import typer
 
@@ -30,8 +29,8 @@ from llara_core import paths, tables
 from llara_core.config import Params, load_params
 from llara_core.errors import LlaraError
 from pipeline.costs import estimate
-from pipeline.dry_run import plan
-from pipeline.jobs import Reproduction, Schedule, reproduce, sort_lock, stages_in_order
+from pipeline.dry_run import COPY, plan
+from pipeline.jobs import Reproduction, Todo, reproduce, sort_lock, stages_in_order
 from pipeline.settings import overlay_params, with_settings
 from pipeline.stage import run
 
@@ -184,27 +183,20 @@ def runs_dvc(pid: int) -> bool:
 
 def what_would_run(settings: Sequence[str], targets: Sequence[str], jobs: int) -> Iterator[str]:
     """Returns a line per stage with its likely time, and a line with the time of all of them."""
-    planned = plan(settings, targets)
+    todo = plan(settings, targets)
     recorded = tables.read_json(SECONDS) if SECONDS.is_file() else {}
-    with contextlib.chdir(planned.folder):
-        seconds, gigabytes = expected(planned.commands, recorded, load_params())
-    shutil.rmtree(planned.folder)  # its links would keep deleted data on the disk
-    for name, command in planned.commands.items():
+    with contextlib.chdir(COPY):
+        seconds, gigabytes = expected(todo.commands, recorded, load_params())
+    shutil.rmtree(COPY)  # its links would keep deleted data on the disk
+    for name, command in todo.commands.items():
         yield f"  {short(command):40} {duration(seconds[name]):>10}"
-    if not planned.commands:
-        yield f"Nothing would run: {len(planned.before)} stages are up to date."
+    if not todo.commands:
+        yield f"Nothing would run: {todo.n_stages} stages are up to date."
         return
-    schedule = Schedule({name: planned.before[name] for name in planned.commands}, jobs, available_gb())
+    schedule = todo.schedule(jobs)
     schedule.expect(seconds, gigabytes)
-    yield f"{len(planned.commands)} of {len(planned.before)} stages would run, in about {duration(schedule.rest_s({}))}."
+    yield f"{len(todo.commands)} of {todo.n_stages} stages would run, in about {duration(schedule.rest_s({}))}."
     yield "A stage whose inputs turn out not to change will be skipped."
-
-
-def available_gb() -> float:
-    """Returns the available memory."""
-    import psutil
-
-    return float(psutil.virtual_memory().available / 1e9)
 
 
 def short(command: str) -> str:
@@ -288,7 +280,7 @@ class Follower:
         self._commands, self._n_stages, self._n_started = todo.commands, todo.n_stages, self.n_unchanged
         self._log, self._launch, self._params = log, start, load_params()
         self._seconds: dict[str, float] = tables.read_json(SECONDS) if SECONDS.is_file() else {}
-        self._schedule = Schedule({name: todo.before[name] for name in todo.commands}, jobs, available_gb())
+        self._schedule = todo.schedule(jobs)
         self._running: dict[str, Running] = {}
         self._is_terminal, self._n_shown, self._is_interrupted = sys.stdout.isatty(), 0, False
 
@@ -373,21 +365,6 @@ class Follower:
             self._n_shown = 0
 
 
-@dataclass(frozen=True)
-class Todo:
-    """The stages that have changed, or depend on one that has.
-
-    Attributes:
-        commands: commands by name, in topological order; empty for files that ``dvc add`` tracks.
-        before: direct dependencies of each stage.
-        n_stages: number of stages, including those that are up to date.
-    """
-
-    commands: dict[str, str]
-    before: dict[str, set[str]]
-    n_stages: int
-
-
 FETCH = Todo({"fetch_llm": "python -m pipeline.fetch_llm"}, {"fetch_llm": set()}, 1)
 
 
@@ -426,8 +403,11 @@ def expected(
     """
     costs = dict[str, dict[str, tuple[float, float]]]()
     for dataset in params.run.datasets:
-        statistics = paths.statistics(dataset)
-        costs[dataset] = costs_of(tables.read_json(statistics), params) if statistics.is_file() else {}
+        if (file := paths.statistics(dataset)).is_file():
+            sizes = tables.read_json(file)
+            n_items, n_rows = sizes["items"], sizes["interactions"]
+            likely = estimate(params, n_rows, n_items, n_rows, sizes["examples_per_split"])
+            costs[dataset] = {cost["stage"]: (cost["seconds"][1], cost["gigabytes"][1]) for cost in likely}
     llm_gb = sum(file.stat().st_size for file in paths.LLM.glob("*") if file.is_file()) / 1e9
     seconds, gigabytes = dict[str, float](), dict[str, float]()
     for name, command in commands.items():
@@ -438,13 +418,6 @@ def expected(
         if system in params.systems:
             gigabytes[name] += llm_gb
     return seconds, gigabytes
-
-
-def costs_of(statistics: Mapping[str, Any], params: Params) -> dict[str, tuple[float, float]]:
-    """Returns likely seconds and gigabytes of one run of each expensive stage, by script and system."""
-    n_items, n_interactions = statistics["items"], statistics["interactions"]
-    costs = estimate(params, n_interactions, n_items, n_interactions, statistics["examples_per_split"])
-    return {cost["stage"]: (cost["seconds"][1], cost["gigabytes"][1]) for cost in costs}
 
 
 def duration(seconds: float) -> str:

@@ -8,8 +8,6 @@ from llara_core import paths
 from llara_core.config import load_params
 from pipeline.stage import Dataset, run
 
-logger = logging.getLogger(__name__)
-
 
 def main(dataset: Dataset) -> None:
     """Draws the candidate sets of DATASET, one table per split, and those at further positions."""
@@ -26,7 +24,7 @@ def main(dataset: Dataset) -> None:
     exclude, facts = exclusion(section, config), None
     if section.is_presplit:
         facts = {"exclude": exclude}
-        logger.warning("%s has only the histories of its users: no other interactions are excluded from the negatives", dataset)
+        logging.warning("%s has only the histories of its users: negatives exclude no other interactions", dataset)
     examples = tables.read_arrow(paths.examples(dataset), tables.EXAMPLES)
     interactions = tables.read_table(paths.interactions(dataset), tables.INTERACTIONS)
     n_items = len(tables.read_arrow(paths.items(dataset), tables.ITEMS))
@@ -38,7 +36,7 @@ def main(dataset: Dataset) -> None:
             sampler = CandidateSampler(interactions, n_items, split, n_candidates=config.n_candidates, exclude=exclude)
             sets = sampler.sample(asked, n_draws, numpy_stream(config.seed, "candidates", dataset, split))
             tables.write_parts(folder / paths.candidate_sets(dataset, split).name, sets, tables.CANDIDATE_SETS, facts)
-            logger.info("%s: %d sets of %d", split, len(asked) * n_draws, config.n_candidates)
+            logging.info("%s: %d sets of %d", split, len(asked) * n_draws, config.n_candidates)
         if positions != "last" and not section.is_presplit:
             questions = position_questions(interactions, section.max_history_len, positions, config.seed, dataset)
             further = paths.at_positions(folder)
@@ -55,7 +53,7 @@ def main(dataset: Dataset) -> None:
                 )
             )
             tables.write_parts(further / paths.CANDIDATE_SETS, sets, tables.CANDIDATE_SETS)
-            logger.info("at further positions: %d sets of %d", len(questions), config.n_candidates)
+            logging.info("at further positions: %d sets of %d", len(questions), config.n_candidates)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from llara_core.recommenders.base import SequenceRecommender
 
-logger = logging.getLogger(__name__)
-
 
 def main(dataset: Dataset, recommender: Recommender, seed: Seed) -> None:
     """Scores the training candidate sets of DATASET with RECOMMENDER, and with copies of it not trained on the user."""
@@ -29,7 +27,7 @@ def main(dataset: Dataset, recommender: Recommender, seed: Seed) -> None:
     target = paths.training_scores(dataset, run_name)
     if not tables.read_json(paths.resolved_recommender(recommender))["training_scores"]:
         tables.write_table(target, tables.TRAINING_SCORES.empty_table(), tables.TRAINING_SCORES)
-        logger.info("no system of run.systems shows scores of %s: nothing to do", recommender)
+        logging.info("no system of run.systems shows scores of %s: nothing to do", recommender)
         return
 
     from llara_core.fetching.llm import fetch_encoder
@@ -77,7 +75,7 @@ def main(dataset: Dataset, recommender: Recommender, seed: Seed) -> None:
         "hardware": compute.hardware(),
     }
     tables.write_parts(target, scores, tables.TRAINING_SCORES, metadata)
-    logger.info("%d candidate sets scored by %s and by %d recommenders of other users", len(candidates), run_name, config.folds)
+    logging.info("%d candidate sets scored by %s and %d recommenders of other users", len(candidates), run_name, config.folds)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,6 @@ from llara_core.errors import ConfigError
 from llara_core.runtime import compute
 from pipeline.stage import run
 
-logger = logging.getLogger(__name__)
-
 
 def main(
     folder: Annotated[Path, typer.Argument(help="Folder written by pipeline.export.")],
@@ -68,7 +66,7 @@ def main(
         if new_items is not None:
             model.add_items_from(new_items, encoder)
         if model.ranker.llm is not None and (low := model.ranker.llm.model.causal_lm.dtype) != torch.float32:
-            logger.warning("in %s, concurrent requests can reorder near ties; --dtype float32 avoids it", low)
+            logging.warning("in %s, concurrent requests can reorder near ties; --dtype float32 avoids it", low)
         service.rank_longest_titles(model, settings)
         app = service.create_app(model, bundle.read_metadata(folder), settings, encoder)
         server = uvicorn.Server(
@@ -83,7 +81,7 @@ def main(
         for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again after the last answer
             signal.signal(number, stop)
         bound.listen(server.config.backlog)
-        logger.info("ready at %s", _url(bound))
+        logging.info("ready at %s", _url(bound))
         server.run([bound])
 
 
@@ -98,7 +96,7 @@ def _bound(host: str, port: int) -> socket.socket:
         reason = error.strerror if isinstance(error, OSError) else "not a host name"
         raise ConfigError(f"{host}, port {port}: {reason}; choose another --host or --port") from error
     if not ipaddress.ip_address(bound.getsockname()[0]).is_loopback:
-        logger.warning("%s is reachable from other machines without passwords or encryption: use a proxy", host)
+        logging.warning("%s is reachable from other machines without passwords or encryption: use a proxy", host)
     return bound
 
 

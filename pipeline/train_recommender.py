@@ -10,8 +10,6 @@ from llara_core.config import load_params
 from llara_core.runtime import compute
 from pipeline.stage import Dataset, Recommender, Seed, run
 
-logger = logging.getLogger(__name__)
-
 
 def main(dataset: Dataset, recommender: Recommender, seed: Seed) -> None:
     """Trains RECOMMENDER on DATASET once per L2 coefficient and writes the one best on validation to data/recommenders/."""
@@ -42,7 +40,7 @@ def main(dataset: Dataset, recommender: Recommender, seed: Seed) -> None:
     texts = checkpoints.TextSource.of(config.options_of(recommender))
     best = checkpoints.save(folder, results, recommender, arguments, checkpoints.data_hash(dataset), texts)
     write_curves(paths.curves(dataset, run_name), best.curves)
-    logger.info("%s: l2 %g, epoch %d, validation %.4f", run_name, best.l2, best.best_epoch, best.validation_score)
+    logging.info("%s: l2 %g, epoch %d, validation %.4f", run_name, best.l2, best.best_epoch, best.validation_score)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ DECLARATIONS = {"llara_core.errors", "llara_core.columns", "llara_core.paths", "
 DECLARATIONS |= {"pipeline.stage"}  # command line and logging
 
 PARTS = {"pipeline.settings", "pipeline.dry_run", "pipeline.jobs", "pipeline.costs"}
-WITH_PARTS = {"pipeline.repro", "pipeline.compare", "pipeline.describe", "pipeline.preset", *PARTS}
+WITH_PARTS = {"pipeline.repro", "pipeline.compare", "pipeline.describe", "pipeline.preset", "pipeline.demo", *PARTS}
 NO_SCRIPTS = {"pipeline.stage", *PARTS}
 
 # Sections that do not affect the output of a stage that reads them, and so are not in its params.
