@@ -24,7 +24,7 @@ from llara_core.config.evaluation import CandidatesConfig, CaseStudyConfig, Comp
 from llara_core.config.loading import load_params
 from llara_core.config.objectives import OBJECTIVES, UNTUNED_OBJECTIVE, ObjectiveName
 from llara_core.config.params import Params
-from llara_core.config.recommenders import BASELINES, RECOMMENDERS, RecommendersConfig, RecommenderSection
+from llara_core.config.recommenders import BASELINES, RECOMMENDERS, RecommendersConfig
 from llara_core.config.run import ParallelConfig, RunConfig, Weights
 from llara_core.config.systems import (
     WITH_BEHAVIOR,

@@ -24,6 +24,7 @@ from llara_core.readers.log_columns import ISO, NUMBER
 from llara_core.readers.log_files import LogTable
 from llara_core.readers.own_log import read_interactions, refuse_other_spelling
 from llara_core.readers.values import listed
+from llara_core.serving.new_items import section_of_files
 from llara_core.serving.ranking import Ranked
 from llara_core.serving.titles import ItemFinder
 
@@ -35,9 +36,9 @@ Histories = dict[str, list[int]]  # item ids, oldest first, by user
 def read_histories(path: Path, items: pd.DataFrame, dataset: DatasetConfig) -> Histories:
     """Reads the histories in a file or a folder of files by the rules of the stage ``prepare``.
 
-    An own log is read by its section, another data set by :func:`_section`. If the column of ids is missing, that of titles may
-    replace it (:meth:`ItemFinder.by_title`). Rules for other missing columns do not apply, which is logged; minimum counts
-    never apply. Dropped rows are counted and logged.
+    A file is read by :func:`section_of_files`. If the column of ids is missing, that of titles may replace it
+    (:meth:`ItemFinder.by_title`). Rules for other missing columns do not apply, which is logged; minimum counts never apply.
+    Dropped rows are counted and logged.
 
     Args:
         items: rows of :data:`tables.ITEMS`.
@@ -50,7 +51,7 @@ def read_histories(path: Path, items: pd.DataFrame, dataset: DatasetConfig) -> H
     """
     if not path.exists():
         raise DataError(f"{path}: not found")
-    base = _section(dataset)
+    base = section_of_files(dataset)
     table = LogTable.of_interactions(path.parent, base, path.name)
     config = _for_columns(base, table)
     if config.time_format is not None and not isinstance(dataset, OwnLogConfig):
@@ -139,17 +140,6 @@ def write_recommendations(path: Path, table: pd.DataFrame) -> None:
             table.to_csv(staged, index=False)
         else:
             table.to_parquet(staged, index=False)
-
-
-def _section(dataset: DatasetConfig) -> OwnLogConfig:
-    """Section by which a file of histories is read: that of an own log; for other data sets one with the project's column names
-    and the data set's rules for ratings and repeats."""
-    if isinstance(dataset, OwnLogConfig):
-        return dataset
-    lowest, repeat = (None, None) if dataset.is_presplit else (dataset.lowest_rating, dataset.kept_repeat)
-    rating = None if lowest is None else c.RATING
-    names = {"user": c.USER, "item": c.ITEM, "time": c.TIMESTAMP, "rating": rating, "item_id": c.ITEM, "title": c.TITLE}
-    return OwnLogConfig.plain(columns=names, min_rating=lowest, repeats=repeat or "keep")
 
 
 def _for_columns(config: OwnLogConfig, table: LogTable) -> OwnLogConfig:

@@ -88,20 +88,29 @@ class ItemReading(Section):
 
     @classmethod
     def of(cls, dataset: DatasetConfig) -> Self:
-        files, year = dataset, None
-        if not isinstance(files, OwnLogConfig):
-            names = {"user": c.USER, "item": c.ITEM, "time": None, "rating": None, "item_id": c.ITEM, "title": c.TITLE}
-            files, year = OwnLogConfig.plain(columns={**names, "attributes": [ATTRIBUTES]}, time_format=None), YEAR
+        files = section_of_files(dataset)
         return cls(
             titles=dataset.titles,
             titles_are_movies=dataset.titles_are_movies,
             item_id=files.columns.item_id,
             title=files.columns.title,
-            year=year,
+            year=None if files is dataset else YEAR,
             attributes=files.columns.attributes,
             layout=files.item_layout,
             missing=files.missing,
         )
+
+
+def section_of_files(dataset: DatasetConfig) -> OwnLogConfig:
+    """Section by which a user's files for a data set are read: that of an own log; for other data sets one with the project's
+    column names and the data set's rules for ratings and repeats."""
+    if isinstance(dataset, OwnLogConfig):
+        return dataset
+    lowest, repeat = (None, None) if dataset.is_presplit else (dataset.lowest_rating, dataset.kept_repeat)
+    rating = None if lowest is None else c.RATING
+    of_log = {"user": c.USER, "item": c.ITEM, "time": c.TIMESTAMP, "rating": rating}
+    of_items = {"item_id": c.ITEM, "title": c.TITLE, "attributes": [ATTRIBUTES]}
+    return OwnLogConfig.plain(columns={**of_log, **of_items}, min_rating=lowest, repeats=repeat or "keep")
 
 
 def check_items(items: Sequence[NewItem | Mapping[str, Any]]) -> list[NewItem]:
