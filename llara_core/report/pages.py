@@ -36,7 +36,6 @@ from llara_core.report import (
 )
 from llara_core.report.comparisons import Comparisons, compare_systems
 from llara_core.report.layout import Figure, ReportSection
-from llara_core.report.training import TrainingCurves, training_curves
 
 PAGES = ("report.md", "report.html")
 SUMMARY = "summary.txt"
@@ -47,7 +46,7 @@ class DatasetReport:
     """Report of one data set: its compared results, its training curves and the sections of its page."""
 
     comparisons: Comparisons
-    curves: TrainingCurves
+    curves: pd.DataFrame
     sections: list[ReportSection]
 
 
@@ -62,7 +61,7 @@ def build(params: Params) -> list[DatasetReport]:
 
 def dataset_report(comparisons: Comparisons) -> DatasetReport:
     """Builds the sections that apply to one data set."""
-    curves = training_curves(comparisons)
+    curves = training.read_curves(comparisons)
     sections = [
         main_table.systems(comparisons),
         new_items.section(comparisons),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -14,9 +15,9 @@ from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.paired import Difference
 from llara_core.evaluation.systems import Kind
 from llara_core.report.wording import KIND_NAMES
+from llara_core.runtime.curves import HYBRID_SHARE, P_HYBRID
 
-STEP, VALUE = "step", "value"  # columns of a curve
-CurveTables = Mapping[str, Mapping[str, pd.DataFrame]]  # by name of the curve and of the training run
+STEP, VALUE, RUN, CURVE, SCHEDULE = "step", "value", "run", "curve", "schedule"  # columns of training curves
 
 # Okabe and Ito's palette, which readers with any colour vision can tell apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -82,8 +83,9 @@ def slices_figure(panels: Mapping[str, Mapping[str, Sequence[tuple[str, Differen
             x = [names.index(name) + 0.12 * (place - (len(systems) - 1) / 2) for name, _ in slices]
             means = [each.mean for _, each in slices]
             ends = [[each.mean - each.low for _, each in slices], [each.high - each.mean for _, each in slices]]
+            lengths = np.clip(ends, 0, None)  # where all users have the same difference, rounding may put the mean outside
             colour = PALETTE[place % len(PALETTE)]
-            axes.errorbar(x, means, yerr=ends, fmt="o", color=colour, markersize=4, linewidth=1.2, label=system)
+            axes.errorbar(x, means, yerr=lengths, fmt="o", color=colour, markersize=4, linewidth=1.2, label=system)
         axes.axhline(0, color="dimgrey", linestyle=":")
         axes.set_xticks(range(len(names)), names, fontsize=7, rotation=15)
         axes.set_ylabel("difference in HR@1")
@@ -91,34 +93,38 @@ def slices_figure(panels: Mapping[str, Mapping[str, Sequence[tuple[str, Differen
     return png(figure)
 
 
-def curves_figure(curves: CurveTables, unit: str) -> bytes:
+def curves_figure(curves: pd.DataFrame, unit: str) -> bytes:
     """Draws one panel per curve with one line per training run.
 
     Args:
-        curves: at least one curve, from :func:`training.read_curves`.
+        curves: rows of :func:`training.read_curves`, at least one.
         unit: label of the steps.
     """
-    figure, grid = _panels(list(curves))
+    panels = curves.groupby(CURVE)
+    figure, grid = _panels([str(name) for name, _ in panels])
     looks = _looks(curves)
-    for axes, by_run in zip(grid, curves.values(), strict=False):
-        for run_name, curve in by_run.items():
+    for axes, (_, of_panel) in zip(grid, panels, strict=False):
+        for run_name, curve in of_panel.groupby(RUN, sort=False):
             axes.plot(curve[STEP], curve[VALUE], **looks[run_name])
         axes.set_xlabel(unit, fontsize=8)
     return _with_legend(figure, grid[0], looks)
 
 
-def curriculum_figure(panels: Mapping[str, Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]]) -> bytes:
+def curriculum_figure(curves: pd.DataFrame) -> bytes:
     """Draws the realised share of hybrid prompts against the planned p(tau), one panel per schedule.
 
     Args:
-        panels: curves of the probability and of the realised share, by schedule and training run.
+        curves: rows of :func:`training.read_curves` of these two curves, at least one.
     """
-    figure, grid = _panels(list(panels))
-    looks, plan = _looks(panels), {"color": "black", "linewidth": 1.0, "linestyle": (0, (1, 2))}
-    for axes, by_run in zip(grid, panels.values(), strict=False):
-        for run_name, (planned, realised) in by_run.items():
-            axes.plot(_progress(realised), realised[VALUE], **looks[run_name])
-            axes.plot(_progress(planned), planned[VALUE], **plan)
+    panels = curves.groupby(SCHEDULE, sort=False)
+    figure, grid = _panels([str(schedule) for schedule, _ in panels])
+    looks, plan = _looks(curves), {"color": "black", "linewidth": 1.0, "linestyle": (0, (1, 2))}
+    for axes, (_, of_panel) in zip(grid, panels, strict=False):
+        for run_name, of_run in of_panel.groupby(RUN, sort=False):
+            for name, look in ((HYBRID_SHARE, looks[run_name]), (P_HYBRID, plan)):
+                curve = of_run[of_run[CURVE] == name]
+                progress = (curve[STEP] + 0.5) / (curve[STEP].max() + 1)  # the middle of each step
+                axes.plot(progress, curve[VALUE], **look)
         axes.set_ylim(-0.04, 1.04)
         axes.set_xlabel("progress tau", fontsize=8)
     return _with_legend(figure, grid[0], {**looks, "p(tau)": plan})
@@ -128,11 +134,6 @@ def _with_legend(figure: Figure, axes: Any, looks: Mapping[str, Mapping[str, Any
     handles = [axes.plot([], [], label=label, **look)[0] for label, look in looks.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return png(figure)
-
-
-def _progress(curve: pd.DataFrame) -> pd.Series:
-    progress: pd.Series = (curve[STEP] + 0.5) / (curve[STEP].max() + 1)  # the middle of each step
-    return progress
 
 
 def _panels(titles: Sequence[str]) -> tuple[Figure, list]:  # type: ignore[type-arg]
@@ -148,10 +149,9 @@ def _panels(titles: Sequence[str]) -> tuple[Figure, list]:  # type: ignore[type-
     return figure, grid
 
 
-def _looks(panels: Mapping[str, Iterable[str]]) -> dict[str, dict[str, Any]]:
-    """Assigns a colour and a line style to each training run of the panels; they repeat after 28 runs."""
-    run_names = dict.fromkeys(itertools.chain(*panels.values()))
-    looks = zip(run_names, itertools.cycle(itertools.product(_STYLES, PALETTE)), strict=False)
+def _looks(curves: pd.DataFrame) -> dict[Any, dict[str, Any]]:
+    """Assigns a colour and a line style to each training run; they repeat after 28 runs."""
+    looks = zip(curves[RUN].unique(), itertools.cycle(itertools.product(_STYLES, PALETTE)), strict=False)
     return {run_name: {"color": colour, "linestyle": style, "linewidth": 1.3} for run_name, (style, colour) in looks}
 
 

@@ -9,7 +9,7 @@ import pytest
 from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.evaluation.paired import Difference
-from llara_core.report import slices
+from llara_core.report import plots, slices
 from llara_core.report.slices import HISTORY, POPULARITY, RANK, TITLE, Slice
 
 
@@ -119,6 +119,11 @@ def test_the_sentence_names_the_ends_of_all_slices_that_are_large_enough(world) 
         "The difference of llara to sasrec in HR@1 ranges from -0.300 [-0.400, -0.200] (target's rank: 1; 53 users) to "
         "+0.100 [+0.000, +0.200] (target's rank: 2; 10 users) over slices of at least 10 users."
     )
+
+
+def test_a_mean_that_rounding_puts_outside_its_interval_is_drawn() -> None:
+    above = Difference(0.5, 0.5, 1e-17, 1e-17, None, None)
+    assert plots.slices_figure({TITLE: {"llara": [("1 word", above)]}}).startswith(b"\x89PNG")
 
 
 def test_without_an_llm_on_a_recommender_there_is_no_section(world) -> None:
