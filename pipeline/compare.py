@@ -26,7 +26,7 @@ from llara_core.errors import DataError
 from llara_core.evaluation.evaluate import MAIN_METRICS, SPLIT_NAMES, main_metrics
 from llara_core.evaluation.paired import MIN_RUNS, Difference, paired_differences
 from llara_core.evaluation.results import MODES, RunResults, SystemResults, read_run
-from llara_core.evaluation.systems import Kind, System
+from llara_core.evaluation.systems import System
 from pipeline.settings import shown
 from pipeline.stage import run
 
@@ -226,17 +226,12 @@ def _differences(
 
 
 def _system(name: str, run_names: Sequence[str], results: RunResults) -> System:
-    """Reconstructs a system from its results."""
-    kind: Kind = "recommender"
-    if results.metadata.mode == "fused":
-        kind = "fused"
-    elif results.metadata.objective != "none":
-        kind = "tuned"
-    elif run_names[0] == name:
-        kind = "baseline"
-    elif results.metadata.mode != "score":
-        kind = "untuned"
-    return System(kind, name, name, None, tuple(run_names))
+    """Reconstructs from its results whether a system is trained: a baseline has no seed in the name of its run, and an untuned
+    language model no tuning objective."""
+    metadata = results.metadata
+    has_seed = run_names[0] != name
+    trained = metadata.mode == "fused" or metadata.objective != "none" or (metadata.mode == "score" and has_seed)
+    return System("recommender" if trained else "baseline", name, name, None, tuple(run_names))
 
 
 def _notes(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import pandas as pd
 
 from llara_core import columns as c
 from llara_core.config import EvaluationConfig
-from llara_core.evaluation.means import Means, means_over_sets, run_interval, user_interval
-from llara_core.evaluation.paired import MIN_RUNS, Difference, paired_differences
+from llara_core.evaluation.fusion import is_recommender_alone
+from llara_core.evaluation.means import Means, means_over_sets, run_interval, user_interval, user_means
+from llara_core.evaluation.paired import MIN_RUNS, Difference, level, paired_differences
 from llara_core.evaluation.results import SystemResults
 from llara_core.evaluation.systems import System
 
@@ -72,6 +74,55 @@ class ComparedSystem:
         return "; ".join(dict.fromkeys(run.metadata.note for run in self.results.runs if run.metadata.note))
 
 
+@dataclass(frozen=True)
+class ComparedResults:
+    """Results of all systems on one data set, and their comparison.
+
+    Rows are one per system and mode. Fusions with LLM weight 0 equal their recommenders and have none.
+    """
+
+    dataset: str  # key in ``params.yaml``
+    config: EvaluationConfig  # settings of intervals and tests
+    last: Sequence[SystemResults]  # results on users' last items
+    at_positions: Sequence[SystemResults]  # results on the questions at further positions, combined with no other result
+
+    @cached_property
+    def rows(self) -> list[ComparedSystem]:
+        """Systems on users' last items, with ordered histories."""
+        return compare([each for each in self.last if not (each.is_shuffled or is_recommender_alone(each))], self.config)
+
+    @cached_property
+    def rows_at_positions(self) -> list[ComparedSystem]:
+        """Systems at further positions."""
+        return compare([each for each in self.at_positions if not is_recommender_alone(each)], self.config, user_means)
+
+    @property
+    def primary_rows(self) -> list[ComparedSystem]:
+        """One row per system on users' last items, in its primary mode."""
+        return [row for row in self.rows if row.is_primary]
+
+    @property
+    def primary_rows_at_positions(self) -> list[ComparedSystem]:
+        """One row per system at further positions, in its primary mode."""
+        return [row for row in self.rows_at_positions if row.is_primary]
+
+    @property
+    def zero_weight_fusions(self) -> list[SystemResults]:
+        """Fusions without a row."""
+        return [each for each in self.last if is_recommender_alone(each)]
+
+    @property
+    def hardware(self) -> list[str]:
+        """Machines that computed predictions, sorted."""
+        results = (*self.last, *self.at_positions)
+        return sorted({run.metadata.hardware for each in results for run in each.runs} - {""})
+
+    @property
+    def level(self) -> float:
+        """Significance level of the tests."""
+        return level(self.config)
+
+
 def compare(results: Sequence[SystemResults], config: EvaluationConfig, means: Means = means_over_sets) -> list[ComparedSystem]:
     """Measures every system in every mode and compares its primary mode with the reference or with its recommender.
 
@@ -84,16 +135,11 @@ def compare(results: Sequence[SystemResults], config: EvaluationConfig, means: M
     """
     systems = [mode.system for mode in results]
     rows = [_measure(mode, config, means, is_primary=systems.index(mode.system) == place) for place, mode in enumerate(results)]
-    primary = primary_rows(rows)
+    primary = [row for row in rows if row.is_primary]
     conventional = [row for row in primary if not row.system.is_llm]
     reference = max(conventional, key=lambda row: row.validation["hit_ratio@1"], default=None)
     compared = iter(compare_with_reference(reference, primary, config))
     return [next(compared) if row.is_primary else row for row in rows]
-
-
-def primary_rows(rows: Sequence[ComparedSystem]) -> list[ComparedSystem]:
-    """Selects one row per system: its primary mode."""
-    return [row for row in rows if row.is_primary]
 
 
 def compare_with_reference(

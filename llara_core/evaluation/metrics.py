@@ -153,14 +153,9 @@ def share(column: str, heading: str, meaning: str, *, with_interval: bool = Fals
     return Metric(_of_complete(column, pd.Series.mean), heading, meaning, column if with_interval else None)
 
 
-def of_ranks(measure: Callable[[pd.Series], float], heading: str = "", meaning: str = "") -> Metric:
-    """Defines a function of the targets' ranks among the candidates."""
-    return Metric(_of_complete(RANK, measure), heading, meaning)
-
-
-def of_catalogue_ranks(measure: Callable[[pd.Series], float], heading: str = "", meaning: str = "") -> Metric:
-    """Defines a function of the targets' ranks among all items."""
-    return Metric(_of_complete(c.CATALOGUE_RANK, measure), heading, meaning)
+def of_ranks(measure: Callable[[pd.Series], float], heading: str = "", meaning: str = "", *, column: str = RANK) -> Metric:
+    """Defines a function of the targets' ranks, by default those among the candidates."""
+    return Metric(_of_complete(column, measure), heading, meaning)
 
 
 def hit_ratio_among_valid(results: pd.DataFrame) -> float | None:
@@ -192,11 +187,11 @@ METRICS = {
     "ndcg@5": of_ranks(partial(ndcg, k=5)),
     "ndcg@10": of_ranks(partial(ndcg, k=10), "NDCG@10", "over the candidates"),
     "mrr": of_ranks(mean_reciprocal_rank, "MRR", "mean reciprocal rank over the candidates"),
-    "hit_ratio@10_catalogue": of_catalogue_ranks(
-        partial(hit_ratio, k=10), "Catalogue HR@10", "target among the first 10 of all items"
+    "hit_ratio@10_catalogue": of_ranks(
+        partial(hit_ratio, k=10), "Catalogue HR@10", "target among the first 10 of all items", column=c.CATALOGUE_RANK
     ),
-    "ndcg@10_catalogue": of_catalogue_ranks(partial(ndcg, k=10)),
-    "mrr_catalogue": of_catalogue_ranks(mean_reciprocal_rank),
+    "ndcg@10_catalogue": of_ranks(partial(ndcg, k=10), column=c.CATALOGUE_RANK),
+    "mrr_catalogue": of_ranks(mean_reciprocal_rank, column=c.CATALOGUE_RANK),
 }
 
 

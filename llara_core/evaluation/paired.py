@@ -45,6 +45,11 @@ class Difference:
         return self.p_value is not None and self.p_value < level
 
 
+def level(config: EvaluationConfig) -> float:
+    """Significance level of the tests; rounded, since 1 - 0.95 is slightly more than 0.05."""
+    return round(1 - config.confidence, 12)
+
+
 def paired_differences(pairs: Sequence[tuple[SystemResults, SystemResults]], config: EvaluationConfig) -> list[Difference]:
     """Compares the systems of each pair and adjusts the p-values for the number of pairs that are tested.
 
@@ -109,13 +114,14 @@ def _sides(pairs: Sequence[tuple[SystemResults, SystemResults]]) -> list[tuple[S
     _, user = np.unique(sets.get_level_values(c.USER), return_inverse=True)  # [n_sets]
     hits = {key: table.reindex(sets).to_numpy().T for key, table in tables.items()}  # [n_runs, n_sets], NaN: not answered
 
-    def means(values: Side, common: npt.NDArray[np.bool_], n_sets: npt.NDArray[np.int64]) -> Side:
-        return np.array([np.bincount(user[common], weights=run[common]) for run in values]) / n_sets
+    def means(values: Side, common: npt.NDArray[np.bool_]) -> Side:
+        n_sets = np.bincount(user[common])
+        asked = np.flatnonzero(n_sets)  # results of one kind of targets lack some users
+        return np.array([np.bincount(user[common], weights=run[common])[asked] for run in values]) / n_sets[asked]
 
     sides = []
     for first, second in pairs:
         both = hits[id(first)], hits[id(second)]
         common = ~np.isnan(np.concatenate(both)).any(axis=0)
-        n_sets = np.bincount(user[common])
-        sides.append((means(both[0], common, n_sets), means(both[1], common, n_sets)))
+        sides.append((means(both[0], common), means(both[1], common)))
     return sides

@@ -7,9 +7,7 @@ their provenance. ``pipeline.publish`` collects both from finished runs.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -29,11 +27,8 @@ from llara_core.config.params import flat
 from llara_core.config.resolution import resolved
 from llara_core.config.sections import Section
 from llara_core.errors import DataError
-from llara_core.evaluation.comparison import ComparedSystem, compare
-from llara_core.evaluation.fusion import is_recommender_alone
-from llara_core.evaluation.means import user_means
+from llara_core.evaluation.comparison import ComparedResults
 from llara_core.evaluation.results import RunResults, SystemResults, read_results
-from llara_core.evaluation.significance import further_run
 from llara_core.evaluation.systems import Kind, System, systems_of
 
 SYSTEM, SCOPE, MODE, SEED, LLM_WEIGHT = "system", "scope", "mode", "seed", "llm_weight"
@@ -55,16 +50,6 @@ _NO_SETTINGS = {
 }
 
 
-class PublishedSystem(Section):
-    """A :class:`systems.System` without its runs."""
-
-    kind: Kind
-    name: str
-    key: str
-    recommender: str | None
-    start: str | None
-
-
 class SourceRun(Section):
     """A collected run: commit of its code, command, machines, and names of the systems taken from it."""
 
@@ -84,33 +69,14 @@ class Provenance(Section):
     positions: str | None  # hash of the questions at further positions; None if there are none
     evaluation: EvaluationConfig  # settings of intervals and tests
     settings: dict[str, Any]  # parameters that determine the answers of the systems, by dotted key
-    systems: list[PublishedSystem]  # systems in the order of the report
+    systems: list[System]  # systems in the order of the report, without the names of their runs
 
 
 @dataclass(frozen=True)
-class Published:
-    """Published results of one data set, on users' last items and at further positions."""
+class Published(ComparedResults):
+    """Published results of one data set."""
 
-    dataset: str
     provenance: Provenance
-    last: list[SystemResults]
-    at_positions: list[SystemResults]
-
-    @cached_property
-    def rows(self) -> list[ComparedSystem]:
-        """Comparison on users' last items, one row per system and mode, without :attr:`zero_weight_fusions`."""
-        return compare([each for each in self.last if not is_recommender_alone(each)], self.provenance.evaluation)
-
-    @cached_property
-    def rows_at_positions(self) -> list[ComparedSystem]:
-        """Comparison at further positions."""
-        results = [each for each in self.at_positions if not is_recommender_alone(each)]
-        return compare(results, self.provenance.evaluation, user_means)
-
-    @property
-    def zero_weight_fusions(self) -> list[SystemResults]:
-        """Fusions with LLM weight 0, which equal their recommenders."""
-        return [each for each in self.last if is_recommender_alone(each)]
 
 
 def collect(dataset: str, params: Params, commit: str, command: str, *, keep_others: bool = False) -> Path:
@@ -129,7 +95,7 @@ def collect(dataset: str, params: Params, commit: str, command: str, *, keep_oth
     scopes: list[tuple[Scope, list[SystemResults]]] = [("last", last), ("positions", further)]
     parts = [_rows(scope, run) for scope, results in scopes for each in results for run in each.runs]
     answering = list(dict.fromkeys(each.system for each in last))
-    published = [PublishedSystem(**{name: getattr(each, name) for name in PublishedSystem.model_fields}) for each in answering]
+    published = [replace(each, run_names=(), llm_run_names=()) for each in answering]
     hardware = sorted({run.metadata.hardware for _, results in scopes for each in results for run in each.runs} - {""})
     names = [each.name for each in answering]
     sources = [SourceRun(commit=commit, command=command, hardware=hardware, systems=names)]
@@ -158,7 +124,8 @@ def collect(dataset: str, params: Params, commit: str, command: str, *, keep_oth
     with tables.atomic_path(file) as staged:
         pq.write_table(pa.concat_tables(parts).combine_chunks(), staged, compression="zstd", compression_level=19)
     provenance = Provenance(rows=tables.file_sha256(file), sources=sources, systems=published, **stated)
-    tables.write_json(file.with_suffix(".json"), provenance.model_dump(mode="json"))
+    without_runs = {"systems": {"__all__": {"run_names", "llm_run_names"}}}
+    tables.write_json(file.with_suffix(".json"), provenance.model_dump(mode="json", exclude=without_runs))
     return file
 
 
@@ -193,15 +160,16 @@ def read_published(dataset: str, root: Path = Path()) -> Published | None:
         sets = sets[[field.name for field in _SETS]].reset_index(drop=True).astype({c.SPLIT: "object"})
         runs_of.setdefault((system, scope, mode), []).append(RunResults(metadata, sets))
 
-    def of_scope(scope: str) -> list[SystemResults]:
-        return [
-            SystemResults(_system(each, runs), tuple(runs))
-            for each in provenance.systems
-            for (name, where, _), runs in runs_of.items()
-            if name == each.name and where == scope
-        ]
+    def of_scope(scope: Scope) -> list[SystemResults]:
+        results = []
+        for system in provenance.systems:
+            for (name, where, _), runs in runs_of.items():
+                if (name, where) == (system.name, scope):
+                    run_names = tuple(paths.run_name(system.key, run.metadata.seed) for run in runs)
+                    results.append(SystemResults(replace(system, run_names=run_names), tuple(runs)))
+        return results
 
-    return Published(dataset, provenance, of_scope("last"), of_scope("positions"))
+    return Published(dataset, provenance.evaluation, of_scope("last"), of_scope("positions"), provenance)
 
 
 def settings(params: Params, dataset: str) -> dict[str, Any]:
@@ -225,42 +193,6 @@ def other_settings(system: System, published: Provenance, own: dict[str, Any]) -
     A key that only one of them has is newer or older than the published results, which do not depend on it.
     """
     return [key for key, value in published.settings.items() if key in own and own[key] != value and _concerns(key, system)]
-
-
-@dataclass(frozen=True)
-class ReproducedRun:
-    """Test hit ratio@1 of one run, compared with the published runs."""
-
-    system: str  # name of the system
-    seed: int  # seed of the run
-    hit_ratio: float  # mean over users of the run
-    # ends of the interval in which a further run is expected (:func:`significance.further_run`); with one published run, its
-    # hit ratio
-    low: float
-    high: float
-
-    @property
-    def is_inside(self) -> bool:
-        return self.low - 1e-9 <= self.hit_ratio <= self.high + 1e-9
-
-
-def reproductions(own: SystemResults, published: Sequence[SystemResults], confidence: float) -> list[ReproducedRun]:
-    """Compares every run of a system with the published ones; empty if these answer other sets or are too few.
-
-    The spread of a trained system needs two published runs.
-    """
-    same = [each for each in published if (each.system.name, each.mode) == (own.system.name, own.mode)]
-    if not same or (own.system.is_trained and len(same[0].runs) < 2):
-        return []
-    theirs, mine = same[0].hits(c.TEST), own.hits(c.TEST)
-    if set(theirs.index) != set(mine.index):
-        return []
-    runs = theirs.groupby(level=c.USER).mean().to_numpy().T  # [S, U]
-    ends = further_run(runs, confidence) if len(runs) > 1 else (float(runs.mean()),) * 2
-    low, high = (min(max(end, 0.0), 1.0) for end in ends)
-    means = mine.groupby(level=c.USER).mean().mean()
-    seeds = [run.metadata.seed for run in own.runs]
-    return [ReproducedRun(own.system.name, seed, float(mean), low, high) for seed, mean in zip(seeds, means, strict=True)]
 
 
 def _rows(scope: Scope, run: RunResults) -> pa.Table:
@@ -309,8 +241,3 @@ def _concerns(key: str, system: System) -> bool:
     if not system.is_llm:
         return False
     return name in (system.key, system.start) if section == "systems" else True
-
-
-def _system(published: PublishedSystem, runs: Iterable[RunResults]) -> System:
-    seeds = [run.metadata.seed for run in runs]
-    return System(**published.model_dump(), run_names=tuple(paths.run_name(published.key, seed) for seed in seeds))

@@ -19,7 +19,7 @@ class System:
     name: str  # name in the report
     key: str  # name in ``params.yaml``; for a fusion, that of its LLM system
     recommender: str | None  # recommender whose item embeddings it reads or with which it is fused; None if there is none
-    run_names: tuple[str, ...]  # names of its runs, one per seed
+    run_names: tuple[str, ...] = ()  # names of its runs, one per seed
     llm_run_names: tuple[str, ...] = ()  # for a fusion, the LLM run in each of its runs
     # for a tuned system or its fusion, the system from whose adapter tuning continues; None if it begins with the language
     # model

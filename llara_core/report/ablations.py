@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llara_core.config import Params
 from llara_core.evaluation.comparison import ComparedSystem, compare_with_reference
 from llara_core.report import paper, plots, system_columns, verdict
 from llara_core.report.comparisons import Comparisons
@@ -31,7 +29,7 @@ def section(comparisons: Comparisons) -> ReportSection | None:
     """Shows the ablations whose systems are in this run and lists the others; None without configured ablations."""
     if not comparisons.params.report.ablations:
         return None
-    shown = ablations(comparisons.primary_rows, comparisons.params)
+    shown = ablations(comparisons)
     titles = {ablation.title for ablation in shown}
     others = [config.title for config in comparisons.params.report.ablations.values() if config.title not in titles]
     notes = [
@@ -42,14 +40,14 @@ def section(comparisons: Comparisons) -> ReportSection | None:
     return ReportSection("Ablations", notes=[*(notes if shown else []), *left_out], parts=parts)
 
 
-def ablations(rows: Sequence[ComparedSystem], params: Params) -> list[Ablation]:
-    """Tables of ``report.ablations`` whose reference and at least one other system are in ``rows``, with one row per system."""
-    llms = {row.system.key: row for row in rows if row.system.kind in ("tuned", "untuned")}
+def ablations(comparisons: Comparisons) -> list[Ablation]:
+    """Tables of ``report.ablations`` whose reference and at least one other system are in the run, with one row per system."""
+    llms = {row.system.key: row for row in comparisons.primary_rows if row.system.kind in ("tuned", "untuned")}
     shown = []
-    for config in params.report.ablations.values():
+    for config in comparisons.params.report.ablations.values():
         own = [llms[name] for name in (config.reference, *config.systems) if name in llms]
         if config.reference in llms and len(own) > 1:
-            shown.append(Ablation(config.title, compare_with_reference(own[0], own, params.evaluation)))
+            shown.append(Ablation(config.title, compare_with_reference(own[0], own, comparisons.config)))
     return shown
 
 

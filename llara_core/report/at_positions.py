@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llara_core.answers.held_out import Scope
 from llara_core.data.positions import MAX_QUESTIONS
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.report import system_columns, verdict
@@ -22,7 +23,7 @@ def section(comparisons: Comparisons) -> ReportSection | None:
     rows = comparisons.primary_rows_at_positions
     if not rows:
         return None
-    positions, level = comparisons.params.evaluation.positions, comparisons.params.evaluation.confidence
+    positions, level = comparisons.config.positions, comparisons.config.confidence
     asked = "Every item" if positions == "all" else f"Up to {count(int(positions), 'item')}, drawn at random,"
     note = (
         f"{WARNING} {asked} with at least one earlier item serves as the target for each held-out user, with one candidate "
@@ -43,8 +44,13 @@ def section(comparisons: Comparisons) -> ReportSection | None:
 
 def heading(comparisons: Comparisons) -> str:
     """Heading, with the number of positions per user."""
-    positions = comparisons.params.evaluation.positions
+    positions = comparisons.config.positions
     return "At every position" if positions == "all" else f"At {count(int(positions), 'position')} per user"
+
+
+def heading_and_notes(title: str, comparisons: Comparisons, scope: Scope) -> tuple[str, list[str]]:
+    """Returns the heading and the notes of a section that covers either protocol."""
+    return (title, []) if scope == "last" else (f"{title}: {heading(comparisons).lower()}", [WARNING])
 
 
 def _columns(rows: Sequence[ComparedSystem]) -> list[Column[ComparedSystem]]:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.config import Params
 from llara_core.evaluation.comparison import ComparedSystem
-from llara_core.evaluation.published import (
-    ReproducedRun,
-    other_settings,
-    read_published,
-    reproductions,
-    settings,
-)
+from llara_core.evaluation.published import Published, other_settings, read_published, settings
+from llara_core.evaluation.results import SystemResults
+from llara_core.evaluation.significance import further_run
 from llara_core.report.wording import count, joined, listed, number
 
 
@@ -28,25 +25,45 @@ def reproduction_summary(dataset: str, params: Params, rows: Sequence[ComparedSy
         return ""
     if published.provenance.prepared != tables.tables_hash(*paths.prepared_tables(dataset)):
         return ""
-    own, confidence = settings(params, dataset), published.provenance.evaluation.confidence
+    own = settings(params, dataset)
     changed = {row.name: keys for row in rows if (keys := other_settings(row.system, published.provenance, own))}
-    runs_of = {row.name: reproductions(row.results, published.last, confidence) for row in rows if row.name not in changed}
-    if not any(runs_of.get(row.name) for row in rows if row.system.is_trained):
+    spreads = {row.name: _spread(row.results, published) for row in rows if row.name not in changed}
+    if not any(spreads.get(row.name) for row in rows if row.system.is_trained):
         return ""
-    inside = [name for name, runs in runs_of.items() if runs and all(run.is_inside for run in runs)]
-    outside = [_run(run) for runs in runs_of.values() for run in runs if not run.is_inside]
+    inside, outside = list[str](), list[str]()
+    for row in rows:
+        if (ends := spreads.get(row.name)) is not None:
+            low, high = ends
+            spread = number(low) if low == high else f"{number(low)} to {number(high)}"
+            hit_ratios = row.results.hits(c.TEST).groupby(level=c.USER).mean().mean()
+            runs_outside = [
+                f"{row.name} (seed {run.metadata.seed}: {number(hit_ratio)}, published {spread})"
+                for run, hit_ratio in zip(row.results.runs, hit_ratios, strict=True)
+                if not low - 1e-9 <= hit_ratio <= high + 1e-9
+            ]
+            outside += runs_outside
+            inside += [] if runs_outside else [row.name]
     verdicts = [f"within it: {listed(inside)}" if inside else "", f"outside it: {listed(outside)}" if outside else ""]
     seeds, n_runs = params.run.seeds, max(len(each.runs) for each in published.last)
     left_out = [f"{name} (another {keys[0]})" for name, keys in changed.items()]
-    left_out += [f"{name} (fewer than two published runs)" for name, runs in runs_of.items() if not runs]
+    left_out += [f"{name} (fewer than two published runs)" for name, ends in spreads.items() if ends is None]
     return joined(
         f"Your {'run' if len(seeds) == 1 else 'runs'} ({'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}) "
-        f"against the spread of the {count(n_runs, 'published run')} in HR@1 on test, where {confidence:.0%} of further runs "
-        f"are expected: {'; '.join(filter(None, verdicts))}.",
+        f"against the spread of the {count(n_runs, 'published run')} in HR@1 on test, where "
+        f"{published.config.confidence:.0%} of further runs are expected: {'; '.join(filter(None, verdicts))}.",
         f"Not compared: {listed(left_out)}." if left_out else "",
     )
 
 
-def _run(run: ReproducedRun) -> str:
-    spread = number(run.low) if run.low == run.high else f"{number(run.low)} to {number(run.high)}"
-    return f"{run.system} (seed {run.seed}: {number(run.hit_ratio)}, published {spread})"
+def _spread(own: SystemResults, published: Published) -> tuple[float, float] | None:
+    """Interval in which the hit ratio of a further run is expected; with one published run of an untrained system, its hit
+    ratio; None where the published runs answer other sets or are too few."""
+    same = [each for each in published.last if (each.system.name, each.mode) == (own.system.name, own.mode)]
+    if not same or (own.system.is_trained and len(same[0].runs) < 2):
+        return None
+    hits = same[0].hits(c.TEST)
+    if set(hits.index) != set(own.hits(c.TEST).index):
+        return None
+    runs = hits.groupby(level=c.USER).mean().to_numpy().T  # [S, U]
+    low, high = further_run(runs, published.config.confidence) if len(runs) > 1 else (float(runs.mean()),) * 2
+    return max(low, 0.0), min(high, 1.0)

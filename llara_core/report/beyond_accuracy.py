@@ -16,8 +16,8 @@ from llara_core.evaluation.calibration import N_BINS, Calibration
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.results import training_counts
 from llara_core.report.comparisons import Comparisons
-from llara_core.report.layout import MISSING, Column, ReportSection, Table
-from llara_core.report.system_columns import OF_ROW, mark_in_words, marked_of
+from llara_core.report.layout import Column, ReportSection, Table
+from llara_core.report.system_columns import OF_ROW, figure, mark_in_words, marked_of
 from llara_core.report.wording import joined, listed, number, sizes
 
 _KEYS = [c.EXAMPLE, c.DRAW]
@@ -49,16 +49,10 @@ class SystemCalibration:
 
 COLUMNS: list[Column[Choices]] = [
     *OF_ROW,
-    Column("Distinct", "number of different items chosen, per candidate set", lambda each: number(each.distinct)),
-    Column(
-        "Popularity",
-        "mean share of the catalogue that is less popular in training than the choice",
-        lambda each: number(each.popularity),
-    ),
-    Column(
-        "Agreement",
-        "share of sets with the same choice as the conventional system that is best on validation",
-        lambda each: MISSING if each.agreement is None else number(each.agreement),
+    figure("Distinct", "number of different items chosen, per candidate set", "distinct"),
+    figure("Popularity", "mean share of the catalogue that is less popular in training than the choice", "popularity"),
+    figure(
+        "Agreement", "share of sets with the same choice as the conventional system that is best on validation", "agreement"
     ),
     Column("Users x sets", "test users times candidate sets of each (times seeds)", lambda each: sizes(each.row, 1)),
 ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -11,54 +11,53 @@ import numpy.typing as npt
 from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.config import Params
-from llara_core.evaluation.comparison import ComparedSystem, Pairs, all_pairs, compare, primary_rows
-from llara_core.evaluation.fusion import is_recommender_alone
-from llara_core.evaluation.means import user_means
-from llara_core.evaluation.results import SystemResults, read_results
+from llara_core.evaluation.comparison import ComparedResults, Pairs, all_pairs
+from llara_core.evaluation.results import read_results
 from llara_core.evaluation.systems import System, systems_of
-from llara_core.report import wording
+from llara_core.report import protocol
 from llara_core.report.beside import reproduction_summary
-from llara_core.report.protocol import budgets, prompts, prompts_of_the_paper, tuned_on
 
 
 @dataclass(frozen=True)
-class Comparisons:
-    """Measured and compared systems of one data set."""
+class Comparisons(ComparedResults):
+    """Compared systems of the run on one data set."""
 
-    dataset: str  # key in ``params.yaml``
     params: Params  # parameters of the run
-    systems: list[System]  # systems of the run
-    rows: list[ComparedSystem]  # one row per system and mode
-    zero_weight_fusions: list[SystemResults]  # fusions with LLM weight 0, which equal their recommenders and have no row
-    shuffled: list[SystemResults]  # results with shuffled histories
-    # one row per system and mode on the questions at further positions, combined with no other result
-    at_positions: list[ComparedSystem]
-    pairs: Pairs  # differences between any two systems, by their names
-    tuned_on: Mapping[str, str]  # tuning budget of each tuned LLM system, by its key in the run
-    budgets: list[str]  # sentences about these budgets and the paper's
-    # number of tuning prompts of each system that is shown candidates, as a share of the paper's
-    budget_shares: Mapping[str, float]
-    reproduction: str  # comparison of the run with the published runs; may be empty
 
     @property
-    def primary_rows(self) -> list[ComparedSystem]:
-        """One row per system, in its primary mode."""
-        return primary_rows(self.rows)
+    def systems(self) -> list[System]:
+        """Systems of the run."""
+        return systems_of(self.params)
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """Differences between any two systems, by their names."""
+        return all_pairs(self.primary_rows, self.config)
+
+    @cached_property
+    def tuned_on(self) -> dict[str, str]:
+        """Tuning budget of each tuned LLM system, by its key in the run."""
+        return protocol.tuned_on(self.params, self.systems, self._history_lens)
 
     @property
-    def primary_rows_at_positions(self) -> list[ComparedSystem]:
-        """One row per system at further positions, in its primary mode."""
-        return primary_rows(self.at_positions)
+    def budgets(self) -> list[str]:
+        """Sentences about these budgets and the paper's."""
+        return protocol.budgets(self.tuned_on, self._history_lens)
 
-    @property
-    def level(self) -> float:
-        """Significance level of the tests."""
-        return wording.level(self.params.evaluation)
+    @cached_property
+    def budget_shares(self) -> dict[str, float]:
+        """Number of tuning prompts of each system that is shown candidates, as a share of the paper's, by its key."""
+        return protocol.budget_shares(self.params, self.systems, self._history_lens)
+
+    @cached_property
+    def reproduction(self) -> str:
+        """Comparison of the run with the published runs; may be empty."""
+        return reproduction_summary(self.dataset, self.params, self.primary_rows)
 
     @property
     def candidates_hash(self) -> str:
         """Hash of the held-out candidate sets, which all systems answer."""
-        return self.rows[0].results.runs[0].metadata.candidates_hash
+        return self.last[0].runs[0].metadata.candidates_hash
 
     @property
     def schedule(self) -> str:
@@ -68,44 +67,19 @@ class Comparisons:
         key = "curriculum.schedule"
         return f"{key}: {self.params.curriculum.schedule}; {self.params.reach(key)}."
 
-    @property
-    def hardware(self) -> list[str]:
-        """Machines that computed predictions, sorted."""
-        results = [*(row.results for row in (*self.rows, *self.at_positions)), *self.zero_weight_fusions, *self.shuffled]
-        return sorted({run.metadata.hardware for each in results for run in each.runs if run.metadata.hardware})
+    @cached_property
+    def _history_lens(self) -> npt.NDArray[np.int64]:
+        """Length of the history of each training example."""
+        examples = tables.read_table(paths.examples(self.dataset), tables.EXAMPLES)
+        lens: npt.NDArray[np.int64] = examples.loc[examples[c.SPLIT] == c.TRAIN, c.HISTORY].map(len).to_numpy(dtype=np.int64)
+        return lens
 
 
 def compare_systems(dataset: str, params: Params) -> Comparisons:
-    """Reads and compares the results of all systems of the run.
+    """Reads the results of all systems of the run.
 
     Raises:
         DataError: results are missing, incomplete, or belong to different candidate sets.
     """
-    systems = systems_of(params)
-    results = read_results(dataset, systems)
-    zero_weight_fusions = [each for each in results if is_recommender_alone(each)]
-    rows = compare([each for each in results if not (each.is_shuffled or is_recommender_alone(each))], params.evaluation)
-    further = [each for each in read_results(dataset, systems, "positions") if not is_recommender_alone(each)]
-    history_lens = _training_history_lens(dataset)
-    tuned = tuned_on(params, systems, history_lens)
-    of_paper = prompts_of_the_paper(history_lens)
-    return Comparisons(
-        dataset=dataset,
-        params=params,
-        systems=systems,
-        rows=rows,
-        zero_weight_fusions=zero_weight_fusions,
-        shuffled=[each for each in results if each.is_shuffled],
-        at_positions=compare(further, params.evaluation, user_means),
-        pairs=all_pairs(primary_rows(rows), params.evaluation),
-        tuned_on=tuned,
-        budgets=budgets(tuned, history_lens),
-        budget_shares={key: n / of_paper if of_paper else 1.0 for key, n in prompts(params, systems, history_lens).items()},
-        reproduction=reproduction_summary(dataset, params, primary_rows(rows)),
-    )
-
-
-def _training_history_lens(dataset: str) -> npt.NDArray[np.int64]:
-    examples = tables.read_table(paths.examples(dataset), tables.EXAMPLES)
-    lens: npt.NDArray[np.int64] = examples.loc[examples[c.SPLIT] == c.TRAIN, c.HISTORY].map(len).to_numpy(dtype=np.int64)
-    return lens
+    last, at_positions = (read_results(dataset, systems_of(params), scope) for scope in ("last", "positions"))
+    return Comparisons(dataset, params.evaluation, last, at_positions, params)

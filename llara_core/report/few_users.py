@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
-from llara_core.evaluation.comparison import ComparedSystem, primary_rows
+from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.published import Published
 from llara_core.report.plots import PALETTE, png
 from llara_core.report.system_columns import FEWER, answer_fewer
@@ -29,8 +29,9 @@ def curves(published: Sequence[Published]) -> dict[str, list[ComparedSystem]]:
     Args:
         published: results of each data set of :data:`SHARES`.
     """
-    rows_of = (primary_rows(each.rows_at_positions) for each in published)
-    by_share = [{row.name: row for row in rows if row.system.kind != "fused"} for rows in rows_of]
+    by_share = [
+        {row.name: row for row in each.primary_rows_at_positions if row.system.kind != "fused"} for each in published
+    ]
     return {name: [rows[name] for rows in by_share] for name in by_share[0] if all(name in rows for rows in by_share)}
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from llara_core import columns as c
+from llara_core.answers.held_out import Scope
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.means import user_interval
 from llara_core.evaluation.metrics import Interval
@@ -41,20 +42,6 @@ class NewItemMetrics:
 MetricsBySystem = Mapping[tuple[str, str], NewItemMetrics]  # by system and split
 
 
-def section(comparisons: Comparisons) -> ReportSection | None:
-    """Covers the last items of users; None where few test targets are new (:data:`MIN_TARGETS`, :data:`MIN_SHARE`)."""
-    return _section(comparisons, "New items", comparisons.primary_rows, "test users with a new target")
-
-
-def section_at_positions(comparisons: Comparisons) -> ReportSection | None:
-    """Covers further positions, under the same condition; None also where none were asked."""
-    rows = comparisons.primary_rows_at_positions
-    if not rows:  # `evaluation.positions` may be `last`
-        return None
-    heading = f"New items: {at_positions.heading(comparisons).lower()}"
-    return _section(comparisons, heading, rows, "test questions with a new target", [at_positions.WARNING])
-
-
 def new_items(results: SystemResults, split: str, interval: Interval) -> NewItemMetrics:
     """Computes the metrics of a system on one split.
 
@@ -82,27 +69,26 @@ def new_items(results: SystemResults, split: str, interval: Interval) -> NewItem
     )
 
 
-def _section(
-    comparisons: Comparisons,
-    heading: str,
-    rows: Sequence[ComparedSystem],
-    noun: str,
-    notes: Sequence[str] = (),
-) -> ReportSection | None:
+def section(comparisons: Comparisons, scope: Scope = "last") -> ReportSection | None:
+    """Covers one protocol; None where few test targets are new (:data:`MIN_TARGETS`, :data:`MIN_SHARE`) or none were asked."""
+    rows = comparisons.primary_rows if scope == "last" else comparisons.primary_rows_at_positions
     n_new, share = max((_new_targets(row.results) for row in rows), default=(0, 0.0))
     if n_new < MIN_TARGETS or share < MIN_SHARE:
         return None
-    intervals = {split: user_interval(comparisons.params.evaluation, comparisons.dataset, split) for split in c.HELD_OUT}
+    intervals = {split: user_interval(comparisons.config, comparisons.dataset, split) for split in c.HELD_OUT}
     figures = {(row.name, split): new_items(row.results, split, intervals[split]) for row in rows for split in c.HELD_OUT}
+    asked = "test users" if scope == "last" else "test questions"
     caption = joined(
-        f"New: without training interactions; {n_new:,} {noun}. Figures are means over users. Among new: on new targets, "
-        "without the known candidates. AUC: share of the other new candidates that rank behind the target; .5 by chance.",
+        f"New: without training interactions; {n_new:,} {asked} with a new target. Figures are means over users. Among "
+        "new: on new targets, without the known candidates. AUC: share of the other new candidates that rank behind the "
+        "target; .5 by chance.",
         system_columns.mark_in_words(rows),
     )
 
     def table(split: str, caption: str = "") -> Table[ComparedSystem]:
         return Table(_columns(rows, figures, split), system_columns.by_kind(rows), caption)
 
+    heading, notes = at_positions.heading_and_notes("New items", comparisons, scope)
     return ReportSection(
         heading,
         _verdict(rows, figures),

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llara_core.config import EvaluationConfig
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.paired import Difference, paired_differences
-from llara_core.evaluation.results import SystemResults
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, ReportSection, Table
-from llara_core.report.system_columns import OF_ROW, mark_in_words, marked_of
+from llara_core.report.system_columns import OF_ROW, figure, mark_in_words, marked_of
 from llara_core.report.verdict import no_claim
-from llara_core.report.wording import AFTER_HOLM, count, difference, joined, listed, number, probability, signed
+from llara_core.report.wording import AFTER_HOLM, count, difference, joined, listed, probability, signed
 
 
 @dataclass(frozen=True)
@@ -25,19 +23,19 @@ class OrderEffect:
 
 
 HIT_RATIOS: list[Column[OrderEffect]] = [
-    Column("HR@1", "", lambda effect: number(effect.change.reference_hit_ratio)),
-    Column("HR@1, shuffled", "", lambda effect: number(effect.change.hit_ratio)),
+    figure("HR@1", "", "change.reference_hit_ratio"),
+    figure("HR@1, shuffled", "", "change.hit_ratio"),
 ]
 CHANGES: list[Column[OrderEffect]] = [
     Column("Change", "", lambda effect: difference(effect.change)),
     Column("p", "", lambda effect: probability(effect.change)),
-    Column("Detectable", "", lambda effect: number(effect.change.detectable)),
+    figure("Detectable", "", "change.detectable"),
 ]
 
 
 def section(comparisons: Comparisons) -> ReportSection | None:
     """Compares ordered with shuffled histories; None where no system answered both."""
-    effects = order_effects(comparisons.primary_rows, comparisons.shuffled, comparisons.params.evaluation)
+    effects = order_effects(comparisons)
     if not effects:
         return None
     caption = joined(
@@ -50,13 +48,11 @@ def section(comparisons: Comparisons) -> ReportSection | None:
     return ReportSection("Order of the history", verdict, tables=[Table(columns, [("", effects)], caption)])
 
 
-def order_effects(
-    rows: Sequence[ComparedSystem], shuffled: Sequence[SystemResults], config: EvaluationConfig
-) -> list[OrderEffect]:
+def order_effects(comparisons: Comparisons) -> list[OrderEffect]:
     """Computes the effect of shuffling for every system that answered both ways; the tests form one family."""
-    by_mode = {(each.system.name, each.mode): each for each in shuffled}
-    both = [(by_mode[key], row) for row in rows if (key := (row.name, row.mode)) in by_mode]
-    changes = paired_differences([(other, row.results) for other, row in both], config)
+    shuffled = {(each.system.name, each.mode): each for each in comparisons.last if each.is_shuffled}
+    both = [(shuffled[key], row) for row in comparisons.primary_rows if (key := (row.name, row.mode)) in shuffled]
+    changes = paired_differences([(other, row.results) for other, row in both], comparisons.config)
     return [OrderEffect(row, change) for (_, row), change in zip(both, changes, strict=True)]
 
 

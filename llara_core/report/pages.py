@@ -65,9 +65,9 @@ def dataset_report(comparisons: Comparisons) -> DatasetReport:
     sections = [
         main_table.systems(comparisons),
         new_items.section(comparisons),
-        new_items.section_at_positions(comparisons),
+        new_items.section(comparisons, "positions"),
         at_positions.section(comparisons),
-        slices.section_at_positions(comparisons),
+        slices.section(comparisons, "positions"),
         table_2.section(comparisons),
         pairs.section(comparisons),
         changes.section(comparisons),
@@ -119,8 +119,8 @@ def provenance(reports: Sequence[DatasetReport], params: Params) -> list[str]:
     ]
     for each in (report.comparisons for report in reports):
         lines.append(f"{each.dataset}: held-out candidate sets sha256 {each.candidates_hash}")
-        for row in each.at_positions[:1]:
-            further = row.results.runs[0].metadata.candidates_hash
+        for results in each.at_positions[:1]:
+            further = results.runs[0].metadata.candidates_hash
             lines.append(f"{each.dataset}, at further positions: questions and sets sha256 {further}")
         lines += [f"{each.dataset}, predictions computed on: {machine}" for machine in each.hardware]
     seeds, sets, tests = params.run.seeds, params.candidates.seed, params.evaluation.seed

@@ -11,18 +11,18 @@ import pandas as pd
 from llara_core.config import EvaluationConfig
 from llara_core.evaluation import significance
 from llara_core.evaluation.comparison import Pairs
-from llara_core.evaluation.paired import Difference
+from llara_core.evaluation.paired import Difference, level
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, Mark, ReportSection, Table
 from llara_core.report.verdict import no_claim
-from llara_core.report.wording import AFTER_HOLM, count, difference, joined, level, number, points, probability
+from llara_core.report.wording import AFTER_HOLM, count, difference, joined, number, points, probability
 
 
 def section(comparisons: Comparisons) -> ReportSection | None:
     """Compares all pairs of systems; None for a single system."""
     if not comparisons.pairs:
         return None
-    config, names = comparisons.params.evaluation, [row.name for row in comparisons.primary_rows]
+    config, names = comparisons.config, [row.name for row in comparisons.primary_rows]
     test = joined(
         "The unit of the test is the user: a user's candidate sets share history and target, so a test per set, such as "
         "McNemar's on each draw, would count one user several times. The signs of the users' mean differences are flipped, "
@@ -44,18 +44,11 @@ def section(comparisons: Comparisons) -> ReportSection | None:
 
 def oriented(pairs: Pairs, row: str, column: str) -> Difference | None:
     """Returns the difference ``row`` minus ``column``, whichever direction was computed; None on the diagonal."""
-    if (row, column) in pairs:
-        return pairs[row, column]
     if (column, row) not in pairs:
-        return None
+        return pairs.get((row, column))
     other = pairs[column, row]
-    return replace(
-        other,
-        hit_ratio=other.reference_hit_ratio,
-        reference_hit_ratio=other.hit_ratio,
-        low=-other.high,
-        high=-other.low,
-    )
+    first, second = other.reference_hit_ratio, other.hit_ratio
+    return replace(other, hit_ratio=first, reference_hit_ratio=second, low=-other.high, high=-other.low)
 
 
 def better_than(pairs: Pairs, name: str, names: Sequence[str], level: float) -> list[str]:
@@ -99,27 +92,22 @@ def pairs_table(reports: Sequence[Comparisons]) -> pd.DataFrame:
 def _matrix(comparisons: Comparisons, names: Sequence[str]) -> Table[str]:
     """Matrix of row minus column in whole percentage points."""
 
+    def cell(row: str, name: str) -> tuple[str, Mark, str]:
+        """Text, mark and tooltip."""
+        each = oriented(comparisons.pairs, row, name)
+        if each is None:
+            return "", "", ""
+        mark: Mark = "" if not each.is_below(comparisons.level) else "better" if each.mean > 0 else "worse"
+        p = "" if each.p_value is None else "p "
+        seen = "" if each.detectable is None else f" (detectable: {number(each.detectable)})"
+        both = f"{row} {number(each.hit_ratio)}, {name} {number(each.reference_hit_ratio)}"
+        return points(each.mean), mark, f"{both}: {difference(each)}, {p}{probability(each)}{seen}"
+
     def column(place: int, name: str) -> Column[str]:
-        def text(row: str) -> str:
-            each = oriented(comparisons.pairs, row, name)
-            return "" if each is None else points(each.mean)
-
-        def mark(row: str) -> Mark:
-            each = oriented(comparisons.pairs, row, name)
-            if each is None or not each.is_below(comparisons.level):
-                return ""
-            return "better" if each.mean > 0 else "worse"
-
-        def title(row: str) -> str:
-            each = oriented(comparisons.pairs, row, name)
-            if each is None:
-                return ""
-            p = "" if each.p_value is None else "p "
-            seen = "" if each.detectable is None else f" (detectable: {number(each.detectable)})"
-            both = f"{row} {number(each.hit_ratio)}, {name} {number(each.reference_hit_ratio)}"
-            return f"{both}: {difference(each)}, {p}{probability(each)}{seen}"
-
-        return Column(str(place), "", text, mark=mark, title=title)
+        cells = {row: cell(row, name) for row in names}
+        return Column(
+            str(place), "", lambda row: cells[row][0], mark=lambda row: cells[row][1], title=lambda row: cells[row][2]
+        )
 
     first = Column[str]("System", "", lambda row: f"{names.index(row) + 1}\u00a0 {row}", is_prose=True)
     tested = any(each.p_value is not None for each in comparisons.pairs.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llara_core.config import Params, SystemConfig
@@ -54,11 +53,6 @@ def table_2(params: Params, dataset: str) -> list[PaperResult]:
     name = params.dataset(dataset).format
     rows = zip(_SYSTEMS, _HIT_RATIOS[name], _VALID_RATIOS[name], strict=True)
     return [PaperResult(*row) for row in rows]
-
-
-def counterparts(row: PaperResult, rows: Sequence[ComparedSystem], params: Params) -> list[ComparedSystem]:
-    """Returns the systems of ``rows`` that reproduce a row of Table 2."""
-    return [ours for ours in rows if name_in_table_2(ours, params) == row.system]
 
 
 def name_in_table_2(ours: ComparedSystem, params: Params) -> str | None:

@@ -57,18 +57,19 @@ def tuned_on(params: Params, systems: Sequence[System], history_lens: npt.NDArra
     return {system.key: _budget(params.system(system.key), history_lens) for system in systems if system.kind == "tuned"}
 
 
-def prompts(params: Params, systems: Sequence[System], history_lens: npt.NDArray[np.integer]) -> dict[str, int]:
-    """Counts the tuning prompts of each LLM system that is shown candidates, by its key; arguments as in :func:`tuned_on`."""
+def budget_shares(params: Params, systems: Sequence[System], history_lens: npt.NDArray[np.integer]) -> dict[str, float]:
+    """Number of tuning prompts of each LLM system that is shown candidates, as a share of the paper's, by its key; arguments as
+    in :func:`tuned_on`."""
     tuned = {system.key: params.system(system.key) for system in systems if system.kind == "tuned"}
+    of_paper = _prompts_of_the_paper(history_lens)
     return {
-        key: _n_prompts(config, history_lens)
+        key: _n_prompts(config, history_lens) / of_paper if of_paper else 1.0
         for key, config in tuned.items()
         if OBJECTIVES[config.tune.objective].shows_candidates
     }
 
 
-def prompts_of_the_paper(history_lens: npt.NDArray[np.integer]) -> int:
-    """Counts the prompts that the paper tunes each system on, given the history lengths of the training examples."""
+def _prompts_of_the_paper(history_lens: npt.NDArray[np.integer]) -> int:
     return PAPER_EPOCHS * int((history_lens >= PAPER_MIN_HISTORY_LEN).sum())
 
 
@@ -88,7 +89,7 @@ def budgets(tuned_on: Mapping[str, str], history_lens: npt.NDArray[np.integer]) 
     return [
         f"Tuning budget of each language model here, in prompts or in chunks of training sequences: {ours}.",
         f"The paper tunes for {PAPER_EPOCHS} epochs on all training examples, of which its code keeps those with a history of "
-        f"at least {PAPER_MIN_HISTORY_LEN} items: {prompts_of_the_paper(history_lens):,} prompts on this data set.",
+        f"at least {PAPER_MIN_HISTORY_LEN} items: {_prompts_of_the_paper(history_lens):,} prompts on this data set.",
     ]
 
 

@@ -8,15 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
-
 from llara_core import columns as c
 from llara_core import paths
 from llara_core.config import OBJECTIVES, EvaluationConfig
 from llara_core.errors import DataError
-from llara_core.evaluation.comparison import ComparedSystem, primary_rows
+from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.means import user_interval
 from llara_core.evaluation.paired import MIN_RUNS, Difference, paired_differences
 from llara_core.evaluation.published import Provenance, Published, read_published
@@ -31,7 +27,6 @@ from llara_core.report.wording import (
     described,
     difference,
     joined,
-    level,
     listed,
     measure,
     number,
@@ -84,7 +79,7 @@ def results_table(published: Published) -> str:
 
     Hit ratios by score of systems that write text follow in a sentence.
     """
-    primary = primary_rows(published.rows)
+    primary = published.primary_rows
     baselines = (row for row in primary if row.system.kind == "baseline")
     baseline = max(baselines, key=lambda row: row.validation["hit_ratio@1"], default=None)
     rows = [row for row in primary if row is baseline or row.system.kind in ("recommender", "tuned")]
@@ -94,7 +89,7 @@ def results_table(published: Published) -> str:
 
 def all_systems_table(published: Published) -> str:
     """Builds the table of every system in its primary mode, below the verdict."""
-    rows, provenance = primary_rows(published.rows), published.provenance
+    rows = published.primary_rows
     columns = [
         system_columns.SYSTEM,
         *_hit_ratios(rows, "HR@1 validation", "HR@1 test [95 %]"),
@@ -103,34 +98,34 @@ def all_systems_table(published: Published) -> str:
         *system_columns.marked(rows, system_columns.VALID),
         CATALOGUE,
     ]
-    verdict = main_table.summary(rows, published.zero_weight_fusions, level(provenance.evaluation))
-    model = f"Language model: {provenance.settings['llm.model']}." if any(row.system.is_llm for row in rows) else ""
+    verdict = main_table.summary(rows, published.zero_weight_fusions, published.level)
+    model = f"Language model: {published.provenance.settings['llm.model']}." if any(row.system.is_llm for row in rows) else ""
     caption = joined(model, _caption(published, rows))
     return "\n\n".join([f"**{published.dataset}.** {verdict}", _system_table(columns, rows), caption])
 
 
 def runs_table(published: Published) -> str:
     """Builds the tables of hit ratios of every run of the trained systems, and of differences to recommenders."""
-    rows = [row for row in primary_rows(published.rows) if row.system.is_trained]
-    shown = {described(row): row.results for row in rows}
+    rows = [row for row in published.primary_rows if row.system.is_trained]
+    shown = {described(row): (row.results, row.results) for row in rows}  # results, and those whose candidate sets count
     fewer = system_columns.answer_fewer(rows)
     for row in rows:
         other = next((each for each in rows if row.is_versus_recommender and each.name == row.versus), None)
         if other is not None and row.name in fewer:
-            _, restricted = _on_common_sets(row.results, other.results)
-            shown.setdefault(f"{other.name}, on {_sets(row)}", restricted)
+            shown.setdefault(f"{other.name}, on {_sets(row)}", (other.results, row.results))
     lines = []
-    for name, results in shown.items():
-        cells = [name, str(results.runs[0].split(c.TEST)[c.DRAW].nunique())]
+    for name, (results, counted) in shown.items():
+        cells = [name, str(counted.runs[0].split(c.TEST)[c.DRAW].nunique())]
         for split in c.HELD_OUT:
-            hits = results.hits(split).groupby(level=c.USER).mean().mean()
-            deviation = f" ({hits.std():.3f})" if len(hits) > 1 else ""
-            cells += [", ".join(map(number, hits)), f"{number(hits.mean())}{deviation}"]
+            hits = results.hits(split)
+            by_seed = hits[hits.index.isin(counted.hits(split).index)].groupby(level=c.USER).mean().mean()
+            deviation = f" ({by_seed.std():.3f})" if len(by_seed) > 1 else ""
+            cells += [", ".join(map(number, by_seed)), f"{number(by_seed.mean())}{deviation}"]
         valid = min(run.split(split)[c.VALID].mean() for run in results.runs for split in c.HELD_OUT)
         lines.append([*cells, number(valid)])
     runs = _table("System | Sets | Validation by seed | mean (sd) | Test by seed | mean (sd) | Valid, lowest", lines)
-    further = {row.name: row.difference for row in primary_rows(published.rows_at_positions)}
-    alpha = level(published.provenance.evaluation)
+    further = {row.name: row.difference for row in published.primary_rows_at_positions}
+    alpha = published.level
     lines = [
         [
             f"{row.name} - {row.versus}",
@@ -153,7 +148,7 @@ def budgets_table(default: Published, larger: Published) -> str:
     """
 
     def rows_of(published: Published) -> dict[str, ComparedSystem]:
-        return {row.name: row for row in primary_rows(published.rows) if row.system.kind == "tuned"}
+        return {row.name: row for row in published.primary_rows if row.system.kind == "tuned"}
 
     def budget(row: ComparedSystem, published: Published) -> str:
         limit = published.provenance.settings[f"systems.{row.system.key}.tune.max_examples"]
@@ -176,7 +171,7 @@ def budgets_table(default: Published, larger: Published) -> str:
 
 def positions_table(published: Published) -> str:
     """Builds the table of all systems at further positions of users."""
-    rows = primary_rows(published.rows_at_positions)
+    rows = published.primary_rows_at_positions
     columns = [
         system_columns.SYSTEM,
         *_hit_ratios(rows, "Validation", "Test [95 %]"),
@@ -210,7 +205,7 @@ def new_items_table(published: Published, *on_titles: Published) -> str:
     untuned = {each.system.key for each in published.at_positions if each.system.kind == "untuned"}
     ranking = [each for each in (*published.at_positions, *titles) if each.mode in ("score", "fused")]
     systems = [each for each in ranking if each.system.kind != "fused" or each.system.key in untuned]
-    config = published.provenance.evaluation
+    config = published.config
     n_questions = {each.system.name: len(each.runs[0].split(c.TEST)) for each in systems}
     fewer = {name for name, n in n_questions.items() if n < max(n_questions.values())}
     lines = []
@@ -241,7 +236,7 @@ def new_items_table(published: Published, *on_titles: Published) -> str:
     pairs += [(name, own) for name, own in own_of.items() if own in tested and own != first]
     pairs += [(whole, name) for name, whole in changed.items()]
     kinds = [_family([(tested[one], tested[other]) for one, other in pairs], is_new, config) for is_new in (None, False, True)]
-    alpha = level(config)
+    alpha = published.level
     lines = [
         [f"{one} - {other}", *(_with_p(each, alpha) for each in row)] for (one, other), *row in zip(pairs, *kinds, strict=True)
     ]
@@ -286,9 +281,8 @@ def few_users_table(*published: Published) -> str:
         columns = system_columns.marked([rows[place] for rows in systems.values()], HIT_RATIO)
         figures = [columns[0].text(rows[place]) for rows in systems.values()]
         by_name = {each.system.name: each for each in results.at_positions}
-        paired = _family([(by_name[one], by_name[other]) for one, other in pairs], None, results.provenance.evaluation)
-        alpha = level(results.provenance.evaluation)
-        lines.append([f"{share:.0%}", *figures, *(_with_p(each, alpha) for each in paired)])
+        paired = _family([(by_name[one], by_name[other]) for one, other in pairs], None, results.config)
+        lines.append([f"{share:.0%}", *figures, *(_with_p(each, results.level) for each in paired)])
     header = " | ".join(["Training users", *systems, *(f"{one} - {other}" for one, other in pairs)])
     datasets = ", ".join(f"`{each.dataset}`" for each in published)
     notes = joined(
@@ -345,31 +339,19 @@ def origin(published: Published) -> str:
     return f"Answers: `{file}`; commands, commits and machines: `{file.with_suffix('.json')}`."
 
 
-def _on_common_sets(
-    first: SystemResults, second: SystemResults, is_new: bool | None = None
-) -> tuple[SystemResults, SystemResults]:
-    """Restricts two systems to the candidate sets that both answer, and to new or known targets if ``is_new`` is given."""
-
-    def keys(sets: pd.DataFrame) -> npt.NDArray[np.int64]:  # one number per candidate set
-        numbers: npt.NDArray[np.int64] = sets[c.EXAMPLE].to_numpy(np.int64) << 16 | sets[c.DRAW].to_numpy(np.int64)
-        return numbers
-
-    tables = [side.runs[0].sets for side in (first, second)]
-    if is_new is not None:
-        tables = [sets[sets[c.TARGET_IS_NEW] == is_new] for sets in tables]
-    common = np.intersect1d(keys(tables[0]), keys(tables[1]))
-    first, second = (
-        replace(side, runs=tuple(replace(run, sets=run.sets[np.isin(keys(run.sets), common)]) for run in side.runs))
-        for side in (first, second)
-    )
-    return first, second
-
-
 def _family(
     pairs: Sequence[tuple[SystemResults, SystemResults]], is_new: bool | None, config: EvaluationConfig
 ) -> list[Difference]:
-    """Differences on common questions of one kind, tested as one family; each pair is compared on its own common users."""
-    differences = [paired_differences([_on_common_sets(*pair, is_new)], config)[0] for pair in pairs]
+    """Differences on targets that are all new or all known if ``is_new`` is given, tested as one family; each pair is compared
+    on its own common users."""
+
+    def restricted(results: SystemResults) -> SystemResults:
+        if is_new is None:
+            return results
+        runs = (replace(run, sets=run.sets[run.sets[c.TARGET_IS_NEW] == is_new]) for run in results.runs)
+        return replace(results, runs=tuple(runs))
+
+    differences = [paired_differences([(restricted(one), restricted(other))], config)[0] for one, other in pairs]
     adjusted = holm([each.p_value for each in differences if each.p_value is not None])
     return [replace(each, p_value=float(p)) for each, p in zip(differences, adjusted, strict=True)]
 
@@ -382,7 +364,7 @@ def _caption(published: Published, rows: Sequence[ComparedSystem]) -> str:
     sets = {row.name in fewer: _sets(row) for row in rows}
     return joined(
         f"{count(len(seeds), 'run')} ({'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}); "
-        f"{published.provenance.evaluation.confidence:.0%} intervals over {over}.",
+        f"{published.config.confidence:.0%} intervals over {over}.",
         "±: standard deviation over runs." if len(seeds) > 1 else "",
         "Bold: best on validation." if any(row.is_best for row in rows) else "",
         f"{system_columns.FEWER}: on {sets[True]} per user instead of {sets[False]}; only the differences are comparable."

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from llara_core import columns as c
 from llara_core import paths, tables
+from llara_core.answers.held_out import Scope
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.means import user_interval
 from llara_core.evaluation.paired import Difference
@@ -21,7 +20,8 @@ from llara_core.report import at_positions, plots
 from llara_core.report.changes import common_sets, with_recommenders
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, Figure, ReportSection, Table
-from llara_core.report.wording import described, difference, number
+from llara_core.report.system_columns import figure
+from llara_core.report.wording import described, difference
 
 MIN_USERS = 10  # users that a slice needs to be named in the verdict
 
@@ -32,6 +32,7 @@ POPULARITY, HISTORY, TITLE, RANK = (
     "Target's rank",
 )
 _RECOMMENDER_RANK = f"{c.RANK}_recommender"
+_POPULARITIES = ["no training interaction", "tail", "middle", "head"]
 
 
 @dataclass(frozen=True)
@@ -49,44 +50,22 @@ COLUMNS: list[Column[Slice]] = [
     Column("Slice", "", lambda each: each.name, is_prose=True),
     Column("Users", "", lambda each: f"{each.n_users:,}"),
     Column("Sets", "candidate sets (times seeds)", lambda each: f"{each.n_sets:,}"),
-    Column(
-        "Recommender's HR@1",
-        "hit ratio of its recommender on these sets",
-        lambda each: number(each.difference.reference_hit_ratio),
-    ),
-    Column("HR@1", "hit ratio of the system on these sets", lambda each: number(each.difference.hit_ratio)),
+    figure("Recommender's HR@1", "hit ratio of its recommender on these sets", "difference.reference_hit_ratio"),
+    figure("HR@1", "hit ratio of the system on these sets", "difference.hit_ratio"),
     Column("Difference", "difference with its interval over users", lambda each: difference(each.difference)),
 ]
 
 
-def section(comparisons: Comparisons) -> ReportSection | None:
-    """Covers every LLM system that has a recommender in the run; None where none has."""
-    examples = paths.examples(comparisons.dataset)
-    return _section(comparisons, "Where they differ", comparisons.primary_rows, examples, tables.EXAMPLES, [])
-
-
-def section_at_positions(comparisons: Comparisons) -> ReportSection | None:
-    """Covers further positions; None where no LLM system was asked there."""
-    rows = comparisons.primary_rows_at_positions
-    if not rows:  # `evaluation.positions` may be `last`
-        return None
-    questions = paths.positions(comparisons.dataset) / paths.QUESTIONS
-    heading = f"Where they differ: {at_positions.heading(comparisons).lower()}"
-    return _section(comparisons, heading, rows, questions, tables.POSITIONS, [at_positions.WARNING])
-
-
-def _section(
-    comparisons: Comparisons,
-    heading: str,
-    rows: Sequence[ComparedSystem],
-    examples: Path,
-    schema: pa.Schema,
-    notes: Sequence[str],
-) -> ReportSection | None:
-    pairs = with_recommenders(rows)
+def section(comparisons: Comparisons, scope: Scope = "last") -> ReportSection | None:
+    """Covers every LLM system that has a recommender in the run; None where none has, or none answers these questions."""
+    pairs = with_recommenders(comparisons.primary_rows if scope == "last" else comparisons.primary_rows_at_positions)
     if not pairs:
         return None
-    names = slice_names(comparisons, tables.read_table(examples, schema))
+    examples = {
+        "last": (paths.examples(comparisons.dataset), tables.EXAMPLES),
+        "positions": (paths.positions(comparisons.dataset) / paths.QUESTIONS, tables.POSITIONS),
+    }
+    names = slice_names(comparisons, tables.read_table(*examples[scope]))
     by_system = [(row, _grouped(slices(row, recommender, names, comparisons))) for row, recommender in pairs]
     best, of_best = max(by_system, key=lambda pair: pair[0].selection_value)
     others = [
@@ -96,42 +75,40 @@ def _section(
         slicing: {row.name: [(each.name, each.difference) for each in groups.get(slicing, [])] for row, groups in by_system}
         for slicing in (POPULARITY, HISTORY, TITLE, RANK)
     }
-    figure = "Hit ratio@1 of the systems minus that of their recommenders, by slice, with intervals over users."
+    differences = "Hit ratio@1 of the systems minus that of their recommenders, by slice, with intervals over users."
     caption = (
         "Each slice holds the test sets with the property that both the system and its recommender answer. Popularity: by "
         "training interactions; head, middle and tail items each receive a third of them. Rank: of the target among the "
         "candidates in the recommender's ranking; where it is first, another system can only lose. Intervals cover users but "
         "neither training runs nor the choice among slices: they suggest where to look and prove nothing."
     )
+    heading, notes = at_positions.heading_and_notes("Where they differ", comparisons, scope)
     return ReportSection(
         heading,
         _verdict(best, list(itertools.chain(*of_best.values()))),
         notes=notes,
         tables=[Table(COLUMNS, list(of_best.items()), f"{described(best)}. {caption}")],
         parts=[ReportSection("The other systems", tables=others, is_folded=True)] if others else [],
-        figures=[Figure(figure, lambda: plots.slices_figure(panels))],
+        figures=[Figure(differences, lambda: plots.slices_figure(panels))],
     )
 
 
-def slice_names(comparisons: Comparisons, examples: pd.DataFrame) -> Mapping[str, Callable[[pd.DataFrame], pd.Series]]:
-    """Maps each slicing to a function from candidate sets (:func:`changes.common_sets`) of ``examples`` to slice names."""
-    examples = examples.set_index(c.EXAMPLE)
+def slice_names(comparisons: Comparisons, examples: pd.DataFrame) -> pd.DataFrame:
+    """Names the slices of ``examples``: an ordered categorical column per slicing, indexed by example id."""
     titles = tables.read_table(paths.items(comparisons.dataset), tables.ITEMS)[c.TITLE]
-    popularity = popularity_slices(training_counts(comparisons.dataset))
+    popularity = np.array(popularity_slices(training_counts(comparisons.dataset)))
     longest = comparisons.params.dataset(comparisons.dataset).max_history_len
+    examples = examples.set_index(c.EXAMPLE)
     target = examples[c.TARGET]
-
-    def title_lengths(sets: pd.DataFrame) -> pd.Series:
-        return titles.loc[target.loc[sets[c.EXAMPLE]]].map(lambda title: len(title.split()))
-
-    return {
-        POPULARITY: lambda sets: target.loc[sets[c.EXAMPLE]].map(popularity.__getitem__),
-        HISTORY: lambda sets: in_bins(
-            examples.loc[sets[c.EXAMPLE], c.HISTORY].map(len), [1, longest // 2 + 1, longest], "item"
-        ),
-        TITLE: lambda sets: in_bins(title_lengths(sets), [1, 3, 5], "word"),
-        RANK: lambda sets: in_bins(sets[_RECOMMENDER_RANK], [1, 2, 4, 11], ""),
-    }
+    n_words = target.map(titles).map(lambda title: len(title.split()))
+    return pd.DataFrame(
+        {
+            POPULARITY: pd.Categorical(popularity[target], _POPULARITIES, ordered=True),
+            HISTORY: in_bins(examples[c.HISTORY].map(len), [1, longest // 2 + 1, longest], "item"),
+            TITLE: in_bins(n_words, [1, 3, 5], "word"),
+        },
+        examples.index,
+    )
 
 
 def popularity_slices(counts: np.ndarray) -> list[str]:
@@ -146,15 +123,13 @@ def popularity_slices(counts: np.ndarray) -> list[str]:
     order = np.argsort(counts, kind="stable")
     before = np.concatenate([[0], np.cumsum(counts[order])[:-1]])  # interactions of all items that are less popular
     third = np.minimum(3 * before // max(counts.sum(), 1), 2)
-    names = np.array(["tail", "middle", "head"], dtype=object)[third]
-    names[counts[order] == 0] = "no training interaction"
-    by_item = np.empty(len(counts), dtype=object)
-    by_item[order] = names
-    return by_item.tolist()
+    place = np.empty(len(counts), dtype=int)
+    place[order] = np.where(counts[order] == 0, 0, 1 + third)
+    return [_POPULARITIES[each] for each in place]
 
 
 def in_bins(values: pd.Series, starts: Sequence[int], noun: str) -> pd.Series:
-    """Returns the name of the bin of each value, such as ``6 to 9 items``.
+    """Returns the name of the bin of each value, such as ``6 to 9 items``, as an ordered categorical.
 
     Args:
         values: whole numbers, at least ``starts[0]``.
@@ -170,39 +145,27 @@ def in_bins(values: pd.Series, starts: Sequence[int], noun: str) -> pd.Series:
         f"{start}{'' if end == start else f' to {end}'}{unit if end > 1 else unit[:-1] if noun else ''}"
         for start, end in zip(unique, (following - 1 for following in unique[1:]), strict=False)
     ] + [f"{unique[-1]} or more{unit}"]
-    return pd.Series(np.array(names, dtype=object)[np.searchsorted(unique, values.to_numpy(), side="right") - 1])
+    return pd.cut(values, [*unique, np.inf], right=False, labels=names)
 
 
-def slices(
-    row: ComparedSystem,
-    recommender: ComparedSystem,
-    names: Mapping[str, Callable[[pd.DataFrame], pd.Series]],
-    comparisons: Comparisons,
-) -> list[Slice]:
+def slices(row: ComparedSystem, recommender: ComparedSystem, names: pd.DataFrame, comparisons: Comparisons) -> list[Slice]:
     """Compares a system with its recommender on every slice that has a candidate set.
 
     Args:
-        names: functions from :func:`slice_names`.
+        names: result of :func:`slice_names`.
     """
-    sets = common_sets(row, recommender)
-    interval = user_interval(comparisons.params.evaluation, comparisons.dataset, c.TEST)
+    sets = common_sets(row, recommender).join(names, on=c.EXAMPLE)
+    if sets[_RECOMMENDER_RANK].notna().all():
+        sets[RANK] = in_bins(sets[_RECOMMENDER_RANK], [1, 2, 4, 11], "")
+    interval = user_interval(comparisons.config, comparisons.dataset, c.TEST)
     result = []
-    for slicing, name_of in names.items():
-        if slicing == RANK and sets[_RECOMMENDER_RANK].isna().any():
-            continue
-        by_slice = sets.assign(name=name_of(sets).to_numpy()).groupby("name", sort=False)
-        for name, part in sorted(by_slice, key=lambda each: _place(str(each[0]))):
+    for slicing in (POPULARITY, HISTORY, TITLE, RANK):
+        for name, part in sets.groupby(slicing, observed=True) if slicing in sets else ():
             own, other = part[c.HIT].astype(float), part[f"{c.HIT}_recommender"].astype(float)
             low, high = interval(own - other, part[c.USER])
             measured = Difference(float(own.mean()), float(other.mean()), low, high, None, None)
             result.append(Slice(slicing, str(name), int(part[c.USER].nunique()), len(part), measured))
     return result
-
-
-def _place(name: str) -> tuple[int, str]:
-    """Sort key of slices: the least popular or smallest first."""
-    words = ["no training interaction", "tail", "middle", "head"]
-    return (words.index(name), name) if name in words else (int(name.split()[0]), name)
 
 
 def _grouped(rows: Sequence[Slice]) -> dict[str, Sequence[Slice]]:

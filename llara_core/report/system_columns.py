@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 from llara_core import columns as c
@@ -44,6 +45,14 @@ OF_ROW: list[Column[Any]] = [
     Column("System", "", lambda each: described(each.row), is_prose=True),
     Column("Answers by", "", lambda each: each.row.mode, is_prose=True),
 ]
+
+
+def figure(heading: str, meaning: str, attribute: str) -> Column[Any]:
+    """Column of a number, which is an attribute of the row or, with dots, of one of its attributes."""
+    value = attrgetter(attribute)
+    return Column(heading, meaning, lambda row: number(value(row)))
+
+
 HIT_RATIO = Column(
     "HR@1",
     "hit ratio on test with its interval; an invalid answer is a miss; ±: standard deviation over seeds",

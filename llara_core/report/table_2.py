@@ -35,8 +35,9 @@ def paper_rows(comparisons: Comparisons) -> list[PaperRow]:
     """Pairs every row of the paper's Table 2 with each system of ours that reproduces it; empty if no system does."""
     rows: list[PaperRow] = []
     reproduced = False
+    names = [(row, paper.name_in_table_2(row, comparisons.params)) for row in comparisons.primary_rows]
     for result in paper.table_2(comparisons.params, comparisons.dataset):
-        systems = paper.counterparts(result, comparisons.primary_rows, comparisons.params)
+        systems = [row for row, name in names if name == result.system]
         reproduced |= bool(systems)
         rows += [_paper_row(result, ours, comparisons) for ours in systems] or [PaperRow(result)]
     return rows if reproduced else []

@@ -6,7 +6,7 @@ import re
 import textwrap
 from collections.abc import Callable, Sequence
 
-from llara_core.evaluation.comparison import ComparedSystem, primary_rows
+from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.report.layout import MISSING
 from llara_core.report.system_columns import FEWER, answer_fewer, by_score, leading
 from llara_core.report.wording import chosen_weights, count, interval, number, p_value, signed, sizes
@@ -27,7 +27,7 @@ def summary(title: str, verdict: str, all_rows: Sequence[ComparedSystem], reprod
         all_rows: one row per system and mode; each system gets a line, and systems that do not fit are counted.
         reproduction: paragraph on the published runs; may be empty.
     """
-    rows = primary_rows(all_rows)
+    rows = [row for row in all_rows if row.is_primary]
     placeholder = " ... (in full in metrics/report.md)"
     wrapped = textwrap.wrap(verdict, WIDTH, max_lines=_MAX_VERDICT, placeholder=placeholder)
     before, after = [title, "", *wrapped, ""], textwrap.wrap(_LEGEND, WIDTH)
@@ -45,7 +45,7 @@ def summary(title: str, verdict: str, all_rows: Sequence[ComparedSystem], reprod
 
 def _lines(rows: Sequence[ComparedSystem], all_rows: Sequence[ComparedSystem]) -> list[str]:
     """Formats a header and a line per system; a name that is too wide gets a line of its own."""
-    fewer = answer_fewer(primary_rows(all_rows))
+    fewer = answer_fewer([row for row in all_rows if row.is_primary])
 
     def mark(row: ComparedSystem) -> str:
         return FEWER if row.name in fewer else ""

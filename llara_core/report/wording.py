@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from llara_core.config import EvaluationConfig
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.fusion import weights
 from llara_core.evaluation.paired import Difference
@@ -85,11 +84,6 @@ def probability(paired: Difference) -> str:
 def p_value(row: ComparedSystem) -> str:
     """Formats the adjusted p-value of the row's difference, as :func:`probability` does."""
     return MISSING if row.difference is None else probability(row.difference)
-
-
-def level(config: EvaluationConfig) -> float:
-    """Significance level of the tests; rounded, since 1 - 0.95 is slightly more than 0.05."""
-    return round(1 - config.confidence, 12)
 
 
 def sizes(row: ComparedSystem, n_draws: float | None = None) -> str:

@@ -9,7 +9,7 @@ from llara_core import paths
 from llara_core.answers.held_out import read_held_out
 from llara_core.errors import DataError
 from llara_core.evaluation import fusion, results
-from llara_core.evaluation.comparison import ComparedSystem, all_pairs, compare, primary_rows
+from llara_core.evaluation.comparison import ComparedResults, ComparedSystem, all_pairs, compare
 from llara_core.evaluation.evaluate import evaluate_table, metrics_record
 from llara_core.evaluation.results import read_results, write_run
 from llara_core.evaluation.significance import crossed_mean
@@ -141,7 +141,7 @@ def test_any_two_systems_are_compared_with_one_correction_for_the_pairs_tested(w
         world.put(name, world.target_is(place))
     world.put("popularity", world.target_is(4))
     found = world.results(world.on_axes(baselines=["random", "popularity", "item_knn"]))
-    pairs = all_pairs(primary_rows(compare(found, world.params.evaluation)), world.params.evaluation)
+    pairs = all_pairs(ComparedResults("movielens", world.params.evaluation, found, []).primary_rows, world.params.evaluation)
     assert len(pairs) == 6 * 5 // 2
     tested = {names: found.p_value for names, found in pairs.items() if found.p_value is not None}
     # Of the three pairs of baselines two differ for all 7 users, the most extreme there is.

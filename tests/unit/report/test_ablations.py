@@ -1,8 +1,9 @@
-from dataclasses import replace
+import pytest
 
 from llara_core.config import ComparisonConfig, Params
 from llara_core.report import ablations
 from llara_core.report.ablations import Ablation
+from llara_core.report.comparisons import Comparisons
 
 
 def with_table(params: Params, reference: str, *systems: str) -> Params:
@@ -11,8 +12,7 @@ def with_table(params: Params, reference: str, *systems: str) -> Params:
 
 
 def ablations_of(world, params: Params) -> list[Ablation]:
-    comparisons = world.compared(params)
-    return ablations.ablations(comparisons.primary_rows, params)
+    return ablations.ablations(world.compared(params))
 
 
 def put_llm(world, name: str, place: int) -> None:
@@ -70,16 +70,17 @@ def test_without_the_reference_or_with_one_system_there_is_no_table(world) -> No
         assert (section.parts, section.notes) == ([], ["Ablations whose systems are not part of this run: A title."])
 
 
-def test_the_budgets_are_shown_where_they_differ(world) -> None:
+def test_the_budgets_are_shown_where_they_differ(world, monkeypatch: pytest.MonkeyPatch) -> None:
     world.put("sasrec-0", world.target_is(1))
     put_llm(world, "llara", 1)
     put_llm(world, "tallrec", 1)
     params = with_table(world.on_axes(baselines=[], systems=["tallrec", "llara"]), "llara", "tallrec")
     comparisons = world.compared(params)
-    (table,) = ablations.ablations(comparisons.primary_rows, params)
+    (table,) = ablations.ablations(comparisons)
 
     def headings(**budgets: str) -> list[str]:
-        return [column.heading for column in ablations.columns_of(table, replace(comparisons, tuned_on=budgets))]
+        monkeypatch.setattr(Comparisons, "tuned_on", budgets)
+        return [column.heading for column in ablations.columns_of(table, comparisons)]
 
     assert headings(llara="256 prompts", tallrec="256 prompts")[:3] == ["System", "Answers by", "Validation HR@1"]
     assert headings(llara="256 prompts", tallrec="64 prompts")[:3] == ["System", "Answers by", "Tuned on"]

@@ -73,7 +73,7 @@ def test_slices_are_of_the_questions_there(world, params: Params) -> None:
     asked = ask(world.examples, N_POSITIONS)
     turns = asked.examples[c.TURN]
     put(asked, paths.system_predictions("movielens", "llara-0"), turns == 1, objective="generative")
-    section = slices.section_at_positions(compared(world, params))
+    section = slices.section(compared(world, params), "positions")
     assert section is not None
     assert section.heading == "Where they differ: at every position"
     assert section.notes == [at_positions.WARNING]
@@ -82,7 +82,7 @@ def test_slices_are_of_the_questions_there(world, params: Params) -> None:
     assert (slicing, first.name, first.n_sets, second.n_sets) == (slices.RANK, "1", 7, 5 + 2)
     assert (first.difference.hit_ratio, first.difference.reference_hit_ratio) == (0.0, 1.0)
     assert (second.difference.hit_ratio, second.difference.reference_hit_ratio) == (5 / 7, 0.0)
-    assert slices.section_at_positions(compared(world, params, with_positions=False)) is None
+    assert slices.section(compared(world, params, with_positions=False), "positions") is None
 
 
 def test_both_pages_have_it_and_name_its_questions(world, params: Params) -> None:

@@ -82,7 +82,7 @@ def test_text_answers_have_no_ranks_among_new_candidates(world, params: Params, 
 
 def test_few_new_targets_make_no_section(world, params: Params) -> None:
     assert new_items.section(world.compared(params)) is None  # 7 test targets at most, of 20
-    assert new_items.section_at_positions(world.compared(params)) is None
+    assert new_items.section(world.compared(params), "positions") is None
 
 
 def test_a_small_share_of_new_targets_makes_no_section(
@@ -101,7 +101,7 @@ def test_positions_have_a_section_of_their_own(world, params: Params, few: None)
     put(asked, paths.recommender_predictions("movielens", "sasrec-0"), is_new)
     for run_name, run in evaluate(asked, params):
         write_run(asked.folder(paths.results("movielens") / run_name), run)
-    section = new_items.section_at_positions(compare_systems("movielens", params))
+    section = new_items.section(compare_systems("movielens", params), "positions")
     assert section is not None
     assert section.heading == "New items: at every position"
     test = (asked.examples[c.SPLIT] == c.TEST).to_numpy()

@@ -9,7 +9,7 @@ from llara_core.report.order import OrderEffect
 def effects_of(world, **axes: object) -> list[OrderEffect]:
     comparisons = world.compared(world.on_axes(**{"systems": [], "baselines": [], **axes}))
     assert not any(row.results.is_shuffled for row in comparisons.rows)
-    return order.order_effects(comparisons.primary_rows, comparisons.shuffled, comparisons.params.evaluation)
+    return order.order_effects(comparisons)
 
 
 def test_the_effect_is_shuffled_minus_ordered_on_the_same_test_sets(world) -> None:
@@ -55,7 +55,8 @@ def test_a_system_that_answers_in_several_ways_is_compared_by_one(world) -> None
 def test_shuffled_answers_have_only_test_metrics(world) -> None:
     world.put("sasrec-0", world.target_is(1))
     world.put("sasrec-0", world.target_is(1), shuffled=True)
-    (shuffled,) = world.compared(world.on_axes(systems=[], baselines=[])).shuffled
+    results = world.compared(world.on_axes(systems=[], baselines=[])).last
+    (shuffled,) = [each for each in results if each.is_shuffled]
     record = metrics_record(shuffled.runs[0], world.params.evaluation)
     assert record["test"]["hit_ratio@1"] == 1.0
     assert "validation" not in record

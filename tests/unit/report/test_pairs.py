@@ -1,7 +1,7 @@
 import pytest
 
 from llara_core.config import Params
-from llara_core.evaluation.paired import Difference
+from llara_core.evaluation.paired import Difference, level
 from llara_core.report import pairs, wording
 from llara_core.report.comparisons import Comparisons
 
@@ -70,7 +70,7 @@ def test_too_few_sign_patterns_for_the_number_of_tests_cause_a_warning(params: P
 
 
 def test_the_level_is_the_share_that_the_intervals_leave_out(params: Params) -> None:
-    assert wording.level(params.evaluation) == 0.05  # 1 - 0.95 is more, and a p-value of 0.05 would be below it
+    assert level(params.evaluation) == 0.05  # 1 - 0.95 is more, and a p-value of 0.05 would be below it
 
 
 def test_zero_has_one_sign() -> None:

@@ -14,7 +14,7 @@ from llara_core.answers.held_out import read_positions
 from llara_core.config import Params
 from llara_core.errors import DataError
 from llara_core.evaluation import published
-from llara_core.evaluation.comparison import compare, primary_rows
+from llara_core.evaluation.comparison import ComparedResults
 from llara_core.evaluation.evaluate import evaluate
 from llara_core.evaluation.results import read_results, write_run
 from llara_core.evaluation.significance import further_run
@@ -104,7 +104,7 @@ def test_published_results_compare_as_the_run_itself(world, kept: Params) -> Non
     run = compare_systems("movielens", kept)
     assert run.reproduction.startswith("Your runs (seeds 0, 1, 2) against the spread of the 3 published runs")
     own = {row.name: row for row in run.primary_rows}
-    rows = primary_rows(results.rows)
+    rows = results.primary_rows
     for row in rows:
         assert (row.test, row.validation) == (own[row.name].test, own[row.name].validation)
         assert row.difference == own[row.name].difference
@@ -191,8 +191,8 @@ def test_a_run_is_compared_with_the_published_ones(world, kept: Params) -> None:
 
 def reproduction(params: Params) -> str:
     results = read_results("movielens", systems_of(params))
-    ordered = [each for each in results if not each.is_shuffled]
-    return reproduction_summary("movielens", params, primary_rows(compare(ordered, params.evaluation)))
+    rows = ComparedResults("movielens", params.evaluation, results, []).primary_rows
+    return reproduction_summary("movielens", params, rows)
 
 
 def test_other_parameters_and_other_data_are_not_compared(kept: Params) -> None:
