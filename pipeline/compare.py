@@ -18,12 +18,11 @@ from typing import Annotated, Any
 import typer
 from ruamel.yaml import YAML
 
-from llara_core import columns as c
 from llara_core import paths
 from llara_core.config import EvaluationConfig, load_params
 from llara_core.config.params import flat
 from llara_core.errors import DataError
-from llara_core.evaluation.evaluate import MAIN_METRICS, SPLIT_NAMES, main_metrics
+from llara_core.evaluation.evaluate import MAIN_METRICS, SPLIT_NAMES, MainMetrics, main_metrics, mean_main_metrics
 from llara_core.evaluation.paired import MIN_RUNS, Difference, paired_differences
 from llara_core.evaluation.results import MODES, RunResults, SystemResults, read_run
 from llara_core.evaluation.systems import System
@@ -150,17 +149,15 @@ def _of_dataset(dataset: str, before: Revision, after: Revision, config: Evaluat
     rows = [["system", "test HR@1", f"difference [{config.confidence:.0%}]", "val", "valid", "top10"]]
     for system in changed:
         was, now = _exact_figures(before, dataset, system), _exact_figures(after, dataset, system)
-        hit_ratio, split = MAIN_METRICS["HR@1"], c.TEST
         paired = differences.get(system)
-        means = was[split, hit_ratio], now[split, hit_ratio]
+        interval = f" [{paired.low:+.3f}, {paired.high:+.3f}]" if paired else ""
         rows.append(
             [
                 system,
-                f"{means[0]:.3f} -> {means[1]:.3f}",
-                f"{means[1] - means[0]:+.3f}" + (f" [{paired.low:+.3f}, {paired.high:+.3f}]" if paired else ""),
-                _change(was, now, c.VALIDATION, hit_ratio),
-                _change(was, now, split, MAIN_METRICS["valid"]),
-                _change(was, now, split, MAIN_METRICS["top10"]),
+                f"{was['test']['HR@1']:.3f} -> {now['test']['HR@1']:.3f}",
+                f"{_change(was, now, 'test', 'HR@1')}{interval}",
+                _change(was, now, "val", "HR@1"),
+                *(_change(was, now, "test", name) for name in ("valid", "top10")),
             ]
         )
     lines = [dataset, *(_aligned(rows) if changed else ["No metric differs."])]
@@ -175,35 +172,28 @@ def _of_dataset(dataset: str, before: Revision, after: Revision, config: Evaluat
     return lines
 
 
-def _figures(records: Records) -> dict[tuple[str, str], float]:
-    """Averages the main metrics over the runs, by split and metric."""
-    return {
-        (split, metric): sum(record[split][metric] for record in records) / len(records)
-        for split in (c.TEST, c.VALIDATION)
-        for metric in MAIN_METRICS.values()
-        if all(metric in record.get(split, {}) for record in records)
-    }
+def _figures(records: Records) -> MainMetrics:
+    """Averages the main metrics of the runs as they are recorded, to four decimals."""
+    recorded = [
+        {
+            short: {name: record[split][metric] for name, metric in MAIN_METRICS.items() if metric in record[split]}
+            for short, split in SPLIT_NAMES.items()
+        }
+        for record in records
+    ]
+    return mean_main_metrics(recorded)
 
 
-def _exact_figures(revision: Revision, dataset: str, system: str) -> dict[tuple[str, str], float]:
-    """Averages as :func:`_figures`, from the results where available: recorded metrics are already rounded."""
+def _exact_figures(revision: Revision, dataset: str, system: str) -> MainMetrics:
+    """Averages as :func:`_figures`, from the results where available."""
     results = revision.results.get(dataset)
     if results is None:
         return _figures(revision.records[dataset][system])
-    runs = [main_metrics(run) for run in results[system].values()]
-    return {
-        (split, metric): sum(run[short][name] for run in runs) / len(runs)
-        for short, split in SPLIT_NAMES.items()
-        for name, metric in MAIN_METRICS.items()
-        if all(name in run[short] for run in runs)
-    }
+    return mean_main_metrics([main_metrics(run) for run in results[system].values()])
 
 
-def _change(was: Mapping[tuple[str, str], float], now: Mapping[tuple[str, str], float], *key: str) -> str:
-    split, metric = key
-    if (split, metric) not in was or (split, metric) not in now:
-        return "-"
-    return f"{now[split, metric] - was[split, metric]:+.3f}"
+def _change(was: MainMetrics, now: MainMetrics, split: str, name: str) -> str:
+    return f"{now[split][name] - was[split][name]:+.3f}" if name in was[split] and name in now[split] else "-"
 
 
 def _differences(

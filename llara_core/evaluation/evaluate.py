@@ -115,10 +115,17 @@ def system_main_metrics(runs: Sequence[Mapping[str, MainMetrics]]) -> MainMetric
         runs: :func:`main_metrics` of each run, by mode.
     """
     mode = next(mode for mode in MODES if mode in runs[0])
-    return {
-        short: {name: round(sum(run[mode][short][name] for run in runs) / len(runs), 4) for name in values}
-        for short, values in runs[0][mode].items()
-    }
+    means = mean_main_metrics([run[mode] for run in runs])
+    return {short: metrics.rounded(values) for short, values in means.items()}
+
+
+def mean_main_metrics(runs: Sequence[MainMetrics]) -> MainMetrics:
+    """Averages the main metrics that all of these runs have."""
+    means: MainMetrics = {}
+    for split, values in runs[0].items():
+        common = [name for name in values if all(name in run[split] for run in runs)]
+        means[split] = {name: sum(run[split][name] for run in runs) / len(runs) for name in common}
+    return means
 
 
 def _predictions(dataset: str, system: System, run_name: str) -> Path:

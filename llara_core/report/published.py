@@ -147,26 +147,21 @@ def budgets_table(default: Published, larger: Published) -> str:
         larger: results of some of its systems on larger budgets.
     """
 
-    def rows_of(published: Published) -> dict[str, ComparedSystem]:
-        return {row.name: row for row in published.primary_rows if row.system.kind == "tuned"}
-
-    def budget(row: ComparedSystem, published: Published) -> str:
-        limit = published.provenance.settings[f"systems.{row.system.key}.tune.max_examples"]
-        return "one epoch" if limit is None else f"{limit:,} {OBJECTIVES[row.objective].unit}"
-
-    lines, columns = list[list[str]](), list[Column[ComparedSystem]]()
-    for name in rows_of(larger):
-        for published in (default, larger):
-            rows = rows_of(published)
-            columns = [
-                *_hit_ratios([*rows.values()], "HR@1 validation", "HR@1 test [95 %]"),
-                *system_columns.by_score(published.rows, [*rows.values()]),
-                VERSUS_RECOMMENDER,
-            ]
-            row = rows[name]
-            lines.append([described(row), budget(row, published), *(column.text(row) for column in columns)])
+    lines: dict[str, list[list[str]]] = {}  # by system, on the smaller budget first
+    for published in (default, larger):
+        rows = [row for row in published.primary_rows if row.system.kind == "tuned"]
+        columns = [
+            *_hit_ratios(rows, "HR@1 validation", "HR@1 test [95 %]"),
+            *system_columns.by_score(published.rows, rows),
+            VERSUS_RECOMMENDER,
+        ]
+        for row in rows:
+            limit = published.provenance.settings[f"systems.{row.system.key}.tune.max_examples"]
+            budget = "one epoch" if limit is None else f"{limit:,} {OBJECTIVES[row.objective].unit}"
+            lines.setdefault(row.name, []).append([described(row), budget, *(column.text(row) for column in columns)])
     header = " | ".join(["System", "Tuned on", *(column.heading for column in columns)])
-    return f"{_table(header, lines)}\n\n{_caption(larger, [*rows_of(larger).values()])}"
+    in_both = [line for row in rows for line in lines[row.name]]
+    return f"{_table(header, in_both)}\n\n{_caption(larger, rows)}"
 
 
 def positions_table(published: Published) -> str:

@@ -53,7 +53,7 @@ def test_differences_have_intervals_and_equal_systems_are_listed(world, params: 
     assert lines[:2] == [DATASET, "system  test HR@1     difference [95%]      val    valid  top10"]
     assert lines[2].startswith("sasrec  .000 -> .286  +.286 [+.000, +.")  # 2/7; resamples without the two users have 0
     exact = compare._exact_figures(after, DATASET, "sasrec")
-    assert exact[c.TEST, "hit_ratio@1"] == pytest.approx(2 / 7, abs=1e-12)  # the record has 0.2857
+    assert exact["test"]["HR@1"] == pytest.approx(2 / 7, abs=1e-12)  # the record has 0.2857
     assert lines[2].split()[-3:] == ["+.200", "+.000", "-"]  # no catalogue is ranked here
     assert lines[3] == "Unchanged: popularity, llara, llara + sasrec."
     assert lines[4].startswith("Intervals are for the difference in test HR@1")
