@@ -29,9 +29,7 @@ def curves(published: Sequence[Published]) -> dict[str, list[ComparedSystem]]:
     Args:
         published: results of each data set of :data:`SHARES`.
     """
-    by_share = [
-        {row.name: row for row in each.primary_rows_at_positions if row.system.kind != "fused"} for each in published
-    ]
+    by_share = [{row.name: row for row in each.primary_rows_at_positions if row.system.kind != "fused"} for each in published]
     return {name: [rows[name] for rows in by_share] for name in by_share[0] if all(name in rows for rows in by_share)}
 
 
