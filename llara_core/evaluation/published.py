@@ -109,8 +109,8 @@ def collect(dataset: str, params: Params, commit: str, command: str, *, keep_oth
     file = paths.published(dataset)
     if keep_others and file.exists():
         earlier, rows = _read_provenance(file), tables.read_arrow(file, SCHEMA)
-        _require_match(file, earlier, stated)
         kept = [each for each in earlier.systems if each.name not in names]
+        _require_match(file, earlier, stated, kept)
         others = [each.name for each in kept]
         parts.append(rows.filter(pc.is_in(rows[SYSTEM], pa.array(others, pa.string()))))
         place = {each.name: number for number, each in enumerate(earlier.systems)}  # keeps the order, which breaks ties
@@ -217,12 +217,11 @@ def _read_provenance(file: Path) -> Provenance:
     return provenance
 
 
-def _require_match(file: Path, earlier: Provenance, stated: dict[str, Any]) -> None:
+def _require_match(file: Path, earlier: Provenance, stated: dict[str, Any], kept: Sequence[System]) -> None:
     different = [
         name for name in ("prepared", "candidates", "positions", "evaluation") if getattr(earlier, name) != stated[name]
     ]
-    own = stated["settings"]
-    different += [key for key, value in earlier.settings.items() if key in own and own[key] != value]
+    different += [key for system in kept for key in other_settings(system, earlier, stated["settings"])]
     if different:
         raise DataError(
             f"{file}: was collected from a run with another value of {different[0]}, so its systems cannot be combined with "

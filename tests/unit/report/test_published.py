@@ -148,6 +148,12 @@ def test_systems_of_another_run_are_added_where_the_questions_are_the_same(world
     slower = other.model_copy(update={"recommenders": other.recommenders.model_copy(update={"learning_rate": 0.5})})
     with pytest.raises(DataError, match=r"movielens\.parquet: .*another value of recommenders\.learning_rate"):
         published.collect("movielens", slower, "9876543210", "make repro", keep_others=True)
+    rounded = kept.model_copy(update={"llm": kept.llm.model_copy(update={"dtype": "bfloat16"})})
+    finish(world, rounded)
+    published.collect("movielens", rounded, "9876543210", "make repro", keep_others=True)  # replaces the only LLM system
+    results = published.read_published("movielens")
+    assert results is not None
+    assert results.provenance.settings["llm.dtype"] == "bfloat16"
 
 
 def test_a_page_needs_the_markers(texts: dict[str, str]) -> None:
