@@ -95,7 +95,8 @@ def main(
             save_experiment(targets, log)
     tables.write_json(MODEL_FILES, known)
     spent = duration(time.monotonic() - started)
-    typer.echo(f"{follower.n_run} stages ran in {spent}, {follower.n_unchanged} were up to date.")
+    n_stages = follower.n_run + follower.n_unchanged
+    typer.echo(f"{follower.n_run} of {n_stages} stages ran in {spent}; the others were up to date.")
     if not targets:
         typer.echo(f"\n{(paths.REPORT / 'summary.txt').read_text(encoding='utf-8')}")
         typer.echo(f"Report: {paths.REPORT}/report.md and {paths.REPORT}/report.html; output of the stages: {LOG}")
