@@ -7,6 +7,7 @@ their provenance. ``pipeline.publish`` collects both from finished runs.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
