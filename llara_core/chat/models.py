@@ -126,8 +126,10 @@ class ChatModel:
             tqdm(total=n_questions, initial=n_cached, desc=self._config.model, unit="answer") as progress,
             ThreadPoolExecutor(self._config.concurrency) as pool,
         ):
+            submitted = threading.Event()
             try:
-                futures = [pool.submit(self._fetch, prompt, file) for file, prompt in missing.items()]
+                futures = [pool.submit(self._fetch, prompt, file, submitted) for file, prompt in missing.items()]
+                submitted.set()
                 for future in as_completed(futures):
                     with suppress(CancelledError):
                         future.result()
@@ -135,6 +137,7 @@ class ChatModel:
             except BaseException as error:
                 # Pending answers may cost money, so they are awaited and cached.
                 self._stopped = True
+                submitted.set()
                 pool.shutdown(cancel_futures=True)
                 if not isinstance(error, ModelError):
                     raise
@@ -164,7 +167,10 @@ class ChatModel:
                 raise ModelError(f"{self._place}.max_requests: {self.n_requests} requests were sent, and more are needed")
             self.n_requests += 1
 
-    def _fetch(self, prompt: str, file: Path) -> None:
+    def _fetch(self, prompt: str, file: Path, submitted: threading.Event) -> None:
+        # An interrupt during a submission can leave the pool without knowledge of a thread that it has started, which would
+        # then not be awaited, so no question is sent before all are submitted.
+        submitted.wait()
         try:
             answer = self._answer(prompt)
         except BaseException:
