@@ -187,26 +187,15 @@ def new_items_table(published: Published, *on_titles: Published) -> str:
     Raises:
         DataError: the two answer other questions.
     """
-    titles = []
-    for other in on_titles:
-        if other.provenance.positions != published.provenance.positions:
-            raise DataError(f"results: {published.dataset} and {other.dataset} answer other questions; collect them again")
-        for each in other.at_positions:
-            own = each.system
-            # Nothing is trained in common with the system of the same name that reads attributes, too.
-            recommender = None if own.recommender is None else _on_titles(own.recommender)
-            renamed = replace(own, name=_on_titles(own.name), key=_on_titles(own.key), recommender=recommender)
-            titles.append(replace(each, system=renamed))
-    untuned = {each.system.key for each in published.at_positions if each.system.kind == "untuned"}
-    ranking = [each for each in (*published.at_positions, *titles) if each.mode in ("score", "fused")]
-    systems = [each for each in ranking if each.system.kind != "fused" or each.system.key in untuned]
-    config = published.config
+    systems = _answering_new_items(published, on_titles)
     n_questions = {each.system.name: len(each.runs[0].split(c.TEST)) for each in systems}
     fewer = {name for name, n in n_questions.items() if n < max(n_questions.values())}
     lines = []
     for results in systems:
         mark = f" {system_columns.FEWER}" if results.system.name in fewer else ""
-        of_split = {split: new_items(results, split, user_interval(config, published.dataset, split)) for split in c.HELD_OUT}
+        of_split = {
+            split: new_items(results, split, user_interval(published.config, published.dataset, split)) for split in c.HELD_OUT
+        }
         test = of_split[c.TEST]
         lines.append(
             [
@@ -221,6 +210,38 @@ def new_items_table(published: Published, *on_titles: Published) -> str:
         "System | Runs | Validation: known / new / all | Test: known / new / all | New picked (asked) | Among new: HR@1, AUC",
         lines,
     )
+    notes = joined(
+        FEWER_QUESTIONS if fewer else "",
+        f"p after Holm's correction within a column. {DETECTABLE}",
+        *map(origin, (published, *on_titles)),
+    )
+    return f"{hit_ratios}\n\n{_differences_by_target(systems, published)}\n\n{notes}"
+
+
+def _answering_new_items(published: Published, on_titles: Sequence[Published]) -> list[SystemResults]:
+    """Returns the systems that rank candidates at further positions, with those that read titles alone under names that say so;
+    of the fusions, those with an untuned model.
+
+    Raises:
+        DataError: the published results answer other questions.
+    """
+    results = list(published.at_positions)
+    for other in on_titles:
+        if other.provenance.positions != published.provenance.positions:
+            raise DataError(f"results: {published.dataset} and {other.dataset} answer other questions; collect them again")
+        for each in other.at_positions:
+            own = each.system
+            # Nothing is trained in common with the system of the same name that reads attributes, too.
+            recommender = None if own.recommender is None else _on_titles(own.recommender)
+            renamed = replace(own, name=_on_titles(own.name), key=_on_titles(own.key), recommender=recommender)
+            results.append(replace(each, system=renamed))
+    untuned = {each.system.key for each in published.at_positions if each.system.kind == "untuned"}
+    return [each for each in results if each.mode == "score" or (each.mode == "fused" and each.system.key in untuned)]
+
+
+def _differences_by_target(systems: Sequence[SystemResults], published: Published) -> str:
+    """Builds the table of differences on all, known and new targets: of trained systems to the first recommender and to their
+    own, and of systems to those that differ from them in one respect."""
     tested = {each.system.name: each for each in systems if each.system.is_trained and len(each.runs) >= MIN_RUNS}
     first = next(name for name, each in tested.items() if each.system.kind == "recommender")
     changed = {name: intact for name in tested if (intact := _ablated(name, published.provenance)) in tested}
@@ -230,19 +251,13 @@ def new_items_table(published: Published, *on_titles: Published) -> str:
     pairs = [(name, first) for name in own_of if name != first]
     pairs += [(name, own) for name, own in own_of.items() if own in tested and own != first]
     pairs += [(whole, name) for name, whole in changed.items()]
-    kinds = [_family([(tested[one], tested[other]) for one, other in pairs], is_new, config) for is_new in (None, False, True)]
-    alpha = published.level
+    results = [(tested[one], tested[other]) for one, other in pairs]
+    families = [_family(results, is_new, published.config) for is_new in (None, False, True)]
     lines = [
-        [f"{one} - {other}", *(_with_p(each, alpha) for each in row)] for (one, other), *row in zip(pairs, *kinds, strict=True)
+        [f"{one} - {other}", *(_with_p(each, published.level) for each in row)]
+        for (one, other), *row in zip(pairs, *families, strict=True)
     ]
-    differences = _table("Difference on test | All targets | Known targets | New targets", lines)
-    origins = " ".join(map(origin, (published, *on_titles)))
-    notes = joined(
-        FEWER_QUESTIONS if fewer else "",
-        f"p after Holm's correction within a column. {DETECTABLE}",
-        origins,
-    )
-    return f"{hit_ratios}\n\n{differences}\n\n{notes}"
+    return _table("Difference on test | All targets | Known targets | New targets", lines)
 
 
 def _on_titles(name: str) -> str:
