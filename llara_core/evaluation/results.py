@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,12 @@ class RunResults:
     calibration: Calibration | None = None
 
     def split(self, name: str) -> pd.DataFrame:
-        """Selects the rows of one split."""
-        return self.sets[self.sets[c.SPLIT] == name]
+        """Returns the rows of one split."""
+        return self._splits[name]
+
+    @cached_property
+    def _splits(self) -> dict[str, pd.DataFrame]:
+        return {name: self.sets[self.sets[c.SPLIT] == name] for name in c.HELD_OUT}
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,14 @@ class SystemResults:
 
     def hits(self, split: str) -> pd.DataFrame:
         """Hits in the candidate sets of one split, with a row per user, example and draw, and a column per run."""
+        return self._hits[split]
+
+    @cached_property
+    def _hits(self) -> dict[str, pd.DataFrame]:
         keys = [c.USER, c.EXAMPLE, c.DRAW]
-        return pd.concat([run.split(split).set_index(keys)[c.HIT] for run in self.runs], axis=1)
+        return {
+            split: pd.concat([run.split(split).set_index(keys)[c.HIT] for run in self.runs], axis=1) for split in c.HELD_OUT
+        }
 
 
 def write_run(folder: Path, run: RunResults) -> None:

@@ -56,12 +56,12 @@ def test_the_generated_tables_are_up_to_date(texts: dict[str, str]) -> None:
 def test_every_table_and_figure_of_the_pages_is_generated(texts: dict[str, str]) -> None:
     for each in pages.BLOCKS:
         assert all((REPOSITORY / paths.published(dataset)).exists() for dataset in each.datasets)
+    figures = {str(path.relative_to(REPOSITORY / "docs")) for path in pages.updated_figures(REPOSITORY)}
     for page, text in texts.items():
         by_hand = re.sub(r"<!-- (\S+):begin -->.*?<!-- \1:end -->", "", text, flags=re.DOTALL)
         answers = {line for line in by_hand.splitlines() if line.startswith("| ") and "? | " in line}  # sentences, tested below
         with_figures = {line for line in by_hand.splitlines() if line.startswith("|") and re.search(r"\.\d{3}\b", line)}
         assert with_figures <= answers
-        figures = {str(path.relative_to(REPOSITORY / "docs")) for path in pages.updated_figures(REPOSITORY)}
         assert set(re.findall(r"!\[[^]]*\]\(([^)]*)\)", by_hand)) <= figures, page
 
 
