@@ -14,6 +14,8 @@ STAMP := $(VENV)/.installed
 TORCH := 2.13.0
 UPGRADE ?=
 JOBS ?= 2
+# Packages are installed without being compiled, which halves the set-up's time, so Python has to keep what it compiles on import.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo repro repository test check lock
 help:
