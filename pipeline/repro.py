@@ -184,11 +184,14 @@ def runs_dvc(pid: int) -> bool:
 
 def what_would_run(settings: Sequence[str], targets: Sequence[str], jobs: int) -> Iterator[str]:
     """Returns a line per stage with its likely time, and a line with the time of all of them."""
-    todo = plan(settings, targets)
     recorded = tables.read_json(SECONDS) if SECONDS.is_file() else {}
-    with contextlib.chdir(COPY):
-        seconds, gigabytes = expected(todo.commands, recorded, load_params())
-    shutil.rmtree(COPY)  # its links would keep deleted data on the disk
+    try:
+        todo = plan(settings, targets)
+        with contextlib.chdir(COPY):
+            seconds, gigabytes = expected(todo.commands, recorded, load_params())
+    finally:  # its links would keep deleted data on the disk
+        if COPY.exists():
+            shutil.rmtree(COPY)
     for name, command in todo.commands.items():
         yield f"  {short(command):40} {duration(seconds[name]):>10}"
     if not todo.commands:

@@ -281,3 +281,17 @@ def test_a_local_model_whose_files_changed_is_fetched_again(
     assert run() == [fetch, *as_ever]
     assert f"The files in {tmp_path / 'model'} have changed" in capsys.readouterr().out
     assert run() == as_ever
+
+
+@pytest.mark.parametrize("error", [LlaraError("`python -m pipeline.resolve` failed"), KeyboardInterrupt()])
+def test_a_dry_run_that_fails_leaves_no_copy(error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def plan(settings: object, targets: object) -> repro.Todo:
+        (repro.COPY / "data").mkdir(parents=True)
+        (repro.COPY / "data" / "link").touch()
+        raise error
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(repro, "plan", plan)
+    with pytest.raises(type(error)):
+        list(repro.what_would_run([], [], 1))
+    assert not repro.COPY.exists()
