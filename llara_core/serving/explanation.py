@@ -68,9 +68,9 @@ class Rankings:
     alone: Ranked | None  # ranking of the recommender that retrieves for it; None without one
 
 
-def describe_item(model: Model, item: int) -> Item:
-    """Returns raw id and label of an item of the catalogue."""
-    return Item(**_names(model, item))
+def describe_items(model: Model, items: Sequence[int]) -> list[Item]:
+    """Returns raw ids and labels of items of the catalogue."""
+    return [Item(**names) for names in _names(model, items)]
 
 
 def explain(model: Model, history: Sequence[int], rankings: Rankings, top: int, about: Sequence[int]) -> Explanation:
@@ -82,41 +82,44 @@ def explain(model: Model, history: Sequence[int], rankings: Rankings, top: int, 
     system, retriever = model.parts.system, model.parts.retriever
     ranks = _ranks(rankings.system)
     ranks_alone = {} if rankings.alone is None else _ranks(rankings.alone)
+    chosen = set(history)
 
-    def excluded(item: int) -> ExcludedItem:
-        reason: Literal["in_history", "ranked_lower", "not_retrieved"]
-        if item in history:
-            reason, why = "in_history", "already in the history"
-        elif item in ranks:
-            reason, why = "ranked_lower", f"{system} ranks it {ranks[item]} of {len(ranks)}"
-        else:
-            assert retriever is not None
-            reason = "not_retrieved"
-            why = f"{retriever.name} ranks it {ranks_alone[item]} and retrieves only its first {len(ranks)} for {system}"
-        return ExcludedItem(**_names(model, item), reason=reason, why=why)
+    def reason(item: int) -> dict[str, str]:
+        if item in chosen:
+            return {"reason": "in_history", "why": "already in the history"}
+        if item in ranks:
+            return {"reason": "ranked_lower", "why": f"{system} ranks it {ranks[item]} of {len(ranks)}"}
+        assert retriever is not None
+        place = f"{retriever.name} ranks it {ranks_alone[item]}"
+        return {"reason": "not_retrieved", "why": f"{place} and retrieves only its first {len(ranks)} for {system}"}
 
     alone = None
     if rankings.alone is not None and retriever is not None:
         alone = RecommenderAlone(name=retriever.name, recommendations=_listed(model, rankings.alone, top))
     expected = dict.fromkeys([*reversed(history), *list(ranks_alone)[:top], *about])
+    left_out = [item for item in expected if ranks.get(item, top + 1) > top]
     n_unread = max(0, len(history) - model.ranker.max_history_len)
     return Explanation(
         system=system,
-        history=[HistoryItem(**_names(model, item), read=place >= n_unread) for place, item in enumerate(history)],
+        history=[HistoryItem(**names, read=place >= n_unread) for place, names in enumerate(_names(model, history))],
         recommendations=_listed(model, rankings.system, top),
         recommender=alone,
-        excluded=[excluded(item) for item in expected if ranks.get(item, top + 1) > top],
+        excluded=[
+            ExcludedItem.model_validate(names | reason(item))
+            for item, names in zip(left_out, _names(model, left_out), strict=True)
+        ],
     )
 
 
-def _names(model: Model, item: int) -> dict[str, Any]:
-    row = model.items.iloc[item]
-    return {"item": row[c.RAW_ITEM], "label": row[c.LABEL], "is_new": item >= model.n_known}
+def _names(model: Model, items: Sequence[int]) -> list[dict[str, Any]]:
+    rows = model.items.iloc[list(items)]
+    named = zip(items, rows[c.RAW_ITEM], rows[c.LABEL], strict=True)
+    return [{"item": raw_id, "label": label, "is_new": item >= model.n_known} for item, raw_id, label in named]
 
 
 def _listed(model: Model, ranked: Ranked, top: int) -> list[RankedItem]:
-    best = zip(ranked.items[:top].tolist(), ranked.scores[:top].tolist(), strict=True)
-    return [RankedItem(**_names(model, item), rank=rank, score=score) for rank, (item, score) in enumerate(best, start=1)]
+    names, scores = _names(model, ranked.items[:top].tolist()), ranked.scores[:top].tolist()
+    return [RankedItem(**name, rank=rank, score=score) for rank, (name, score) in enumerate(zip(names, scores, strict=True), 1)]
 
 
 def _ranks(ranked: Ranked) -> dict[int, int]:

@@ -25,7 +25,7 @@ from llara_core.errors import ConfigError, DataError, LlaraError
 from llara_core.runtime import compute
 from llara_core.serving.batching import Batcher, QueueFullError
 from llara_core.serving.bundle import BundleMetadata
-from llara_core.serving.explanation import Explanation, Item, Rankings, describe_item, explain
+from llara_core.serving.explanation import Explanation, Item, Rankings, describe_items, explain
 from llara_core.serving.model import Model
 from llara_core.serving.new_items import NewItem, TakenIdError
 from llara_core.serving.ranking import AudienceMember
@@ -222,7 +222,7 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
                 raise HTTPException(409, f"more than {MAX_ADDED:,} new items in total; train again with them")
             n_before = len(model.items)
             model.add_items(new, encoder)
-            return [describe_item(model, item) for item in range(n_before, len(model.items))]
+            return describe_items(model, range(n_before, len(model.items)))
 
         with _failures():
             try:
@@ -248,10 +248,8 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
         histories = dict(zip(request_body.histories, found, strict=True))
         with _failures():
             audiences = await batcher.run(lambda: model.audience_ids(items, histories, request_body.top))
-        return [
-            Audience(**describe_item(model, item).model_dump(), users=users)
-            for item, users in zip(items, audiences, strict=True)
-        ]
+        described = describe_items(model, items)
+        return [Audience(**item.model_dump(), users=users) for item, users in zip(described, audiences, strict=True)]
 
     @app.get("/items", responses=_errors())
     def search(
@@ -265,7 +263,7 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
         else:
             near, with_id = np.argsort(-model.items[c.N_INTERACTIONS].to_numpy(), kind="stable")[:limit].tolist(), None
         found = dict.fromkeys(near if with_id is None else [with_id, *near])
-        return [describe_item(model, item) for item in list(found)[:limit]]
+        return describe_items(model, list(found)[:limit])
 
     @app.get("/health", responses={503: {"model": Health}})
     async def health(response: Response) -> Health:
@@ -309,6 +307,8 @@ def _failures() -> Iterator[None]:
 def _rank(model: Model, candidates: int | None, histories: Sequence[Sequence[int]]) -> list[Rankings]:
     """Ranks all items, since explanations need the rank of items that are not listed."""
     n_items = len(model.items)
+    if model.ranker.llm is None:  # nothing is retrieved for a recommender
+        candidates = None
     ranked = model.recommend_ids(histories, n_items, candidates=candidates)
     if model.ranker.llm is None or model.ranker.retriever is None:
         return [Rankings(one, None) for one in ranked]

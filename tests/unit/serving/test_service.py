@@ -100,6 +100,14 @@ def test_candidates_are_those_of_the_settings(client: Client, loaded: Callable[[
     assert len(answer["recommender"]["recommendations"]) == 10  # alone it recommends as many as are wanted
 
 
+def test_a_recommender_ranks_all_items_whatever_the_number_of_candidates(client: Client) -> None:
+    with client("sasrec", candidates=3) as asked:
+        answer = asked.post("/recommend", json={"history": ["Heat"], "top": 4, "about": LABELS}).json()
+    assert len(answer["recommendations"]) == 4
+    reasons = {each["why"] for each in answer["excluded"]}
+    assert reasons == {"already in the history", *(f"sasrec ranks it {rank} of 11" for rank in range(5, 12))}
+
+
 def test_a_missing_title_has_a_reason(client: Client, loaded: Callable[[str], Model]) -> None:
     """Of the 11 films that are left, sasrec retrieves the 5 that llara ranks, of which 2 are listed."""
     model = loaded("llara")
