@@ -55,7 +55,7 @@ class Ranker:
         Args:
             histories: ``B`` lists of item ids, oldest first, as complete as they are known.
             top: items per history; fewer if fewer are left.
-            n_candidates: number of items to retrieve.
+            n_candidates: number of items to retrieve for the language model; unused without one.
 
         Raises:
             DataError: a history is empty, or a score is not finite.
@@ -85,7 +85,8 @@ class Ranker:
             scored = self._rescored(llm, read, [everything] * len(read))
             return _best_of([_unseen(one, history) for one, history in zip(scored, histories, strict=True)], top)
         if llm is None:
-            return self._retrieve(histories, read, top if n_candidates is None else min(top, n_candidates))
+            n_listed = top if self.llm is None or n_candidates is None else min(top, n_candidates)
+            return self._retrieve(histories, read, n_listed)
         retrieved = self._retrieve(histories, read, n_candidates or self.n_candidates)
         return _best_of(self._rescored(llm, read, retrieved), top)
 

@@ -307,8 +307,6 @@ def _failures() -> Iterator[None]:
 def _rank(model: Model, candidates: int | None, histories: Sequence[Sequence[int]]) -> list[Rankings]:
     """Ranks all items, since explanations need the rank of items that are not listed."""
     n_items = len(model.items)
-    if model.ranker.llm is None:  # nothing is retrieved for a recommender
-        candidates = None
     ranked = model.recommend_ids(histories, n_items, candidates=candidates)
     if model.ranker.llm is None or model.ranker.retriever is None:
         return [Rankings(one, None) for one in ranked]

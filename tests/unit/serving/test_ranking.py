@@ -46,7 +46,7 @@ def _rank(system: LlmSystem | None, history: list[int], top: int, max_history_le
 
 
 def test_a_recommender_ranks_what_is_not_in_the_history() -> None:
-    ranked = _rank(None, [11, 3], top=3)
+    ranked = _rank(None, [11, 3], top=3, n_candidates=2)  # retrieves nothing for a language model
     assert ranked.items.tolist() == [10, 9, 8]
     assert ranked.scores.tolist() == [10, 9, 8]
 
