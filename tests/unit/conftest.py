@@ -106,12 +106,15 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         draws: int = N_DRAWS,
         shuffled: bool = False,
         texts: list[str] | None = None,
+        invalid: int | None = None,
         **facts: object,
     ) -> pd.DataFrame:
         kept = ((candidates[c.DRAW] < draws) & (not shuffled or candidates[c.EXAMPLE] >= N_VALIDATION)).to_numpy()
         frame = predictions.from_scores(candidates[kept].reset_index(drop=True), scores[kept])
         if texts is not None:  # written answers; the scores only determine which one is right
             frame[c.TEXT], frame[c.SCORES] = texts, None
+        is_invalid = frame[c.EXAMPLE] == invalid
+        frame[c.PREDICTED], frame[c.VALID] = frame[c.PREDICTED].mask(is_invalid), frame[c.VALID] & ~is_invalid
         history = "shuffled" if shuffled else "ordered"
         name, _, seed = run_name.rpartition("-") if "-" in run_name else (run_name, "", "0")
         stated = {"objective": "none", "seed": seed, "candidates_hash": candidates_hash, "history": history} | facts
