@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,9 +83,13 @@ class World:
         environment["PATH"] = f"{warm.path}{os.pathsep}{environment['PATH']}"
         if command[0] == sys.executable:
             command = (str(warm.path / "python"), *command[1:])
-        return subprocess.run(
-            command, cwd=self.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
+        # Into a file: the end of a pipe would come only with the end of DVC's queue worker, ten idle seconds later.
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+            answer = subprocess.run(
+                command, cwd=self.root, env=environment, stdout=output, stderr=subprocess.STDOUT, check=False
+            )
+            output.seek(0)
+            return subprocess.CompletedProcess(command, answer.returncode, output.read())
 
     def succeed(self, *command: str) -> str:
         """Runs a command that must succeed, and returns its output."""
