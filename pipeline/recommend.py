@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from llara_core.serving import Model
     from llara_core.serving.histories import Histories
-    from llara_core.serving.titles import ItemFinder
+    from llara_core.serving.item_finder import ItemFinder
 
 FORMULA = r"[=+\-@\t\r](?![\d.]+$)"  # a text that a spreadsheet evaluates, unless it is a negative number
 
@@ -75,7 +75,6 @@ def main(
     from llara_core.serving import Model
     from llara_core.serving import histories as many
     from llara_core.serving.parts import parts_of_run
-    from llara_core.serving.titles import ItemFinder
 
     n_sources = sum([bool(item), histories is not None, all_users])
     is_interactive = n_sources == 0 and out is None and sys.stdin.isatty()
@@ -97,7 +96,7 @@ def main(
     ranker, items = model.ranker, model.items
     asked: many.Histories = {}
     if item:
-        asked = {"": ItemFinder(items).history(item)}
+        asked = {"": model.finder.history(item)}
     elif histories is not None:
         asked = many.read_histories(histories, items, params.dataset(dataset))
     elif all_users:
@@ -110,7 +109,7 @@ def main(
         return many.recommendations_table(list(asked), ranked, items, model.n_known)
 
     if is_interactive:
-        for history in typed_in(ItemFinder(items)):
+        for history in typed_in(model.finder):
             show(recommend({"": history}))
     elif out is None and audience is None:
         show(recommend(asked))

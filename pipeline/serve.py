@@ -56,7 +56,7 @@ def main(
             f"{error.name} is missing: pipeline.serve needs the extra `serve` (pip install -e '.[serve]')"
         ) from error
 
-    for name in ("llara_core.serving.titles", "llara_core.serving.ranking"):  # which log items of histories
+    for name in ("llara_core.serving.item_finder", "llara_core.serving.ranking"):  # these log items of histories
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     compute.use_threads(threads)

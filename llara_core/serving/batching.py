@@ -36,7 +36,7 @@ class TimedAnswer(Generic[Answer]):
 
     answer: Answer
     waited_s: float  # seconds from the request to the start of the model's pass
-    took_s: float  # seconds of that pass
+    took_s: float  # duration of the pass in seconds
     batch: int  # number of requests in the pass
 
 
@@ -77,7 +77,7 @@ class Batcher(Generic[Question, Answer]):
         self._thread = ThreadPoolExecutor(1, "model", prepare)
         self._worker: asyncio.Task[None] | None = None
         self._last_pass_s = 0.0
-        self._n_works = 0
+        self._n_jobs = 0  # calls of :meth:`run` that have not returned
         self.n_waiting = 0  # requests without an answer
 
     async def __aenter__(self) -> Batcher[Question, Answer]:
@@ -129,13 +129,13 @@ class Batcher(Generic[Question, Answer]):
             QueueFullError: as many jobs wait as the queue may hold.
             Exception: raised by ``work``.
         """
-        if self._n_works >= self._queue_size:
+        if self._n_jobs >= self._queue_size:
             raise QueueFullError(max(1, math.ceil(self._last_pass_s)))
-        self._n_works += 1
+        self._n_jobs += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         finally:
-            self._n_works -= 1
+            self._n_jobs -= 1
 
     async def _work(self) -> None:
         while self._queue or not self._is_closing:

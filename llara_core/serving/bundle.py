@@ -39,7 +39,7 @@ _LIBRARIES = ("llara-dvc", "torch", "transformers", "peft", "pandas", "pyarrow")
 class RequiredLlm(Section):
     """Language model that an exported system requires."""
 
-    # as in ``params.yaml``; the model's name, if it was a folder
+    # keys of ``llm`` in ``params.yaml``; ``model`` is the name of a folder without its path
     model: str
     revision: str | None
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
@@ -108,7 +108,7 @@ def write_parts(folder: Path, parts: SystemParts, dataset_format: str, llm: LlmC
         )
     folder.mkdir()
     shutil.copyfile(parts.items, folder / ITEMS)
-    prompt, fingerprint, data_hash, facts = None, "", None, None
+    prompt, fingerprint, data_hash, required_llm = None, "", None, None
     if isinstance(parts.llm, Path):
         adapter = adapters.read_metadata(parts.llm)
         prompt, fingerprint = adapter.prompt, adapter.llm
@@ -127,7 +127,7 @@ def write_parts(folder: Path, parts: SystemParts, dataset_format: str, llm: LlmC
         if loading.fingerprint(llm_folder) != fingerprint:
             raise ModelError(f"{parts.llm}: tuned on another language model than {llm_folder} holds; run `dvc repro`")
         source = tables.read_json(llm_folder / paths.LLM_SOURCE)
-        facts = RequiredLlm(
+        required_llm = RequiredLlm(
             model=source["model"],
             revision=source["revision"],
             dtype=llm.dtype,
@@ -148,7 +148,7 @@ def write_parts(folder: Path, parts: SystemParts, dataset_format: str, llm: LlmC
         item_reading=parts.item_reading,
         prompt=prompt,
         tuned=isinstance(parts.llm, Path),
-        llm=facts,
+        llm=required_llm,
         retriever=None if retriever is None else retriever.name,
         data_hash=data_hash,
         versions={name: _version(name) for name in _LIBRARIES},
@@ -158,13 +158,13 @@ def write_parts(folder: Path, parts: SystemParts, dataset_format: str, llm: LlmC
     return metadata
 
 
-def llm_config(facts: RequiredLlm, dtype: str | None) -> LlmConfig:
-    """Settings for loading the language model: those of the export, with ``dtype`` if it is given.
+def llm_config(required: RequiredLlm, dtype: str | None) -> LlmConfig:
+    """Returns the settings for loading the language model: those of the export, with ``dtype`` if it is given.
 
     Raises:
         ConfigError: the dtype is unknown.
     """
-    settings = facts.model_dump(exclude={"fingerprint"}) | {"threads": 1} | ({} if dtype is None else {"dtype": dtype})
+    settings = required.model_dump(exclude={"fingerprint"}) | {"threads": 1} | ({} if dtype is None else {"dtype": dtype})
     try:
         return LlmConfig.model_validate(settings)
     except ValidationError as error:

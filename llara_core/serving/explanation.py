@@ -70,7 +70,7 @@ class Rankings:
 
 def describe_items(model: Model, items: Sequence[int]) -> list[Item]:
     """Returns raw ids and labels of items of the catalogue."""
-    return [Item(**names) for names in _names(model, items)]
+    return [Item(**names) for names in _fields(model, items)]
 
 
 def explain(model: Model, history: Sequence[int], rankings: Rankings, top: int, about: Sequence[int]) -> Explanation:
@@ -101,24 +101,24 @@ def explain(model: Model, history: Sequence[int], rankings: Rankings, top: int, 
     n_unread = max(0, len(history) - model.ranker.max_history_len)
     return Explanation(
         system=system,
-        history=[HistoryItem(**names, read=place >= n_unread) for place, names in enumerate(_names(model, history))],
+        history=[HistoryItem(**names, read=place >= n_unread) for place, names in enumerate(_fields(model, history))],
         recommendations=_listed(model, rankings.system, top),
         recommender=alone,
         excluded=[
             ExcludedItem.model_validate(names | reason(item))
-            for item, names in zip(left_out, _names(model, left_out), strict=True)
+            for item, names in zip(left_out, _fields(model, left_out), strict=True)
         ],
     )
 
 
-def _names(model: Model, items: Sequence[int]) -> list[dict[str, Any]]:
+def _fields(model: Model, items: Sequence[int]) -> list[dict[str, Any]]:
     rows = model.items.iloc[list(items)]
     named = zip(items, rows[c.RAW_ITEM], rows[c.LABEL], strict=True)
     return [{"item": raw_id, "label": label, "is_new": item >= model.n_known} for item, raw_id, label in named]
 
 
 def _listed(model: Model, ranked: Ranked, top: int) -> list[RankedItem]:
-    names, scores = _names(model, ranked.items[:top].tolist()), ranked.scores[:top].tolist()
+    names, scores = _fields(model, ranked.items[:top].tolist()), ranked.scores[:top].tolist()
     return [RankedItem(**name, rank=rank, score=score) for rank, (name, score) in enumerate(zip(names, scores, strict=True), 1)]
 
 

@@ -62,7 +62,7 @@ def export(parts: SystemParts, params: Params, out: Path) -> None:
         adapter = adapters.read_metadata(staged / bundle.ADAPTER) if metadata.tuned else None
         alone = None if metadata.retriever == metadata.system else metadata.retriever
         measured, measured_alone = (
-            [] if name is None else read_records(paths.metrics(metadata.dataset, _evaluated_cell(name, metadata.seed, params)))
+            [] if name is None else read_records(paths.metrics(metadata.dataset, _evaluated_run(name, metadata.seed, params)))
             for name in (metadata.system, alone)
         )
         card = model_card(metadata, adapter, measured, measured_alone, params.evaluation.confidence)
@@ -71,8 +71,8 @@ def export(parts: SystemParts, params: Params, out: Path) -> None:
     logger.info("%s: %s on %s, %d files, %.1f MB", out, metadata.system, metadata.dataset, len(metadata.files) + 2, size / 1e6)
 
 
-def _evaluated_cell(name: str, seed: int, params: Params) -> str:
-    """Name of the evaluated run; an untuned system has only one, under the first seed."""
+def _evaluated_run(name: str, seed: int, params: Params) -> str:
+    """Returns the name of the evaluated run; an untuned system has only one, under the first seed."""
     untuned = name in params.systems and not params.systems[name].tuned
     return paths.run_name(name, params.run.seeds[0] if untuned else seed)
 

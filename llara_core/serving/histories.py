@@ -24,9 +24,9 @@ from llara_core.readers.log_columns import ISO, NUMBER
 from llara_core.readers.log_files import LogTable
 from llara_core.readers.own_log import read_interactions, refuse_other_spelling
 from llara_core.readers.values import listed
+from llara_core.serving.item_finder import ItemFinder
 from llara_core.serving.new_items import section_of_files
 from llara_core.serving.ranking import Ranked
-from llara_core.serving.titles import ItemFinder
 
 logger = logging.getLogger(__name__)
 
@@ -97,15 +97,13 @@ def prepared_histories(interactions: pd.DataFrame) -> Histories:
     return {str(user): group.to_list() for user, group in ordered.groupby(c.USER)[c.ITEM]}
 
 
-def recommendations_table(
-    users: Sequence[str], ranked: Sequence[Ranked], items: pd.DataFrame, n_known: int | None = None
-) -> pd.DataFrame:
+def recommendations_table(users: Sequence[str], ranked: Sequence[Ranked], items: pd.DataFrame, n_known: int) -> pd.DataFrame:
     """Builds a table of recommendations: user, rank (from 1), item (raw id), label, score, and is_new if items were added.
 
     Args:
         ranked: recommendations of each user.
         items: rows of :data:`tables.ITEMS`.
-        n_known: number of items known in training, which come first; None: all.
+        n_known: number of items known in training, which come first.
     """
     if n_without := sum(not len(one.items) for one in ranked):
         logger.warning("%d of %d histories contain the whole catalogue and get no recommendation", n_without, len(ranked))
@@ -119,7 +117,7 @@ def recommendations_table(
             "score": np.concatenate([one.scores for one in ranked]) if ranked else np.empty(0, dtype=np.float32),
         }
     )
-    return table if n_known is None or n_known == len(items) else table.assign(is_new=chosen >= n_known)
+    return table if n_known == len(items) else table.assign(is_new=chosen >= n_known)
 
 
 def check_output(path: Path) -> None:
@@ -170,7 +168,7 @@ def _for_columns(config: OwnLogConfig, table: LogTable) -> OwnLogConfig:
 
 
 def _time_format(table: LogTable, config: OwnLogConfig) -> str:
-    """Guesses the time format from the first values of a file whose section names none, if they are unambiguous."""
+    """Returns the time format that the first values of a file have; if they are ambiguous, seconds or ISO 8601."""
     assert config.columns.time is not None
     for values, _ in table.read([config.columns.time]):
         text = values[0].dictionary_decode() if pa.types.is_dictionary(values[0].type) else values[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from llara_core import columns as c
 from llara_core.errors import ConfigError, DataError
 from llara_core.serving import bundle
 from llara_core.serving.adding import add_items, text_source
+from llara_core.serving.item_finder import ItemFinder
 from llara_core.serving.new_items import NewItem, check_items, read_new_items, with_new_items
 from llara_core.serving.parts import SystemParts
 from llara_core.serving.ranking import AudienceMember, Ranked, Ranker, audiences
-from llara_core.serving.titles import ItemFinder
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,17 @@ class Model:
             ConfigError: the system cannot take new items; the message names those that can.
             ModelError: the encoder is not available, or is not that of training.
         """
-        self._add(check_items(items), None, encoder)
+        self._add(check_items(items), lambda number: f"items[{number}]", encoder)
 
     def add_items_from(self, path: Path, encoder: str | Path | None = None) -> None:
         """Adds the items of a file (:func:`read_new_items`), as :meth:`add_items` does."""
         self._add(*read_new_items(path, self.parts.item_reading), encoder)
 
-    def _add(self, new: Sequence[NewItem], places: Sequence[str] | None, encoder: str | Path | None) -> None:
+    def _add(self, new: Sequence[NewItem], place: Callable[[int], str], encoder: str | Path | None) -> None:
         text_source(self.parts, self.ranker.llm)  # a system that cannot take new items is refused before they are checked
         if not new:
             raise DataError("there are no items to add")
-        items = with_new_items(self.items, self.finder, new, self.parts.item_reading, places)
+        items = with_new_items(self.items, self.finder, new, self.parts.item_reading, place)
         self.ranker = add_items(self.ranker, self.parts, items, self.n_known, None if encoder is None else Path(encoder))
         self.items = items
         self.finder = ItemFinder(items)  # last, since other threads expect its answers among the items

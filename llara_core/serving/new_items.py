@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -27,14 +27,14 @@ from llara_core.readers.log_files import LogTable
 from llara_core.readers.titles import as_seen, unique_labels
 from llara_core.readers.values import listed, short
 from llara_core.recommenders import checkpoints
-from llara_core.serving.titles import ItemFinder
+from llara_core.serving.item_finder import ItemFinder
 
 logger = logging.getLogger(__name__)
 
 YEAR, ATTRIBUTES = "year", "attributes"
-MAX_CHARS = 500  # of an id or a title before cleaning
+MAX_CHARS = 500  # maximum length of an id or a title before cleaning
 _N_COMPARED = 4  # known items whose vectors verify the encoder
-_TOLERANCE = 1e-2  # relative to a vector's length: above rounding errors, below differences between encoders
+_TOLERANCE = 1e-2  # share of a vector's length: above rounding errors, below differences between encoders
 
 AttributeValue = str | float | int | None
 
@@ -64,6 +64,7 @@ class NewItem(BaseModel):
     )
 
     def attribute_texts(self) -> list[str]:
+        """Returns one text per attribute, in the form of :func:`llara_core.readers.item_texts.attribute`."""
         named = self.attributes if isinstance(self.attributes, dict) else {ATTRIBUTES: self.attributes}
         return [attribute(name, cell_texts(values, {""})) for name, values in named.items()]
 
@@ -74,15 +75,15 @@ _NEW_ITEMS = TypeAdapter(list[NewItem])
 class ItemReading(Section):
     """Rules by which a data set's items are read, also applied to new ones."""
 
-    # as in the data set's section
+    # properties of the data set's section
     titles: TitlesConfig
     titles_are_movies: bool
-    # columns of a file; for an own log those of its section
+    # columns of a file, from :func:`section_of_files`
     item_id: str
     title: str
     year: str | None
     attributes: list[str]
-    # format of a file and its missing values, from the same source
+    # layout and missing values of a file, from the same section
     layout: TextLayout
     missing: list[str]
 
@@ -102,8 +103,11 @@ class ItemReading(Section):
 
 
 def section_of_files(dataset: DatasetConfig) -> OwnLogConfig:
-    """Section by which a user's files for a data set are read: that of an own log; for other data sets one with the project's
-    column names and the data set's rules for ratings and repeats."""
+    """Returns the section by which a user's files for a data set are read.
+
+    For an own log it is the log's section, otherwise one with the project's column names and the data set's rules for ratings
+    and repeats.
+    """
     if isinstance(dataset, OwnLogConfig):
         return dataset
     lowest, repeat = (None, None) if dataset.is_presplit else (dataset.lowest_rating, dataset.kept_repeat)
@@ -127,8 +131,11 @@ def check_items(items: Sequence[NewItem | Mapping[str, Any]]) -> list[NewItem]:
         raise DataError(f"items[{number}]: {'.'.join(map(str, field[:1]))}: {first['msg']}") from error
 
 
-def read_new_items(path: Path, reading: ItemReading) -> tuple[list[NewItem], list[str]]:
-    """Reads the items of a CSV, JSON lines or Parquet file, and the place of each in the file.
+def read_new_items(path: Path, reading: ItemReading) -> tuple[list[NewItem], Callable[[int], str]]:
+    """Reads the items of a CSV, JSON lines or Parquet file.
+
+    Returns:
+        The items, and a function that returns the place of an item, given by its number from 0, in the file.
 
     Raises:
         DataError: the file is missing or malformed, lacks the column of ids or titles, or a row lacks an id or title or has a
@@ -142,37 +149,31 @@ def read_new_items(path: Path, reading: ItemReading) -> tuple[list[NewItem], lis
     if absent := [name for name in wanted[2:] if name not in found]:
         logger.warning("%s: has no column %s; the items are read without it", path, listed(absent))
     names = [name for name in dict.fromkeys(wanted) if name not in absent]
-    items, places = list[NewItem](), list[str]()
-    for place, row in _rows(table, names, reading):
-        number = row.get(reading.year or "", "")
-        if not row[reading.item_id] or not row[reading.title]:
-            missing = reading.title if row[reading.item_id] else reading.item_id
-            raise DataError(f"{place}: no value in column {missing!r}; a new item needs an id and a title")
-        year = number.removesuffix(".0")
+    items, rows = list[NewItem](), list[int]()
+    for row, texts in _rows(table, names, reading):
+        item_id, title, written_year = texts[reading.item_id], texts[reading.title], texts.get(reading.year or "", "")
+        if not item_id or not title:
+            missing = reading.title if item_id else reading.item_id
+            raise DataError(f"{table.place(row)}: no value in column {missing!r}; a new item needs an id and a title")
+        year = written_year.removesuffix(".0")
         if year and not (year.isascii() and year.isdecimal()):
             raise DataError(
-                f"{place}: column {reading.year!r}: {short(number)} is not a year; write a whole number or leave it empty"
+                f"{table.place(row)}: column {reading.year!r}: {short(written_year)} is not a year; write a whole number or "
+                "leave it empty"
             )
-        attributes = {name: row[f"{ATTRIBUTES}:{name}"] for name in reading.attributes if name not in absent}
-        items.append(
-            NewItem(
-                item_id=row[reading.item_id],
-                title=row[reading.title],
-                year=int(year) if year else None,
-                attributes=attributes,
-            )
-        )
-        places.append(place)
-    return items, places
+        attributes = {name: texts[f"{ATTRIBUTES}:{name}"] for name in reading.attributes if name not in absent}
+        items.append(NewItem(item_id=item_id, title=title, year=int(year) if year else None, attributes=attributes))
+        rows.append(row)
+    return items, lambda number: table.place(rows[number])
 
 
-def _rows(table: LogTable, names: list[str], reading: ItemReading) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yields the place of each row and its texts by column, with attributes as ``attributes:<column>``."""
+def _rows(table: LogTable, names: list[str], reading: ItemReading) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yields the number of each row and its texts by column, with attributes as ``attributes:<column>``."""
     for batch in columns(table, names, reading.missing):
         texts = {column.name: column.titles().to_pylist() for column in batch if column.name not in reading.attributes}
         texts |= {f"{ATTRIBUTES}:{column.name}": column.attributes() for column in batch if column.name in reading.attributes}
-        for number, row in enumerate(zip(*texts.values(), strict=True)):
-            yield table.place(batch[0].rows[number]), dict(zip(texts, row, strict=True))
+        for row, values in zip(batch[0].rows.tolist(), zip(*texts.values(), strict=True), strict=True):
+            yield row, dict(zip(texts, values, strict=True))
 
 
 def with_new_items(
@@ -180,38 +181,40 @@ def with_new_items(
     finder: ItemFinder,
     new: Sequence[NewItem],
     reading: ItemReading,
-    places: Sequence[str] | None = None,
+    place: Callable[[int], str],
 ) -> pd.DataFrame:
     """Appends new items, prepared as :func:`llara_core.data.preparation.prepare` does, without changing the others.
 
     Args:
         items: rows of :data:`tables.ITEMS`.
         reading: rules by which the others were read.
-        places: places of the new items for messages; None: their numbers.
+        place: function that returns the place of a new item, given by its number, for messages.
 
     Raises:
         TakenIdError: an id is already in use.
         DataError: an id occurs twice, a title is empty after cleaning, or one of them is too long.
     """
-    places = [f"items[{number}]" for number in range(len(new))] if places is None else places
-    for item, place in zip(new, places, strict=True):
+    for number, item in enumerate(new):
         for what, text in (("id", item.item_id), ("title", item.title)):
             if len(text) > MAX_CHARS:
-                raise DataError(f"{place}: the {what} has {len(text):,} characters; at most {MAX_CHARS} are allowed")
+                raise DataError(f"{place(number)}: the {what} has {len(text):,} characters; at most {MAX_CHARS} are allowed")
     raw_ids = [unicodedata.normalize("NFC", item.item_id.strip()) for item in new]
-    seen: dict[str, str] = {}
-    for raw_id, place in zip(raw_ids, places, strict=True):
+    first_with: dict[str, int] = {}
+    for number, raw_id in enumerate(raw_ids):
         if (known := finder.with_raw_id(raw_id)) is not None:
             raise TakenIdError(
-                f"{place}: an item with the id {raw_id!r} exists already, {items[c.LABEL].iloc[known]!r}; give the new one "
-                "another id, or leave it out"
+                f"{place(number)}: an item with the id {raw_id!r} exists already, {items[c.LABEL].iloc[known]!r}; give the new "
+                "one another id, or leave it out"
             )
-        if (first := seen.setdefault(as_seen(raw_id), place)) != place:
-            raise DataError(f"{place}: the id {raw_id!r} is already used by {first}; give every item an id of its own")
+        if (first := first_with.setdefault(as_seen(raw_id), number)) != number:
+            raise DataError(
+                f"{place(number)}: the id {raw_id!r} is already used by {place(first)}; give every item an id of its own"
+            )
     cleaned = clean_titles([item.title for item in new], reading.titles, reading.titles_are_movies)
-    for title, raw_id, place in zip(cleaned.titles, raw_ids, places, strict=True):
+    for number, (title, raw_id) in enumerate(zip(cleaned.titles, raw_ids, strict=True)):
         if not title or not as_seen(raw_id):
-            raise DataError(f"{place}: {'the id' if title else 'the title'} is empty; a new item needs an id and a title")
+            empty = "the id" if title else "the title"
+            raise DataError(f"{place(number)}: {empty} is empty; a new item needs an id and a title")
     years = [year if item.year is None else item.year for item, year in zip(new, cleaned.years, strict=True)]
     described = zip(cleaned.titles, years, new, strict=True)
     taken = [*items[c.LABEL], *items[c.TITLE]]

@@ -26,17 +26,17 @@ from llara_core.runtime import compute
 from llara_core.serving.batching import Batcher, QueueFullError
 from llara_core.serving.bundle import BundleMetadata
 from llara_core.serving.explanation import Explanation, Item, Rankings, describe_items, explain
+from llara_core.serving.item_finder import BY_ID, ItemFinder
 from llara_core.serving.model import Model
 from llara_core.serving.new_items import NewItem, TakenIdError
 from llara_core.serving.ranking import AudienceMember
-from llara_core.serving.titles import BY_ID, ItemFinder
 
 Answer = TypeVar("Answer")
 
 logger = logging.getLogger(__name__)
 
 PAGE = Path(__file__).parent / "page"
-MAX_BODY = 1 << 18  # bytes that are accepted
+MAX_BODY = 1 << 18  # largest accepted body in bytes
 MAX_DISCARDED = 1 << 26  # bytes of a larger body that are read, so that the client gets the answer
 MAX_HISTORY, MAX_TOP, MAX_ABOUT, MAX_NAME = 1000, 100, 20, 500
 MAX_POSTED, MAX_ADDED = 100, 10_000  # new items per request, and in total
@@ -267,7 +267,7 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
 
     @app.get("/health", responses={503: {"model": Health}})
     async def health(response: Response) -> Health:
-        """Status of the service and the system that it serves."""
+        """Returns the status of the service and the system that it serves."""
         if not batcher.is_running:
             response.status_code = 503
         return Health(
@@ -281,7 +281,7 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
 
     @app.get("/metadata")
     async def exported_metadata() -> BundleMetadata:
-        """Metadata of the exported system: its parts with their sha256, and the versions of the libraries."""
+        """Returns the metadata of the exported system: its parts with their sha256, and the versions of the libraries."""
         return metadata
 
     @app.get("/", include_in_schema=False)
@@ -406,7 +406,7 @@ class RequestGuard:
                 while not is_complete and received <= MAX_DISCARDED:
                     await receive_part()
                 headers = [(b"x-content-type-options", b"nosniff")]
-                if not scope["path"].startswith("/docs"):  # whose page needs its inline script
+                if not scope["path"].startswith("/docs"):  # this page needs its inline script
                     headers.append((b"content-security-policy", _PAGE_ONLY.encode()))
                 message = {**message, "headers": [*message["headers"], *headers]}
                 path = getattr(routed.get("route"), "path", "(page)")

@@ -230,7 +230,7 @@ def test_the_table_has_a_row_per_recommendation(tmp_path: Path, caplog: pytest.L
         Ranked(np.array([], dtype=np.int64), np.array([], dtype=np.float32)),
         Ranked(np.array([1]), np.array([-1], dtype=np.float32)),
     ]
-    table = recommendations_table(["007", "ann", "bob"], ranked, ITEMS)
+    table = recommendations_table(["007", "ann", "bob"], ranked, ITEMS, len(ITEMS))
     assert caplog.messages == ["1 of 3 histories contain the whole catalogue and get no recommendation"]
     write_recommendations(tmp_path / "out.csv", table)
     assert (tmp_path / "out.csv").read_text().splitlines() == [

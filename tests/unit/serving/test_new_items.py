@@ -26,6 +26,7 @@ from llara_core.llm.adapters import save_adapter
 from llara_core.llm.loading import fingerprint
 from llara_core.llm.prompts.rendering import ItemWording
 from llara_core.readers.item_texts import item_text
+from llara_core.readers.log_files import LogTable
 from llara_core.recommenders import checkpoints, models
 from llara_core.recommenders.text_encoder import TextEncoder
 from llara_core.recommenders.training import TrainedModel
@@ -361,12 +362,15 @@ def test_items_are_added_between_two_passes(tmp_path: Path, encoder: Path) -> No
 
 def test_files_are_read_by_the_section(tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text('item_id,title,year,attributes\n7,"Heat, The",1995,Action|Crime\nx,Big,,\n')
-    items, places = read_new_items(tmp_path / "new.csv", READING)
+    items, place = read_new_items(tmp_path / "new.csv", READING)
     assert [(one.item_id, one.title, one.year, one.attribute_texts()) for one in items] == [
         ("7", "Heat, The", 1995, ["Action, Crime"]),
         ("x", "Big", None, [""]),
     ]
-    assert places == [f"{tmp_path / 'new.csv'}:2", f"{tmp_path / 'new.csv'}:3"]
+    assert [place(0), place(1)] == [f"{tmp_path / 'new.csv'}:2", f"{tmp_path / 'new.csv'}:3"]
+    with patch.object(LogTable, "place") as looked_up:
+        read_new_items(tmp_path / "new.csv", READING)
+    looked_up.assert_not_called()  # each look reads the file again up to the line
     (tmp_path / "new.jsonl").write_text('{"item_id": 7, "title": "Heat", "attributes": ["Action", "Crime"]}\n')
     ((item,), _) = read_new_items(tmp_path / "new.jsonl", READING)
     assert (item.item_id, item.year, item.attribute_texts()) == ("7", None, ["Action, Crime"])

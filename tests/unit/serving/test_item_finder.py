@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from llara_core.errors import DataError
-from llara_core.serving.titles import ItemFinder
+from llara_core.serving.item_finder import ItemFinder
 
 TITLES = ["The Godfather: Part II", "The Godfather", "Sabrina", "Sabrina", "Toy Story", "187", "A Bug's Life", "Paris, Texas"]
 TITLES.append("Mother")  # which shares four letters with "godfather", in their order
@@ -102,7 +102,7 @@ def test_a_title_may_contain_the_separator() -> None:
 
 def test_a_loose_match_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """The item table has no years, so nobody can check the one that is given."""
-    caplog.set_level("INFO", logger="llara_core.serving.titles")  # which pipeline.serve makes quiet
+    caplog.set_level("INFO", logger="llara_core.serving.item_finder")  # which pipeline.serve makes quiet
     FINDER.find("Toy Story")
     assert caplog.messages == []
     FINDER.find("Toy Story (1996)")

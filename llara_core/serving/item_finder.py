@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 BY_ID, BY_TITLE = "id:", "title:"
 _N_SUGGESTIONS = 3
-_CUTOFF = 0.6  # of difflib's ratio, from 0 to 1
+_MIN_SIMILARITY = 0.6  # difflib's ratio, from 0 to 1
 
 
 class ItemFinder:
@@ -140,7 +140,7 @@ class ItemFinder:
         return self._by_raw_id.get(raw, alike[0] if len(alike) == 1 else None)
 
     def suggestions(self, name: str) -> list[str]:
-        """Labels of the items :meth:`nearest` to ``name``."""
+        """Returns the labels of the items :meth:`nearest` to ``name``."""
         return [self._labels[item] for item in self.nearest(name, _N_SUGGESTIONS)]
 
     def nearest(self, name: str, n: int) -> list[int]:
@@ -150,7 +150,7 @@ class ItemFinder:
         """
         wanted = _stem(name)
         containing = sorted((stem for stem in self._by_stem if wanted and f" {wanted}" in f" {stem}"), key=len)
-        near = containing or difflib.get_close_matches(wanted, self._by_stem, n=n, cutoff=_CUTOFF)
+        near = containing or difflib.get_close_matches(wanted, self._by_stem, n=n, cutoff=_MIN_SIMILARITY)
         return [item for stem in near for item in self._by_stem[stem]][:n]
 
     def _is_called(self, name: str) -> bool:
