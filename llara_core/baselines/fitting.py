@@ -10,7 +10,7 @@ from llara_core import columns as c
 from llara_core.answers.ranking import CatalogueScorer
 from llara_core.baselines.neighbours import ContentKNN, ItemKNN
 from llara_core.baselines.simple import Popularity, Random
-from llara_core.config.recommenders import unknown
+from llara_core.config.sections import unknown
 from llara_core.errors import ConfigError
 
 # Each is made from the users (N,) and items (N,) of the training interactions, and the table of items.

@@ -17,6 +17,8 @@ MOVIELENS_ITEMS = "u.item"  # a file with this name has the layout of MovieLens
 
 
 class DownloadConfig(Section):
+    """Mirror, time-outs and retries of downloads."""
+
     mirror: str | None = Field(
         min_length=1, description="folder or URL prefix to try first; the variable LLARA_MIRROR overrides it"
     )
@@ -226,6 +228,8 @@ class LogSection(DatasetSection):
 
 
 class RatedSection(LogSection):
+    """Logs with ratings."""
+
     min_rating: float | None = Field(description="interactions with a lower rating are dropped; null keeps all")
 
     @property
@@ -310,6 +314,8 @@ class LastFmConfig(LogSection):
 
 
 class SubsampleConfig(Section):
+    """A random part of the users and items."""
+
     users: Annotated[float, Field(gt=0, le=1)] = Field(description="share of the users to keep")
     items: Annotated[float, Field(gt=0, le=1)] = Field(description="share of the items to keep")
     seed: Seed

@@ -18,6 +18,8 @@ Positions = Annotated[
 
 
 class EvaluationConfig(Section):
+    """Intervals, tests and further positions."""
+
     bootstrap_samples: PositiveInt = Field(description="bootstrap resamples of the users for an interval")
     permutation_samples: PositiveInt = Field(description="random sign flips of a paired test, if all sign flips are too many")
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(description="coverage of the intervals")
@@ -45,18 +47,24 @@ class CaseStudyConfig(Section):
 
 
 class ReportConfig(Section):
+    """Optional tables of the report."""
+
     ablations: dict[Name, ComparisonConfig]
     case_studies: list[CaseStudyConfig] = Field(description="comparisons; those with a system not in the run are omitted")
     n_cases: Annotated[int, Field(ge=0)] = Field(description="users shown per kind of case, with their histories")
 
 
 class DrawsConfig(Section):
+    """Number of candidate sets per example, by split."""
+
     train: Draws = Field(description="candidate sets per training example; epoch e uses set number e modulo this")
     validation: Draws
     test: Draws
 
 
 class CandidatesConfig(Section):
+    """Candidate sets, which are drawn once per data set."""
+
     seed: Seed
     n_candidates: Annotated[int, Field(ge=2)] = Field(description="candidates per set, target included")
     draws: DrawsConfig

@@ -115,7 +115,7 @@ def _explain(sections: Mapping[Path, Mapping[str, Any]], error: ValidationError,
 
 
 def _is_in(line: str, file: Path, sections: Mapping[Path, Mapping[str, Any]]) -> bool:
-    """Whether the section at the beginning of a line is in the file, or is missing there."""
+    """Returns whether the section at the beginning of a line is in the file, or is missing there."""
     section = re.findall(r"\w+", line.replace("(whole file): ", ""))[0]
     holder = next((other for other, of_file in sections.items() if section in of_file), None)
     return file == holder if holder is not None else file.name == file_of(section).name

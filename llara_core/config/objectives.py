@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
+
+from llara_core.config.sections import one_of
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,4 @@ def names_where(holds: Callable[[ObjectiveTraits], bool]) -> str:
     return " or ".join(name for name, objective in OBJECTIVES.items() if holds(objective))
 
 
-def _known(name: str) -> str:
-    if name not in OBJECTIVES:
-        raise ValueError(f"unknown objective {name!r}; choose {' or '.join(OBJECTIVES)}")
-    return name
-
-
-ObjectiveName = Annotated[str, Field(min_length=1), AfterValidator(_known)]
+ObjectiveName = Annotated[str, Field(min_length=1), one_of(OBJECTIVES, "objective")]

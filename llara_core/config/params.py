@@ -36,6 +36,8 @@ _SHARED_WITH_START = {"recommender", "prompt", "lora", "ablation"}
 
 
 class Params(Section):
+    """The content of ``params.yaml`` and ``systems.yaml``."""
+
     run: RunConfig
     download: DownloadConfig
     datasets: dict[Name, Annotated[DatasetConfig, Field(discriminator="format")]]
@@ -53,7 +55,7 @@ class Params(Section):
     systems: dict[Name, SystemConfig]
     chat_models: dict[Name, ChatModelConfig]
     report: ReportConfig
-    _own_keys: dict[str, set[str]] = PrivateAttr(default_factory=dict)  # by system, the keys that override global values
+    _own_keys: dict[str, set[str]] = PrivateAttr(default_factory=dict)  # keys that override global values, by system
 
     @model_validator(mode="wrap")
     @classmethod

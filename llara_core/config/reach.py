@@ -16,11 +16,11 @@ def _trains_rows(config: SystemConfig, *, with_candidates: bool) -> bool:
     return any(objective.shows_candidates == with_candidates for objective in trained)
 
 
-def _names_candidates(config: SystemConfig) -> bool:
+def _shows_candidate_titles(config: SystemConfig) -> bool:
     return config.prompt.representation in ("hybrid", "text", "title") and _trains_rows(config, with_candidates=True)
 
 
-def _prefers(config: SystemConfig) -> bool:
+def _tunes_preferences(config: SystemConfig) -> bool:
     return OBJECTIVES[config.tune.objective].needs_start
 
 
@@ -29,7 +29,7 @@ def _prefers(config: SystemConfig) -> bool:
 _USED_IF: dict[str, Callable[[SystemConfig], bool]] = {
     "prompt.slot": lambda config: config.prompt.representation in WITH_SLOTS,
     "prompt.text_dim": lambda config: config.prompt.representation == "compact",
-    "prompt.item_text": lambda config: config.prompt.representation == "compact" or _names_candidates(config),
+    "prompt.item_text": lambda config: config.prompt.representation == "compact" or _shows_candidate_titles(config),
     "prompt.templates": lambda config: config.tuned,
     "curriculum.schedule": lambda config: config.has_curriculum,
     "curriculum.two_stage_text_share": lambda config: config.has_curriculum and config.curriculum.schedule == "two_stage",
@@ -39,9 +39,9 @@ _USED_IF: dict[str, Callable[[SystemConfig], bool]] = {
     "tune.projector_init": lambda config: config.shows_behavior,
     "tune.new_share": lambda config: config.prompt.representation == "compact",
     "tune.feature_dropout": lambda config: config.prompt.representation == "compact",
-    "tune.preference_loss": _prefers,
-    "tune.preference_beta": _prefers,
-    "tune.preference_negatives": _prefers,
+    "tune.preference_loss": _tunes_preferences,
+    "tune.preference_beta": _tunes_preferences,
+    "tune.preference_negatives": _tunes_preferences,
     "ablation.item_vectors": lambda config: config.shows_behavior,
     "ablation.recommender_scores": lambda config: config.prompt.recommender_scores,
 }

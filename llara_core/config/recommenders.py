@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from llara_core.config.sections import Dropout, PositiveFloat, PositiveInt, Section
+from llara_core.config.sections import Dropout, PositiveFloat, PositiveInt, Section, one_of, unknown
 from llara_core.errors import ConfigError
 
 
@@ -40,17 +39,23 @@ class RecommenderSection(Section):
 
 
 class Gru4RecConfig(RecommenderSection):
+    """GRU4Rec, a recurrent network."""
+
     hidden_dim: PositiveInt
     n_layers: PositiveInt
 
 
 class CaserConfig(RecommenderSection):
+    """Caser, a convolutional network."""
+
     n_horizontal_filters: PositiveInt = Field(description="horizontal filters per height")
     n_vertical_filters: PositiveInt
     window: PositiveInt = Field(description="number of last items that the convolutions read")
 
 
 class SasRecConfig(RecommenderSection):
+    """SASRec, a causal Transformer."""
+
     n_layers: PositiveInt
     n_heads: PositiveInt
 
@@ -148,8 +153,8 @@ BASELINES = (
 )
 
 
-Recommender = Annotated[str, Field(min_length=1), AfterValidator(lambda name: _known(name, "recommender", RECOMMENDERS))]
-Baseline = Annotated[str, Field(min_length=1), AfterValidator(lambda name: _known(name, "baseline", BASELINES))]
+Recommender = Annotated[str, Field(min_length=1), one_of(RECOMMENDERS, "recommender")]
+Baseline = Annotated[str, Field(min_length=1), one_of(BASELINES, "baseline")]
 
 
 def takes_no_new_items(name: str, why: str = "it knows items by the ids that it was trained with") -> str:
@@ -159,14 +164,3 @@ def takes_no_new_items(name: str, why: str = "it knows items by the ids that it 
         f"{name} cannot take new items: {why}; {' and '.join(able)} read an item's text: train one of them (run.recommenders) "
         "and use it, or an LLM system on it, such as compact_on_text or guided_on_text (run.systems)"
     )
-
-
-def unknown(name: str, kind: str, names: Iterable[str]) -> str:
-    """Returns the error message for a name that is not one of ``names``."""
-    return f"unknown {kind} {name!r}; choose from {sorted(names)}"
-
-
-def _known(name: str, kind: str, names: Iterable[str]) -> str:
-    if name not in names:
-        raise ValueError(unknown(name, kind, names))
-    return name

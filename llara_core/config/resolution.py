@@ -25,7 +25,7 @@ class UntunedSystem(Section):
 
     @property
     def start(self) -> None:
-        """It goes on from no adapter."""
+        """None, since only tuned systems continue from an adapter."""
 
 
 _RESOLVED: TypeAdapter[SystemConfig | UntunedSystem] = TypeAdapter(UntunedSystem | SystemConfig)

@@ -16,14 +16,14 @@ Slot = Literal["after", "before"]
 WITH_SLOTS: tuple[Representation, ...] = ("hybrid", "text", "behavior")
 # Representations that show behaviour tokens, and therefore need a recommender.
 WITH_BEHAVIOR: tuple[Representation, ...] = ("hybrid", "behavior", "compact")
-PreferenceLoss = Literal["sdpo", "softmax"]
 ScoreSource = Literal["out_of_fold", "in_sample", "shuffled"]
 ShuffledHistories = Literal["none", "catalogue", "all"]
 Schedule = Literal["linear", "direct", "two_stage", "sqrt", "quadratic", "cosine", "sigmoid", "released"]
-ProjectorInit = Literal["token_scale", "plain"]
 
 
 class LlmConfig(Section):
+    """The language model and the form in which its weights are loaded."""
+
     model: str = Field(
         min_length=1,
         description="embedded:smollm2-135m-instruct, a folder with a transformers model, or a model hub id such as "
@@ -43,6 +43,8 @@ class LlmConfig(Section):
 
 
 class PromptConfig(Section):
+    """Content and wording of prompts."""
+
     representation: Representation = Field(
         description="content of an item in prompts. hybrid: title + behaviour token; text: title + trained placeholder; title: "
         "title only; behavior: behaviour token only; compact: one token from the recommender's vector and the encoded title, "
@@ -70,20 +72,21 @@ class PromptConfig(Section):
     chat_template: bool = Field(description="whether to wrap prompts in the tokenizer's chat template, which must then exist")
 
 
+def _are_layer_names(value: object) -> bool:
+    return isinstance(value, list) and value != [] and all(isinstance(name, str) and name for name in value)
+
+
 LoraTargets = Annotated[
     Literal["all-linear"] | list[str],
     alternatives(
-        lambda value: value == "all-linear" or (isinstance(value, list) and value != [] and all(map(_is_name, value))),
-        "Input should be all-linear or a list of layer names",
+        lambda value: value == "all-linear" or _are_layer_names(value), "Input should be all-linear or a list of layer names"
     ),
 ]
 
 
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and value != ""
-
-
 class LoraSection(Section):
+    """Low-rank adaptation of the language model's linear layers."""
+
     rank: PositiveInt
     alpha: PositiveFloat
     dropout: Dropout
@@ -94,6 +97,8 @@ class LoraSection(Section):
 
 
 class CurriculumConfig(Section):
+    """Schedule by which hybrid prompts replace text-only prompts (paper, section 4.3)."""
+
     schedule: Schedule = Field(
         description="schedule of p(hybrid) over the run. linear: the paper's equation 9; released: as in the authors' code, "
         "restarts in every epoch and rises only to 1 / tune.epochs"
@@ -125,7 +130,7 @@ class TuneConfig(Section):
     projector_l2: Annotated[float, Field(ge=0)] = Field(
         description="L2 coefficient of the projector's weights, added to the gradient as in Adam; the authors' scripts: 1e-5"
     )
-    projector_init: ProjectorInit = Field(
+    projector_init: Literal["token_scale", "plain"] = Field(
         description="token_scale: initial behaviour tokens have the scale of the language model's token embeddings; plain: "
         "torch's initialisation on unscaled vectors, as in the authors' code"
     )
@@ -137,7 +142,7 @@ class TuneConfig(Section):
         description="weight of a listwise loss added to the generative one: a softmax over the candidates, computed from the "
         "states at their slots"
     )
-    preference_loss: PreferenceLoss = Field(
+    preference_loss: Literal["sdpo", "softmax"] = Field(
         description="sdpo: log-likelihoods of titles relative to the model before preference tuning, as in S-DPO; softmax: the "
         "log-likelihoods by which the system ranks"
     )
@@ -212,6 +217,8 @@ class MaxPositionsConfig(Section):
 
 
 class InferenceConfig(Section):
+    """Limits and options of the answers to held-out questions."""
+
     batch_size: PositiveInt = Field(
         description="prompts per forward pass; affects speed, memory and, except in float32, the rounding of results"
     )

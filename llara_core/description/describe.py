@@ -17,6 +17,7 @@ from llara_core import columns as c
 from llara_core import paths
 from llara_core.config import LogSection, OwnLogConfig, Params, ReleasedFramesConfig
 from llara_core.config.datasets import PLAIN_LOG
+from llara_core.config.sections import NAME_PATTERN
 from llara_core.description.doubts import about_titles, list_doubts
 from llara_core.description.files import ASCII, QUOTINGS, SAMPLE_ROWS, FoundFile, find_files, first_rows
 from llara_core.description.log import count_tokens, describe_examples, describe_log, describe_missing, describe_titles, spread
@@ -28,8 +29,6 @@ from llara_core.readers.log_columns import ISO
 from llara_core.readers.log_files import LogTable
 from llara_core.readers.registry import READERS
 from llara_core.readers.released_frames import ReleasedFrames
-
-NAME = r"[a-z0-9_]+"  # the pattern of config.sections.Name
 
 
 def describe(name: str, params: Params, now: float) -> dict[str, Any]:
@@ -74,7 +73,7 @@ def _describe_folder(name: str, params: Params, now: float) -> dict[str, Any]:
             f"{name!r} is neither a data set of {paths.PARAMS} ({', '.join(sorted(params.datasets))}) nor a folder {folder}; "
             "put your files there"
         )
-    if not re.fullmatch(NAME, name):
+    if not re.fullmatch(NAME_PATTERN, name):
         raise ConfigError(f"{folder}: rename it: a data set's name consists of lower-case letters, digits and underscores")
     files, unusable = find_files(folder, OwnLogConfig.plain().missing)
     reasons = "".join(f"\n  {file}: cannot be read: {reason}" for file, reason in unusable.items())

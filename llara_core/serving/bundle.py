@@ -21,8 +21,7 @@ from pydantic import ValidationError
 
 from llara_core import paths, tables
 from llara_core.config import RECOMMENDERS, LlmConfig, PromptConfig
-from llara_core.config.recommenders import unknown
-from llara_core.config.sections import Section
+from llara_core.config.sections import Section, unknown
 from llara_core.errors import ConfigError, DataError, ModelError
 from llara_core.llm import adapters, loading
 from llara_core.llm.prompts.rendering import ItemWording

@@ -380,7 +380,7 @@ def test_an_objective_is_one_module_and_a_line_in_both_tables(world: World, tmp_
     copy.change_params({"systems": {"toy": {"tune": {"objective": "first_item"}}}})
     answer = copy.run(sys.executable, "-m", "pipeline.resolve")
     assert answer.returncode == 1
-    assert "unknown objective 'first_item'; choose last_item or generative or next_item" in answer.stdout
+    assert "unknown objective 'first_item'; choose from ['generative', 'last_item', 'next_item'" in answer.stdout
 
 
 def test_the_benchmark_of_the_language_model_runs(world: World) -> None:

@@ -100,7 +100,7 @@ def test_the_number_of_candidates_can_be_chosen(tiny_llama: Path, objective: str
 def test_unread_items_of_a_history_are_not_recommended(
     tiny_llama: Path, objective: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", logger="llara_core.serving")
+    caplog.set_level("INFO", logger="llara_core.serving.ranking")  # which pipeline.serve makes quiet
     system = _system(tiny_llama, objective)
     ranked = _rank(system, [11, 10, 3, 2, 7], top=50, max_history_len=2)
     assert set(ranked.items) == ({0, 1, 4, 5, 6, 8, 9} if objective == "next_item" else {9, 8, 6, 5, 4})
