@@ -31,7 +31,7 @@ from pipeline.stage import run
 
 WIDTH = 100
 WORKSPACE = "workspace"
-Records = list[dict[str, Any]]  # of the runs of one system in one mode
+Records = list[dict[str, Any]]  # contents of the metrics files of one system in one mode, one per run
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _parameters(before: Revision, after: Revision) -> list[str]:
 
 
 def _concerns(key: str, params: Mapping[str, Any]) -> bool:
-    """Whether a parameter affects the run of ``params``: other data sets and systems and the report do not count."""
+    """Returns whether a parameter affects the run of ``params``: other data sets and systems and the report do not count."""
     section, name, *_ = [*key.split("."), ""]
     ran = set(params.get(f"run.{section}", []))
     if section == "systems":

@@ -40,12 +40,12 @@ SAMPLE_GB, SAMPLE_GB_PER_ROW = 0.72, 0.16e-6
 TRAIN_S, TRAIN_S_PER_POSITION, TRAIN_S_PER_LOGIT = 4.0, 36e-6, 24e-9
 TRAIN_FACTOR = {"gru4rec": 0.8, "caser": 0.9, "morec": 3.4, "sasrec_text": 3.0}
 TRAIN_GB = 0.7
-SCORE_FACTOR = 1.15  # relative to training the recommender, for (folds - 1) times its work
+SCORE_FACTOR = 1.15  # time of cross-fitting as a factor of (folds - 1) trainings of the recommender
 TUNE_GB = 1.5
 PROMPT_S, PREFERENCE_S, QUESTION_S = 1.0, 2.2, 1.0
 CHUNK_S = 0.17
-SCORE_BYTES = 9  # of a history and an item: the scores twice, and a mask
-EXAMPLE_BYTES = 60  # of a training example, for the plan: its number, its order and its row
+SCORE_BYTES = 9  # memory per history and item: the score twice, and a mask
+EXAMPLE_BYTES = 60  # memory per training example for the plan: its number, its order and its row
 
 
 def of_log(facts: Mapping[str, Any], params: Params) -> list[dict[str, Any]]:

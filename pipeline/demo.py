@@ -21,10 +21,8 @@ from pipeline.stage import run
 
 FOLDER = paths.scratch() / "demo"
 DATASET, SYSTEM, RECOMMENDER, SEED = "movielens", "llara_compact", "sasrec_text", "0"
-GIVEN = {
-    "dvc.yaml",
-    "statistics.json",
-}  # files in `metrics` to copy: the definition of the plots, and the sizes behind the expected time
+# Files in `metrics` that are copied: the definition of the plots, and the sizes from which times are estimated.
+COPIED_METRICS = {"dvc.yaml", "statistics.json"}
 EXAMPLE = ["Star Wars", "The Empire Strikes Back", "Raiders of the Lost Ark"]
 NEW_ITEM = "item_id,title,year,attributes\nnew,Beyond the Last Star,1998,Action|Adventure|Sci-Fi\n"
 NEXT = f"""
@@ -62,7 +60,7 @@ def copy_repository(folder: Path) -> None:
     for source in repository_files():
         target = folder / source
         is_output = source == Path("dvc.lock") or (
-            source.parts[0] == paths.REPORT.name and (source.name not in GIVEN or target.exists())
+            source.parts[0] == paths.REPORT.name and (source.name not in COPIED_METRICS or target.exists())
         )
         if source.is_file() and source.parts[0] != "tests" and not is_output:
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -57,7 +57,7 @@ def plan(settings: Sequence[str], targets: Sequence[str]) -> Todo:
 
 
 def _reads_other_inputs(command: str, params: Params, would_run: Collection[str]) -> bool:
-    """Whether `gather_inputs` or `gather_starts` would write other inputs for the training run of a stage."""
+    """Returns whether `gather_inputs` or `gather_starts` would write other inputs for the training run of a stage."""
     script, *arguments = command.removeprefix("python -m pipeline.").split()
     if script not in ("tune", "tune_further", "predict_llm"):
         return False

@@ -24,8 +24,8 @@ def main(dataset: Dataset) -> None:
     params.dataset(dataset)
     held_out, positions = read_held_out(dataset), read_positions(dataset)
     scopes = [(held_out, means_over_sets), *([] if positions is None else [(positions, user_means)])]
-    by_run: dict[str, dict[str, MainMetrics]] = {}  # by run and mode
-    llm_weights: dict[str, float | None] = {}  # of the fusions, by run
+    by_run: dict[str, dict[str, MainMetrics]] = {}  # metrics by run and mode
+    llm_weights: dict[str, float | None] = {}  # weights of fusions by run; None for other systems
     # Whole folders are replaced, so that nothing remains of systems that are no longer in the run.
     with tables.atomic_path(paths.results(dataset)) as results, tables.atomic_path(paths.metrics(dataset, "")) as metrics:
         for questions, means_of in scopes:

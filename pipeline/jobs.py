@@ -31,18 +31,17 @@ class Schedule:
     A stage can start if its dependencies have finished, a job is free, and the memory suffices for all running stages; a single
     stage can always run. Among these, the stage with the longest chain of dependent stages starts first.
 
+    Args:
+        before: dependencies of each stage, in topological order; a dependency that is not a key counts as finished.
+        jobs: maximum number of running stages.
+        memory_gb: memory for all running stages.
+
     Attributes:
         running: running stages.
         seconds: expected seconds of each stage.
     """
 
     def __init__(self, before: Mapping[str, Collection[str]], jobs: int, memory_gb: float) -> None:
-        """
-        Args:
-            before: dependencies of each stage, in topological order; a dependency that is not a key counts as finished.
-            jobs: maximum number of running stages.
-            memory_gb: memory for all running stages.
-        """
         self.running: set[str] = set()
         self._jobs, self._memory_gb = jobs, memory_gb
         self._missing = {name: set(before[name]) & before.keys() for name in before}
@@ -120,20 +119,20 @@ class Todo:
 
 
 class Reproduction:
-    """A process that runs a stage, and its output."""
+    """A process that runs a stage, and its output.
+
+    Args:
+        output: file descriptor of the readable end of a pipe, which is closed at the end.
+        wait: function that waits for the process and returns its exit status.
+    """
 
     def __init__(self, output: int, wait: Callable[[], int]) -> None:
-        """
-        Args:
-            output: file descriptor of the readable end of a pipe, which is closed at the end.
-            wait: waits for the process and returns its exit status.
-        """
         self._output, self._wait = output, wait
         self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
         self._pending = ""
 
     def fileno(self) -> int:
-        """For :func:`select.select`."""
+        """Returns the file descriptor of the output, for :func:`select.select`."""
         return self._output
 
     def read(self) -> tuple[list[str], int | None]:

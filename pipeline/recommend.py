@@ -21,7 +21,7 @@ from llara_core import paths, tables
 from llara_core.config import load_params
 from llara_core.errors import ConfigError, LlaraError
 from llara_core.runtime import compute
-from pipeline.stage import Answers, Dataset, Seed, run
+from pipeline.stage import AnySystem, Dataset, Seed, run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,7 @@ FORMULA = r"[=+\-@\t\r](?![\d.]+$)"  # a text that a spreadsheet evaluates, unle
 
 def main(
     dataset: Dataset,
-    system: Answers,
+    system: AnySystem,
     seed: Seed,
     item: Annotated[
         list[str] | None, typer.Option(help="Title or raw id of one history, oldest first; repeat the option for each item.")
@@ -73,7 +73,13 @@ def main(
     Without --item, --histories and --all-users, histories are entered on a terminal.
     """
     from llara_core.serving import Model
-    from llara_core.serving import histories as many
+    from llara_core.serving.histories import (
+        check_output,
+        prepared_histories,
+        read_histories,
+        recommendations_table,
+        write_recommendations,
+    )
     from llara_core.serving.parts import parts_of_run
 
     n_sources = sum([bool(item), histories is not None, all_users])
@@ -85,7 +91,7 @@ def main(
     if out is None and not item and not is_interactive and audience is None:
         raise ConfigError("several histories need an output file: name it with --out")
     if out is not None:
-        many.check_output(out)
+        check_output(out)
     params = load_params()
     compute.use_threads(params.llm.threads)
     parts = parts_of_run(params, dataset, system, seed, retriever)
@@ -94,19 +100,19 @@ def main(
     if new_items is not None:
         model.add_items_from(new_items, encoder)
     ranker, items = model.ranker, model.items
-    asked: many.Histories = {}
+    asked: Histories = {}
     if item:
         asked = {"": model.finder.history(item)}
     elif histories is not None:
-        asked = many.read_histories(histories, items, params.dataset(dataset))
+        asked = read_histories(histories, items, params.dataset(dataset))
     elif all_users:
-        asked = many.prepared_histories(tables.read_table(paths.interactions(dataset), tables.INTERACTIONS))
+        asked = prepared_histories(tables.read_table(paths.interactions(dataset), tables.INTERACTIONS))
     if ranker.llm is not None and retriever is not None and candidates is None:
         candidates = parts.n_candidates  # a named retriever is used even by a system that could score the whole catalogue
 
-    def recommend(asked: many.Histories) -> pd.DataFrame:
+    def recommend(asked: Histories) -> pd.DataFrame:
         ranked = list(ranker.rank(list(asked.values()), top=top, n_candidates=candidates, retrieve_only=retrieve_only))
-        return many.recommendations_table(list(asked), ranked, items, model.n_known)
+        return recommendations_table(list(asked), ranked, items, model.n_known)
 
     if is_interactive:
         for history in typed_in(model.finder):
@@ -115,7 +121,7 @@ def main(
         show(recommend(asked))
     elif out is not None:
         table = recommend(asked)
-        many.write_recommendations(out, table)
+        write_recommendations(out, table)
         if out.suffix == ".csv":
             warn_of_formulas(out, table)
         logging.info("%s: %d recommendations for %d histories", out, len(table), len(asked))

@@ -38,7 +38,7 @@ LOG, SECONDS = paths.scratch() / "repro.log", paths.scratch() / "stage_seconds.j
 MODEL_FILES = paths.scratch() / "model_files.json"  # files of local models at the end of the last successful run, by path
 RUNS = "Running stage '"  # DVC's message
 PERCENT = re.compile(r"(\d+)%\|")
-OF_STAGE = re.compile(r"([^\r\n]*?): +(\d+)% of the stage\|")  # as runtime/progress.py writes it
+OF_STAGE = re.compile(r"([^\r\n]*?): +(\d+)% of the stage\|")  # the bar that runtime/progress.py writes
 EXTRAPOLATED_FROM = 0.1  # progress of a stage from which its remaining time is extrapolated
 LATE = 1.25, 10.0  # factor and margin in seconds beyond which a stage takes longer than expected
 LOCKED = re.compile(r"Unable to acquire lock|is busy, it is being blocked by")
@@ -46,6 +46,10 @@ RUNNING = Path(".dvc/tmp/rwlock")  # DVC's record of the running processes and t
 WIDTH = 100
 SMALL_S, SMALL_GB = 8.0, 1.0  # assumed cost of a stage that is neither recorded nor in the table of costs
 HEARTBEAT_S = 60.0  # interval between lines about a running stage without a terminal
+ANOTHER_RUN = (
+    "another run is active in this repository: wait for it or stop it, or use `dvc exp run --temp`, which runs in a copy"
+)
+FETCH = Todo({"fetch_llm": "python -m pipeline.fetch_llm"}, {"fetch_llm": set()}, 1)
 
 
 def main(
@@ -147,11 +151,6 @@ def save_experiment(targets: Sequence[str], log: TextIO) -> None:
         raise LlaraError("all stages ran, but `dvc exp run` failed to save an experiment; its output is above")
 
 
-ANOTHER_RUN = (
-    "another run is active in this repository: wait for it or stop it, or use `dvc exp run --temp`, which runs in a copy"
-)
-
-
 def refuse_a_second_run() -> None:
     """Checks that no other run reads the parameter files, before values are written into them.
 
@@ -171,7 +170,7 @@ def refuse_a_second_run() -> None:
 
 
 def runs_dvc(pid: int) -> bool:
-    """Whether a process exists and runs DVC; the recorded number of a killed run may by now belong to another process."""
+    """Returns whether a process exists and runs DVC; the number of a killed run may by now belong to another process."""
     import psutil  # type: ignore[import-untyped]  # a dependency of DVC
 
     try:
@@ -183,7 +182,7 @@ def runs_dvc(pid: int) -> bool:
 
 
 def what_would_run(settings: Sequence[str], targets: Sequence[str], jobs: int) -> Iterator[str]:
-    """Returns a line per stage with its likely time, and a line with the time of all of them."""
+    """Yields a line per stage with its likely time, and a line with the time of all of them."""
     recorded = tables.read_json(SECONDS) if SECONDS.is_file() else {}
     try:
         todo = plan(settings, targets)
@@ -209,7 +208,7 @@ def short(command: str) -> str:
 
 
 def model_files(model: str) -> dict[str, list[int]]:
-    """Size and time (nanoseconds) of every file of a local model by its name; none where ``llm.model`` is no folder."""
+    """Returns size and time (nanoseconds) of each file of a local model by name; none if ``model`` is not a folder."""
     folder = Path(model).expanduser()
     files = (path for path in sorted(folder.iterdir()) if path.is_file()) if folder.is_dir() else ()
     return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
@@ -217,6 +216,10 @@ def model_files(model: str) -> dict[str, list[int]]:
 
 class Running:
     """A running stage and its progress.
+
+    Args:
+        number: position among all stages, as printed.
+        is_known: whether ``expected_s`` is recorded or in the table of costs.
 
     Attributes:
         output: lines of output.
@@ -226,11 +229,6 @@ class Running:
     """
 
     def __init__(self, number: str, command: str, reproduction: Reproduction, expected_s: float, *, is_known: bool) -> None:
-        """
-        Args:
-            number: position among all stages, as printed.
-            is_known: whether ``expected_s`` is recorded or in the table of costs.
-        """
         self.reproduction, self.output, self.ran = reproduction, list[str](), False
         self.command, self.started = command, time.monotonic()
         self.printed = self.started
@@ -367,9 +365,6 @@ class Follower:
             up = f"\x1b[{self._n_shown - 1}A" if self._n_shown > 1 else ""
             typer.echo(f"\r{up}\x1b[J", nl=False)
             self._n_shown = 0
-
-
-FETCH = Todo({"fetch_llm": "python -m pipeline.fetch_llm"}, {"fetch_llm": set()}, 1)
 
 
 def find_todo(targets: Sequence[str]) -> Todo:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from llara_core import paths
 from llara_core.config import load_params
 from pipeline.stage import Dataset, run
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def main(dataset: Dataset) -> None:
@@ -29,31 +34,23 @@ def main(dataset: Dataset) -> None:
     interactions = tables.read_table(paths.interactions(dataset), tables.INTERACTIONS)
     n_items = len(tables.read_arrow(paths.items(dataset), tables.ITEMS))
     positions = params.evaluation.positions
+
+    def draw(asked: pa.Table, split: str, n_draws: int, stream: str) -> Iterator[pa.Table]:
+        sampler = CandidateSampler(interactions, n_items, split, n_candidates=config.n_candidates, exclude=exclude)
+        of_split = asked.filter(pc.field(c.SPLIT) == split)
+        logging.info("%s, %s: drawing %d sets of %d", stream, split, len(of_split) * n_draws, config.n_candidates)
+        return sampler.sample(of_split, n_draws, numpy_stream(config.seed, stream, dataset, split))
+
     with tables.atomic_path(paths.candidates(dataset)) as folder:
         for split in c.SPLITS:
-            asked = examples.filter(pc.field(c.SPLIT) == split)
-            n_draws = getattr(config.draws, split)
-            sampler = CandidateSampler(interactions, n_items, split, n_candidates=config.n_candidates, exclude=exclude)
-            sets = sampler.sample(asked, n_draws, numpy_stream(config.seed, "candidates", dataset, split))
+            sets = draw(examples, split, getattr(config.draws, split), "candidates")
             tables.write_parts(folder / paths.candidate_sets(dataset, split).name, sets, tables.CANDIDATE_SETS, facts)
-            logging.info("%s: %d sets of %d", split, len(asked) * n_draws, config.n_candidates)
         if positions != "last" and not section.is_presplit:
             questions = position_questions(interactions, section.max_history_len, positions, config.seed, dataset)
             further = paths.at_positions(folder)
             tables.write_table(further / paths.QUESTIONS, questions, tables.POSITIONS)
-            sets = (
-                part
-                for split in c.HELD_OUT
-                for part in CandidateSampler(
-                    interactions, n_items, split, n_candidates=config.n_candidates, exclude=exclude
-                ).sample(
-                    questions.filter(pc.field(c.SPLIT) == split),
-                    1,
-                    numpy_stream(config.seed, "candidates at positions", dataset, split),
-                )
-            )
+            sets = (part for split in c.HELD_OUT for part in draw(questions, split, 1, "candidates at positions"))
             tables.write_parts(further / paths.CANDIDATE_SETS, sets, tables.CANDIDATE_SETS)
-            logging.info("at further positions: %d sets of %d", len(questions), config.n_candidates)
 
 
 if __name__ == "__main__":

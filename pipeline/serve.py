@@ -65,8 +65,8 @@ def main(
         model = load(folder, llm=llm, dtype=dtype, batch_size=batch_size)
         if new_items is not None:
             model.add_items_from(new_items, encoder)
-        if model.ranker.llm is not None and (low := model.ranker.llm.model.causal_lm.dtype) != torch.float32:
-            logging.warning("in %s, concurrent requests can reorder near ties; --dtype float32 avoids it", low)
+        if model.ranker.llm is not None and (used := model.ranker.llm.model.causal_lm.dtype) != torch.float32:
+            logging.warning("in %s, concurrent requests can reorder near ties; --dtype float32 avoids it", used)
         service.rank_longest_titles(model, settings)
         app = service.create_app(model, bundle.read_metadata(folder), settings, encoder)
         server = uvicorn.Server(

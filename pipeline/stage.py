@@ -23,7 +23,7 @@ from llara_core.runtime import compute, processes
 Dataset = Annotated[str, typer.Argument(help="Key of `datasets` in params.yaml, e.g. movielens.")]
 Recommender = Annotated[str, typer.Argument(help="One of run.recommenders, e.g. sasrec.")]
 System = Annotated[str, typer.Argument(help="One of run.systems, e.g. llara.")]
-Answers = Annotated[str, typer.Argument(help="One of run.systems, run.recommenders or run.baselines.")]
+AnySystem = Annotated[str, typer.Argument(help="One of run.systems, run.recommenders or run.baselines.")]
 Seed = Annotated[int, typer.Argument(help="Training seed, one of run.seeds.", min=0)]
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of a foreseeable error.")]
