@@ -1,4 +1,4 @@
-"""A chat model at an OpenAI-compatible endpoint, asked with the text prompts (the GPT-4 row of the paper's Table 2).
+"""Chat models at OpenAI-compatible endpoints, which get text prompts (the GPT-4 row of the paper's Table 2).
 
 Every answer is cached on disk under a hash of its question, so neither a second run nor one after a crash pays for it again.
 The API key is sent to the endpoint and nowhere else.
@@ -51,7 +51,7 @@ class Answer:
 
     Attributes:
         text: answer as written; empty if the model refused.
-        cut: whether the token limit ended it.
+        cut: whether it was cut at the token limit.
         model: name of the model in the response, often a dated version of the requested one.
     """
 
@@ -61,7 +61,7 @@ class Answer:
 
 
 def cache_folder() -> Path:
-    """Returns the folder of cached answers, named by the variable LLARA_CHAT_CACHE or inside the scratch folder.
+    """Returns the folder of cached answers: that of the variable LLARA_CHAT_CACHE, or one in the scratch folder.
 
     Raises:
         ConfigError: the folder cannot be created.
@@ -75,7 +75,11 @@ def cache_folder() -> Path:
 
 
 class ChatModel:
-    """A chat model and the cache of its answers, an existing folder with one JSON file each.
+    """A chat model with a cache of its answers.
+
+    Args:
+        name: key in ``chat_models``.
+        cache: existing folder, which holds one JSON file per answer.
 
     Attributes:
         n_requests: number of requests sent, retries included.
@@ -98,8 +102,8 @@ class ChatModel:
         self._config = config
         self._cache = cache
         self._key = _api_key(self._place, config.api_key_variable)
-        # The client retries by itself, heeding Retry-After, so a hook counts every request. A proxy could not reach a server on
-        # this machine.
+        # The client retries by itself, as Retry-After asks, so a hook counts every request. A server on this machine is not
+        # reached through a proxy.
         self._client = openai.OpenAI(
             api_key=self._key,
             base_url=config.base_url,
@@ -145,7 +149,7 @@ class ChatModel:
                 raise ModelError(
                     f"{error}. {kept} of {n_questions} answers are kept; running again asks only for the others"
                 ) from None
-        return [_kept(file) for file in files]
+        return [_cached(file) for file in files]
 
     def _file(self, prompt: str) -> Path:
         question = json.dumps([self._config.base_url, self._request(prompt)], sort_keys=True)
@@ -174,7 +178,7 @@ class ChatModel:
         try:
             answer = self._answer(prompt)
         except BaseException:
-            self._stopped = True  # set here, since this thread may take its next question before the main one sees the failure
+            self._stopped = True  # set here, since this thread may take another question before the main one sees the failure
             raise
         tables.write_json(file, asdict(answer))
 
@@ -264,7 +268,7 @@ class ChatAnswerer:
         return Answers({"generate": from_choices(asked.candidates, chosen, [answer.text for answer in answers])}, note)
 
 
-def _kept(file: Path) -> Answer:
+def _cached(file: Path) -> Answer:
     try:
         return Answer(**tables.read_json(file))
     except TypeError as error:

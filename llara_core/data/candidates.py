@@ -23,11 +23,8 @@ BLOCK_SETS = 1 << 19
 
 
 def exclusion(dataset: DatasetConfig, candidates: CandidatesConfig) -> str:
-    """Returns the rule for items that are never negatives: ``candidates.exclude``, or ``last_interactions`` for data that come
-    split.
-
-    Of a user in such data, nothing is known but the histories.
-    """
+    """Returns the rule for items that are never negatives: ``candidates.exclude``, or ``last_interactions`` for released
+    frames, which contain only the histories of their users."""
     return "last_interactions" if dataset.is_presplit else candidates.exclude
 
 
@@ -93,7 +90,7 @@ class CandidateSampler:
         return pa.table(columns, schema=tables.CANDIDATE_SETS)
 
     def _places(self, items: npt.NDArray[np.integer]) -> Integers:
-        """Returns the places of items in the pool of negatives, which contains all of them."""
+        """Returns the positions of items in the pool of negatives, which contains all of them."""
         return np.searchsorted(self._pool, items)
 
 
@@ -124,7 +121,7 @@ class _Excluded:
         return self.starts[group + 1] - self.starts[group]
 
     def nth_eligible(self, group: Integers, ranks: Integers) -> Integers:
-        """Returns, ``(N, k)``, the items at ``ranks`` (0-based, ascending) among those that the group does not exclude.
+        """Returns the items ``(N, k)`` at ``ranks`` (0-based, ascending) among those that the group does not exclude.
 
         With a group's excluded items ``e_0 < e_1 < ...``, exactly ``e_i - i`` eligible items lie below ``e_i``, so the result
         is ``rank`` plus the number of ``i`` with ``e_i - i <= rank``.
@@ -134,7 +131,7 @@ class _Excluded:
 
 
 def _last_interactions(examples: pa.Table) -> tuple[Integers, Integers]:
-    """Returns row number and item of every item in the histories and of the targets."""
+    """Returns the row number and the id of every item in the histories and of every target."""
     histories = examples[c.HISTORY].combine_chunks()
     rows = np.arange(len(examples))
     groups = np.repeat(rows, histories.value_lengths().to_numpy())
@@ -147,15 +144,14 @@ def _check_enough(examples: pa.Table, n_eligible: Integers, needed: int) -> None
         worst = short[np.argmin(n_eligible[short])]
         example = examples.slice(worst, 1).to_pylist()[0]
         raise DataError(
-            f"{example[c.SPLIT]} examples have fewer than {needed} eligible negatives, {len(short)} among the first: "
-            f"example {example[c.EXAMPLE]} of user {example[c.USER]} has {n_eligible[worst]}; lower candidates.n_candidates to "
-            f"at most {max(n_eligible[worst], 1) + 1}, or use a larger catalogue (`catalogue: full`) or "
-            "`exclude: last_interactions`"
+            f"at least {len(short)} {example[c.SPLIT]} examples have fewer than {needed} eligible negatives; example "
+            f"{example[c.EXAMPLE]} of user {example[c.USER]} has {n_eligible[worst]}: lower candidates.n_candidates to at most "
+            f"{max(n_eligible[worst], 1) + 1}, or use a larger catalogue (`catalogue: full`) or `exclude: last_interactions`"
         )
 
 
 def _distinct_ranks(n_eligible: Integers, k: int, rng: np.random.Generator) -> Integers:
-    """Draws for each row a uniform random subset of ``k`` of the numbers ``0 .. n_eligible - 1``, ``(N, k)``.
+    """Draws for each row a uniform random subset of the numbers ``0 .. n_eligible - 1``, in all ``(N, k)``.
 
     Source: Floyd's algorithm (Bentley and Floyd, CACM 30(9), 1987), for all rows at once. It rejects nothing, so its time does
     not depend on how few items are eligible.

@@ -1,4 +1,4 @@
-"""Questions at further positions of held-out users, beside the paper's one question per user about the last item."""
+"""Questions at further positions of held-out users, in addition to the paper's one question per user about the last item."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_QUESTIONS = 200_000
 def position_questions(
     interactions: pd.DataFrame, max_history_len: int, positions: Literal["all"] | int, seed: int, dataset: str
 ) -> pa.Table:
-    """Returns as questions the held-out interactions that have an earlier one of their user, or a random subset per user.
+    """Returns a question per held-out interaction that has an earlier one of its user, or for a random subset per user.
 
     A history ends right before the target, as in :func:`splitting.make_examples`. The positions of a user are ranked in a
     random order (the column ``turn``); ``positions`` limits the rank, so that fewer positions are a subset of more. If the

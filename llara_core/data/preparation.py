@@ -55,7 +55,7 @@ def prepare(folder: Path, config: DatasetConfig) -> Prepared:
     order of the raw ids; released frames keep their item ids, filter and split.
 
     Args:
-        folder: raw files, under the names that the data set's reader expects.
+        folder: folder of the raw files, which have the names that the data set's reader expects.
 
     Raises:
         DataError: a raw file is missing or malformed, or the filter leaves too little for the split.
@@ -140,14 +140,14 @@ def _prepared(
 
 
 def _new_ids(kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
-    """Maps old ids to new ones, which number the kept ones."""
+    """Returns the new id of each old one: the kept ones are numbered from 0, and the values of others are meaningless."""
     return (np.cumsum(kept) - 1).astype(np.int32)
 
 
 def _items_table(
     catalogue: pd.DataFrame, n_interactions: npt.NDArray[np.integer], config: DatasetSection
 ) -> tuple[pd.DataFrame, Counts]:
-    """Returns the items table, whose ``item_id`` is the row, and the counts of titles that were changed as configured.
+    """Returns the items table, whose ``item_id`` is the row number, and the counts of :attr:`CleanTitles.counts`.
 
     Args:
         catalogue: ``raw_id``, ``raw_title`` and perhaps ``attributes``.
@@ -185,7 +185,7 @@ def _describe(interactions: pd.DataFrame, items: pd.DataFrame, examples: pa.Tabl
 
 
 def _targets_in_history(examples: pa.Table) -> int:
-    """Counts examples whose target is in their own history: negatives are not, so these reveal the answer."""
+    """Counts examples whose history contains the target, which reveals it, since no negative is in the history."""
     targets, histories = examples[c.TARGET].to_pylist(), examples[c.HISTORY].to_pylist()
     return sum(target in history for target, history in zip(targets, histories, strict=True))
 

@@ -104,8 +104,7 @@ def hold_back_items(interactions: pd.DataFrame, cold: ColdItemsConfig) -> pd.Dat
 
 
 def keep_training_users(interactions: pd.DataFrame, share: float) -> pd.DataFrame:
-    """Keeps a uniformly drawn share of the training users, at least one, for learning curves over users; renumbers users from
-    0.
+    """Keeps a uniformly drawn share of the training users, at least one, for learning curves; renumbers users from 0.
 
     Each user must be in one split. A smaller share keeps a subset of the users of a larger one.
     """
@@ -200,7 +199,7 @@ def slices(
 ) -> npt.NDArray[np.int32]:
     """Concatenates ``values[start : start + length]`` over all slices.
 
-    It works in blocks, so that the indices (twice as wide as the values) are never in memory for all slices at once.
+    The slices are copied in blocks, so that the indices, twice as wide as the values, are not in memory for all at once.
     """
     ends = np.cumsum(lengths)
     sliced = np.empty(ends[-1] if len(ends) else 0, dtype=values.dtype)
@@ -229,7 +228,7 @@ STRATEGIES: dict[str, Callable[[pd.DataFrame, SplitConfig, int], pd.DataFrame]] 
 
 
 def divide(sequences: pd.DataFrame, split: SplitConfig, ticks_per_second: int, strategy: str | None = None) -> pd.DataFrame:
-    """Adds the column ``split`` by ``strategy``, or the section's, and drops the training interactions of cold items."""
+    """Adds the column ``split`` by ``strategy`` (None: the section's), and drops the training interactions of cold items."""
     interactions = STRATEGIES[strategy or split.strategy](sequences, split, ticks_per_second)
     return interactions if split.cold_items is None else hold_back_items(interactions, split.cold_items)
 

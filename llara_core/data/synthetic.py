@@ -1,9 +1,9 @@
-"""A small planted world in the layout of MovieLens 100K, for trials and end-to-end tests without any download.
+"""A small data set with planted sequential structure in the layout of MovieLens 100K, for tests without downloads.
 
 All items lie on one hidden cycle. A user starts anywhere, moves on to the next item of the cycle with probability 0.8, else
 jumps to any item, and never sees an item twice. So popularity is about chance, and a first-order rule finds the next of 20
-candidates about three times in four. Neighbours on the cycle share a genre, so that genres say what comes
-next even of an item that nobody has met.
+candidates about three times in four. Neighbours on the cycle share a genre, so that genres tell what follows even an item
+without interactions.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ ENDINGS = ("", "", "", ", The", ", A")
 
 
 def write(folder: Path) -> None:
-    """Writes ``u.data`` and ``u.item`` of the planted world into ``folder``; the same bytes each time."""
+    """Writes ``u.data`` and ``u.item`` into ``folder``, with the same bytes each time."""
     with atomic_path(folder) as staged:
         staged.mkdir()
         (staged / "u.data").write_bytes(_ratings().encode("latin-1"))
         (staged / "u.item").write_bytes(_items().encode("latin-1"))
-    logger.info("%s: planted world of %d users and %d items", folder, N_USERS, N_ITEMS)
+    logger.info("%s: generated %d users and %d items", folder, N_USERS, N_ITEMS)
 
 
 def _ratings() -> str:
@@ -50,11 +50,11 @@ def _ratings() -> str:
     rows = []
     for user in range(N_USERS):
         timestamp = int(starts[user])
-        for item in _walk(rng, cycle):
+        for item in _sequence(rng, cycle):
             rating = rng.choice(RATINGS, p=RATING_SHARES)
             rows.append((user + 1, item + 1, rating, timestamp))
             timestamp += int(rng.integers(1, 2 * DAY_S))
-    # The original is in no order either; a reader must sort.
+    # The original is in no order either, so a reader must sort.
     return "".join("\t".join(map(str, rows[row])) + "\n" for row in rng.permutation(len(rows)))
 
 
@@ -63,16 +63,16 @@ def _cycle(rng: np.random.Generator) -> npt.NDArray[np.int64]:
     return rng.permutation(N_ITEMS)
 
 
-def _walk(rng: np.random.Generator, cycle: npt.NDArray[np.int64]) -> list[int]:
+def _sequence(rng: np.random.Generator, cycle: npt.NDArray[np.int64]) -> list[int]:
     """Returns the 0-based items of one user, in order."""
-    unseen = np.roll(cycle, -int(rng.integers(N_ITEMS))).tolist()  # what lies ahead on the cycle, nearest first
-    walk = [unseen.pop(0)]
+    unseen = np.roll(cycle, -int(rng.integers(N_ITEMS))).tolist()  # items ahead on the cycle, nearest first
+    items = [unseen.pop(0)]
     length = rng.integers(MIN_LENGTH, MAX_LENGTH + 1)
-    while len(walk) < length:
+    while len(items) < length:
         jump = int(rng.integers(len(unseen))) if rng.random() >= P_SUCCESSOR else 0
         unseen = unseen[jump:] + unseen[:jump]
-        walk.append(unseen.pop(0))
-    return walk
+        items.append(unseen.pop(0))
+    return items
 
 
 def _items() -> str:

@@ -103,8 +103,9 @@ MOVIELENS_100K = RawDataset(
         unpack=_unpack_widedeep,
     ),
 )
-# GroupLens publishes the md5 of each archive beside it, and those of the files of 32M in their README.
-_LARGER_MOVIELENS: dict[str, tuple[str, str, str | None, dict[str, str]]] = {  # archive, folder, its md5, md5 of members
+# Archive, folder in it, and checksums of the archive and of members. GroupLens publishes the md5 of each archive beside it,
+# and those of the files of 32M in their README.
+_LARGER_MOVIELENS: dict[str, tuple[str, str, str | None, dict[str, str]]] = {
     "movielens_1m": ("ml-1m.zip", "ml-1m", "md5:c4d9eecfca2ab87c1945afe126590906", {}),
     "movielens_10m": ("ml-10m.zip", "ml-10M100K", "md5:ce571fd55effeba0271552578f2648bd", {}),
     "movielens_20m": ("ml-20m.zip", "ml-20m", "md5:cd245b17a1ae2cc31bb14903e1204af3", {}),
@@ -151,10 +152,9 @@ def larger_movielens(section: LargerMovieLensConfig) -> RawDataset:
 
 def amazon(section: AmazonSection) -> RawDataset:
     """Returns the source of the section's reviews and metadata, for which no checksum is published."""
-    is_2018 = isinstance(section, Amazon2018Config)
-    small = "Small" if isinstance(section, Amazon2018Config) and section.five_core else ""
-    reviews, meta = (f"categoryFiles{small}", "metaFiles2") if is_2018 else ("review_categories", "meta_categories")
-    release = "amazon_v2" if is_2018 else "amazon_2023/raw"
+    release, meta, reviews = "amazon_2023/raw", "meta_categories", "review_categories"
+    if isinstance(section, Amazon2018Config):
+        release, meta, reviews = "amazon_v2", "metaFiles2", "categoryFilesSmall" if section.five_core else "categoryFiles"
     return RawDataset(
         archive=None,
         url=f"https://mcauleylab.ucsd.edu/public_datasets/data/{release}/",
@@ -162,7 +162,7 @@ def amazon(section: AmazonSection) -> RawDataset:
     )
 
 
-# Where the raw files of each format come from; those of the others are the user's own.
+# Sources of the raw files by format; MAKERS generates some, and those of all other formats are the user's own.
 SOURCES: dict[str, RawDataset | Callable[[Any], RawDataset]] = {
     "movielens_100k": MOVIELENS_100K,
     **dict.fromkeys(_LARGER_MOVIELENS, larger_movielens),

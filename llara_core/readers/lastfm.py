@@ -38,7 +38,7 @@ Tagging = tuple[int, int, int, int]  # raw ids of user, artist and tag; millisec
 
 
 def read(folder: Path, _: LastFmConfig) -> RawLog:
-    """Reads the log in ``folder``: each user's first tag of each artist, in file order, which is by user and artist id.
+    """Reads the log in ``folder``: the first tag of each user for each artist, in file order, which is by user and artist id.
 
     Timestamps are those of ``user_taggedartists-timestamps.dat`` if the file exists, otherwise the dates at 00:00 UTC (most are
     the first of a month). The attribute of an artist consists of the most frequent tags, of users of all splits.
@@ -72,7 +72,7 @@ def read(folder: Path, _: LastFmConfig) -> RawLog:
 
 
 def _top_tags(artists: pd.Series[int], tagged: pd.DataFrame, names: dict[int, str]) -> list[list[str]]:
-    """Returns the only attribute of each artist: its tags, most frequent first, ties by tag id."""
+    """Returns the tags of each artist as its only attribute, most frequent first, ties by tag id."""
     counts = tagged.groupby([c.ITEM, _TAG_ID]).size().reset_index(name="n")
     counts = counts.sort_values([c.ITEM, "n", _TAG_ID], ascending=[True, False, True])
     tags = counts[counts[_TAG_ID].isin(names)].groupby(c.ITEM)[_TAG_ID].agg(list).to_dict()

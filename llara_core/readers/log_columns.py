@@ -23,7 +23,7 @@ FloatArray = npt.NDArray[np.float64]
 
 UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 """Time formats that count from 1970: units per second."""
-ARROW_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+ARROW_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # the same units by Arrow's names
 ISO = "iso8601"
 DAY = 86_400  # seconds
 EPOCH_DAY, EPOCH_PATTERN = "1970-01-01", "%Y-%m-%d "  # prepended to a time of day, so that it can be parsed
@@ -69,7 +69,7 @@ def columns(table: LogTable, names: list[str], missing: list[str]) -> Iterator[l
 class LogColumn:
     """A batch of one column.
 
-    Several methods return values and the mask of missing values; values under the mask are meaningless.
+    Methods that also return a mask mark the missing values, whose entries among the values are meaningless.
 
     Attributes:
         rows: numbers of the rows in ``table``.
@@ -150,6 +150,7 @@ class LogColumn:
         return [attribute(self.name, cell_texts(value, null_values)) for value in decoded(self.values).to_pylist()]
 
     def ratings(self) -> tuple[FloatArray, BoolArray]:
+        """Returns finite numbers and the mask of missing values."""
         numbers, missing = self._numbers()
         self.check(np.isfinite(numbers), missing, "is not a finite number")
         return numbers, missing
@@ -209,7 +210,7 @@ class LogColumn:
         fits = is_small & (np.floor(numbers) == numbers)
         if (fits | np.isnan(numbers)).all():  # all numbers are exact in float64
             return np.where(fits, numbers, 0).astype(np.int64), units_per_second, fits, missing
-        max_digits = len(str(ARROW_UNITS["ns"] // units_per_second)) - 1  # of a fraction, down to nanoseconds
+        max_digits = len(str(ARROW_UNITS["ns"] // units_per_second)) - 1  # decimal places down to nanoseconds
         text = pc.utf8_trim_whitespace(self.values.cast(pa.string()))
         is_whole, has_exponent = (_mask(pc.match_substring_regex(text, p).fill_null(False)) for p in (WHOLE, "[eE]"))
         fits |= is_whole | ((is_small | ~has_exponent) & (max_digits > 0))

@@ -74,8 +74,10 @@ class LogTable:
 
     @classmethod
     def of_interactions(cls, folder: Path, config: OwnLogConfig, name: str | None = None) -> Self:
-        """Opens the interactions of a section, or others of the same layout; if each split has a file, with the column
-        :data:`FILE_COLUMN`."""
+        """Opens the interactions of a section, or those of another file with the same layout.
+
+        If each split has a file, the column :data:`FILE_COLUMN` holds the split of each row.
+        """
         per_row, split = [config.columns.user, *config.per_row], config.split
         names = [name or config.interactions]
         if name is None and split.strategy == "files" and split.validation_file is not None and split.test_file is not None:
@@ -91,6 +93,7 @@ class LogTable:
 
     @classmethod
     def of_items(cls, folder: Path, config: OwnLogConfig) -> Self:
+        """Opens the items of a section."""
         return cls(folder, config.items, config.item_layout)
 
     def names(self) -> list[str]:
@@ -116,7 +119,7 @@ class LogTable:
             raise DataError(f"{self.path}: holds no rows")
 
     def place(self, row: int) -> str:
-        """Returns the file of a row and its line (text) or its number from 1 (Parquet)."""
+        """Returns the file of a row and its line (text) or row number from 1 (Parquet); text is read again up to the line."""
         part = bisect_right(self._first_rows, row) - 1
         return self.parts[part].file.place(int(row) - self._first_rows[part])
 
@@ -132,7 +135,7 @@ class LogTable:
             yield [values[name] for name in names]
 
     def _without_headers(self, file: LogFile, names: list[str], columns: list[pa.Array], rows: IntArray) -> Batch:
-        """Drops the headers inside a file made by joining files; dictionary-encodes the first column."""
+        """Drops the headers inside a file that was joined from several; dictionary-encodes the first column."""
         header = dict(zip(file.names(), file.header or [], strict=True))
         fields = pa.array([header[name] for name in names if name in header], pa.string())
         first = columns[0].dictionary_encode()

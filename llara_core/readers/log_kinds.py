@@ -15,7 +15,7 @@ from llara_core.errors import DataError
 
 PARQUET = "a Parquet file"
 PACKED = {"a gzip file": "gzip", "a zstd file": "zstd", "a bzip2 file": "bz2"}
-"""pyarrow's name for the compression, by the kind of a compressed file that is read."""
+"""pyarrow's name for the compression, by kind of file; only these compressed files are read."""
 MAGIC = {
     b"PAR1": PARQUET,
     b"\x1f\x8b": "a gzip file",
@@ -61,8 +61,8 @@ def packing_of_text(path: Path) -> str | None:
     if content is not None:
         inside = f" inside {kind}" if kind in PACKED else ""
         raise DataError(
-            f"{path}: is {content}{inside}, whatever its name; supported are delimited text and JSON lines, also packed with "
-            "gzip, zstd or bzip2, and Parquet: unpack or export it"
+            f"{path}: is {content}{inside}, whatever its name; delimited text and JSON lines, also packed with gzip, zstd or "
+            "bzip2, and Parquet are supported: unpack or export it"
         )
     return None if kind is None else PACKED[kind]
 

@@ -37,8 +37,8 @@ EXACT_DIGITS = 15  # digits of a number that spreadsheets keep; they replace the
 CUT_NUMBER = rf"^[1-9][0-9]{{{EXACT_DIGITS - 1}}}0+$"
 DECIMAL_ID = r"^([+-]?[0-9]+)\.0*$"
 SHOWN_VALUES = 8  # values of a filtered column in a message
-MIN_CUT_DIGITS = 6  # that many trailing zeros occur by chance once in a million
-MIN_REPEATED = 0.5  # share of the further rows of users; fewer rows may repeat a history by chance
+MIN_CUT_DIGITS = 6  # trailing zeros, which occur by chance once in a million
+MIN_REPEATED = 0.5  # share of the users' later rows that repeat a history; fewer may do so by chance
 SAME_NUMBER, AS_PANDAS = "is the same number as", " (pandas writes 1 as 1.0 in columns with gaps; `astype('Int64')` avoids it)"
 
 
@@ -321,8 +321,12 @@ def _check_times(
 
 
 def _check_ids(ids: pa.StringArray, table: LogTable, name: str) -> None:
-    """Raises an error for distinct ids of a column that a spreadsheet or a decimal type rounded, so that different ids may have
-    become equal, or that are written in two ways, so that equal ids differ; warns of lost characters."""
+    """Checks the distinct ids of a column, and warns of lost characters.
+
+    Raises:
+        DataError: a spreadsheet or a decimal type rounded ids, so that different ones may have become equal, or an id is
+            written in two ways, so that equal ids differ.
+    """
     rounded = ids.filter(pc.match_substring_regex(ids, ROUNDED_NUMBER))
     long = ids.filter(pc.match_substring_regex(ids, rf"^[1-9][0-9]{{{EXACT_DIGITS},}}$"))
     if not len(rounded) and len(long) and pc.all(pc.match_substring_regex(long, CUT_NUMBER)).as_py():
@@ -400,7 +404,7 @@ def _warn_of_repeated_histories(log: pd.DataFrame, rows: IntArray, path: Path) -
     if n_repeats > MIN_REPEATED * n_further:
         logger.warning(
             "%s: %d rows begin with all items of the user's previous row, as in logs that repeat the history with every event "
-            "(MIND, RecBole), so these items are counted again; `repeats: first` counts each item of a user once",
+            "(MIND, RecBole), so these items count several times; `repeats: first` counts each item of a user once",
             path,
             n_repeats,
         )

@@ -39,7 +39,7 @@ _NAMES = Lines(
 
 @dataclass(frozen=True)
 class ReleasedFrames:
-    """The content of the three frames and the item names.
+    """Content of the three frames and the file of item names.
 
     Attributes:
         sequences: ``user_id``, ``item_id`` and ``position`` (int32), ``timestamp`` (int64) and ``split``; by user and position.

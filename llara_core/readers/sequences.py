@@ -32,7 +32,7 @@ def one_row_per_item(
     separator: str,
     place: Callable[[int], str],
 ) -> tuple[list[pa.Array], IntArray]:
-    """Returns columns and row numbers with one row per element of the lists; an empty list becomes a row with a null.
+    """Returns columns and row numbers with one row per list element; an empty list becomes a row with a null.
 
     Args:
         names: names of the columns.

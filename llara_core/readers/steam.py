@@ -37,8 +37,8 @@ GAMES = "steam_games.json.gz"
 ATTRIBUTES = ("genres", "tags", "developer")
 KIND = "Python dictionary"
 
-# Unpacked. Longer lines are unreadable, which limits memory and the recursion of literal_eval on damaged files; reviews have at
-# most 8,000 characters, or 80,000 bytes if all are escaped.
+# Unpacked size. Longer lines are unreadable, which limits memory and the recursion of literal_eval on damaged files; reviews
+# have at most 8,000 characters, or 80,000 bytes if all are escaped.
 BLOCK_BYTES = 1 << 18
 
 Fields = tuple[object, object, object]
@@ -126,7 +126,7 @@ def read_games(path: Path, dropped: Counts) -> pd.DataFrame:
 
 
 def review_fields(block: bytes) -> Iterator[Fields | None]:
-    r"""Yields ``username``, ``product_id`` and ``date`` of each line (None if missing), or None if it is not a dictionary.
+    r"""Yields ``username``, ``product_id`` and ``date`` of each line (None if missing), or None for one that is no dictionary.
 
     The values equal those of ``ast.literal_eval``, also where :data:`REVIEW_LINE` replaces it.
 

@@ -20,7 +20,7 @@ class Lines:
 
     Attributes:
         pattern: regular expression that every line matches; blank lines are skipped.
-        expected: what a line holds, for messages.
+        expected: content of a line in words, for messages.
         header: first line; None if there is none.
         again: remedy for a damaged file.
         first: remedy for a missing file.

@@ -43,9 +43,11 @@ def encodable(text: str) -> str:
 
 
 def listed(values: Iterable[object]) -> str:
+    """Returns the values separated by commas, texts in quotes, for messages."""
     return ", ".join(repr(value) if isinstance(value, str) else str(value) for value in values)
 
 
 def short(value: object) -> str:
+    """Returns the value in at most 80 characters, for messages."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

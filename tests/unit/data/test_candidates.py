@@ -87,7 +87,7 @@ def test_too_few_negatives_names_the_example_and_the_remedy() -> None:
     with pytest.raises(DataError) as caught:
         draw(examples, interactions, 5, n_candidates=4)
     assert str(caught.value) == (
-        "test examples have fewer than 3 eligible negatives, 1 among the first: example 101 of user 7 has 1; lower "
+        "at least 1 test examples have fewer than 3 eligible negatives; example 101 of user 7 has 1: lower "
         "candidates.n_candidates to at most 2, or use a larger catalogue (`catalogue: full`) or `exclude: last_interactions`"
     )
 

@@ -421,8 +421,8 @@ def packed(content: bytes) -> bytes:
 def test_other_kinds_are_named(tmp_path: Path, content: bytes, kind: str) -> None:
     message = complaint(tmp_path, content)
     assert message == (
-        f"log.csv: is {kind}, whatever its name; supported are delimited text and JSON lines, also packed with gzip, zstd or "
-        "bzip2, and Parquet: unpack or export it"
+        f"log.csv: is {kind}, whatever its name; delimited text and JSON lines, also packed with gzip, zstd or "
+        "bzip2, and Parquet are supported: unpack or export it"
     )
 
 
