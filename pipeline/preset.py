@@ -74,12 +74,15 @@ def apply_preset(preset: str, dataset: str) -> dict[str, tuple[Any, Any]]:
 
 def _read_preset(file: Path) -> dict[str, Any]:
     try:
-        return dict(YAML().load(file) or {})
+        sections = YAML().load(file) or {}
     except FileNotFoundError as error:
         known = sorted(path.stem for path in file.parent.glob("*.yaml"))
         raise ConfigError(f"{file.parent}: no preset {file.stem!r}, only {known}; run from the repository root") from error
     except YAMLError as error:
         raise ConfigError(f"{file}: not valid YAML: {error}") from error
+    if not isinstance(sections, dict) or not all(isinstance(section, dict | None) for section in sections.values()):
+        raise ConfigError(f"{file}: expected `{SHARED}:` and data sets at the top level, each with values by key")
+    return sections
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ def main(dataset: Dataset, recommender: Recommender, seed: Seed) -> None:
         logging.info("no system of run.systems shows scores of %s: nothing to do", recommender)
         return
 
+    import pyarrow.compute as pc
+
     from llara_core.fetching.llm import fetch_encoder
     from llara_core.recommenders import checkpoints, models, training
     from llara_core.recommenders.cross_fitting import cross_fit
@@ -60,7 +62,7 @@ def main(dataset: Dataset, recommender: Recommender, seed: Seed) -> None:
         fit,
         in_sample,
         interactions,
-        examples.filter([split == c.TRAIN for split in examples[c.SPLIT].to_pylist()]),
+        examples.filter(pc.field(c.SPLIT) == c.TRAIN),
         candidates,
         n_items=len(items),
         n_folds=config.folds,

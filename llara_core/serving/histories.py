@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,13 +122,16 @@ def recommendations_table(users: Sequence[str], ranked: Sequence[Ranked], items:
 
 
 def check_output(path: Path) -> None:
-    """Checks, before hours of work, that :func:`write_recommendations` can write a file.
+    """Checks that :func:`write_recommendations` can write a file, which may follow hours of work.
 
     Raises:
-        DataError: the suffix is neither ``.csv`` nor ``.parquet``, or the path is a folder.
+        DataError: the suffix is neither ``.csv`` nor ``.parquet``, the path is a folder, or its folder cannot be written to.
     """
     if path.suffix not in (".csv", ".parquet") or path.is_dir():
         raise DataError(f"{path}: name a file that ends in .csv or .parquet")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())  # the others are created
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise DataError(f"{path}: {folder} is not a folder that can be written to; choose another one")
 
 
 def write_recommendations(path: Path, table: pd.DataFrame) -> None:

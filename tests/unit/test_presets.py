@@ -114,17 +114,21 @@ def test_the_script_prints_what_it_changed(params: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("name", "dataset", "message"),
     [
-        ("papper", "movielens", r"no preset 'papper', only \['broken', 'demo', 'mine', 'paper'\]"),
+        ("papper", "movielens", r"no preset 'papper', only \['broken', 'demo', 'listed', 'mine', 'paper', 'worded'\]"),
         ("paper", "netflix", r"unknown dataset 'netflix'"),
         ("mine", "steam", r"mine\.yaml has no values for 'steam', only for \['movielens'\]"),
         ("mine", "movielens", r"tune\.epoch: unknown key; did you mean 'epochs'"),
         ("broken", "movielens", r"broken\.yaml: not valid YAML"),
+        ("listed", "movielens", r"listed\.yaml: expected `all_datasets:` and data sets at the top level"),
+        ("worded", "movielens", r"worded\.yaml: expected .* each with values by key"),
     ],
 )
 def test_an_invalid_preset_changes_nothing(params: Path, tmp_path: Path, name: str, dataset: str, message: str) -> None:
     folder = tmp_path / "presets"
     (folder / "mine.yaml").write_text("movielens:\n  tune:\n    epoch: 3\n")
     (folder / "broken.yaml").write_text("a: [\n")
+    (folder / "listed.yaml").write_text("- movielens\n")
+    (folder / "worded.yaml").write_text("movielens: paper\n")
     before = params.read_bytes()
     with pytest.raises(ConfigError, match=message):
         apply_preset(name, dataset)

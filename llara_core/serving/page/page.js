@@ -1,11 +1,11 @@
 "use strict";
 
 const $ = (id) => document.getElementById(id);
-const history_ = []; // {item, label}, oldest first
+const chosen = []; // items {item, label} of the history, oldest first
 const about = new Map(); // items whose absence the user asked about, by raw id
 let latest = 0; // number of the latest request, so that a late response to an earlier one is dropped
 let maxRead = null;
-let pending = new AbortController(); // of the latest request; the service drops an aborted one
+let pending = new AbortController(); // aborts the latest request, which the service then drops
 
 function element(tag, text, attributes = {}) {
   const node = document.createElement(tag);
@@ -121,15 +121,15 @@ function button(text, label, disabled, act) {
 }
 
 function showHistory(focus = null) {
-  $("history-empty").hidden = history_.length > 0;
-  const nUnread = maxRead === null ? 0 : Math.max(0, history_.length - maxRead);
+  $("history-empty").hidden = chosen.length > 0;
+  const nUnread = maxRead === null ? 0 : Math.max(0, chosen.length - maxRead);
   $("history").replaceChildren(
-    ...history_.map((item, place) => {
+    ...chosen.map((item, place) => {
       const row = element("li", null, place < nUnread ? { class: "unread" } : {});
       row.append(
         element("span", shown(item)),
         button("↑", `Move ${item.label} up`, place === 0, () => move(place, -1)),
-        button("↓", `Move ${item.label} down`, place === history_.length - 1, () => move(place, 1)),
+        button("↓", `Move ${item.label} down`, place === chosen.length - 1, () => move(place, 1)),
         button("×", `Remove ${item.label}`, false, () => remove(place)),
       );
       return row;
@@ -147,14 +147,14 @@ function showHistory(focus = null) {
 }
 
 function move(place, step) {
-  const [item] = history_.splice(place, 1);
-  history_.splice(place + step, 0, item);
+  const [item] = chosen.splice(place, 1);
+  chosen.splice(place + step, 0, item);
   showHistory([place + step, step < 0 ? 0 : 1]);
 }
 
 function remove(place) {
-  history_.splice(place, 1);
-  showHistory([Math.min(place, history_.length - 1), 2]);
+  chosen.splice(place, 1);
+  showHistory([Math.min(place, chosen.length - 1), 2]);
 }
 
 function rankedRows(items, isMarked) {
@@ -213,7 +213,7 @@ function showAnswer(answer) {
 
 async function ask(focus) {
   showErrors([]);
-  if (history_.length === 0) {
+  if (chosen.length === 0) {
     showErrors(["Add at least one item to the history."]);
     $("search").focus();
     return;
@@ -229,7 +229,7 @@ async function ask(focus) {
       signal: pending.signal,
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({
-        history: history_.map(nameOf),
+        history: chosen.map(nameOf),
         top: Number($("top").value),
         about: [...about.values()].map(nameOf),
       }),
@@ -253,7 +253,7 @@ async function ask(focus) {
 }
 
 combobox($("search"), $("found"), (item) => {
-  history_.push(item);
+  chosen.push(item);
   showHistory();
   $("status").textContent = `${item.label} added.`;
 });
@@ -270,7 +270,7 @@ $("ask").addEventListener("submit", (event) => {
 $("clear").addEventListener("click", () => {
   latest += 1;
   pending.abort();
-  history_.length = 0;
+  chosen.length = 0;
   about.clear();
   $("answer").hidden = true;
   $("status").textContent = "";
@@ -285,7 +285,7 @@ function offerExample(metadata, items) {
     `${items.map((item) => item.label).join(", ")}: shows what ${metadata.system} recommends next, ${alone}and why other titles are missing.`;
   $("example-section").hidden = false;
   $("example").addEventListener("click", () => {
-    history_.push(...items);
+    chosen.push(...items);
     showHistory();
     ask(true);
   });

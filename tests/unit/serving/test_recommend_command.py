@@ -215,3 +215,6 @@ def test_the_options_exclude_each_other(tmp_path: Path) -> None:
         main(DATASET, "sasrec", SEED, all_users=True)
     with pytest.raises(DataError, match=r"ends in .csv or .parquet"):
         main(DATASET, "sasrec", SEED, all_users=True, out=tmp_path / "out.json")
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="file is not a folder that can be written to"):
+        main(DATASET, "sasrec", SEED, all_users=True, out=tmp_path / "file" / "new" / "out.csv")
