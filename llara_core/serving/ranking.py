@@ -163,17 +163,18 @@ def audiences(ranked: Iterable[Ranked], users: Sequence[str], items: Sequence[in
         users: names of the users, in the same order.
         items: item ids.
     """
+    wanted = np.asarray(items, dtype=np.int64)
     ranks = np.zeros((len(items), len(users)), dtype=np.int64)  # 0: not in the list
-    shares = np.zeros((len(items), len(users)))
+    shares = np.zeros(ranks.shape)
     for column, one in enumerate(ranked):
+        rank_of = np.zeros(1 + max(wanted.max(initial=0), one.items.max(initial=0)), dtype=np.int64)
+        rank_of[one.items] = np.arange(1, len(one.items) + 1)
+        ranks[:, column] = rank_of[wanted]
+        is_listed = ranks[:, column] > 0
         share = np.exp(one.scores - one.scores.max(initial=-np.inf), dtype=np.float64)
-        for row, item in enumerate(items):
-            (place,) = np.nonzero(one.items == item)
-            if len(place):
-                ranks[row, column] = place[0] + 1
-                shares[row, column] = share[place[0]] / share.sum()
-    found = []
+        shares[is_listed, column] = share[ranks[is_listed, column] - 1] / share.sum()
+    members = []
     for row in range(len(items)):
         order = [column for column in np.lexsort((-shares[row], ranks[row])).tolist() if ranks[row, column]]
-        found.append([AudienceMember(users[column], int(ranks[row, column])) for column in order[:top]])
-    return found
+        members.append([AudienceMember(users[column], int(ranks[row, column])) for column in order[:top]])
+    return members
