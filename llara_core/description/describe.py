@@ -56,7 +56,7 @@ def describe(name: str, params: Params, now: float) -> dict[str, Any]:
 
 
 def _folder(name: str, own_files: Mapping[str, str] | None) -> Path:
-    """Returns the folder of the raw files; for the user's own files that of the originals, which may be newer than the copy."""
+    """Returns the folder of the raw files: for own files that of the originals, which may be newer than the copies."""
     own, raw = paths.own(name), paths.raw(name)
     if own_files and all((own / file).exists() for file in own_files.values()):
         return own
@@ -81,7 +81,7 @@ def _describe_folder(name: str, params: Params, now: float) -> dict[str, Any]:
         raise DataError(f"{folder}: holds no file that can be a log or its items{reasons or ': it is empty'}")
     if (roles := choose_roles(files)) is None:
         raise DataError(f"{folder}: {explain_no_log(files)}{reasons}")
-    config, raw, complaint, revised = _read(folder, roles)
+    config, raw, complaint, revised = _read_whole_files(folder, roles)
     used = (roles.interactions, roles.items)
     facts = {
         "name": name,
@@ -100,7 +100,7 @@ def _describe_folder(name: str, params: Params, now: float) -> dict[str, Any]:
     return facts | ({"refused": complaint} if raw is None else _facts(folder, config, raw, params, now))
 
 
-def _read(folder: Path, roles: Roles) -> tuple[OwnLogConfig, RawLog | None, str, dict[str, Choice]]:
+def _read_whole_files(folder: Path, roles: Roles) -> tuple[OwnLogConfig, RawLog | None, str, dict[str, Choice]]:
     """Reads the whole files, which may decide between times or quotings that fit the sample alike.
 
     Returns:

@@ -8,14 +8,16 @@ from typing import Any
 from llara_core import columns as c
 from llara_core.config import LogSection
 
-MANY_TIES = 0.1  # share of the interactions
-ONE_TIME, ONE_USER = 0.05, 0.05  # share of the rows
+# Shares above which a doubt is listed.
+MANY_TIES = 0.1  # interactions that share user and time with another one
+ONE_TIME, ONE_USER = 0.05, 0.05  # rows at one time, and of one user
+MANY_DROPPED = 0.05  # dropped rows, by reason
+MANY_COLD = 0.1  # held-out targets that never occur in training
+MANY_RARE = 0.5  # items with fewer than 5 interactions
+
 MIN_ROWS_TO_JUDGE = 1000  # with fewer rows, any single value has a large share
-MANY_DROPPED = 0.05
-MANY_COLD = 0.1
-FEW_QUESTIONS = 400  # with as many, a share of one half has a standard error of .025
-LONG_TITLE = 100
-MANY_RARE = 0.5
+FEW_QUESTIONS = 400  # with this many, a share of one half has a standard error of .025
+LONG_TITLE = 100  # characters
 
 
 def list_doubts(facts: Mapping[str, Any], config: LogSection, n_candidates: int) -> list[str]:

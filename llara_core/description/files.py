@@ -59,8 +59,8 @@ class FoundFile:
         name: path relative to the data set's folder.
         kind: kind of file, in words.
         columns: columns of the first :data:`SAMPLE_ROWS` rows; for sequences, one row per item.
-        is_whole: whether these are all rows.
-        sequences: value for the key of this name in a section, if a row is a user's whole sequence.
+        is_whole: whether the file has no further rows.
+        sequences: value of ``sequences`` in a section; None if a row is an interaction or an item.
         layout: text layout, with the first of :data:`QUOTINGS` that reads the sample.
         choices: reasons for the encoding and the separator of text, by key of the section.
     """
@@ -220,7 +220,7 @@ def _blocks(files: list[Path]) -> Iterator[bytes]:
 
 def _guess_separator(path: Path, lines: list[str]) -> Choice:
     """Returns the separator that splits most lines into the same number of fields, at least two."""
-    fits = dict[str, tuple[float, int]]()  # share of the lines with the most common number of fields, and that number
+    fits = dict[str, tuple[float, int]]()  # most common number of fields, after the share of lines with it
     for separator, quoting in itertools.product(SEPARATORS, (csv.QUOTE_MINIMAL, csv.QUOTE_NONE)):
         counts = Counter(len(fields) for fields in _fields(lines, separator, quoting) if fields)
         n_fields, n_lines = counts.most_common(1)[0]

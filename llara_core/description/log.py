@@ -31,7 +31,7 @@ from llara_core.readers.titles import folded, movie_title, plain_title
 QUANTILES = (0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
 RARE = (2, 5, 10, 20)  # limits below which an item has few interactions
 SCALES = ((0, 1), (1, 5), (0.5, 5), (0, 5), (1, 10), (0, 10), (0, 100))  # usual ratings, narrow ones first
-MIN_ON_SCALE = 0.95  # share of the ratings
+MIN_ON_SCALE = 0.95  # share of the ratings that must be on a scale
 RESOLUTIONS = {"days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
 BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
@@ -245,8 +245,10 @@ def count_tokens(raw: RawLog, config: LogSection, n_in_prompt: int) -> dict[str,
 
 
 def describe_missing(folder: Path, config: OwnLogConfig) -> dict[str, Any]:
-    """Returns, for each column of the section, the numbers of missing values and of placeholders, by text, and for users and
-    items also the most frequent id."""
+    """Returns the numbers of missing values and of placeholders by text, for each column of the section.
+
+    For users and items, the most frequent id is added.
+    """
     log = _describe_table(LogTable.of_interactions(folder, config), config.log_columns, config.missing)
     items = {"item_id": config.columns.item_id, "title": config.columns.title}
     return log | _describe_table(LogTable.of_items(folder, config), items, config.missing)

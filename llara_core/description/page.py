@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 WIDTH = 100
-NARROW = 4  # numbers that are shown side by side; of more than these, each has its own line
+NARROW = 4  # numbers that are shown side by side; more of them are shown one per line
 HEADINGS = {
     "sizes": "Users, items and interactions",
     "times": "Times (UTC)",
@@ -29,7 +29,7 @@ COSTS = (
 )
 GUESSED = (
     "params.yaml has no section for this folder. These choices are based on names and on at most the first {:,} rows of each "
-    "file (the encoding: on the whole file). The counts below are of all rows."
+    "file (the encoding: on the whole file). The counts below cover all rows."
 )
 
 Facts = Mapping[str, Any]
@@ -80,7 +80,7 @@ def _table(rows: Sequence[Sequence[str]], last_is_text: bool = False) -> list[st
 
 
 def _topic(heading: str, facts: Facts) -> list[str]:
-    """Returns the facts of a topic: those that are numbers of several things as tables, then all others, one per line."""
+    """Returns the facts of a topic: first those with numbers of several things, as tables, then all others, one per line."""
     lines, others = _heading(heading), []
     for key, value in facts.items():
         if (numbers := _numbers(value)) is None:
@@ -95,7 +95,7 @@ def _topic(heading: str, facts: Facts) -> list[str]:
 
 
 def _numbers(value: Any) -> dict[str, dict[str, str]] | None:
-    """Returns numbers by name and by part of it if a value consists of these, with the same parts of each name."""
+    """Returns a fact as numbers by name and part; None if it has another form, or the parts of its names differ."""
     if not isinstance(value, Mapping) or not value or not all(isinstance(part, Mapping) for part in value.values()):
         return None
     flat: dict[str, dict[str, str]] = {}
@@ -110,7 +110,7 @@ def _numbers(value: Any) -> dict[str, dict[str, str]] | None:
 
 
 def _text(key: str, value: Any) -> str:
-    """Returns a fact in words; a fraction whose key says that it is a share, in percent."""
+    """Returns a fact in words, in percent if its key says that it is a share."""
     if isinstance(value, Mapping):
         kind = {name: key if key.endswith("share") else name for name in value}
         parts = [f"{_words(name)} {_text(kind[name], part)}" for name, part in value.items() if part not in (0, {}, [])]

@@ -30,12 +30,12 @@ VERBS = {
 
 A_DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 MIN_OVERLAP, MIN_OVERLAP_OF_SAMPLE = 0.5, 0.01  # share of the log's item ids in a whole item file, and in a sampled one
-CLOSE_COLUMNS, CLOSE_FILES = 0.5, 3.0  # largest differences in score of an alternative
+CLOSE_COLUMNS, CLOSE_FILES = 0.5, 3.0  # largest differences in score between the best and an alternative
 MAX_RATINGS = 101  # distinct ratings: 0 to 10 in tenths, or 0 to 100
 MAX_DISTINCT_USERS = 0.9  # distinct values per row, since users return
 MIN_DISTINCT_ITEMS = 0.4  # distinct values per row of the items, which may list an item twice
-MANY_MISSING = 0.05  # share of the cells; few users are unknown
-MAX_TITLE = 200  # characters on average
+MANY_MISSING = 0.05  # share of missing values; few users are unknown
+MAX_TITLE = 200  # mean number of characters of titles
 FEW = 12  # distinct texts of a column by which rows can be chosen
 
 Rank = tuple[float, ...] | None
@@ -70,7 +70,7 @@ class Roles:
         return {"noun": noun, "verb": verbs.get(noun, "chose")}
 
     def unused(self) -> list[str]:
-        """Returns what the other columns can be used for: to choose rows of the log, as attributes of the items, or nothing."""
+        """Returns the uses of the other columns: to choose rows of the log, as attributes of the items, or none."""
         uses, used = list[str](), self.columns().values()
         rest = [column for column in self.interactions.columns if column.name not in used]
         filters = [column for column in rest if 1 < len(column.distinct) <= min(FEW, len(column.text) // 2)]

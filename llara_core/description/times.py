@@ -19,7 +19,7 @@ from llara_core.readers.values import short
 Confidence = Literal["sure", "likely", "guess"]
 """sure: nothing else fits; likely: anything else would be a surprise; guess: a choice between equals."""
 
-MIN_FIT = 0.95  # share of the values; the reader reports the first one that does not fit
+MIN_FIT = 0.95  # share of the values that a format must fit; the reader reports the first one that does not
 N_TRIED = 20  # values on which a pattern is tried before it is applied to all
 PLAUSIBLE_YEARS = 1900, 2100
 DIGITS = {14: "%Y%m%d%H%M%S", 12: "%Y%m%d%H%M", 8: "%Y%m%d", 6: "%Y%m", 4: "%Y"}
