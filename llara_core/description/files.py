@@ -27,7 +27,7 @@ from llara_core.readers.log_files import LogTable
 from llara_core.readers.log_kinds import PACKED, PARQUET, kind_of, open_bytes, packing_of_text
 from llara_core.readers.sequences import LIST
 from llara_core.readers.table_formats import MARKS
-from llara_core.readers.values import decoded
+from llara_core.readers.values import decoded, encodable
 
 SAMPLE_ROWS = 100_000
 HEAD_BYTES = 1 << 18
@@ -101,7 +101,7 @@ def find_files(folder: Path, missing: list[str]) -> tuple[list[FoundFile], dict[
         try:
             files.append(_open(folder, name, missing))
         except DataError as error:
-            unusable[name] = str(error).removeprefix(f"{path}: ")
+            unusable[encodable(name)] = str(error).removeprefix(f"{path}: ")
     return files, unusable
 
 
@@ -132,7 +132,9 @@ def _tables(folder: Path) -> Iterator[Path]:
 
 
 def _visible(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.name[0] not in "._")
+    """Returns the files and folders that are not hidden, without links to a folder above, which would have no end."""
+    paths = sorted(path for path in folder.iterdir() if path.name[0] not in "._")
+    return [path for path in paths if not path.is_dir() or not any(map(path.samefile, path.parents))]
 
 
 def _are_parts(folder: Path) -> bool:
@@ -151,7 +153,10 @@ def _files(path: Path) -> list[Path]:
 def _open(folder: Path, name: str, missing: list[str]) -> FoundFile:
     path = folder / name
     files = _files(path)
-    n_bytes = sum(file.stat().st_size for file in files)
+    try:
+        n_bytes = sum(file.stat().st_size for file in files)
+    except OSError as error:  # such as a broken link
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     if not files or kind_of(files[0]) == PARQUET:
         return FoundFile(name, "Parquet", n_bytes, *_sample(folder, name, PLAIN, missing))
     packing = packing_of_text(files[0])

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from llara_core.errors import DataError
+from llara_core.readers.values import encodable
 
 PARQUET = "a Parquet file"
 PACKED = {"a gzip file": "gzip", "a zstd file": "zstd", "a bzip2 file": "bz2"}
@@ -36,8 +37,10 @@ def kind_of(path: Path) -> str | None:
     """Returns the kind of a file; None if it is unknown, as it is for text.
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, or has a name that cannot be shown.
     """
+    if encodable(str(path)) != str(path):
+        raise DataError(f"{path}: its name is not UTF-8; rename it")  # pyarrow cannot open it, nor a section name it
     try:
         with path.open("rb") as file:
             return _kind_of_bytes(file.read(HEAD_BYTES))

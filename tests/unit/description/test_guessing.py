@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -273,6 +275,21 @@ def complaint(room: Room, name: str = "shop") -> str:
 def test_what_cannot_be_a_log_is_named_with_its_remedy(room: Room, files: dict[str, Any], said: str) -> None:
     room.put(**files)
     assert said in complaint(room)
+
+
+def test_links_and_names_that_cannot_be_followed(room: Room) -> None:
+    room.put(log_csv=log_csv(), items_csv=items_csv())
+    folder = room.root / "data/own/shop"
+    (folder / "above").symlink_to("..")
+    (folder / "moved.csv").symlink_to("nowhere.csv")
+    Path(os.fsdecode(bytes(folder) + b"/caf\xe9.csv")).write_text(items_csv())
+    facts = room.describe()
+    assert facts["sizes"]["interactions"] == 48
+    assert facts["guess"]["others"] == []
+    assert facts["guess"]["unusable"] == {
+        "caf\ufffd.csv": "its name is not UTF-8; rename it",
+        "moved.csv": "cannot be read (No such file or directory)",
+    }
 
 
 def test_a_name_without_section_and_folder(room: Room) -> None:
