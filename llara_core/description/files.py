@@ -21,7 +21,7 @@ from llara_core.config import Quoting, TextLayout
 from llara_core.description.column import Column
 from llara_core.description.times import MIN_FIT, Choice, Confidence, guess_times, share
 from llara_core.errors import DataError
-from llara_core.readers.delimited_text import USUAL_SEPARATORS
+from llara_core.readers.delimited_text import UNIT_SEPARATOR, USUAL_SEPARATORS
 from llara_core.readers.log_columns import NUMBER
 from llara_core.readers.log_files import LogTable
 from llara_core.readers.log_kinds import PACKED, PARQUET, kind_of, open_bytes, packing_of_text
@@ -256,7 +256,7 @@ def _guess_item_separator(lines: list[str]) -> Choice | None:
 
 def _fields(lines: list[str], separator: str, quoting: Any, escape: str | None = None) -> Iterator[list[str]]:
     if len(separator) > 1:
-        lines, separator = [line.replace(separator, "\x1f") for line in lines], "\x1f"
+        lines, separator = [line.replace(separator, UNIT_SEPARATOR) for line in lines], UNIT_SEPARATOR
     return csv.reader(lines, delimiter=separator, quoting=quoting, escapechar=escape)
 
 

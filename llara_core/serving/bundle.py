@@ -151,7 +151,11 @@ def write_parts(folder: Path, parts: SystemParts, dataset_format: str, llm: LlmC
         retriever=None if retriever is None else retriever.name,
         data_hash=data_hash,
         versions={name: _version(name) for name in _LIBRARIES},
-        files={path.relative_to(folder).as_posix(): tables.file_sha256(path) for path in _files(folder)},
+        files={
+            path.relative_to(folder).as_posix(): tables.file_sha256(path)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        },
     )
     tables.write_json(folder / METADATA, metadata.model_dump())
     return metadata
@@ -217,10 +221,6 @@ def open_bundle(folder: Path) -> tuple[BundleMetadata, SystemParts]:
         item_embeddings=folder / ITEM_EMBEDDINGS if ITEM_EMBEDDINGS in metadata.files else None,
         retriever=retriever,
     )
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _version(library: str) -> str:

@@ -24,7 +24,7 @@ from llara_core.readers.interaction_log import numbers_of
 from llara_core.readers.log_columns import ISO, NUMBER
 from llara_core.readers.log_files import LogTable
 from llara_core.readers.own_log import read_interactions, refuse_other_spelling
-from llara_core.readers.values import listed
+from llara_core.readers.values import decoded, listed
 from llara_core.serving.item_finder import ItemFinder
 from llara_core.serving.new_items import section_of_files
 from llara_core.serving.ranking import Ranked
@@ -175,7 +175,9 @@ def _time_format(table: LogTable, config: OwnLogConfig) -> str:
     """Returns the time format that the first values of a file have; if they are ambiguous, seconds or ISO 8601."""
     assert config.columns.time is not None
     for values, _ in table.read([config.columns.time]):
-        text = values[0].dictionary_decode() if pa.types.is_dictionary(values[0].type) else values[0]
+        text = decoded(values[0])
+        if not len(text):  # the rows repeat the header
+            continue
         guess = guess_times(text, config.missing)
         if guess is not None and not guess.alternatives:
             return guess.value

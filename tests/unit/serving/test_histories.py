@@ -196,6 +196,7 @@ def test_a_column_that_is_not_needed_may_hold_anything(tmp_path: Path) -> None:
         ("user_id,film\nann,10\n", r"has no column 'title'; expected 'user_id' with 'item_id' \(raw ids\) or 'title'"),
         ("user_id,item_id\nann,99\n", r"no row has a user and an item of the catalogue; ids of the catalogue look like '10'"),
         ("user_id,item_id\n", "holds a header but no rows"),
+        (2 * "user_id,item_id,timestamp\n", "no row has a value in each of the columns"),
         ("", "histories.csv: is empty"),
         ("user_id,title\nann,Alien\nann,Paris, Texas\n", "histories.csv:3: 3 fields separated by ',', but the header has 2"),
         ('user_id,title\nann,"Al" Yankovic\n', "histories.csv:2: a quoted field does not end, or its quotes are not doubled"),
