@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -139,7 +140,7 @@ def read_new_items(path: Path, reading: ItemReading) -> tuple[list[NewItem], Cal
 
     Raises:
         DataError: the file is missing or malformed, lacks the column of ids or titles, or a row lacks an id or title or has a
-            year that is not a whole number; the message names the line.
+            year that is not of up to 4 digits; the message names the line.
     """
     if not path.exists():
         raise DataError(f"{path}: not found")
@@ -156,9 +157,9 @@ def read_new_items(path: Path, reading: ItemReading) -> tuple[list[NewItem], Cal
             missing = reading.title if item_id else reading.item_id
             raise DataError(f"{table.place(row)}: no value in column {missing!r}; a new item needs an id and a title")
         year = written_year.removesuffix(".0")
-        if year and not (year.isascii() and year.isdecimal()):
+        if year and not re.fullmatch("[0-9]{1,4}", year):
             raise DataError(
-                f"{table.place(row)}: column {reading.year!r}: {short(written_year)} is not a year; write a whole number or "
+                f"{table.place(row)}: column {reading.year!r}: {short(written_year)} is not a year; write up to 4 digits, or "
                 "leave it empty"
             )
         attributes = {name: texts[f"{ATTRIBUTES}:{name}"] for name in reading.attributes if name not in absent}

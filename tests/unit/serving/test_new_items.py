@@ -386,6 +386,7 @@ def test_files_are_read_by_the_section(tmp_path: Path) -> None:
         ("item_id,title\n7,Heat\n,Big\n", r"new:3: no value in column 'item_id'"),
         ("item_id,title\n7,\n", r"new:2: no value in column 'title'"),
         ("item_id,title,year\n7,Heat,soon\n", r"new:2: column 'year': 'soon' is not a year"),
+        (f"item_id,title,year\n7,Heat,{'9' * 5000}\n", r"new:2: column 'year': '9+\.\.\. is not a year"),
         ("id,title\n7,Heat\n", r"no column 'item_id'"),
         ('{"item_id": 7, "title": "Heat"}\n{"item_id": 8\n', r"new:2: is not JSON"),
     ],
