@@ -69,6 +69,8 @@ def _resolve(name: str, systems: dict[str, Any], defaults: dict[str, Any], seen:
     if parent in (*seen, name):
         raise ValueError(f"systems.{name}.extends leads back to {name!r}")
     base = _resolve(parent, systems, defaults, (*seen, name))
+    if not isinstance(base, dict):
+        return base  # no section, which is reported for the parent
     return overlay(base, {key: value for key, value in own.items() if key != "extends"})
 
 

@@ -152,6 +152,10 @@ def test_a_system_extends_a_defined_one(params_with: Callable[[Edit], Path], ext
     ("change", "message"),
     [
         (lambda raw: raw["systems"].update(mine={"extends": ["llara"]}), r"systems\.mine\.extends names \['llara'\]"),
+        (  # others extend it
+            lambda raw: raw["systems"].update(llara_guided=5),
+            r"systems\.yaml: 1 problem\(s\)\n  systems\.llara_guided: Input should be a valid dictionary .*, got 5$",
+        ),
         (lambda raw: raw["ablation"].update(llm_weights="random"), r"systems\.zero_shot: ablation\.llm_weights is random"),
         (
             lambda raw: raw["report"]["ablations"]["curriculum"].update(reference="lara"),
