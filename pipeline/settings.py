@@ -120,7 +120,8 @@ def remedy_of_key(key: str, setting: str, folder: Path) -> str:
     from dvc.utils.hydra import apply_overrides
 
     known = values(folder)
-    names = [*known, *{name.rpartition(".")[0] for name in known}]
+    sections = {".".join(parts[:n]): None for parts in (name.split(".") for name in known) for n in range(1, len(parts))}
+    names = [*known, *sections]
     if key in names:
         return ""
     if ".".join(key.split(".")[:2]) in names:
@@ -136,8 +137,8 @@ def remedy_of_key(key: str, setting: str, folder: Path) -> str:
                 if isinstance(error, ConfigError) and "unknown key" not in str(error):
                     raise
     near = difflib.get_close_matches(key, names, n=1)
-    sections = ", ".join(dict.fromkeys(name.partition(".")[0] for name in known))
-    return f"did you mean {prefixed(near[0])}?" if near else f"the sections are {sections}"
+    top_level = ", ".join(name for name in sections if "." not in name)
+    return f"did you mean {prefixed(near[0])}?" if near else f"the sections are {top_level}"
 
 
 def values(folder: Path) -> dict[str, Any]:

@@ -62,6 +62,7 @@ def both() -> bytes:
         ("systems.yaml:tune.epochs=1", r"`tune` belongs in params\.yaml; write -S tune\.epochs=1$"),
         ("dvc.yaml:stages=1", r"dvc\.yaml has no parameters; they are in params\.yaml and systems\.yaml$"),
         ("qwerty=3", r"no key 'qwerty'; the sections are run, download, "),
+        ("datasets=[]", r"-S datasets=\[\]: Error merging override datasets=\[\]; write it as key=value"),  # the key exists
         ("run.datasets=[movielens", r"-S run\.datasets=\[movielens: .*; write it as key=value or 'key=\[value,value\]'"),
         ("run.seeds", r"-S run\.seeds: .*; write it as key=value or"),
         ("tune.epochs=0", r"tune\.epochs: Input should be greater than or equal to 1, got 0"),
