@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
-SYSTEMS = Path("systems.yaml")  # the other sections, beside PARAMS
+SYSTEMS = Path("systems.yaml")  # the sections that PARAMS lacks
 PRESETS = Path("presets")
 LLM = Path("data/llm")
 RESOLVED = Path("data/resolved")
@@ -19,7 +19,7 @@ PLOTS = Path("metrics/plots")
 INTERACTIONS, ITEMS, EXAMPLES = "interactions.parquet", "items.parquet", "examples.parquet"  # the prepared tables
 QUESTIONS, CANDIDATE_SETS = "questions.parquet", "candidates.parquet"  # the tables at further positions
 ITEM_EMBEDDINGS, TRAINING_SCORES = "item_embeddings.parquet", "training_scores.parquet"  # tables of a recommender
-CURVES = Path("metrics/curves")  # a folder of its own, so that the report can depend on all curves
+CURVES = Path("metrics/curves")  # holds nothing else, so that the report can depend on it as a whole
 
 
 def raw(dataset: str) -> Path:
@@ -169,7 +169,7 @@ def further_adapter(dataset: str, run_name: str) -> Path:
 
 
 def further_curves(dataset: str, run_name: str) -> Path:
-    """DVCLive folder with the training curves of such a run."""
+    """DVCLive folder with the training curves of a run in :func:`further`."""
     return further(dataset, run_name) / "curves"
 
 

@@ -21,7 +21,7 @@ from llara_core import columns as c
 from llara_core.errors import DataError
 
 ITEM_LIST = pa.list_(pa.int32())
-HASHED_ROWS = 1 << 20  # rows hashed at a time; the number affects the hash of longer tables
+HASHED_ROWS = 1 << 20  # rows hashed at a time; another number changes the hashes of longer tables
 
 INTERACTIONS = pa.schema(
     [
@@ -110,7 +110,7 @@ RESULTS = pa.schema(
 
 
 def list_column(values: npt.NDArray[Any]) -> pa.ListArray:
-    """Returns an array ``(..., C)`` as a column of lists of length ``C``."""
+    """Converts an array ``(..., C)`` to a column of lists of length ``C``."""
     length = values.shape[-1]
     return pa.ListArray.from_arrays(np.arange(values.size // length + 1, dtype=np.int32) * length, values.ravel())
 
@@ -141,7 +141,7 @@ def write_table(
     """Writes a table as Parquet under ``schema``; row order is kept, the index is dropped.
 
     Args:
-        metadata: provenance strings in the file's schema, which :func:`table_metadata` reads.
+        metadata: strings to store in the file, such as its provenance; :func:`table_metadata` reads them.
 
     Raises:
         DataError: a column is missing, has another type, or holds nulls where the schema forbids them.
@@ -153,8 +153,8 @@ def write_parts(
     path: Path, parts: Iterable[pd.DataFrame | pa.Table], schema: pa.Schema, metadata: Mapping[str, str] | None = None
 ) -> None:
     """Writes a table like :func:`write_table`, in parts that need not fit into memory together."""
-    facts = {key.encode(): value.encode() for key, value in (metadata or {}).items()}
-    with atomic_path(path) as staged, pq.ParquetWriter(staged, schema.with_metadata(facts)) as writer:
+    stored = {key.encode(): value.encode() for key, value in (metadata or {}).items()}
+    with atomic_path(path) as staged, pq.ParquetWriter(staged, schema.with_metadata(stored)) as writer:
         for part in parts:
             try:
                 table = pa.Table.from_pandas(part, schema, preserve_index=False) if isinstance(part, pd.DataFrame) else part
@@ -162,7 +162,7 @@ def write_parts(
                 raise DataError(f"{path}: the table does not fit its schema: {error}") from error
             if not table.schema.equals(schema):
                 raise DataError(f"{path}: expected the columns {_describe(schema)}, not {_describe(table.schema)}")
-            writer.write_table(table.replace_schema_metadata(facts))
+            writer.write_table(table.replace_schema_metadata(stored))
 
 
 def read_table(path: Path, schema: pa.Schema) -> pd.DataFrame:
@@ -172,7 +172,7 @@ def read_table(path: Path, schema: pa.Schema) -> pd.DataFrame:
 
 
 def read_arrow(path: Path, schema: pa.Schema) -> pa.Table:
-    """Reads a Parquet table and checks it against ``schema``; lists take a tenth of their memory in a frame.
+    """Reads a Parquet table and checks it against ``schema``; lists take a tenth of the memory that they need in a frame.
 
     Raises:
         DataError: the file is missing, unreadable, or has other columns than ``schema``.
@@ -219,10 +219,10 @@ def n_rows(path: Path) -> int:
 
 
 def table_metadata(path: Path) -> dict[str, str]:
-    """Reads the strings stored with :func:`write_table`."""
+    """Returns the metadata that :func:`write_table` stored."""
     with _opened(path) as file:
-        facts = file.schema_arrow.metadata or {}
-    return {key.decode(): value.decode() for key, value in facts.items()}
+        stored = file.schema_arrow.metadata or {}
+    return {key.decode(): value.decode() for key, value in stored.items()}
 
 
 def write_json(path: Path, content: Any) -> None:

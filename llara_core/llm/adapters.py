@@ -29,7 +29,7 @@ METADATA_FILE = "adapter.json"
 
 
 class StartAdapter(Section):
-    """The system whose adapter tuning continued from, of the same data set and seed, and the hash of the adapter's tensors."""
+    """The system from whose adapter tuning continued, on the same data set and seed, and the hash of that adapter's tensors."""
 
     system: str
     sha256: str
@@ -158,7 +158,7 @@ def read_metadata(folder: Path) -> AdapterMetadata:
 
 
 def adapter_sha256(folder: Path) -> str:
-    """Returns the hex sha256 over an adapter's tensors; its metadata do not count."""
+    """Returns the hex sha256 over an adapter's tensors, without its metadata."""
     return hashlib.sha256("".join(tables.file_sha256(folder / name) for name in (LORA_FILE, MODULES_FILE)).encode()).hexdigest()
 
 
@@ -176,13 +176,13 @@ def load_adapter(
 
     Args:
         folder: adapter folder written by :func:`save_adapter`.
-        item_vectors: ``(n_items, D_rec)`` float32, the table on which it was tuned, or None.
+        item_vectors: ``(n_items, D_rec)`` float32, the table on which the adapter was tuned, or None.
         llm: fingerprint of ``base``, which must be the tuned model's.
         item_embeddings: hash of the recommender's table, or None.
-        trainable: whether its LoRA is trained further.
+        trainable: whether its LoRA weights are trained further.
 
     Raises:
-        ModelError: it was tuned on another base model or on other embeddings, or a tensor is missing.
+        ModelError: the adapter was tuned on another base model or on other embeddings, or lacks a tensor.
     """
     metadata = read_metadata(folder)
     if metadata.llm != llm:

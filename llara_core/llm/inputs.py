@@ -32,8 +32,8 @@ NO_START = "no_start.json"
 class SystemInputs:
     """The input folder of one training run.
 
-    The paths are None if the prompts do not need the recommender's item embeddings, its scores of the training candidates, or
-    its scores of the held-out candidates.
+    A path is None if the prompts do not need the file: the recommender's item embeddings, or its scores of the training or the
+    held-out candidates.
     """
 
     folder: Path
@@ -123,7 +123,7 @@ def write_start(folder: Path, dataset: str, system: str, start: str | None, seed
         folder: folder to create.
         dataset: key in ``params.yaml``.
         system: key of ``systems``.
-        start: system to continue from; None: only :data:`NO_START` is written.
+        start: key of the system to continue from; None writes only :data:`NO_START`.
         seed: seed of the training run and of the adapter that it continues from.
     """
     if start is None:

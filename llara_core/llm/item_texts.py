@@ -1,4 +1,4 @@
-"""The language model's own encodings of item texts, features of compact items (ours; similar to HLLM and E4SRec)."""
+"""Item texts encoded by the language model itself, as features of compact items (ours; similar to HLLM and E4SRec)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BATCH = 64  # texts per pass
 
 @dataclass(frozen=True)
 class EncodedTexts:
-    """Encoded texts, and the affine map that produces them, for texts that are added later (:func:`encode_added`).
+    """Encoded texts, and the affine map by which :func:`encode_added` encodes further ones.
 
     Attributes:
         vectors: ``(n_items, d_text)`` float32 on the CPU, with a root mean square of 1.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from llara_core import columns as c
@@ -50,9 +51,8 @@ def load_text_vectors(path: Path, n_items: int) -> torch.Tensor | None:
     Raises:
         DataError: the table does not fit the data (:func:`load_item_vectors`).
     """
-    load_item_vectors(path, n_items)
-    column = tables.read_table(path, tables.ITEM_EMBEDDINGS)[c.TEXT_VECTOR]
-    return None if column.isna().any() else torch.from_numpy(np.stack(column.to_list()).astype(np.float32))
+    column = _read_column(path, n_items, c.TEXT_VECTOR)
+    return None if column.isna().any() else _stacked(path, column)
 
 
 def load_item_vectors(path: Path, n_items: int) -> tuple[torch.Tensor, str]:
@@ -61,10 +61,18 @@ def load_item_vectors(path: Path, n_items: int) -> tuple[torch.Tensor, str]:
     Raises:
         DataError: the table is of another catalogue, or holds values that are not finite.
     """
+    return _stacked(path, _read_column(path, n_items, c.VECTOR)), tables.tables_hash(path)
+
+
+def _read_column(path: Path, n_items: int, name: str) -> pd.Series:
     table = tables.read_table(path, tables.ITEM_EMBEDDINGS)
     if table[c.ITEM].to_list() != list(range(n_items)):
         raise DataError(f"{path}: has {len(table)} items, but the prepared data has {n_items}; run `dvc repro`")
-    vectors = np.stack(table[c.VECTOR].to_list()).astype(np.float32)
+    return table[name]
+
+
+def _stacked(path: Path, column: pd.Series) -> torch.Tensor:
+    vectors = np.stack(column.to_list()).astype(np.float32)
     if not np.isfinite(vectors).all():
         raise DataError(f"{path}: holds values that are not finite; train the recommender again")
-    return torch.from_numpy(vectors), tables.tables_hash(path)
+    return torch.from_numpy(vectors)

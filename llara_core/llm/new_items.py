@@ -70,10 +70,10 @@ class NewItems(nn.Module):
         vectors: ``(n_items, d_rec)`` float32, predicted from the texts.
         biases: ``(n_items,)`` float32, predicted from the texts.
         bias_coefficients, bias_intercept: ``(d_text,)`` and ``(1,)``, regression of the biases, for items that are added later.
-        text_weight, text_bias: map to the encoded text of such an item (:class:`item_texts.EncodedTexts`).
+        text_weight, text_bias: map that encodes the texts of added items (:class:`item_texts.EncodedTexts`).
         token: ``(d_llm,)`` trained, added to the token of a new item.
-        head_vector: ``(d_rec,)`` trained, added to its vector in the catalogue head.
-        head_bias: ``(1,)`` trained, added to its bias there after multiplication by :data:`BIAS_GAIN`.
+        head_vector: ``(d_rec,)`` trained, added to the vector of a new item in the catalogue head.
+        head_bias: ``(1,)`` trained, multiplied by :data:`BIAS_GAIN` and added to the bias of a new item in that head.
     """
 
     is_new: torch.Tensor

@@ -52,7 +52,7 @@ def visible(attention_mask: torch.Tensor, branches: torch.Tensor) -> torch.Tenso
 
 
 def positions(seen: torch.Tensor) -> torch.Tensor:
-    """Returns the position ``(B, L)`` of every token in its prompt and branch, from the tokens it sees, itself included."""
+    """Returns the position ``(B, L)`` of every token in its prompt and branch: the number of other tokens that it sees."""
     return (seen.sum(dim=-1) - 1).clamp(min=0)
 
 

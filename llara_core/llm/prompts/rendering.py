@@ -23,7 +23,7 @@ _WITHOUT_SLOT: tuple[Representation, ...] = ("title", "index")
 
 @dataclass(frozen=True)
 class ItemWording:
-    """The dataset's words for an item and for a user's interaction with it, e.g. ``ItemWording("movie", "watched")``."""
+    """The data set's words for an item and for a user's interaction with it, e.g. ``ItemWording("movie", "watched")``."""
 
     noun: str
     verb: str
@@ -41,7 +41,7 @@ class Prompt:
         text: the prompt, with one slot token per item slot.
         slot_items: item id of every slot, in order of appearance; empty in ``title`` and ``index`` prompts with candidates.
         slot_scores: score features of every slot's item, zeros if none are shown.
-        candidate_slots: places of the candidates among the slots, in candidate order; empty without candidates or slots.
+        candidate_slots: index of each candidate's slot among all slots, in candidate order; empty without candidates or slots.
     """
 
     text: str
@@ -107,7 +107,7 @@ def render_ranking(
 
     Args:
         scores: score features of the candidates, for their behaviour tokens; None shows none.
-        candidate_texts: texts that candidates have in place of their labels, indexed by item id; None for the labels.
+        candidate_texts: texts shown in place of the candidates' labels, indexed by item id; None shows the labels.
     """
     items = {"history": history, "candidates": candidates}
     names = {"history": labels, "candidates": labels if candidate_texts is None else candidate_texts}
@@ -115,9 +115,9 @@ def render_ranking(
 
 
 def with_instruction(prompt: Prompt) -> Prompt:
-    """The prompt preceded by the instruction that untuned models need.
+    """Returns the prompt preceded by the instruction that untuned models need.
 
-    The instruction is no system message, which some chat templates and endpoints refuse and base models do not have.
+    A system message would not do: some chat templates and endpoints refuse it, and base models have none.
     """
     return replace(prompt, text=f"{INSTRUCTION}\n\n{prompt.text}")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 # {noun} and {verb} are the dataset's words ("movie", "watched"); {history} and {candidates} are comma-separated items.
-# The paper samples the wording of every prompt from several (section 5.1.2). The question follows the item lists, so that a
-# long list never separates the request from its answer.
+# The paper samples the wording of every prompt from several (section 5.1.2). The question follows the item lists, so that
+# no long list separates it from the answer.
 RANKING_TEMPLATES = (
     "This user has {verb} {history} in the past. Predict the next {noun} for this user. The candidates are {candidates}. "
     "Choose exactly one {noun} from the candidates. The answer is",

@@ -12,8 +12,8 @@ import torch
 from llara_core import columns as c
 from llara_core import tables
 from llara_core.config import AblationConfig, Representation
-from llara_core.errors import ModelError
-from llara_core.llm.item_vectors import item_vectors_for
+from llara_core.errors import DataError, ModelError
+from llara_core.llm.item_vectors import item_vectors_for, load_text_vectors
 from llara_core.llm.loading import load_base_model
 from llara_core.llm.projector import Projector
 from tests.helpers.llm import D_REC, LABELS, LLM, N_ITEMS, item_vectors
@@ -30,6 +30,22 @@ def table(tmp_path: Path) -> Path:
     frame = pd.DataFrame({c.ITEM: range(N_ITEMS), c.LABEL: LABELS, c.VECTOR: list(item_vectors().numpy()), c.TEXT_VECTOR: None})
     tables.write_table(path, frame, tables.ITEM_EMBEDDINGS)
     return path
+
+
+def test_text_vectors_are_checked_like_item_vectors(table: Path, tmp_path: Path) -> None:
+    assert load_text_vectors(table, N_ITEMS) is None  # the recommender reads no texts
+    path, of_texts = tmp_path / "sasrec_text-0.parquet", item_vectors().numpy() + 1
+    frame = tables.read_table(table, tables.ITEM_EMBEDDINGS).assign(**{c.TEXT_VECTOR: list(of_texts)})
+    tables.write_table(path, frame, tables.ITEM_EMBEDDINGS)
+    vectors = load_text_vectors(path, N_ITEMS)
+    assert vectors is not None
+    assert torch.equal(vectors, item_vectors() + 1)
+    with pytest.raises(DataError, match=rf"sasrec_text-0.*: has {N_ITEMS} items, but the prepared data has {N_ITEMS + 1}"):
+        load_text_vectors(path, N_ITEMS + 1)
+    of_texts[0, 0] = np.nan
+    tables.write_table(path, frame.assign(**{c.TEXT_VECTOR: list(of_texts)}), tables.ITEM_EMBEDDINGS)
+    with pytest.raises(DataError, match=r"sasrec_text-0.*: holds values that are not finite"):
+        load_text_vectors(path, N_ITEMS)
 
 
 @pytest.mark.parametrize("representation", ["text", "title", "index"])
