@@ -100,7 +100,7 @@ class Bench:
             "preference_loss": "softmax",  # as fast as sdpo except for its reference pass
         }
         tune = self.config.tune.model_copy(update=budget)
-        plan = make_plan(self.data.units, tune, self.config.curriculum, sample_templates=True, seed=0).tail(size)
+        plan = make_plan(self.data.sizes, tune, self.config.curriculum, sample_templates=True, seed=0).tail(size)
         data = PlanDataset(plan, self.data.planned(plan), self.encoder, self.config.prompt)
         rows = [data[row] for row in range(size)]
         batch = collate(rows, self.encoder)

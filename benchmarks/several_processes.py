@@ -85,11 +85,11 @@ def _time(dataset: str, system: str, seed: int, steps: int, queries: int, thread
     encoder = PromptEncoder(loading.load_tokenizer(paths.LLM), chat_template=config.prompt.chat_template)
     base = loading.load_base_model(paths.LLM, params.llm)
     model = adapters.build_model(base, encoder, config, vectors, head_vectors=None, seed=seed)
-    plan = make_plan(data.units, tune, config.curriculum, sample_templates=True, seed=seed)
+    plan = make_plan(data.sizes, tune, config.curriculum, sample_templates=True, seed=seed)
     speeds = {}
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        scratch = processes.of_first(Path(folder))
+        scratch = processes.broadcast(Path(folder))
         train(
             model,
             plan,
@@ -100,7 +100,7 @@ def _time(dataset: str, system: str, seed: int, steps: int, queries: int, thread
             scratch=scratch,
         )
         speeds["rows"] = steps * size / (time.perf_counter() - start)
-        processes.of_first(None)  # waits before the folder is deleted
+        processes.broadcast(None)  # waits before the folder is deleted
 
     model.eval()
     held_out = read_held_out(dataset).first_draws(1)

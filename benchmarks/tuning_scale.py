@@ -45,7 +45,7 @@ def read_training_data(folder: Path, plan_rows: int, objective: str) -> dict[str
     tune = params.tune.model_copy(
         update={"objective": objective, "epochs": 1, "max_examples": plan_rows, "warm_start_rows": 0, "mixture": 0.0}
     )
-    plan = make_plan(stored.units, tune, params.curriculum, sample_templates=True, seed=0)
+    plan = make_plan(stored.sizes, tune, params.curriculum, sample_templates=True, seed=0)
     data = stored.planned(plan)
     items = 0
     row: Any
@@ -55,8 +55,8 @@ def read_training_data(folder: Path, plan_rows: int, objective: str) -> dict[str
         else:
             items += len(data.histories[row.source]) + len(data.candidates[row.source, row.draw])
     return {
-        "examples": len(stored.units.history_lens),
-        "sets": len(stored.units.history_lens) * stored.units.n_draws,
+        "examples": len(stored.sizes.history_lens),
+        "sets": len(stored.sizes.history_lens) * stored.sizes.n_draws,
         "rows": len(plan),
         "items": items,
     }

@@ -18,4 +18,4 @@ def batches(lengths: Sequence[int], batch_size: int) -> list[np.ndarray]:
 def own_batches(lengths: Sequence[int], batch_size: int, *, is_sharded: bool) -> list[np.ndarray]:
     """Returns this process's batches: its share, or all of them if the model is sharded."""
     parts = batches(lengths, batch_size)
-    return parts if is_sharded else processes.share(parts)
+    return parts if is_sharded else processes.own_share(parts)

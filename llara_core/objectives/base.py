@@ -21,8 +21,8 @@ Rows = npt.NDArray[np.int64]  # (n, 4): source, start, stop, draw
 
 
 @dataclass(frozen=True)
-class Units:
-    """Sizes of the training data.
+class DataSizes:
+    """Sizes of the training data, from which a plan is built.
 
     Attributes:
         history_lens: ``(n_examples,)`` items in the history of every training example.
@@ -41,8 +41,8 @@ class TrainingData:
 
     Attributes:
         histories, targets: history and target of each training example, by example number.
-        candidates: candidate item ids by (example number, draw). Histories, targets and candidates may be limited to those that
-            a plan names in rows of objectives that show candidates.
+        candidates: candidate item ids by (example number, draw). Like histories and targets, they may be limited to the rows
+            of a plan whose objectives show candidates.
         scores: score features ``(C, 2)`` of these candidates, by the same keys; None for systems that show none.
         sequences: whole training sequences, by sequence number.
         labels: display name of each item, indexed by item id.
@@ -65,11 +65,11 @@ class EncodedRow:
 
     Attributes:
         input_ids: token ids of the prompt, followed by the answer if there is one.
-        prompt: prompt, whose items fill the slots.
-        labels: target of each position (``IGNORE``: none).
+        prompt: rendered prompt, whose items fill the slots.
+        labels: target of each position, ``IGNORE`` where nothing is predicted.
         target_place: place of the target among the candidates; None if the prompt lists none.
         tree: tree of the prompt and the compared answers, with the same ``input_ids``; None if the row is one sequence.
-        reference: log-likelihoods of these answers before tuning; None if the loss needs none.
+        reference: log-likelihood of each compared answer before tuning; None if the loss needs none.
     """
 
     objective: str
@@ -90,7 +90,7 @@ class Objective(Protocol):
 
     n_templates: int
 
-    def epoch_rows(self, units: Units, tune: TuneConfig, seed: int, epoch: int) -> Rows:
+    def epoch_rows(self, sizes: DataSizes, tune: TuneConfig, seed: int, epoch: int) -> Rows:
         """Returns the rows of one epoch, in training order, drawn from a random stream of its own."""
 
     def encode(
@@ -100,17 +100,17 @@ class Objective(Protocol):
 
         Args:
             row: row with the plan's columns as attributes.
-            representation: representation of its items, which the curriculum may have made simpler than in ``prompt``.
+            representation: representation of its items; the curriculum may replace the one in ``prompt`` by a simpler one.
         """
 
     def batch_tensors(self, rows: Sequence[EncodedRow]) -> dict[str, torch.Tensor]:
-        """Returns the tensors that the loss needs beside prompts and labels; ``branches`` ``(B, L)`` makes each row a tree."""
+        """Returns the tensors that the loss needs in addition; with ``branches`` ``(B, L)`` among them, each row is a tree."""
 
     def loss(self, model: HybridLM, hidden: torch.Tensor, batch: Mapping[str, torch.Tensor], tune: TuneConfig) -> torch.Tensor:
         """Returns the loss of a batch, summed over its predicting positions.
 
         Args:
-            hidden: ``(B, L, D_llm)``, its final hidden states.
+            hidden: ``(B, L, D_llm)``, final hidden states of the batch.
             batch: ``input_ids`` and ``labels`` ``(B, L)``, and the tensors of :meth:`batch_tensors`.
-            tune: tuning settings, among them weights of the loss.
+            tune: tuning settings, which hold the weights of the loss.
         """

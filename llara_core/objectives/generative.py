@@ -14,7 +14,7 @@ from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.prompts.rendering import Prompt, answer_text, render_ranking
 from llara_core.llm.prompts.templates import RANKING_TEMPLATES
-from llara_core.objectives.base import IGNORE, EncodedRow, Rows, TrainingData, Units
+from llara_core.objectives.base import IGNORE, DataSizes, EncodedRow, Rows, TrainingData
 from llara_core.runtime import seeding
 
 
@@ -23,13 +23,13 @@ class Generative:
 
     n_templates = len(RANKING_TEMPLATES)
 
-    def epoch_rows(self, units: Units, tune: TuneConfig, seed: int, epoch: int) -> Rows:
+    def epoch_rows(self, sizes: DataSizes, tune: TuneConfig, seed: int, epoch: int) -> Rows:
         """Returns each training example with a long enough history once, with the epoch's candidate set."""
-        long_enough = np.asarray(units.history_lens) >= tune.min_history_len
+        long_enough = np.asarray(sizes.history_lens) >= tune.min_history_len
         order = seeding.numpy_stream(seed, "plan", "examples", epoch).permutation(len(long_enough))
         order = order[long_enough[order]]
         rows = np.zeros((len(order), 4), dtype=np.int64)
-        rows[:, 0], rows[:, 3] = order, epoch % units.n_draws
+        rows[:, 0], rows[:, 3] = order, epoch % sizes.n_draws
         return rows
 
     def encode(
@@ -72,7 +72,7 @@ class Generative:
         }
 
     def loss(self, model: HybridLM, hidden: torch.Tensor, batch: Mapping[str, torch.Tensor], tune: TuneConfig) -> torch.Tensor:
-        """Cross-entropy of the answer's tokens and, with a read-out, ``tune.ranking_weight`` times that of the candidates."""
+        """Returns the cross-entropy of the answer's tokens, plus ``tune.ranking_weight`` times that of the read-out, if any."""
         predicting = batch["labels"] != IGNORE
         # Logits are computed at the predicting positions only: everywhere, they would cost about as much as the LLM itself.
         loss = F.cross_entropy(model.token_logits(hidden[predicting]), batch["labels"][predicting], reduction="sum")

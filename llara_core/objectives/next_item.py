@@ -1,4 +1,4 @@
-"""An objective beside the paper's: a softmax over the catalogue at every item of a history."""
+"""An objective that the paper lacks: a softmax over the catalogue at every item of a history."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.prompts.rendering import render_history
 from llara_core.llm.prompts.templates import HISTORY_TEMPLATES
-from llara_core.objectives.base import IGNORE, EncodedRow, Rows, TrainingData, Units
+from llara_core.objectives.base import IGNORE, DataSizes, EncodedRow, Rows, TrainingData
 from llara_core.runtime import seeding
 
 
@@ -22,17 +22,17 @@ class NextItem:
 
     n_templates = len(HISTORY_TEMPLATES)
 
-    def epoch_rows(self, units: Units, tune: TuneConfig, seed: int, epoch: int) -> Rows:
+    def epoch_rows(self, sizes: DataSizes, tune: TuneConfig, seed: int, epoch: int) -> Rows:
         """Returns chunks that overlap by one item, so that every item but a sequence's first is a target once per epoch.
 
         Each sequence is cut at another random phase in every epoch, so no item is always the first of its chunk.
         """
         rng = seeding.numpy_stream(seed, "plan", "chunks", epoch)
         stride = tune.chunk_len - 1
-        phases = rng.integers(stride, size=len(units.sequence_lens))
+        phases = rng.integers(stride, size=len(sizes.sequence_lens))
         rows = [
             (sequence, max(start, 0), min(start + tune.chunk_len, length), 0)
-            for sequence, (length, phase) in enumerate(zip(units.sequence_lens, phases, strict=True))
+            for sequence, (length, phase) in enumerate(zip(sizes.sequence_lens, phases, strict=True))
             for start in range(-int(phase), length - 1, stride)  # each chunk has at least two items, one of them a target
         ]
         return rng.permutation(np.array(rows, dtype=np.int64).reshape(-1, 4))
@@ -52,6 +52,6 @@ class NextItem:
         return {}
 
     def loss(self, model: HybridLM, hidden: torch.Tensor, batch: Mapping[str, torch.Tensor], tune: TuneConfig) -> torch.Tensor:
-        """Cross-entropy of the following items over the whole catalogue."""
+        """Returns the cross-entropy of the following items over the whole catalogue."""
         predicting = batch["labels"] != IGNORE
         return model.item_loss(hidden[predicting], batch["labels"][predicting])

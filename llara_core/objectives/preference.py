@@ -23,7 +23,7 @@ from llara_core.llm import tree
 from llara_core.llm.encoding import PromptEncoder
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.prompts.rendering import answer_text
-from llara_core.objectives.base import IGNORE, EncodedRow, Rows, TrainingData, Units
+from llara_core.objectives.base import IGNORE, DataSizes, EncodedRow, Rows, TrainingData
 from llara_core.objectives.generative import Generative
 
 _TARGET = 0  # place of the target among the answers of a row
@@ -32,9 +32,9 @@ _TARGET = 0  # place of the target among the answers of a row
 class Preference(Generative):
     """A softmax over the log-likelihoods of candidates' titles, with or without S-DPO's reference."""
 
-    def epoch_rows(self, units: Units, tune: TuneConfig, seed: int, epoch: int) -> Rows:
+    def epoch_rows(self, sizes: DataSizes, tune: TuneConfig, seed: int, epoch: int) -> Rows:
         """Returns the generative rows, each with its first negatives, which are in random order."""
-        rows = super().epoch_rows(units, tune, seed, epoch)
+        rows = super().epoch_rows(sizes, tune, seed, epoch)
         rows[:, 2] = tune.preference_negatives
         return rows
 
@@ -69,7 +69,7 @@ class Preference(Generative):
         return tensors | ({"reference": torch.tensor(references)} if references else {})
 
     def loss(self, model: HybridLM, hidden: torch.Tensor, batch: Mapping[str, torch.Tensor], tune: TuneConfig) -> torch.Tensor:
-        """Cross-entropy of the target among the answers."""
+        """Returns the cross-entropy of the target among the answers."""
         values = self.log_likelihoods(model, hidden, batch)
         if tune.compares_with_start:
             values = values - batch["reference"]

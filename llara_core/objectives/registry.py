@@ -7,7 +7,7 @@ from llara_core.objectives.generative import Generative
 from llara_core.objectives.next_item import NextItem
 from llara_core.objectives.preference import Preference
 
-# The names are those of `config.OBJECTIVES`.
+# `config.OBJECTIVES` has the same names.
 OBJECTIVES: dict[str, Objective] = {
     "generative": Generative(),
     "next_item": NextItem(),

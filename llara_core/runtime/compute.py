@@ -50,13 +50,13 @@ def pin_kernels() -> None:
 
 
 def kernels_are_pinned() -> bool:
-    """Whether :func:`pin_kernels` took effect."""
+    """Returns whether :func:`pin_kernels` took effect."""
     return all(os.environ.get(name) == value for name, value in _KERNELS.items())
 
 
 @functools.cache
 def cpu_info() -> dict[str, str]:
-    """Returns Linux's facts on the first processor, by name; empty on other operating systems."""
+    """Returns Linux's description of the first processor, by field; empty on other operating systems."""
     file = Path("/proc/cpuinfo")
     if not file.is_file():
         return {}
@@ -107,7 +107,7 @@ def device() -> str:
 
 
 def computes_bfloat16() -> bool:
-    """Whether the processor has bfloat16 instructions; emulation is several times slower than float32."""
+    """Returns whether the processor has bfloat16 instructions; emulation is several times slower than float32."""
     import torch
 
     checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Scores, histories times items (268 MB): a catalogue of up to 16,384 items is scored for 4,096 histories at a time, one of a
-# million for 67.
+# Scores, histories times items, that are in memory together (268 MB): a catalogue of up to 16,384 items is scored for 4,096
+# histories at a time, one of a million for 67.
 SCORES_AT_A_TIME = 1 << 26
 
 # Logit of an item that is excluded from a softmax: its exponential is 0, but gradients stay finite.
@@ -25,7 +25,7 @@ def histories_at_a_time(n_items: int, at_most: int) -> int:
 
 
 def fits_in_memory(n_states: int, n_items: int) -> bool:
-    """Whether the logits of all items for all states may be in memory together."""
+    """Returns whether the logits of all items for all states may be in memory together."""
     return n_states * n_items <= SCORES_AT_A_TIME
 
 

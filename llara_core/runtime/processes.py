@@ -31,8 +31,8 @@ Value = TypeVar("Value")
 
 _LAUNCHER = "LLARA_LAUNCHER"  # environment variable with the process id of the stage that started this process
 _WATCH_S = 1.0
-_joined: set[object] = set()  # the group of all processes, while this one is a member
-_AFTER_OTHERS = {"SIGTERM", "SIGABRT"}  # signals of the launcher and of NCCL after another process has ended
+_joined: set[object] = set()  # holds the group of all processes while this one is a member
+_AFTER_OTHERS = {"SIGTERM", "SIGABRT"}  # sent by the launcher or NCCL after another process has ended
 
 
 def rank() -> int:
@@ -45,7 +45,7 @@ def is_first() -> bool:
 
 
 def is_started_by_stage() -> bool:
-    """Whether another process of the same stage waits for this one."""
+    """Returns whether another process of the same stage waits for this one."""
     return _LAUNCHER in os.environ and _is_launched()
 
 
@@ -84,8 +84,8 @@ def leave() -> None:
         _joined.clear()
 
 
-def of_first(value: Value) -> Value:
-    """Broadcasts the first process's value to every process."""
+def broadcast(value: Value) -> Value:
+    """Returns the first process's value in every process, after waiting for it."""
     dist = _group()
     if dist is None:
         return value
@@ -94,7 +94,7 @@ def of_first(value: Value) -> Value:
     return values[0]
 
 
-def share(batches: list[Value]) -> list[Value]:
+def own_share(batches: list[Value]) -> list[Value]:
     """Returns this process's batches; batches stay whole, so results do not depend on the number of processes."""
     return batches[rank() :: count()]
 
@@ -226,7 +226,7 @@ def _launch(n: int) -> None:
 
 
 def _failure(failures: Mapping[int, Any], n: int) -> LlaraError:
-    """Returns an error with the cause of failed processes; the others fail because that one is gone."""
+    """Returns the error of the process that failed first, since the others fail because it is gone."""
     again = "start the same command again; tuning continues from its last checkpoint"
     reports = [(failure.message, number) for number, failure in failures.items() if isinstance(failure.message, dict)]
     report, first = min(reports, key=lambda each: each[0]["time"], default=(None, None))

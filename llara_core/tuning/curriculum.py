@@ -11,7 +11,7 @@ _SIGMOID_STEEPNESS = 10.0
 
 
 def _sigmoid(tau: float) -> float:
-    # Rescaled to start at 0 and end at 1 like the other schedules.
+    # Rescaled, so that it starts at 0 and ends at 1 like the other schedules.
     def raw(x: float) -> float:
         return 1 / (1 + math.exp(-_SIGMOID_STEEPNESS * (x - 0.5)))
 

@@ -24,7 +24,7 @@ from llara_core.config import OBJECTIVES, ScoreSource
 from llara_core.errors import DataError
 from llara_core.llm.prompts.rendering import ItemWording, ScoreFeatures
 from llara_core.llm.score_features import normalise_scores, shuffled_score_features
-from llara_core.objectives.base import TrainingData, Units
+from llara_core.objectives.base import DataSizes, TrainingData
 
 Numbers = npt.NDArray[np.int64]
 Key = TypeVar("Key")
@@ -90,9 +90,9 @@ class StoredTrainingData:
 
     Attributes:
         dataset: key in ``params.yaml``.
-        example_rows: ``(E,)`` rows of the training examples in the table of examples.
+        example_rows: ``(E,)`` row number of each training example in the table of examples.
         example_ids: ``(E,)`` ids of the training examples.
-        units: sizes from which a plan is built.
+        sizes: sizes from which a plan is built.
         sequences: whole training sequences, by sequence number.
         labels: display name of each item, indexed by item id.
         texts: title and attributes of each item, indexed by item id.
@@ -105,7 +105,7 @@ class StoredTrainingData:
     dataset: str
     example_rows: Numbers = field(repr=False)
     example_ids: npt.NDArray[np.int32] = field(repr=False)
-    units: Units
+    sizes: DataSizes
     sequences: Lists
     labels: Sequence[str]
     texts: Sequence[str]
@@ -122,7 +122,7 @@ class StoredTrainingData:
         """
         showing = [name for name, traits in OBJECTIVES.items() if traits.shows_candidates]
         asked = plan[plan["objective"].isin(showing)]
-        n_draws, of_example = self.units.n_draws, asked["source"].to_numpy(dtype=np.int64)
+        n_draws, of_example = self.sizes.n_draws, asked["source"].to_numpy(dtype=np.int64)
         numbers, sets = np.unique(of_example), np.unique(of_example * n_draws + asked["draw"].to_numpy(dtype=np.int64))
         examples = tables.take_rows(
             paths.examples(self.dataset), tables.EXAMPLES, self.example_rows[numbers], [c.EXAMPLE, c.HISTORY, c.TARGET]
@@ -159,7 +159,7 @@ class StoredTrainingData:
     def _take_sets(self, file: Path, schema: pa.Schema, sets: Numbers, column: str) -> pa.ChunkedArray:
         """Reads a column of some rows of a table that is sorted by example and draw."""
         rows = tables.take_rows(file, schema, sets, [c.EXAMPLE, c.DRAW, column])
-        examples, draws = np.divmod(sets, self.units.n_draws)
+        examples, draws = np.divmod(sets, self.sizes.n_draws)
         wrong = (rows[c.EXAMPLE].to_numpy() != self.example_ids[examples]) | (rows[c.DRAW].to_numpy() != draws)
         if wrong.any():
             first = wrong.argmax()
@@ -173,10 +173,10 @@ class StoredTrainingData:
 def load_training_data(
     dataset: str, wording: ItemWording, scores_file: Path | None, source: ScoreSource, seed: int
 ) -> tuple[StoredTrainingData, str]:
-    """Opens the training data of a data set and returns it with a hash of all its tables.
+    """Opens the training data of a data set; returns it and a hash of all its tables.
 
     Args:
-        dataset, wording, scores_file, source, seed: as in :class:`StoredTrainingData`.
+        dataset, wording, scores_file, source, seed: attributes of :class:`StoredTrainingData`.
 
     Raises:
         DataError: a table is missing, the scores belong to other candidates, or examples differ in their number of sets.
@@ -198,7 +198,7 @@ def load_training_data(
         dataset=dataset,
         example_rows=rows,
         example_ids=ids,
-        units=Units(history_lens, n_draws, sequences.lengths),
+        sizes=DataSizes(history_lens, n_draws, sequences.lengths),
         sequences=sequences,
         labels=items[c.LABEL].to_list(),
         texts=items[c.TEXT].to_list(),

@@ -14,24 +14,24 @@ import pandas as pd
 from llara_core.config import OBJECTIVES, CurriculumConfig, TuneConfig
 from llara_core.errors import ConfigError
 from llara_core.objectives import registry
-from llara_core.objectives.base import Rows, Units
+from llara_core.objectives.base import DataSizes, Rows
 from llara_core.runtime import seeding
 from llara_core.tuning.curriculum import schedule
 
 
 def make_plan(
-    units: Units, tune: TuneConfig, curriculum: CurriculumConfig, *, sample_templates: bool, seed: int, first_epoch: int = 0
+    sizes: DataSizes, tune: TuneConfig, curriculum: CurriculumConfig, *, sample_templates: bool, seed: int, first_epoch: int = 0
 ) -> pd.DataFrame:
     """Expands a configuration into the rows of a tuning run.
 
     Args:
-        units: sizes of the training data.
+        sizes: sizes of the training data.
         tune: objective, epochs, budget, shortest history, batch size, warm start and mixture.
         curriculum: schedule of hybrid prompts.
         sample_templates: whether the wording of each row is drawn; otherwise the first one is used.
         seed: training seed; every choice has a named random stream.
         first_epoch: number of the first epoch. Each epoch has its own order, so a run that continues from another system's
-            adapter also counts the epochs of that system.
+            adapter counts on from the epochs of that system.
 
     Returns:
         One row per prompt, in training order: ``objective``, ``source`` (example or sequence number), ``start`` and ``stop``
@@ -45,7 +45,7 @@ def make_plan(
     main = tune.objective
     partner = OBJECTIVES[main].partner or main  # without a partner, no row is auxiliary
     epochs = range(first_epoch, first_epoch + tune.epochs)
-    main_rows = sum(len(registry.OBJECTIVES[main].epoch_rows(units, tune, seed, epoch)) for epoch in epochs)
+    main_rows = sum(len(registry.OBJECTIVES[main].epoch_rows(sizes, tune, seed, epoch)) for epoch in epochs)
     n_rows = min(main_rows, tune.max_examples or main_rows)
     if n_rows < tune.batch_size:
         raise ConfigError(
@@ -60,7 +60,7 @@ def make_plan(
 
     rows = np.empty((len(objectives), 4), dtype=np.int64)
     for objective in {main, partner}:
-        rows[objectives == objective] = _take(objective, units, tune, seed, first_epoch, int((objectives == objective).sum()))
+        rows[objectives == objective] = _take(objective, sizes, tune, seed, first_epoch, int((objectives == objective).sum()))
     p_of = schedule(curriculum, tune.epochs)
     p = np.array([p_of(k / len(rows)) for k in range(len(rows))])
     return pd.DataFrame(
@@ -77,11 +77,11 @@ def make_plan(
     )
 
 
-def _take(objective: str, units: Units, tune: TuneConfig, seed: int, first_epoch: int, n_rows: int) -> Rows:
+def _take(objective: str, sizes: DataSizes, tune: TuneConfig, seed: int, first_epoch: int, n_rows: int) -> Rows:
     """Returns the first ``n_rows`` rows of an objective, over as many epochs as needed."""
     taken: list[Rows] = [np.empty((0, 4), dtype=np.int64)]
     while (n_taken := sum(map(len, taken))) < n_rows:
-        epoch = registry.OBJECTIVES[objective].epoch_rows(units, tune, seed, first_epoch + len(taken) - 1)
+        epoch = registry.OBJECTIVES[objective].epoch_rows(sizes, tune, seed, first_epoch + len(taken) - 1)
         if len(epoch) == 0:
             raise ConfigError("the data has no rows for tune.warm_start_rows or tune.mixture to train on; set both to 0")
         taken.append(epoch[: n_rows - n_taken])

@@ -1,4 +1,4 @@
-"""Batches of the plan's rows, their loss, and the log-likelihoods that preference tuning compares with."""
+"""Batches of the plan's rows, their loss, and the reference log-likelihoods of preference tuning."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PlanDataset(Dataset[EncodedRow]):
 
     def __getitem__(self, index: int) -> EncodedRow:
         row: Any = next(self._plan.iloc[index : index + 1].itertuples(index=False))  # tuples of all rows would take 0.5 KB each
-        # The other representations have no easy and hard task.
+        # Other representations than hybrid have no easier form.
         representation: Representation = self._config.representation
         if representation == "hybrid" and not row.hybrid:
             representation = "text"
@@ -66,7 +66,7 @@ class TrainingStep(nn.Module):
 
     Args:
         model: model to tune.
-        tune: tuning settings, among them weights of the losses.
+        tune: tuning settings, which hold the weights of the losses.
     """
 
     accepts_loss_kwargs = True  # makes the Trainer count the labels of a step and pass `num_items_in_batch`
@@ -84,8 +84,8 @@ class TrainingStep(nn.Module):
         Args:
             objective: name of the objective.
             num_items_in_batch: number of predicting positions of the whole optimiser step, over all micro-batches and devices;
-                None: those of this micro-batch.
-            batch: other tensors of :func:`collate`.
+                None counts those of this micro-batch.
+            batch: the other entries of :func:`collate`.
 
         Returns:
             ``{"loss": scalar}``, the objective's summed loss divided by ``num_items_in_batch``. Because answers differ in
@@ -105,10 +105,10 @@ class TrainingStep(nn.Module):
 def reference_log_likelihoods(
     model: HybridLM, rows: PlanDataset, encoder: PromptEncoder, micro_batch_size: int
 ) -> list[tuple[float, ...]]:
-    """Returns the log-likelihoods of the compared answers of each row, before the first step.
+    """Returns the log-likelihoods of the compared answers of each row under the model before tuning.
 
     Each pass reads the rows of one training micro-batch, so that both round alike. Several processes share the passes, and each
-    of them returns all values.
+    returns all values.
 
     Args:
         model: model before tuning.
@@ -119,7 +119,7 @@ def reference_log_likelihoods(
     objective = Preference()
     model.eval()
     passes = [list(range(start, min(start + micro_batch_size, len(rows)))) for start in range(0, len(rows), micro_batch_size)]
-    mine = passes if model.is_sharded else processes.share(passes)
+    mine = passes if model.is_sharded else processes.own_share(passes)
     log_likelihoods = np.full(len(rows), None, dtype=object)
     with progress.bar(len(mine), desc="reference", unit="pass") as bar:
         for part in mine:
@@ -140,6 +140,6 @@ def _on_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
 
 
 def _training_precision(model: HybridLM) -> contextlib.AbstractContextManager[Any]:
-    """Computes in the precision of the trainer."""
+    """Returns a context in which the model computes in the trainer's precision."""
     dtype = model.causal_lm.dtype
     return torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32)

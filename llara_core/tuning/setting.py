@@ -27,7 +27,8 @@ class TuningSetting:
         llm_config: loading options of the base model.
         data: training data, of which only the rows of the plan are read.
         item_vectors: ``(n_items, D_rec)`` float32; None if prompts show no behaviour tokens.
-        hashes: hashes of the inputs ``data`` and ``item_embeddings`` (None if not read).
+        data_hash: hash of the tables of ``data``.
+        embeddings_hash: hash of the recommender's embedding table; None if it was not read.
         head_dim: width of the head's item table if there are no item vectors to initialise it with.
         scratch: parent of the checkpoint folders; a run deletes its own when it ends.
         text_vectors: ``(n_items, D_rec)`` float32, vectors that the recommender derives from the items' texts alone, or None.
@@ -41,7 +42,8 @@ class TuningSetting:
     llm_config: LlmConfig
     data: StoredTrainingData
     item_vectors: torch.Tensor | None
-    hashes: dict[str, str | None]
+    data_hash: str
+    embeddings_hash: str | None
     head_dim: int
     scratch: Path
     text_vectors: torch.Tensor | None = None
@@ -62,7 +64,7 @@ def read_setting(
     """Reads the setting of one training run.
 
     Args:
-        dataset, seed, head_dim, weights: as in :class:`TuningSetting`.
+        dataset, seed, head_dim, weights: attributes of :class:`TuningSetting`.
         config: configuration of the system.
         inputs: input folder of the training run.
         wording: words for items and interactions.
@@ -88,7 +90,8 @@ def read_setting(
         llm_config=llm,
         data=data,
         item_vectors=item_vectors,
-        hashes={"data": data_hash, "item_embeddings": embeddings_hash},
+        data_hash=data_hash,
+        embeddings_hash=embeddings_hash,
         head_dim=head_dim,
         scratch=paths.scratch(),
         text_vectors=text_vectors,

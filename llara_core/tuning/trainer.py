@@ -84,7 +84,7 @@ def train(
     seed: int,
     scratch: Path,
 ) -> Curves:
-    """Train ``model`` in place along the plan, resuming from the last complete checkpoint in ``scratch``.
+    """Trains ``model`` in place along the plan, resuming from the last complete checkpoint in ``scratch``.
 
     Args:
         model: model with trainable tensors in float32 and the frozen base in its compute dtype.
@@ -109,7 +109,7 @@ def train(
         gradient_accumulation_steps=micro_batches_per_step(config),
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm or 0.0,  # 0: none
+        max_grad_norm=config.max_grad_norm or 0.0,  # 0 disables clipping
         bf16=base_dtype == torch.bfloat16,
         fp16=base_dtype == torch.float16,
         use_cpu=not on_cuda,
@@ -154,7 +154,7 @@ def train(
         checkpoint = _last_complete_checkpoint(scratch)
     if checkpoint is not None:
         logger.info("resuming from %s", checkpoint.name)
-    # Without this, peft casts inputs to the float32 of the adapters, which autocast exactly reverts in the next product.
+    # Otherwise peft would cast inputs to the float32 of the adapters, only for autocast to undo it in the next product.
     with disable_input_dtype_casting(model, active=base_dtype != torch.float32):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return _curves(trainer.state.log_history, plan, config.batch_size)

@@ -74,12 +74,12 @@ def tune(
         system: key of ``systems``.
         config: configuration of the system.
         setting: data, base model and item vectors.
-        start: system ``config.start`` and its adapter, from which tuning continues; None: tuning begins at the language model.
+        start: system ``config.start`` and its adapter, from which tuning continues; None starts from the language model.
         adapter_folder: folder for the finished adapter.
         curves_folder: folder for the training curves.
 
     Returns:
-        Training curves, see :func:`llara_core.tuning.trainer.train`.
+        Training curves as of :func:`llara_core.tuning.trainer.train`.
 
     Raises:
         ConfigError: the micro-batches of a step cannot be divided equally among the processes.
@@ -92,20 +92,19 @@ def tune(
     adapters.save_adapter(adapter_folder, run.model, run.metadata)
     adapters.assert_round_trip(adapter_folder, run.model)
     write_curves(curves_folder, curves)
-    # Last, so that a run killed before this line can still be resumed.
+    # Deleted last, so that a run killed before this line can still be resumed.
     shutil.rmtree(run.checkpoints, ignore_errors=True)
     return curves
 
 
 def _prepare_run(system: str, config: SystemConfig, setting: TuningSetting, start: Start | None) -> _Run:
     """Builds the plan and the model of one run."""
-    seed, hashes = setting.seed, setting.hashes
-    sample_templates = config.prompt.templates == "sampled"
+    seed = setting.seed
     plan = make_plan(
-        setting.data.units,
+        setting.data.sizes,
         config.tune,
         config.curriculum,
-        sample_templates=sample_templates,
+        sample_templates=config.prompt.templates == "sampled",
         seed=seed,
         first_epoch=0 if start is None else start.system.tune.epochs,
     )
@@ -135,7 +134,7 @@ def _prepare_run(system: str, config: SystemConfig, setting: TuningSetting, star
         ablation=config.ablation,
         has_head=has_head,
         llm=loading.fingerprint(setting.llm_folder),
-        item_embeddings=hashes["item_embeddings"],
+        item_embeddings=setting.embeddings_hash,
         rows=len(plan),
         dtype=str(base.dtype).removeprefix("torch."),
         hardware=compute.hardware() + ("" if processes.count() == 1 else f", {processes.count()} processes"),
@@ -164,8 +163,8 @@ def _prepare_run(system: str, config: SystemConfig, setting: TuningSetting, star
 
     # A resumed run encodes texts again; on a machine that rounds them differently it must not use the old checkpoints.
     texts_hash = None if encoded is None else hashlib.sha256(encoded.vectors.numpy().tobytes()).hexdigest()
-    inputs = [hashes["data"], setting.head_dim, texts_hash]
-    key = processes.of_first(_run_key(config, setting.llm_config, metadata, data.wording, inputs, plan))
+    inputs: list[str | int | None] = [setting.data_hash, setting.head_dim, texts_hash]
+    key = processes.broadcast(_run_key(config, setting.llm_config, metadata, data.wording, inputs, plan))
     return _Run(config, model, encoder, plan, data, metadata, setting.scratch / "tune" / key)
 
 
@@ -212,8 +211,7 @@ def _new_items(
     n_interactions: npt.NDArray[np.integer],
     d_llm: int,
 ) -> NewItems:
-    """Returns vectors and popularity of items without interactions: predicted from their texts by a regression; vectors of a
-    recommender that reads texts take precedence."""
+    """Predicts vectors and popularity of new items from their texts by a regression, unless the recommender gives vectors."""
     vectors, popularity = unit_scale(item_vectors), log_popularity(torch.from_numpy(n_interactions))
     targets = torch.cat([vectors, popularity[:, None]], dim=1).numpy()
     new_items = NewItems(len(vectors), vectors.shape[1], d_llm, encoded.vectors.shape[1])
@@ -230,7 +228,7 @@ def _train_along_plan(run: _Run, setting: TuningSetting) -> Curves:
     config, plan = run.config, run.plan
     rows, done = PlanDataset(plan, run.data, run.encoder, config.prompt), _ENCODED
     if config.tune.compares_with_start:
-        # Also computed by a resumed run, before it loads the checkpoint.
+        # A resumed run computes them again, before it loads the checkpoint.
         with progress.phase("reference", done, _REFERENCE):
             reference = reference_log_likelihoods(run.model, rows, run.encoder, config.tune.micro_batch_size)
         done = _REFERENCE
@@ -249,7 +247,7 @@ def _run_key(
 ) -> str:
     """Returns the name of the checkpoint folder, which differs for other parameters, inputs or library versions."""
     words = [RANKING_TEMPLATES, HISTORY_TEMPLATES, asdict(wording)]
-    # Without the hardware, so that a run can be resumed on another machine.
+    # The hardware is left out, so that a run can be resumed on another machine.
     inputs = [config.model_dump(), llm_config.model_dump(), metadata.model_dump(exclude={"hardware"}), words, other_inputs]
     content = json.dumps(inputs, sort_keys=True)
     rows = tables.content_hash(pa.Table.from_pandas(plan, preserve_index=False))

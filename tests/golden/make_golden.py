@@ -17,7 +17,7 @@ from llara_core.config import CurriculumConfig, TuneConfig
 from llara_core.data import synthetic
 from llara_core.data.candidates import CandidateSampler
 from llara_core.data.preparation import prepare
-from llara_core.objectives.base import Units
+from llara_core.objectives.base import DataSizes
 from llara_core.runtime import seeding
 from llara_core.tuning.plan import make_plan
 from tests.helpers.datasets import dataset_config
@@ -65,7 +65,7 @@ def values() -> dict[str, Any]:
     sampler = CandidateSampler(prepared.interactions, len(prepared.items), "test", n_candidates=5, exclude="all_interactions")
     (sets,) = sampler.sample(test, 1, rng)
     plan = make_plan(
-        Units(history_lens=[1] * 50, n_draws=2, sequence_lens=[9, 4, 12]),
+        DataSizes(history_lens=[1] * 50, n_draws=2, sequence_lens=[9, 4, 12]),
         TUNE,
         CurriculumConfig(schedule="linear", two_stage_text_share=0.4),
         sample_templates=True,

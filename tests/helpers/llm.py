@@ -21,7 +21,7 @@ from llara_core.llm.inputs import Start
 from llara_core.llm.loading import load_base_model
 from llara_core.llm.new_items import NewItems
 from llara_core.llm.prompts.rendering import ItemWording
-from llara_core.objectives.base import TrainingData, Units
+from llara_core.objectives.base import DataSizes, TrainingData
 from llara_core.runtime import processes
 from llara_core.tuning.rows import TrainingStep
 from llara_core.tuning.setting import TuningSetting
@@ -185,7 +185,8 @@ def tuning_setting(llm_folder: Path, root: Path, **changes: Any) -> TuningSettin
         "llm_config": LLM,
         "data": training_data(),
         "item_vectors": item_vectors(),
-        "hashes": {"data": "data-hash", "item_embeddings": "vectors-hash"},
+        "data_hash": "data-hash",
+        "embeddings_hash": "vectors-hash",
         "head_dim": D_REC,
         "scratch": root / "scratch",
     }
@@ -196,7 +197,7 @@ def tuned_start(system: SystemConfig, setting: TuningSetting, root: Path) -> Sta
     """Returns the system with its adapter ``root/llara``, which is tuned if it does not exist."""
     if not (root / "llara").exists():
         tune("llara", system, setting, adapter_folder=root / "llara", curves_folder=root / "llara-curves")
-        processes.of_first(None)  # waits for the first process, which writes the adapter
+        processes.broadcast(None)  # waits for the first process, which writes the adapter
     return Start("llara", system, root / "llara")
 
 
@@ -210,10 +211,10 @@ class DataInMemory(TrainingData):
     """Complete training data in place of a data set's tables."""
 
     @property
-    def units(self) -> Units:
+    def sizes(self) -> DataSizes:
         lens = [len(self.histories[number]) for number in range(len(self.histories))]
         n_draws = 1 + max((draw for _, draw in self.candidates), default=0)
-        return Units(lens, n_draws, [len(items) for items in self.sequences])
+        return DataSizes(lens, n_draws, [len(items) for items in self.sequences])
 
     def planned(self, plan: pd.DataFrame) -> TrainingData:
         return self

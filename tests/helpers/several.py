@@ -55,7 +55,7 @@ def do(job: dict[str, Any], llm: Path) -> None:
     finally:
         PlanDataset.__getitem__ = read  # type: ignore[method-assign]
     (folder / f"rows-{processes.rank()}.json").write_text(json.dumps(rows))
-    processes.of_first(None)  # waits for the first process, which writes the adapter
+    processes.broadcast(None)  # waits for the first process, which writes the adapter
     encoder = PromptEncoder(loading.load_tokenizer(llm), chat_template=False)
     model, metadata = adapters.load_adapter(
         folder / "adapter",

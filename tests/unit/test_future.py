@@ -111,7 +111,7 @@ def test_training_and_selection_do_not_know_the_test_period(prepared: Prepared) 
         run, words = "gru4rec-0", ItemWording("movie", "watched")
         stored, _ = load_training_data("planted", words, None, "out_of_fold", 0)
         config = system_config(tune={"epochs": N_DRAWS, "max_examples": None, "batch_size": 1, "micro_batch_size": 1})
-        plan = make_plan(stored.units, config.tune, config.curriculum, sample_templates=False, seed=0)
+        plan = make_plan(stored.sizes, config.tune, config.curriculum, sample_templates=False, seed=0)
         data = stored.planned(plan)
         curves = sorted(paths.curves("planted", run).rglob("*.tsv"))
         assert curves

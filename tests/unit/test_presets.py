@@ -21,7 +21,7 @@ from llara_core import columns as c
 from llara_core.config import load_params
 from llara_core.data.splitting import SPLIT_DTYPE, make_examples
 from llara_core.errors import ConfigError
-from llara_core.tuning.plan import Units, make_plan
+from llara_core.tuning.plan import DataSizes, make_plan
 from pipeline import preset as script
 from pipeline.preset import apply_preset
 from tests.helpers.params import copy_params
@@ -151,7 +151,7 @@ def test_an_epoch_has_the_rows_of_the_released_loader(params: Path, n_users: int
     examples = make_examples(log, 10)
     history_lens = pc.list_value_length(examples.filter(pc.field(c.SPLIT) == c.TRAIN)[c.HISTORY]).to_numpy()
     assert len(history_lens) == n_positions - n_users  # the first position has no history
-    plan = make_plan(Units(history_lens, 5, [2]), config.tune, config.curriculum, sample_templates=False, seed=0)
+    plan = make_plan(DataSizes(history_lens, 5, [2]), config.tune, config.curriculum, sample_templates=False, seed=0)
     assert len(plan) == 5 * n_rows // 128 * 128
     for epoch in range(4):
         rows = plan["source"][epoch * n_rows : (epoch + 1) * n_rows]

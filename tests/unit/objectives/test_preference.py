@@ -31,7 +31,7 @@ def _tune(**changes: Any) -> dict[str, Any]:
 def _rows(encoder: PromptEncoder, **changes: Any) -> tuple[pd.DataFrame, PlanDataset]:
     config = system_config(start="llara", tune=_tune(**changes))
     data = training_data()
-    plan = make_plan(data.units, config.tune, config.curriculum, sample_templates=True, seed=0)
+    plan = make_plan(data.sizes, config.tune, config.curriculum, sample_templates=True, seed=0)
     return plan, PlanDataset(plan, data, encoder, config.prompt)
 
 

@@ -145,7 +145,7 @@ def compact_shop(shop: Path, tiny_llama: Path) -> Path:
         data=DataInMemory([], [], {}, None, sequences, labels, ItemWording.of(CONFIG), texts),
         item_vectors=vectors,
         text_vectors=load_text_vectors(shop / "item_embeddings.parquet", len(items)),
-        hashes={"data": "", "item_embeddings": vectors_hash},
+        embeddings_hash=vectors_hash,
         head_dim=16,
     )
     config = system_config(prompt={"representation": "compact", "item_text": "full", "text_dim": 6}, tune=TUNE)

@@ -101,9 +101,9 @@ def test_only_the_rows_of_a_plan_are_read_from_all_row_groups() -> None:
     """The training users are 0, 2, 3, 5, 6, ...; example 6 is the first of user 5, in row 10 of the table."""
     _many_examples(n_users=30, n_draws=2)
     stored = _load(None)
-    assert stored.units.n_draws == 2
-    assert list(stored.units.history_lens) == [1, 2] * 20
-    assert list(stored.units.sequence_lens) == [3] * 20
+    assert stored.sizes.n_draws == 2
+    assert list(stored.sizes.history_lens) == [1, 2] * 20
+    assert list(stored.sizes.sequence_lens) == [3] * 20
     data = stored.planned(plan_of({"source": 6, "draw": 1}, {"source": 39, "draw": 0}, {"objective": "next_item", "source": 2}))
     assert (data.histories, data.targets) == ({6: [5], 39: [29, 30]}, {6: 6, 39: 31})
     assert data.candidates == {(6, 1): [6, 1001, 2000], (39, 0): [31, 1000, 2000]}
@@ -138,7 +138,7 @@ def test_sequences_have_two_interactions_and_one_user() -> None:
     tables.write_table(paths.prepared("tiny") / "interactions.parquet", pd.DataFrame(log), tables.INTERACTIONS)
     data = _load(None)
     assert list(data.sequences) == [[2, 5], [1, 4]]
-    assert list(data.units.sequence_lens) == [2, 2]
+    assert list(data.sizes.sequence_lens) == [2, 2]
 
 
 def test_lists_in_one_array_are_read_like_lists() -> None:
@@ -171,5 +171,5 @@ def test_scores_without_a_candidates_hash_are_refused() -> None:
 
 
 def test_units_are_the_sizes_of_the_data() -> None:
-    units = _load(_score({"candidates_hash": tables.tables_hash(_draw(SETS))})).units
-    assert (list(units.history_lens), units.n_draws, list(units.sequence_lens)) == ([2], 2, [3])
+    sizes = _load(_score({"candidates_hash": tables.tables_hash(_draw(SETS))})).sizes
+    assert (list(sizes.history_lens), sizes.n_draws, list(sizes.sequence_lens)) == ([2], 2, [3])

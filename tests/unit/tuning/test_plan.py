@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 from llara_core.errors import ConfigError
 from llara_core.llm.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
-from llara_core.objectives.base import Units
+from llara_core.objectives.base import DataSizes
 from llara_core.tuning.plan import make_plan
 from tests.helpers.llm import system_config
 
-UNITS = Units(history_lens=[number % 5 + 1 for number in range(300)], n_draws=3, sequence_lens=[2, 3, 21, 22, 40, 100])
+SIZES = DataSizes(history_lens=[number % 5 + 1 for number in range(300)], n_draws=3, sequence_lens=[2, 3, 21, 22, 40, 100])
 
 
 def _plan(
-    units: Units = UNITS,
+    sizes: DataSizes = SIZES,
     *,
     seed: int = 0,
     schedule: str = "linear",
@@ -31,7 +31,7 @@ def _plan(
 ) -> pd.DataFrame:
     config = system_config(tune={"epochs": 2, "max_examples": None, "batch_size": 4} | tune, curriculum={"schedule": schedule})
     return make_plan(
-        units, config.tune, config.curriculum, sample_templates=sample_templates, seed=seed, first_epoch=first_epoch
+        sizes, config.tune, config.curriculum, sample_templates=sample_templates, seed=seed, first_epoch=first_epoch
     )
 
 
@@ -97,15 +97,15 @@ def test_short_histories_are_omitted_and_the_others_keep_their_order() -> None:
     seed=st.integers(0, 5),
 )
 def test_every_position_is_a_target_once_an_epoch(chunk_len: int, lens: list[int], seed: int) -> None:
-    units = Units([], 1, lens)
-    plan = _plan(units, objective="next_item", epochs=1, chunk_len=chunk_len, batch_size=1, micro_batch_size=1, seed=seed)
+    sizes = DataSizes([], 1, lens)
+    plan = _plan(sizes, objective="next_item", epochs=1, chunk_len=chunk_len, batch_size=1, micro_batch_size=1, seed=seed)
     assert (plan["stop"] - plan["start"]).between(2, chunk_len).all()
     targets = Counter((row.source, place) for row in plan.itertuples() for place in range(row.start + 1, row.stop))
     assert targets == Counter((source, place) for source, length in enumerate(lens) for place in range(1, length))
 
 
 def test_chunk_boundaries_differ_between_epochs() -> None:
-    plan = _plan(Units([], 1, [100] * 8), objective="next_item", chunk_len=21, epochs=2)
+    plan = _plan(DataSizes([], 1, [100] * 8), objective="next_item", chunk_len=21, epochs=2)
     half = len(plan) // 2
     cuts = [set(rows[["source", "start"]].itertuples(index=False, name=None)) for rows in (plan[:half], plan[half:])]
     assert cuts[0] != cuts[1]
@@ -165,4 +165,4 @@ def test_a_budget_below_one_batch_is_an_error() -> None:
 
 def test_nothing_to_mix_in_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"no rows for tune.warm_start_rows or tune.mixture"):
-        _plan(Units([5] * 8, 1, []), warm_start_rows=4)
+        _plan(DataSizes([5] * 8, 1, []), warm_start_rows=4)

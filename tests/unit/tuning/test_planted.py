@@ -21,7 +21,7 @@ from llara_core.llm import adapters
 from llara_core.llm.hybrid import HybridLM
 from llara_core.llm.item_texts import encode_texts
 from llara_core.llm.prompts.rendering import render_ranking
-from llara_core.objectives.base import TrainingData, Units
+from llara_core.objectives.base import DataSizes, TrainingData
 from llara_core.tuning.plan import make_plan
 from llara_core.tuning.rows import PlanDataset
 from llara_core.tuning.trainer import train
@@ -77,7 +77,7 @@ def _hit_ratio(llm: Path, scratch: Path, n_prompts: int, *, slot: Slot, shows_sc
     data = _questions(n_prompts, seed=2)
     encoder = make_encoder(llm)
     model = adapters.build_model(make_base(llm), encoder, config, item_vectors(), head_vectors=None)
-    plan = make_plan(Units([1] * n_prompts, 1, []), config.tune, config.curriculum, sample_templates=False, seed=0)
+    plan = make_plan(DataSizes([1] * n_prompts, 1, []), config.tune, config.curriculum, sample_templates=False, seed=0)
     train(model, plan, PlanDataset(plan, data, encoder, config.prompt), encoder, config.tune, seed=0, scratch=scratch)
     held_out = _questions(N_ASKED, seed=1)
     queries = [
@@ -138,7 +138,7 @@ def test_a_compact_system_learns_the_next_item(llm: Path, tmp_path: Path) -> Non
         head_vectors=item_vectors(),
         item_texts=encode_texts(base, encoder, LABELS, config.prompt.text_dim).vectors,
     )
-    plan = make_plan(Units([], 1, [10] * N_ITEMS), config.tune, config.curriculum, sample_templates=False, seed=0)
+    plan = make_plan(DataSizes([], 1, [10] * N_ITEMS), config.tune, config.curriculum, sample_templates=False, seed=0)
     train(model, plan, PlanDataset(plan, data, encoder, config.prompt), encoder, config.tune, seed=0, scratch=tmp_path)
     histories = [np.roll(cycle, -start)[:3].tolist() for start in range(N_ITEMS)]
     scores = HeadScorer(model.eval(), encoder, LABELS, WORDING, config.prompt, batch_size=4).score_catalogue(histories)

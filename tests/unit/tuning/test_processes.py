@@ -196,7 +196,7 @@ def main(what: str, n: int = 0) -> None:
         raise ZeroDivisionError("a bug")
     if processes.rank() == 1 and what == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    processes.of_first(None)  # the other process waits here
+    processes.broadcast(None)  # the other process waits here
 
 
 if __name__ == "__main__":

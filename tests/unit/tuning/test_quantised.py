@@ -36,8 +36,7 @@ def test_a_quantised_model_is_tuned_saved_and_loaded(
         prompt={"representation": "text"},
         tune={"objective": objective, "gradient_checkpointing": True, "max_examples": 48, "epochs": 8},
     )
-    hashes = {"data": "d", "item_embeddings": None}
-    setting = tuning_setting(wider_llama, tmp_path, recommender=None, llm_config=llm, item_vectors=None, hashes=hashes)
+    setting = tuning_setting(wider_llama, tmp_path, recommender=None, llm_config=llm, item_vectors=None, embeddings_hash=None)
     curves = tune("tallrec", config, setting, adapter_folder=tmp_path / "llara", curves_folder=tmp_path / "curves")
     loss = list(curves[f"train/loss_{objective}"].values())
     assert len(loss) == 12

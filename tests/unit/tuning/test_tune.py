@@ -196,7 +196,7 @@ def test_a_system_without_behavior_tokens_has_no_projector_and_no_recommender(
     tiny_llama: Path, tmp_path: Path, representation: str, objective: str
 ) -> None:
     config = system_config(prompt={"representation": representation}, tune={"objective": objective})
-    _tune(tiny_llama, tmp_path, config, recommender=None, hashes={"data": "d", "item_embeddings": None})
+    _tune(tiny_llama, tmp_path, config, recommender=None, embeddings_hash=None)
     saved = set(load_file(tmp_path / "llara" / adapters.MODULES_FILE))
     assert {name.split(".")[0] for name in saved} == {"placeholder"} | ({"head"} if objective == "next_item" else set())
     model, _, metadata = load_tuned_model(tmp_path / "llara", tiny_llama, LLM, None, N_ITEMS)
@@ -235,8 +235,7 @@ def test_replacements_of_an_ablation_are_loaded_again(tiny_llama: Path, tmp_path
     kept: list[HybridLM] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(adapters, "assert_round_trip", lambda folder, model: kept.append(model))
-        hashes = {"data": "d", "item_embeddings": source}
-        _tune(tiny_llama, tmp_path, config, hashes=hashes, item_vectors=vectors)
+        _tune(tiny_llama, tmp_path, config, embeddings_hash=source, item_vectors=vectors)
     loaded, encoder, metadata = load_tuned_model(tmp_path / "llara", tiny_llama, LLM, table, N_ITEMS)
     scores = [
         HeadScorer(model.eval(), encoder, LABELS, WORDING, metadata.prompt, batch_size=1).score_catalogue([[0, 1, 2]])
@@ -315,12 +314,12 @@ def test_a_loaded_system_is_the_trained_one(tiny_llama: Path, tmp_path: Path) ->
     table = tmp_path / "sasrec-0.parquet"
     frame = pd.DataFrame({c.ITEM: range(N_ITEMS), c.LABEL: LABELS, c.VECTOR: list(item_vectors().numpy()), c.TEXT_VECTOR: None})
     tables.write_table(table, frame, tables.ITEM_EMBEDDINGS)
-    hashes = {"data": "data-hash", "item_embeddings": load_item_vectors(table, N_ITEMS)[1]}
+    _, vectors_hash = load_item_vectors(table, N_ITEMS)
     config = system_config(tune={"objective": "next_item"})
     kept: list[HybridLM] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(adapters, "assert_round_trip", lambda folder, model: kept.append(model))
-        _tune(tiny_llama, tmp_path, config, hashes=hashes)
+        _tune(tiny_llama, tmp_path, config, embeddings_hash=vectors_hash)
 
     loaded, encoder, metadata = load_tuned_model(tmp_path / "llara", tiny_llama, LLM, table, N_ITEMS)
     assert (metadata.objective, metadata.has_head, metadata.rows) == ("next_item", True, 24)
