@@ -13,8 +13,8 @@ from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.runtime import seeding
 
-Order = Literal["ordered", "shuffled"]  # of the items in a history
-Scope = Literal["last", "positions"]  # the paper's questions, or those at further positions
+Order = Literal["ordered", "shuffled"]  # order of the items in a history
+Scope = Literal["last", "positions"]  # the paper's questions about last items, or those at further positions
 
 _SHUFFLE_SEED = 0
 
@@ -26,7 +26,7 @@ class HeldOut:
     Attributes:
         examples: rows of :data:`tables.EXAMPLES`; those without candidates are ignored.
         candidates: rows of :data:`tables.CANDIDATE_SETS` of validation and test, or, with shuffled histories, of test.
-        candidates_hash: hash of the sets of both splits.
+        candidates_hash: hash of the candidate sets of both splits.
         labels: display name of each item, indexed by item id.
         texts: title and attributes of each item, for prompts that show them.
         scope: each user's last item, or further positions. The two have their own questions, candidate sets and hashes, and

@@ -10,7 +10,7 @@ from llara_core.readers.titles import as_seen
 
 _QUOTES = ('""', "''", "``", "“”", "‘’", "«»", "„“")  # noqa: RUF001
 
-# Reasoning before the answer; the opening tag may be part of the prompt.
+# Reasoning before the answer, whose opening tag may be part of the prompt.
 _THOUGHTS = re.compile(r"\s*(<think>)?.*?</think>", re.DOTALL)
 
 

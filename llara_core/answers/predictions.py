@@ -39,9 +39,9 @@ class Questions:
         of_history: ``(N,)`` index of each set's history.
         labels: display name of each item, indexed by item id.
         texts: title and attributes of each item, for prompts that show them.
-        targets: ``(H,)`` item ids, to be ranked among all items; None if unknown.
+        targets: ``(H,)`` item ids, whose ranks among all items are computed; None if unknown.
         score_features: ``N`` arrays ``(C, 2)`` of :func:`llara_core.llm.score_features.normalise_scores`, for prompts.
-        ids: ``N`` pairs of example and draw, which determine the wording of prompts; None: all have the first wording.
+        ids: ``N`` pairs of example and draw, which determine the wording of prompts; with None, all have the first wording.
     """
 
     histories: Sequence[History]
@@ -79,18 +79,14 @@ class Questions:
 
 @dataclass(frozen=True)
 class Answers:
-    """A system's answers.
-
-    Attributes:
-        tables: rows of :data:`tables.PREDICTIONS` by mode.
-    """
+    """A system's answers: rows of :data:`tables.PREDICTIONS` by mode, and a remark for the report."""
 
     tables: Mapping[str, pd.DataFrame]
     note: str = ""
 
 
 class Answerer(Protocol):
-    """Anything that answers held-out questions: a baseline, a recommender, a language model, a chat model."""
+    """Interface of systems that answer held-out questions: baselines, recommenders, language models and chat models."""
 
     @property
     def objective(self) -> str:
@@ -98,7 +94,7 @@ class Answerer(Protocol):
 
     @property
     def scores_catalogue(self) -> bool:
-        """Whether the system scores all items, so that a further question costs little."""
+        """Whether the system scores all items, so that further questions cost little."""
 
     def answer(self, held_out: HeldOut) -> Answers:
         """Answers every question in every mode."""
@@ -106,7 +102,7 @@ class Answerer(Protocol):
 
 @dataclass(frozen=True)
 class CatalogueAnswerer:
-    """A baseline or a recommender, which answers by its scores."""
+    """Answers with the highest-scored candidate of a baseline or a recommender."""
 
     scorer: CatalogueScorer
     objective: str = NOT_TUNED
@@ -126,7 +122,7 @@ class PredictionMetadata(Section):
         objective: tuning objective of an LLM system, ``none`` for the others.
         candidates_hash: hash of the held-out candidate sets; only systems with equal hashes are comparable.
         llm_weight: weight of the LLM in a fusion, between 0 and 1; None for other systems.
-        note: remark for the report.
+        note: remark for the report, empty for none.
         hardware: machine that computed the answers.
     """
 
@@ -240,8 +236,7 @@ def from_scores(
     scores: npt.NDArray[np.floating],
     catalogue_rank: npt.NDArray[np.integer] | None = None,
 ) -> pd.DataFrame:
-    """Returns the predictions of a system that scores every candidate; the highest score is the answer, the first of equal
-    ones.
+    """Returns the predictions of a system that scores every candidate and answers with the first of the highest-scored ones.
 
     Args:
         candidates: ``N`` rows of :data:`tables.CANDIDATE_SETS` with ``C`` candidates each.
@@ -251,7 +246,7 @@ def from_scores(
     Raises:
         DataError: a score is not finite.
     """
-    # The answer is chosen in the stored precision, so that it is always the item ranked first.
+    # The answer is chosen in the precision of the table, so that it is always the item ranked first there.
     scores = scores.astype(np.float32)
     ranking.check_finite(scores, candidates[c.EXAMPLE].to_numpy())
     frame = from_choices(candidates, scores.argmax(axis=1).tolist())

@@ -14,7 +14,7 @@ from llara_core.llm.prompts.rendering import ItemWording, Prompt, answer_text, r
 from llara_core.llm.prompts.templates import HISTORY_TEMPLATES, RANKING_TEMPLATES
 from llara_core.runtime import seeding
 
-# The wording of a held-out prompt does not depend on the training seed, so all seeds answer the same questions.
+# Fixed, so that runs of all training seeds answer prompts of the same wording.
 _TEMPLATE_SEED = 0
 
 

@@ -15,7 +15,7 @@ History = Sequence[int] | npt.NDArray[np.integer]
 
 
 class CatalogueScorer(Protocol):
-    """Anything that scores all items for a user's history."""
+    """Interface of models that score all items for a user's history."""
 
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:
         """Scores every item as the next one, ``(B, n_items)``; higher is better."""
@@ -74,7 +74,8 @@ def catalogue_rank(
 def expected_hit_ratio(
     ranks: npt.NDArray[np.integer], n_eligible: npt.NDArray[np.integer], n_negatives: int
 ) -> npt.NDArray[np.float64]:
-    """Probability ``(N,)`` that a target ranks above all negatives of a random candidate set: HR@1 without sampling noise.
+    """Returns the probability ``(N,)`` that a target ranks above all negatives of a random candidate set: HR@1 without sampling
+    noise.
 
     It is C(n_eligible - rank + 1, n_negatives) / C(n_eligible, n_negatives).
 

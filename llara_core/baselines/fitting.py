@@ -13,7 +13,7 @@ from llara_core.baselines.simple import Popularity, Random
 from llara_core.config.sections import unknown
 from llara_core.errors import ConfigError
 
-# Each is made from the users (N,) and items (N,) of the training interactions, and the table of items.
+# Constructors take the users (N,) and items (N,) of the training interactions, and the table of items.
 SCORERS: dict[str, Callable[..., CatalogueScorer]] = {
     "random": Random,
     "popularity": Popularity,

@@ -1,4 +1,4 @@
-"""Baselines that score an item by its similarity to the history: by common users, or by text."""
+"""Baselines that score an item by its similarity to the items of the history, in common users or in text."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ItemKNN:
         by_user = _sets(users, items, (int(users.max(initial=-1)) + 1, len(catalogue)))
         counts = by_user.sum(axis=0)
         self.similarity_from = _neighbours(by_user, counts).T.tocsr()  # row: item of the history, column: scored item
-        # Always below 1 / max(n), the least similarity of two items that share a user.
+        # Always below 1 / max(n), the smallest similarity of two items that share a user.
         self.fallback = (counts / (counts.max() + 1) ** 2).astype(np.float32)
 
     def score_catalogue(self, histories: Sequence[History]) -> npt.NDArray[np.float32]:

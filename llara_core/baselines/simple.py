@@ -1,4 +1,4 @@
-"""Baselines that ignore what the history holds: a random ranking, and popularity."""
+"""Baselines that do not use the history: a random ranking, and popularity."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class CandidateAnswers:
 
 @dataclass(frozen=True)
 class Prefix:
-    """A batch of prompts that the model has read."""
+    """A batch of prompts that the model has read: attention cache, mask and logits of the next token."""
 
     cache: DynamicCache
     mask: torch.Tensor  # (B, L)
@@ -95,7 +95,7 @@ def answer_queries(
 def constrained_choice(branches: Sequence[Sequence[int]], logprobs: Sequence[Sequence[float]]) -> int:
     """Returns the candidate that greedy decoding reaches if each step takes the likeliest token that continues some candidate.
 
-    Of two candidates with the same tokens it is the first.
+    If two candidates have the same tokens, the first is returned.
 
     Args:
         branches: token ids of every candidate, each ending in the end token, so that none is a prefix of another.
@@ -114,9 +114,10 @@ def constrained_choice(branches: Sequence[Sequence[int]], logprobs: Sequence[Seq
 
 
 def read_prompts(model: HybridLM, batch: Batch) -> Prefix:
+    """Reads prompts once, so that all three ways of answering continue from the same cache."""
     device = model.device
     ids, mask = batch.input_ids.to(device), batch.attention_mask.to(device)
-    cache = DynamicCache()  # without the config, by which layers with a window would drop what the branches must see
+    cache = DynamicCache()  # given the config, layers with a window would drop tokens that the branches must see
     output = model.causal_lm.model(
         inputs_embeds=model.embed(ids, batch.slot_items.to(device), batch.slot_scores.to(device)),
         attention_mask=mask,

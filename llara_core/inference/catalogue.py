@@ -22,7 +22,7 @@ from llara_core.runtime import processes, progress
 
 @dataclass(frozen=True)
 class HeadScorer:
-    """A tuned model with a catalogue head, as a scorer of histories.
+    """Scores all items with the catalogue head of a tuned model.
 
     Attributes:
         labels: display name of each item, indexed by item id.

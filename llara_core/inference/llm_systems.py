@@ -1,4 +1,4 @@
-"""Language models that answer by writing a candidate's title or by the scores of the catalogue head, tuned or not."""
+"""Language models, tuned or not, that answer by writing a candidate's title or by scores of the catalogue head."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ class LlmAnswers:
 
 @dataclass(frozen=True)
 class LlmSystem(ABC):
-    """A language model that answers questions, tuned or not.
+    """A language model, tuned or not, that answers questions.
 
     Attributes:
-        prompt: prompt settings, from tuning if it was tuned.
+        prompt: prompt settings; for a tuned system, those of its tuning.
         objective: tuning objective; ``none`` for an untuned system, whose prompts carry an instruction.
         score_features_of: returns the score features of held-out candidates, for prompts that show them: columns example_id,
             draw and scores, the last with ``(C, 2)`` arrays of :func:`llara_core.llm.score_features.normalise_scores`.
-        scores_catalogue: whether it scores all items.
+        scores_catalogue: whether the system scores all items.
     """
 
     scores_catalogue: ClassVar[bool]
@@ -147,7 +147,7 @@ class HeadAnswerer(LlmSystem):
 
 
 def answerer(objective: str) -> type[TitleAnswerer | HeadAnswerer]:
-    """Returns the class of systems that are tuned for an objective."""
+    """Returns the class of systems that were tuned on an objective."""
     return TitleAnswerer if OBJECTIVES[objective].writes_title else HeadAnswerer
 
 
@@ -163,7 +163,7 @@ def load_system(
     recommender_predictions: Path | None = None,
     weights: Weights = "replicated",
 ) -> LlmSystem:
-    """Loads a system that answers, tuned or not.
+    """Loads a tuned or an untuned system.
 
     Args:
         source: adapter folder of a tuned system, or prompt settings of an untuned one.
@@ -185,8 +185,7 @@ def load_system(
         score_features_of = functools.partial(
             held_out_score_features, recommender_predictions, metadata.ablation.recommender_scores, metadata.seed
         )
-    by = answerer(metadata.objective)
-    return by(model, encoder, metadata.prompt, wording, limits, metadata.objective, score_features_of)
+    return answerer(metadata.objective)(model, encoder, metadata.prompt, wording, limits, metadata.objective, score_features_of)
 
 
 def load_tuned_model(
@@ -218,7 +217,7 @@ def load_tuned_model(
 def held_out_score_features(folder: Path, source: ScoreSource, seed: int, held_out: HeldOut) -> pd.DataFrame:
     """Returns the score features of held-out candidates, in the columns example_id, draw and scores (``(C, 2)`` arrays).
 
-    Scores that were shuffled in tuning (``source``) are shuffled here.
+    If ``source`` says that tuning shuffled the scores, these are shuffled, too.
 
     Raises:
         DataError: the recommender scored other candidate sets.
