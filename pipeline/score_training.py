@@ -44,8 +44,8 @@ def main(dataset: Dataset, recommender: Recommender, seed: Seed) -> None:
     candidates = tables.read_arrow(candidates_file, tables.CANDIDATE_SETS)
     folder, data_hash = paths.checkpoint(dataset, run_name), checkpoints.data_hash(dataset)
     in_sample = checkpoints.load(folder, recommender, data_hash)
-    l2 = checkpoints.read_facts(folder).l2
-    fetch = partial(fetch_encoder, scratch=paths.scratch() / "encoders")
+    l2 = checkpoints.read_metadata(folder).l2
+    fetch = partial(fetch_encoder, scratch=paths.scratch() / "encoders", section=f"recommenders.{recommender}")
     build, _ = models.builder(recommender, config, items, max_history_len, fetch)
     validation = training.validation_set(
         interactions, max_history_len, params.candidates.n_candidates, config.max_validation_positions

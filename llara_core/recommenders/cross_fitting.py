@@ -23,7 +23,7 @@ BLOCK_EXAMPLES = 4096  # examples scored at a time; a large catalogue takes fewe
 
 
 def user_folds(users: npt.NDArray[np.integer], n_folds: int, seed: int, dataset: str) -> npt.NDArray[np.int64]:
-    """Assigns ``N`` distinct users at random to folds of nearly equal size: ``(N,)`` in ``[0, n_folds)``."""
+    """Returns a random fold for each of ``N`` distinct users, ``(N,)`` in ``[0, n_folds)``; folds have nearly equal sizes."""
     folds = np.arange(len(users)) % n_folds
     return seeding.numpy_stream(seed, "user folds", dataset).permutation(folds)
 
@@ -42,7 +42,7 @@ def cross_fit(
 ) -> Iterator[pa.Table]:
     """Scores every training candidate set twice: in sample, and by a recommender that was not trained on the user.
 
-    Yields rows of :data:`tables.TRAINING_SCORES` in the order of ``candidates``, in parts.
+    Yields the rows of :data:`tables.TRAINING_SCORES` in parts, in the order of ``candidates``.
 
     Args:
         fit: trains a recommender on the training rows of the given interactions; the second argument is the number of the fold.

@@ -37,7 +37,7 @@ def builder(
         ConfigError: no recommender has this name.
     """
     arguments = model_arguments(name, config, len(items), max_history_len)
-    return MODELS[name].builder(arguments, config.options_of(name), config.loss, items, fetch_encoder)
+    return MODELS[name].builder(name, arguments, config.options_of(name), config.loss, items, fetch_encoder)
 
 
 def model_arguments(name: str, config: RecommendersConfig, n_items: int, max_history_len: int) -> dict[str, Any]:

@@ -34,9 +34,9 @@ class MoRec(SasRec):
     A checkpoint holds the text vectors and not the encoder, so a loaded model needs no encoder.
 
     While the encoder is trained (:meth:`from_texts`), a batch encodes the texts of its own inputs and targets, and the softmax
-    is over these items instead of the catalogue: encoding all titles at each step would cost too much, and vectors kept from
+    is over these items instead of the catalogue: encoding all texts at each step would cost too much, and vectors kept from
     earlier steps would give the targets away, since only theirs would be up to date. Popular items occur in more batches, and
-    their logits are corrected for it. After each epoch all titles are encoded, for validation and the checkpoint.
+    their logits are corrected for it. After each epoch all texts are encoded, for validation and the checkpoint.
 
     Args:
         text_dim: dimensions of a text vector. The other arguments are those of :class:`SasRec`.
@@ -67,6 +67,7 @@ class MoRec(SasRec):
     @classmethod
     def builder(
         cls,
+        name: str,
         arguments: dict[str, Any],
         section: RecommenderSection,
         loss: str,
@@ -78,7 +79,7 @@ class MoRec(SasRec):
         if not isinstance(section, MoRecConfig):
             raise TypeError(f"{cls.__name__} needs a section with a text encoder, not {type(section).__name__}")
         texts = items[c.TEXT if section.item_text == "full" else c.LABEL].tolist()
-        encoder = TextEncoder(fetch_encoder(section.encoder, section.revision), texts)
+        encoder = TextEncoder(fetch_encoder(section.encoder, section.revision), texts, f"recommenders.{name}")
         logger.info("%s: %d texts, %d dimensions", section.encoder, len(items), encoder.dim)
         arguments = {**arguments, "text_dim": encoder.dim}
         return partial(cls.from_texts, arguments, encoder, section, loss), arguments
@@ -114,8 +115,8 @@ class MoRec(SasRec):
         if self.tuning is not None:
             parameters = list(self.tuning.encoder.model.parameters())
             # An L2 penalty would pull the encoder's weights towards zero, away from their pre-trained values.
-            rate = {"lr": self.tuning.learning_rate, "rate_key": "recommenders.morec.encoder_learning_rate"}
-            groups.append({"params": parameters, **rate, "weight_decay": 0.0})
+            rate_key = f"{self.tuning.encoder.section}.encoder_learning_rate"
+            groups.append({"params": parameters, "lr": self.tuning.learning_rate, "weight_decay": 0.0, "rate_key": rate_key})
         return groups
 
     def mark_new(self, is_new: Tensor) -> None:
@@ -169,13 +170,13 @@ class EncoderTuning:
     """The text encoder in training, with the items' batch frequencies.
 
     Attributes:
-        log_share: ``(n_items,)`` log of the share of batches so far that hold an item; infinite outside the current batch.
+        log_share: ``(n_items,)`` log of the share of batches so far that held the item; infinite outside the current batch.
     """
 
     def __init__(self, encoder: TextEncoder, learning_rate: float) -> None:
         self.encoder, self.learning_rate = encoder, learning_rate
         self.n_batches = 0
-        self.n_batches_with = torch.zeros(len(encoder.titles))
+        self.n_batches_with = torch.zeros(len(encoder.tokens))
         self.log_share = torch.empty(0)
 
     def encode_batch(self, items: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class ValidationSet:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """The best state of one training run, and its curves: name to epoch (from 1) to value."""
+    """A model in the state of its best epoch, and its curves: values by name and epoch, counted from 1."""
 
     model: SequenceRecommender
     l2: float
@@ -86,13 +86,13 @@ def training_sequences(interactions: pd.DataFrame) -> list[npt.NDArray[np.int64]
 
 
 def validation_set(interactions: pd.DataFrame, max_history_len: int, n_candidates: int, max_positions: int) -> ValidationSet:
-    """Returns all validation positions, not only the reported one per user: 60 times as many, so far less noise.
+    """Returns all validation positions; the reported one per user (a sixtieth of them on MovieLens) is too noisy to select by.
 
     Args:
         interactions: rows of :data:`tables.INTERACTIONS`, in their order.
         max_history_len: longest history, in items.
         n_candidates: size of a candidate set, target included.
-        max_positions: limit above which positions at equal distances are taken.
+        max_positions: limit on the number of positions; of more, those at equal distances are taken.
 
     Raises:
         DataError: there is no such position.
@@ -204,7 +204,7 @@ def cut_windows(
     """Cuts each sequence into consecutive windows from a random offset, so that an item's place differs between epochs.
 
     Every transition of a sequence is in exactly one window. Returns inputs and targets, both ``(N, T)`` int64 with ``T <=
-    window_len`` and padded alike; a target is the item after the input.
+    window_len`` and padded alike; a target is the item after its input.
 
     Args:
         sequences: item ids, oldest first, at least two each.

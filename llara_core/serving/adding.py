@@ -65,7 +65,7 @@ def text_source(parts: SystemParts, llm: LlmSystem | None) -> checkpoints.TextSo
     name, retriever = parts.system, parts.retriever
     if llm is not None and llm.scores_catalogue and llm.model.new_items is None:
         raise ConfigError(takes_no_new_items(name, "it was tuned to score items by their ids (tune.new_share is 0)"))
-    facts = None if retriever is None or retriever.checkpoint is None else checkpoints.read_facts(retriever.checkpoint)
+    facts = None if retriever is None or retriever.checkpoint is None else checkpoints.read_metadata(retriever.checkpoint)
     if facts is None or not RECOMMENDERS[facts.type].reads_titles:
         raise ConfigError(takes_no_new_items(name))
     if llm is not None and llm.model.item_vectors is not None and isinstance(parts.llm, Path):

@@ -121,7 +121,7 @@ def write_parts(folder: Path, parts: SystemParts, dataset_format: str, llm: LlmC
         shutil.copyfile(parts.item_embeddings, folder / ITEM_EMBEDDINGS)
     if retriever is not None and retriever.checkpoint is not None:
         shutil.copytree(retriever.checkpoint, folder / RECOMMENDER)
-        data_hash = checkpoints.read_facts(retriever.checkpoint).data_hash
+        data_hash = checkpoints.read_metadata(retriever.checkpoint).data_hash
     if prompt is not None:
         if loading.fingerprint(llm_folder) != fingerprint:
             raise ModelError(f"{parts.llm}: tuned on another language model than {llm_folder} holds; run `dvc repro`")

@@ -214,6 +214,9 @@ def test_an_encoder_that_cannot_be_had_is_an_error_that_names_its_key(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelError, match=rf"^recommenders\.morec\.(encoder|revision): .*{message}"):
         fetching.fetch_encoder(model, revision, tmp_path / "encoders")
+    own = message.replace("recommenders.morec", "recommenders.sasrec_text")
+    with pytest.raises(ModelError, match=rf"^recommenders\.sasrec_text\.(encoder|revision): .*{own}"):
+        fetching.fetch_encoder(model, revision, tmp_path / "encoders", "recommenders.sasrec_text")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
+from llara_core import columns as c
 from llara_core.config import load_params
 from llara_core.config.recommenders import MoRecConfig
 from llara_core.errors import ConfigError, ModelError
@@ -98,7 +100,7 @@ def test_vectors_do_not_depend_on_the_batch(folder: Path, monkeypatch: pytest.Mo
 
 def test_long_titles_are_cut_to_what_the_encoder_takes(folder: Path) -> None:
     encoder = TextEncoder(folder, ["a b " * 50, "a b " * 60])
-    assert [len(title) for title in encoder.titles] == [38, 38]
+    assert [len(tokens) for tokens in encoder.tokens] == [38, 38]
     vectors = encoder.encode_all()
     torch.testing.assert_close(vectors[0], vectors[1])
 
@@ -165,7 +167,7 @@ def test_a_batch_trains_the_encoder_on_its_own_titles(encoder: TextEncoder) -> N
     after[:, 0].sum().backward()
     assert model.tuning is not None
     used = model.tuning.encoder.model.embeddings.word_embeddings.weight.grad.any(dim=1).nonzero().flatten()
-    assert used.tolist() == sorted({token for item in (0, 3, 6) for token in encoder.titles[item].tolist()})
+    assert used.tolist() == sorted({token for item in (0, 3, 6) for token in encoder.tokens[item].tolist()})
 
 
 def test_while_the_encoder_is_tuned_a_batch_is_scored_among_its_own_items(encoder: TextEncoder) -> None:
@@ -261,8 +263,16 @@ def test_a_tokenizer_without_its_vocabulary_is_refused(folder: Path, tmp_path: P
         TextEncoder(tmp_path / "bert", TITLES)
     # Under this class name transformers does not mind, and takes every word for unknown.
     (tmp_path / "bert" / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
-    with pytest.raises(ModelError, match=r"morec\.encoder: the tokenizer of .* knows no token of the titles"):
+    with pytest.raises(ModelError, match=r"morec\.encoder: the tokenizer of .* knows no token of the texts"):
         TextEncoder(tmp_path / "bert", TITLES)
+
+
+def test_messages_name_the_section_of_the_recommender(folder: Path, tiny_llama: Path) -> None:
+    items = pd.DataFrame({c.LABEL: TITLES, c.TEXT: TITLES})
+    with pytest.raises(ModelError, match=r"recommenders\.sasrec_text\.encoder: .* holds a llama model"):
+        models.builder("sasrec_text", load_params().recommenders, items, MAX_HISTORY, lambda *_: tiny_llama)
+    model = untrained(TextEncoder(folder, TITLES, "recommenders.sasrec_text"))
+    assert model.parameter_groups(0.1)[1]["rate_key"] == "recommenders.sasrec_text.encoder_learning_rate"
 
 
 def test_another_family_is_refused(tiny_llama: Path) -> None:
