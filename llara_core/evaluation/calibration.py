@@ -20,7 +20,7 @@ from llara_core import columns as c
 from llara_core.answers.held_out import HeldOut
 
 N_BINS = 10
-_MAX_FACTOR = 1e4  # of standardised scores; reached where every target has the highest score
+_MAX_FACTOR = 1e4  # limit for standardised scores, reached where every target has the highest score
 
 Floats = npt.NDArray[np.float64]
 
@@ -42,7 +42,7 @@ def calibrate(predictions: pd.DataFrame, held_out: HeldOut) -> Calibration | Non
 
     Args:
         predictions: rows of :data:`tables.PREDICTIONS`.
-        held_out: questions that they answer.
+        held_out: questions that the predictions answer.
     """
     if predictions[c.SCORES].isna().any():
         return None
@@ -66,12 +66,12 @@ def calibrate(predictions: pd.DataFrame, held_out: HeldOut) -> Calibration | Non
 
 
 def log_likelihood(scores: Floats, targets: npt.NDArray[np.integer]) -> float:
-    """Mean log-probability of the targets; ``-log(C)`` where all candidates have equal scores."""
+    """Returns the mean log-probability of the targets, in nats; ``-log(C)`` where all candidates have equal scores."""
     return float(_of_targets(log_softmax(scores, axis=1), targets).mean())
 
 
 def calibration_error(scores: Floats, targets: npt.NDArray[np.integer]) -> float:
-    """Expected calibration error: distance between the probability of the first choice and how often it is right.
+    """Returns the expected calibration error: the distance between the probability of first choices and their hit ratio.
 
     Sets are divided into :data:`N_BINS` bins of equal width by the probability of the first choice; the error is the mean over
     sets of the distance between their bin's mean probability and its hit ratio.
@@ -89,7 +89,7 @@ def calibration_error(scores: Floats, targets: npt.NDArray[np.integer]) -> float
 
 
 def inverse_temperature(scores: Floats, targets: npt.NDArray[np.integer]) -> float:
-    """Factor of the scores that maximises the likelihood of the targets.
+    """Returns the factor of the scores that maximises the likelihood of the targets.
 
     The log-likelihood is concave in the factor, so its slope has at most one root. If it is not positive at 0, the scores are
     no better than chance and the factor is 0.

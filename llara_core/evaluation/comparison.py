@@ -159,7 +159,9 @@ def compare_with_reference(
     opponents = [opponent(row) for row in rows]
     pairs = [(row.results, other.results) for row, other in zip(rows, opponents, strict=True) if other is not None]
     differences = iter(paired_differences(pairs, config))
-    with_leads = [replace(row, lead=None if reference is None else _lead(row, reference)) for row in rows]
+    # Rounded, so that equal leads computed in different orders are equal.
+    leads = [None if reference is None else round(float(_leads(row, reference).mean()), 12) for row in rows]
+    with_leads = [replace(row, lead=lead) for row, lead in zip(rows, leads, strict=True)]
     ranking = [row.selection_value for row in with_leads]
     eligible = [
         value
@@ -181,14 +183,10 @@ def compare_with_reference(
 
 
 def all_pairs(rows: Sequence[ComparedSystem], config: EvaluationConfig) -> Pairs:
-    """Compares every pair of ``rows``, by names and in their order; all pairs that are tested are one family of tests."""
+    """Returns the differences of all pairs of ``rows``, by their names; all tested pairs are one family of tests."""
     pairs = list(itertools.combinations(rows, 2))
     differences = paired_differences([(first.results, second.results) for first, second in pairs], config)
     return {(first.name, second.name): each for (first, second), each in zip(pairs, differences, strict=True)}
-
-
-def _lead(row: ComparedSystem, reference: ComparedSystem) -> float:
-    return round(float(_leads(row, reference).mean()), 12)
 
 
 def _is_above(row: ComparedSystem, reference: ComparedSystem, config: EvaluationConfig) -> bool:
@@ -198,7 +196,7 @@ def _is_above(row: ComparedSystem, reference: ComparedSystem, config: Evaluation
 
 
 def _leads(row: ComparedSystem, reference: ComparedSystem) -> pd.Series:
-    """Lead of each user on the validation sets that both systems answer."""
+    """Returns each user's difference in hit ratio@1 on the validation sets that both systems answer."""
     own, other = (each.results.hits(c.VALIDATION).mean(axis=1) for each in (row, reference))
     return (own - other).dropna().groupby(level=c.USER).mean()
 

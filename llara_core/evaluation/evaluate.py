@@ -27,11 +27,11 @@ from llara_core.llm.prompts.rendering import answer_texts
 # The metrics that decide between systems, under short names: `dvc metrics show` prints a column for each.
 MAIN_METRICS = {"HR@1": "hit_ratio@1", "valid": "valid_ratio", "top10": "hit_ratio@10_catalogue"}
 SPLIT_NAMES = {"val": c.VALIDATION, "test": c.TEST}
-MainMetrics = dict[str, dict[str, float]]  # by short name of the split and of the metric
+MainMetrics = dict[str, dict[str, float]]  # values by short name of the split, then of the metric
 
 
 def evaluate(held_out: HeldOut, params: Params) -> Iterator[tuple[str, RunResults]]:
-    """Evaluates every run of every system in every mode, as pairs of run name and results.
+    """Evaluates every run of every system in every mode; yields pairs of run name and results.
 
     Systems without answers at further positions are left out there.
 
@@ -60,10 +60,10 @@ def evaluate_table(
 
     Args:
         names: text that names each item in an answer, by item id.
-        is_new: whether each item is new, as in :func:`metrics.per_set_results`.
+        is_new: ``(n_items,)`` bool, argument of :func:`metrics.per_set_results`.
 
     Raises:
-        DataError: as in :func:`evaluate`.
+        DataError: the predictions are incomplete, do not answer what their name says, or answer other candidate sets.
     """
     frame, metadata = predictions.read_predictions(file)
     if metadata.candidates_hash != held_out.candidates_hash:
@@ -137,12 +137,12 @@ def _predictions(dataset: str, system: System, run_name: str) -> Path:
     return folder(dataset, run_name)
 
 
-def _n_positions(predictions: pd.DataFrame, held_out: HeldOut) -> int:
-    """Number of positions per user that a table answers; all positions up to the last one must then be answered."""
+def _n_positions(frame: pd.DataFrame, held_out: HeldOut) -> int:
+    """Returns the number of positions per user that predictions answer; all up to the last one must then be answered."""
     positions = held_out.examples.set_index(c.EXAMPLE)[c.TURN]
-    return int(positions.reindex(predictions[c.EXAMPLE]).max()) + 1
+    return int(positions.reindex(frame[c.EXAMPLE]).max()) + 1
 
 
 def _answered_splits(metadata: PredictionMetadata) -> tuple[str, ...]:
-    """Splits that a table answers, test first; shuffled histories exist only for test."""
+    """Returns the splits that a table answers, test first; shuffled histories exist only for test."""
     return (c.TEST, c.VALIDATION) if metadata.history == "ordered" else (c.TEST,)

@@ -20,7 +20,7 @@ from llara_core.errors import DataError
 from llara_core.evaluation.results import SCORED, SystemResults, has_answers, short_hash
 from llara_core.evaluation.systems import fused_name, systems_of
 
-WEIGHTS = np.arange(21) / 20
+WEIGHTS = np.arange(21) / 20  # LLM weights to choose from
 
 Scored = tuple[pd.DataFrame, PredictionMetadata]
 
@@ -65,7 +65,7 @@ def fuse(llm: Scored, recommender: Scored, held_out: HeldOut, weight: float | No
     Args:
         llm: scored predictions of the LLM system and their metadata.
         recommender: scored predictions of its recommender and their metadata.
-        weight: LLM weight between 0 (only the recommender) and 1 (only the LLM), if chosen before; None chooses it.
+        weight: LLM weight between 0 (only the recommender) and 1 (only the LLM); None chooses it on validation.
 
     Raises:
         DataError: the two answer different candidate sets, or one of them has no scores.
@@ -98,7 +98,7 @@ def weights(fused: SystemResults) -> list[float]:
 
 
 def is_recommender_alone(results: SystemResults) -> bool:
-    """Whether a system is a fusion with LLM weight 0 in every run, and thus equal to its recommender."""
+    """Returns whether a system is a fusion with LLM weight 0 in every run, and thus equal to its recommender."""
     return results.system.kind == "fused" and not any(weights(results))
 
 

@@ -14,7 +14,8 @@ from llara_core.evaluation import significance
 from llara_core.evaluation.metrics import Interval, aggregate, discounted_gains
 from llara_core.runtime.seeding import numpy_stream
 
-Means = Callable[[Sequence[pd.DataFrame], Interval], dict[str, float]]  # from one table per run, for one split
+# Computes metrics of one split from one table per run.
+Means = Callable[[Sequence[pd.DataFrame], Interval], dict[str, float]]
 
 
 def means_over_sets(runs: Sequence[pd.DataFrame], interval: Interval) -> dict[str, float]:
@@ -57,8 +58,7 @@ def user_interval(config: EvaluationConfig, dataset: str, split: str) -> Interva
 
 
 def run_interval(config: EvaluationConfig, n_runs: int) -> Interval:
-    """Returns a function for intervals over users and training runs; its values list the same sets for one run after the
-    other."""
+    """Returns a function for intervals over users and training runs, whose values list the same sets run by run."""
 
     def interval(values: npt.ArrayLike, users: npt.ArrayLike) -> tuple[float, float]:
         by_run = np.reshape(values, (n_runs, -1))

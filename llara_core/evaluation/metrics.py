@@ -12,7 +12,6 @@ import pandas as pd
 
 from llara_core import columns as c
 from llara_core.answers.ranking import check_finite
-from llara_core.columns import CONTAINED_HIT, CONTAINED_VALID, HIT, RANK
 from llara_core.errors import DataError
 
 Interval = Callable[[npt.ArrayLike, npt.ArrayLike], tuple[float, float]]
@@ -36,7 +35,7 @@ def per_set_results(
         names: text that names each item in an answer, by item id.
         source: name of the predictions in error messages.
         splits: splits that must be answered.
-        is_new: ``(n_items,)`` whether an item has no training interaction; None: no item is new.
+        is_new: ``(n_items,)`` bool, items without training interactions; None if there are none.
 
     Returns:
         Columns user_id, example_id, split, draw, predicted_item, text, ``hit`` (1.0 if the answer is valid and the target, else
@@ -78,10 +77,10 @@ def per_set_results(
     is_new = np.zeros(items.max(initial=0) + 1, dtype=bool) if is_new is None else is_new
     results = rows[[c.USER, c.EXAMPLE, c.SPLIT, c.DRAW, c.PREDICTED, c.TEXT]].assign(
         **{
-            HIT: (valid & (predicted == target)).astype(float),
+            c.HIT: (valid & (predicted == target)).astype(float),
             c.VALID: valid.astype(float),
             **_by_containment(rows, names),
-            RANK: np.nan if scores is None else rank_of_target(scores, place).astype(float),
+            c.RANK: np.nan if scores is None else rank_of_target(scores, place).astype(float),
             c.CATALOGUE_RANK: rows[c.CATALOGUE_RANK].to_numpy(float, na_value=np.nan),
             c.NEW_RANK: np.nan if scores is None else _new_ranks(scores, place, is_new[items]),
             c.N_NEW: is_new[items].sum(axis=1),
@@ -94,7 +93,7 @@ def per_set_results(
 
 
 def rank_of_target(scores: npt.NDArray[np.floating], target_index: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """1-based rank of the target; candidates with equal scores rank in candidate order.
+    """Returns the 1-based rank ``(N,)`` of the target; candidates with equal scores rank in candidate order.
 
     Candidates are shuffled once when they are drawn, so ties are broken at random, but identically every time and for every
     system, and rank 1 is exactly the argmax. A system with constant scores reaches chance level.
@@ -113,12 +112,12 @@ def rank_of_target(scores: npt.NDArray[np.floating], target_index: npt.NDArray[n
 
 
 def hit_ratio(ranks: npt.ArrayLike, k: int) -> float:
-    """Share of targets ranked at ``k`` or better."""
+    """Returns the share of targets ranked at ``k`` or better."""
     return float(np.mean(np.asarray(ranks) <= k))
 
 
 def ndcg(ranks: npt.ArrayLike, k: int) -> float:
-    """Mean normalised discounted cumulative gain; with one relevant item it is ``1 / log2(1 + rank)`` up to rank ``k``, else 0.
+    """Returns the mean normalised discounted cumulative gain, which is ``1 / log2(1 + rank)`` up to rank ``k``, and 0 beyond.
 
     >>> round(ndcg([1, 2, 11], 10), 4)  # (1 + 0.6309 + 0) / 3
     0.5436
@@ -127,13 +126,13 @@ def ndcg(ranks: npt.ArrayLike, k: int) -> float:
 
 
 def discounted_gains(ranks: npt.ArrayLike, k: int) -> npt.NDArray[np.float64]:
-    """Contribution of each target to :func:`ndcg`; NaN where the rank is NaN."""
+    """Returns the contribution of each target to :func:`ndcg`; NaN where the rank is NaN."""
     rank = np.asarray(ranks, dtype=float)
     return np.where(np.isnan(rank), np.nan, np.where(rank <= k, 1 / np.log2(1 + rank), 0.0))
 
 
 def mean_reciprocal_rank(ranks: npt.ArrayLike) -> float:
-    """Mean of ``1 / rank``."""
+    """Returns the mean of ``1 / rank``."""
     return float(np.mean(1 / np.asarray(ranks, dtype=float)))
 
 
@@ -153,30 +152,30 @@ def share(column: str, heading: str, meaning: str, *, with_interval: bool = Fals
     return Metric(_of_complete(column, pd.Series.mean), heading, meaning, column if with_interval else None)
 
 
-def of_ranks(measure: Callable[[pd.Series], float], heading: str = "", meaning: str = "", *, column: str = RANK) -> Metric:
+def of_ranks(measure: Callable[[pd.Series], float], heading: str = "", meaning: str = "", *, column: str = c.RANK) -> Metric:
     """Defines a function of the targets' ranks, by default those among the candidates."""
     return Metric(_of_complete(column, measure), heading, meaning)
 
 
 def hit_ratio_among_valid(results: pd.DataFrame) -> float | None:
-    """Share of hits among the valid answers; None without a valid answer."""
-    return float(results.loc[results[c.VALID] == 1, HIT].mean()) if results[c.VALID].any() else None
+    """Returns the share of hits among the valid answers; None without a valid answer."""
+    return float(results.loc[results[c.VALID] == 1, c.HIT].mean()) if results[c.VALID].any() else None
 
 
 def _of_complete(column: str, measure: Callable[[pd.Series], float]) -> Callable[[pd.DataFrame], float | None]:
     return lambda results: float(measure(results[column])) if results[column].notna().all() else None
 
 
-# By name in the metrics files, in the order of the files and of the report.
+# Metrics by their names in the metrics files, in the order of these files and of the report.
 METRICS = {
-    "hit_ratio@1": share(HIT, "HR@1", "hit ratio; an invalid answer is a miss", with_interval=True),
+    "hit_ratio@1": share(c.HIT, "HR@1", "hit ratio; an invalid answer is a miss", with_interval=True),
     "valid_ratio": share(c.VALID, "Valid", "share of answers that are a candidate's title (or number)"),
     "hit_ratio@1_among_valid": Metric(hit_ratio_among_valid, "HR@1 of valid", "hit ratio among the valid answers"),
     "hit_ratio@1_contained": share(
-        CONTAINED_HIT, "HR@1, contained", "hit ratio with validity as in the next column, over all sets", with_interval=True
+        c.CONTAINED_HIT, "HR@1, contained", "hit ratio with validity as in the next column, over all sets", with_interval=True
     ),
     "valid_ratio_contained": share(
-        CONTAINED_VALID,
+        c.CONTAINED_VALID,
         "Valid, contained",
         "share of texts that contain exactly one candidate's title, the rule of the paper's code",
     ),
@@ -254,7 +253,7 @@ def _by_containment(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, npt.N
         if isinstance(text, str):
             chosen = contained_candidate(text, [names[item] for item in items])
             by_rule[:, place] = (chosen is not None and items[chosen] == target, chosen is not None)
-    return {CONTAINED_HIT: by_rule[0], CONTAINED_VALID: by_rule[1]}
+    return {c.CONTAINED_HIT: by_rule[0], c.CONTAINED_VALID: by_rule[1]}
 
 
 def _check_coverage(rows: pd.DataFrame, sets: pd.DataFrame, source: str, splits: tuple[str, ...]) -> None:
@@ -279,7 +278,7 @@ def _check_coverage(rows: pd.DataFrame, sets: pd.DataFrame, source: str, splits:
 def _new_ranks(
     scores: npt.NDArray[np.float64], place: npt.NDArray[np.integer], is_new: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float64]:
-    """As :func:`rank_of_target`, among the new candidates; NaN if the target is not new."""
+    """Returns the rank of the target among the new candidates; NaN if the target is not new."""
     ranks = rank_of_target(np.where(is_new, scores, -np.inf), place)
     return np.where(np.take_along_axis(is_new, place[:, None], axis=1)[:, 0], ranks, np.nan)
 

@@ -41,12 +41,12 @@ class Difference:
         return self.hit_ratio - self.reference_hit_ratio
 
     def is_below(self, level: float) -> bool:
-        """Whether the difference was tested and its p-value is below ``level``."""
+        """Returns whether the difference was tested and its p-value is below ``level``."""
         return self.p_value is not None and self.p_value < level
 
 
 def level(config: EvaluationConfig) -> float:
-    """Significance level of the tests; rounded, since 1 - 0.95 is slightly more than 0.05."""
+    """Returns the significance level of the tests, rounded, since 1 - 0.95 is slightly more than 0.05."""
     return round(1 - config.confidence, 12)
 
 
@@ -100,14 +100,14 @@ def paired_differences(pairs: Sequence[tuple[SystemResults, SystemResults]], con
 
 
 def _sources(pair: tuple[SystemResults, SystemResults], first: Side, second: Side) -> list[Side]:
-    """Independent sources of training variance in the difference of two systems, ``(n_runs, n_users)`` each."""
+    """Returns the independent sources of training variance in the difference of two systems, ``(n_runs, n_users)`` each."""
     if share_training(pair[0].system, pair[1].system):
         return [np.round(first - second, 12)]
     return [side for results, side in zip(pair, (first, second), strict=True) if results.system.is_trained]
 
 
 def _sides(pairs: Sequence[tuple[SystemResults, SystemResults]]) -> list[tuple[Side, Side]]:
-    """Mean hit per run and user of both systems of each pair, over the sets that both answer."""
+    """Computes the mean hit per run and user of both systems of each pair, over the sets that both answer."""
     distinct = list({id(side): side for pair in pairs for side in pair}.values())
     tables = {id(side): side.hits(c.TEST) for side in distinct}
     sets = pd.concat(tables.values(), axis=1).index  # candidate sets that any system answers

@@ -44,6 +44,7 @@ SCHEMA = pa.schema(
         *_SETS,
     ]
 )
+# Parameters that do not determine answers, by section.
 _NO_SETTINGS = {
     "recommenders": {"threads"},
     "llm": {"threads"},
@@ -141,7 +142,7 @@ def read_published(dataset: str, root: Path = Path()) -> Published | None:
         return None
     provenance = _read_provenance(file)
     rows = tables.read_arrow(file, SCHEMA)
-    # Categorical columns, which need less memory than a string per row.
+    # Categorical columns need less memory than a string per row.
     texts = [field.name for field in SCHEMA if field.type == pa.string()]
     frame = rows.to_pandas(categories=texts)
     hashes = {"last": provenance.candidates, "positions": provenance.positions}
@@ -174,7 +175,7 @@ def read_published(dataset: str, root: Path = Path()) -> Published | None:
 
 
 def settings(params: Params, dataset: str) -> dict[str, Any]:
-    """Parameters that determine the answers of a run's systems, by dotted key; those that only affect rounding are left out."""
+    """Returns the parameters that determine the answers of a run's systems beyond rounding, by dotted key."""
     unused = {*RECOMMENDERS} - {*params.run.recommenders}
     if not any(params.system(name).prompt.recommender_scores for name in params.run.systems):
         unused |= {"folds"}  # of the scores that prompts show
@@ -189,9 +190,9 @@ def settings(params: Params, dataset: str) -> dict[str, Any]:
 
 
 def other_settings(system: System, published: Provenance, own: dict[str, Any]) -> list[str]:
-    """Keys of parameters that affect a system and differ between a run and the published one.
+    """Returns the keys of parameters that affect a system and differ between a run and the published one.
 
-    A key that only one of them has is newer or older than the published results, which do not depend on it.
+    A key that only one of the two has was added or removed since, and the published results do not depend on it.
     """
     return [key for key, value in published.settings.items() if key in own and own[key] != value and _concerns(key, system)]
 

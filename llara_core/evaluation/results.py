@@ -65,7 +65,7 @@ class SystemResults:
         return pd.concat([run.split(name) for run in self.runs], ignore_index=True)
 
     def hits(self, split: str) -> pd.DataFrame:
-        """Hits in the candidate sets of one split, with a row per user, example and draw, and a column per run."""
+        """Returns the hits in the candidate sets of one split: a row per user, example and draw, and a column per run."""
         return self._hits[split]
 
     @cached_property
@@ -108,7 +108,7 @@ def read_results(dataset: str, systems: Sequence[System], scope: Scope = "last")
 
 
 def has_answers(system: System, folder_of: Callable[[str], Path]) -> bool:
-    """Whether a system of the run answers: all do, except the fusion of an LLM system that does not score candidates.
+    """Returns whether a system of the run answers: all do, except the fusion of an LLM system that does not score candidates.
 
     Args:
         folder_of: returns the folder of an LLM run, with one table per mode.
@@ -152,7 +152,11 @@ def _read_calibration(results: Path) -> Calibration | None:
 
 
 def same_modes(system: System, runs: Sequence[Sequence[RunResults]]) -> list[SystemResults]:
-    """Groups the results of a system by mode; every run must have the same modes, with equally many candidate sets."""
+    """Groups the results of a system by mode, primary mode first.
+
+    Raises:
+        DataError: two runs have other modes, or other numbers of candidate sets.
+    """
     by_file = [{mode.metadata.file_name: mode for mode in run} for run in runs]
     for run_name, files in zip(system.run_names, by_file, strict=True):
         if files.keys() != by_file[0].keys():
@@ -194,5 +198,5 @@ def training_counts(dataset: str) -> npt.NDArray[np.int64]:
 
 
 def short_hash(full: str) -> str:
-    """Returns the first 12 digits."""
+    """Returns the first 12 digits, for messages."""
     return full[:12]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
-POWER = 0.8  # of the test at the smallest difference that counts as detectable
+POWER = 0.8  # power of the test at the smallest difference that counts as detectable
 MAX_ENUMERATED = 16  # differing users up to which all sign patterns are enumerated; 2**16 take milliseconds
 _ROUNDING = 1e-24  # variances up to this are rounding errors
 _CHUNK_SIZE = 4_000_000  # array elements per chunk, which bounds the memory for any number of users and pairs
@@ -18,7 +18,7 @@ _CHUNK_SIZE = 4_000_000  # array elements per chunk, which bounds the memory for
 def bootstrap_interval(
     values: npt.ArrayLike, users: npt.ArrayLike, samples: int, confidence: float, generator: np.random.Generator
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval, as lower and upper end, of the mean of ``values``, with users as the resampled units.
+    """Returns the ends of the percentile bootstrap interval of the mean of ``values``, with users as the resampled units.
 
     A user's candidate sets share history and target, so their values are dependent. Resampling users with all their rows
     preserves this: more candidate sets per user reduce the noise of the draws, but not that of the users. The mean of a
@@ -44,7 +44,7 @@ def bootstrap_interval(
 def paired_bootstrap_intervals(
     values: npt.NDArray[np.floating], samples: int, confidence: float, generator: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """Bootstrap intervals ``(M, 2)`` of several means over the same users, from the same resamples.
+    """Returns bootstrap intervals ``(M, 2)`` of several means over the same users, from the same resamples.
 
     Args:
         values: ``(M, n_users)``, such as one row of users' differences per pair of systems.
@@ -56,7 +56,7 @@ def paired_bootstrap_intervals(
 
 
 def sign_flip_p_values(differences: npt.ArrayLike, samples: int, generator: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Two-sided p-values ``(M,)`` of paired permutation tests that flip the signs of users' differences.
+    """Returns two-sided p-values ``(M,)`` of paired permutation tests that flip the signs of users' differences.
 
     Under the null hypothesis the two systems are exchangeable within a user, so each difference is equally likely with either
     sign. The test needs no normality, which differences of hit ratios with many zeros lack. The unit is the user, with the mean
@@ -142,8 +142,8 @@ def crossed_mean(users: npt.NDArray[np.floating], runs: Sequence[npt.NDArray[np.
         readers, users as cases and the variance component of the readers truncated at zero; the limit on the degrees of freedom
         is ours. ``benchmarks/seed_tests.py`` measures the false-positive rate.
 
-    >>> found = crossed_mean(np.array([0.0, 1.0]), [np.array([[-0.25, 0.75], [0.25, 1.25]])])  # means of the runs: 1/4, 3/4
-    >>> found.mean, found.variance  # users 1/2 / 2, runs 1/8 / 2
+    >>> crossed = crossed_mean(np.array([0.0, 1.0]), [np.array([[-0.25, 0.75], [0.25, 1.25]])])  # means of the runs: 1/4, 3/4
+    >>> crossed.mean, crossed.variance  # users 1/2 / 2, runs 1/8 / 2
     (0.5, 0.3125)
     """
     n_users = len(users)
@@ -165,14 +165,14 @@ def crossed_mean(users: npt.NDArray[np.floating], runs: Sequence[npt.NDArray[np.
 
 
 def further_run(runs: npt.NDArray[np.floating], confidence: float) -> tuple[float, float]:
-    """Interval in which the mean of one further training run over the same users is expected.
+    """Returns the interval in which the mean of one further training run over the same users is expected.
 
     This is the t interval of a further value given ``S`` others, with ``S - 1`` degrees of freedom. A few runs may agree by
     chance, so their deviation counts as at least that caused by the noise of single users in single runs.
 
     Args:
         runs: ``(S, U)`` hit ratios of at least two runs.
-        confidence: expected share of further runs inside, between 0 and 1.
+        confidence: expected share of further runs inside the interval, between 0 and 1.
 
     >>> low, high = further_run(np.array([[0.0, 0.75], [0.25, 1.25]]), 0.95)  # means 3/8 and 3/4; t with one degree: 12.7
     >>> round(float(stdtrit(1, 0.975)) * (9 / 64 / 2 * 1.5) ** 0.5, 6) == round((high - low) / 2, 6)
@@ -202,8 +202,8 @@ def holm(p_values: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def _variances_of_one_run(values: npt.NDArray[np.floating]) -> tuple[float, float]:
-    """Variance of one run's mean over users: as estimated from the runs ``(S, U)``, and as caused by the noise of single users
-    in single runs alone."""
+    """Returns two variances of one run's mean over users: the estimate from the runs ``(S, U)``, and the part that the noise of
+    single users in single runs causes."""
     n_runs, n_users = values.shape
     run, user = values.mean(axis=1, keepdims=True), values.mean(axis=0)
     noise = float(np.sum((values - run - user + values.mean()) ** 2)) / ((n_runs - 1) * (n_users - 1)) / n_users
@@ -216,7 +216,7 @@ def _exact_p_value(decisive: npt.NDArray[np.float64]) -> float:
 
 
 def _observed(total: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Threshold for a pattern; the tolerance covers rounding, since the sum depends on the order."""
+    """Returns the threshold for a pattern; the tolerance covers rounding, since the sum depends on the order."""
     size: npt.NDArray[np.float64] = np.abs(total) - 1e-9
     return size
 

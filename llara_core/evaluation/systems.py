@@ -67,12 +67,12 @@ def systems_of(params: Params) -> list[System]:
 
 
 def fused_name(system: str, recommender: str) -> str:
-    """Name of the fusion of an LLM system with its recommender."""
+    """Returns the name of the fusion of an LLM system with its recommender."""
     return f"{system} + {recommender}"
 
 
 def share_training(first: System, second: System) -> bool:
-    """Whether runs of equal seeds share a trained recommender or an adapter, or the systems are the same."""
+    """Returns whether runs of equal seeds share a trained recommender or an adapter, or the systems are the same."""
     recommenders = {system.key if system.kind == "recommender" else system.recommender for system in (first, second)}
     adapters = {(system.start or system.key) if system.kind in ("tuned", "fused") else None for system in (first, second)}
     return first == second or any(len(shared) == 1 and None not in shared for shared in (recommenders, adapters))
