@@ -193,7 +193,7 @@ def require_same_candidates(runs: Sequence[RunResults]) -> None:
 def training_counts(dataset: str) -> npt.NDArray[np.int64]:
     """Counts the training interactions of every item, ``(n_items,)``."""
     interactions = tables.read_table(paths.interactions(dataset), tables.INTERACTIONS)
-    n_items = len(tables.read_table(paths.items(dataset), tables.ITEMS))
+    n_items = tables.n_rows(paths.items(dataset))
     return np.bincount(interactions.loc[interactions[c.SPLIT] == c.TRAIN, c.ITEM], minlength=n_items)
 
 

@@ -41,7 +41,7 @@ def section(comparisons: Comparisons) -> ReportSection | None:
 
 
 def ablations(comparisons: Comparisons) -> list[Ablation]:
-    """Tables of ``report.ablations`` whose reference and at least one other system are in the run, with one row per system."""
+    """Builds the tables of ``report.ablations`` whose reference and at least one other system are in the run."""
     llms = {row.system.key: row for row in comparisons.primary_rows if row.system.kind in ("tuned", "untuned")}
     shown = []
     for config in comparisons.params.report.ablations.values():
@@ -52,8 +52,7 @@ def ablations(comparisons: Comparisons) -> list[Ablation]:
 
 
 def columns_of(ablation: Ablation, comparisons: Comparisons) -> list[Column[ComparedSystem]]:
-    """Columns of an ablation, with the paper's Table 3 if at least two rows have a counterpart there, and with differing
-    budgets."""
+    """Returns the columns of an ablation; the paper's Table 3 needs two rows with a counterpart, and budgets must differ."""
     rows = ablation.rows
     columns = [
         system_columns.SYSTEM,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from llara_core.answers.held_out import Scope
 from llara_core.data.positions import MAX_QUESTIONS
 from llara_core.evaluation.comparison import ComparedSystem
-from llara_core.report import system_columns, verdict
+from llara_core.report import system_columns, verdict, wording
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, ReportSection, Table
 from llara_core.report.wording import count, joined, measure
@@ -43,7 +43,7 @@ def section(comparisons: Comparisons) -> ReportSection | None:
 
 
 def heading(comparisons: Comparisons) -> str:
-    """Heading, with the number of positions per user."""
+    """Returns the heading, with the number of positions per user."""
     positions = comparisons.config.positions
     return "At every position" if positions == "all" else f"At {count(int(positions), 'position')} per user"
 
@@ -71,9 +71,8 @@ def _columns(rows: Sequence[ComparedSystem]) -> list[Column[ComparedSystem]]:
 
 
 def sizes(row: ComparedSystem) -> str:
-    """Test users x questions per user on average, x runs where there are several."""
-    n_users, n_questions, n_runs = row.test["n_users"], row.test["n_questions"], len(row.results.runs)
-    return f"{n_users} x {n_questions / n_users:.1f}{f' x {n_runs}' if n_runs > 1 else ''}"
+    """Formats test users x questions per user on average, x runs where there are several."""
+    return wording.sizes(row, round(row.test["n_questions"] / row.test["n_users"], 1))
 
 
 def _leader(rows: Sequence[ComparedSystem]) -> str:

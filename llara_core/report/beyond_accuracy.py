@@ -14,10 +14,9 @@ from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.evaluation.calibration import N_BINS, Calibration
 from llara_core.evaluation.comparison import ComparedSystem
-from llara_core.evaluation.results import training_counts
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, ReportSection, Table
-from llara_core.report.system_columns import OF_ROW, figure, mark_in_words, marked_of
+from llara_core.report.system_columns import OF_ROW, mark_in_words, marked_of, number_column
 from llara_core.report.wording import joined, listed, number, sizes
 
 _KEYS = [c.EXAMPLE, c.DRAW]
@@ -43,15 +42,15 @@ class SystemCalibration:
     runs: list[Calibration]
 
     def mean(self, name: str) -> float:
-        """Mean of an attribute of :class:`Calibration` over the runs."""
+        """Returns the mean of an attribute of :class:`Calibration` over the runs."""
         return float(np.mean([getattr(run, name) for run in self.runs]))
 
 
 COLUMNS: list[Column[Choices]] = [
     *OF_ROW,
-    figure("Distinct", "number of different items chosen, per candidate set", "distinct"),
-    figure("Popularity", "mean share of the catalogue that is less popular in training than the choice", "popularity"),
-    figure(
+    number_column("Distinct", "number of different items chosen, per candidate set", "distinct"),
+    number_column("Popularity", "mean share of the catalogue that is less popular in training than the choice", "popularity"),
+    number_column(
         "Agreement", "share of sets with the same choice as the conventional system that is best on validation", "agreement"
     ),
     Column("Users x sets", "test users times candidate sets of each (times seeds)", lambda each: sizes(each.row, 1)),
@@ -108,7 +107,7 @@ def section(comparisons: Comparisons) -> ReportSection:
 
 
 def calibrations(comparisons: Comparisons) -> list[SystemCalibration]:
-    """Calibration of every system in every mode with scores, in the order of the report."""
+    """Returns the calibration of every system in every mode with scores, in the order of the report."""
     return [
         SystemCalibration(row, runs)
         for row in comparisons.rows
@@ -117,14 +116,14 @@ def calibrations(comparisons: Comparisons) -> list[SystemCalibration]:
 
 
 def choices(comparisons: Comparisons) -> list[Choices]:
-    """Choices of every system in its primary mode, in the order of the report."""
-    percentile = popularity_percentiles(training_counts(comparisons.dataset))
+    """Describes the choices of every system in its primary mode, in the order of the report."""
+    percentile = popularity_percentiles(comparisons.training_counts)
     reference = next((row for row in comparisons.primary_rows if row.is_reference), None)
     return [_choices(row, reference, percentile) for row in comparisons.primary_rows]
 
 
 def popularity_percentiles(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-    """Share of the other items that are less popular than each item, where equally popular items count half, ``(n_items,)``.
+    """Returns the share of other items that are less popular than each item, ``(n_items,)``; equally popular ones count half.
 
     >>> popularity_percentiles(np.array([5, 1, 1])).tolist()
     [1.0, 0.25, 0.25]
@@ -134,10 +133,10 @@ def popularity_percentiles(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.fl
 
 
 def target_popularity(comparisons: Comparisons) -> float:
-    """Mean popularity of the test targets."""
+    """Returns the mean popularity of the test targets."""
     examples = tables.read_table(paths.examples(comparisons.dataset), tables.EXAMPLES)
     targets = examples.loc[examples[c.SPLIT] == c.TEST, c.TARGET].to_numpy()
-    return float(popularity_percentiles(training_counts(comparisons.dataset))[targets].mean())
+    return float(popularity_percentiles(comparisons.training_counts)[targets].mean())
 
 
 def _choices(row: ComparedSystem, reference: ComparedSystem | None, percentile: npt.NDArray[np.float64]) -> Choices:
@@ -152,7 +151,7 @@ def _choices(row: ComparedSystem, reference: ComparedSystem | None, percentile: 
 
 
 def _agreement(runs: Sequence[pd.DataFrame], reference: ComparedSystem) -> float:
-    """Share of equal choices, with runs paired by seed; a system with a single run is paired with every run of the other."""
+    """Returns the share of equal choices; runs are paired by seed, and a system's only run with every run of the other."""
     others = [_first_draw(run.split(c.TEST)) for run in reference.results.runs]
     n_pairs = max(len(runs), len(others))
     pairs = [(runs[place % len(runs)], others[place % len(others)]) for place in range(n_pairs)]

@@ -15,7 +15,7 @@ from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, ReportSection, Table
 
-# Whether (recommender, text, hybrid) are right, and the name of each combination.
+# Whether recommender, text and hybrid are right.
 Right = tuple[bool, bool, bool]
 BEHAVIOR_DECIDES: Right = (True, False, True)
 WORLD_KNOWLEDGE_DECIDES: Right = (False, True, True)

@@ -11,7 +11,7 @@ from llara_core import columns as c
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, ReportSection, Table
-from llara_core.report.system_columns import OF_ROW, figure, mark_in_words, marked_of
+from llara_core.report.system_columns import OF_ROW, mark_in_words, marked_of, number_column
 from llara_core.report.verdict import best_of
 from llara_core.report.wording import joined, sizes
 
@@ -32,11 +32,11 @@ class ChangedAnswers:
 
 
 FIGURES: list[Column[ChangedAnswers]] = [
-    figure("Recommender's HR@1", "hit ratio of its recommender on these sets", "recommender_hit_ratio"),
-    figure("HR@1", "hit ratio of the system on these sets", "hit_ratio"),
-    figure("Differs", "share of sets with an answer other than the recommender's, or none", "differing"),
-    figure("Gained", "share of sets where the system is right and the recommender wrong", "gained"),
-    figure("Lost", "share of sets where the recommender is right and the system wrong", "lost"),
+    number_column("Recommender's HR@1", "hit ratio of its recommender on these sets", "recommender_hit_ratio"),
+    number_column("HR@1", "hit ratio of the system on these sets", "hit_ratio"),
+    number_column("Differs", "share of sets with an answer other than the recommender's, or none", "differing"),
+    number_column("Gained", "share of sets where the system is right and the recommender wrong", "gained"),
+    number_column("Lost", "share of sets where the recommender is right and the system wrong", "lost"),
 ]
 SIZES: Column[ChangedAnswers] = Column(
     "Users x sets",

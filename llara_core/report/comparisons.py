@@ -12,10 +12,10 @@ from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.config import Params
 from llara_core.evaluation.comparison import ComparedResults, Pairs, all_pairs
-from llara_core.evaluation.results import read_results
+from llara_core.evaluation.results import read_results, training_counts
 from llara_core.evaluation.systems import System, systems_of
 from llara_core.report import protocol
-from llara_core.report.beside import reproduction_summary
+from llara_core.report.reproduction import reproduction_summary
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,18 @@ class Comparisons(ComparedResults):
 
     @property
     def budgets(self) -> list[str]:
-        """Sentences about these budgets and the paper's."""
+        """Sentences about the tuning budgets and the paper's."""
         return protocol.budgets(self.tuned_on, self._history_lens)
 
     @cached_property
     def budget_shares(self) -> dict[str, float]:
         """Number of tuning prompts of each system that is shown candidates, as a share of the paper's, by its key."""
         return protocol.budget_shares(self.params, self.systems, self._history_lens)
+
+    @cached_property
+    def training_counts(self) -> npt.NDArray[np.int64]:
+        """Training interactions of each item, ``(n_items,)``."""
+        return training_counts(self.dataset)
 
     @cached_property
     def reproduction(self) -> str:

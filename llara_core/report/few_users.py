@@ -24,7 +24,7 @@ IDS, TEXT = "sasrec", "sasrec_text"  # recommenders on item ids alone, and on id
 
 
 def curves(published: Sequence[Published]) -> dict[str, list[ComparedSystem]]:
-    """Returns the systems, without fusions, that are compared at every share, at further positions, in the order of the shares.
+    """Returns the rows at further positions, by share, of the systems that are compared at every share, without fusions.
 
     Args:
         published: results of each data set of :data:`SHARES`.
@@ -38,7 +38,7 @@ def figure(systems: Mapping[str, Sequence[ComparedSystem]]) -> bytes:
     questions than others.
 
     Args:
-        systems: those of :func:`curves`.
+        systems: rows of each system, from :func:`curves`.
     """
     drawing = Figure(figsize=(7, 4.2), layout="constrained")
     axes = drawing.subplots()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llara_core.answers.predictions import NOT_TUNED
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.results import SystemResults
 from llara_core.report import plots, system_columns, verdict
@@ -61,7 +62,7 @@ def modes(comparisons: Comparisons) -> ReportSection:
     columns = [
         system_columns.SYSTEM,
         system_columns.mode(rows),
-        *([system_columns.OBJECTIVE] if any(row.objective != "none" for row in rows) else []),
+        *([system_columns.OBJECTIVE] if any(row.objective != NOT_TUNED for row in rows) else []),
         *system_columns.details(rows),
         system_columns.SIZES,
     ]

@@ -39,7 +39,7 @@ class NewItemMetrics:
     auc: float | None
 
 
-MetricsBySystem = Mapping[tuple[str, str], NewItemMetrics]  # by system and split
+MetricsBySystem = Mapping[tuple[str, str], NewItemMetrics]  # metrics by system and split
 
 
 def new_items(results: SystemResults, split: str, interval: Interval) -> NewItemMetrics:
@@ -70,7 +70,7 @@ def new_items(results: SystemResults, split: str, interval: Interval) -> NewItem
 
 
 def section(comparisons: Comparisons, scope: Scope = "last") -> ReportSection | None:
-    """Covers one protocol; None where few test targets are new (:data:`MIN_TARGETS`, :data:`MIN_SHARE`) or none were asked."""
+    """Compares systems on new targets; None where the test has too few (:data:`MIN_TARGETS`, :data:`MIN_SHARE`)."""
     rows = comparisons.primary_rows if scope == "last" else comparisons.primary_rows_at_positions
     n_new, share = max((_new_targets(row.results) for row in rows), default=(0, 0.0))
     if n_new < MIN_TARGETS or share < MIN_SHARE:
@@ -156,6 +156,6 @@ def _by_user(sets: pd.DataFrame, values: pd.Series) -> pd.Series:
 
 
 def _mean(sets: pd.DataFrame, values: pd.Series) -> float | None:
-    """Mean over users; None where there is no value."""
+    """Returns the mean over users; None where there is no value."""
     means = _by_user(sets, values).dropna()
     return float(means.mean()) if len(means) else None

@@ -9,7 +9,7 @@ from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.paired import Difference, paired_differences
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, ReportSection, Table
-from llara_core.report.system_columns import OF_ROW, figure, mark_in_words, marked_of
+from llara_core.report.system_columns import OF_ROW, mark_in_words, marked_of, number_column
 from llara_core.report.verdict import no_claim
 from llara_core.report.wording import AFTER_HOLM, count, difference, joined, listed, probability, signed
 
@@ -23,13 +23,13 @@ class OrderEffect:
 
 
 HIT_RATIOS: list[Column[OrderEffect]] = [
-    figure("HR@1", "", "change.reference_hit_ratio"),
-    figure("HR@1, shuffled", "", "change.hit_ratio"),
+    number_column("HR@1", "", "change.reference_hit_ratio"),
+    number_column("HR@1, shuffled", "", "change.hit_ratio"),
 ]
 CHANGES: list[Column[OrderEffect]] = [
     Column("Change", "", lambda effect: difference(effect.change)),
     Column("p", "", lambda effect: probability(effect.change)),
-    figure("Detectable", "", "change.detectable"),
+    number_column("Detectable", "", "change.detectable"),
 ]
 
 

@@ -70,8 +70,7 @@ def resolution(pairs: Pairs, config: EvaluationConfig) -> str:
 
 
 def pairs_table(reports: Sequence[Comparisons]) -> pd.DataFrame:
-    """Table of all pairs, first minus second; the number of training runs replaces the p-value where it is too small to
-    test."""
+    """Builds the table of all pairs, first minus second; where too few training runs were made for a p-value, their number."""
 
     def rounded(value: float) -> float:
         return round(value, 6) + 0.0
@@ -90,10 +89,10 @@ def pairs_table(reports: Sequence[Comparisons]) -> pd.DataFrame:
 
 
 def _matrix(comparisons: Comparisons, names: Sequence[str]) -> Table[str]:
-    """Matrix of row minus column in whole percentage points."""
+    """Builds the matrix of row minus column in whole percentage points."""
 
     def cell(row: str, name: str) -> tuple[str, Mark, str]:
-        """Text, mark and tooltip."""
+        """Returns text, mark and tooltip."""
         each = oriented(comparisons.pairs, row, name)
         if each is None:
             return "", "", ""

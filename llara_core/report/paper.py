@@ -91,15 +91,15 @@ def curriculum_hit_ratio(ours: ComparedSystem, params: Params, dataset: str) -> 
 
 
 def _is_llara(config: SystemConfig) -> bool:
-    """Whether a tuned system is the paper's LLaRA with any curriculum: behaviour tokens after titles, without our
-    extensions."""
+    """Returns whether a tuned system is the paper's LLaRA, with any curriculum: behaviour tokens follow titles, and nothing is
+    added."""
     prompt = config.prompt
     shown = (prompt.representation, prompt.slot, prompt.recommender_scores) == ("hybrid", "after", False)
     return shown and _is_tuned_as_in_the_paper(config)
 
 
 def _is_tuned_as_in_the_paper(config: SystemConfig) -> bool:
-    """Whether a system is tuned only on answers, with a pretrained language model and the recommender's item embeddings."""
+    """Returns whether a system is tuned only on answers, with a pretrained language model and the recommender's embeddings."""
     tune, ablation = config.tune, config.ablation
     only_answers = tune.objective == "generative" and not (tune.warm_start_rows or tune.mixture or tune.ranking_weight)
     return only_answers and (ablation.llm_weights, ablation.item_vectors) == ("pretrained", "recommender")

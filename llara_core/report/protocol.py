@@ -58,8 +58,7 @@ def tuned_on(params: Params, systems: Sequence[System], history_lens: npt.NDArra
 
 
 def budget_shares(params: Params, systems: Sequence[System], history_lens: npt.NDArray[np.integer]) -> dict[str, float]:
-    """Number of tuning prompts of each LLM system that is shown candidates, as a share of the paper's, by its key; arguments as
-    in :func:`tuned_on`."""
+    """Returns the tuning prompts of each LLM system that is shown candidates as a share of the paper's number, by its key."""
     tuned = {system.key: params.system(system.key) for system in systems if system.kind == "tuned"}
     of_paper = _prompts_of_the_paper(history_lens)
     return {

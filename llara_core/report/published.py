@@ -59,7 +59,7 @@ class Block:
     page: str
     name: str
     datasets: tuple[str, ...]
-    text: Callable[..., str]  # from the published results of each data set
+    text: Callable[..., str]  # builds the part from the published results of each data set
 
     def insert_into(self, page: str, published: Sequence[Published]) -> str:
         """Returns the text of the page with this part regenerated.
@@ -219,8 +219,8 @@ def new_items_table(published: Published, *on_titles: Published) -> str:
 
 
 def _answering_new_items(published: Published, on_titles: Sequence[Published]) -> list[SystemResults]:
-    """Returns the systems that rank candidates at further positions, with those that read titles alone under names that say so;
-    of the fusions, those with an untuned model.
+    """Returns the systems that rank candidates at further positions, without fusions of tuned models; names tell which of them
+    read titles alone.
 
     Raises:
         DataError: the published results answer other questions.
@@ -231,7 +231,7 @@ def _answering_new_items(published: Published, on_titles: Sequence[Published]) -
             raise DataError(f"results: {published.dataset} and {other.dataset} answer other questions; collect them again")
         for each in other.at_positions:
             own = each.system
-            # Nothing is trained in common with the system of the same name that reads attributes, too.
+            # Renamed, since it shares no training with the system of the same name that also reads attributes.
             recommender = None if own.recommender is None else _on_titles(own.recommender)
             renamed = replace(own, name=_on_titles(own.name), key=_on_titles(own.key), recommender=recommender)
             results.append(replace(each, system=renamed))
@@ -352,8 +352,11 @@ def origin(published: Published) -> str:
 def _family(
     pairs: Sequence[tuple[SystemResults, SystemResults]], is_new: bool | None, config: EvaluationConfig
 ) -> list[Difference]:
-    """Differences on targets that are all new or all known if ``is_new`` is given, tested as one family; each pair is compared
-    on its own common users."""
+    """Compares each pair on its common users and adjusts the p-values as one family.
+
+    Args:
+        is_new: whether only new or only known targets count; None counts all.
+    """
 
     def restricted(results: SystemResults) -> SystemResults:
         if is_new is None:

@@ -15,12 +15,11 @@ from llara_core.answers.held_out import Scope
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.means import user_interval
 from llara_core.evaluation.paired import Difference
-from llara_core.evaluation.results import training_counts
 from llara_core.report import at_positions, plots
 from llara_core.report.changes import common_sets, with_recommenders
 from llara_core.report.comparisons import Comparisons
 from llara_core.report.layout import Column, Figure, ReportSection, Table
-from llara_core.report.system_columns import figure
+from llara_core.report.system_columns import number_column
 from llara_core.report.wording import described, difference
 
 MIN_USERS = 10  # users that a slice needs to be named in the verdict
@@ -50,8 +49,8 @@ COLUMNS: list[Column[Slice]] = [
     Column("Slice", "", lambda each: each.name, is_prose=True),
     Column("Users", "", lambda each: f"{each.n_users:,}"),
     Column("Sets", "candidate sets (times seeds)", lambda each: f"{each.n_sets:,}"),
-    figure("Recommender's HR@1", "hit ratio of its recommender on these sets", "difference.reference_hit_ratio"),
-    figure("HR@1", "hit ratio of the system on these sets", "difference.hit_ratio"),
+    number_column("Recommender's HR@1", "hit ratio of its recommender on these sets", "difference.reference_hit_ratio"),
+    number_column("HR@1", "hit ratio of the system on these sets", "difference.hit_ratio"),
     Column("Difference", "difference with its interval over users", lambda each: difference(each.difference)),
 ]
 
@@ -96,7 +95,7 @@ def section(comparisons: Comparisons, scope: Scope = "last") -> ReportSection | 
 def slice_names(comparisons: Comparisons, examples: pd.DataFrame) -> pd.DataFrame:
     """Names the slices of ``examples``: an ordered categorical column per slicing, indexed by example id."""
     titles = tables.read_table(paths.items(comparisons.dataset), tables.ITEMS)[c.TITLE]
-    popularity = np.array(popularity_slices(training_counts(comparisons.dataset)))
+    popularity = np.array(popularity_slices(comparisons.training_counts))
     longest = comparisons.params.dataset(comparisons.dataset).max_history_len
     examples = examples.set_index(c.EXAMPLE)
     target = examples[c.TARGET]

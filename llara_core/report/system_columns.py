@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from llara_core import columns as c
+from llara_core.answers.predictions import NOT_TUNED
 from llara_core.evaluation.comparison import ComparedSystem
 from llara_core.evaluation.metrics import METRICS
 from llara_core.evaluation.paired import MIN_RUNS
@@ -40,15 +41,15 @@ _MODE_MEANINGS = {
 }
 
 SYSTEM = Column("System", "in parentheses: its recommender and other defining settings", described, is_prose=True)
-# First columns of a table whose rows have a system as their attribute ``row``.
+# First columns of tables whose rows hold a system in the attribute ``row``.
 OF_ROW: list[Column[Any]] = [
     Column("System", "", lambda each: described(each.row), is_prose=True),
     Column("Answers by", "", lambda each: each.row.mode, is_prose=True),
 ]
 
 
-def figure(heading: str, meaning: str, attribute: str) -> Column[Any]:
-    """Column of a number, which is an attribute of the row or, with dots, of one of its attributes."""
+def number_column(heading: str, meaning: str, attribute: str) -> Column[Any]:
+    """Defines a column of a number: an attribute of the row or, with dots, of one of its attributes."""
     value = attrgetter(attribute)
     return Column(heading, meaning, lambda row: number(value(row)))
 
@@ -66,7 +67,7 @@ VALIDATION = Column[ComparedSystem](
 
 
 def metric(name: str) -> Column[ComparedSystem]:
-    """Column of a test metric."""
+    """Defines the column of a test metric."""
     return Column(METRICS[name].heading, METRICS[name].meaning, measure(name))
 
 
@@ -88,13 +89,13 @@ OBJECTIVE = Column[ComparedSystem](
     "Objective",
     "tuning task of the language model; generative: the paper's, next_item: ours, preference: continues from another system's "
     "adapter",
-    lambda row: MISSING if row.objective == "none" else row.objective,
+    lambda row: MISSING if row.objective == NOT_TUNED else row.objective,
     is_prose=True,
 )
 
 
 def mode(rows: SystemRows) -> Column[ComparedSystem]:
-    """Column of the modes, with an explanation of those in ``rows``."""
+    """Defines the column of the modes, which explains those in ``rows``."""
     used = {row.mode for row in rows}
     meaning = "; ".join(f"{name}: {_MODE_MEANINGS[name]}" for name in MODES if name in used)
     return Column("Answers by", meaning, lambda row: row.mode, is_prose=True)
@@ -127,15 +128,14 @@ def mark_in_words(rows: SystemRows) -> str:
 
 
 def answer_fewer(rows: SystemRows) -> set[str]:
-    """Names of the systems that answer fewer test sets than others of ``rows``."""
+    """Returns the names of the systems that answer fewer test sets than others of ``rows``."""
     n_sets = {row.name: len(row.results.runs[0].split(c.TEST)) for row in rows}
     most = max(n_sets.values(), default=0)
     return {name for name, n in n_sets.items() if n < most}
 
 
 def by_score(all_rows: SystemRows, rows: SystemRows) -> list[Column[ComparedSystem]]:
-    """Returns a column with the hit ratio by score of systems that are compared by their text; none if there are no such
-    systems.
+    """Returns a column with the hit ratio by score of systems that are compared by their text, if there are any.
 
     Args:
         all_rows: rows of all modes.
@@ -178,7 +178,7 @@ def versus(rows: SystemRows) -> list[Column[ComparedSystem]]:
 
 
 def tuned_on(budgets: Mapping[str, str]) -> Column[ComparedSystem]:
-    """Column of the tuning budgets."""
+    """Defines the column of the tuning budgets, by key of the system."""
     meaning = "prompts, or chunks of training sequences"
     return Column("Tuned on", meaning, lambda row: budgets.get(row.system.key, MISSING), is_prose=True)
 
@@ -196,8 +196,7 @@ def by_kind(rows: SystemRows) -> list[tuple[str, SystemRows]]:
 
 
 def leading(rows: SystemRows, limit: int) -> list[ComparedSystem]:
-    """Selects the best row, the reference and those with the highest validation hit ratio@1, ``limit`` rows in total, in
-    order."""
+    """Selects ``limit`` rows, in order: the best row, the reference and those with the highest validation hit ratio@1."""
     kept = sorted(rows, key=lambda row: (row.is_best or row.is_reference, row.validation["hit_ratio@1"]), reverse=True)
     return [row for row in rows if any(row is other for other in kept[:limit])]
 

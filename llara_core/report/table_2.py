@@ -52,7 +52,7 @@ def _paper_row(result: PaperResult, ours: ComparedSystem, comparisons: Compariso
 
 
 def expected_paper_hit_ratio(row: ComparedSystem, comparisons: Comparisons) -> float | None:
-    """Expected test hit ratio@1 of a recommender over all candidate sets that the paper's code could draw; None without ranks.
+    """Computes the expected test hit ratio@1 over all candidate sets that the paper's code could draw; None without ranks.
 
     That code only excludes the last items from the negatives, so a negative may be an earlier item of the user. Catalogue ranks
     exclude the same items, so the rank of a target determines its probability of being ranked first.
@@ -68,15 +68,13 @@ def expected_paper_hit_ratio(row: ComparedSystem, comparisons: Comparisons) -> f
     return float(expected_hit_ratio(ranks, n_eligible, comparisons.params.candidates.n_candidates - 1).mean())
 
 
-def by_paper_rule(row: ComparedSystem) -> tuple[str, float, float]:
-    """Name of the hit ratio, hit ratio and valid ratio of a system under the validity rule of the paper's code.
+def by_paper_rule(metric: str, row: ComparedSystem) -> str:
+    """Returns the name of a metric of a system under the validity rule of the paper's code.
 
     A system that writes no text answers with a candidate, which is valid under both rules.
     """
-    name, valid = "hit_ratio@1_contained", "valid_ratio_contained"
-    if valid not in row.test:
-        name, valid = "hit_ratio@1", "valid_ratio"
-    return name, row.test[name], row.test[valid]
+    contained = f"{metric}_contained"
+    return contained if contained in row.test else metric
 
 
 COLUMNS: list[Column[PaperRow]] = [
@@ -91,8 +89,16 @@ COLUMNS: list[Column[PaperRow]] = [
     ),
 ]
 ON_OWN_SETS: list[Column[PaperRow]] = [
-    Column("HR@1 (ours, paper's rule)", "", lambda row: hit_ratio(row.ours, by_paper_rule(row.ours)[0]) if row.ours else ""),
-    Column("Valid (ours, paper's rule)", "", lambda row: number(by_paper_rule(row.ours)[2]) if row.ours else ""),
+    Column(
+        "HR@1 (ours, paper's rule)",
+        "",
+        lambda row: hit_ratio(row.ours, by_paper_rule("hit_ratio@1", row.ours)) if row.ours else "",
+    ),
+    Column(
+        "Valid (ours, paper's rule)",
+        "",
+        lambda row: number(row.ours.test[by_paper_rule("valid_ratio", row.ours)]) if row.ours else "",
+    ),
     Column("HR@1 (ours, exact title)", "", lambda row: hit_ratio(row.ours) if row.ours else ""),
     Column("Valid (ours, exact title)", "", lambda row: number(row.ours.test["valid_ratio"]) if row.ours else ""),
 ]

@@ -12,7 +12,7 @@ from llara_core.report.system_columns import FEWER, answer_fewer, by_score, lead
 from llara_core.report.wording import chosen_weights, count, interval, number, p_value, signed, sizes
 
 WIDTH, HEIGHT = 100, 40
-_MAX_VERDICT, _MAX_REPRODUCTION = 16, 6  # lines; longer texts are cut here and complete in the report
+_MAX_VERDICT, _MAX_REPRODUCTION = 16, 6  # lines; longer texts are cut, and the report has them in full
 _LEGEND = (
     "*: best on validation. by: t text, s scores, f fused with its recommender (LLM weight). val, test: HR@1; score: HR@1 by "
     "scores instead of text. own: difference to its own recommender on the same sets. "

@@ -86,9 +86,9 @@ def p_value(row: ComparedSystem) -> str:
     return MISSING if row.difference is None else probability(row.difference)
 
 
-def sizes(row: ComparedSystem, n_draws: float | None = None) -> str:
-    """Formats test users x candidate sets per user (``n_draws`` if given), x seeds where there are several."""
-    sets, n_runs = row.test["n_draws"] if n_draws is None else n_draws, len(row.results.runs)
+def sizes(row: ComparedSystem, n_sets: float | None = None) -> str:
+    """Formats test users x candidate sets per user (``n_sets`` if given), x runs where there are several."""
+    sets, n_runs = row.test["n_draws"] if n_sets is None else n_sets, len(row.results.runs)
     return f"{row.test['n_users']} x {sets}{f' x {n_runs}' if n_runs > 1 else ''}"
 
 

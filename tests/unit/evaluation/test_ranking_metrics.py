@@ -45,8 +45,8 @@ def test_measures_of_known_ranks() -> None:
 @pytest.mark.parametrize("place", [1, 2, 4])
 def test_rows_carry_the_rank_and_the_hit(world, place: int) -> None:
     rows = results(world, world.put("sasrec-0", world.target_is(place)))
-    assert rows[metrics.RANK].eq(place).all()
-    assert rows[metrics.HIT].eq(float(place == 1)).all()
+    assert rows[c.RANK].eq(place).all()
+    assert rows[c.HIT].eq(float(place == 1)).all()
     assert rows[c.SPLIT].tolist() == ["validation"] * 5 * 3 + ["test"] * 7 * 3
     assert (rows[c.USER] - rows[c.EXAMPLE]).eq(100).all()
 

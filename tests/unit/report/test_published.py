@@ -20,8 +20,8 @@ from llara_core.evaluation.results import read_results, write_run
 from llara_core.evaluation.significance import further_run
 from llara_core.evaluation.systems import systems_of
 from llara_core.report import published as pages
-from llara_core.report.beside import reproduction_summary
 from llara_core.report.comparisons import compare_systems
+from llara_core.report.reproduction import reproduction_summary
 from tests.helpers.positions import ask, put
 
 REPOSITORY = Path(__file__).parents[3]

@@ -56,8 +56,8 @@ def reproduction_summary(dataset: str, params: Params, rows: Sequence[ComparedSy
 
 
 def _spread(own: SystemResults, published: Published) -> tuple[float, float] | None:
-    """Interval in which the hit ratio of a further run is expected; with one published run of an untrained system, its hit
-    ratio; None where the published runs answer other sets or are too few."""
+    """Returns the interval in which the hit ratio of a further run is expected; None where published runs are too few or answer
+    other sets. An untrained system has one published run, whose hit ratio is both ends."""
     same = [each for each in published.last if (each.system.name, each.mode) == (own.system.name, own.mode)]
     if not same or (own.system.is_trained and len(same[0].runs) < 2):
         return None
