@@ -203,7 +203,7 @@ def load_tuned_model(
         metadata.prompt.representation, metadata.ablation, embeddings, n_items, metadata.seed
     )
     random_seed = metadata.seed if metadata.ablation.llm_weights == "random" else None
-    model, _ = adapters.load_adapter(
+    model = adapters.load_adapter(
         adapter_folder,
         loading.load_base_model(llm_folder, llm, random_seed=random_seed, weights=weights),
         encoder,

@@ -171,7 +171,7 @@ def load_adapter(
     llm: str,
     item_embeddings: str | None,
     trainable: bool = False,
-) -> tuple[HybridLM, AdapterMetadata]:
+) -> HybridLM:
     """Loads an adapter onto a frozen base model, in evaluation mode.
 
     Args:
@@ -215,7 +215,7 @@ def load_adapter(
     )
     _check_names(folder / MODULES_FILE, modules, module_tensors(model))
     model.load_state_dict(modules, strict=False)
-    return model.eval(), metadata
+    return model.eval()
 
 
 def assert_round_trip(folder: Path, model: HybridLM) -> None:

@@ -86,7 +86,7 @@ def tune(
     """
     micro_batches_per_step(config.tune)  # raises before anything is loaded
     run = _prepare_run(system, config, setting, start)
-    curves = _train_along_plan(run, setting)
+    curves = _train_along_plan(run)
     if not processes.is_first():
         return curves
     adapters.save_adapter(adapter_folder, run.model, run.metadata)
@@ -149,7 +149,7 @@ def _prepare_run(system: str, config: SystemConfig, setting: TuningSetting, star
     if start is None:
         model = _new_model(base, encoder, config, setting, data, has_head=has_head, encoded=encoded)
     else:
-        model, _ = adapters.load_adapter(
+        model = adapters.load_adapter(
             start.adapter,
             base,
             encoder,
@@ -223,7 +223,7 @@ def _new_items(
     return new_items
 
 
-def _train_along_plan(run: _Run, setting: TuningSetting) -> Curves:
+def _train_along_plan(run: _Run) -> Curves:
     """Trains the model on the rows of the plan."""
     config, plan = run.config, run.plan
     rows, done = PlanDataset(plan, run.data, run.encoder, config.prompt), _ENCODED
@@ -234,7 +234,7 @@ def _train_along_plan(run: _Run, setting: TuningSetting) -> Curves:
         done = _REFERENCE
         rows = PlanDataset(plan.assign(reference=pd.Series(reference, dtype=object)), run.data, run.encoder, config.prompt)
     with progress.phase("tuning", done, 1):
-        return train(run.model, plan, rows, run.encoder, config.tune, seed=setting.seed, scratch=run.checkpoints)
+        return train(run.model, plan, rows, run.encoder, config.tune, seed=run.metadata.seed, scratch=run.checkpoints)
 
 
 def _run_key(

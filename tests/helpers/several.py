@@ -57,7 +57,7 @@ def do(job: dict[str, Any], llm: Path) -> None:
     (folder / f"rows-{processes.rank()}.json").write_text(json.dumps(rows))
     processes.broadcast(None)  # waits for the first process, which writes the adapter
     encoder = PromptEncoder(loading.load_tokenizer(llm), chat_template=False)
-    model, metadata = adapters.load_adapter(
+    model = adapters.load_adapter(
         folder / "adapter",
         loading.load_base_model(llm, LLM, weights=weights),
         encoder,
@@ -65,6 +65,7 @@ def do(job: dict[str, Any], llm: Path) -> None:
         llm=loading.fingerprint(llm),
         item_embeddings="vectors-hash",
     )
+    metadata = adapters.read_metadata(folder / "adapter")
     system = llm_system(model, encoder, metadata.objective, prompt=metadata.prompt)
     answer_held_out(
         system, questions(), folder / "answers", system="llara", seed=0, shuffled_histories="all", hardware="this machine"

@@ -38,7 +38,7 @@ def saved(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 def _load(tiny_llama: Path, folder: Path, **changes: str) -> HybridLM:
     hashes = {"llm": "llm-hash", "item_embeddings": "vectors-hash"} | changes
     base = make_base(tiny_llama)
-    return adapters.load_adapter(folder, base, make_encoder(tiny_llama), item_vectors(), **hashes)[0]
+    return adapters.load_adapter(folder, base, make_encoder(tiny_llama), item_vectors(), **hashes)
 
 
 def _copy_without(folder: Path, target: Path, file: str, tensor: str | None) -> Path:

@@ -131,7 +131,7 @@ def test_the_read_out_is_trained_and_left_behind(tiny_llama: Path, encoder: Prom
     assert model.score_directions.grad.any()
     adapters.save_adapter(tmp_path / "run", model, adapter_metadata(model, **GUIDED))
     adapters.assert_round_trip(tmp_path / "run", model)
-    loaded, _ = _load(tiny_llama, tmp_path / "run", encoder)
+    loaded = _load(tiny_llama, tmp_path / "run", encoder)
     assert loaded.readout is None
     assert torch.equal(loaded.score_directions, model.score_directions)
     plain, _ = _embed(model, encoder, slot="before", scores=SCORES)
@@ -226,14 +226,14 @@ def test_a_compact_adapter_brings_its_encoded_titles(tiny_llama: Path, encoder: 
     model = _compact(tiny_llama)
     adapters.save_adapter(tmp_path / "run", model, adapter_metadata(model, "compact"))
     adapters.assert_round_trip(tmp_path / "run", model)
-    loaded, _ = _load(tiny_llama, tmp_path / "run", encoder)
+    loaded = _load(tiny_llama, tmp_path / "run", encoder)
     ids, items = torch.tensor([[9, model.slots.behavior]]), torch.tensor([4])
     states = [m.hidden_states(ids, torch.ones(1, 2), items) for m in (model, loaded)]
     assert torch.equal(*states)
     assert torch.equal(model.item_logits(states[0]), loaded.item_logits(states[1]))
 
 
-def _load(tiny_llama: Path, folder: Path, encoder: PromptEncoder) -> tuple[HybridLM, adapters.AdapterMetadata]:
+def _load(tiny_llama: Path, folder: Path, encoder: PromptEncoder) -> HybridLM:
     base = make_base(tiny_llama)
     return adapters.load_adapter(folder, base, encoder, item_vectors(), llm="llm-hash", item_embeddings="vectors-hash")
 

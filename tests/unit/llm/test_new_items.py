@@ -123,7 +123,7 @@ def test_an_adapter_brings_what_it_knows_of_new_items(tiny_llama: Path, model: H
             getattr(model.new_items, name).normal_()
     adapters.save_adapter(tmp_path / "run", model, adapter_metadata(model, "compact"))
     adapters.assert_round_trip(tmp_path / "run", model)
-    loaded, _ = adapters.load_adapter(
+    loaded = adapters.load_adapter(
         tmp_path / "run", make_base(tiny_llama), encoder, item_vectors(), llm="llm-hash", item_embeddings="vectors-hash"
     )
     ids, items = torch.tensor([[9, model.slots.behavior]]), torch.tensor([NEW[1]])
