@@ -82,7 +82,7 @@ PREDICTIONS = pa.schema(
         pa.field(c.DRAW, pa.int32(), nullable=False),
         pa.field(c.SCORES, pa.list_(pa.float32())),  # aligned with the candidates; null where the mode ranks nothing
         pa.field(c.TEXT, pa.string()),  # what the model wrote; null where it writes nothing
-        pa.field(c.PREDICTED, pa.int32()),  # null: no valid answer
+        pa.field(c.PREDICTED, pa.int32()),  # null where there is no valid answer
         pa.field(c.VALID, pa.bool_(), nullable=False),
         pa.field(c.CATALOGUE_RANK, pa.int32()),  # 1-based rank of the target among all items; null where not computed
     ]
@@ -93,7 +93,7 @@ RESULTS = pa.schema(
         pa.field(c.EXAMPLE, pa.int32(), nullable=False),
         pa.field(c.SPLIT, pa.string(), nullable=False),
         pa.field(c.DRAW, pa.int32(), nullable=False),
-        pa.field(c.PREDICTED, pa.int32()),  # null: no valid answer
+        pa.field(c.PREDICTED, pa.int32()),  # null where there is no valid answer
         pa.field(c.TEXT, pa.string()),  # what the model wrote, where it is no valid answer; null elsewhere
         pa.field(c.HIT, pa.int8(), nullable=False),  # 0 or 1, like the other flags
         pa.field(c.VALID, pa.int8(), nullable=False),

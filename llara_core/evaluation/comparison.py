@@ -28,7 +28,7 @@ class ComparedSystem:
     is_primary: bool  # whether this is the mode in which the system is compared with others
     seed_deviation: float | None  # standard deviation of the test hit ratio@1 over the runs; None for one run
     test: dict[str, float]  # means from :func:`metrics.aggregate` on test
-    validation: dict[str, float]  # the same means on validation
+    validation: dict[str, float]  # means from :func:`metrics.aggregate` on validation
     # difference to the system ``versus``; None for the reference, without a reference, and for other modes
     difference: Difference | None = None
     # name of the system that this one is compared with: its recommender for an LLM system that reads one or is fused with one,
@@ -84,7 +84,7 @@ class ComparedResults:
     dataset: str  # key in ``params.yaml``
     config: EvaluationConfig  # settings of intervals and tests
     last: Sequence[SystemResults]  # results on users' last items
-    at_positions: Sequence[SystemResults]  # results on the questions at further positions, combined with no other result
+    at_positions: Sequence[SystemResults]  # results at further positions, which are combined with no other results
 
     @cached_property
     def rows(self) -> list[ComparedSystem]:
@@ -108,7 +108,7 @@ class ComparedResults:
 
     @property
     def zero_weight_fusions(self) -> list[SystemResults]:
-        """Fusions without a row."""
+        """Fusions with LLM weight 0, which have no row."""
         return [each for each in self.last if is_recommender_alone(each)]
 
     @property

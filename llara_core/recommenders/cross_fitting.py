@@ -49,7 +49,7 @@ def cross_fit(
         in_sample: recommender trained on all training users.
         interactions: rows of :data:`tables.INTERACTIONS`.
         examples: training rows of :data:`tables.EXAMPLES`.
-        candidates: rows of :data:`tables.CANDIDATE_SETS` of these examples, by example and draw.
+        candidates: rows of :data:`tables.CANDIDATE_SETS` of these examples, sorted by example and draw.
         n_items: size of the catalogue.
     """
     users = np.unique(interactions.loc[interactions[c.SPLIT] == c.TRAIN, c.USER].to_numpy())

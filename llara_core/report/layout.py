@@ -56,12 +56,12 @@ class Figure:
 class ReportSection:
     """A section of a page; its parts appear in the order of the attributes."""
 
-    heading: str  # title
+    heading: str  # title of the section
     verdict: str = ""  # main result, in sentences generated from the numbers
-    notes: Sequence[str] = ()  # paragraphs
+    notes: Sequence[str] = ()  # paragraphs below the main result
     tables: Sequence[Table[Any]] = ()  # tables, each followed by its caption and the meanings of its columns
     points: Sequence[str] = ()  # items of a bulleted list
-    figures: Sequence[Figure] = ()  # figures
+    figures: Sequence[Figure] = ()  # pictures, which text pages leave out
     parts: Sequence[ReportSection] = ()  # subsections
     is_folded: bool = False  # whether HTML pages show only the heading until the reader opens the section
 

@@ -17,7 +17,7 @@ def summary(rows: Sequence[ComparedSystem], zero_weight_fusions: Sequence[System
     """Says which system leads, whether an LLM system differs from its opponent, and which weights the fusions chose.
 
     Args:
-        zero_weight_fusions: fusions without a row.
+        zero_weight_fusions: fusions that chose LLM weight 0 and are not among the rows.
         level: significance level of the tests.
     """
     return joined(verdict.leader(rows), *_comparisons(rows, zero_weight_fusions, level))

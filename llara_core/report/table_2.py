@@ -27,7 +27,7 @@ class PaperRow:
 
     paper: PaperResult  # the paper's row
     ours: ComparedSystem | None = None  # our system; None if no system reproduces the row on a similar budget
-    reason: str = "not run"  # why there is none
+    reason: str = "not run"  # why no system of ours is shown
     expected_hit_ratio: float | None = None  # hit ratio@1 of a recommender expected with negatives drawn as in the paper's code
 
 
