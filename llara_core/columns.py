@@ -23,6 +23,7 @@ TARGET = "target"
 DRAW = "draw"
 TURN = "turn"  # 0-based rank of a position in the random order in which a user's positions are chosen
 CANDIDATES = "candidates"
+SET_KEYS = [EXAMPLE, DRAW]  # columns that identify a candidate set
 
 VECTOR = "vector"
 TEXT_VECTOR = "text_vector"  # the vector for an item without interactions

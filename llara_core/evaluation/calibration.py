@@ -46,7 +46,7 @@ def calibrate(predictions: pd.DataFrame, held_out: HeldOut) -> Calibration | Non
     """
     if predictions[c.SCORES].isna().any():
         return None
-    rows = predictions.merge(held_out.candidates, on=[c.EXAMPLE, c.DRAW]).merge(
+    rows = predictions.merge(held_out.candidates, on=c.SET_KEYS).merge(
         held_out.examples[[c.EXAMPLE, c.SPLIT, c.TARGET]], on=c.EXAMPLE
     )
     if set(rows[c.SPLIT]) != set(c.HELD_OUT):

@@ -135,10 +135,9 @@ def _fused_metadata(llm: PredictionMetadata, recommender: PredictionMetadata) ->
 
 
 def _common_rows(llm: pd.DataFrame, recommender: pd.DataFrame, held_out: HeldOut) -> pd.DataFrame:
-    keys = [c.EXAMPLE, c.DRAW]
     rows = held_out.candidates.merge(held_out.examples[[c.EXAMPLE, c.SPLIT, c.TARGET]], on=c.EXAMPLE)
     for name, frame in (("llm", llm), ("recommender", recommender)):
-        rows = rows.merge(frame[[*keys, c.SCORES]].rename(columns={c.SCORES: name}), on=keys)
+        rows = rows.merge(frame[[*c.SET_KEYS, c.SCORES]].rename(columns={c.SCORES: name}), on=c.SET_KEYS)
     if not (rows[c.SPLIT] == c.VALIDATION).any():
         raise DataError("LLM and recommender share no validation candidate set to choose a weight on; run `dvc repro`")
     return rows

@@ -51,10 +51,10 @@ def per_set_results(
     """
     held_out = examples.loc[examples[c.SPLIT].isin(splits), [c.EXAMPLE, c.USER, c.SPLIT, c.TARGET]]
     sets = candidates.merge(held_out, on=c.EXAMPLE, validate="many_to_one")
-    if predictions.duplicated([c.EXAMPLE, c.DRAW]).any():
+    if predictions.duplicated(c.SET_KEYS).any():
         raise DataError(f"{source}: answers a candidate set twice; delete it and run `dvc repro` again")
-    rows = predictions.merge(sets, on=[c.EXAMPLE, c.DRAW], how="left", indicator=True)
-    unknown = rows.loc[rows["_merge"] != "both", [c.EXAMPLE, c.DRAW]].to_numpy(int)
+    rows = predictions.merge(sets, on=c.SET_KEYS, how="left", indicator=True)
+    unknown = rows.loc[rows["_merge"] != "both", c.SET_KEYS].to_numpy(int)
     if len(unknown):
         raise DataError(
             f"{source}: answers {len(unknown)} candidate sets that do not exist (first: example {unknown[0, 0]}, draw "

@@ -234,14 +234,13 @@ def shown_score_features(frame: pd.DataFrame, source: ScoreSource, seed: int, or
     scores = normalise_scores(np.stack(frame[c.SCORES].to_list()))
     if source == "shuffled":
         scores = shuffled_score_features(scores, seed, f"held out, {order}")
-    return frame[[c.EXAMPLE, c.DRAW]].assign(**{c.SCORES: list(scores)})
+    return frame[c.SET_KEYS].assign(**{c.SCORES: list(scores)})
 
 
 def _aligned_score_features(asked: HeldOut, score_features: pd.DataFrame) -> list[npt.NDArray[np.float32]]:
     """Returns the score features in the order of the candidate sets."""
-    rows = asked.candidates.merge(score_features, on=[c.EXAMPLE, c.DRAW], how="left", validate="one_to_one")
+    rows = asked.candidates.merge(score_features, on=c.SET_KEYS, how="left", validate="one_to_one")
     if (missing := rows[c.SCORES].isna()).any():
-        raise DataError(
-            f"the recommender scored no candidate set of example {rows.loc[missing, c.EXAMPLE].iloc[0]}; run `dvc repro`"
-        )
+        example, draw = rows.loc[missing, c.SET_KEYS].iloc[0]
+        raise DataError(f"the recommender did not score the candidate set of example {example}, draw {draw}; run `dvc repro`")
     return rows[c.SCORES].to_list()

@@ -143,7 +143,7 @@ class HybridLM(nn.Module):
         new_items: text-based features of compact items without interactions; None if every item has an id.
         feature_dropout: dropout rate on the projector's input for compact items.
         plain_projector: whether the projector keeps torch's initialisation unscaled.
-        seed: seed of the initial values. Each part has its own random stream, so systems that share a part initialise it alike.
+        seed: seed of the initial values. Each part has its own random stream, so systems share initial values of common parts.
     """
 
     llm: Any

@@ -136,7 +136,7 @@ class SequenceRecommender(nn.Module):
         raise ConfigError(takes_no_new_items(type(self).__name__))
 
     def start_batch(self, inputs: Tensor, targets: Tensor) -> None:
-        """Receives each training batch before it is encoded: inputs and targets ``(B, T)``, padded alike."""
+        """Receives each training batch before it is encoded: inputs and targets ``(B, T)``, with the same padding."""
 
     def end_epoch(self) -> None:
         """Runs after the last batch of each training epoch."""

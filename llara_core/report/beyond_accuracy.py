@@ -19,8 +19,6 @@ from llara_core.report.layout import Column, ReportSection, Table
 from llara_core.report.system_columns import OF_ROW, mark_in_words, marked_of, number_column
 from llara_core.report.wording import joined, listed, number, sizes
 
-_KEYS = [c.EXAMPLE, c.DRAW]
-
 
 @dataclass(frozen=True)
 class Choices:
@@ -155,12 +153,12 @@ def _agreement(runs: Sequence[pd.DataFrame], reference: ComparedSystem) -> float
     others = [_first_draw(run.split(c.TEST)) for run in reference.results.runs]
     n_pairs = max(len(runs), len(others))
     pairs = [(runs[place % len(runs)], others[place % len(others)]) for place in range(n_pairs)]
-    both = pd.concat([own.merge(other, on=_KEYS, suffixes=("", "_other")) for own, other in pairs])
+    both = pd.concat([own.merge(other, on=c.SET_KEYS, suffixes=("", "_other")) for own, other in pairs])
     return float((both[c.PREDICTED] == both[f"{c.PREDICTED}_other"]).fillna(False).mean())
 
 
 def _first_draw(results: pd.DataFrame) -> pd.DataFrame:
-    return results.loc[results[c.DRAW] == 0, [*_KEYS, c.PREDICTED]]
+    return results.loc[results[c.DRAW] == 0, [*c.SET_KEYS, c.PREDICTED]]
 
 
 def _verdict(rows: Sequence[Choices], target: float) -> str:

@@ -29,7 +29,6 @@ KINDS: dict[Right, str] = {
     (False, False, True): "only the hybrid is right",
     (False, False, False): "all are wrong",
 }
-_KEYS = [c.EXAMPLE, c.DRAW]
 _ANSWER_LENGTH = 80
 
 
@@ -102,7 +101,7 @@ def case_studies(comparisons: Comparisons) -> list[CaseStudy]:
 
 
 def _study(held_out: HeldOut, rows: Sequence[ComparedSystem], n_cases: int) -> CaseStudy:
-    tables = [row.results.runs[0].split(c.TEST).set_index(_KEYS) for row in rows]
+    tables = [row.results.runs[0].split(c.TEST).set_index(c.SET_KEYS) for row in rows]
     common = tables[0].index.intersection(tables[1].index).intersection(tables[2].index).sort_values()
     answers = [table.loc[common] for table in tables]
     hits = np.stack([table[c.HIT].to_numpy(bool) for table in answers], axis=1)  # [n_sets, 3]

@@ -15,8 +15,6 @@ from llara_core.report.system_columns import OF_ROW, mark_in_words, marked_of, n
 from llara_core.report.verdict import best_of
 from llara_core.report.wording import joined, sizes
 
-_KEYS = [c.EXAMPLE, c.DRAW]
-
 
 @dataclass(frozen=True)
 class ChangedAnswers:
@@ -80,7 +78,7 @@ def common_sets(row: ComparedSystem, recommender: ComparedSystem) -> pd.DataFram
     """
     runs = zip(row.results.runs, recommender.results.runs, strict=True)
     return pd.concat(
-        [system.split(c.TEST).merge(other.split(c.TEST), on=_KEYS, suffixes=("", "_recommender")) for system, other in runs],
+        [one.split(c.TEST).merge(other.split(c.TEST), on=c.SET_KEYS, suffixes=("", "_recommender")) for one, other in runs],
         ignore_index=True,
     )
 

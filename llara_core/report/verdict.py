@@ -54,7 +54,7 @@ def fusions_ahead(rows: Sequence[ComparedSystem]) -> str:
 
 
 def best_of(row: ComparedSystem, n_systems: int, noun: str) -> str:
-    """Says why ``row`` stands for ``n_systems``, as an insertion between commas; nothing for one system."""
+    """Says by what ``row`` was chosen from ``n_systems``, as an insertion between commas; empty for one system."""
     criterion = "on validation" if row.lead is None else "by validation difference to the reference"
     return f", the best of these {count(n_systems, noun)} {criterion}," if n_systems > 1 else ""
 

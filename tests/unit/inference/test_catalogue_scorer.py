@@ -16,7 +16,7 @@ from llara_core.answers.predictions import Questions, answer_held_out, read_pred
 from llara_core.answers.prompts import Query, history_prompt, ranking_queries
 from llara_core.config import PromptConfig
 from llara_core.errors import ModelError
-from llara_core.inference.batches import batches
+from llara_core.inference.batches import own_batches
 from llara_core.inference.catalogue import HeadScorer
 from llara_core.llm.hybrid import HybridLM
 from tests.helpers.llm import LABELS, N_ITEMS, WORDING, llm_system, make_encoder, make_model, system_config
@@ -59,7 +59,7 @@ def test_a_model_without_head_is_an_error(tiny_llama: Path) -> None:
 
 
 def test_batches_cover_every_row_once_shortest_first() -> None:
-    parts = batches([5, 1, 4, 1, 3], batch_size=2)
+    parts = own_batches([5, 1, 4, 1, 3], batch_size=2, is_sharded=False)
     assert [rows.tolist() for rows in parts] == [[1, 3], [4, 2], [0]]
 
 

@@ -88,5 +88,5 @@ def test_score_features_change_what_a_system_that_shows_them_answers(tiny_llama:
     with pytest.raises(DataError, match="none are given; name the recommender"):
         llm_system(model, encoder, prompt=prompt).answer(_held_out())
     of_others = pd.DataFrame({c.EXAMPLE: [5], c.DRAW: [0], c.SCORES: [normalise_scores(LOGITS[0])]})
-    with pytest.raises(DataError, match="scored no candidate set of example 4"):
+    with pytest.raises(DataError, match="did not score the candidate set of example 4, draw 0"):
         llm_system(model, encoder, prompt=prompt, score_features_of=lambda _: of_others).answer(_held_out())
