@@ -30,7 +30,7 @@ TEXT_VECTOR = "text_vector"  # the vector for an item without interactions
 
 SCORES = "scores"
 IN_SAMPLE = "in_sample"  # scores of the recommender that was trained on the user
-OUT_OF_FOLD = "out_of_fold"  # scores of one that was not
+OUT_OF_FOLD = "out_of_fold"  # scores of a recommender that was not
 TEXT = "text"  # a model's written answer; in items, title and attributes as text encoders read them
 PREDICTED = "predicted_item"
 VALID = "valid"
@@ -39,7 +39,7 @@ CATALOGUE_RANK = "catalogue_rank"
 HIT = "hit"
 RANK = "rank"
 NEW_RANK = "new_rank"  # rank among the candidates without training interactions
-N_NEW = "n_new"  # number of these candidates
+N_NEW = "n_new"  # number of candidates without training interactions
 TARGET_IS_NEW = "target_is_new"
 PICKED_NEW = "picked_new"  # whether the answer is valid and an item without training interactions
 CONTAINED_HIT = "contained_hit"  # hit by the paper's rule for valid answers

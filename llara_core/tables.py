@@ -100,8 +100,8 @@ RESULTS = pa.schema(
         pa.field(c.CONTAINED_HIT, pa.int8()),  # null where the mode writes no text
         pa.field(c.CONTAINED_VALID, pa.int8()),
         pa.field(c.RANK, pa.int32()),  # 1-based rank of the target among the candidates; null where the mode ranks nothing
-        pa.field(c.CATALOGUE_RANK, pa.int32()),  # among all items; null where not computed
-        pa.field(c.NEW_RANK, pa.int32()),  # among the new candidates; null where the target is known or nothing is ranked
+        pa.field(c.CATALOGUE_RANK, pa.int32()),  # rank among all items; null where not computed
+        pa.field(c.NEW_RANK, pa.int32()),  # rank among the new candidates; null where the target is known or nothing is ranked
         pa.field(c.N_NEW, pa.int32(), nullable=False),  # candidates without training interactions
         pa.field(c.TARGET_IS_NEW, pa.int8(), nullable=False),
         pa.field(c.PICKED_NEW, pa.int8(), nullable=False),

@@ -51,8 +51,8 @@ def calibrate(predictions: pd.DataFrame, held_out: HeldOut) -> Calibration | Non
     )
     if set(rows[c.SPLIT]) != set(c.HELD_OUT):
         return None
-    scores = np.stack(rows[c.SCORES].to_list()).astype(float)  # [N, C]
-    targets = (np.stack(rows[c.CANDIDATES].to_list()) == rows[[c.TARGET]].to_numpy()).argmax(axis=1)  # [N]
+    scores = np.stack(rows[c.SCORES].to_list()).astype(float)  # (N, C)
+    targets = (np.stack(rows[c.CANDIDATES].to_list()) == rows[[c.TARGET]].to_numpy()).argmax(axis=1)  # (N,)
     validation = (rows[c.SPLIT] == c.VALIDATION).to_numpy()
     factor = inverse_temperature(scores[validation], targets[validation])
     test = scores[~validation], targets[~validation]

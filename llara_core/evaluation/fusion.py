@@ -76,8 +76,8 @@ def fuse(llm: Scored, recommender: Scored, held_out: HeldOut, weight: float | No
     metadata = _fused_metadata(llm[1], recommender[1])
     common = _common_rows(llm[0], recommender[0], held_out)
     log_p_llm, log_p_recommender = _log_shares(common, "llm", llm[1]), _log_shares(common, "recommender", recommender[1])
-    items = np.stack(common[c.CANDIDATES].to_list())  # [N, C]
-    target_index = (items == common[[c.TARGET]].to_numpy()).argmax(axis=1)  # [N]
+    items = np.stack(common[c.CANDIDATES].to_list())  # (N, C)
+    target_index = (items == common[[c.TARGET]].to_numpy()).argmax(axis=1)  # (N,)
     validation = (common[c.SPLIT] == c.VALIDATION).to_numpy()
     if weight is None:
         weight = choose_weight(log_p_llm[validation], log_p_recommender[validation], target_index[validation])

@@ -63,7 +63,7 @@ def run_interval(config: EvaluationConfig, n_runs: int) -> Interval:
     def interval(values: npt.ArrayLike, users: npt.ArrayLike) -> tuple[float, float]:
         by_run = np.reshape(values, (n_runs, -1))
         _, user = np.unique(np.reshape(users, (n_runs, -1))[0], return_inverse=True)
-        means = np.array([np.bincount(user, weights=run) for run in by_run]) / np.bincount(user)  # [n_runs, n_users]
+        means = np.array([np.bincount(user, weights=run) for run in by_run]) / np.bincount(user)  # (n_runs, n_users)
         low, high = significance.crossed_mean(means.mean(axis=0), [means]).interval(config.confidence)
         return max(low, 0.0), min(high, 1.0)
 

@@ -61,7 +61,7 @@ def per_set_results(
             f"{unknown[0, 1]}); it belongs to other candidates: delete it and run `dvc repro` again"
         )
     _check_coverage(rows, sets, source, splits)
-    items = np.stack(rows[c.CANDIDATES].to_list())  # [N, C]
+    items = np.stack(rows[c.CANDIDATES].to_list())  # (N, C)
     target = rows[c.TARGET].to_numpy()
     valid = rows[c.VALID].to_numpy(bool)
     predicted = rows[c.PREDICTED].fillna(-1).to_numpy(int)
@@ -105,8 +105,8 @@ def rank_of_target(scores: npt.NDArray[np.floating], target_index: npt.NDArray[n
     >>> rank_of_target(np.array([[0.1, 0.5, 0.5]]), np.array([2])).tolist()
     [2]
     """
-    own = np.take_along_axis(scores, target_index[:, None], axis=1)  # [N, 1]
-    earlier = np.arange(scores.shape[1]) < target_index[:, None]  # [N, C]
+    own = np.take_along_axis(scores, target_index[:, None], axis=1)  # (N, 1)
+    earlier = np.arange(scores.shape[1]) < target_index[:, None]  # (N, C)
     ahead: npt.NDArray[np.int64] = ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
     return 1 + ahead
 
@@ -142,7 +142,7 @@ class Metric:
 
     # computes the metric from rows of :func:`per_set_results` of one split; None if it does not apply to the system
     value: Callable[[pd.DataFrame], float | None]
-    heading: str = ""  # column heading in the report's table of all modes; empty: only in the metrics files
+    heading: str = ""  # column heading in the report's table of all modes; empty if only the metrics files have the metric
     meaning: str = ""  # explanation of that column
     interval_of: str | None = None  # column whose mean the metric is, if it gets an interval
 

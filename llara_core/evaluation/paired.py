@@ -18,7 +18,7 @@ from llara_core.runtime.seeding import numpy_stream
 
 MIN_RUNS = 3  # runs of a trained system that a test needs
 
-Side = npt.NDArray[np.float64]  # [n_runs, n_users]
+Side = npt.NDArray[np.float64]  # (n_runs, n_users)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def paired_differences(pairs: Sequence[tuple[SystemResults, SystemResults]], con
         return []
     sides = _sides(pairs)
     # Rounded, so that equal means computed in different orders have a difference of zero.
-    differences = np.round([first.mean(axis=0) - second.mean(axis=0) for first, second in sides], 12)  # [n_pairs, n_users]
+    differences = np.round([first.mean(axis=0) - second.mean(axis=0) for first, second in sides], 12)  # (n_pairs, n_users)
     dataset = pairs[0][0].runs[0].metadata.dataset
     bootstrap, flips = (numpy_stream(config.seed, name, dataset, c.TEST) for name in ("bootstrap", "sign flips"))
     ends = significance.paired_bootstrap_intervals(differences, config.bootstrap_samples, config.confidence, bootstrap)
@@ -111,8 +111,8 @@ def _sides(pairs: Sequence[tuple[SystemResults, SystemResults]]) -> list[tuple[S
     distinct = list({id(side): side for pair in pairs for side in pair}.values())
     tables = {id(side): side.hits(c.TEST) for side in distinct}
     sets = pd.concat(tables.values(), axis=1).index  # candidate sets that any system answers
-    _, user = np.unique(sets.get_level_values(c.USER), return_inverse=True)  # [n_sets]
-    hits = {key: table.reindex(sets).to_numpy().T for key, table in tables.items()}  # [n_runs, n_sets], NaN: not answered
+    _, user = np.unique(sets.get_level_values(c.USER), return_inverse=True)  # (n_sets,)
+    hits = {key: table.reindex(sets).to_numpy().T for key, table in tables.items()}  # (n_runs, n_sets), NaN: not answered
 
     def means(values: Side, common: npt.NDArray[np.bool_]) -> Side:
         n_sets = np.bincount(user[common])

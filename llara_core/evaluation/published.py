@@ -178,7 +178,7 @@ def settings(params: Params, dataset: str) -> dict[str, Any]:
     """Returns the parameters that determine the answers of a run's systems beyond rounding, by dotted key."""
     unused = {*RECOMMENDERS} - {*params.run.recommenders}
     if not any(params.system(name).prompt.recommender_scores for name in params.run.systems):
-        unused |= {"folds"}  # of the scores that prompts show
+        unused |= {"folds"}  # only the scores that prompts show depend on it
     left_out = {**_NO_SETTINGS, "recommenders": _NO_SETTINGS["recommenders"] | unused}
     sections = {name: getattr(params, name).model_dump(exclude=keys) for name, keys in left_out.items()}
     systems = {name: resolved(params.system(name)) for name in params.run.systems}
@@ -202,7 +202,7 @@ def _rows(scope: Scope, run: RunResults) -> pa.Table:
     sets = run.sets.copy()
     for name, value in stated.items():
         sets[name] = value
-    if scope == "positions":  # not needed there, and a third of the file
+    if scope == "positions":  # these ranks are not needed there, and would be a third of the file
         sets[c.CATALOGUE_RANK] = pd.NA
     return pa.Table.from_pandas(sets[SCHEMA.names], SCHEMA, preserve_index=False)
 

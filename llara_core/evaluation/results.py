@@ -21,7 +21,7 @@ from llara_core.errors import DataError
 from llara_core.evaluation.calibration import Calibration
 from llara_core.evaluation.systems import System
 
-# In the order of the report. A system's first mode is its primary one: the paper's LLMs answer in free text.
+# Modes in the order of the report. A system's first mode is its primary one: the paper's LLMs answer in free text.
 MODES = ("generate", "score", "constrained", "fused")
 SCORED = predictions.file_name("score", "ordered")  # the table that a fusion needs
 

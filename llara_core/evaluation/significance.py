@@ -34,8 +34,8 @@ def bootstrap_interval(
     (0.0, 1.0)
     """
     _, index = np.unique(np.asarray(users), return_inverse=True)
-    sums = np.bincount(index, weights=np.asarray(values, dtype=float))  # [n_users]
-    counts = np.bincount(index)  # [n_users]
+    sums = np.bincount(index, weights=np.asarray(values, dtype=float))  # (n_users,)
+    counts = np.bincount(index)  # (n_users,)
     resamples = _resamples(len(sums), samples, generator)
     low, high = _ends(np.concatenate([(chosen @ sums) / (chosen @ counts) for chosen in resamples]), confidence)
     return float(low), float(high)
@@ -51,7 +51,7 @@ def paired_bootstrap_intervals(
         confidence: coverage, between 0 and 1.
     """
     n_users = values.shape[1]
-    means = np.concatenate([chosen @ values.T / n_users for chosen in _resamples(n_users, samples, generator)])  # [samples, M]
+    means = np.concatenate([chosen @ values.T / n_users for chosen in _resamples(n_users, samples, generator)])  # (samples, M)
     return _ends(means, confidence).T
 
 
@@ -211,7 +211,7 @@ def _variances_of_one_run(values: npt.NDArray[np.floating]) -> tuple[float, floa
 
 
 def _exact_p_value(decisive: npt.NDArray[np.float64]) -> float:
-    patterns = np.arange(2 ** len(decisive))[:, None] >> np.arange(len(decisive)) & 1  # [2**n, n]
+    patterns = np.arange(2 ** len(decisive))[:, None] >> np.arange(len(decisive)) & 1  # (2**n, n)
     return float(np.mean(np.abs((2 * patterns - 1) @ decisive) >= _observed(decisive.sum())))
 
 

@@ -254,7 +254,7 @@ class HybridLM(nn.Module):
         slots = self.slots.mask(input_ids)
         # Slot tokens are outside the vocabulary of most models; row 0 is a stand-in that is overwritten below.
         embeddings: torch.Tensor = self.llm.get_input_embeddings()(input_ids.masked_fill(slots, 0))
-        filled = self.placeholder.expand(len(slot_items), -1)  # [S, D_llm]
+        filled = self.placeholder.expand(len(slot_items), -1)  # (S, D_llm)
         if self.projector is not None and self.item_vectors is not None:
             tokens = self._behavior_tokens(slot_items)
             if self.score_directions is not None and slot_scores is not None:

@@ -14,7 +14,7 @@ from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
-BY_ROW = "by_row"  # attn_implementation
+BY_ROW = "by_row"  # value of transformers' attn_implementation
 
 
 def attend_by_row(

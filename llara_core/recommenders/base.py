@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SCORING_BATCH = 1024  # histories per pass; a large catalogue takes fewer
 
-FetchEncoder = Callable[[str, str | None], Path]  # from name and revision to folder, as :func:`fetching.llm.fetch_encoder`
+FetchEncoder = Callable[[str, str | None], Path]  # returns the folder of a model, by its name and revision
 
 
 class ItemEmbedding(Protocol):

@@ -15,7 +15,7 @@ from llara_core.report.wording import joined
 class Ablation:
     """One table of ``report.ablations``."""
 
-    title: str  # heading
+    title: str  # title of the table
     rows: list[ComparedSystem]  # systems in their primary modes, with differences to the first one, the configured reference
 
     @property

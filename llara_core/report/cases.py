@@ -104,7 +104,7 @@ def _study(held_out: HeldOut, rows: Sequence[ComparedSystem], n_cases: int) -> C
     tables = [row.results.runs[0].split(c.TEST).set_index(c.SET_KEYS) for row in rows]
     common = tables[0].index.intersection(tables[1].index).intersection(tables[2].index).sort_values()
     answers = [table.loc[common] for table in tables]
-    hits = np.stack([table[c.HIT].to_numpy(bool) for table in answers], axis=1)  # [n_sets, 3]
+    hits = np.stack([table[c.HIT].to_numpy(bool) for table in answers], axis=1)  # (n_sets, 3)
     counts, cases = [], dict[Right, list[Case]]()
     for right in KINDS:
         sets = np.flatnonzero((hits == right).all(axis=1))

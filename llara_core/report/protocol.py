@@ -15,8 +15,8 @@ from llara_core.evaluation.paired import MIN_RUNS
 from llara_core.evaluation.systems import System
 from llara_core.report.wording import listed
 
-PAPER_EPOCHS = 5  # section 5.1.2
-PAPER_MIN_HISTORY_LEN = 3  # the authors' loader
+PAPER_EPOCHS = 5  # paper, section 5.1.2
+PAPER_MIN_HISTORY_LEN = 3  # minimum in the authors' loader
 
 
 def protocol(params: Params, dataset: str) -> list[str]:

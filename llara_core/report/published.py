@@ -406,7 +406,7 @@ def _by_score(all_rows: Sequence[ComparedSystem], rows: Sequence[ComparedSystem]
     """States the hit ratios by score of the systems of ``rows`` that write text; empty if there are none."""
     figures = [
         f"{row.name} {figure}"
-        for column in system_columns.by_score(all_rows, rows)  # at most one
+        for column in system_columns.by_score(all_rows, rows)  # there is at most one column
         for row in rows
         if (figure := column.text(row)) != MISSING
     ]

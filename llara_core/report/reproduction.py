@@ -64,6 +64,6 @@ def _spread(own: SystemResults, published: Published) -> tuple[float, float] | N
     hits = same[0].hits(c.TEST)
     if set(hits.index) != set(own.hits(c.TEST).index):
         return None
-    runs = hits.groupby(level=c.USER).mean().to_numpy().T  # [S, U]
+    runs = hits.groupby(level=c.USER).mean().to_numpy().T  # (S, U)
     low, high = further_run(runs, published.config.confidence) if len(runs) > 1 else (float(runs.mean()),) * 2
     return max(low, 0.0), min(high, 1.0)

@@ -18,7 +18,7 @@ from llara_core.report.layout import Column, ReportSection, Table
 from llara_core.report.paper import PaperResult
 from llara_core.report.wording import described, hit_ratio, joined, number
 
-MIN_BUDGET_SHARE = 0.1  # of the paper's prompts; results of systems tuned on less are not shown beside the paper's
+MIN_BUDGET_SHARE = 0.1  # share of the paper's prompts; systems tuned on less are not shown beside the paper's
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def _lines(rows: Sequence[ComparedSystem], all_rows: Sequence[ComparedSystem]) -
         "val": lambda row: f"{number(row.validation['hit_ratio@1'])}{mark(row)}",
         "test [interval]": lambda row: f"{number(row.test['hit_ratio@1'])}{mark(row)} {interval(row)}",
     }
-    for column in by_score(all_rows, rows):  # at most one
+    for column in by_score(all_rows, rows):  # there is at most one column
         columns["score"] = column.text
     reference = next((row.name for row in rows if row.is_reference), None)
     if reference is not None:

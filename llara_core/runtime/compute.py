@@ -32,7 +32,7 @@ _FEATURES = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "bfloat16", "a
 def use_threads(n: int) -> None:
     """Computes with exactly ``n`` threads from here on, in libraries that are loaded now or later."""
     os.environ.update(dict.fromkeys(_VARIABLES, str(n)))
-    os.environ["OMP_DYNAMIC"] = os.environ["MKL_DYNAMIC"] = "FALSE"  # else they may take fewer on a busy machine
+    os.environ["OMP_DYNAMIC"] = os.environ["MKL_DYNAMIC"] = "FALSE"  # otherwise they may take fewer on a busy machine
     threadpool_limits(n)
     torch = sys.modules.get("torch")
     if torch is not None:

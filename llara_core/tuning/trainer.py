@@ -231,7 +231,7 @@ class _ProgressBar(TrainerCallback):  # type: ignore[misc]
     """One bar with the latest loss; the Trainer's own bar prints a line per step."""
 
     def __init__(self, p_hybrid: npt.NDArray[np.float64]) -> None:
-        self._p_hybrid = p_hybrid  # by step
+        self._p_hybrid = p_hybrid  # value of each step
         self._open_bar = contextlib.ExitStack()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
