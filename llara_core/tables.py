@@ -256,24 +256,14 @@ def tables_hash(*paths: Path) -> str:
     digest = hashlib.sha256()
     for path in paths:
         with _opened(path) as file:
-            _add(digest, (file.read_row_group(group) for group in range(file.num_row_groups)))
+            groups = (file.read_row_group(group) for group in range(file.num_row_groups))
+            for part in _in_parts(groups, HASHED_ROWS):
+                for batch in part.replace_schema_metadata(None).combine_chunks().to_batches():
+                    sink = pa.BufferOutputStream()
+                    with pa.ipc.new_stream(sink, batch.schema) as writer:
+                        writer.write_batch(batch)
+                    digest.update(sink.getvalue())
     return digest.hexdigest()
-
-
-def content_hash(table: pa.Table) -> str:
-    """Returns the hex sha256 over a table in memory, which writing and reading it may change."""
-    digest = hashlib.sha256()
-    _add(digest, [table])
-    return digest.hexdigest()
-
-
-def _add(digest: hashlib._Hash, groups: Iterable[pa.Table]) -> None:
-    for part in _in_parts(groups, HASHED_ROWS):
-        for batch in part.replace_schema_metadata(None).combine_chunks().to_batches():
-            sink = pa.BufferOutputStream()
-            with pa.ipc.new_stream(sink, batch.schema) as writer:
-                writer.write_batch(batch)
-            digest.update(sink.getvalue())
 
 
 def _in_parts(groups: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:

@@ -35,7 +35,7 @@ from llara_core.report import (
     training,
 )
 from llara_core.report.comparisons import Comparisons, compare_systems
-from llara_core.report.layout import Figure, ReportSection
+from llara_core.report.layout import ReportSection
 
 PAGES = ("report.md", "report.html")
 SUMMARY = "summary.txt"
@@ -106,7 +106,7 @@ def render(reports: Sequence[DatasetReport], params: Params, page: str) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"literal": _literal, "base64": _base64}
+    environment.filters |= {"literal": _literal, "base64": lambda figure: base64.b64encode(figure.draw()).decode()}
     template = environment.from_string(files(__package__).joinpath(f"{page}.jinja").read_text(encoding="utf-8"))
     return template.render(reports=reports, provenance=provenance(reports, params))
 
@@ -154,10 +154,6 @@ def plot_tables(reports: Sequence[DatasetReport]) -> dict[str, pd.DataFrame]:
 def _literal(text: str) -> str:
     """Escapes text as one line of Markdown. An underscore inside a word and a bracket that starts no link need no escape."""
     return re.sub(r"[\\`*<>|&~]|\](?=[(\[:])|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(text.split()))
-
-
-def _base64(figure: Figure) -> str:
-    return base64.b64encode(figure.draw()).decode()
 
 
 def _write_text(path: Path, text: str) -> None:

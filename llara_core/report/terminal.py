@@ -68,7 +68,7 @@ def _lines(rows: Sequence[ComparedSystem], all_rows: Sequence[ComparedSystem]) -
         "valid": lambda row: f"{number(row.test['valid_ratio'])}{mark(row)}",
         "n": lambda row: sizes(row).replace(" ", ""),
     }
-    table = [list(columns), *([_without_zero(text(row)) for text in columns.values()] for row in rows)]
+    table = [list(columns), *([re.sub(r"\b0\.", ".", text(row)) for text in columns.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     figures = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in table]
     names = ["  system", *map(_name, rows)]
@@ -91,7 +91,3 @@ def _mode(row: ComparedSystem) -> str:
 
 def _difference(row: ComparedSystem, *, own: bool) -> str:
     return MISSING if row.difference is None or row.is_versus_recommender != own else signed(row.difference.mean)
-
-
-def _without_zero(text: str) -> str:
-    return re.sub(r"\b0\.", ".", text)

@@ -15,10 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 import torch
 
-from llara_core import tables
 from llara_core.config import OBJECTIVES, LlmConfig, SystemConfig
 from llara_core.llm import adapters, loading
 from llara_core.llm.encoding import PromptEncoder
@@ -249,6 +247,5 @@ def _run_key(
     words = [RANKING_TEMPLATES, HISTORY_TEMPLATES, asdict(wording)]
     # The hardware is left out, so that a run can be resumed on another machine.
     inputs = [config.model_dump(), llm_config.model_dump(), metadata.model_dump(exclude={"hardware"}), words, other_inputs]
-    content = json.dumps(inputs, sort_keys=True)
-    rows = tables.content_hash(pa.Table.from_pandas(plan, preserve_index=False))
-    return hashlib.sha256((content + rows).encode()).hexdigest()[:16]
+    rows = pd.util.hash_pandas_object(plan, index=False).to_numpy()
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode() + rows.tobytes()).hexdigest()[:16]
