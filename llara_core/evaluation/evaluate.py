@@ -60,7 +60,7 @@ def evaluate_table(
 
     Args:
         names: text that names each item in an answer, by item id.
-        is_new: ``(n_items,)`` bool, argument of :func:`metrics.per_set_results`.
+        is_new: ``(n_items,)`` bool, items without training interactions; None if there are none.
 
     Raises:
         DataError: the predictions are incomplete, do not answer what their name says, or answer other candidate sets.

@@ -70,7 +70,7 @@ def new_items(results: SystemResults, split: str, interval: Interval) -> NewItem
 
 
 def section(comparisons: Comparisons, scope: Scope = "last") -> ReportSection | None:
-    """Compares systems on new targets; None where the test has too few (:data:`MIN_TARGETS`, :data:`MIN_SHARE`)."""
+    """Compares systems on new targets; None where too few test targets are new (:data:`MIN_TARGETS`, :data:`MIN_SHARE`)."""
     rows = comparisons.primary_rows if scope == "last" else comparisons.primary_rows_at_positions
     n_new, share = max((_new_targets(row.results) for row in rows), default=(0, 0.0))
     if n_new < MIN_TARGETS or share < MIN_SHARE:

@@ -226,7 +226,7 @@ def _launch(n: int) -> None:
 
 
 def _failure(failures: Mapping[int, Any], n: int) -> LlaraError:
-    """Returns the error of the process that failed first, since the others fail because it is gone."""
+    """Returns an error with the cause, which is the process that failed first: the others fail because it is gone."""
     again = "start the same command again; tuning continues from its last checkpoint"
     reports = [(failure.message, number) for number, failure in failures.items() if isinstance(failure.message, dict)]
     report, first = min(reports, key=lambda each: each[0]["time"], default=(None, None))

@@ -77,7 +77,7 @@ def tune(
         curves_folder: folder for the training curves.
 
     Returns:
-        Training curves as of :func:`llara_core.tuning.trainer.train`.
+        Training curves of :func:`llara_core.tuning.trainer.train`.
 
     Raises:
         ConfigError: the micro-batches of a step cannot be divided equally among the processes.
@@ -209,7 +209,7 @@ def _new_items(
     n_interactions: npt.NDArray[np.integer],
     d_llm: int,
 ) -> NewItems:
-    """Predicts vectors and popularity of new items from their texts by a regression, unless the recommender gives vectors."""
+    """Predicts popularity and, unless ``text_vectors`` are given, vectors of new items from their texts by a regression."""
     vectors, popularity = unit_scale(item_vectors), log_popularity(torch.from_numpy(n_interactions))
     targets = torch.cat([vectors, popularity[:, None]], dim=1).numpy()
     new_items = NewItems(len(vectors), vectors.shape[1], d_llm, encoded.vectors.shape[1])
