@@ -52,7 +52,7 @@ def ablations(comparisons: Comparisons) -> list[Ablation]:
 
 
 def columns_of(ablation: Ablation, comparisons: Comparisons) -> list[Column[ComparedSystem]]:
-    """Returns the columns of an ablation; the paper's Table 3 needs two rows with a counterpart, and budgets must differ."""
+    """Returns the columns of an ablation, with the paper's Table 3 if two rows have a counterpart, and differing budgets."""
     rows = ablation.rows
     columns = [
         system_columns.SYSTEM,
