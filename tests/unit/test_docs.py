@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
@@ -17,7 +17,7 @@ from dvc.utils.cli_parse import to_path_overrides
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from ruamel.yaml import YAML
 
-from llara_core.config import Params, load_params
+from llara_core.config import Params, Schedule, load_params
 from llara_core.config.resolution import overlay
 from tests.helpers.params import raw_params, write_params
 
@@ -153,10 +153,10 @@ def _is_key(section: Any, key: list[str]) -> bool:
 
 
 def experiments(page: Path) -> Iterator[list[str]]:
-    """The settings of each command on the page that has some."""
+    """The settings of each command, or part of one, on the page that has some."""
     shell = [line for block in blocks(page, "", "sh") for line in block.replace("\\\n", " ").splitlines()]
-    inline = re.findall(r"`(dvc exp run [^`]+)`", prose(page).replace("\n", " "))
-    for command in (line for line in [*shell, *inline] if "dvc exp run" in line or "pipeline.repro" in line):
+    inline = re.findall(r"`((?:dvc exp run|-S) [^`]+)`", prose(page).replace("\n", " "))
+    for command in [*(line for line in shell if "dvc exp run" in line or "pipeline.repro" in line), *inline]:
         words = shlex.split(command, comments=True)
         if found := [value for flag, value in pairwise(words) if flag == "-S"]:
             yield found
@@ -171,6 +171,11 @@ def params_of_the_pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for block in blocks(page, "yaml"):
             params = overlay(params, {key: value for key, value in yaml.load(block).items() if key in Params.model_fields})
     return write_params(params, tmp_path_factory.mktemp("pages")).parent
+
+
+def test_every_schedule_is_listed() -> None:
+    (row,) = (line for line in text(Path("docs/use.md")).splitlines() if line.startswith("| `curriculum.schedule` |"))
+    assert set(re.findall(r"`(\w+)`", row)) == {*get_args(Schedule)}
 
 
 @pytest.mark.parametrize(
