@@ -151,7 +151,7 @@ def _check_enough(examples: pa.Table, n_eligible: Integers, needed: int) -> None
 
 
 def _distinct_ranks(n_eligible: Integers, k: int, rng: np.random.Generator) -> Integers:
-    """Draws for each row a uniform random subset of the numbers ``0 .. n_eligible - 1``, in all ``(N, k)``.
+    """Draws ``k`` distinct numbers uniformly from ``0 .. n_eligible - 1`` for each row, and returns them ``(N, k)``.
 
     Source: Floyd's algorithm (Bentley and Floyd, CACM 30(9), 1987), for all rows at once. It rejects nothing, so its time does
     not depend on how few items are eligible.

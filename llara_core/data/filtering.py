@@ -16,7 +16,7 @@ MIN_SEQUENCE = 2  # one item of history and one target
 
 
 def filter_interactions(interactions: pd.DataFrame, config: LogSection) -> tuple[pd.DataFrame, dict[str, Counts]]:
-    """Drops interactions step by step, and returns the others without ratings, and the counts after each step.
+    """Drops interactions step by step; returns the others, without ratings, and the counts after each step.
 
     1. ``rating`` (with a ``min_rating``): interactions rated below ``min_rating``;
     2. ``repeats`` (``repeats: first`` or ``last``): all but a user's earliest or latest interaction with an item, ties by row
