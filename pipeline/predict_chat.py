@@ -13,10 +13,7 @@ from llara_core.llm.prompts.rendering import ItemWording
 from pipeline.stage import Dataset, run
 
 
-def main(
-    dataset: Dataset,
-    chat_model: Annotated[str, typer.Argument(help="Key of `chat_models` in systems.yaml.")],
-) -> None:
+def main(dataset: Dataset, chat_model: Annotated[str, typer.Argument(help="Key of `chat_models` in systems.yaml.")]) -> None:
     """Predicts validation and test of DATASET with CHAT_MODEL from titles alone. Answers are cached on disk."""
     from llara_core.answers.held_out import read_held_out, read_positions
     from llara_core.answers.predictions import answer_held_out

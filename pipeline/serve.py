@@ -23,8 +23,7 @@ def main(
     llm: Annotated[Path, typer.Option(help="Folder of the language model; not needed for a recommender.")] = paths.LLM,
     dtype: Annotated[str | None, typer.Option(help="Dtype of the language model, as llm.dtype; default: as at export.")] = None,
     new_items: Annotated[
-        Path | None,
-        typer.Option(help="CSV, JSON lines or Parquet file with one new item per row; see docs/use.md."),
+        Path | None, typer.Option(help="CSV, JSON lines or Parquet file with one new item per row; see docs/use.md.")
     ] = None,
     encoder: Annotated[
         Path | None, typer.Option(help="Folder of the text encoder of new items; default: that of training.")

@@ -480,10 +480,7 @@ class OwnLogConfig(RepeatingSection):
         "error; trusted: the same without this check; none: quotes are ordinary characters",
     )
     escape: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=1,
-        description="escape character of delimited text, e.g. \\",
+        default=None, min_length=1, max_length=1, description="escape character of delimited text, e.g. \\"
     )
     items_layout: ItemsLayout | None = Field(
         default=None,
@@ -501,8 +498,7 @@ class OwnLogConfig(RepeatingSection):
         description="texts that mean a missing value, like an empty text; rows with missing values are dropped and counted",
     )
     keep: dict[ColumnName, Annotated[list[str], Field(min_length=1)]] = Field(
-        default={},
-        description="values of interactions to keep, by column, e.g. {event: [purchase]}",
+        default={}, description="values of interactions to keep, by column, e.g. {event: [purchase]}"
     )
     keep_items: dict[ColumnName, Annotated[list[str], Field(min_length=1)]] = Field(
         default={}, description="values of items to keep, by column, e.g. {property: [name]} for a row per property"

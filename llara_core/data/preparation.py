@@ -98,8 +98,7 @@ def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
         dropped["interactions_of_training_users"] = len(divided) - len(interactions)
     if not config.is_ordered_by_time:
         logger.warning(
-            "%s: sequences follow the order of the file, not time; a next item is meaningful only if that order is",
-            folder,
+            "%s: sequences follow the order of the file, not time; a next item is meaningful only if that order is", folder
         )
     facts: dict[str, Any] = {
         "order": "time" if config.is_ordered_by_time else "file",

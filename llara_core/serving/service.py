@@ -183,11 +183,7 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
     app.add_middleware(RequestGuard)
     app.add_exception_handler(RequestValidationError, _validation_failure)
 
-    @app.post(
-        "/recommend",
-        dependencies=[Depends(_require_json)],
-        responses=_errors(400, 413, 415, 500, 503, 504),
-    )
+    @app.post("/recommend", dependencies=[Depends(_require_json)], responses=_errors(400, 413, 415, 500, 503, 504))
     async def recommend(request_body: RecommendRequest, request: Request, response: Response) -> Explanation:
         """Recommends items after a history, best first, and shows what the recommender alone would recommend."""
         (history,), about = await asyncio.to_thread(
@@ -206,10 +202,7 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
         return explain(model, history, answered.answer, request_body.top, about)
 
     @app.post(
-        "/items",
-        status_code=201,
-        dependencies=[Depends(_require_json)],
-        responses=_errors(400, 409, 413, 415, 500, 501, 503),
+        "/items", status_code=201, dependencies=[Depends(_require_json)], responses=_errors(400, 409, 413, 415, 500, 501, 503)
     )
     async def add(new: Annotated[list[NewItem], Body(min_length=1, max_length=MAX_POSTED)]) -> list[Item]:
         """Adds items that were not part of training; from then on they are ranked with the others by their texts.
@@ -234,11 +227,7 @@ def create_app(model: Model, metadata: BundleMetadata, settings: Settings, encod
             except ConfigError as error:
                 raise HTTPException(501, str(error)) from None
 
-    @app.post(
-        "/audience",
-        dependencies=[Depends(_require_json)],
-        responses=_errors(400, 413, 415, 500, 503),
-    )
+    @app.post("/audience", dependencies=[Depends(_require_json)], responses=_errors(400, 413, 415, 500, 503))
     async def audience(request_body: AudienceRequest) -> list[Audience]:
         """Returns the users for whom each item ranks highest."""
         names: dict[tuple[str, ...], list[str]] = {
