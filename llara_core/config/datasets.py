@@ -261,6 +261,16 @@ class MovieLensSection(RatedSection):
     """Data sets with the titles of MovieLens."""
 
     @property
+    def files(self) -> tuple[str, str]:
+        """File names of the ratings and the movies."""
+        return "u.data", MOVIELENS_ITEMS
+
+    @property
+    def encoding(self) -> str:
+        """Encoding of the movies."""
+        return "latin-1"
+
+    @property
     def titles_are_movies(self) -> bool:
         return True
 
@@ -284,13 +294,11 @@ class LargerMovieLensConfig(MovieLensSection):
 
     @property
     def files(self) -> tuple[str, str]:
-        """File names of the ratings and the movies."""
         ending = "dat" if self.format in {"movielens_1m", "movielens_10m"} else "csv"
         return f"ratings.{ending}", f"movies.{ending}"
 
     @property
     def encoding(self) -> str:
-        """Encoding of the movies."""
         return "latin-1" if self.format == "movielens_1m" else "utf-8"
 
 

@@ -1,15 +1,15 @@
-"""Readers of the GroupLens archives: MovieLens 100K (``u.data``, ``u.item``), 1M and 10M (``.dat``), 20M, 25M and 32M (CSV)."""
+"""Reader of the GroupLens archives MovieLens 100K (``u.data``, ``u.item``), 1M and 10M (``.dat``), 20M, 25M and 32M (CSV)."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from llara_core import columns as c
-from llara_core.config import LargerMovieLensConfig, MovieLensConfig, SyntheticConfig
-from llara_core.config.datasets import TextLayout
+from llara_core.config.datasets import MovieLensSection, TextLayout
 from llara_core.errors import DataError
 from llara_core.readers.interaction_log import RawLog
 from llara_core.readers.item_texts import attribute
@@ -24,41 +24,28 @@ GENRES = (
 )  # fmt: skip
 NO_GENRES = "(no genres listed)"
 
-# The id, the title and the genres of a movie.
-U_ITEM = Lines(
-    r"(\d{1,9})\|([^|]*)" + r"\|[^|]*" * 3 + r"\|((?:[^|]*\|){18}[^|]*)",
-    "id, title, 3 more fields and 19 flags, separated by '|'",
-    "latin-1",
-)
-CSV_MOVIES = Lines(
-    r'(\d{1,9}),("(?:[^"]|"")*"|[^",]*),([^",]*)', "movieId, title, genres as CSV", header="movieId,title,genres"
-)
-DAT = r"(\d{1,9})::(.*)::(.*)"  # the title may contain the separator
+# Separators of the ratings, and patterns of the id, the title and the genres of a movie, by suffix of the file.
+SEPARATORS = {".data": "\t", ".dat": "::", ".csv": ","}
+MOVIES = {
+    ".item": Lines(
+        r"(\d{1,9})\|([^|]*)" + r"\|[^|]*" * 3 + r"\|((?:[^|]*\|){18}[^|]*)",
+        "id, title, 3 more fields and 19 flags, separated by '|'",
+    ),
+    ".dat": Lines(r"(\d{1,9})::(.*)::(.*)", "id, title and genres separated by '::'"),  # the title may contain the separator
+    ".csv": Lines(
+        r'(\d{1,9}),("(?:[^"]|"")*"|[^",]*),([^",]*)', "movieId, title, genres as CSV", header="movieId,title,genres"
+    ),
+}
 
 
-def read(folder: Path, _: MovieLensConfig | SyntheticConfig) -> RawLog:
-    """Reads the log in ``folder``, which holds ``u.data`` and ``u.item``.
-
-    Raises:
-        DataError: a file is missing or malformed (the message gives the line), or a rated item is not listed.
-    """
-    return _log(folder / "u.data", "\t", folder / "u.item", U_ITEM)
-
-
-def read_larger(folder: Path, config: LargerMovieLensConfig) -> RawLog:
-    """Reads the log in ``folder``, which holds the ratings and the movies of the archive that ``config`` names.
+def read(folder: Path, config: MovieLensSection) -> RawLog:
+    """Reads the log in ``folder``, which holds the ratings and the movies under the names of ``config.files``.
 
     Raises:
         DataError: a file is missing or malformed (the message gives the line), or a rated item is not listed.
     """
-    ratings, movies = (folder / name for name in config.files)
-    if ratings.suffix == ".csv":
-        return _log(ratings, ",", movies, CSV_MOVIES)
-    return _log(ratings, "::", movies, Lines(DAT, "id, title and genres separated by '::'", config.encoding))
-
-
-def _log(path: Path, separator: str, items_path: Path, lines: Lines) -> RawLog:
-    ratings, items = read_ratings(path, separator), read_items(items_path, lines)
+    path, items_path = (folder / name for name in config.files)
+    ratings, items = read_ratings(path, SEPARATORS[path.suffix]), read_items(items_path, config.encoding)
     unknown = ratings.loc[~ratings[c.ITEM].isin(items[c.ITEM]), c.ITEM]
     if len(unknown):
         raise DataError(
@@ -87,17 +74,17 @@ def read_ratings(path: Path, separator: str) -> pd.DataFrame:
     return pd.DataFrame({kind: np.concatenate(part) for kind, part in zip(kinds, zip(*parts, strict=True), strict=True)})
 
 
-def read_items(path: Path, lines: Lines = U_ITEM) -> pd.DataFrame:
+def read_items(path: Path, encoding: str = "latin-1") -> pd.DataFrame:
     """Returns ``item_id`` (int64), ``raw_title`` (may be empty) and ``attributes`` (the genres), in file order.
 
     Raises:
         DataError: the file is missing or empty, a line is malformed (the message gives its number), or an id occurs twice.
     """
-    movies = lines.by_id(path)
+    movies = replace(MOVIES[path.suffix], encoding=encoding).by_id(path)
     ids, titles = pd.Series(list(movies), dtype="int64"), [title for title, _ in movies.values()]
-    if lines is CSV_MOVIES:
+    if path.suffix == ".csv":
         titles = [title[1:-1].replace('""', '"') if title[:1] == '"' else title for title in titles]
-    named = _named_flags if lines is U_ITEM else _listed
+    named = _named_flags if path.suffix == ".item" else _listed
     attributes = [[attribute("genres", named(genres))] for _, genres in movies.values()]
     return pd.DataFrame({c.ITEM: ids, c.RAW_TITLE: [title.strip() for title in titles], c.ATTRIBUTES: attributes})
 

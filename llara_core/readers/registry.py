@@ -10,11 +10,11 @@ from llara_core.readers import amazon, lastfm, movielens, own_log, released_fram
 # A reader takes the folder of the raw files and the data set's section; it returns a `RawLog`, or `ReleasedFrames`.
 READERS: dict[str, Callable[..., Any]] = {
     "movielens_100k": movielens.read,
-    "movielens_1m": movielens.read_larger,
-    "movielens_10m": movielens.read_larger,
-    "movielens_20m": movielens.read_larger,
-    "movielens_25m": movielens.read_larger,
-    "movielens_32m": movielens.read_larger,
+    "movielens_1m": movielens.read,
+    "movielens_10m": movielens.read,
+    "movielens_20m": movielens.read,
+    "movielens_25m": movielens.read,
+    "movielens_32m": movielens.read,
     "synthetic": movielens.read,
     "lastfm_2k": lastfm.read,
     "steam": steam.read,

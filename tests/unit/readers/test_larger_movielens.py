@@ -40,7 +40,7 @@ def comma(folder: Path, ratings: str | None = None, movies: str | None = None) -
 
 
 def read(folder: Path, size: str) -> RawLog:
-    return movielens.read_larger(folder, dataset_config(f"movielens_{size}"))
+    return movielens.read(folder, dataset_config(f"movielens_{size}"))
 
 
 @pytest.mark.parametrize("size", ["1m", "10m", "20m", "25m", "32m"])

@@ -83,7 +83,7 @@ def test_malformed_item_names_its_line(tmp_path: Path, line: str, complaint: str
 
 @pytest.mark.parametrize("reader", [lambda path: read_ratings(path, "\t"), read_items])
 def test_missing_and_empty_files(tmp_path: Path, reader: Callable[[Path], Any]) -> None:
-    with pytest.raises(DataError, match=r"none: .*run the download stage"):
-        reader(tmp_path / "none")
-    with pytest.raises(DataError, match=r"empty: (holds no rows|is empty)"):
-        reader(written(tmp_path / "empty", "\n"))
+    with pytest.raises(DataError, match=r"none.item: .*run the download stage"):
+        reader(tmp_path / "none.item")
+    with pytest.raises(DataError, match=r"empty.item: (holds no rows|is empty)"):
+        reader(written(tmp_path / "empty.item", "\n"))
