@@ -203,8 +203,9 @@ class _ParquetFile:
     header: list[str] | None = None
 
     def names(self) -> list[str]:
+        """Returns the names of the columns, without those that hold records."""
         try:
-            return list(pq.read_schema(self.path).names)
+            return [field.name for field in pq.read_schema(self.path) if not _holds_records(field.type)]
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(error) from error
 
@@ -212,6 +213,11 @@ class _ParquetFile:
         try:
             with pq.ParquetFile(self.path) as file:
                 check_columns(self.path, names, file.schema_arrow.names)
+                if nested := next((name for name in names if _holds_records(file.schema_arrow.field(name).type)), None):
+                    raise DataError(
+                        f"{self.path}: column {nested!r} holds records; write each of their fields as a column of its own, or "
+                        "all values as a list of texts"
+                    )
                 for batch in file.iter_batches(BATCH_ROWS, columns=list(dict.fromkeys(names))):
                     batch.validate(full=True)  # detects text that is not UTF-8
                     yield [batch.column(name) for name in names]
@@ -228,6 +234,11 @@ class _ParquetFile:
 LogFile = DelimitedFile | JsonLinesFile | _ParquetFile
 """A file of rows: ``names()`` returns its columns, ``batches(names)`` yields them batch by batch, and ``place(row)`` returns
 the place of a row, numbered from 0, for messages; ``header`` is the header as written, or None if rows cannot repeat it."""
+
+
+def _holds_records(kind: pa.DataType) -> bool:
+    values = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else kind
+    return bool(pa.types.is_struct(values) or pa.types.is_map(values))
 
 
 def _normalized(path: Path, name: str, column: pa.Array) -> pa.Array:

@@ -148,7 +148,7 @@ def read_new_items(path: Path, reading: ItemReading) -> tuple[list[NewItem], Cal
     found = table.names()
     wanted = [reading.item_id, reading.title, *filter(None, [reading.year]), *reading.attributes]
     if absent := [name for name in wanted[2:] if name not in found]:
-        logger.warning("%s: has no column %s; the items are read without it", path, listed(absent))
+        logger.warning("%s: has no column %s of texts or lists; the items are read without it", path, listed(absent))
     names = [name for name in dict.fromkeys(wanted) if name not in absent]
     items, rows = list[NewItem](), list[int]()
     for row, texts in _rows(table, names, reading):

@@ -571,6 +571,17 @@ def test_attributes_may_be_lists_and_numbers(tmp_path: Path) -> None:
     assert described["attributes"].to_list() == [["Crime, Drama", "price 12.5"], ["", ""]]
 
 
+@pytest.mark.parametrize("kind", [pa.struct({"genre": pa.string()}), pa.list_(pa.struct({"genre": pa.string()}))])
+def test_records_in_parquet_are_refused(tmp_path: Path, kind: pa.DataType) -> None:
+    """Their text would be Python's, such as ``{'genre': 'Crime'}``."""
+    value = {"genre": "Crime"}
+    items = {"item": [1], "title": ["Heat"], "about": pa.array([value if pa.types.is_struct(kind) else [value]], kind)}
+    with pytest.raises(
+        DataError, match=r"items\.parquet: column 'about' holds records; write each of their fields as a column"
+    ):
+        put(tmp_path, LOG, items, columns={**COLUMNS, "attributes": ["about"]})
+
+
 def test_one_column_serves_one_purpose(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="one column cannot serve two purposes"):
         put(tmp_path, columns={**COLUMNS, "attributes": ["title"]})
