@@ -17,6 +17,7 @@ from llara_core.serving.histories import (
     recommendations_table,
     write_recommendations,
 )
+from llara_core.serving.new_items import section_of_files
 from llara_core.serving.ranking import Ranked
 from tests.helpers.datasets import dataset_config
 from tests.helpers.own_logs import COLUMNS
@@ -31,7 +32,7 @@ NAMES = dataset_config("movielens_100k", min_rating=None)
 
 def _read(folder: Path, text: str, dataset: Any = NAMES) -> dict[str, list[int]]:
     file = folder / "histories.csv"
-    file.write_text(text, encoding=getattr(dataset, "encoding", "utf-8"))
+    file.write_text(text, encoding=section_of_files(dataset).encoding)
     return read_histories(file, ITEMS, dataset)
 
 
