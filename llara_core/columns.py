@@ -9,6 +9,7 @@ POSITION = "position"
 RATING = "rating"
 SPLIT = "split"
 
+RAW_USER = "raw_id"
 RAW_ITEM = "raw_id"
 RAW_TITLE = "raw_title"
 ATTRIBUTES = "attributes"  # an item's attributes as a list with one text each, e.g. ["Comedy, Drama", "Pixar"]

@@ -17,6 +17,7 @@ LLM_SOURCE = "source.json"  # file in a model folder with the origin and the has
 REPORT = Path("metrics")
 PLOTS = Path("metrics/plots")
 INTERACTIONS, ITEMS, EXAMPLES = "interactions.parquet", "items.parquet", "examples.parquet"  # the prepared tables
+USERS = "users.parquet"  # raw ids of the users, beside them
 QUESTIONS, CANDIDATE_SETS = "questions.parquet", "candidates.parquet"  # the tables at further positions
 ITEM_EMBEDDINGS, TRAINING_SCORES = "item_embeddings.parquet", "training_scores.parquet"  # tables of a recommender
 CURVES = Path("metrics/curves")  # holds nothing else, so that the report can depend on it as a whole
@@ -32,7 +33,7 @@ def own(dataset: str) -> Path:
 
 
 def prepared(dataset: str) -> Path:
-    """Folder with the tables of :func:`interactions`, :func:`items` and :func:`examples`."""
+    """Folder with the tables of :func:`interactions`, :func:`items`, :func:`examples` and :func:`users`."""
     return Path("data/prepared") / dataset
 
 
@@ -48,7 +49,12 @@ def examples(dataset: str) -> Path:
     return prepared(dataset) / EXAMPLES
 
 
+def users(dataset: str) -> Path:
+    return prepared(dataset) / USERS
+
+
 def prepared_tables(dataset: str) -> tuple[Path, Path, Path]:
+    """Tables that determine all results."""
     return interactions(dataset), items(dataset), examples(dataset)
 
 

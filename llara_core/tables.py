@@ -42,6 +42,7 @@ ITEMS = pa.schema(
         pa.field(c.N_INTERACTIONS, pa.int32(), nullable=False),
     ]
 )
+USERS = pa.schema([pa.field(c.USER, pa.int32(), nullable=False), pa.field(c.RAW_USER, pa.string(), nullable=False)])
 EXAMPLES = pa.schema(
     [
         pa.field(c.EXAMPLE, pa.int32(), nullable=False),

@@ -2,6 +2,7 @@
 
 ``python -m pipeline.recommend movielens sasrec 0`` asks for titles, on a terminal
 ``python -m pipeline.recommend movielens sasrec 0 --item "Toy Story" --item "Aladdin"``
+``python -m pipeline.recommend movielens sasrec 0 --user 196``
 ``python -m pipeline.recommend movielens sasrec 0 --all-users --out recommendations.csv``
 ``python -m pipeline.recommend movielens_cold sasrec_text 0 --all-users --new-items new.csv --audience 5``
 """
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llara_core import columns as c
-from llara_core import paths, tables
+from llara_core import paths
 from llara_core.config import load_params
 from llara_core.errors import ConfigError, LlaraError
 from llara_core.runtime import compute
@@ -39,6 +40,9 @@ def main(
     seed: Seed,
     item: Annotated[
         list[str] | None, typer.Option(help="Title or raw id of one history, oldest first; repeat the option for each item.")
+    ] = None,
+    user: Annotated[
+        list[str] | None, typer.Option(help="Raw id of a user of the prepared data; repeat the option for each user.")
     ] = None,
     histories: Annotated[
         Path | None, typer.Option(help="CSV, JSON lines or Parquet file with a row per interaction; see docs/use.md.")
@@ -70,7 +74,7 @@ def main(
 ) -> None:
     """Recommends items after each history, best first, without items of the history.
 
-    Without --item, --histories and --all-users, histories are entered on a terminal.
+    Without --item, --user, --histories and --all-users, histories are entered on a terminal.
     """
     from llara_core.serving import Model
     from llara_core.serving.histories import (
@@ -82,13 +86,15 @@ def main(
     )
     from llara_core.serving.parts import parts_of_run
 
-    n_sources = sum([bool(item), histories is not None, all_users])
+    n_sources = sum([bool(item), bool(user), histories is not None, all_users])
     is_interactive = n_sources == 0 and out is None and sys.stdin.isatty()
     if n_sources != 1 and not is_interactive:
-        raise ConfigError("give one of --item, --histories and --all-users; without them, titles are entered on a terminal")
-    if audience is not None and (new_items is None or not (all_users or histories is not None)):
-        raise ConfigError("--audience needs --new-items, and --histories or --all-users")
-    if out is None and not item and not is_interactive and audience is None:
+        raise ConfigError(
+            "give one of --item, --user, --histories and --all-users; without them, titles are entered on a terminal"
+        )
+    if audience is not None and (new_items is None or item or n_sources == 0):
+        raise ConfigError("--audience needs --new-items, and --user, --histories or --all-users")
+    if out is None and not item and not user and not is_interactive and audience is None:
         raise ConfigError("several histories need an output file: name it with --out")
     if out is not None:
         check_output(out)
@@ -105,8 +111,8 @@ def main(
         asked = {"": model.finder.history(item)}
     elif histories is not None:
         asked = read_histories(histories, items, params.dataset(dataset))
-    elif all_users:
-        asked = prepared_histories(tables.read_table(paths.interactions(dataset), tables.INTERACTIONS))
+    elif user or all_users:
+        asked = prepared_histories(dataset, list(dict.fromkeys(user or [])))
     if ranker.llm is not None and retriever is not None and candidates is None:
         candidates = parts.n_candidates  # a named retriever is used even by a system that could score the whole catalogue
 
@@ -151,9 +157,12 @@ def typed_in(finder: ItemFinder) -> Iterator[list[int]]:
 
 
 def show(table: pd.DataFrame) -> None:
-    """Prints the recommendations of one history."""
-    for row in table.itertuples(index=False):
-        typer.echo(f"{row.rank:3d}  {row.score:8.3f}  {row.label}{' (new)' if getattr(row, 'is_new', False) else ''}")
+    """Prints the recommendations of each user, below the user's id if there is one."""
+    for user in dict.fromkeys(table["user"].to_list()):
+        if user:
+            typer.echo(f"{user}:")
+        for row in table[table["user"] == user].itertuples(index=False):
+            typer.echo(f"{row.rank:3d}  {row.score:8.3f}  {row.label}{' (new)' if getattr(row, 'is_new', False) else ''}")
 
 
 def show_audiences(model: Model, histories: Histories, n_users: int) -> None:

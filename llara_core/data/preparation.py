@@ -30,22 +30,27 @@ from llara_core.readers.titles import plain_title, unique_labels
 
 logger = logging.getLogger(__name__)
 
+_USER_OF_LOG = "user_of_log"  # position in :attr:`RawLog.users`
+
 
 @dataclass(frozen=True)
 class Prepared:
-    """The tables :data:`tables.INTERACTIONS`, :data:`tables.ITEMS` and :data:`tables.EXAMPLES`, with statistics."""
+    """The tables :data:`tables.INTERACTIONS`, :data:`tables.ITEMS`, :data:`tables.EXAMPLES` and :data:`tables.USERS`, and
+    statistics."""
 
     interactions: pd.DataFrame
     items: pd.DataFrame
     examples: pa.Table
+    users: pd.DataFrame
     statistics: dict[str, Any]
 
     def write(self, folder: Path) -> None:
-        """Writes the three tables into ``folder`` atomically."""
+        """Writes the tables into ``folder`` atomically."""
         with tables.atomic_path(folder) as staged:
             tables.write_table(staged / paths.INTERACTIONS, self.interactions, tables.INTERACTIONS)
             tables.write_table(staged / paths.ITEMS, self.items, tables.ITEMS)
             tables.write_table(staged / paths.EXAMPLES, self.examples, tables.EXAMPLES)
+            tables.write_table(staged / paths.USERS, self.users, tables.USERS)
 
 
 def prepare(folder: Path, config: DatasetConfig) -> Prepared:
@@ -78,7 +83,11 @@ def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
     items, titles = _items_table(raw.items[in_catalogue], n_interactions[in_catalogue], config)
     in_sequences = np.bincount(kept[c.USER], minlength=raw.n_users) > 0
     numbered = kept.assign(
-        **{c.USER: _new_ids(in_sequences)[kept[c.USER].to_numpy()], c.ITEM: _new_ids(in_catalogue)[kept[c.ITEM].to_numpy()]}
+        **{
+            c.USER: _new_ids(in_sequences)[kept[c.USER].to_numpy()],
+            c.ITEM: _new_ids(in_catalogue)[kept[c.ITEM].to_numpy()],
+            _USER_OF_LOG: kept[c.USER],  # a split may renumber users again
+        }
     )
     sequences = sort_sequences(numbered, by_time=config.is_ordered_by_time)
     divided = divide(sequences, config.split, raw.ticks_per_second)
@@ -108,7 +117,10 @@ def _prepare_log(raw: RawLog, config: LogSection, folder: Path) -> Prepared:
     }
     if config.split.strategy == "files":
         facts["out_of_time_order"] = out_of_time_order(interactions)
-    return _prepared(interactions, items, examples, facts, raw.ticks_per_second)
+    first = interactions.drop_duplicates(c.USER)
+    raw_ids = raw.users.take(pa.array(first[_USER_OF_LOG])).to_pylist()
+    users = pd.DataFrame({c.USER: first[c.USER], c.RAW_USER: raw_ids}).sort_values(c.USER, ignore_index=True)
+    return _prepared(interactions, items, examples, users, facts, raw.ticks_per_second)
 
 
 def _prepare_frames(frames: ReleasedFrames, config: DatasetConfig) -> Prepared:
@@ -124,18 +136,25 @@ def _prepare_frames(frames: ReleasedFrames, config: DatasetConfig) -> Prepared:
     )
     items, titles = _items_table(frames.items, n_interactions, config)
     facts = {"dropped": dict(frames.dropped), "titles": titles}
-    return _prepared(frames.sequences.assign(**{c.SPLIT: split}), items, examples, facts)
+    numbers = np.unique(frames.sequences[c.USER])
+    users = pd.DataFrame({c.USER: numbers, c.RAW_USER: numbers.astype(str)})  # the frames have no ids of users
+    return _prepared(frames.sequences.assign(**{c.SPLIT: split}), items, examples, users, facts)
 
 
 def _prepared(
-    interactions: pd.DataFrame, items: pd.DataFrame, examples: pa.Table, facts: dict[str, Any], ticks_per_second: int = 1
+    interactions: pd.DataFrame,
+    items: pd.DataFrame,
+    examples: pa.Table,
+    users: pd.DataFrame,
+    facts: dict[str, Any],
+    ticks_per_second: int = 1,
 ) -> Prepared:
     interactions = interactions[tables.INTERACTIONS.names]
     sizes = {"sequences": interactions[c.USER].nunique(), "items": len(items), "interactions": len(interactions)}
     statistics = {**sizes, **facts, **_describe(interactions, items, examples)}
     if ticks_per_second > 1:
         interactions = interactions.assign(**{c.TIMESTAMP: interactions[c.TIMESTAMP] // ticks_per_second})
-    return Prepared(interactions, items, examples, statistics)
+    return Prepared(interactions, items, examples, users, statistics)
 
 
 def _new_ids(kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:

@@ -49,7 +49,7 @@ def read(folder: Path, config: AmazonSection) -> RawLog:
     """
     dropped: Counts = {}
     catalogue = _read_items(folder / config.meta_file, config, dropped)
-    log, item_ids, n_users = _read_reviews(folder / config.reviews_file, config, dropped)
+    log, item_ids, user_ids = _read_reviews(folder / config.reviews_file, config, dropped)
     steps = {"raw": count(log)}
     repeated = log.duplicated()
     log = log[~repeated]
@@ -63,7 +63,7 @@ def read(folder: Path, config: AmazonSection) -> RawLog:
         )
     steps["known"] = count(known)
     dropped |= {"interactions_duplicated": int(repeated.sum()), "interactions_of_unknown_items": len(log) - len(known)}
-    return RawLog(known, catalogue, n_users, steps, dropped, config.ticks_per_second)
+    return RawLog(known, catalogue, user_ids, steps, dropped, config.ticks_per_second)
 
 
 def _read_items(path: Path, config: AmazonSection, dropped: Counts) -> pd.DataFrame:
@@ -95,8 +95,8 @@ def _texts(value: str | float | list[str] | None) -> list[str]:
     return [part if isinstance(part, str) else f"{part:g}" for part in parts if part is not None]
 
 
-def _read_reviews(path: Path, config: AmazonSection, dropped: Counts) -> tuple[pd.DataFrame, pa.StringArray, int]:
-    """Returns the complete reviews in file order, with numbered users and items; the item ids; and the number of users."""
+def _read_reviews(path: Path, config: AmazonSection, dropped: Counts) -> tuple[pd.DataFrame, pa.StringArray, pa.StringArray]:
+    """Returns the complete reviews in file order, with numbered users and items; the item ids; and the user ids."""
     fields = (config.user_field, config.item_field, config.time_field, config.rating_field)
     schema = pa.schema(list(zip(fields, (pa.string(), pa.string(), pa.int64(), pa.float64()), strict=True)))
     reasons = {field: f"reviews_without_{name}" for field, name in zip(fields, ("user", "item", "time", "rating"), strict=True)}
@@ -114,7 +114,7 @@ def _read_reviews(path: Path, config: AmazonSection, dropped: Counts) -> tuple[p
     user_numbers, user_ids = number_ids(users)
     item_numbers, item_ids = number_ids(items)
     log = {c.USER: user_numbers, c.ITEM: item_numbers, c.TIMESTAMP: np.concatenate(times), c.RATING: np.concatenate(ratings)}
-    return pd.DataFrame(log, copy=False), item_ids, len(user_ids)
+    return pd.DataFrame(log, copy=False), item_ids, user_ids
 
 
 def _tables(path: Path, schema: pa.Schema, required: dict[str, str], dropped: Counts, unreadable: str) -> Iterator[pa.Table]:

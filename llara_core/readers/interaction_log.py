@@ -26,7 +26,7 @@ class RawLog:
             if the source has them, ``rating`` (float64) and ``split`` (codes into :data:`columns.SPLITS`); in file order.
         items: ``raw_id`` and ``raw_title`` (strings; a title may be empty) and, if the source describes its items,
             ``attributes`` (a list of strings per item); sorted by raw id; row number = ``item_id``.
-        n_users: number of users; user ids follow the order of the raw ids.
+        users: raw ids of the users in ascending order; position = ``user_id``.
         steps: users, items and interactions left after each step of the reader, ``raw`` first.
         dropped: number of rows that the reader dropped, by reason.
         ticks_per_second: resolution of ``timestamp``, that of the source; tables hold seconds.
@@ -34,10 +34,14 @@ class RawLog:
 
     interactions: pd.DataFrame
     items: pd.DataFrame
-    n_users: int
+    users: pa.StringArray
     steps: Mapping[str, Counts]
     dropped: Mapping[str, int]
     ticks_per_second: int = 1
+
+    @property
+    def n_users(self) -> int:
+        return len(self.users)
 
     @classmethod
     def number(
@@ -64,7 +68,8 @@ class RawLog:
             }
         )
         table = items.rename(columns={c.ITEM: c.RAW_ITEM}).astype({c.RAW_ITEM: str})
-        return cls(numbered, table, len(users), steps or {"raw": count(interactions)}, {}, ticks_per_second)
+        raw_users = pa.array(users.astype(str), pa.string())
+        return cls(numbered, table, raw_users, steps or {"raw": count(interactions)}, {}, ticks_per_second)
 
 
 def number_ids(

@@ -94,7 +94,7 @@ def read(folder: Path, config: OwnLogConfig) -> RawLog:
         )
     log = log if is_known.all() else log[is_known].reset_index(drop=True)
     dropped |= {**raw.dropped, "interactions_of_unknown_items": int((~is_known).sum())}
-    return RawLog(log, catalogue, len(raw.users), {**raw.steps, "known": count(log)}, dropped, raw.ticks_per_second)
+    return RawLog(log, catalogue, raw.users, {**raw.steps, "known": count(log)}, dropped, raw.ticks_per_second)
 
 
 def read_interactions(

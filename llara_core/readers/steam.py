@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from llara_core import columns as c
 from llara_core.config import SteamConfig
@@ -91,7 +92,8 @@ def read(folder: Path, _: SteamConfig) -> RawLog:
     ascending = np.array(sorted(log[c.USER].unique().tolist(), key=users.__getitem__))
     numbers = np.empty(len(users), dtype=np.int32)
     numbers[ascending] = np.arange(len(ascending))
-    return RawLog(log.assign(**{c.USER: numbers[log[c.USER]]}), items, len(ascending), steps, dropped)
+    raw_users = pa.array([users[number] for number in ascending], pa.string())
+    return RawLog(log.assign(**{c.USER: numbers[log[c.USER]]}), items, raw_users, steps, dropped)
 
 
 def read_games(path: Path, dropped: Counts) -> pd.DataFrame:

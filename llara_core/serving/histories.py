@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from llara_core import columns as c
-from llara_core import tables
+from llara_core import paths, tables
 from llara_core.config import DatasetConfig, OwnLogConfig
 from llara_core.data.filtering import filter_rows, sort_sequences
 from llara_core.description.times import guess_times
@@ -88,14 +88,26 @@ def read_histories(path: Path, items: pd.DataFrame, dataset: DatasetConfig) -> H
     return {raw.users[user].as_py(): histories[user] for user in pd.unique(kept[c.USER]).tolist()}
 
 
-def prepared_histories(interactions: pd.DataFrame) -> Histories:
-    """Returns the whole history of every user of the prepared data, by ``user_id``.
+def prepared_histories(dataset: str, users: Sequence[str] = ()) -> Histories:
+    """Returns the whole histories of users of the prepared data, by raw id.
 
     Args:
-        interactions: rows of :data:`tables.INTERACTIONS`.
+        users: raw ids; empty: all users, in the order of their ids.
+
+    Raises:
+        DataError: an id is unknown, or the prepared tables are missing.
     """
+    table = tables.read_table(paths.users(dataset), tables.USERS)
+    raw_ids = table.set_index(c.USER)[c.RAW_USER]
+    if unknown := sorted({*users} - {*raw_ids}):
+        raise DataError(f"{paths.users(dataset)}: has no user {unknown[0]!r}; raw ids look like {raw_ids.iloc[0]!r}")
+    interactions = tables.read_table(paths.interactions(dataset), tables.INTERACTIONS)
+    if users:
+        interactions = interactions[interactions[c.USER].isin(raw_ids.index[raw_ids.isin(users)])]
     ordered = interactions.sort_values([c.USER, c.POSITION])
-    return {str(user): group.to_list() for user, group in ordered.groupby(c.USER)[c.ITEM]}
+    raw_id: dict[Any, str] = raw_ids.to_dict()
+    histories = {raw_id[user]: group.to_list() for user, group in ordered.groupby(c.USER)[c.ITEM]}
+    return {user: histories[user] for user in users} if users else histories
 
 
 def recommendations_table(users: Sequence[str], ranked: Sequence[Ranked], items: pd.DataFrame, n_known: int) -> pd.DataFrame:

@@ -205,10 +205,10 @@ def test_recommendations_for_all_users_are_a_stage_and_every_stage_is_a_line(wor
     assert {"recommend tiny sasrec 0", "recommend tiny popularity 0"} <= {command for _, _, command in lines}
     assert "HR@1" in output
 
-    interactions = pd.read_parquet(copy.root / "data/prepared/tiny/interactions.parquet")
+    users = pd.read_parquet(copy.root / "data/prepared/tiny/users.parquet")
     for name in ("sasrec", "popularity"):
         table = pd.read_parquet(copy.root / "data/recommendations/tiny" / f"{name}-0.parquet")
-        assert set(table["user"].astype(int)) == set(interactions["user_id"])
+        assert set(table["user"]) == set(users["raw_id"])
         assert set(table["rank"]) == set(range(1, 11))
 
     again = copy.succeed(sys.executable, "-m", "pipeline.repro")

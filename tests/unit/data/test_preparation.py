@@ -82,6 +82,8 @@ def test_tables_are_written_in_their_schemas_and_order(world: Path, tmp_path: Pa
     interactions = tables.read_table(tmp_path / "prepared/interactions.parquet", tables.INTERACTIONS)
     items = tables.read_table(tmp_path / "prepared/items.parquet", tables.ITEMS)
     examples = tables.read_table(tmp_path / "prepared/examples.parquet", tables.EXAMPLES)
+    users = tables.read_table(tmp_path / "prepared/users.parquet", tables.USERS)
+    assert users["user_id"].to_list() == interactions["user_id"].unique().tolist()
     order = list(zip(interactions["user_id"], interactions["position"], strict=True))
     assert order == sorted(order)
     assert interactions["user_id"].unique().tolist() == list(range(prepared.statistics["sequences"]))
@@ -121,6 +123,7 @@ def test_ids_are_contiguous_in_raw_order(tmp_path: Path) -> None:
     assert prepared.items["raw_id"].to_list() == ["3", "5", "7"]
     assert prepared.items["title"].to_list() == ["Heat", "Sabrina", "Sabrina"]
     assert prepared.items["label"].to_list() == ["Heat", "Sabrina (1954)", "Sabrina (1995)"]
+    assert prepared.users.to_dict("list") == {"user_id": [0, 1, 2], "raw_id": ["10", "20", "30"]}
     assert prepared.interactions["item_id"].to_list() == [2, 0, 1] * 3
     assert prepared.interactions["split"].to_list() == ["train"] * 3 + ["validation"] * 3 + ["test"] * 3
 
@@ -176,6 +179,10 @@ def test_fewer_training_users_are_counted_and_change_no_question(world: Path) ->
     assert few.statistics["dropped"]["interactions_of_training_users"] == n_gone > 0
     assert "training_users" not in whole.statistics["dropped"]
     pd.testing.assert_frame_equal(few.items, whole.items)
+    by_raw_id = [
+        each.interactions.merge(each.users, on="user_id").groupby("raw_id")["item_id"].agg(tuple) for each in (few, whole)
+    ]
+    pd.testing.assert_series_equal(by_raw_id[0], by_raw_id[1][by_raw_id[0].index])
     for part in ("validation", "test"):
         ours, other = (each.examples.filter(pc.field("split") == part).select(["history", "target"]) for each in (few, whole))
         assert ours.to_pylist() == other.to_pylist()

@@ -75,7 +75,7 @@ def test_every_review_comes_out_as_it_went_in(tmp_path: Path, release: str) -> N
     assert rows(raw) == [(1, 1, 30, 4.0), (0, 0, 20, 1.0), (1, 0, 10, 5.0)]
     assert raw.items["raw_id"].to_list() == ["B1", "B2", "B3"]
     assert raw.items["raw_title"].to_list() == ["One", "Two", "Three"]
-    assert raw.n_users == 2
+    assert raw.users.to_pylist() == ["Ua", "Ub"]
     assert raw.ticks_per_second == (1 if release == "2018" else 1000)
     assert set(raw.dropped.values()) == {0}
     assert [step["interactions"] for step in raw.steps.values()] == [3, 3, 3]

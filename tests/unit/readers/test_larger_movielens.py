@@ -52,7 +52,7 @@ def test_every_rating_comes_out_as_it_went_in(tmp_path: Path, size: str) -> None
     raw = read(tmp_path, size)
     assert raw.items["raw_id"].to_list() == [str(movie) for movie in MOVIES]
     assert raw.items["raw_title"].to_list() == list(MOVIES.values())
-    assert raw.n_users == 3
+    assert raw.users.to_pylist() == ["1", "2", "10"]
     rows = list(raw.interactions[["user_id", "item_id", "rating", "timestamp"]].itertuples(index=False, name=None))
     number = {movie: place for place, movie in enumerate(MOVIES)}
     users = {1: 0, 2: 1, 10: 2}

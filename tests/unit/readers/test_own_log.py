@@ -41,7 +41,7 @@ def test_rows_keep_their_order_and_ids_become_numbers(tmp_path: Path) -> None:
     assert rows(log) == [[0, 0, 100], [1, 1, 50], [0, 1, 120]]
     assert [str(kind) for kind in log.interactions.dtypes] == ["int32", "int32", "int64"]
     assert log.items.to_dict("list") == {"raw_id": ["1", "2"], "raw_title": ["Heat", "Alien"]}
-    assert log.n_users == 2
+    assert log.users.to_pylist() == ["ann", "bob"]
     everything = {"users": 2, "items": 2, "interactions": 3}
     assert log.steps == {"raw": everything, "distinct": everything, "known": everything}
     assert log.ticks_per_second == 1

@@ -71,7 +71,7 @@ def test_users_and_items_are_numbered_in_the_order_of_their_raw_ids(tmp_path: Pa
     assert log.interactions["item_id"].to_list() == [2, 0, 2, 2]
     assert log.interactions["timestamp"].to_list() == [1513468800] * 4  # date -d 2017-12-17T00:00Z +%s
     assert log.interactions.dtypes.astype(str).to_list() == ["int32", "int32", "int64"]
-    assert log.n_users == 4
+    assert log.users.to_pylist() == ["B", "b", "\uff5e", "\U0001f600"]
 
 
 def test_earliest_of_repeated_reviews_stays_and_the_first_in_the_file_among_equals(tmp_path: Path) -> None:

@@ -114,6 +114,8 @@ def _prepare() -> None:
     ]
     interactions = pd.DataFrame(rows, columns=[c.USER, c.ITEM, c.TIMESTAMP, c.POSITION, c.SPLIT])
     tables.write_table(folder / "interactions.parquet", interactions, tables.INTERACTIONS)
+    users = pd.DataFrame({c.USER: list(HISTORIES), c.RAW_USER: [f"u{user}" for user in HISTORIES]})
+    tables.write_table(folder / "users.parquet", users, tables.USERS)
     examples = pd.DataFrame({c.EXAMPLE: [0], c.USER: [0], c.SPLIT: [c.TRAIN], c.HISTORY: [[0, 1]], c.TARGET: [2]})
     tables.write_table(folder / "examples.parquet", examples, tables.EXAMPLES)
 

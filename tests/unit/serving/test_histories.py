@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from llara_core import paths, tables
 from llara_core.data.preparation import prepare
 from llara_core.errors import DataError
 from llara_core.serving.histories import (
@@ -221,9 +222,13 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
         read_histories(tmp_path / "none.csv", ITEMS, NAMES)
 
 
-def test_prepared_users_have_their_whole_history() -> None:
-    frame = pd.DataFrame({"user_id": [3, 0, 3, 3], "item_id": [7, 5, 6, 8], "position": [1, 0, 0, 2]})
-    assert prepared_histories(frame) == {"0": [5], "3": [6, 7, 8]}
+def test_prepared_users_have_their_whole_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    log = {"user_id": [3, 0, 3, 3], "item_id": [7, 5, 6, 8], "timestamp": [1] * 4, "position": [1, 0, 0, 2]}
+    tables.write_table(paths.interactions("shop"), pd.DataFrame(log).assign(split="train"), tables.INTERACTIONS)
+    tables.write_table(paths.users("shop"), pd.DataFrame({"user_id": [0, 3], "raw_id": ["zoe", "ann"]}), tables.USERS)
+    assert list(prepared_histories("shop").items()) == [("zoe", [5]), ("ann", [6, 7, 8])]
+    assert prepared_histories("shop", ["ann"]) == {"ann": [6, 7, 8]}
 
 
 def test_the_table_has_a_row_per_recommendation(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

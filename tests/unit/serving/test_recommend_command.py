@@ -52,8 +52,23 @@ def test_many_users_get_what_each_would_get_alone_at_any_batch_size(
     capsys.readouterr()
     main(DATASET, system, SEED, item=[LABELS[item] for item in HISTORIES[4]], top=3)
     alone = printed(capsys)
-    assert list(alone) == one.loc[one["user"] == 4, "label"].to_list()
-    assert one.loc[one["user"] == 4, "score"].to_list() == pytest.approx(list(alone.values()), abs=6e-4)
+    assert list(alone) == one.loc[one["user"] == "u4", "label"].to_list()
+    assert one.loc[one["user"] == "u4", "score"].to_list() == pytest.approx(list(alone.values()), abs=6e-4)
+
+
+def test_users_of_the_data_are_named_by_their_raw_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(DATASET, "sasrec", SEED, all_users=True, top=2, out=tmp_path / "all.csv")
+    everybody = pd.read_csv(tmp_path / "all.csv")
+    assert list(dict.fromkeys(everybody["user"])) == [f"u{user}" for user in HISTORIES]
+    capsys.readouterr()
+    main(DATASET, "sasrec", SEED, user=["u4", "u1", "u4"], top=2)
+    shown = capsys.readouterr().out.splitlines()
+    expected = []
+    for user in ("u4", "u1"):
+        expected += [f"{user}:", *everybody.loc[everybody["user"] == user, "label"]]
+    assert [line.split("  ")[-1] for line in shown] == expected
+    with pytest.raises(DataError, match=r"users.parquet: has no user '4'; raw ids look like 'u0'"):
+        main(DATASET, "sasrec", SEED, user=["u1", "4"])
 
 
 def test_the_retriever_and_the_candidates_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,7 +222,7 @@ def test_titles_are_asked_for_on_a_terminal(monkeypatch: pytest.MonkeyPatch, cap
 
 
 def test_the_options_exclude_each_other(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="give one of --item, --histories and --all-users"):
+    with pytest.raises(ConfigError, match="give one of --item, --user, --histories and --all-users"):
         main(DATASET, "sasrec", SEED)
     with pytest.raises(ConfigError, match="give one of --item"):
         main(DATASET, "sasrec", SEED, item=["Heat"], all_users=True)
