@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from llara_core import paths
+from llara_core.config import load_params
 from llara_core.errors import LlaraError
 from pipeline.dry_run import repository_files
 from pipeline.stage import run
@@ -27,7 +28,7 @@ EXAMPLE = ["Star Wars", "The Empire Strikes Back", "Raiders of the Lost Ark"]
 NEW_ITEM = "item_id,title,year,attributes\nnew,Beyond the Last Star,1998,Action|Adventure|Sci-Fi\n"
 NEXT = f"""
 What next?
-  The folder {FOLDER} has all outputs: metrics/report.html compares the systems; delete it when you are done.
+  The folder {FOLDER} has all outputs: metrics/report.html compares the systems; delete the folder when you are done.
   make repro          the same on the full budget, as in README.md, in 20 minutes on two free cores
   docs/use.md         your own log, recommendations for all users, another language model, a GPU, ...
 """
@@ -42,6 +43,9 @@ def main(
     """Trains a recommender, tunes a compact LLM system on it, and recommends items for a typed history, and a new item."""
     copy_repository(FOLDER)
     run_in_copy("-m", "pipeline.repro")
+    params = load_params(FOLDER / paths.PARAMS)
+    budget = f"{params.recommenders.max_epochs} epochs, {params.system(SYSTEM).tune.max_examples} chunks"
+    typer.echo(f"\nOn this budget ({budget}) the table shows the form of a comparison, not its outcome.")
     titles = item or ([] if sys.stdin.isatty() else EXAMPLE)
     if titles:
         typer.echo(f"After {'; '.join(titles)}:")

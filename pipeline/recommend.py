@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -147,13 +148,17 @@ def warn_of_formulas(path: Path, table: pd.DataFrame) -> None:
 
 
 def typed_in(finder: ItemFinder) -> Iterator[list[int]]:
-    """Yields histories entered on the terminal until an empty line; one with an unknown title is asked for again."""
+    """Yields histories entered on the terminal until an empty line or the end of the input.
+
+    A history with an unknown title is asked for again.
+    """
     typer.echo("Enter titles or raw ids, oldest first, separated by ';'. An empty line ends the program.")
-    while line := typer.prompt("history", default="", show_default=False):
-        try:
-            yield finder.history(finder.split(line))
-        except LlaraError as error:
-            typer.echo(f"{error}", err=True)
+    with suppress(typer.Abort):  # the end of the input
+        while line := typer.prompt("history", default="", show_default=False):
+            try:
+                yield finder.history(finder.split(line))
+            except LlaraError as error:
+                typer.echo(f"{error}", err=True)
 
 
 def show(table: pd.DataFrame) -> None:
@@ -166,13 +171,14 @@ def show(table: pd.DataFrame) -> None:
 
 
 def show_audiences(model: Model, histories: Histories, n_users: int) -> None:
-    """Prints for each new item the users for whom it ranks highest, with its rank."""
+    """Prints for each new item the users for whom it ranks highest, with its rank among the items that are new to the user."""
     new = range(model.n_known, len(model.items))
     labels = model.items[c.LABEL]
     for item, users in zip(new, model.audience_ids(new, histories, n_users), strict=True):
         typer.echo(f"{labels[item]}:")
         for user in users:
-            typer.echo(f"  rank {user.rank} for user {user.user}")
+            n_ranked = len(model.items) - len({*histories[user.user]})
+            typer.echo(f"  rank {user.rank:,} of {n_ranked:,} for user {user.user}")
 
 
 if __name__ == "__main__":

@@ -63,6 +63,10 @@ def with_settings(folder: Path, settings: Sequence[str]) -> None:
         shutil.copy(file, folder)
     for setting in settings:
         file, override = split(setting)
+        added = key_of(override)
+        if override.startswith("+") and any(key == added or key.startswith(f"{added}.") for key in values(folder)):
+            # An interrupted run of the same command has added it.
+            override = override.lstrip("+")
         try:
             apply_overrides(folder / file, [override])
         except DvcException as error:

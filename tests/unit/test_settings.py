@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llara_core.errors import ConfigError
-from pipeline.settings import overlay_params
+from pipeline.settings import overlay_params, values, with_settings
 from tests.helpers.params import copy_params
 
 REPOSITORY = Path(__file__).parents[2]
@@ -73,6 +73,23 @@ def test_an_invalid_setting_is_refused_before_dvc_reads_it(setting: str, message
         changes([setting])
     assert str(caught.value).startswith(("params.yaml: ", "systems.yaml: ", "-S "))
     assert both() == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "key", "value"),
+    [
+        ("systems.yaml:+systems.llara_guided.lora.rank=8", "systems.llara_guided.lora.rank", 8),
+        ("systems.yaml:+systems.mine={extends: llara}", "systems.mine.extends", "llara"),
+    ],
+)
+def test_an_addition_can_be_given_again(setting: str, key: str, value: object, tmp_path: Path) -> None:
+    """An interrupted run leaves it in the file."""
+    (tmp_path / "changed").mkdir()
+    for _ in range(2):
+        with_settings(tmp_path / "changed", [setting])
+        (tmp_path / "changed" / "systems.yaml").replace("systems.yaml")
+        assert values(tmp_path)[key] == value
+    assert all(line.endswith(", as before") for line in changes([setting]))
 
 
 def test_changes_are_listed_with_the_systems_that_they_reach(before: bytes) -> None:

@@ -161,7 +161,7 @@ def test_the_command_marks_new_items_and_prints_their_audience(
     many = {"histories": tmp_path / "histories.csv", "new_items": tmp_path / "new.csv"}
     recommend("movielens", "sasrec_text", 0, **many, audience=1, out=tmp_path / "out.csv")
     heading, best = capsys.readouterr().out.splitlines()
-    assert (heading, best) == ("aaaa aaaa [9]:", "  rank 1 for user ann")
+    assert (heading, best) == ("aaaa aaaa [9]:", "  rank 1 of 6 for user ann")
     table = pd.read_csv(tmp_path / "out.csv")
     assert table.loc[table["is_new"], "item"].unique().tolist() == [9]
     with pytest.raises(ConfigError, match="--audience needs --new-items"):
