@@ -100,7 +100,8 @@ def main(
     tables.write_json(MODEL_FILES, known)
     spent = duration(time.monotonic() - started)
     n_stages = follower.n_run + follower.n_unchanged
-    typer.echo(f"{follower.n_run} of {n_stages} stages ran in {spent}; the others were up to date.")
+    others = "; the others were up to date" if follower.n_unchanged else ""
+    typer.echo(f"{follower.n_run} of {n_stages} stages ran in {spent}{others}.")
     if not targets:
         typer.echo(f"\n{(paths.REPORT / 'summary.txt').read_text(encoding='utf-8')}")
         typer.echo(f"Report: {paths.REPORT}/report.md and {paths.REPORT}/report.html; output of the stages: {LOG}")

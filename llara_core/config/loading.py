@@ -69,6 +69,9 @@ def _read(file: Path) -> dict[str, Any]:
     return raw
 
 
+_WHOLE_FILE = "(whole file)"  # stands for the key of a problem with several sections
+
+
 def _explain(sections: Mapping[Path, Mapping[str, Any]], error: ValidationError, parents: Mapping[str, str]) -> str:
     """Lists all problems by file.
 
@@ -79,7 +82,7 @@ def _explain(sections: Mapping[Path, Mapping[str, Any]], error: ValidationError,
     lines = []
     for problem in error.errors():
         location = _location(problem["loc"])
-        key = ".".join(str(part) for part in location if part != "[key]") or "(whole file)"
+        key = ".".join(str(part) for part in location if part != "[key]") or _WHOLE_FILE
         message = problem["msg"].removeprefix("Value error, ")
         if key in REPLACED:
             message = f"is no longer a key: {REPLACED[key]}"
@@ -109,14 +112,15 @@ def _explain(sections: Mapping[Path, Mapping[str, Any]], error: ValidationError,
     # A problem of a global section or a system also occurs in every system that inherits it, and is listed only once.
     unique = [line for line in dict.fromkeys(lines) if not _inherited(line, lines, parents)]
     by_file = {file: [line for line in unique if _is_in(line, file, sections)] for file in sections}
-    return "\n".join(
+    explained = "\n".join(
         f"{file}: {len(of_file)} problem(s)\n" + "\n".join(of_file) for file, of_file in by_file.items() if of_file
     )
+    return explained.replace(f"{_WHOLE_FILE}: ", "")  # its problems name keys themselves
 
 
 def _is_in(line: str, file: Path, sections: Mapping[Path, Mapping[str, Any]]) -> bool:
     """Returns whether the section at the beginning of a line is in the file, or is missing there."""
-    section = re.findall(r"\w+", line.replace("(whole file): ", ""))[0]
+    section = re.findall(r"\w+", line.replace(f"{_WHOLE_FILE}: ", ""))[0]
     holder = next((other for other, of_file in sections.items() if section in of_file), None)
     return file == holder if holder is not None else file.name == file_of(section).name
 

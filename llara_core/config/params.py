@@ -81,6 +81,10 @@ class Params(Section):
             if unknown := [name for name in getattr(self.run, axis) if name not in defined]:
                 near = difflib.get_close_matches(unknown[0], defined, n=1)
                 remedy = f"did you mean {near[0]}?" if near else f"choose from {sorted(defined)}"
+                if axis == "datasets" and not near:
+                    remedy += (
+                        f", or paste the section that `python -m pipeline.describe {unknown[0]}` proposes under `datasets:`"
+                    )
                 raise ValueError(f"run.{axis} names {unknown}, which `{axis}` does not define; {remedy}")
         if reserved := {"curves", "plots"} & set(self.datasets):
             raise ValueError(f"`datasets` may not be called {sorted(reserved)}: metrics/ has folders with these names")

@@ -122,7 +122,8 @@ class LogColumn:
                 fits = fits & _mask(pc.match_substring_regex(text, TIME_OF_DAY).fill_null(False))
         if is_time_of_day:
             fits = fits & (ticks >= 0) & (ticks < DAY * per_second)
-            self.check(fits, missing, f"does not fit {key} {time_format!r} (a time within one day)")
+            remedy = f"correct {key}, or list the value under `missing`"
+            self.check(fits, missing, f"does not fit {key} {time_format!r} (a time within one day); {remedy}")
         else:
             fits = fits & (ticks // per_second >= FIRST_SECOND) & (ticks // per_second <= LAST_SECOND)
             number = "numbers, " if time_format in UNITS else ""
@@ -354,11 +355,11 @@ def doubtful_time(ticks: IntArray, per_second: int, time_format: str) -> tuple[i
 
 
 def _unit_hint(value: str, time_format: str) -> str:
-    """Returns advice about a number that is a usual time in another unit."""
+    """Returns advice about a value that is no time, such as a number that is a usual time in another unit."""
     for name, per_second in UNITS.items() if re.match(NUMBER, value) else ():
         if USUAL_SECONDS[0] <= float(value) / per_second <= USUAL_SECONDS[1] and name != time_format:
             return f"; are these {name}? set time_format: {name}"
-    return ""
+    return "; correct time_format, or list the value under `missing`"
 
 
 def _mask(rows: pa.BooleanArray) -> BoolArray:

@@ -67,7 +67,10 @@ class LogTable:
         self.sequences, self.per_row = sequences, [*per_row]
         self.n_repeated_headers, self._first_rows = 0, list[int]()
         if not self.path.exists():
-            raise DataError(f"{self.path}: not found; correct its name, or run the download stage, which copies it")
+            raise DataError(
+                f"{self.path}: not found; correct its name, or put it into the data set's folder in data/own and run the "
+                "download stage, which copies it"
+            )
         refuse_table_formats(self.path, folder)
         paths = _parts(self.path) if self.path.is_dir() else {self.path: {}}
         self.parts = [Part(_open(path, layout), partition) for path, partition in paths.items()]

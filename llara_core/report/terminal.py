@@ -13,11 +13,7 @@ from llara_core.report.wording import chosen_weights, count, interval, number, p
 
 WIDTH, HEIGHT = 100, 40
 _MAX_VERDICT, _MAX_REPRODUCTION = 16, 6  # lines; longer texts are cut, and the report has them in full
-_LEGEND = (
-    "*: best on validation. by: t text, s scores, f fused with its recommender (LLM weight). val, test: HR@1; score: HR@1 by "
-    "scores instead of text. own: difference to its own recommender on the same sets. "
-    f"{FEWER}: on fewer sets, not comparable with the others. valid: exact titles. n: users x sets (x seeds)."
-)
+_MODES = {"t": "text", "s": "scores", "f": "fused with its recommender (LLM weight)"}
 
 
 def summary(title: str, verdict: str, all_rows: Sequence[ComparedSystem], reproduction: str = "") -> str:
@@ -30,17 +26,39 @@ def summary(title: str, verdict: str, all_rows: Sequence[ComparedSystem], reprod
     rows = [row for row in all_rows if row.is_primary]
     placeholder = " ... (in full in metrics/report.md)"
     wrapped = textwrap.wrap(verdict, WIDTH, max_lines=_MAX_VERDICT, placeholder=placeholder)
-    before, after = [title, "", *wrapped, ""], textwrap.wrap(_LEGEND, WIDTH)
-    if reproduction:
-        after += ["", *textwrap.wrap(reproduction, WIDTH, max_lines=_MAX_REPRODUCTION, placeholder=placeholder)]
+    before = [title, "", *wrapped, ""]
+    after = (
+        ["", *textwrap.wrap(reproduction, WIDTH, max_lines=_MAX_REPRODUCTION, placeholder=placeholder)] if reproduction else []
+    )
     for n_shown in range(len(rows), 0, -1):
         shown = leading(rows, n_shown)
         n_left_out = len(rows) - n_shown
         left_out = [f"{count(n_left_out, 'system')} lower on validation: see metrics/report.md."] if n_left_out else []
-        lines = [*before, *_lines(shown, all_rows), "", *after, *left_out]
+        table = _lines(shown, all_rows)
+        lines = [*before, *table, "", *textwrap.wrap(_legend(shown, "\n".join(table)), WIDTH), *after, *left_out]
         if len(lines) <= HEIGHT:
             break
     return "\n".join(lines)
+
+
+def _legend(rows: Sequence[ComparedSystem], table: str) -> str:
+    """Explains the marks and abbreviations that occur in a table."""
+    modes = ", ".join(f"{short} {name}" for short, name in _MODES.items() if short in map(_mode, rows))
+    header = table.partition("\n")[0]
+    reference = re.search(r"vs (\S+)", header)
+    entries = [
+        ("*: best on validation.", any(row.is_best for row in rows)),
+        (f"by: {modes}. val, test: HR@1.", True),
+        ("score: HR@1 by scores instead of text.", "score" in header.split()),
+        (
+            f"vs {reference and reference[1]}: difference to the reference, the best baseline or recommender on validation.",
+            reference is not None,
+        ),
+        ("own: difference to its own recommender on the same sets.", "own" in header.split()),
+        (f"{FEWER}: on fewer sets, not comparable with the others.", FEWER in table),
+        ("valid: exact titles. n: users x sets (x seeds).", True),
+    ]
+    return " ".join(text for text, occurs in entries if occurs)
 
 
 def _lines(rows: Sequence[ComparedSystem], all_rows: Sequence[ComparedSystem]) -> list[str]:

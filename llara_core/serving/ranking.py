@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -67,10 +68,9 @@ class Ranker:
         self._log_truncation(histories)
         llm = None if retrieve_only else self.llm
         block = max(1, _BLOCK_VALUES // len(self.labels))
-        # The language model has its own progress bar.
-        with tqdm(
-            total=len(histories), desc="recommend", unit="history", disable=llm is not None or len(histories) == 1
-        ) as bar:
+        # The language model has its own progress bar. The argument would override the variable TQDM_DISABLE.
+        hidden: dict[str, Any] = {"disable": True} if llm is not None or len(histories) == 1 else {}
+        with tqdm(total=len(histories), desc="recommend", unit="history", **hidden) as bar:
             for start in range(0, len(histories), block):
                 part = histories[start : start + block]
                 yield from self._rank_block(part, llm, top, n_candidates)

@@ -445,7 +445,9 @@ def test_damaged_files(tmp_path: Path) -> None:
 
 def test_missing_files(tmp_path: Path) -> None:
     put(tmp_path)
-    with pytest.raises(DataError, match=r"none.csv: not found; correct its name, or run the download stage, which copies it"):
+    with pytest.raises(
+        DataError, match=r"none.csv: not found; correct its name, or put it into the data set's folder in data/own"
+    ):
         read(tmp_path, dataset_config("log", items="none.csv"))
 
 

@@ -30,6 +30,18 @@ def test_the_verdict_a_line_per_system_and_the_weights(params: Params, world) ->
     ]
 
 
+def test_the_legend_explains_what_the_table_has(rows: list[ComparedSystem]) -> None:
+    popularity, sasrec, *_, fused = rows
+    legend = terminal.summary("title", "verdict", [popularity, sasrec]).rpartition("\n\n")[2].replace("\n", " ")
+    assert legend == (
+        "*: best on validation. by: s scores. val, test: HR@1. vs sasrec: difference to the reference, the best baseline or "
+        "recommender on validation. valid: exact titles. n: users x sets (x seeds)."
+    )
+    with_fusion = terminal.summary("title", "verdict", [sasrec, fused]).replace("\n", " ")
+    assert "by: s scores, f fused with its recommender (LLM weight)." in with_fusion
+    assert "own: difference to its own recommender on the same sets." in with_fusion
+
+
 def test_it_fits_a_screen(rows: list[ComparedSystem]) -> None:
     _, best, *_, fused = rows
     for length, n_words, n_rows in itertools.product([3, 60, 120], [20, 2000], [1, 60]):
