@@ -1,7 +1,12 @@
 """Recommendations for real users, and export of systems."""
 
-from llara_core.serving.model import Model, Recommendation, load
-from llara_core.serving.new_items import NewItem
-from llara_core.serving.ranking import AudienceMember
+import logging
+
+# As in pipeline/stage.py: peft, imported below, loads bitsandbytes, whose warning of a missing kernel concerns nobody here.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+from llara_core.serving.model import Model, Recommendation, load  # noqa: E402
+from llara_core.serving.new_items import NewItem  # noqa: E402
+from llara_core.serving.ranking import AudienceMember  # noqa: E402
 
 __all__ = ["AudienceMember", "Model", "NewItem", "Recommendation", "load"]
