@@ -125,7 +125,10 @@ def main(
         for history in typed_in(model.finder):
             show(recommend({"": history}))
     elif out is None and audience is None:
-        show(recommend(asked))
+        table = recommend(asked)
+        show(table)
+        if n_new := len(items) - model.n_known:
+            typer.echo(f"New items read: {n_new}, of which {table.loc[table['is_new'], 'item'].nunique()} are in the list.")
     elif out is not None:
         table = recommend(asked)
         write_recommendations(out, table)

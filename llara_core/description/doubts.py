@@ -135,7 +135,13 @@ def _about_splits(facts: Mapping[str, Any], n_candidates: int) -> Iterator[str]:
         n_test = chosen["examples"][c.TEST]
         if n_test < FEW_QUESTIONS:
             error = 0.5 / n_test**0.5
-            yield f"the test has {n_test:,} example{'s' * (n_test > 1)}: HR@1 near one half has a standard error of {error:.3f}"
+            sizes = {name: each["examples"][c.TEST] for name, each in splits["by_strategy"].items() if "error" not in each}
+            most = max(sizes, key=lambda name: sizes[name])
+            larger = f"; with the split {most} it has {sizes[most]:,}" if sizes[most] > n_test else ""
+            yield (
+                f"the test has {n_test:,} example{'s' * (n_test > 1)}: HR@1 near one half has a standard error of {error:.3f}"
+                f"{larger}"
+            )
     rare = facts["popularity"]["fewer_than"]["5"]
     if rare["items_share"] > MANY_RARE:
         yield (

@@ -124,12 +124,14 @@ class Ranker:
     def _log_truncation(self, histories: Sequence[Sequence[int]]) -> None:
         longer = [len(history) for history in histories if len(history) > self.max_history_len]
         if longer and len(histories) == 1:
-            logger.info("only the last %d of %d items are read; none of all is recommended", self.max_history_len, longer[0])
+            logger.info(
+                "only the last %d of %d items are read; no item of the history is recommended", self.max_history_len, longer[0]
+            )
         elif longer:
             logger.info(
-                "of %d histories, %d have more than the %d items that are read; no item of a whole history is recommended",
-                len(histories),
+                "%d of %d histories are longer than the %d items that are read; earlier items are not recommended either",
                 len(longer),
+                len(histories),
                 self.max_history_len,
             )
 

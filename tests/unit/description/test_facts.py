@@ -12,6 +12,7 @@ import pytest
 from llara_core import columns as c
 from llara_core import paths, tables
 from llara_core.data import synthetic
+from llara_core.description.doubts import list_doubts
 from llara_core.description.log import describe_log, describe_ratings, describe_titles
 from llara_core.description.page import WIDTH, render
 from llara_core.errors import DataError
@@ -227,3 +228,14 @@ def test_tokens_of_titles_where_there_is_a_tokenizer(room: Room, tiny_llama: Pat
 def test_missing_raw_files_name_the_command(room: Room) -> None:
     with pytest.raises(DataError, match=r"run `python -m pipeline.download movielens` first"):
         room.describe("movielens")
+
+
+def test_few_test_examples_name_the_split_with_more() -> None:
+    rows = [(user, item, START + 100 * user + item) for user in range(20) for item in range(4)]
+    found = facts(rows)
+    sizes = {name: each["examples"]["test"] for name, each in found["splits"]["by_strategy"].items()}
+    assert sizes == {"user_chronological": 2, "global_time": 2, "leave_one_out": 20}
+    few = [doubt for doubt in list_doubts(found, dataset_config("log"), 20) if doubt.startswith("the test has")]
+    assert few == [
+        "the test has 2 examples: HR@1 near one half has a standard error of 0.354; with the split leave_one_out it has 20"
+    ]

@@ -104,7 +104,7 @@ def test_unread_items_of_a_history_are_not_recommended(
     system = _system(tiny_llama, objective)
     ranked = _rank(system, [11, 10, 3, 2, 7], top=50, max_history_len=2)
     assert set(ranked.items) == ({0, 1, 4, 5, 6, 8, 9} if objective == "next_item" else {9, 8, 6, 5, 4})
-    assert caplog.messages == ["only the last 2 of 5 items are read; none of all is recommended"]
+    assert caplog.messages == ["only the last 2 of 5 items are read; no item of the history is recommended"]
     # What is read is what was read of a short history: only the exclusion knows of the rest.
     short = _rank(system, [2, 7], top=50, max_history_len=2)
     if objective == "next_item":
@@ -112,7 +112,7 @@ def test_unread_items_of_a_history_are_not_recommended(
         np.testing.assert_allclose(ranked.scores, [by_item[item] for item in ranked.items.tolist()], rtol=1e-5)
     assert len(caplog.messages) == 1
     list(_ranker(system, 2).rank([[1], [1, 2, 3], [4, 5, 6]], top=1))
-    assert caplog.messages[1].startswith("of 3 histories, 2 have more than the 2 items that are read")
+    assert caplog.messages[1].startswith("2 of 3 histories are longer than the 2 items that are read")
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
