@@ -128,7 +128,7 @@ def main(
         table = recommend(asked)
         show(table)
         if n_new := len(items) - model.n_known:
-            typer.echo(f"New items read: {n_new}, of which {table.loc[table['is_new'], 'item'].nunique()} are in the list.")
+            typer.echo(f"New items in the list: {table.loc[table['is_new'], 'item'].nunique()} of {n_new}.")
     elif out is not None:
         table = recommend(asked)
         write_recommendations(out, table)

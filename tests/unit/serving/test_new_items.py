@@ -157,7 +157,9 @@ def test_the_command_marks_new_items_and_prints_their_audience(
     (tmp_path / "new.csv").write_text("item_id,title\n9,aaaa aaaa\n")
     (tmp_path / "histories.csv").write_text("user_id,item_id\nann,102\nbob,104\n")
     recommend("movielens", "sasrec_text", 0, item=["aaaa aaba"], new_items=tmp_path / "new.csv")
-    assert "aaaa aaaa [9] (new)" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "aaaa aaaa [9] (new)" in shown
+    assert shown.endswith("New items in the list: 1 of 1.\n")
     many = {"histories": tmp_path / "histories.csv", "new_items": tmp_path / "new.csv"}
     recommend("movielens", "sasrec_text", 0, **many, audience=1, out=tmp_path / "out.csv")
     heading, best = capsys.readouterr().out.splitlines()
