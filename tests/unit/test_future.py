@@ -61,7 +61,7 @@ def with_other_future(prepared: Prepared, splits: tuple[str, ...]) -> Prepared:
     interactions = prepared.interactions.copy()
     later = interactions[c.SPLIT].isin(splits)
     interactions.loc[later, c.ITEM] = np.random.default_rng(1).integers(len(prepared.items), size=later.sum(), dtype=np.int32)
-    return Prepared(interactions, prepared.items, make_examples(interactions, 10), {})
+    return Prepared(interactions, prepared.items, make_examples(interactions, 10), prepared.users, {})
 
 
 def candidate_sets(prepared: Prepared, split: str) -> pa.Table:
